@@ -1,0 +1,63 @@
+# Everything here works from a clean clone, with nothing but Python >= 3.11 and a C++17 compiler installed.
+# make run and make test set up their own virtual environment in .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(abspath $(VENV))/bin
+# what the wheel is made of: a change to any of these means a new build
+SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src compiler hwmodel reports configs engine_cpp \
+             -type f -not -path '*/__pycache__/*' -not -path 'engine_cpp/tests/*' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help run sweep test check lint types sanitize bench clean
+
+help:      ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed  ## the main job: time and compute a model, write the reports to out/
+	$(BIN)/minisim run --config npu_32x32 examples/mlp.py --out out
+
+sweep: $(VENV)/.installed  ## the same model on 21 machines
+	$(BIN)/minisim sweep --config npu_32x32 examples/mlp.py --out out \
+	  --param sram.bytes=16KiB,32KiB,64KiB,128KiB,256KiB,512KiB,1MiB --param dram.bandwidth=6.4GB/s,12.8GB/s,25.6GB/s
+
+test: $(VENV)/.test  ## the test suite
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+check: lint types  ## lint and types: what CI runs beside the tests
+
+lint: $(VENV)/.check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# the installed package is checked, from another folder: mypy does not follow the folder mapping
+types: $(VENV)/.check
+	cd $(VENV) && $(BIN)/mypy --config-file ../pyproject.toml -p minisim
+
+sanitize: $(VENV)/.test  ## the engine's own tests under AddressSanitizer and UBSan
+	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja \
+	  -DMINISIM_SANITIZE=ON -DMINISIM_BUILD_TESTS=ON -DMINISIM_BUILD_PYTHON=OFF
+	$(BIN)/cmake --build build/sanitize
+	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+
+bench: $(VENV)/.test  ## the figures of docs/performance.md
+	$(BIN)/python benchmarks/speed.py
+
+clean:     ## remove what the other targets made
+	rm -rf $(VENV) build out
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check '.[test]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.check: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check '.[check]'
+	touch $@ $(VENV)/.test $(VENV)/.installed

@@ -1,0 +1,72 @@
+"""Front ends: whatever names a model becomes a Graph.
+
+A front end is one file of this folder, with a function that takes a path (or a built-in shape) and
+returns a Graph; `_LOADERS` knows it by the file names' ending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
+from minisim.compiler.frontend.python_file import load_python
+from minisim.compiler.graph import Graph
+from minisim.errors import ModelError, did_you_mean
+
+__all__ = ["load_model"]
+
+
+def _load_onnx(path: Path) -> Graph:
+    from minisim.compiler.frontend.onnx_file import load_onnx  # late: it imports onnx, which is optional
+
+    return load_onnx(path)
+
+
+_LOADERS: dict[str, Callable[[Path], Graph]] = {".py": load_python, ".onnx": _load_onnx}
+
+
+def load_model(spec: str) -> Graph:
+    """Return the graph, verified, that `spec` names.
+
+    Args:
+        spec: the path of a ``.py`` or ``.onnx`` file, or a built-in shape such as ``gemm:512x512x512``.
+
+    Raises:
+        ModelError: there is no such model, or it is not well-formed.
+        UnsupportedError: it uses operations that minisim does not implement; all of them are named.
+        MissingExtraError: it is an ONNX file, and the package onnx is not installed.
+    """
+    path = Path(spec)
+    load = _LOADERS.get(path.suffix.lower())
+    if load is not None:
+        _check_file(path)
+        graph = load(path)
+    elif ":" in spec:
+        graph = load_builtin(spec)
+    else:
+        raise ModelError(_unknown_kind(spec))
+    try:
+        graph.verify()
+    except ModelError as e:
+        raise type(e)(f"{spec}: {e}") from None
+    return graph
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ModelError(f"model {str(path)!r}: is a directory, not a file")
+    if not path.is_file():
+        raise ModelError(f"model {str(path)!r}: no such file{did_you_mean(path.name, _model_files(path.parent))}")
+
+
+def _unknown_kind(spec: str) -> str:
+    nearest = did_you_mean(Path(spec).name, [*_model_files(Path(spec).parent), *BUILTINS])
+    shapes = ", ".join(b.usage for b in BUILTINS.values())
+    return f"model {spec!r}: must end in {' or '.join(_LOADERS)}, or be a built-in shape ({shapes}){nearest}"
+
+
+def _model_files(directory: Path) -> list[str]:
+    if not directory.is_dir():
+        return []
+    return sorted(p.name for p in directory.iterdir() if p.suffix.lower() in _LOADERS)

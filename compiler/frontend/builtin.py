@@ -1,0 +1,107 @@
+"""Built-in shapes: one line to ask a machine a question, without a file.
+
+A built-in is one function under `@builtin(usage)`. The usage is its documentation and its grammar:
+``gemm:MxKxN`` takes three numbers, which are the function's arguments in that order. Fields are
+separated by ``x`` or ``,`` (so no word has an x). A field of capitals is a dimension, from 1; a field of
+small letters is an option (``stride``), from 0.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from minisim.compiler.graph import Array, Graph, Shape
+from minisim.errors import ModelError, did_you_mean
+
+MAX_ELEMENTS = 2**31  # of one tensor: 8 GiB of float32. More is a slip of the keyboard.
+SEED = 0
+
+_SEPARATOR = re.compile("[x,]")
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A built-in shape: `usage` is such as ``gemm:MxKxN``, `build` takes its numbers."""
+
+    usage: str
+    build: Callable[..., Graph]
+
+
+BUILTINS: dict[str, Builtin] = {}
+
+
+def builtin(usage: str) -> Callable[[Callable[..., Graph]], Callable[..., Graph]]:
+    """Decorator: the function builds the shape of this usage."""
+    name = usage.partition(":")[0]
+
+    def add(build: Callable[..., Graph]) -> Callable[..., Graph]:
+        if name in BUILTINS:
+            raise ValueError(f"built-in {name!r} is registered twice")
+        BUILTINS[name] = Builtin(usage, build)
+        return build
+
+    return add
+
+
+def load_builtin(spec: str) -> Graph:
+    """Return the graph of a built-in shape; the same numbers give the same weights, always.
+
+    Args:
+        spec: such as ``gemm:512x512x512``.
+
+    Raises:
+        ModelError: no built-in has that name, the numbers do not fit its usage, or a tensor would
+            have more than `MAX_ELEMENTS` elements.
+    """
+    name, _, text = spec.partition(":")
+    if name not in BUILTINS:
+        usages = ", ".join(b.usage for b in BUILTINS.values())
+        nearest = did_you_mean(name, BUILTINS) or ";"
+        raise ModelError(f"model {spec!r}: unknown built-in {name!r}{nearest} (built-in: {usages})")
+    try:
+        return BUILTINS[name].build(*_numbers(BUILTINS[name].usage, text))
+    except ModelError as e:
+        raise type(e)(f"model {spec!r}: {e}") from None
+
+
+@builtin("gemm:MxKxN")
+def gemm(m: int, k: int, n: int) -> Graph:
+    """c (m, n) = a (m, k) @ b (k, n)."""
+    _check_sizes(a=(m, k), b=(k, n), c=(m, n))
+    g = Graph("gemm")
+    a = g.input("a", (m, k))
+    b = g.weight("b", _values(np.random.default_rng(SEED), (k, n)))
+    g.output(g.matmul(a, b, name="c"))
+    return g
+
+
+def _numbers(usage: str, text: str) -> list[int]:
+    """The numbers of `text`, one for each field of `usage`, with the same separators between them."""
+    form = usage.partition(":")[2]
+    if _SEPARATOR.findall(text) != _SEPARATOR.findall(form):
+        raise ModelError(f"must have the form {usage}")
+    return [_number(field, word) for field, word in zip(_SEPARATOR.split(form), _SEPARATOR.split(text), strict=True)]
+
+
+def _number(field: str, text: str) -> int:
+    lowest = 1 if field.isupper() else 0
+    # Ten digits hold MAX_ELEMENTS; without that bound int() would refuse a number of thousands in its own words.
+    if re.fullmatch("[0-9]{1,10}", text) and lowest <= int(text) <= MAX_ELEMENTS:
+        return int(text)
+    raise ModelError(f"{field} must be a whole number from {lowest} to {MAX_ELEMENTS}, not {text!r}")
+
+
+def _check_sizes(**shapes: Shape) -> None:
+    for name, shape in shapes.items():
+        if (size := math.prod(shape)) > MAX_ELEMENTS:
+            raise ModelError(f"tensor {name!r} {shape} would have {size} elements; the most is {MAX_ELEMENTS}")
+
+
+def _values(rng: np.random.Generator, shape: Shape) -> Array:
+    """Values of the order 0.1, so that sums of products stay far from overflow."""
+    return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.1)

@@ -1,0 +1,288 @@
+"""Models in ONNX, opset 9 and up. How an operator is imported stands in its file in `compiler/ops/`.
+
+Whatever the file fixes is computed here: initializers, Constant nodes, and every node that reads only
+those (a transposed weight, a shape put together from pieces), with ONNX's own reference implementation.
+All that remains must have an importer; what has none is refused, all of it in one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minisim.compiler.graph import Array, Graph, Tensor
+from minisim.compiler.ops import ONNX_IMPORTERS
+from minisim.compiler.ops.base import OnnxNode
+from minisim.errors import MissingExtraError, ModelError, UnsupportedError
+
+try:
+    import onnx
+    import onnx.inliner
+    import onnx.reference
+    from google.protobuf.message import DecodeError
+except ModuleNotFoundError:
+    raise MissingExtraError.of("onnx", "onnx", "reading an ONNX model") from None
+
+OLDEST_OPSET = 9
+
+
+def load_onnx(path: Path) -> Graph:
+    """Return the graph of an ONNX file; inputs and outputs keep their ONNX names.
+
+    All tensors of the graph are float32. A dimension of an input that the file leaves open (a name, or
+    nothing) is taken as 1 where it is the first, the batch; elsewhere it is refused.
+
+    Raises:
+        ModelError: the file is damaged, not valid ONNX, or older than opset 9.
+        ShapeError: the operands of a node do not fit.
+        UnsupportedError: names all nodes, inputs and outputs that minisim cannot take.
+        MissingExtraError: when this module is imported without the package onnx.
+    """
+    try:
+        model = _read(path)
+        _check(model, path)
+        return _Import(model, path.stem).run()
+    except ModelError as e:
+        raise type(e)(f"model {str(path)!r}: {e}") from None
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    """The model with its external data, and its local functions expanded."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError:
+        raise ModelError("is not an ONNX file, or is damaged") from None
+    except OSError as e:
+        raise ModelError(f"cannot be read ({e.strerror})") from None
+    for tensor in model.graph.initializer:
+        if onnx.external_data_helper.uses_external_data(tensor):
+            location = onnx.external_data_helper.ExternalDataInfo(tensor).location
+            if not (path.parent / location).is_file():
+                raise ModelError(
+                    f"the values of initializer {tensor.name!r} are missing: no file {location!r} beside it"
+                )
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as e:
+        raise ModelError(f"its external data cannot be read: {_one_line(e)}") from None
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _check(model: onnx.ModelProto, path: Path) -> None:
+    """Check the opset, and that the file is valid ONNX.
+
+    Raises:
+        ModelError: it is not.
+        UnsupportedError: ... because of operators that ONNX does not know: all nodes without an importer
+            are named, also those that would have been computed here.
+    """
+    opset = _opsets(model).get("")
+    if opset is not None and not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
+        newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
+        raise ModelError(f"opset must be from {OLDEST_OPSET} to {newest}, not {opset}")
+    try:
+        onnx.checker.check_model(path)  # by path: a model in memory may not be over 2 GB
+    except UnicodeDecodeError:  # in the text of the checker's own message
+        raise ModelError("is damaged: a name in it is not UTF-8") from None
+    except onnx.checker.ValidationError as e:
+        nodes = model.graph.node
+        known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
+        if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
+            types = zip(_names(nodes), map(_op_type, nodes), strict=True)
+            _refuse(f"node {n!r} ({t})" for n, t in types if t not in ONNX_IMPORTERS and t != "Constant")
+        raise ModelError(f"is not valid ONNX: {_one_line(e)}") from None
+
+
+class _Import:
+    """One import, and the `OnnxContext` of the operators' importers.
+
+    Each ONNX value is a constant, or a tensor of the graph, or lost: it depends on something refused.
+    """
+
+    def __init__(self, model: onnx.ModelProto, name: str) -> None:
+        self.graph = Graph(name)
+        self._model = model
+        self._constants: dict[str, Array] = {t.name: _values(t) for t in model.graph.initializer}
+        self._tensors: dict[str, Tensor] = {}
+        self._lost: set[str] = set()
+        self._refusals: list[str] = []
+
+    def run(self) -> Graph:
+        for sparse in self._model.graph.sparse_initializer:
+            self._lose(f"sparse initializer {sparse.values.name!r}", [sparse.values.name])
+        for info in self._model.graph.input:
+            if info.name not in self._constants:  # before IR version 4, initializers were listed as inputs too
+                self._add_input(info)
+        for proto, node in zip(self._model.graph.node, _nodes(self._model), strict=True):
+            self._add_node(proto, node)
+        for info in self._model.graph.output:
+            self._add_output(info.name)
+        if self._refusals:
+            _refuse(self._refusals)
+        return self.graph
+
+    # -- what importers may ask (OnnxContext) ----------------------------------------------------------
+
+    def value(self, name: str) -> Tensor:
+        if name not in self._tensors:
+            self._tensors[name] = self.weight(name, self._constants[name])
+        return self._tensors[name]
+
+    def constant(self, name: str) -> Array | None:
+        return self._constants.get(name)
+
+    def weight(self, name: str, data: Array) -> Tensor:
+        dtype = self._constants[name].dtype
+        if dtype != np.float32:
+            raise UnsupportedError(f"constant {name!r} must be float32, not {dtype}")
+        return self.graph.weight(self.graph.fresh_name(name), data)
+
+    # -- the parts of a model --------------------------------------------------------------------------
+
+    def _add_input(self, info: onnx.ValueInfoProto) -> None:
+        if problems := list(_input_problems(info)):
+            for problem in problems:
+                self._lose(f"input {info.name!r}{problem}", [info.name])
+            return
+        dims = [d.dim_value if d.HasField("dim_value") else 1 for d in info.type.tensor_type.shape.dim]
+        self._tensors[info.name] = self.graph.input(info.name, dims)
+
+    def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
+        if self._is_constant(node):
+            self._fold(proto, node)
+        elif reason := _unsupported(node):
+            self._lose(reason, node.outputs)
+        elif not self._lost.isdisjoint(node.inputs):
+            self._lost.update(node.outputs)
+        else:
+            self._import(node)
+
+    def _import(self, node: OnnxNode) -> None:
+        try:
+            self._tensors[node.outputs[0]] = ONNX_IMPORTERS[node.op_type].build(self, node)
+        except UnsupportedError as e:
+            self._lose(_about(node, str(e)), node.outputs)
+        except ModelError as e:
+            raise type(e)(_about(node, str(e))) from None
+
+    def _is_constant(self, node: OnnxNode) -> bool:
+        """Whether the node reads constants only, and gives the same values each time."""
+        if "::" in node.op_type or any(isinstance(value, onnx.GraphProto) for value in node.attrs.values()):
+            return False
+        schema = onnx.defs.get_schema(node.op_type, _opsets(self._model)[""], "")
+        if schema.non_deterministic:  # type: ignore[attr-defined]  # missing in onnx's stub file
+            return False
+        return all(i in self._constants for i in node.inputs if i)
+
+    def _fold(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
+        evaluator = onnx.reference.ReferenceEvaluator(proto, opsets=_opsets(self._model))
+        try:
+            values = evaluator.run(None, {i: self._constants[i] for i in node.inputs if i})
+            self._constants.update(zip(node.outputs, map(np.asarray, values), strict=True))
+        except Exception as e:  # the evaluator raises whatever its numpy code does
+            self._lose(_about(node, f"its constant value cannot be computed: {_one_line(e)}"), node.outputs)
+
+    def _add_output(self, name: str) -> None:
+        if name in self._constants:
+            self._lose(f"output {name!r} is a constant: nothing computes it", [name])
+        elif name not in self._lost:
+            tensor = self._tensors[name]
+            if tensor.name in self.graph.inputs:
+                self._lose(f"output {name!r} is the input {tensor.name!r} itself: nothing computes it", [name])
+            else:
+                self.graph.output(tensor, name)
+
+    def _lose(self, reason: str, values: Iterable[str]) -> None:
+        self._refusals.append(reason)
+        self._lost.update(values)
+
+
+def _values(initializer: onnx.TensorProto) -> Array:
+    try:
+        return onnx.numpy_helper.to_array(initializer)
+    except (TypeError, ValueError) as e:
+        raise ModelError(f"the values of initializer {initializer.name!r} cannot be read: {_one_line(e)}") from None
+
+
+def _opsets(model: onnx.ModelProto) -> dict[str, int]:
+    """The version of each operator set, by domain; "ai.onnx" is another name of the default domain."""
+    return {_domain(opset.domain): opset.version for opset in model.opset_import}
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name
+
+
+def _nodes(model: onnx.ModelProto) -> list[OnnxNode]:
+    """The nodes in plain Python."""
+    nodes = model.graph.node
+    return [
+        OnnxNode(_op_type(n), name, tuple(n.input), tuple(n.output), {a.name: _attribute(a) for a in n.attribute})
+        for n, name in zip(nodes, _names(nodes), strict=True)
+    ]
+
+
+def _names(nodes: Iterable[onnx.NodeProto]) -> list[str]:
+    """The names of the nodes. One that has none, or whose name is taken, is called as its first output."""
+    names: list[str] = []
+    taken = {""}
+    for node in nodes:
+        names.append(node.output[0] if node.name in taken and node.output else node.name)
+        taken.add(names[-1])
+    return names
+
+
+def _op_type(node: onnx.NodeProto) -> str:
+    """The type, with the domain before it if that is not the default one."""
+    domain = _domain(node.domain)
+    return f"{domain}::{node.op_type}" if domain else node.op_type
+
+
+def _attribute(proto: onnx.AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(proto)
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
+    """Why an input cannot be taken, to follow its name."""
+    if not info.type.HasField("tensor_type"):
+        yield f" must be a tensor, not a {info.type.WhichOneof('value')}"
+        return
+    tensor = info.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+        yield f" must be float32, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
+    for index, dim in enumerate(tensor.shape.dim):
+        if index and not dim.HasField("dim_value"):
+            what = repr(dim.dim_param) if dim.dim_param else "unknown"
+            yield f": dimension {index} is {what}; only dimension 0 may be open (it is taken as 1)"
+
+
+def _unsupported(node: OnnxNode) -> str:
+    """Why no importer takes the node, or an empty string."""
+    importer = ONNX_IMPORTERS.get(node.op_type)
+    if importer is None:
+        return f"node {node.name!r} ({node.op_type})"
+    if unknown := sorted(set(node.attrs) - importer.attributes):
+        return _about(node, f"attribute {unknown[0]!r} is not supported")
+    if len(node.outputs) != 1:
+        return _about(node, f"only the first of its {len(node.outputs)} outputs is supported")
+    return ""
+
+
+def _refuse(reasons: Iterable[str]) -> None:
+    lines = ["not supported:", *reasons, f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})"]
+    raise UnsupportedError("\n  ".join(lines))
+
+
+def _about(node: OnnxNode, message: str) -> str:
+    """`message` with the node's name and type before it, unless it begins with them: the graph's own do."""
+    known = f"node {node.name!r} ({node.op_type}"
+    return message if message.startswith(f"{known} of ") else f"{known}): {message}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,187 @@
+"""Models written in Python: a file that defines ``model()``, which returns a Graph.
+
+The file runs as a module under a private name, so that it may be called numpy.py or graph.py and be in
+nobody's way. While it runs, its directory comes first on the path of imports, after the standard library
+only; afterwards the path is as it was, and the modules that came from the directory are forgotten.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import itertools
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from minisim.compiler.graph import Graph
+from minisim.errors import MinisimError, ModelError, did_you_mean
+
+_STANDARD_LIBRARY = {
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("platstdlib"),
+    sysconfig.get_config_var("DESTSHARED"),  # its extension modules
+}
+_PACKAGE_NAME = __name__.split(".")[0]
+
+_NO_TORCH = "minisim does not read those yet: build a Graph, or export it to ONNX"
+
+_serial = itertools.count(1)
+
+
+def load_python(path: Path) -> Graph:
+    """Execute the file at `path` and return what its ``model()`` returns.
+
+    Each call executes the file anew. Python's import state is changed meanwhile, so that two threads must
+    not load models at the same time.
+
+    Raises:
+        ModelError: the file cannot be read, parsed or executed, defines no ``model()`` without required
+            arguments, or that raises an exception or returns something else than a Graph. What the
+            graph's own methods raise (a ShapeError, say) keeps its class.
+    """
+    try:
+        source = path.read_bytes()
+    except OSError as e:
+        raise ModelError(f"model {str(path)!r}: cannot be read ({e.strerror})") from None
+    with _isolation(path.resolve().parent):
+        with _user_code(path):
+            module = _execute(path, source)
+        build = _model_function(path, vars(module))
+        with _user_code(path):
+            result = build()
+    return _checked_graph(path, result)
+
+
+def _execute(path: Path, source: bytes) -> ModuleType:
+    """Run the file as a module of its own, from its source (a stale .pyc is never read)."""
+    module = ModuleType(f"_{_PACKAGE_NAME}_model_{next(_serial)}")
+    module.__file__ = str(path.resolve())
+    sys.modules[module.__name__] = module  # dataclasses and typing look a class's module up there
+    exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+    return module
+
+
+def _model_function(path: Path, names: dict[str, Any]) -> Callable[[], object]:
+    if "model" not in names:
+        nearest = did_you_mean("model", (n for n, value in names.items() if callable(value)))
+        raise ModelError(f"{path}: must define a function model() that returns a Graph{nearest}")
+    model = names["model"]
+    if _is_torch(model):
+        raise ModelError(f"{path}: model is a torch module; {_NO_TORCH}")
+    if not callable(model):
+        raise ModelError(f"{path}: model must be a function, not {type(model).__name__}")
+    try:
+        inspect.signature(model).bind()
+    except TypeError:
+        raise ModelError(f"{path}: model() must need no arguments, but is model{inspect.signature(model)}") from None
+    except ValueError:
+        pass  # a builtin without a signature: calling it will tell
+    return model  # type: ignore[no-any-return]  # any callable: its result is checked
+
+
+def _checked_graph(path: Path, result: object) -> Graph:
+    if isinstance(result, Graph):
+        return result
+    if _is_torch(result[0] if isinstance(result, tuple) and result else result):
+        raise ModelError(f"{path}: model() returns a torch module; {_NO_TORCH}")
+    returned = "None" if result is None else type(result).__name__
+    raise ModelError(f"{path}: model() must return a Graph, not {returned}")
+
+
+def _is_torch(value: object) -> bool:
+    return any(base.__module__.split(".")[0] == "torch" for base in type(value).__mro__)
+
+
+# -- errors in the user's files ------------------------------------------------------------------------
+
+
+@contextmanager
+def _user_code(path: Path) -> Iterator[None]:
+    """Turn whatever the user's code raises, except KeyboardInterrupt, into one line that says where."""
+    try:
+        yield
+    except ModelError as e:
+        if _names_a_line(e):
+            raise
+        raise type(e)(f"{_location(e, path)}{e}") from e
+    except MinisimError:
+        raise
+    except (Exception, SystemExit) as e:
+        if isinstance(e, SyntaxError) and e.filename and Path(e.filename).is_file():
+            line = f":{e.lineno}" if e.lineno else ""
+            raise ModelError(f"{e.filename}{line}: syntax error: {e.msg}") from e
+        text = f": {e}" if str(e) else ""
+        raise ModelError(f"{_location(e, path)}{type(e).__name__}{text}") from e
+
+
+def _location(error: BaseException, path: Path) -> str:
+    """``file:line: ``, the innermost line of the user's files on the way to the error."""
+    directory = path.resolve().parent
+    lines = [
+        f"{frame.f_code.co_filename}:{line}: "
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if _is_users(frame.f_code.co_filename, frame.f_globals, directory)
+    ]
+    return lines[-1] if lines else f"model {str(path)!r}: "
+
+
+def _is_users(filename: str, names: dict[str, Any], directory: Path) -> bool:
+    """Whether code is the user's: below the model's directory, but neither ours nor an installed package."""
+    file = Path(filename).resolve()
+    if not file.is_relative_to(directory) or str(names.get("__name__")).split(".")[0] == _PACKAGE_NAME:
+        return False
+    return file.is_file() and "site-packages" not in file.relative_to(directory).parts
+
+
+def _names_a_line(error: BaseException) -> bool:
+    """Whether the message begins with a file that was being executed: `graph.caller` has put it there."""
+    files = {frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)}
+    return any(str(error).startswith(f"{file}:") for file in files)
+
+
+# -- isolation -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _isolation(directory: Path) -> Iterator[None]:
+    """Make the modules in `directory` importable, and undo all that this leaves behind.
+
+    The standard library goes first, unlike for a script: a neighbour called random.py would break what
+    imports the real one for the first time meanwhile. Everything else on the path comes later, so that
+    neighbours called compiler.py or utils.py are found before others of that name.
+    """
+    path, entries = sys.path, list(sys.path)
+    modules, dont_write_bytecode = set(sys.modules), sys.dont_write_bytecode
+    library = [entry for entry in entries if entry in _STANDARD_LIBRARY]
+    others = [entry for entry in entries if entry not in _STANDARD_LIBRARY]
+    sys.path[:] = [*library, str(directory), *others]
+    sys.dont_write_bytecode = True
+    importlib.invalidate_caches()  # a neighbour may have been written a moment ago
+    try:
+        yield
+    finally:
+        sys.path = path
+        sys.path[:] = entries
+        sys.dont_write_bytecode = dont_write_bytecode
+        for name in _added_modules(modules, directory):
+            del sys.modules[name]
+
+
+def _added_modules(before: set[str], directory: Path) -> list[str]:
+    """The modules since `before` that were found in `directory` itself, and their submodules.
+
+    A virtual environment below the directory is not concerned: its packages stay loaded.
+    """
+    roots = {name for name in set(sys.modules) - before if "." not in name and _lies_in(sys.modules[name], directory)}
+    return [name for name in sys.modules if name.partition(".")[0] in roots]
+
+
+def _lies_in(module: ModuleType, directory: Path) -> bool:
+    places = getattr(module, "__path__", None) or [getattr(module, "__file__", None)]
+    return any(place is not None and Path(place).parent == directory for place in places)

@@ -1,0 +1,302 @@
+"""The graph: what a model computes, before any machine is thought of.
+
+    Graph  = tensors (by name), nodes (in topological order), inputs, outputs
+    Tensor = name, shape, data          data: the array of a weight (or an example input)
+    Node   = op, name, inputs, output, attrs
+
+A model is written by calling the methods of a `Graph`, or with operators on its tensors:
+
+    g = Graph("mlp")
+    x = g.input("x", (128, 128))
+    h = g.relu(x @ g.weight("w1", w1))
+    g.output(h + g.weight("b", b), "y")
+
+Shapes are checked as each node is added, so an error names the line of the model that caused it.
+What the operations mean (shape rule, numpy value, lowering) is in `compiler/ops/`, one file each.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.errors import ModelError, ShapeError, UnsupportedError
+
+Shape = tuple[int, ...]
+Array = npt.NDArray[Any]
+
+_PACKAGE_NAME = __name__.split(".")[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A value of the graph: an input, a weight, or a node's output.
+
+    Attributes:
+        shape: any rank; the machine sees `view_2d(shape)`.
+        data: the values of a weight, the example values of an input (or None).
+        is_weight: constant, known to the compiler.
+    """
+
+    graph: Graph = field(repr=False)
+    name: str
+    shape: Shape
+    data: Array | None = field(default=None, repr=False)
+    is_weight: bool = False
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        return self.graph.matmul(self, other)
+
+    def __add__(self, other: Tensor | float) -> Tensor:
+        return self.graph.add(self, other)
+
+    def __mul__(self, other: Tensor | float) -> Tensor:
+        return self.graph.mul(self, other)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. `op` is a name of `compiler.ops.OPERATORS`; tensors are referred to by name."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    output: str
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The operation for people: ``MatMul``, ``FusedMatMulBiasReLU``."""
+        fused = [str(self.attrs[key]) for key in ("bias", "residual", "activation") if self.attrs.get(key)]
+        return f"Fused{self.op}{''.join(fused)}" if fused else self.op
+
+
+class Graph:
+    """A model under construction, and the compiler's first IR.
+
+    Args:
+        name: of the model, for reports.
+    """
+
+    def __init__(self, name: str = "model") -> None:
+        self.name = name
+        self.tensors: dict[str, Tensor] = {}
+        self.nodes: list[Node] = []
+        self.inputs: list[str] = []
+        self.outputs: dict[str, str] = {}  # public name -> tensor name
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name}: {len(self.nodes)} operations, {len(self.tensors)} tensors>"
+
+    # -- building ----------------------------------------------------------------------------------
+
+    def input(self, name: str, shape: Sequence[int], data: Array | None = None) -> Tensor:
+        """Declare an input. `data` (same shape, converted to float32) is what `run` feeds it; without
+        it, `run` draws seeded random values of the order 0.1."""
+        values = None if data is None else _values(name, data)
+        checked = _checked_shape(name, shape)
+        if values is not None and values.shape != checked:
+            raise ShapeError(f"{caller()}input {name!r}: data must have shape {checked}, not {values.shape}")
+        self.inputs.append(name)
+        return self._add_tensor(Tensor(self, name, checked, values))
+
+    def weight(self, name: str, data: Array) -> Tensor:
+        """Declare a constant; `data` is converted to float32."""
+        values = _values(name, data)
+        return self._add_tensor(Tensor(self, name, _checked_shape(name, values.shape), values, is_weight=True))
+
+    def matmul(
+        self,
+        a: Tensor,
+        b: Tensor,
+        *,
+        transpose_a: bool = False,
+        transpose_b: bool = False,
+        name: str | None = None,
+    ) -> Tensor:
+        """``a @ b``: (..., k) x (k, n) -> (..., n). A transposed operand must be 2-D."""
+        attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+        return self.add_node("MatMul", [a, b], {k: v for k, v in attrs.items() if v}, name)
+
+    def add(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
+        """``a + b``, elementwise; `b` may be a scalar, a row (bias), a column, or of a's shape."""
+        return self.add_node("Add", [a, self._operand(b)], {}, name)
+
+    def mul(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
+        """``a * b``, elementwise, with the broadcasting of `add`."""
+        return self.add_node("Mul", [a, self._operand(b)], {}, name)
+
+    def relu(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """``max(x, 0)``."""
+        return self.add_node("Relu", [x], {}, name)
+
+    def sigmoid(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """``1 / (1 + exp(-x))``."""
+        return self.add_node("Sigmoid", [x], {}, name)
+
+    def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
+        """The same elements in row-major order under another shape; one dimension may be -1."""
+        return self.add_node("Reshape", [x], {"shape": tuple(int(d) for d in shape)}, name)
+
+    def output(self, x: Tensor, name: str | None = None) -> Tensor:
+        """Mark `x` as a result of the model, under `name` (its own name if not given)."""
+        self._own(x)
+        public = name or x.name
+        if public in self.outputs:
+            raise ModelError(f"{caller()}output {public!r} is declared twice")
+        self.outputs[public] = x.name
+        return x
+
+    def add_node(self, op: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any], name: str | None = None) -> Tensor:
+        """Append an operation of `compiler.ops` and return its output; the named methods call this.
+
+        Raises:
+            ShapeError: the operands' shapes do not fit `op`.
+            UnsupportedError: they fit, but minisim does not implement that case.
+        """
+        from minisim.compiler.ops import OPERATORS  # the operators speak about graphs: imported late
+
+        name = self.fresh_name(name or op.lower())
+        for x in inputs:
+            self._own(x)
+        try:
+            shape = OPERATORS[op].infer([x.shape for x in inputs], attrs)
+        except (ShapeError, UnsupportedError) as e:
+            operands = ", ".join(f"{x.name} {x.shape}" for x in inputs)
+            raise type(e)(f"{caller()}node {name!r} ({op} of {operands}): {e}") from None
+        self.nodes.append(Node(op, name, tuple(x.name for x in inputs), name, dict(attrs)))
+        return self._add_tensor(Tensor(self, name, shape))
+
+    def fresh_name(self, stem: str) -> str:
+        """`stem`, or the first of stem_1, stem_2, ... that no tensor has."""
+        if stem not in self.tensors:
+            return stem
+        return next(name for i in range(1, sys.maxsize) if (name := f"{stem}_{i}") not in self.tensors)
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def consumers(self) -> dict[str, list[Node]]:
+        """The nodes that read each tensor, by tensor name."""
+        readers: dict[str, list[Node]] = {name: [] for name in self.tensors}
+        for node in self.nodes:
+            for name in dict.fromkeys(node.inputs):
+                readers[name].append(node)
+        return readers
+
+    def evaluate(self, inputs: Mapping[str, Array], dtype: npt.DTypeLike = np.float64) -> dict[str, Array]:
+        """Compute all tensors with plain numpy, in `dtype`: the independent check of a run.
+
+        Args:
+            inputs: an array for each of `self.inputs`.
+        """
+        from minisim.compiler.ops import OPERATORS
+
+        values = {n: t.data.astype(dtype) for n, t in self.tensors.items() if t.is_weight and t.data is not None}
+        values.update({name: np.asarray(array, dtype=dtype) for name, array in inputs.items()})
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            for node in self.nodes:
+                values[node.output] = OPERATORS[node.op].evaluate([values[i] for i in node.inputs], node.attrs)
+        return values
+
+    def lines(self) -> Iterator[str]:
+        """The text form, for dumps."""
+        yield f"graph {self.name}"
+        for name in self.inputs:
+            yield f"  input  {name} {list(self.tensors[name].shape)}"
+        for t in self.tensors.values():
+            if t.is_weight:
+                yield f"  weight {t.name} {list(t.shape)}"
+        for node in self.nodes:
+            attrs = "".join(f" {k}={v}" for k, v in sorted(node.attrs.items()))
+            shape = list(self.tensors[node.output].shape)
+            yield f"  {node.output} {shape} = {node.title}({', '.join(node.inputs)}){attrs}"
+        for public, name in self.outputs.items():
+            yield f"  output {public} = {name}"
+
+    def verify(self) -> None:
+        """Check what every pass relies on.
+
+        Raises:
+            ModelError: there is no output, or nothing to compute.
+        """
+        if not self.outputs:
+            raise ModelError(f"model {self.name!r} has no output: call graph.output(tensor)")
+        known = set(self.inputs) | {t.name for t in self.tensors.values() if t.is_weight}
+        for node in self.nodes:
+            if missing := [i for i in node.inputs if i not in known]:
+                raise ModelError(f"node {node.name!r} reads {missing[0]!r} before it is computed")
+            known.add(node.output)
+        if missing := [o for o in self.outputs.values() if o not in known]:
+            raise ModelError(f"output {missing[0]!r} is never computed")
+        if not self.nodes:
+            raise ModelError(f"model {self.name!r} has no operations")
+
+    # -- internals ---------------------------------------------------------------------------------
+
+    def _add_tensor(self, tensor: Tensor) -> Tensor:
+        if tensor.name in self.tensors:
+            raise ModelError(f"{caller()}the name {tensor.name!r} is used twice in model {self.name!r}")
+        self.tensors[tensor.name] = tensor
+        return tensor
+
+    def _operand(self, value: Tensor | float) -> Tensor:
+        if isinstance(value, Tensor):
+            return value
+        if isinstance(value, (int, float, np.floating, np.integer)):
+            return self.weight(self.fresh_name("scalar"), np.asarray(value, dtype=np.float32))
+        raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {value!r}")
+
+    def _own(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor):
+            raise ModelError(f"{caller()}an operand must be a tensor of the graph, not {type(x).__name__}")
+        if self.tensors.get(x.name) is not x:
+            raise ModelError(f"{caller()}tensor {x.name!r} does not belong to graph {self.name!r}")
+
+
+def view_2d(shape: Shape) -> tuple[int, int]:
+    """How the machine stores a tensor: all but the last dimension are rows. () -> (1, 1), (n,) -> (1, n)."""
+    if not shape:
+        return 1, 1
+    rows = 1
+    for d in shape[:-1]:
+        rows *= d
+    return rows, shape[-1]
+
+
+def caller() -> str:
+    """``file:line: `` of the innermost frame outside minisim: the line of the model; or an empty string,
+    also where a front end reads the model from something that has no lines (ONNX, a built-in shape)."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith(f"{_PACKAGE_NAME}.compiler.frontend."):
+            return ""  # the frames beyond are those of whoever asked for the model to be loaded
+        if module.split(".")[0] != _PACKAGE_NAME and not frame.f_code.co_filename.startswith("<"):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}: "
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def _values(name: str, data: Array) -> Array:
+    try:
+        return np.ascontiguousarray(data, dtype=np.float32).reshape(np.shape(data))
+    except (TypeError, ValueError) as e:
+        raise ModelError(f"{caller()}tensor {name!r}: its data is not an array of numbers ({e})") from None
+
+
+def _checked_shape(name: str, shape: Sequence[int]) -> Shape:
+    try:
+        checked = tuple(int(d) for d in shape)
+    except (TypeError, ValueError):
+        raise ShapeError(f"{caller()}tensor {name!r}: shape must be a sequence of integers, not {shape!r}") from None
+    if any(d < 1 for d in checked):
+        raise ShapeError(f"{caller()}tensor {name!r}: every dimension must be at least 1, not {checked}")
+    return checked

@@ -1,0 +1,131 @@
+"""Elementwise operations of the vector unit: Relu, Sigmoid, and Add and Mul with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from minisim.compiler.graph import view_2d
+from minisim.compiler.ops.base import (
+    Array,
+    Attrs,
+    OnnxContext,
+    OnnxNode,
+    Operator,
+    onnx_import,
+    register,
+    sigmoid,
+)
+from minisim.compiler.program import ProgramBuilder, Slot
+from minisim.compiler.tiling import Tiling
+from minisim.errors import ShapeError, UnsupportedError
+from minisim.hwmodel import isa
+
+if TYPE_CHECKING:
+    from minisim.compiler.graph import Graph, Node, Shape, Tensor
+    from minisim.hwmodel.config import Machine
+
+
+class Elementwise(Operator):
+    """One vector operation per output tile."""
+
+    code: ClassVar[isa.VectorOp]
+
+    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        rows, cols = view_2d(graph.tensors[node.output].shape)
+        m, n = min(machine.tile.m, rows), min(machine.tile.n, cols)
+        return Tiling(m, 1, n, -(-rows // m), 1, -(-cols // n), panels=None)
+
+    def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
+        """For each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
+        m, n, _ = tiling.walk()
+        sources = []
+        for name in node.inputs:
+            rows, cols = view_2d(graph.tensors[name].shape)
+            grid = program.grid(name, min(tiling.m, rows), min(tiling.n, cols))
+            sources.append(grid.ids(m if rows > 1 else 0 * m, n if cols > 1 else 0 * n))
+        target = program.grid(node.output, tiling.m, tiling.n, final=1).ids(m, n)
+        rows, cols = view_2d(graph.tensors[node.output].shape)
+        vectors = program.vectors(
+            len(target),
+            op=self.code,
+            dtype=program.machine.dtype,
+            src0=sources[0],
+            src1=sources[1] if len(sources) > 1 else isa.NONE,
+            dst=target,
+            rows=np.minimum(tiling.m, rows - m * tiling.m),
+            cols=np.minimum(tiling.n, cols - n * tiling.n),
+        )
+        slots = [Slot(isa.Opcode.LOAD, ids) for ids in sources]
+        slots += [Slot(isa.Opcode.VECTOR, vectors), Slot(isa.Opcode.STORE, target)]
+        program.layer(node.name, node.title, 0, slots)
+
+
+class Unary(Elementwise):
+    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+        return shapes[0]
+
+
+class Binary(Elementwise):
+    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise ShapeError(f"shapes {shapes[0]} and {shapes[1]} do not broadcast") from None
+        for operand in shapes:
+            if not _is_2d_broadcast(operand, shape):
+                raise UnsupportedError(
+                    f"broadcasting {operand} to {shape} is not supported: the leading dimensions must be "
+                    "all equal or all 1"
+                )
+        return shape
+
+
+def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
+    """Whether the machine can broadcast: as a 2-D view, each of rows and cols is full or 1."""
+    padded = (1,) * (len(shape) - len(operand)) + operand
+    leading = padded[:-1]
+    return leading == shape[:-1] or view_2d(padded)[0] == 1
+
+
+@register
+class Relu(Unary):
+    name = "Relu"
+    code = isa.VectorOp.RELU
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return np.maximum(inputs[0], 0)
+
+
+@register
+class Sigmoid(Unary):
+    name = "Sigmoid"
+    code = isa.VectorOp.SIGMOID
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return sigmoid(inputs[0])
+
+
+@register
+class Add(Binary):
+    name = "Add"
+    code = isa.VectorOp.ADD
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return inputs[0] + inputs[1]
+
+
+@register
+class Mul(Binary):
+    name = "Mul"
+    code = isa.VectorOp.MUL
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return inputs[0] * inputs[1]
+
+
+@onnx_import("Relu", "Sigmoid", "Add", "Mul")
+def import_elementwise(context: OnnxContext, node: OnnxNode) -> Tensor:
+    return context.graph.add_node(node.op_type, [context.value(i) for i in node.inputs], {}, node.name)

@@ -1,0 +1,195 @@
+"""MatMul: (..., k) x (k, n) -> (..., n), after fusion with bias, residual and activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minisim.compiler import panels
+from minisim.compiler.graph import view_2d
+from minisim.compiler.ops.base import (
+    Array,
+    Attrs,
+    OnnxContext,
+    OnnxNode,
+    Operator,
+    onnx_import,
+    register,
+    sigmoid,
+)
+from minisim.compiler.program import ProgramBuilder, Slot
+from minisim.compiler.tiling import Tiling
+from minisim.errors import ShapeError, UnsupportedError
+from minisim.hwmodel import cost, isa
+
+if TYPE_CHECKING:
+    from minisim.compiler.graph import Graph, Node, Shape, Tensor
+    from minisim.hwmodel.config import Machine
+
+ACTIVATIONS = {"": isa.Activation.NONE, "ReLU": isa.Activation.RELU, "Sigmoid": isa.Activation.SIGMOID}
+
+
+@register
+class MatMul(Operator):
+    """Inputs a, b, then `bias` (1, n) and `residual` (m, n) if the attributes of those names are set.
+
+    Attributes of the node: transpose_a, transpose_b; set by fusion: bias ("Bias"), residual
+    ("Residual"), activation ("ReLU" or "Sigmoid"). The epilogue runs in that order.
+    """
+
+    name = "MatMul"
+
+    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+        a, b = shapes[:2]
+        if len(a) < 1 or len(b) < 1:
+            raise ShapeError("an operand of a matmul must have at least one dimension")
+        if len(b) != 2:
+            raise UnsupportedError(
+                f"the second operand of a matmul must be 2-D, not {b} (batched matmul is not supported)"
+            )
+        if attrs.get("transpose_a") and len(a) != 2:
+            raise ShapeError("a transposed first operand must be 2-D")
+        m_dims, k = a[:-1], a[-1]
+        if attrs.get("transpose_a"):
+            m_dims, k = (a[1],), a[0]
+        kb, n = reversed(b) if attrs.get("transpose_b") else b
+        if k != kb:
+            raise ShapeError(f"inner dimensions must be equal, not {k} and {kb}")
+        return (*m_dims, n)
+
+    def macs(self, shapes: Sequence[Shape], attrs: Attrs) -> int:
+        rows, n = view_2d(self.infer(shapes, attrs))
+        k = shapes[0][0] if attrs.get("transpose_a") else shapes[0][-1]
+        return rows * k * n
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        a, b, *epilogue = inputs
+        y = (a.T if attrs.get("transpose_a") else a) @ (b.T if attrs.get("transpose_b") else b)
+        for operand in epilogue:
+            y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
+        match attrs.get("activation", ""):
+            case "ReLU":
+                return np.maximum(y, 0)
+            case "Sigmoid":
+                return sigmoid(y)
+        return y
+
+    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        m_size, n_size = view_2d(graph.tensors[node.output].shape)
+        k_size = self.depth(node, graph)
+        tile = machine.tile
+        m, k, n = min(tile.m, m_size), min(tile.k, k_size), min(tile.n, n_size)
+        grid = (-(-m_size // m), -(-k_size // k), -(-n_size // n))
+        if machine.compiler.order == "mnk":
+            return Tiling(m, k, n, *grid, panels=None)
+        item = isa.ITEMSIZE[machine.dtype]
+        a, b, c = (isa.align(item * size) for size in (m * k, k * n, m * n))
+        extra = isa.align(item * n) * ("bias" in node.attrs) + c * ("residual" in node.attrs)
+        budget = panels.Budget(machine.sram.bytes, a, b, c, extra)
+        return Tiling(m, k, n, *grid, panels=panels.choose(*grid, budget, pace(m, k, n, machine)))
+
+    def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
+        """For each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
+        transpose_a, transpose_b = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
+        operands = iter(node.inputs)
+        a = program.grid(next(operands), *tiling.flip(tiling.m, tiling.k, transpose_a))
+        b = program.grid(next(operands), *tiling.flip(tiling.k, tiling.n, transpose_b))
+        bias = program.grid(next(operands), 1, tiling.n) if "bias" in node.attrs else None
+        residual = program.grid(next(operands), tiling.m, tiling.n) if "residual" in node.attrs else None
+        c = program.grid(node.output, tiling.m, tiling.n, final=tiling.k_tiles)
+
+        m, n, k = tiling.walk()
+        last = k == tiling.k_tiles - 1
+        a_ids = a.ids(*tiling.flip(m, k, transpose_a))
+        b_ids = b.ids(*tiling.flip(k, n, transpose_b))
+        bias_ids = bias.ids(0, n) if bias else None
+        residual_ids = residual.ids(m, n) if residual else None
+        m_size, n_size = view_2d(graph.tensors[node.output].shape)
+        rows = program.matmuls(
+            len(m),
+            a=a_ids,
+            b=b_ids,
+            c=c.ids(m, n),
+            bias=isa.NONE if bias_ids is None else np.where(last, bias_ids, isa.NONE),
+            residual=isa.NONE if residual_ids is None else np.where(last, residual_ids, isa.NONE),
+            m=np.minimum(tiling.m, m_size - m * tiling.m),
+            k=np.minimum(tiling.k, self.depth(node, graph) - k * tiling.k),
+            n=np.minimum(tiling.n, n_size - n * tiling.n),
+            step=k,
+            last=last,
+            activation=np.where(last, ACTIVATIONS[node.attrs.get("activation", "")], 0),
+            a_transposed=transpose_a,
+            b_transposed=transpose_b,
+            dtype=program.machine.dtype,
+        )
+        slots = [Slot(isa.Opcode.LOAD, a_ids), Slot(isa.Opcode.LOAD, b_ids)]
+        slots += [Slot(isa.Opcode.LOAD, ids, last) for ids in (bias_ids, residual_ids) if ids is not None]
+        slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(m, n), last)]
+        shapes = [graph.tensors[name].shape for name in node.inputs]
+        ahead, horizon = (tiling.panels.budget.ahead, tiling.panels.horizon) if tiling.panels else (0, 0)
+        program.layer(node.name, node.title, self.macs(shapes, node.attrs), slots, ahead, horizon)
+
+    @staticmethod
+    def depth(node: Node, graph: Graph) -> int:
+        """K: the length of each accumulation."""
+        shape = graph.tensors[node.inputs[0]].shape
+        return shape[0] if node.attrs.get("transpose_a") else shape[-1]
+
+
+def pace(m: int, k: int, n: int, machine: Machine) -> panels.Pace:
+    """What the panels' estimate needs to know of a machine, for tiles of m x k x n elements."""
+    setup, execute = (int(x) for x in cost.matmul_cycles(m, k, n, machine))
+    execute = max(setup, execute)  # the next tile's weights are shifted in meanwhile
+    dram = float(1 / machine.dram_bytes_per_cycle)
+    port = max(1 / machine.dma.bytes_per_cycle, dram)
+    tile = isa.ITEMSIZE[machine.dtype] * max(m * k, k * n)
+    load = machine.dma.setup_cycles + tile * port + machine.dram_latency_cycles
+    turnaround = load + setup + execute + cost.drain_cycles(machine)
+    return panels.Pace(execute, port, port, dram, turnaround)
+
+
+@onnx_import("MatMul")
+def import_matmul(context: OnnxContext, node: OnnxNode) -> Tensor:
+    a, b = (context.value(name) for name in node.inputs)
+    return context.graph.matmul(a, b, name=node.name)
+
+
+@onnx_import("Gemm", attributes=["alpha", "beta", "transA", "transB"])
+def import_gemm(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """Y = alpha A' B' + beta C. Factors on constants are folded into them; others become a Mul."""
+    alpha, beta = float(node.attrs.get("alpha", 1.0)), float(node.attrs.get("beta", 1.0))
+    transpose_a, transpose_b = bool(node.attrs.get("transA", 0)), bool(node.attrs.get("transB", 0))
+    graph = context.graph
+    a = context.value(node.inputs[0])
+    constant_b = context.constant(node.inputs[1])
+    if constant_b is None or (alpha == 1.0 and not transpose_b):
+        b = context.value(node.inputs[1])
+    else:
+        b = context.weight(node.inputs[1], np.float32(alpha) * (constant_b.T if transpose_b else constant_b))
+        alpha, transpose_b = 1.0, False
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise ShapeError(f"Gemm takes 2-D operands, not {a.shape} and {b.shape}")
+    has_c = len(node.inputs) > 2 and node.inputs[2] != "" and beta != 0.0
+    # The last operation has the node's name, those before it a part's: names are unique and say whose they are.
+    is_last = not has_c and alpha == 1.0
+    y = graph.matmul(
+        a,
+        b,
+        transpose_a=transpose_a,
+        transpose_b=transpose_b,
+        name=node.name if is_last else f"{node.name}/matmul",
+    )
+    if alpha != 1.0:
+        y = graph.mul(y, alpha, name=f"{node.name}/alpha" if has_c else node.name)
+    if not has_c:
+        return y
+    constant_c = context.constant(node.inputs[2])
+    if beta == 1.0:
+        c = context.value(node.inputs[2])
+    elif constant_c is not None:
+        c = context.weight(node.inputs[2], np.float32(beta) * constant_c)
+    else:
+        c = graph.mul(context.value(node.inputs[2]), beta, name=f"{node.name}/beta")
+    return graph.add(y, c, name=node.name)

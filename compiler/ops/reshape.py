@@ -1,0 +1,75 @@
+"""Reshape: the same elements, row-major, under another shape. No data moves: see `lower`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, Operator, onnx_import, register
+from minisim.errors import ShapeError, UnsupportedError
+
+if TYPE_CHECKING:
+    from minisim.compiler.graph import Graph, Node, Shape, Tensor
+    from minisim.compiler.program import ProgramBuilder
+    from minisim.compiler.tiling import Tiling
+    from minisim.hwmodel.config import Machine
+
+
+@register
+class Reshape(Operator):
+    """A view of the input's DRAM buffer. Attribute `shape`: one dimension may be -1."""
+
+    name = "Reshape"
+
+    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+        wanted: Shape = tuple(attrs["shape"])
+        size = math.prod(shapes[0])
+        known = math.prod(d for d in wanted if d != -1)
+        if wanted.count(-1) > 1 or any(d < 1 and d != -1 for d in wanted):
+            raise ShapeError(f"shape must have positive dimensions and at most one -1, not {wanted}")
+        if -1 in wanted and size % known == 0:
+            return tuple(size // known if d == -1 else d for d in wanted)
+        if known != size or -1 in wanted:
+            raise ShapeError(f"{size} elements do not fill shape {wanted}")
+        return wanted
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return inputs[0].reshape(attrs["shape"])
+
+    def tile(self, node: Node, graph: Graph, machine: Machine) -> None:
+        return None
+
+    def lower(self, node: Node, graph: Graph, tiling: Tiling | None, program: ProgramBuilder) -> None:
+        """Nothing to do: the output is a view of the input's (then unpadded) DRAM buffer.
+
+        What it costs is charged where it arises: a reshaped intermediate cannot stay in SRAM, because
+        its tiles are other rectangles; so its producer stores it and its consumer loads it.
+        """
+
+
+@onnx_import("Reshape", attributes=["allowzero"])
+def import_reshape(context: OnnxContext, node: OnnxNode) -> Tensor:
+    x = context.value(node.inputs[0])
+    wanted = context.constant(node.inputs[1])
+    if wanted is None:
+        raise UnsupportedError("a shape that is computed at run time is not supported")
+    shape = [int(d) for d in wanted.reshape(-1)]
+    if not node.attrs.get("allowzero", 0):
+        shape = [x.shape[i] if d == 0 and i < len(x.shape) else d for i, d in enumerate(shape)]
+    return context.graph.reshape(x, shape, name=node.name)
+
+
+@onnx_import("Flatten", attributes=["axis"])
+def import_flatten(context: OnnxContext, node: OnnxNode) -> Tensor:
+    x = context.value(node.inputs[0])
+    axis = int(node.attrs.get("axis", 1))
+    if not -len(x.shape) <= axis <= len(x.shape):
+        raise ShapeError(f"axis must lie in [-{len(x.shape)}, {len(x.shape)}], not {axis}")
+    axis += len(x.shape) if axis < 0 else 0
+    return context.graph.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])), name=node.name)
+
+
+@onnx_import("Identity")
+def import_identity(context: OnnxContext, node: OnnxNode) -> Tensor:
+    return context.value(node.inputs[0])

@@ -1,0 +1,22 @@
+"""Tiling: each operator chooses the size and the order of its tiles for the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minisim.compiler.graph import Graph
+from minisim.compiler.ops import OPERATORS
+from minisim.compiler.tiling import TiledGraph
+from minisim.hwmodel.config import Machine
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Graph -> TiledGraph."""
+
+    machine: Machine
+    name: str = "tile"
+
+    def apply(self, graph: Graph) -> TiledGraph:
+        tilings = {node.name: OPERATORS[node.op].tile(node, graph, self.machine) for node in graph.nodes}
+        return TiledGraph(graph, tilings)

@@ -1,0 +1,78 @@
+"""The whole compiler on one page.
+
+    import -> fuse -> tile -> lower -> schedule
+
+fuse comes before tile, because a fused epilogue needs SRAM beside the panels; tile before lower, because
+the uOps are emitted in the order of the walk; schedule last, because it fixes addresses and waits, and
+nothing may move after that.
+
+Passes know nothing of the tool around them: verifying and dumping happen in the callback between them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from minisim.compiler.graph import Graph
+from minisim.compiler.passes.base import IR, Pass
+from minisim.compiler.passes.fuse import Fuse
+from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.tile import Tile
+from minisim.compiler.tiling import TiledGraph
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.isa import Schedule
+
+Stage = Callable[[int, str, IR], None]
+"""Called after each stage with its number (0, 10, 20, ...), its name and the IR."""
+
+
+def passes(machine: Machine) -> tuple[Pass, ...]:
+    return (Fuse(), Tile(machine), Lower(machine), Allocate(machine))
+
+
+def compile_graph(graph: Graph, machine: Machine, on_stage: Stage | None = None) -> Schedule:
+    """Compile `graph` for `machine`.
+
+    Raises:
+        ModelError: the graph is not well formed.
+        CapacityError: the SRAM is too small for one operation's operands.
+    """
+    ir: IR = graph
+    graph.verify()
+    if on_stage:
+        on_stage(0, "import", ir)
+    for i, step in enumerate(passes(machine), 1):
+        ir = step.apply(ir)
+        ir.verify()
+        if on_stage:
+            on_stage(10 * i, step.name, ir)
+    assert isinstance(ir, Schedule)
+    return ir
+
+
+def schedule_key(graph: Graph, machine: Machine) -> str:
+    """Equal keys, equal schedules: two machines with one key need only one compilation of `graph`.
+
+    What the passes after `tile` read is the tiled graph, the SRAM's size, the data type, whether to keep
+    tiles on chip, and the tile's edges (which pad the tensors in DRAM).
+    """
+    ir: IR = graph
+    for step in (Fuse(), Tile(machine)):
+        ir = step.apply(ir)
+    machine_key = (machine.sram.bytes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile)
+    assert isinstance(ir, TiledGraph)
+    return hashlib.sha256(repr((machine_key, sorted(ir.tilings.items()))).encode()).hexdigest()
+
+
+def dump_to(folder: Path) -> Stage:
+    """A callback that writes every stage to ``folder/NN-name.txt``."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def dump(number: int, name: str, ir: IR) -> None:
+        text = "\n".join(ir.lines()) + "\n"
+        (folder / f"{number:02d}-{name}.txt").write_text(text, encoding="utf-8")
+
+    return dump

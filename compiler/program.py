@@ -1,0 +1,281 @@
+"""The lowered program: uOps on virtual tiles, before any of them has a place in SRAM.
+
+    Program = uops, matmuls, vectors, tiles, tensors, layers     (tables of `hwmodel/isa.py`)
+    uOp     = LOAD tile | EXECUTE row | VECTOR row | STORE tile
+
+It is the naive program of one accelerator without memory: every operand is loaded before every use and
+every finished tile is stored. Scheduling makes it a good one. The operand tables are the instruction
+set's own, with the SRAM addresses still `NONE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.graph import Graph, view_2d
+from minisim.errors import ScheduleError
+from minisim.hwmodel import isa
+from minisim.hwmodel.config import Machine
+
+UOP_DTYPE = np.dtype([("opcode", "u1"), ("reserved", "u1", (3,)), ("layer", "u4"), ("ref", "u4")])
+"""`ref` is a tile id for LOAD and STORE, a row of the operand table for EXECUTE and VECTOR."""
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Program:
+    """See the module.
+
+    Attributes:
+        resident_ok: per tensor, whether its tiles may stay in SRAM instead of being stored.
+        ahead: per layer, bytes of SRAM to keep free so that loads can run ahead of need.
+        horizon: per layer, how many uOps ahead a tile's next use is too near to be evicted for that.
+    """
+
+    name: str
+    uops: isa.Table
+    matmuls: isa.Table
+    vectors: isa.Table
+    tiles: isa.Table
+    tensors: isa.Table
+    layers: isa.Table
+    tensor_names: tuple[str, ...]
+    layer_names: tuple[str, ...]
+    layer_ops: tuple[str, ...]
+    resident_ok: npt.NDArray[np.bool_]
+    ahead: npt.NDArray[np.int64]
+    horizon: npt.NDArray[np.int64]
+
+    def as_schedule(self) -> isa.Schedule:
+        """The same tables without a stream: lends `Schedule`'s text form to dumps."""
+        kept = {name: getattr(self, name).copy() for name in isa.TABLES if name != "stream"}
+        stream = np.zeros(0, dtype=isa.STREAM_DTYPE)
+        names = {n: getattr(self, n) for n in ("tensor_names", "layer_names", "layer_ops")}
+        return isa.Schedule(stream=stream, **kept, **names, sram_bytes=0, model_name=self.name)
+
+    def lines(self) -> Iterator[str]:
+        """The text form, for dumps."""
+        text = self.as_schedule()
+        for i, (opcode, _, layer, ref) in enumerate(self.uops.tolist()):
+            match isa.Opcode(opcode):
+                case isa.Opcode.LOAD:
+                    what = f"LOAD {text.tile_name(ref)}"
+                case isa.Opcode.STORE:
+                    what = f"STORE {text.tile_name(ref)}"
+                case isa.Opcode.EXECUTE:
+                    what = text.describe_matmul(self.matmuls[ref])
+                case isa.Opcode.VECTOR:
+                    what = text.describe_vector(self.vectors[ref])
+            yield f"{i:>6}  layer {layer}  {what}"
+
+    def verify(self) -> None:
+        """Check what scheduling relies on.
+
+        Raises:
+            ScheduleError: a reference is out of range, or accumulation steps are not ascending.
+        """
+        opcode, ref = self.uops["opcode"], self.uops["ref"]
+        tables = ((isa.Opcode.LOAD, self.tiles), (isa.Opcode.STORE, self.tiles),
+                  (isa.Opcode.EXECUTE, self.matmuls), (isa.Opcode.VECTOR, self.vectors))  # fmt: skip
+        for code, table in tables:
+            if np.any(ref[opcode == code] >= len(table)):
+                raise ScheduleError(f"a {code.name} uOp refers beyond its table")
+        order = np.argsort(self.matmuls["c"], kind="stable")
+        c, step = self.matmuls["c"][order], self.matmuls["step"][order].astype(np.int64)
+        first = np.append(True, c[1:] != c[:-1])[: len(c)]
+        expected = np.where(first, 0, np.append(0, step[:-1] + 1)[: len(c)])
+        if np.any(step != expected):
+            raise ScheduleError("the accumulation steps of a tile must be 0, 1, 2, ... in program order")
+
+
+class Grid(NamedTuple):
+    """The tiles that cut up a tensor: ids base + row * cols + col."""
+
+    base: int
+    rows: int
+    cols: int
+
+    def ids(self, row: npt.ArrayLike, col: npt.ArrayLike) -> Ids:
+        return self.base + np.asarray(row, dtype=np.int64) * self.cols + np.asarray(col, dtype=np.int64)
+
+
+class Slot(NamedTuple):
+    """One position in the pattern of uOps that a layer repeats: `refs` where `present`."""
+
+    opcode: isa.Opcode
+    refs: Ids
+    present: npt.NDArray[np.bool_] | bool = True
+
+
+class _Layer(NamedTuple):
+    name: str
+    op: str
+    macs: int
+    uops: int
+    loads: int
+    ahead: int
+    horizon: int
+
+
+@dataclass
+class ProgramBuilder:
+    """What an operator's `lower` writes to. Everything is emitted as whole columns."""
+
+    graph: Graph
+    machine: Machine
+    _tensor_ids: dict[str, int] = field(default_factory=dict)
+    _grids: dict[tuple[int, int, int], Grid] = field(default_factory=dict)
+    _tiles: list[isa.Table] = field(default_factory=list)
+    _tile_count: int = 0
+    _uops: list[isa.Table] = field(default_factory=list)
+    _matmuls: list[isa.Table] = field(default_factory=list)
+    _vectors: list[isa.Table] = field(default_factory=list)
+    _layers: list[_Layer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._tensor_ids = {name: i for i, name in enumerate(self.graph.tensors)}
+
+    def grid(self, tensor: str, height: int, width: int, final: int = 0) -> Grid:
+        """The tiles of `tensor` for a tile of height x width elements (ragged at the ends).
+
+        Asking twice gives the same tiles, so that a consumer finds what its producer left in SRAM.
+
+        Args:
+            final: number of writes that complete a tile; passed by the producer.
+        """
+        rows, cols = view_2d(self.graph.tensors[tensor].shape)
+        height, width = min(height, rows), min(width, cols)
+        index = self._tensor_ids[tensor]
+        key = (index, height, width)
+        if key in self._grids:
+            return self._grids[key]
+        grid = Grid(self._tile_count, -(-rows // height), -(-cols // width))
+        table = np.zeros(grid.rows * grid.cols, dtype=isa.TILE_DTYPE)
+        row, col = (x.reshape(-1) for x in np.mgrid[: grid.rows, : grid.cols])
+        table["tensor"], table["final"] = index, final
+        table["row"], table["col"] = row * height, col * width
+        table["rows"] = np.minimum(height, rows - row * height)
+        table["cols"] = np.minimum(width, cols - col * width)
+        self._tiles.append(table)
+        self._tile_count += len(table)
+        self._grids[key] = grid
+        return grid
+
+    def matmuls(self, count: int, **columns: npt.ArrayLike) -> Ids:
+        """Append rows to the matmul table and return their indices."""
+        return self._append(self._matmuls, isa.MATMUL_DTYPE, count, columns)
+
+    def vectors(self, count: int, **columns: npt.ArrayLike) -> Ids:
+        """Append rows to the vector table and return their indices."""
+        return self._append(self._vectors, isa.VECTOR_DTYPE, count, columns)
+
+    def layer(self, name: str, op: str, macs: int, slots: Sequence[Slot], ahead: int = 0, horizon: int = 0) -> None:
+        """Append a layer: for i = 0, 1, ... the i-th uOp of each slot in turn.
+
+        Args:
+            ahead, horizon: see `Program`.
+        """
+        count = len(slots[0].refs)
+        uops = np.zeros((count, len(slots)), dtype=UOP_DTYPE)
+        present = np.empty((count, len(slots)), dtype=bool)
+        for j, slot in enumerate(slots):
+            uops["opcode"][:, j], uops["ref"][:, j], present[:, j] = slot.opcode, slot.refs, slot.present
+        uops["layer"] = len(self._layers)
+        kept = uops[present]
+        loads = int((kept["opcode"] == isa.Opcode.LOAD).sum())
+        self._uops.append(kept)
+        self._layers.append(_Layer(name, op, macs, len(kept), loads, ahead, horizon))
+
+    def finish(self) -> Program:
+        names = tuple(self.graph.tensors)
+        layers = np.zeros(len(self._layers), dtype=isa.LAYER_DTYPE)
+        for i, layer in enumerate(self._layers):
+            layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0)
+        tensors = _tensor_table(self.graph, self.machine)
+        return Program(
+            name=self.graph.name,
+            uops=_joined(self._uops, UOP_DTYPE),
+            matmuls=_joined(self._matmuls, isa.MATMUL_DTYPE),
+            vectors=_joined(self._vectors, isa.VECTOR_DTYPE),
+            tiles=_joined(self._tiles, isa.TILE_DTYPE),
+            tensors=tensors,
+            layers=layers,
+            tensor_names=names,
+            layer_names=tuple(layer.name for layer in self._layers),
+            layer_ops=tuple(layer.op for layer in self._layers),
+            resident_ok=self._resident_ok(tensors),
+            ahead=np.array([layer.ahead for layer in self._layers], dtype=np.int64),
+            horizon=np.array([layer.horizon for layer in self._layers], dtype=np.int64),
+        )
+
+    def _resident_ok(self, tensors: isa.Table) -> npt.NDArray[np.bool_]:
+        """Intermediates that all readers cut up as their producer did, and of which no view exists."""
+        grids = np.bincount([index for index, _, _ in self._grids], minlength=len(tensors))
+        views = np.bincount(tensors["storage"], minlength=len(tensors))[tensors["storage"]]
+        ok = (tensors["role"] == isa.Role.INTERMEDIATE) & (grids == 1) & (views == 1)
+        return np.asarray(ok)
+
+    @staticmethod
+    def _append(chunks: list[isa.Table], dtype: np.dtype[Any], count: int, columns: Mapping[str, npt.ArrayLike]) -> Ids:
+        table = np.zeros(count, dtype=dtype)
+        for name in dtype.names or ():
+            if name in columns:
+                table[name] = columns[name]
+            elif f"{name}_sram" in (dtype.names or ()) or name.endswith("_sram"):
+                table[name] = isa.NONE
+        start = sum(len(chunk) for chunk in chunks)
+        chunks.append(table)
+        return np.arange(start, start + count, dtype=np.int64)
+
+
+def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
+    return np.concatenate(chunks) if chunks else np.zeros(0, dtype=dtype)
+
+
+def _tensor_table(graph: Graph, machine: Machine) -> isa.Table:
+    """Place all tensors in DRAM, one after the other.
+
+    Rows and columns are padded to whole tiles, so that a tile starts where a row of tiles does; the
+    padding is never read or written. Tensors that a Reshape joins share one unpadded buffer.
+    """
+    index = {name: i for i, name in enumerate(graph.tensors)}
+    storage = {name: name for name in graph.tensors}
+    for node in graph.nodes:
+        if node.op == "Reshape":
+            storage[node.output] = storage[node.inputs[0]]
+    viewed = {root for name, root in storage.items() if name != root}
+    item = isa.ITEMSIZE[machine.dtype]
+    table = np.zeros(len(graph.tensors), dtype=isa.TENSOR_DTYPE)
+    address = 0
+    for name, tensor in graph.tensors.items():
+        row = table[index[name]]
+        rows, cols = view_2d(tensor.shape)
+        root = storage[name]
+        padded_rows, pitch = rows, cols * item
+        if root not in viewed:
+            padded_rows = max(-(-rows // t) * t for t in (machine.tile.m, machine.tile.k))
+            pitch = isa.align(item * max(-(-cols // t) * t for t in (machine.tile.k, machine.tile.n)))
+        row["rows"], row["cols"], row["pitch"] = rows, cols, pitch
+        row["dtype"], row["role"] = machine.dtype, _role(graph, name)
+        row["storage"] = index[root]
+        if root == name:
+            row["address"] = address
+            address += isa.align(padded_rows * pitch)
+        else:
+            row["address"] = table[index[root]]["address"]
+    return table
+
+
+def _role(graph: Graph, name: str) -> isa.Role:
+    """An output that is also read is an output: its tiles must reach DRAM."""
+    if graph.tensors[name].is_weight:
+        return isa.Role.WEIGHT
+    if name in graph.inputs:
+        return isa.Role.INPUT
+    return isa.Role.OUTPUT if name in graph.outputs.values() else isa.Role.INTERMEDIATE

@@ -1,0 +1,81 @@
+// The units at work: what an operation does to the memories, and how much of it was done.
+#pragma once
+
+#include <cstdint>
+
+#include "minisim/arena.hpp"
+#include "minisim/dram.hpp"
+#include "minisim/kernels.hpp"
+#include "minisim/program.hpp"
+
+namespace minisim {
+
+struct EngineStats {
+    std::uint64_t loads = 0;
+    std::uint64_t stores = 0;
+    std::uint64_t executes = 0;
+    std::uint64_t vectors = 0;
+    std::uint64_t macs = 0;
+    std::uint64_t dram_read_bytes = 0;
+    std::uint64_t dram_write_bytes = 0;
+    std::uint64_t sram_read_bytes = 0;
+    std::uint64_t sram_write_bytes = 0;
+    std::uint64_t sram_peak_bytes = 0;  // the highest end of a range that was written
+};
+
+// All of them by name, for whoever lists them.
+struct StatField {
+    const char* name;
+    std::uint64_t EngineStats::* member;
+};
+constexpr StatField kStatFields[] = {
+    {"loads", &EngineStats::loads},
+    {"stores", &EngineStats::stores},
+    {"executes", &EngineStats::executes},
+    {"vectors", &EngineStats::vectors},
+    {"macs", &EngineStats::macs},
+    {"dram_read_bytes", &EngineStats::dram_read_bytes},
+    {"dram_write_bytes", &EngineStats::dram_write_bytes},
+    {"sram_read_bytes", &EngineStats::sram_read_bytes},
+    {"sram_write_bytes", &EngineStats::sram_write_bytes},
+    {"sram_peak_bytes", &EngineStats::sram_peak_bytes},
+};
+
+class Executor {
+public:
+    // Keeps references to all of them; the program must have been validated.
+    Executor(const Program& program, Arena& arena, Dram& dram, const Kernel& kernel)
+        : program_(program), arena_(arena), dram_(dram), kernel_(kernel) {}
+
+    void perform(std::uint32_t op);
+
+    const EngineStats& stats() const { return stats_; }
+    void restart() { stats_ = EngineStats(); }
+
+private:
+    // One tile as a strided range of DRAM.
+    struct DramTile {
+        std::byte* data;
+        std::size_t pitch, rows, row_bytes;
+    };
+    DramTile dram_tile(std::uint32_t tile);
+
+    void load(const TransferRow& x);
+    void store(const TransferRow& x);
+    void execute(const MatmulRow& x);
+    void vector(const VectorRow& x);
+    VectorSource source(std::uint32_t tile, std::uint32_t sram);
+
+    // A tile in SRAM, counted as read or written.
+    std::byte* read(std::uint32_t tile, std::uint32_t sram);
+    std::byte* write(std::uint32_t tile, std::uint32_t sram);
+
+    const Program& program_;
+    Arena& arena_;
+    Dram& dram_;
+    const Kernel& kernel_;
+    Scratch scratch_;
+    EngineStats stats_;
+};
+
+}  // namespace minisim

@@ -1,0 +1,81 @@
+// Programs built one operation at a time, for teaching and for tests.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "minisim/program.hpp"
+
+namespace minisim {
+
+// A rectangle of a tensor, and the SRAM address where it lies or will lie.
+struct PlacedTile {
+    std::uint32_t tensor, row, col, rows, cols, sram;
+};
+
+struct SchedLoad {
+    PlacedTile tile;
+    std::optional<std::uint32_t> version;  // none: the final one
+};
+
+struct SchedStore {
+    PlacedTile tile;
+    std::optional<std::uint32_t> version;
+};
+
+struct SchedExecute {
+    PlacedTile a, b, c;
+    std::uint32_t step, steps;  // this one of so many that make c
+    std::optional<PlacedTile> bias, residual;
+    Activation activation;
+    bool a_transposed, b_transposed;
+};
+
+struct SchedVector {
+    VectorOp op;
+    PlacedTile dst, src0;
+    std::optional<PlacedTile> src1;
+};
+
+using SchedOp = std::variant<SchedLoad, SchedStore, SchedExecute, SchedVector>;
+
+// Owns tables of the very same rows as a compiled schedule, and lets them grow.
+class HandBuilt {
+public:
+    // A tensor with its pitch padded to the alignment, in a storage of its own.
+    void add_tensor(std::uint32_t rows, std::uint32_t cols, Role role);
+    void drop_tensor() { tensors_.pop_back(); }
+
+    // Appends an operation and the tiles that it mentions first. Nothing is checked here.
+    void append(const SchedOp& op);
+
+    // The sizes of the tables, so that an operation which is refused can be taken back.
+    struct Mark {
+        std::size_t stream, transfers, matmuls, vectors, tiles;
+    };
+    Mark mark() const;
+    void rewind(const Mark& mark);
+    void forget_operations() { rewind(Mark{}); }
+
+    Program program() const;  // valid until the next change
+
+private:
+    void push(Opcode opcode, std::size_t row);
+    void push_transfer(Opcode opcode, const PlacedTile& tile, std::optional<std::uint32_t> version);
+    void push_matmul(const SchedExecute& x);
+    void push_vector(const SchedVector& x);
+    const TileRow* latest(const PlacedTile& tile) const;
+    std::uint32_t tile_read(const PlacedTile& tile);
+    std::uint32_t tile_written(const PlacedTile& tile, std::uint32_t final);
+
+    std::vector<StreamRow> stream_;
+    std::vector<TransferRow> transfers_;
+    std::vector<MatmulRow> matmuls_;
+    std::vector<VectorRow> vectors_;
+    std::vector<TileRow> tiles_;
+    std::vector<TensorRow> tensors_;
+};
+
+}  // namespace minisim

@@ -1,0 +1,159 @@
+// The instruction set, byte for byte as hwmodel/isa.py lays it out in numpy.
+//
+// The meaning of every field is documented there; this file only mirrors the layout. The asserts
+// below pin every offset, and tests/engine/test_engine_layout.py compares the two sides.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace minisim {
+
+constexpr std::uint32_t kAlignment = 64;      // bytes: SRAM addresses and DRAM bases
+constexpr std::uint32_t kNone = 0xFFFFFFFFu;  // the operand that an operation does not have
+constexpr std::uint32_t kTileEdge = 32;       // elements: edge of the default tile
+
+enum class Opcode : std::uint8_t { kLoad = 0, kStore = 1, kExecute = 2, kVector = 3 };
+constexpr std::uint32_t kOpcodes = 4;
+
+enum class Queue : std::uint8_t { kLoad = 0, kStore = 1, kMatrix = 2, kVector = 3 };
+constexpr std::uint32_t kQueues = 4;
+
+enum class DType : std::uint8_t { kFp32 = 0 };
+constexpr std::uint32_t kDTypes = 1;
+
+enum class Role : std::uint8_t { kInput = 0, kWeight = 1, kIntermediate = 2, kOutput = 3 };
+constexpr std::uint32_t kRoles = 4;
+
+enum class Activation : std::uint8_t { kNone = 0, kRelu = 1, kSigmoid = 2 };
+constexpr std::uint32_t kActivations = 3;
+
+enum class VectorOp : std::uint8_t { kRelu = 0, kSigmoid = 1, kAdd = 2, kMul = 3 };
+constexpr std::uint32_t kVectorOps = 4;
+
+// The one place that knows how wide an element is. The code must be valid.
+constexpr std::uint32_t item_size(DType dtype) {
+    switch (dtype) {
+        case DType::kFp32: return 4;
+    }
+    return 0;
+}
+
+constexpr bool is_binary(VectorOp op) { return op == VectorOp::kAdd || op == VectorOp::kMul; }
+
+// Codes stay plain integers in the rows: a table may hold any byte, and an enum that holds a value
+// it does not name is only safe to switch over once validate.cpp has seen it.
+
+struct StreamRow {
+    std::uint8_t opcode;
+    std::uint8_t queue;
+    std::uint16_t reserved;
+    std::uint32_t layer;
+    std::uint32_t row;
+    std::uint32_t wait[kQueues];
+};
+
+struct TransferRow {
+    std::uint32_t tile;
+    std::uint32_t version;
+    std::uint32_t sram;
+};
+
+struct MatmulRow {
+    std::uint32_t a, b, c, bias, residual;
+    std::uint32_t a_sram, b_sram, c_sram, bias_sram, residual_sram;
+    std::uint32_t m, k, n, step;
+    std::uint8_t last, activation, a_transposed, b_transposed, dtype;
+    std::uint8_t reserved[3];
+};
+
+struct VectorRow {
+    std::uint8_t op, dtype;
+    std::uint16_t reserved;
+    std::uint32_t src0, src1, dst;
+    std::uint32_t src0_sram, src1_sram, dst_sram;
+    std::uint32_t rows, cols;
+};
+
+struct TileRow {
+    std::uint32_t tensor, row, col, rows, cols, final;
+};
+
+struct TensorRow {
+    std::uint64_t address;
+    std::uint32_t rows, cols, pitch, storage;
+    std::uint8_t dtype, role;
+    std::uint8_t reserved[6];
+};
+
+// The fields of every row, once: FIELD(row, name, offset). The asserts below and the layout that
+// Python compares with numpy are both made from this list.
+#define MINISIM_ISA_FIELDS(FIELD)                                                                  \
+    FIELD(StreamRow, opcode, 0)                                                                    \
+    FIELD(StreamRow, queue, 1)                                                                     \
+    FIELD(StreamRow, reserved, 2)                                                                  \
+    FIELD(StreamRow, layer, 4)                                                                     \
+    FIELD(StreamRow, row, 8)                                                                       \
+    FIELD(StreamRow, wait, 12)                                                                     \
+    FIELD(TransferRow, tile, 0)                                                                    \
+    FIELD(TransferRow, version, 4)                                                                 \
+    FIELD(TransferRow, sram, 8)                                                                    \
+    FIELD(MatmulRow, a, 0)                                                                         \
+    FIELD(MatmulRow, b, 4)                                                                         \
+    FIELD(MatmulRow, c, 8)                                                                         \
+    FIELD(MatmulRow, bias, 12)                                                                     \
+    FIELD(MatmulRow, residual, 16)                                                                 \
+    FIELD(MatmulRow, a_sram, 20)                                                                   \
+    FIELD(MatmulRow, b_sram, 24)                                                                   \
+    FIELD(MatmulRow, c_sram, 28)                                                                   \
+    FIELD(MatmulRow, bias_sram, 32)                                                                \
+    FIELD(MatmulRow, residual_sram, 36)                                                            \
+    FIELD(MatmulRow, m, 40)                                                                        \
+    FIELD(MatmulRow, k, 44)                                                                        \
+    FIELD(MatmulRow, n, 48)                                                                        \
+    FIELD(MatmulRow, step, 52)                                                                     \
+    FIELD(MatmulRow, last, 56)                                                                     \
+    FIELD(MatmulRow, activation, 57)                                                               \
+    FIELD(MatmulRow, a_transposed, 58)                                                             \
+    FIELD(MatmulRow, b_transposed, 59)                                                             \
+    FIELD(MatmulRow, dtype, 60)                                                                    \
+    FIELD(MatmulRow, reserved, 61)                                                                 \
+    FIELD(VectorRow, op, 0)                                                                        \
+    FIELD(VectorRow, dtype, 1)                                                                     \
+    FIELD(VectorRow, reserved, 2)                                                                  \
+    FIELD(VectorRow, src0, 4)                                                                      \
+    FIELD(VectorRow, src1, 8)                                                                      \
+    FIELD(VectorRow, dst, 12)                                                                      \
+    FIELD(VectorRow, src0_sram, 16)                                                                \
+    FIELD(VectorRow, src1_sram, 20)                                                                \
+    FIELD(VectorRow, dst_sram, 24)                                                                 \
+    FIELD(VectorRow, rows, 28)                                                                     \
+    FIELD(VectorRow, cols, 32)                                                                     \
+    FIELD(TileRow, tensor, 0)                                                                      \
+    FIELD(TileRow, row, 4)                                                                         \
+    FIELD(TileRow, col, 8)                                                                         \
+    FIELD(TileRow, rows, 12)                                                                       \
+    FIELD(TileRow, cols, 16)                                                                       \
+    FIELD(TileRow, final, 20)                                                                      \
+    FIELD(TensorRow, address, 0)                                                                   \
+    FIELD(TensorRow, rows, 8)                                                                      \
+    FIELD(TensorRow, cols, 12)                                                                     \
+    FIELD(TensorRow, pitch, 16)                                                                    \
+    FIELD(TensorRow, storage, 20)                                                                  \
+    FIELD(TensorRow, dtype, 24)                                                                    \
+    FIELD(TensorRow, role, 25)                                                                     \
+    FIELD(TensorRow, reserved, 26)
+
+#define MINISIM_ASSERT_OFFSET(type, field, offset)                                                 \
+    static_assert(offsetof(type, field) == (offset), #type "." #field " moved");
+MINISIM_ISA_FIELDS(MINISIM_ASSERT_OFFSET)
+#undef MINISIM_ASSERT_OFFSET
+
+static_assert(sizeof(StreamRow) == 28);
+static_assert(sizeof(TransferRow) == 12);
+static_assert(sizeof(MatmulRow) == 64);
+static_assert(sizeof(VectorRow) == 36);
+static_assert(sizeof(TileRow) == 24);
+static_assert(sizeof(TensorRow) == 32);
+
+}  // namespace minisim

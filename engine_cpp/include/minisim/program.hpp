@@ -1,0 +1,68 @@
+// The Schedule as the engine sees it: columns in somebody else's memory, read in place.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "minisim/isa.hpp"
+
+namespace minisim {
+
+template <class Row>
+struct Table {
+    const Row* rows = nullptr;
+    std::size_t size = 0;
+
+    const Row& operator[](std::size_t i) const { return rows[i]; }
+    const Row* begin() const { return rows; }
+    const Row* end() const { return rows + size; }
+};
+
+// A tile's content: version 0 is what the user supplied, and every write adds one.
+struct Content {
+    std::uint32_t tile;
+    std::uint32_t version;
+};
+
+inline bool operator==(Content x, Content y) { return x.tile == y.tile && x.version == y.version; }
+inline bool operator!=(Content x, Content y) { return !(x == y); }
+
+// Borrowed tables, and the few questions that several parts ask of them. Every accessor trusts
+// its arguments and the tables: validate.hpp checks them once, before anything else looks.
+struct Program {
+    Table<StreamRow> stream;
+    Table<TransferRow> transfers;
+    Table<MatmulRow> matmuls;
+    Table<VectorRow> vectors;
+    Table<TileRow> tiles;
+    Table<TensorRow> tensors;
+
+    Opcode opcode(std::size_t op) const { return static_cast<Opcode>(stream[op].opcode); }
+    Queue queue(std::size_t op) const { return static_cast<Queue>(stream[op].queue); }
+    const TransferRow& transfer(std::size_t op) const { return transfers[stream[op].row]; }
+    const MatmulRow& matmul(std::size_t op) const { return matmuls[stream[op].row]; }
+    const VectorRow& vector(std::size_t op) const { return vectors[stream[op].row]; }
+
+    DType dtype_of_tile(std::uint32_t tile) const {
+        return static_cast<DType>(tensors[tiles[tile].tensor].dtype);
+    }
+    std::uint64_t tile_bytes(std::uint32_t tile) const {
+        const TileRow& t = tiles[tile];
+        return std::uint64_t{t.rows} * t.cols * item_size(dtype_of_tile(tile));
+    }
+    bool is_final(Content content) const { return content.version == tiles[content.tile].final; }
+
+    // What an operation leaves behind at its target.
+    Content result(std::size_t op) const;
+
+    // For messages: "EXECUTE (op 12)", "tensor 3 [0:32, 32:64]".
+    std::string op_name(std::size_t op) const;
+    std::string tile_name(std::uint32_t tile) const;
+    std::string content_name(Content content) const;
+};
+
+const char* opcode_name(Opcode opcode);
+Queue queue_of(Opcode opcode);
+
+}  // namespace minisim

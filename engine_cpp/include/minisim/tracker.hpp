@@ -1,0 +1,91 @@
+// The hazard tracker: it proves, operation by operation, that a schedule's order is safe.
+//
+// The rule: two accesses to overlapping memory, at least one of which writes, happen in program
+// order and never overlap in time; an access lasts from its operation's start to its retirement.
+// And every read finds the tile and version that its operation names.
+//
+// The one exception: the steps of one accumulation may be in flight together. They run in one
+// pipeline, which adds them up in order.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "minisim/cells.hpp"
+#include "minisim/dram.hpp"
+#include "minisim/in_flight.hpp"
+#include "minisim/program.hpp"
+
+namespace minisim {
+
+class Tracker {
+public:
+    // How finely DRAM is tracked: kAsTiled finds the coarsest cells that no tile of the program
+    // cuts; kByItem is for programs whose tiles are not known beforehand.
+    enum class Grain { kAsTiled, kByItem };
+
+    // Keeps references to all three; the DRAM must hold every tensor of the program.
+    Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
+            std::uint64_t sram_bytes, Grain grain);
+
+    // Checks the accesses of `op`, which is about to start, and records them.
+    // Throws Hazard, after which the records are of no more use.
+    void start(std::uint32_t op, std::int64_t cycle);
+
+    // The user wrote all of a tensor.
+    void supplied(std::uint32_t tensor);
+
+    // Begin again: forget all accesses. The user's data stays.
+    void restart();
+
+    // A tensor was added to the DRAM.
+    void grow();
+
+private:
+    // One operation's access to one memory: what it is checked for, and what a message says of it.
+    struct Access {
+        std::uint32_t op;
+        std::int64_t cycle;
+        bool writes;
+        bool in_sram;
+        std::uint64_t sram;   // address, if in SRAM
+        Content content;      // what a read expects there, what a write leaves there
+        bool accumulates;     // into what the step before it left, perhaps still in flight
+    };
+
+    void start_matmul(std::uint32_t op, std::int64_t cycle);
+    void start_vector(std::uint32_t op, std::int64_t cycle);
+
+    void read_sram(const Access& access);
+    void read_dram(const Access& access);
+    void write_sram(const Access& access);
+    void write_dram(const Access& access);
+
+    void check_read(const Access& access, std::int32_t writer) const;
+    void write(const Access& access, Cells::Run run) const;
+    bool continues(const Access& access, std::int32_t writer) const;
+    bool dram_holds(std::int32_t writer, Content expected) const;
+    bool in_flight(std::int32_t op) const;
+    Cells::Run sram_run(const Access& access);
+
+    template <class Visit>
+    void for_each_row(std::uint32_t tile, Visit visit);  // visit(run of the row's cells in DRAM)
+
+    [[noreturn]] void conflict(const Access& access, std::int32_t other, bool other_writes) const;
+    [[noreturn]] void never_written(const Access& access) const;
+    [[noreturn]] void wrong_content(const Access& access, std::int32_t writer) const;
+    std::string opening(const Access& access, const std::string& kind) const;
+
+    Content final_of(std::uint32_t tile) const { return {tile, program_.tiles[tile].final}; }
+    std::uint64_t cell_bytes_of(std::uint32_t storage) const;
+
+    const Program& program_;
+    const Dram& dram_;
+    const InFlight& in_flight_;
+    Grain grain_;
+    Cells sram_;
+    std::vector<Cells> storages_;
+};
+
+}  // namespace minisim

@@ -1,0 +1,46 @@
+// The legality check of a program: after it, no table content can lead the engine astray.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "minisim/program.hpp"
+
+namespace minisim {
+
+// Checks one row at a time, so that hand-built operations go through the same rules as a loaded
+// schedule. Order matters: a row may only be checked once the rows it refers to have been.
+// Every method throws ScheduleError, naming table, row, field, the value and the rule.
+class Validator {
+public:
+    Validator(const Program& program, std::uint64_t sram_bytes)
+        : program_(program), sram_bytes_(sram_bytes) {}
+
+    void all() const;  // every row of every table, in order
+
+    void tensor(std::size_t row) const;
+    void tile(std::size_t row) const;
+    void transfer(std::size_t row) const;
+    void matmul(std::size_t row) const;
+    void vector(std::size_t row) const;
+    void op(std::size_t row) const;
+
+private:
+    struct Place;  // table and row, for messages
+
+    void operand(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
+                 std::uint8_t dtype) const;
+    void shape(const Place& at, const char* field, std::uint32_t tile, std::uint64_t rows,
+               std::uint64_t cols) const;
+    void apart(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
+               std::uint32_t target, std::uint32_t target_sram) const;
+    void epilogue(const Place& at, const MatmulRow& x) const;
+    void source(const Place& at, const char* field, const VectorRow& x, std::uint32_t tile,
+                std::uint32_t sram) const;
+
+    const Program& program_;
+    std::uint64_t sram_bytes_;
+};
+
+}  // namespace minisim

@@ -1,0 +1,460 @@
+// minisim._engine: the core in Python's terms. The only file that knows Python.
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <mutex>
+#include <utility>
+
+#include "docstrings.hpp"
+#include "minisim/engine.hpp"
+#include "minisim/errors.hpp"
+#include "minisim/text.hpp"
+
+namespace py = pybind11;
+using namespace minisim;
+using py::literals::operator""_a;
+
+namespace {
+
+// -- errors ---------------------------------------------------------------------------------------
+
+template <class... Args>
+void raise(const char* name, const Args&... args) {
+    const py::object type = py::module_::import("minisim.errors").attr(name);
+    PyErr_SetObject(type.ptr(), type(args...).ptr());
+}
+
+void translate(std::exception_ptr error) {
+    try {
+        if (error) std::rethrow_exception(error);
+    } catch (const Hazard& e) {
+        raise("ScheduleHazard", e.what(), e.op, e.other, e.cycle);
+    } catch (const ScheduleError& e) {
+        raise("ScheduleError", e.what());
+    } catch (const UsageError& e) {
+        raise("UsageError", e.what());
+    }
+}
+
+// -- arrays in ------------------------------------------------------------------------------------
+
+std::string describe(const py::array& array) {
+    return py::str("an array of dtype {} and shape {}").format(array.dtype(), array.attr("shape"));
+}
+
+// A float32 array, or an error that names the argument.
+py::array float_array(const py::array& array, const char* name) {
+    if (!array.dtype().equal(py::dtype::of<float>())) {
+        throw UsageError(std::string(name) + " must have dtype float32, not be " + describe(array));
+    }
+    return array;
+}
+
+// The same, packed: copied only if it is not.
+py::array_t<float> packed(const py::array& array, const char* name) {
+    return py::array_t<float, py::array::c_style | py::array::forcecast>(float_array(array, name));
+}
+
+template <class T>
+const T* column(const py::array& array, const char* name) {
+    const bool fits = array.dtype().equal(py::dtype::of<T>()) && array.ndim() == 1 &&
+                      (array.size() <= 1 || array.strides(0) == sizeof(T));
+    if (!fits) {
+        throw UsageError(py::str("{} must be a packed column of {}, not {}")
+                             .format(name, py::dtype::of<T>(), describe(array)));
+    }
+    return static_cast<const T*>(array.data());
+}
+
+// -- tables ---------------------------------------------------------------------------------------
+
+// numpy's name for the type of a field.
+template <class Field>
+std::string format_of() {
+    if constexpr (std::is_array_v<Field>) {
+        using Item = std::remove_extent_t<Field>;
+        return "(" + std::to_string(std::extent_v<Field>) + ",)u" + std::to_string(sizeof(Item));
+    } else {
+        return "u" + std::to_string(sizeof(Field));
+    }
+}
+
+struct Layout {
+    py::list names, formats, offsets;
+    std::size_t itemsize = 0;
+
+    py::dtype dtype() const {
+        return py::dtype(names, formats, offsets, static_cast<py::ssize_t>(itemsize));
+    }
+};
+
+template <class Row>
+Layout layout_of() {
+    Layout layout;
+    layout.itemsize = sizeof(Row);
+#define MINISIM_ADD_FIELD(type, field, offset)                                                     \
+    if constexpr (std::is_same_v<Row, type>) {                                                     \
+        layout.names.append(#field);                                                               \
+        layout.formats.append(format_of<decltype(type::field)>());                                 \
+        layout.offsets.append(offset);                                                             \
+    }
+    MINISIM_ISA_FIELDS(MINISIM_ADD_FIELD)
+#undef MINISIM_ADD_FIELD
+    return layout;
+}
+
+py::dict layout() {
+    py::dict tables;
+    const auto add = [&](const char* name, const Layout& table) {
+        py::dict fields("itemsize"_a = table.itemsize);
+        for (std::size_t i = 0; i < table.names.size(); ++i) {
+            fields[table.names[i]] = table.offsets[i];
+        }
+        tables[name] = fields;
+    };
+    add("stream", layout_of<StreamRow>());
+    add("transfers", layout_of<TransferRow>());
+    add("matmuls", layout_of<MatmulRow>());
+    add("vectors", layout_of<VectorRow>());
+    add("tiles", layout_of<TileRow>());
+    add("tensors", layout_of<TensorRow>());
+    return tables;
+}
+
+// Borrows an array's memory as a table. What could change under our feet is copied first, and so
+// is what lies at an address that C++ may not read rows from. `held` keeps the memory alive.
+template <class Row>
+Table<Row> table_of(py::array array, const char* name, std::vector<py::object>& held) {
+    const py::dtype expected = layout_of<Row>().dtype();
+    const bool packed = array.ndim() == 1 && (array.size() <= 1 || array.strides(0) == sizeof(Row));
+    if (!array.dtype().equal(expected) || !packed) {
+        throw ScheduleError(py::str("table {!r} must be a packed column of dtype {}, not {}")
+                                .format(name, expected, describe(array)));
+    }
+    const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % alignof(Row) == 0;
+    if (array.writeable() || !aligned) array = py::array(array.attr("copy")());
+    held.push_back(array);
+    return {static_cast<const Row*>(array.data()), static_cast<std::size_t>(array.size())};
+}
+
+// -- the engine -----------------------------------------------------------------------------------
+
+// An engine that Python threads may share: whoever calls it lets go of the GIL and waits in line.
+class SharedEngine {
+public:
+    explicit SharedEngine(const EngineConfig& config) : engine_(config) {}
+
+    template <class Work>
+    auto locked(Work work) {
+        const py::gil_scoped_release without_gil;
+        const std::lock_guard<std::mutex> in_line(mutex_);
+        return work(engine_);
+    }
+
+    void load(const py::array& stream, const py::array& transfers, const py::array& matmuls,
+              const py::array& vectors, const py::array& tiles, const py::array& tensors) {
+        std::vector<py::object> held;
+        Program program;
+        program.stream = table_of<StreamRow>(stream, "stream", held);
+        program.transfers = table_of<TransferRow>(transfers, "transfers", held);
+        program.matmuls = table_of<MatmulRow>(matmuls, "matmuls", held);
+        program.vectors = table_of<VectorRow>(vectors, "vectors", held);
+        program.tiles = table_of<TileRow>(tiles, "tiles", held);
+        program.tensors = table_of<TensorRow>(tensors, "tensors", held);
+        locked([&](Engine& engine) {
+            engine.load(program);
+            held_.swap(held);  // moves pointers only: no Python object is touched
+        });
+    }
+
+private:
+    Engine engine_;
+    std::mutex mutex_;
+    std::vector<py::object> held_;  // the arrays that the program's tables lie in
+};
+
+void load_schedule(SharedEngine& self, const py::object& schedule) {
+    const auto table = [&](const char* name) { return py::array(schedule.attr(name)); };
+    self.load(table("stream"), table("transfers"), table("matmuls"), table("vectors"),
+              table("tiles"), table("tensors"));
+}
+
+void set_tensor(SharedEngine& self, std::uint32_t tensor, const py::array& values) {
+    const py::array array = float_array(values, "values");
+    if (array.ndim() != 2) throw UsageError("values must have two dimensions, not be " + describe(array));
+    const FloatMatrix matrix = {static_cast<const std::byte*>(array.data()),
+                                static_cast<std::size_t>(array.shape(0)),
+                                static_cast<std::size_t>(array.shape(1)), array.strides(0),
+                                array.strides(1)};
+    self.locked([&](Engine& engine) { engine.set_tensor(tensor, matrix); });
+}
+
+py::array get_tensor(SharedEngine& self, std::uint32_t tensor) {
+    const TensorRow row = self.locked([&](Engine& engine) { return engine.tensor_row(tensor); });
+    py::array_t<float> out({row.rows, row.cols});
+    float* data = out.mutable_data();
+    self.locked([&](Engine& engine) { engine.get_tensor(tensor, data); });
+    return out;
+}
+
+py::array tensor_view(SharedEngine& self, std::uint32_t tensor) {
+    using Keeper = std::shared_ptr<Buffer>;
+    TensorRow row{};
+    auto keeper = std::make_unique<Keeper>(self.locked([&](Engine& engine) {
+        row = engine.tensor_row(tensor);
+        return engine.tensor_buffer(tensor);
+    }));
+    const auto* data = reinterpret_cast<const float*>((*keeper)->data());
+    const py::capsule owner(keeper.release(), [](void* p) { delete static_cast<Keeper*>(p); });
+    py::array view(py::dtype::of<float>(), {row.rows, row.cols},
+                   {std::size_t{row.pitch}, sizeof(float)}, data, owner);
+    view.attr("setflags")("write"_a = false);
+    return view;
+}
+
+void replay(SharedEngine& self, const py::array& events, const py::array& cycles) {
+    const auto* event = column<std::uint32_t>(events, "events");
+    const auto* cycle = column<std::int64_t>(cycles, "cycles");
+    if (events.size() != cycles.size()) {
+        throw UsageError("events and cycles must have one length, not " +
+                         std::to_string(events.size()) + " and " + std::to_string(cycles.size()));
+    }
+    const auto count = static_cast<std::size_t>(events.size());
+    self.locked([&](Engine& engine) { engine.replay(event, cycle, count); });
+}
+
+// -- the arithmetic on its own --------------------------------------------------------------------
+
+// `array` packed, if it has the shape that its place in a product asks for.
+py::array_t<float> operand(const py::array& array, const char* name, std::size_t rows,
+                           std::size_t cols) {
+    py::array_t<float> found = packed(array, name);
+    const bool row = rows == 1 && found.ndim() == 1;  // a bias may be a plain vector
+    const bool fits = row ? static_cast<std::size_t>(found.shape(0)) == cols
+                          : found.ndim() == 2 && static_cast<std::size_t>(found.shape(0)) == rows &&
+                                static_cast<std::size_t>(found.shape(1)) == cols;
+    if (!fits) {
+        throw UsageError(std::string(name) + " must have shape (" + std::to_string(rows) + ", " +
+                         std::to_string(cols) + "), not be " + describe(array));
+    }
+    return found;
+}
+
+py::array matmul(const py::array& a, const py::array& b, const std::string& kernel_name,
+                 const std::optional<py::array>& bias, const std::optional<py::array>& residual,
+                 std::uint8_t activation, bool a_transposed, bool b_transposed) {
+    const Kernel& kernel = kernel_named(kernel_name);
+    if (activation >= kActivations) throw UsageError("activation must be below 3, not " + std::to_string(activation));
+    if (a.ndim() != 2 || b.ndim() != 2) throw UsageError("a and b must have two dimensions");
+    MatmulArgs args{};
+    args.m = static_cast<std::size_t>(a.shape(a_transposed ? 1 : 0));
+    args.k = static_cast<std::size_t>(a.shape(a_transposed ? 0 : 1));
+    args.n = static_cast<std::size_t>(b.shape(b_transposed ? 0 : 1));
+    if (args.m == 0 || args.k == 0 || args.n == 0) throw UsageError("a and b must not be empty");
+    const py::array_t<float> left = packed(a, "a");
+    const py::array_t<float> right = operand(b, "b", b_transposed ? args.n : args.k,
+                                             b_transposed ? args.k : args.n);
+    py::array_t<float> bias_row, residual_tile;
+    if (bias) args.bias = (bias_row = operand(*bias, "bias", 1, args.n)).data();
+    if (residual) args.residual = (residual_tile = operand(*residual, "residual", args.m, args.n)).data();
+    py::array_t<float> out({args.m, args.n});
+    args.a = left.data();
+    args.b = right.data();
+    args.c = out.mutable_data();
+    args.a_transposed = a_transposed;
+    args.b_transposed = b_transposed;
+    args.clear = args.last = true;
+    args.activation = static_cast<Activation>(activation);
+    {
+        const py::gil_scoped_release without_gil;
+        Scratch scratch;
+        kernel.matmul(args, scratch);
+    }
+    return out;
+}
+
+template <VectorOp kOp>
+py::array elementwise(const py::array& array, const std::string& kernel_name) {
+    const Kernel& kernel = kernel_named(kernel_name);
+    const py::array_t<float> in = packed(array, "array");
+    py::array_t<float> out(std::vector<py::ssize_t>(in.shape(), in.shape() + in.ndim()));
+    VectorArgs args{};
+    args.op = kOp;
+    args.src0 = {in.data(), 0, 1};
+    args.dst = out.mutable_data();
+    args.rows = 1;
+    args.cols = static_cast<std::size_t>(in.size());
+    {
+        const py::gil_scoped_release without_gil;
+        kernel.vector(args);
+    }
+    return out;
+}
+
+// -- the module -----------------------------------------------------------------------------------
+
+template <class T>
+std::string repr(const T& x) {
+    return to_text(x);
+}
+
+void define_operations(py::module_& m) {
+    py::class_<PlacedTile>(m, "Tile", py::is_final(), doc::kTile)
+        .def(py::init([](std::uint32_t tensor, std::uint32_t row, std::uint32_t col,
+                         std::uint32_t rows, std::uint32_t cols, std::uint32_t sram) {
+                 return PlacedTile{tensor, row, col, rows, cols, sram};
+             }),
+             "tensor"_a, "row"_a, "col"_a, "rows"_a, "cols"_a, "sram"_a)
+        .def_readonly("tensor", &PlacedTile::tensor)
+        .def_readonly("row", &PlacedTile::row)
+        .def_readonly("col", &PlacedTile::col)
+        .def_readonly("rows", &PlacedTile::rows)
+        .def_readonly("cols", &PlacedTile::cols)
+        .def_readonly("sram", &PlacedTile::sram)
+        .def("__repr__", repr<PlacedTile>);
+
+    using Version = std::optional<std::uint32_t>;
+    py::class_<SchedLoad>(m, "SchedLoad", py::is_final(), doc::kSchedLoad)
+        .def(py::init([](const PlacedTile& tile, Version version) {
+                 return SchedLoad{tile, version};
+             }),
+             "tile"_a, "version"_a = py::none())
+        .def_readonly("tile", &SchedLoad::tile)
+        .def_readonly("version", &SchedLoad::version)
+        .def("__repr__", repr<SchedLoad>);
+    py::class_<SchedStore>(m, "SchedStore", py::is_final(), doc::kSchedStore)
+        .def(py::init([](const PlacedTile& tile, Version version) {
+                 return SchedStore{tile, version};
+             }),
+             "tile"_a, "version"_a = py::none())
+        .def_readonly("tile", &SchedStore::tile)
+        .def_readonly("version", &SchedStore::version)
+        .def("__repr__", repr<SchedStore>);
+
+    using MaybeTile = std::optional<PlacedTile>;
+    py::class_<SchedExecute>(m, "SchedExecute", py::is_final(), doc::kSchedExecute)
+        .def(py::init([](const PlacedTile& a, const PlacedTile& b, const PlacedTile& c,
+                         std::uint32_t step, std::uint32_t steps, MaybeTile bias,
+                         MaybeTile residual, std::uint8_t activation, bool a_transposed,
+                         bool b_transposed) {
+                 return SchedExecute{a, b, c, step, steps, bias, residual,
+                                     static_cast<Activation>(activation), a_transposed,
+                                     b_transposed};
+             }),
+             "a"_a, "b"_a, "c"_a, py::kw_only(), "step"_a = 0, "steps"_a = 1,
+             "bias"_a = py::none(), "residual"_a = py::none(), "activation"_a = 0,
+             "a_transposed"_a = false, "b_transposed"_a = false)
+        .def_readonly("a", &SchedExecute::a)
+        .def_readonly("b", &SchedExecute::b)
+        .def_readonly("c", &SchedExecute::c)
+        .def_readonly("step", &SchedExecute::step)
+        .def_readonly("steps", &SchedExecute::steps)
+        .def_readonly("bias", &SchedExecute::bias)
+        .def_readonly("residual", &SchedExecute::residual)
+        .def_property_readonly("activation", [](const SchedExecute& x) { return int(x.activation); })
+        .def_readonly("a_transposed", &SchedExecute::a_transposed)
+        .def_readonly("b_transposed", &SchedExecute::b_transposed)
+        .def("__repr__", repr<SchedExecute>);
+
+    py::class_<SchedVector>(m, "SchedVector", py::is_final(), doc::kSchedVector)
+        .def(py::init([](std::uint8_t op, const PlacedTile& dst, const PlacedTile& src0,
+                         MaybeTile src1) {
+                 return SchedVector{static_cast<VectorOp>(op), dst, src0, src1};
+             }),
+             "op"_a, "dst"_a, "src0"_a, "src1"_a = py::none())
+        .def_property_readonly("op", [](const SchedVector& x) { return int(x.op); })
+        .def_readonly("dst", &SchedVector::dst)
+        .def_readonly("src0", &SchedVector::src0)
+        .def_readonly("src1", &SchedVector::src1)
+        .def("__repr__", repr<SchedVector>);
+}
+
+void define_config_and_stats(py::module_& m) {
+    py::class_<EngineConfig>(m, "EngineConfig", py::is_final(), doc::kConfig)
+        .def(py::init([](std::uint64_t sram_bytes, std::string kernel, bool check_hazards) {
+                 return EngineConfig{sram_bytes, std::move(kernel), check_hazards};
+             }),
+             "sram_bytes"_a, "kernel"_a = "auto", "check_hazards"_a = true)
+        .def_readonly("sram_bytes", &EngineConfig::sram_bytes)
+        .def_readonly("kernel", &EngineConfig::kernel)
+        .def_readonly("check_hazards", &EngineConfig::check_hazards)
+        .def("__repr__", repr<EngineConfig>);
+
+    py::class_<EngineStats> stats(m, "EngineStats", py::is_final(), doc::kStats);
+    for (const StatField& field : kStatFields) stats.def_readonly(field.name, field.member);
+    stats.def("__repr__", repr<EngineStats>);
+}
+
+void define_engine(py::module_& m) {
+    py::class_<SharedEngine>(m, "Engine", py::is_final(), doc::kEngine)
+        .def(py::init<const EngineConfig&>(), "config"_a)
+        .def_property_readonly(
+            "config", [](SharedEngine& x) { return x.locked([](Engine& e) { return e.config(); }); })
+        .def("load", &SharedEngine::load, "stream"_a, "transfers"_a, "matmuls"_a, "vectors"_a,
+             "tiles"_a, "tensors"_a, doc::kLoad)
+        .def("load_schedule", load_schedule, "schedule"_a, doc::kLoadSchedule)
+        .def("set_tensor", set_tensor, "tensor"_a, "values"_a, doc::kSetTensor)
+        .def("tensor", get_tensor, "tensor"_a, doc::kTensor)
+        .def("tensor_view", tensor_view, "tensor"_a, doc::kTensorView)
+        .def("replay", replay, "events"_a, "cycles"_a, doc::kReplay)
+        .def("run", [](SharedEngine& x) { x.locked([](Engine& e) { e.run(); }); }, doc::kRun)
+        .def("reset", [](SharedEngine& x) { x.locked([](Engine& e) { e.reset(); }); }, doc::kReset)
+        .def(
+            "add_tensor",
+            [](SharedEngine& x, std::uint32_t rows, std::uint32_t cols, std::uint8_t role) {
+                return x.locked(
+                    [&](Engine& e) { return e.add_tensor(rows, cols, static_cast<Role>(role)); });
+            },
+            "rows"_a, "cols"_a, "role"_a, doc::kAddTensor)
+        .def(
+            "dispatch",
+            [](SharedEngine& x, const SchedOp& op) {
+                x.locked([&](Engine& e) { e.dispatch(op); });
+            },
+            "op"_a, doc::kDispatch)
+        .def_property_readonly(
+            "finished",
+            [](SharedEngine& x) { return x.locked([](Engine& e) { return e.finished(); }); },
+            "True if all operations have retired.")
+        .def_property_readonly(
+            "stats", [](SharedEngine& x) { return x.locked([](Engine& e) { return e.stats(); }); },
+            "An `EngineStats`: the work done since the last load or reset.")
+        .def("__repr__", [](SharedEngine& x) {
+            return "Engine(" + to_text(x.locked([](Engine& e) { return e.config(); })) + ")";
+        });
+}
+
+void define_functions(py::module_& m) {
+    m.def("matmul", matmul, "a"_a, "b"_a, "kernel"_a = "auto", py::kw_only(),
+          "bias"_a = py::none(), "residual"_a = py::none(), "activation"_a = 0,
+          "a_transposed"_a = false, "b_transposed"_a = false, doc::kMatmul);
+    m.def("sigmoid", elementwise<VectorOp::kSigmoid>, "array"_a, "kernel"_a = "auto", doc::kSigmoid);
+    m.def("relu", elementwise<VectorOp::kRelu>, "array"_a, "kernel"_a = "auto", doc::kRelu);
+    m.def(
+        "kernels",
+        [] {
+            std::vector<std::string> names;
+            for (const Kernel& kernel : kernels()) names.emplace_back(kernel.name);
+            return names;
+        },
+        doc::kKernels);
+    m.def("layout", layout, doc::kLayout);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_engine, m) {
+    m.doc() = doc::kModule;
+    py::register_local_exception_translator(translate);
+    m.attr("ALIGNMENT") = kAlignment;
+    m.attr("NONE") = kNone;
+    m.attr("TILE_M") = kTileEdge;
+    m.attr("TILE_K") = kTileEdge;
+    m.attr("TILE_N") = kTileEdge;
+    define_operations(m);
+    define_config_and_stats(m);
+    define_engine(m);
+    define_functions(m);
+}

@@ -1,0 +1,237 @@
+#include "minisim/engine.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include "minisim/errors.hpp"
+#include "minisim/validate.hpp"
+
+namespace minisim {
+namespace {
+
+const EngineConfig& checked(const EngineConfig& config) {
+    constexpr std::uint64_t kLimit = std::uint64_t{1} << 32;  // addresses have 32 bits
+    if (config.sram_bytes == 0 || config.sram_bytes > kLimit) {
+        throw UsageError("sram_bytes must be from 1 to " + std::to_string(kLimit) + ", not " +
+                         std::to_string(config.sram_bytes));
+    }
+    return config;
+}
+
+// Also through a view: a reshaped input is the user's, whatever the role of the reshape.
+void refuse_store_to_supplied(const Program& program, const Dram& dram, std::size_t op) {
+    if (program.opcode(op) != Opcode::kStore) return;
+    const std::uint32_t tile = program.transfer(op).tile;
+    if (dram.supplied(program.tiles[tile].tensor)) {
+        throw ScheduleError("stream[" + std::to_string(op) + "]: STORE into " +
+                            program.tile_name(tile) +
+                            ", which lies in an input or a weight: those belong to the user");
+    }
+}
+
+}  // namespace
+
+Engine::Engine(const EngineConfig& config)
+    : config_(checked(config)),
+      kernel_(kernel_named(config.kernel)),
+      arena_(config.sram_bytes),
+      executor_(program_, arena_, dram_, kernel_),
+      hand_built_(std::in_place) {
+    begin();
+}
+
+void Engine::load(const Program& program) {
+    Validator(program, config_.sram_bytes).all();
+    Dram dram(program.tensors);
+    for (std::size_t op = 0; op < program.stream.size; ++op) {
+        refuse_store_to_supplied(program, dram, op);
+    }
+    program_ = program;
+    dram_ = std::move(dram);
+    hand_built_.reset();
+    begin();
+}
+
+// Fresh records for the program and the DRAM as they are now.
+void Engine::begin() {
+    arena_.poison();
+    in_flight_.reset();
+    executor_.restart();
+    failure_.clear();
+    tracker_.reset();
+    if (!config_.check_hazards) return;
+    const auto grain = hand_built_ ? Tracker::Grain::kByItem : Tracker::Grain::kAsTiled;
+    tracker_ = std::make_unique<Tracker>(program_, dram_, in_flight_, config_.sram_bytes, grain);
+}
+
+void Engine::reset() {
+    if (hand_built_) {
+        hand_built_->forget_operations();
+        program_ = hand_built_->program();
+    }
+    arena_.poison();
+    dram_.poison_computed();
+    in_flight_.reset();
+    executor_.restart();
+    failure_.clear();
+    if (tracker_) tracker_->restart();
+}
+
+// -- events ---------------------------------------------------------------------------------------
+
+void Engine::start(std::uint32_t op, std::int64_t cycle) {
+    in_flight_.check_start(program_, op);
+    if (tracker_) tracker_->start(op, cycle);
+    in_flight_.start(program_, op);
+}
+
+void Engine::retire(std::uint32_t op) {
+    in_flight_.retire(program_, op);
+    executor_.perform(op);
+}
+
+template <class Work>
+void Engine::guarded(Work work) {
+    require_usable();
+    try {
+        work();
+    } catch (const std::exception& error) {
+        failure_ = error.what();
+        throw;
+    }
+}
+
+void Engine::replay(const std::uint32_t* events, const std::int64_t* cycles, std::size_t count) {
+    guarded([&] {
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::uint32_t op = events[i] / 2;
+            if (op >= program_.stream.size) {
+                throw ScheduleError("event " + std::to_string(events[i]) + " is of operation " +
+                                    std::to_string(op) + ", but the stream has " +
+                                    std::to_string(program_.stream.size));
+            }
+            events[i] % 2 == 0 ? start(op, cycles[i]) : retire(op);
+        }
+    });
+}
+
+void Engine::run() {
+    require_usable();
+    if (in_flight_.retired() > 0 || !in_flight_.empty()) {
+        throw UsageError("run() needs a program that has not started: call reset() first");
+    }
+    guarded([&] {
+        for (std::uint32_t op = 0; op < program_.stream.size; ++op) {
+            start(op, op);
+            retire(op);
+        }
+    });
+}
+
+void Engine::require_usable() const {
+    if (failure_.empty()) return;
+    throw ScheduleError("the engine stopped and needs reset(); it stopped because: " + failure_);
+}
+
+// -- tensors --------------------------------------------------------------------------------------
+
+const TensorRow& Engine::tensor_row(std::uint32_t tensor) const {
+    if (tensor >= program_.tensors.size) {
+        throw UsageError("tensor must be below " + std::to_string(program_.tensors.size) +
+                         ", not " + std::to_string(tensor));
+    }
+    return program_.tensors[tensor];
+}
+
+std::shared_ptr<Buffer> Engine::tensor_buffer(std::uint32_t tensor) const {
+    tensor_row(tensor);
+    return dram_.buffer(tensor);
+}
+
+void Engine::set_tensor(std::uint32_t tensor, const FloatMatrix& values) {
+    const TensorRow& row = tensor_row(tensor);
+    if (values.rows != row.rows || values.cols != row.cols) {
+        throw UsageError("tensor " + std::to_string(tensor) + " has shape (" +
+                         std::to_string(row.rows) + ", " + std::to_string(row.cols) + "), not (" +
+                         std::to_string(values.rows) + ", " + std::to_string(values.cols) + ")");
+    }
+    if (!in_flight_.empty()) throw UsageError("a tensor cannot be set while operations are in flight");
+    std::byte* to = dram_.data(tensor);
+    for (std::size_t i = 0; i < values.rows; ++i, to += row.pitch) {
+        const std::byte* from = values.data + static_cast<std::ptrdiff_t>(i) * values.row_step;
+        if (values.col_step == sizeof(float)) {
+            std::memcpy(to, from, values.cols * sizeof(float));
+            continue;
+        }
+        for (std::size_t j = 0; j < values.cols; ++j) {
+            const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(j) * values.col_step;
+            std::memcpy(to + j * sizeof(float), from + offset, sizeof(float));
+        }
+    }
+    if (tracker_) tracker_->supplied(tensor);
+}
+
+void Engine::get_tensor(std::uint32_t tensor, float* packed) const {
+    const TensorRow& row = tensor_row(tensor);
+    const std::size_t row_bytes = row.cols * sizeof(float);
+    copy_rows(reinterpret_cast<std::byte*>(packed), row_bytes, dram_.buffer(tensor)->data(),
+              row.pitch, row.rows, row_bytes);
+}
+
+// -- hand-built programs ----------------------------------------------------------------------------
+
+void Engine::require_hand_built() const {
+    if (hand_built_) return;
+    throw UsageError("this engine has loaded a schedule: build operations by hand on a new one");
+}
+
+std::uint32_t Engine::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role) {
+    require_hand_built();
+    hand_built_->add_tensor(rows, cols, role);
+    program_ = hand_built_->program();
+    const std::size_t tensor = program_.tensors.size - 1;
+    try {
+        Validator(program_, config_.sram_bytes).tensor(tensor);
+        dram_.add(program_.tensors[tensor]);
+    } catch (...) {
+        hand_built_->drop_tensor();
+        program_ = hand_built_->program();
+        throw;
+    }
+    if (tracker_) tracker_->grow();
+    return static_cast<std::uint32_t>(tensor);
+}
+
+void Engine::dispatch(const SchedOp& op) {
+    require_hand_built();
+    require_usable();
+    const HandBuilt::Mark old = hand_built_->mark();
+    hand_built_->append(op);
+    program_ = hand_built_->program();
+    try {
+        check_new_rows(old);
+    } catch (...) {
+        hand_built_->rewind(old);
+        program_ = hand_built_->program();
+        throw;
+    }
+    guarded([&] {
+        const auto index = static_cast<std::uint32_t>(old.stream);
+        start(index, index);
+        retire(index);
+    });
+}
+
+void Engine::check_new_rows(const HandBuilt::Mark& old) const {
+    const Validator validator(program_, config_.sram_bytes);
+    for (std::size_t i = old.tiles; i < program_.tiles.size; ++i) validator.tile(i);
+    for (std::size_t i = old.transfers; i < program_.transfers.size; ++i) validator.transfer(i);
+    for (std::size_t i = old.matmuls; i < program_.matmuls.size; ++i) validator.matmul(i);
+    for (std::size_t i = old.vectors; i < program_.vectors.size; ++i) validator.vector(i);
+    for (std::size_t i = old.stream; i < program_.stream.size; ++i) {
+        validator.op(i);
+        refuse_store_to_supplied(program_, dram_, i);
+    }
+}
+
+}  // namespace minisim

@@ -1,0 +1,143 @@
+#include "minisim/hand_built.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "minisim/errors.hpp"
+
+namespace minisim {
+
+void HandBuilt::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role) {
+    const std::uint64_t row_bytes = std::uint64_t{cols} * item_size(DType::kFp32);
+    const std::uint64_t pitch = (row_bytes + kAlignment - 1) / kAlignment * kAlignment;
+    if (pitch > UINT32_MAX) {
+        throw UsageError("a row of " + std::to_string(cols) + " columns is too long");
+    }
+    TensorRow tensor{};
+    if (!tensors_.empty()) {
+        const TensorRow& before = tensors_.back();
+        tensor.address = before.address + std::uint64_t{before.rows} * before.pitch;
+    }
+    tensor.rows = rows;
+    tensor.cols = cols;
+    tensor.pitch = static_cast<std::uint32_t>(pitch);
+    tensor.storage = static_cast<std::uint32_t>(tensors_.size());
+    tensor.dtype = static_cast<std::uint8_t>(DType::kFp32);
+    tensor.role = static_cast<std::uint8_t>(role);
+    tensors_.push_back(tensor);
+}
+
+void HandBuilt::append(const SchedOp& op) {
+    if (const auto* load = std::get_if<SchedLoad>(&op)) {
+        push_transfer(Opcode::kLoad, load->tile, load->version);
+    } else if (const auto* store = std::get_if<SchedStore>(&op)) {
+        push_transfer(Opcode::kStore, store->tile, store->version);
+    } else if (const auto* execute = std::get_if<SchedExecute>(&op)) {
+        push_matmul(*execute);
+    } else {
+        push_vector(std::get<SchedVector>(op));
+    }
+}
+
+void HandBuilt::push(Opcode opcode, std::size_t row) {
+    StreamRow x{};
+    x.opcode = static_cast<std::uint8_t>(opcode);
+    x.queue = static_cast<std::uint8_t>(queue_of(opcode));
+    x.row = static_cast<std::uint32_t>(row);
+    stream_.push_back(x);
+}
+
+void HandBuilt::push_transfer(Opcode opcode, const PlacedTile& tile,
+                              std::optional<std::uint32_t> version) {
+    const std::uint32_t id = tile_read(tile);
+    push(opcode, transfers_.size());
+    transfers_.push_back({id, version.value_or(tiles_[id].final), tile.sram});
+}
+
+void HandBuilt::push_matmul(const SchedExecute& x) {
+    MatmulRow row{};
+    row.a = tile_read(x.a);
+    row.b = tile_read(x.b);
+    row.bias = x.bias ? tile_read(*x.bias) : kNone;
+    row.residual = x.residual ? tile_read(*x.residual) : kNone;
+    row.c = tile_written(x.c, x.steps);
+    row.a_sram = x.a.sram;
+    row.b_sram = x.b.sram;
+    row.c_sram = x.c.sram;
+    row.bias_sram = x.bias ? x.bias->sram : kNone;
+    row.residual_sram = x.residual ? x.residual->sram : kNone;
+    row.m = x.c.rows;
+    row.k = x.a_transposed ? x.a.rows : x.a.cols;
+    row.n = x.c.cols;
+    row.step = x.step;
+    row.last = std::uint64_t{x.step} + 1 == x.steps;
+    row.activation = static_cast<std::uint8_t>(x.activation);
+    row.a_transposed = x.a_transposed;
+    row.b_transposed = x.b_transposed;
+    row.dtype = static_cast<std::uint8_t>(DType::kFp32);
+    push(Opcode::kExecute, matmuls_.size());
+    matmuls_.push_back(row);
+}
+
+void HandBuilt::push_vector(const SchedVector& x) {
+    VectorRow row{};
+    row.op = static_cast<std::uint8_t>(x.op);
+    row.dtype = static_cast<std::uint8_t>(DType::kFp32);
+    row.src0 = tile_read(x.src0);
+    row.src1 = x.src1 ? tile_read(*x.src1) : kNone;
+    row.dst = tile_written(x.dst, 1);
+    row.src0_sram = x.src0.sram;
+    row.src1_sram = x.src1 ? x.src1->sram : kNone;
+    row.dst_sram = x.dst.sram;
+    row.rows = x.dst.rows;
+    row.cols = x.dst.cols;
+    push(Opcode::kVector, vectors_.size());
+    vectors_.push_back(row);
+}
+
+// The tile's latest life. A linear search: hand-built programs are short.
+const TileRow* HandBuilt::latest(const PlacedTile& tile) const {
+    const auto same = [&](const TileRow& t) {
+        return t.tensor == tile.tensor && t.row == tile.row && t.col == tile.col &&
+               t.rows == tile.rows && t.cols == tile.cols;
+    };
+    const auto found = std::find_if(tiles_.rbegin(), tiles_.rend(), same);
+    return found == tiles_.rend() ? nullptr : &*found;
+}
+
+// A tile that no operation has written yet holds what the user supplied: version 0.
+std::uint32_t HandBuilt::tile_read(const PlacedTile& tile) {
+    const TileRow* found = latest(tile);
+    if (found) return static_cast<std::uint32_t>(found - tiles_.data());
+    tiles_.push_back({tile.tensor, tile.row, tile.col, tile.rows, tile.cols, 0});
+    return static_cast<std::uint32_t>(tiles_.size() - 1);
+}
+
+// The number of writes that complete a tile belongs to the tile, so a tile that is made again in
+// another number of steps becomes a new one.
+std::uint32_t HandBuilt::tile_written(const PlacedTile& tile, std::uint32_t final) {
+    const TileRow* found = latest(tile);
+    if (found && found->final == final) return static_cast<std::uint32_t>(found - tiles_.data());
+    tiles_.push_back({tile.tensor, tile.row, tile.col, tile.rows, tile.cols, final});
+    return static_cast<std::uint32_t>(tiles_.size() - 1);
+}
+
+HandBuilt::Mark HandBuilt::mark() const {
+    return {stream_.size(), transfers_.size(), matmuls_.size(), vectors_.size(), tiles_.size()};
+}
+
+void HandBuilt::rewind(const Mark& mark) {
+    stream_.resize(mark.stream);
+    transfers_.resize(mark.transfers);
+    matmuls_.resize(mark.matmuls);
+    vectors_.resize(mark.vectors);
+    tiles_.resize(mark.tiles);
+}
+
+Program HandBuilt::program() const {
+    return {{stream_.data(), stream_.size()},     {transfers_.data(), transfers_.size()},
+            {matmuls_.data(), matmuls_.size()},   {vectors_.data(), vectors_.size()},
+            {tiles_.data(), tiles_.size()},       {tensors_.data(), tensors_.size()}};
+}
+
+}  // namespace minisim

@@ -1,0 +1,53 @@
+#include "minisim/in_flight.hpp"
+
+#include <string>
+
+#include "minisim/errors.hpp"
+
+namespace minisim {
+
+void InFlight::reset() { *this = InFlight(); }
+
+void InFlight::check_start(const Program& program, std::uint32_t op) {
+    const std::uint8_t queue = program.stream[op].queue;
+    std::size_t next = next_[queue];
+    while (next < program.stream.size && program.stream[next].queue != queue) ++next;
+    next_[queue] = next;
+    if (next == program.stream.size) {
+        throw ScheduleError(program.op_name(op) +
+                            " started, but all operations of its queue have started already");
+    }
+    if (next != op) {
+        throw ScheduleError(program.op_name(op) + " started out of order: the next of its queue is " +
+                            program.op_name(next));
+    }
+}
+
+void InFlight::start(const Program& program, std::uint32_t op) {
+    const std::uint8_t queue = program.stream[op].queue;
+    next_[queue] = std::size_t{op} + 1;
+    fifos_[queue].push_back(op);
+}
+
+void InFlight::retire(const Program& program, std::uint32_t op) {
+    auto& fifo = fifos_[program.stream[op].queue];
+    if (fifo.empty()) {
+        throw ScheduleError(program.op_name(op) + " retired, but nothing of its queue is in flight");
+    }
+    if (fifo.front() != op) {
+        throw ScheduleError(program.op_name(op) +
+                            " retired out of order: the oldest of its queue in flight is " +
+                            program.op_name(fifo.front()));
+    }
+    fifo.pop_front();
+    ++retired_;
+}
+
+bool InFlight::empty() const {
+    for (const auto& fifo : fifos_) {
+        if (!fifo.empty()) return false;
+    }
+    return true;
+}
+
+}  // namespace minisim

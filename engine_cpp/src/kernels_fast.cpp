@@ -1,0 +1,257 @@
+// The same bits as the reference, in blocks that stay in registers.
+//
+// One portable body, compiled once for each instruction set: a wrapper with a target attribute
+// inlines all of it, so that std::fma becomes that set's instruction and the compiler vectorises
+// across columns. Lanes are different outputs and never share a sum, so the order of every chain
+// stays the definition's.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "minisim/inline.hpp"
+#include "minisim/kernels.hpp"
+#include "minisim/sigmoid.hpp"
+
+namespace minisim {
+namespace {
+
+// -- matrix ---------------------------------------------------------------------------------------
+
+// A strided view of A, so that a transposed tile needs no copy.
+struct Left {
+    const float* data;
+    std::size_t row_step, k_step;
+};
+
+// kCols neighbouring columns of B, for all k.
+struct Panel {
+    const float* data;
+    std::size_t k_step;
+};
+
+// c += a x b for kRows x kCols outputs, whose sums are registers while k runs.
+template <std::size_t kRows, std::size_t kCols>
+MINISIM_INLINE void block(Left a, Panel b, float* c, std::size_t c_step, std::size_t k,
+                          bool clear) {
+    float acc[kRows][kCols];
+    for (std::size_t i = 0; i < kRows; ++i) {
+        for (std::size_t j = 0; j < kCols; ++j) acc[i][j] = clear ? 0.0f : c[i * c_step + j];
+    }
+    for (std::size_t p = 0; p < k; ++p) {
+        const float* b_row = b.data + p * b.k_step;
+#if defined(__clang__)
+#pragma clang loop unroll(full)
+#elif defined(__GNUC__)
+#pragma GCC unroll 8
+#endif
+        for (std::size_t i = 0; i < kRows; ++i) {
+            const float x = a.data[i * a.row_step + p * a.k_step];
+            for (std::size_t j = 0; j < kCols; ++j) acc[i][j] = std::fma(x, b_row[j], acc[i][j]);
+        }
+    }
+    for (std::size_t i = 0; i < kRows; ++i) {
+        for (std::size_t j = 0; j < kCols; ++j) c[i * c_step + j] = acc[i][j];
+    }
+}
+
+// A block at the right edge, with fewer columns than kCols: it works on a copy of its outputs.
+template <std::size_t kRows, std::size_t kCols>
+MINISIM_INLINE void edge_block(Left a, Panel b, float* c, std::size_t c_step, std::size_t k,
+                               bool clear, std::size_t cols) {
+    float copy[kRows][kCols] = {};
+    for (std::size_t i = 0; i < kRows; ++i) std::copy_n(c + i * c_step, cols, copy[i]);
+    block<kRows, kCols>(a, b, copy[0], kCols, k, clear);
+    for (std::size_t i = 0; i < kRows; ++i) std::copy_n(copy[i], cols, c + i * c_step);
+}
+
+// All rows of a panel from row `i` on: as many blocks of kRows as fit, the rest in halves.
+template <std::size_t kRows, std::size_t kCols>
+MINISIM_INLINE void panel_rows(const MatmulArgs& x, Left a, Panel b, std::size_t j,
+                               std::size_t i) {
+    const std::size_t cols = std::min(kCols, x.n - j);
+    for (; i + kRows <= x.m; i += kRows) {
+        const Left rows = {a.data + i * a.row_step, a.row_step, a.k_step};
+        float* c = x.c + i * x.n + j;
+        if (cols == kCols) {
+            block<kRows, kCols>(rows, b, c, x.n, x.k, x.clear);
+        } else {
+            edge_block<kRows, kCols>(rows, b, c, x.n, x.k, x.clear, cols);
+        }
+    }
+    if constexpr (kRows > 1) {
+        if (i < x.m) panel_rows<kRows / 2, kCols>(x, a, b, j, i);
+    }
+}
+
+// Columns [j, j + kCols) of B: in place if they are there in that form, else packed into scratch,
+// with zeros for the columns that B does not have.
+template <std::size_t kCols>
+MINISIM_INLINE Panel panel_of(const MatmulArgs& x, std::size_t j, Scratch& scratch) {
+    const std::size_t cols = std::min(kCols, x.n - j);
+    if (!x.b_transposed && cols == kCols) return {x.b + j, x.n};
+    scratch.assign(x.k * kCols, 0.0f);
+    for (std::size_t p = 0; p < x.k; ++p) {
+        for (std::size_t q = 0; q < cols; ++q) {
+            scratch[p * kCols + q] = x.b_transposed ? x.b[(j + q) * x.k + p] : x.b[p * x.n + j + q];
+        }
+    }
+    return {scratch.data(), kCols};
+}
+
+// -- elementwise ----------------------------------------------------------------------------------
+
+MINISIM_INLINE float one_nan(float x) {
+    float nan;
+    std::memcpy(&nan, &kNanBits, sizeof nan);
+    return x != x ? nan : x;
+}
+
+MINISIM_INLINE void relu_row(const float* x, std::size_t count, float* out) {
+    for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(x[j] <= 0.0f ? 0.0f : x[j]);
+}
+
+// Quick evaluations in blocks, and a second look at the rare undecided ones. `x` may be `out`.
+MINISIM_INLINE void sigmoid_row(const float* x, std::size_t count, float* out) {
+    constexpr std::size_t kBlock = 32;
+    float in[kBlock] = {};
+    float low[kBlock], high[kBlock];
+    for (std::size_t begin = 0; begin < count; begin += kBlock) {
+        const std::size_t length = std::min(kBlock, count - begin);
+        std::copy_n(x + begin, length, in);
+        int undecided = 0;
+        for (std::size_t j = 0; j < kBlock; ++j) {
+            const SigmoidInterval y = sigmoid_quick(in[j]);
+            low[j] = y.low;
+            high[j] = y.high;
+            undecided |= y.low != y.high;
+        }
+        if (undecided) {
+            for (std::size_t j = 0; j < length; ++j) {
+                if (low[j] != high[j]) low[j] = sigmoid_exact(in[j]);
+            }
+        }
+        std::copy_n(low, length, out + begin);
+    }
+}
+
+struct Add {
+    MINISIM_INLINE float operator()(float x, float y) const { return x + y; }
+};
+struct Multiply {
+    MINISIM_INLINE float operator()(float x, float y) const { return x * y; }
+};
+
+// One row; a source with col_step 0 repeats its only element.
+template <class Operation>
+MINISIM_INLINE void binary_row(Operation f, const float* x, std::size_t x_step, const float* y,
+                               std::size_t y_step, std::size_t count, float* out) {
+    if (x_step == 1 && y_step == 1) {
+        for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(f(x[j], y[j]));
+    } else if (x_step == 1) {
+        const float y0 = y[0];
+        for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(f(x[j], y0));
+    } else if (y_step == 1) {
+        const float x0 = x[0];
+        for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(f(x0, y[j]));
+    } else {
+        std::fill_n(out, count, one_nan(f(x[0], y[0])));
+    }
+}
+
+// A row that a unary operation repeats along its columns has one element to compute.
+template <class RowFunction>
+MINISIM_INLINE void unary_row(RowFunction f, VectorSource x, const float* row, std::size_t count,
+                              float* out) {
+    if (x.col_step == 1) return f(row, count, out);
+    float only;
+    f(row, 1, &only);
+    std::fill_n(out, count, only);
+}
+
+MINISIM_INLINE void vector_body(const VectorArgs& x) {
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        const float* row0 = x.src0.data + i * x.src0.row_step;
+        const float* row1 = is_binary(x.op) ? x.src1.data + i * x.src1.row_step : nullptr;
+        const std::size_t step0 = x.src0.col_step;
+        const std::size_t step1 = x.src1.col_step;
+        float* out = x.dst + i * x.cols;
+        switch (x.op) {
+            case VectorOp::kRelu: unary_row(relu_row, x.src0, row0, x.cols, out); break;
+            case VectorOp::kSigmoid: unary_row(sigmoid_row, x.src0, row0, x.cols, out); break;
+            case VectorOp::kAdd: binary_row(Add(), row0, step0, row1, step1, x.cols, out); break;
+            case VectorOp::kMul:
+                binary_row(Multiply(), row0, step0, row1, step1, x.cols, out);
+                break;
+        }
+    }
+}
+
+MINISIM_INLINE void epilogue(const MatmulArgs& x) {
+    for (std::size_t i = 0; i < x.m; ++i) {
+        float* c = x.c + i * x.n;
+        if (x.bias) {
+            for (std::size_t j = 0; j < x.n; ++j) c[j] += x.bias[j];
+        }
+        if (x.residual) {
+            const float* residual = x.residual + i * x.n;
+            for (std::size_t j = 0; j < x.n; ++j) c[j] += residual[j];
+        }
+        switch (x.activation) {
+            case Activation::kNone:
+                for (std::size_t j = 0; j < x.n; ++j) c[j] = one_nan(c[j]);
+                break;
+            case Activation::kRelu: relu_row(c, x.n, c); break;
+            case Activation::kSigmoid: sigmoid_row(c, x.n, c); break;
+        }
+    }
+}
+
+// Panels outermost, so that each is packed once.
+template <std::size_t kRows, std::size_t kCols>
+MINISIM_INLINE void matmul_body(const MatmulArgs& x, Scratch& scratch) {
+    const Left a = x.a_transposed ? Left{x.a, 1, x.m} : Left{x.a, x.k, 1};
+    for (std::size_t j = 0; j < x.n; j += kCols) {
+        panel_rows<kRows, kCols>(x, a, panel_of<kCols>(x, j, scratch), j, 0);
+    }
+    if (x.last) epilogue(x);
+}
+
+// -- one instance for each instruction set ----------------------------------------------------------
+// Block sizes: the sums, one row of the panel and one element of A must fit the registers.
+
+void matmul_portable(const MatmulArgs& x, Scratch& scratch) { matmul_body<4, 16>(x, scratch); }
+void vector_portable(const VectorArgs& x) { vector_body(x); }
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#define MINISIM_HAS_X86_TARGETS 1
+
+#define MINISIM_AVX2 __attribute__((target("avx2,fma")))
+MINISIM_AVX2 void matmul_avx2(const MatmulArgs& x, Scratch& s) { matmul_body<4, 16>(x, s); }
+MINISIM_AVX2 void vector_avx2(const VectorArgs& x) { vector_body(x); }
+
+#if defined(__clang__)
+#define MINISIM_AVX512 __attribute__((target("avx512f,avx512dq,fma"), min_vector_width(512)))
+#else
+#define MINISIM_AVX512 __attribute__((target("avx512f,avx512dq,fma,prefer-vector-width=512")))
+#endif
+MINISIM_AVX512 void matmul_avx512(const MatmulArgs& x, Scratch& s) { matmul_body<8, 32>(x, s); }
+MINISIM_AVX512 void vector_avx512(const VectorArgs& x) { vector_body(x); }
+#endif
+
+}  // namespace
+
+std::vector<Kernel> usable_fast_kernels() {
+    std::vector<Kernel> found = {{"portable", matmul_portable, vector_portable}};
+#if defined(MINISIM_HAS_X86_TARGETS)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        found.push_back({"avx2", matmul_avx2, vector_avx2});
+    }
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
+        found.push_back({"avx512", matmul_avx512, vector_avx512});
+    }
+#endif
+    return found;
+}
+
+}  // namespace minisim

@@ -1,0 +1,52 @@
+#include "minisim/program.hpp"
+
+namespace minisim {
+
+Content Program::result(std::size_t op) const {
+    switch (opcode(op)) {
+        case Opcode::kLoad:
+        case Opcode::kStore: return {transfer(op).tile, transfer(op).version};
+        case Opcode::kExecute: return {matmul(op).c, matmul(op).step + 1};
+        case Opcode::kVector: return {vector(op).dst, 1};
+    }
+    return {kNone, 0};
+}
+
+std::string Program::op_name(std::size_t op) const {
+    return std::string(opcode_name(opcode(op))) + " (op " + std::to_string(op) + ")";
+}
+
+std::string Program::tile_name(std::uint32_t tile) const {
+    const TileRow& t = tiles[tile];
+    const auto range = [](std::uint64_t begin, std::uint64_t count) {
+        return std::to_string(begin) + ":" + std::to_string(begin + count);
+    };
+    return "tensor " + std::to_string(t.tensor) + " [" + range(t.row, t.rows) + ", " +
+           range(t.col, t.cols) + "]";
+}
+
+std::string Program::content_name(Content content) const {
+    return "version " + std::to_string(content.version) + " of " + tile_name(content.tile);
+}
+
+const char* opcode_name(Opcode opcode) {
+    switch (opcode) {
+        case Opcode::kLoad: return "LOAD";
+        case Opcode::kStore: return "STORE";
+        case Opcode::kExecute: return "EXECUTE";
+        case Opcode::kVector: return "VECTOR";
+    }
+    return "?";
+}
+
+Queue queue_of(Opcode opcode) {
+    switch (opcode) {
+        case Opcode::kLoad: return Queue::kLoad;
+        case Opcode::kStore: return Queue::kStore;
+        case Opcode::kExecute: return Queue::kMatrix;
+        case Opcode::kVector: return Queue::kVector;
+    }
+    return Queue::kVector;
+}
+
+}  // namespace minisim

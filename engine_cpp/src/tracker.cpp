@@ -1,0 +1,221 @@
+#include "minisim/tracker.hpp"
+
+#include <numeric>
+
+namespace minisim {
+namespace {
+
+// Bytes from the start of a row of DRAM. A tile at the end of its tensor's rows owns their
+// padding as well: nobody else can use it, and cells need not end where the data happens to.
+struct RowSpan {
+    std::uint64_t begin, end;
+};
+
+RowSpan row_span(const TileRow& tile, const TensorRow& tensor) {
+    const std::uint64_t item = item_size(static_cast<DType>(tensor.dtype));
+    const std::uint64_t end = std::uint64_t{tile.col} + tile.cols;
+    return {tile.col * item, end == tensor.cols ? tensor.pitch : end * item};
+}
+
+}  // namespace
+
+Tracker::Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
+                 std::uint64_t sram_bytes, Grain grain)
+    : program_(program),
+      dram_(dram),
+      in_flight_(in_flight),
+      grain_(grain),
+      sram_(sram_bytes, kAlignment) {
+    grow();
+}
+
+void Tracker::grow() {
+    // The greatest common divisor of all places where a row or a tile of the storage begins.
+    std::vector<std::uint64_t> cell_bytes(dram_.storages(), 0);
+    for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
+        const TensorRow& tensor = program_.tensors[i];
+        const bool by_item = grain_ == Grain::kByItem;
+        std::uint64_t& bytes = cell_bytes[dram_.storage_of(i)];
+        bytes = std::gcd(bytes, by_item ? item_size(static_cast<DType>(tensor.dtype))
+                                        : std::uint64_t{tensor.pitch});
+    }
+    for (const TileRow& tile : program_.tiles) {
+        const RowSpan span = row_span(tile, program_.tensors[tile.tensor]);
+        std::uint64_t& bytes = cell_bytes[dram_.storage_of(tile.tensor)];
+        bytes = std::gcd(bytes, std::gcd(span.begin, span.end));
+    }
+    for (std::size_t i = storages_.size(); i < cell_bytes.size(); ++i) {
+        storages_.emplace_back(dram_.storage_bytes(static_cast<std::uint32_t>(i)), cell_bytes[i]);
+    }
+}
+
+void Tracker::restart() {
+    sram_.forget();
+    for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
+        Cells& cells = storages_[dram_.storage_of(i)];
+        dram_.supplied(i) ? cells.forget_readers() : cells.forget();
+    }
+}
+
+void Tracker::supplied(std::uint32_t tensor) {
+    const TensorRow& t = program_.tensors[tensor];
+    Cells& cells = storages_[dram_.storage_of(tensor)];
+    for (Cell& cell : cells.run(0, std::uint64_t{t.rows} * t.pitch)) {
+        cell = Cell();
+        cell.writer = kUser;
+    }
+}
+
+void Tracker::start(std::uint32_t op, std::int64_t cycle) {
+    switch (program_.opcode(op)) {
+        case Opcode::kLoad: {
+            const TransferRow& x = program_.transfer(op);
+            read_dram({op, cycle, false, false, 0, {x.tile, x.version}, false});
+            write_sram({op, cycle, true, true, x.sram, {x.tile, x.version}, false});
+            return;
+        }
+        case Opcode::kStore: {
+            const TransferRow& x = program_.transfer(op);
+            read_sram({op, cycle, false, true, x.sram, {x.tile, x.version}, false});
+            write_dram({op, cycle, true, false, 0, {x.tile, x.version}, false});
+            return;
+        }
+        case Opcode::kExecute: start_matmul(op, cycle); return;
+        case Opcode::kVector: start_vector(op, cycle); return;
+    }
+}
+
+void Tracker::start_matmul(std::uint32_t op, std::int64_t cycle) {
+    const MatmulRow& x = program_.matmul(op);
+    const auto source = [&](std::uint32_t tile, std::uint32_t sram) {
+        if (tile != kNone) read_sram({op, cycle, false, true, sram, final_of(tile), false});
+    };
+    source(x.a, x.a_sram);
+    source(x.b, x.b_sram);
+    source(x.bias, x.bias_sram);
+    source(x.residual, x.residual_sram);
+    const bool accumulates = x.step > 0;
+    if (accumulates) read_sram({op, cycle, false, true, x.c_sram, {x.c, x.step}, true});
+    write_sram({op, cycle, true, true, x.c_sram, {x.c, x.step}, accumulates});
+}
+
+void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {
+    const VectorRow& x = program_.vector(op);
+    read_sram({op, cycle, false, true, x.src0_sram, final_of(x.src0), false});
+    if (x.src1 != kNone) read_sram({op, cycle, false, true, x.src1_sram, final_of(x.src1), false});
+    write_sram({op, cycle, true, true, x.dst_sram, {x.dst, 1}, false});
+}
+
+// -- reads ----------------------------------------------------------------------------------------
+
+// One operation writes a tile as a whole, so it must be the last writer of every cell. If another
+// wrote one of them, the tile is not there, even if both wrote the same content (at addresses
+// that are a little apart, say).
+void Tracker::read_sram(const Access& access) {
+    const Cells::Run run = sram_run(access);
+    const std::int32_t writer = run.first->writer;
+    check_read(access, writer);
+    if (program_.result(static_cast<std::size_t>(writer)) != access.content) {
+        wrong_content(access, writer);
+    }
+    const auto queue = static_cast<std::size_t>(program_.queue(access.op));
+    for (Cell& cell : run) {
+        if (cell.writer != writer) {
+            check_read(access, cell.writer);
+            wrong_content(access, cell.writer);
+        }
+        // An accumulation is recorded as a write. As a reader, too, it would stand in the way of
+        // its own next step.
+        if (!access.accumulates) cell.reader[queue] = static_cast<std::int32_t>(access.op);
+    }
+}
+
+// In DRAM a tile may be the work of several operations: layers cut a tensor as they like.
+void Tracker::read_dram(const Access& access) {
+    const auto queue = static_cast<std::size_t>(program_.queue(access.op));
+    std::int32_t checked = kNobody;  // the last writer that was found in order
+    for_each_row(access.content.tile, [&](Cells::Run run) {
+        for (Cell& cell : run) {
+            if (cell.writer != checked || cell.writer == kNobody) {
+                check_read(access, cell.writer);
+                if (!dram_holds(cell.writer, access.content)) wrong_content(access, cell.writer);
+                checked = cell.writer;
+            }
+            cell.reader[queue] = static_cast<std::int32_t>(access.op);
+        }
+    });
+}
+
+// Order and time: the writer comes before the reader in the program, and it is done.
+void Tracker::check_read(const Access& access, std::int32_t writer) const {
+    if (writer == kNobody) never_written(access);
+    if (writer > static_cast<std::int32_t>(access.op)) conflict(access, writer, true);
+    if (in_flight(writer) && !continues(access, writer)) conflict(access, writer, true);
+}
+
+// A complete tile may be read in other pieces than it was written in, and through another view;
+// a partial sum is only good to the tile that it belongs to.
+bool Tracker::dram_holds(std::int32_t writer, Content expected) const {
+    const bool complete = program_.is_final(expected);
+    if (writer == kUser) return complete;
+    const Content written = program_.result(static_cast<std::size_t>(writer));
+    return complete ? program_.is_final(written) : written == expected;
+}
+
+// -- writes ---------------------------------------------------------------------------------------
+
+void Tracker::write_sram(const Access& access) { write(access, sram_run(access)); }
+
+void Tracker::write_dram(const Access& access) {
+    for_each_row(access.content.tile, [&](Cells::Run run) { write(access, run); });
+}
+
+void Tracker::write(const Access& access, Cells::Run run) const {
+    const auto op = static_cast<std::int32_t>(access.op);
+    Cell checked;  // untouched, so in order; neighbours mostly have the same history
+    for (Cell& cell : run) {
+        if (!(cell == checked)) {
+            const bool waits = in_flight(cell.writer) && !continues(access, cell.writer);
+            if (cell.writer > op || waits) conflict(access, cell.writer, true);
+            for (std::size_t q = 0; q < kQueues; ++q) {
+                const std::int32_t reader = cell.reader[q];
+                if (reader == kNobody || reader == op) continue;  // op itself: it works in place
+                const bool reads = in_flight_.contains(reader, static_cast<Queue>(q));
+                if (reader > op || reads) conflict(access, reader, false);
+            }
+            checked = cell;
+        }
+        cell.writer = op;
+    }
+}
+
+// -- both -----------------------------------------------------------------------------------------
+
+// The exception to the rule: `writer` is the step of the same accumulation just before this one.
+bool Tracker::continues(const Access& access, std::int32_t writer) const {
+    if (!access.accumulates || writer < 0) return false;
+    const auto op = static_cast<std::size_t>(writer);
+    return program_.opcode(op) == Opcode::kExecute && program_.result(op) == access.content;
+}
+
+bool Tracker::in_flight(std::int32_t op) const {
+    return op >= 0 && in_flight_.contains(op, program_.queue(static_cast<std::size_t>(op)));
+}
+
+Cells::Run Tracker::sram_run(const Access& access) {
+    return sram_.run(access.sram, access.sram + program_.tile_bytes(access.content.tile));
+}
+
+template <class Visit>
+void Tracker::for_each_row(std::uint32_t tile, Visit visit) {
+    const TileRow& t = program_.tiles[tile];
+    const TensorRow& tensor = program_.tensors[t.tensor];
+    const RowSpan span = row_span(t, tensor);
+    Cells& cells = storages_[dram_.storage_of(t.tensor)];
+    for (std::uint64_t row = t.row; row < std::uint64_t{t.row} + t.rows; ++row) {
+        const std::uint64_t start = row * tensor.pitch;
+        visit(cells.run(start + span.begin, start + span.end));
+    }
+}
+
+}  // namespace minisim

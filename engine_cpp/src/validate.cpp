@@ -1,0 +1,215 @@
+#include "minisim/validate.hpp"
+
+#include "minisim/errors.hpp"
+
+namespace minisim {
+
+struct Validator::Place {
+    const char* table;
+    std::size_t row;
+
+    [[noreturn]] void fail(const std::string& what) const {
+        throw ScheduleError(std::string(table) + "[" + std::to_string(row) + "]: " + what);
+    }
+
+    // `value` must be below `limit`: a code, a row or a tile id. The message is only built to fail.
+    void below(const char* field, std::uint64_t value, std::uint64_t limit) const {
+        if (value >= limit) {
+            fail(std::string(field) + " must be below " + std::to_string(limit) + ", not " +
+                 std::to_string(value));
+        }
+    }
+
+    void equal(const char* field, std::uint64_t value, std::uint64_t expected,
+               const char* reason) const {
+        if (value != expected) {
+            fail(std::string(field) + " must be " + std::to_string(expected) + " (" + reason +
+                 "), not " + std::to_string(value));
+        }
+    }
+};
+
+void Validator::all() const {
+    for (std::size_t i = 0; i < program_.tensors.size; ++i) tensor(i);
+    for (std::size_t i = 0; i < program_.tiles.size; ++i) tile(i);
+    for (std::size_t i = 0; i < program_.transfers.size; ++i) transfer(i);
+    for (std::size_t i = 0; i < program_.matmuls.size; ++i) matmul(i);
+    for (std::size_t i = 0; i < program_.vectors.size; ++i) vector(i);
+    // An event is 2 * op + (start or retire) in 32 bits, so stream positions have 31.
+    if (program_.stream.size > 0x7FFFFFFFu) {
+        throw ScheduleError("a stream holds at most 2147483647 operations, not " +
+                            std::to_string(program_.stream.size));
+    }
+    for (std::size_t i = 0; i < program_.stream.size; ++i) op(i);
+}
+
+void Validator::tensor(std::size_t row) const {
+    const Place at{"tensors", row};
+    const TensorRow& t = program_.tensors[row];
+    at.below("dtype", t.dtype, kDTypes);
+    at.below("role", t.role, kRoles);
+    if (t.rows == 0 || t.cols == 0) at.fail("rows and cols must be at least 1");
+    const std::uint32_t item = item_size(static_cast<DType>(t.dtype));
+    if (t.pitch < std::uint64_t{t.cols} * item || t.pitch % item != 0) {
+        at.fail("pitch must be a multiple of " + std::to_string(item) + " and at least " +
+                std::to_string(std::uint64_t{t.cols} * item) + " bytes (one row), not " +
+                std::to_string(t.pitch));
+    }
+    if (t.address % kAlignment != 0) {
+        at.fail("address must be a multiple of " + std::to_string(kAlignment) + ", not " +
+                std::to_string(t.address));
+    }
+}
+
+void Validator::tile(std::size_t row) const {
+    const Place at{"tiles", row};
+    const TileRow& t = program_.tiles[row];
+    at.below("tensor", t.tensor, program_.tensors.size);
+    const TensorRow& tensor = program_.tensors[t.tensor];
+    if (t.rows == 0 || t.cols == 0) at.fail("rows and cols must be at least 1");
+    const std::uint64_t last_row = std::uint64_t{t.row} + t.rows;
+    const std::uint64_t last_col = std::uint64_t{t.col} + t.cols;
+    if (last_row > tensor.rows || last_col > tensor.cols) {
+        at.fail(program_.tile_name(static_cast<std::uint32_t>(row)) +
+                " reaches beyond the tensor's shape (" + std::to_string(tensor.rows) + ", " +
+                std::to_string(tensor.cols) + ")");
+    }
+}
+
+void Validator::transfer(std::size_t row) const {
+    const Place at{"transfers", row};
+    const TransferRow& x = program_.transfers[row];
+    at.below("tile", x.tile, program_.tiles.size);
+    operand(at, "tile", x.tile, x.sram, program_.tensors[program_.tiles[x.tile].tensor].dtype);
+    const std::uint32_t final = program_.tiles[x.tile].final;
+    if (x.version > final) {
+        at.fail("version must be at most the tile's final one, " + std::to_string(final) +
+                ", not " + std::to_string(x.version));
+    }
+}
+
+void Validator::matmul(std::size_t row) const {
+    const Place at{"matmuls", row};
+    const MatmulRow& x = program_.matmuls[row];
+    at.below("dtype", x.dtype, kDTypes);
+    at.below("activation", x.activation, kActivations);
+    at.below("last", x.last, 2);
+    at.below("a_transposed", x.a_transposed, 2);
+    at.below("b_transposed", x.b_transposed, 2);
+
+    operand(at, "a", x.a, x.a_sram, x.dtype);
+    operand(at, "b", x.b, x.b_sram, x.dtype);
+    operand(at, "c", x.c, x.c_sram, x.dtype);
+    shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
+    shape(at, "b", x.b, x.b_transposed ? x.n : x.k, x.b_transposed ? x.k : x.n);
+    shape(at, "c", x.c, x.m, x.n);
+    apart(at, "a", x.a, x.a_sram, x.c, x.c_sram);
+    apart(at, "b", x.b, x.b_sram, x.c, x.c_sram);
+
+    const std::uint32_t final = program_.tiles[x.c].final;
+    at.below("step", x.step, final);
+    at.equal("last", x.last, x.step + 1 == final, "c is final after its last step");
+    epilogue(at, x);
+}
+
+void Validator::epilogue(const Place& at, const MatmulRow& x) const {
+    if (!x.last && (x.bias != kNone || x.residual != kNone || x.activation != 0)) {
+        at.fail("only the last step has an epilogue: bias and residual must be NONE and "
+                "activation 0 before it");
+    }
+    if (x.bias != kNone) {
+        operand(at, "bias", x.bias, x.bias_sram, x.dtype);
+        shape(at, "bias", x.bias, 1, x.n);
+        apart(at, "bias", x.bias, x.bias_sram, x.c, x.c_sram);
+    }
+    if (x.residual != kNone) {
+        operand(at, "residual", x.residual, x.residual_sram, x.dtype);
+        shape(at, "residual", x.residual, x.m, x.n);
+        apart(at, "residual", x.residual, x.residual_sram, x.c, x.c_sram);
+    }
+}
+
+void Validator::vector(std::size_t row) const {
+    const Place at{"vectors", row};
+    const VectorRow& x = program_.vectors[row];
+    at.below("op", x.op, kVectorOps);
+    at.below("dtype", x.dtype, kDTypes);
+    operand(at, "dst", x.dst, x.dst_sram, x.dtype);
+    shape(at, "dst", x.dst, x.rows, x.cols);
+    at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
+             "one operation completes it");
+    source(at, "src0", x, x.src0, x.src0_sram);
+    if (is_binary(static_cast<VectorOp>(x.op))) {
+        source(at, "src1", x, x.src1, x.src1_sram);
+    } else if (x.src1 != kNone) {
+        at.fail("src1 of a unary operation must be NONE, not " + std::to_string(x.src1));
+    }
+}
+
+// A source has dst's shape, or 1 where it is repeated. It may lie exactly where dst lies (an
+// operation in place) if the shapes are equal: then each element is read before it is written.
+void Validator::source(const Place& at, const char* field, const VectorRow& x, std::uint32_t tile,
+                       std::uint32_t sram) const {
+    operand(at, field, tile, sram, x.dtype);
+    const TileRow& t = program_.tiles[tile];
+    shape(at, field, tile, t.rows == 1 ? 1 : x.rows, t.cols == 1 ? 1 : x.cols);
+    const bool in_place = sram == x.dst_sram && t.rows == x.rows && t.cols == x.cols;
+    if (!in_place) apart(at, field, tile, sram, x.dst, x.dst_sram);
+}
+
+void Validator::op(std::size_t row) const {
+    const Place at{"stream", row};
+    const StreamRow& x = program_.stream[row];
+    at.below("opcode", x.opcode, kOpcodes);
+    const Opcode opcode = static_cast<Opcode>(x.opcode);
+    at.equal("queue", x.queue, static_cast<std::uint64_t>(queue_of(opcode)), opcode_name(opcode));
+    switch (opcode) {
+        case Opcode::kLoad:
+        case Opcode::kStore: at.below("row", x.row, program_.transfers.size); break;
+        case Opcode::kExecute: at.below("row", x.row, program_.matmuls.size); break;
+        case Opcode::kVector: at.below("row", x.row, program_.vectors.size); break;
+    }
+}
+
+// An existing tile of the operation's data type, at an aligned address inside the SRAM.
+void Validator::operand(const Place& at, const char* field, std::uint32_t tile,
+                        std::uint32_t sram, std::uint8_t dtype) const {
+    at.below(field, tile, program_.tiles.size);
+    const auto tile_dtype = static_cast<std::uint8_t>(program_.dtype_of_tile(tile));
+    if (tile_dtype != dtype) {
+        at.fail(std::string(field) + " has dtype " + std::to_string(tile_dtype) +
+                ", the operation " + std::to_string(dtype));
+    }
+    if (sram % kAlignment != 0) {
+        at.fail("the SRAM address of " + std::string(field) + " must be a multiple of " +
+                std::to_string(kAlignment) + ", not " + std::to_string(sram));
+    }
+    const std::uint64_t bytes = program_.tile_bytes(tile);
+    if (sram > sram_bytes_ || bytes > sram_bytes_ - sram) {
+        at.fail(std::string(field) + " does not fit: " + std::to_string(bytes) +
+                " bytes at address " + std::to_string(sram) + " of an SRAM of " +
+                std::to_string(sram_bytes_));
+    }
+}
+
+void Validator::shape(const Place& at, const char* field, std::uint32_t tile, std::uint64_t rows,
+                      std::uint64_t cols) const {
+    const TileRow& t = program_.tiles[tile];
+    if (t.rows != rows || t.cols != cols) {
+        at.fail(std::string(field) + " must be a tile of shape (" + std::to_string(rows) + ", " +
+                std::to_string(cols) + "), not (" + std::to_string(t.rows) + ", " +
+                std::to_string(t.cols) + ")");
+    }
+}
+
+// An operation may not read where it writes: its result would depend on the kernel's order.
+void Validator::apart(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
+                      std::uint32_t target, std::uint32_t target_sram) const {
+    const std::uint64_t end = sram + program_.tile_bytes(tile);
+    const std::uint64_t target_end = target_sram + program_.tile_bytes(target);
+    if (sram < target_end && target_sram < end) {
+        at.fail(std::string(field) + " overlaps the operation's own target in SRAM");
+    }
+}
+
+}  // namespace minisim

@@ -1,0 +1,144 @@
+// A program for tests: owns its tables, with one short call per row.
+#pragma once
+
+#include <initializer_list>
+#include <vector>
+
+#include "minisim/engine.hpp"
+
+struct Builder {
+    std::vector<minisim::StreamRow> stream;
+    std::vector<minisim::TransferRow> transfers;
+    std::vector<minisim::MatmulRow> matmuls;
+    std::vector<minisim::VectorRow> vectors;
+    std::vector<minisim::TileRow> tiles;
+    std::vector<minisim::TensorRow> tensors;
+
+    // Rows padded to 64 bytes unless a pitch is given; a storage of its own unless one is.
+    std::uint32_t tensor(std::uint32_t rows, std::uint32_t cols, minisim::Role role,
+                         std::uint32_t pitch = 0, std::uint32_t storage = minisim::kNone) {
+        minisim::TensorRow x{};
+        x.rows = rows;
+        x.cols = cols;
+        x.pitch = pitch != 0 ? pitch : (cols * 4 + 63) / 64 * 64;
+        x.storage = storage != minisim::kNone ? storage : 1000 + id(tensors);
+        x.address = std::uint64_t{x.storage} << 20;
+        x.role = static_cast<std::uint8_t>(role);
+        tensors.push_back(x);
+        return id(tensors) - 1;
+    }
+
+    std::uint32_t tile(std::uint32_t tensor, std::uint32_t row, std::uint32_t col,
+                       std::uint32_t rows, std::uint32_t cols, std::uint32_t final = 0) {
+        tiles.push_back({tensor, row, col, rows, cols, final});
+        return id(tiles) - 1;
+    }
+
+    std::uint32_t load(std::uint32_t tile, std::uint32_t sram, std::uint32_t version = 0) {
+        return transfer(minisim::Opcode::kLoad, tile, sram, version);
+    }
+    std::uint32_t store(std::uint32_t tile, std::uint32_t sram, std::uint32_t version) {
+        return transfer(minisim::Opcode::kStore, tile, sram, version);
+    }
+
+    // c (+)= a x b without transposes or epilogue; change matmuls.back() for those.
+    std::uint32_t execute(std::uint32_t a, std::uint32_t a_sram, std::uint32_t b,
+                          std::uint32_t b_sram, std::uint32_t c, std::uint32_t c_sram,
+                          std::uint32_t step = 0) {
+        minisim::MatmulRow x{};
+        x.a = a;
+        x.b = b;
+        x.c = c;
+        x.bias = x.residual = x.bias_sram = x.residual_sram = minisim::kNone;
+        x.a_sram = a_sram;
+        x.b_sram = b_sram;
+        x.c_sram = c_sram;
+        x.m = tiles[c].rows;
+        x.k = tiles[a].cols;
+        x.n = tiles[c].cols;
+        x.step = step;
+        x.last = step + 1 == tiles[c].final;
+        matmuls.push_back(x);
+        return push(minisim::Opcode::kExecute, id(matmuls) - 1);
+    }
+
+    std::uint32_t vector(minisim::VectorOp op, std::uint32_t dst, std::uint32_t dst_sram,
+                         std::uint32_t src0, std::uint32_t src0_sram,
+                         std::uint32_t src1 = minisim::kNone,
+                         std::uint32_t src1_sram = minisim::kNone) {
+        minisim::VectorRow x{};
+        x.op = static_cast<std::uint8_t>(op);
+        x.src0 = src0;
+        x.src1 = src1;
+        x.dst = dst;
+        x.src0_sram = src0_sram;
+        x.src1_sram = src1_sram;
+        x.dst_sram = dst_sram;
+        x.rows = tiles[dst].rows;
+        x.cols = tiles[dst].cols;
+        vectors.push_back(x);
+        return push(minisim::Opcode::kVector, id(vectors) - 1);
+    }
+
+    minisim::Program program() const {
+        return {{stream.data(), stream.size()},   {transfers.data(), transfers.size()},
+                {matmuls.data(), matmuls.size()}, {vectors.data(), vectors.size()},
+                {tiles.data(), tiles.size()},     {tensors.data(), tensors.size()}};
+    }
+
+private:
+    template <class Row>
+    static std::uint32_t id(const std::vector<Row>& rows) {
+        return static_cast<std::uint32_t>(rows.size());
+    }
+
+    std::uint32_t transfer(minisim::Opcode opcode, std::uint32_t tile, std::uint32_t sram,
+                           std::uint32_t version) {
+        transfers.push_back({tile, version, sram});
+        return push(opcode, id(transfers) - 1);
+    }
+
+    std::uint32_t push(minisim::Opcode opcode, std::uint32_t row) {
+        minisim::StreamRow x{};
+        x.opcode = static_cast<std::uint8_t>(opcode);
+        x.queue = static_cast<std::uint8_t>(minisim::queue_of(opcode));
+        x.row = row;
+        stream.push_back(x);
+        return id(stream) - 1;
+    }
+};
+
+// Sets a tensor from packed values.
+inline void set(minisim::Engine& engine, std::uint32_t tensor, const std::vector<float>& values) {
+    const minisim::TensorRow& row = engine.tensor_row(tensor);
+    engine.set_tensor(tensor, {reinterpret_cast<const std::byte*>(values.data()), row.rows,
+                               row.cols, static_cast<std::ptrdiff_t>(row.cols * 4), 4});
+}
+
+inline std::vector<float> get(const minisim::Engine& engine, std::uint32_t tensor) {
+    const minisim::TensorRow& row = engine.tensor_row(tensor);
+    std::vector<float> values(std::size_t{row.rows} * row.cols);
+    engine.get_tensor(tensor, values.data());
+    return values;
+}
+
+// Events one by one: start(op) and retire(op) at a cycle.
+struct Driver {
+    minisim::Engine& engine;
+    std::int64_t cycle = 0;
+
+    void start(std::uint32_t op) { send(2 * op); }
+    void retire(std::uint32_t op) { send(2 * op + 1); }
+    void both(std::initializer_list<std::uint32_t> ops) {
+        for (const std::uint32_t op : ops) {
+            start(op);
+            retire(op);
+        }
+    }
+
+private:
+    void send(std::uint32_t event) {
+        engine.replay(&event, &cycle, 1);
+        ++cycle;
+    }
+};

@@ -1,0 +1,418 @@
+"""The instruction set: what the compiler emits, the event model times and the engine executes.
+
+A `Schedule` is a program for one machine. A million operations is normal, so it is columns: numpy
+structured arrays which the C++ engine reads in place (the field offsets are asserted on both sides).
+
+    Schedule  = stream, transfers, matmuls, vectors      operations, in program order
+              + tiles, tensors, layers                   what the operations speak about
+    stream    = opcode, queue, layer, row, wait[4]       `row` indexes the opcode's operand table
+    transfers = LOAD and STORE: one tile between DRAM and SRAM
+    matmuls   = one EXECUTE: C (+)= A x B, and after the last step the epilogue
+    vectors   = one elementwise operation of the vector unit
+
+**Queues.** Each queue starts its operations in order and retires them in order; the queues run beside
+each other. Order between queues is explicit: operation `i` may start once, for every queue `q`,
+`wait[q]` operations of `q` have retired. No address is compared at run time.
+
+**Tiles and versions.** A tile is a rectangle of a DRAM tensor. Its content has a version: 0 for data
+that the user supplied, and plus one for each operation that writes it (each accumulation step of a
+matmul). `final` is the version at which it is complete. Operands name tile and version, so the engine
+can tell not only *where* an operation reads, but whether what lies there is what the program means.
+
+In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.errors import ScheduleError
+
+Table = npt.NDArray[np.void]
+
+ALIGNMENT = 64
+"""Bytes: every SRAM address and DRAM base is a multiple of this (one DRAM burst)."""
+
+NONE = 0xFFFFFFFF
+"""The tile id, or SRAM address, of an operand that an operation does not have."""
+
+FORMAT_VERSION = 1
+"""Of the file that `Schedule.save` writes."""
+
+
+class Opcode(IntEnum):
+    LOAD = 0
+    STORE = 1
+    EXECUTE = 2
+    VECTOR = 3
+
+
+class Queue(IntEnum):
+    """The in-order queues, one per unit."""
+
+    LOAD = 0
+    STORE = 1
+    MATRIX = 2
+    VECTOR = 3
+
+
+QUEUE_OF = {
+    Opcode.LOAD: Queue.LOAD,
+    Opcode.STORE: Queue.STORE,
+    Opcode.EXECUTE: Queue.MATRIX,
+    Opcode.VECTOR: Queue.VECTOR,
+}
+
+
+class DType(IntEnum):
+    FP32 = 0
+
+
+ITEMSIZE = {DType.FP32: 4}
+NUMPY_DTYPE = {DType.FP32: np.dtype(np.float32)}
+
+
+class Role(IntEnum):
+    """What a DRAM tensor is to the graph."""
+
+    INPUT = 0
+    WEIGHT = 1
+    INTERMEDIATE = 2
+    OUTPUT = 3
+
+
+class Activation(IntEnum):
+    """The last stage of a matmul's epilogue."""
+
+    NONE = 0
+    RELU = 1
+    SIGMOID = 2
+
+
+class VectorOp(IntEnum):
+    """Operations of the vector unit. Binary ones broadcast `src1` (rows or cols of 1)."""
+
+    RELU = 0
+    SIGMOID = 1
+    ADD = 2
+    MUL = 3
+
+
+STREAM_DTYPE = np.dtype(
+    [
+        ("opcode", "u1"),
+        ("queue", "u1"),
+        ("reserved", "u2"),
+        ("layer", "u4"),
+        ("row", "u4"),
+        ("wait", "u4", (len(Queue),)),
+    ]
+)
+
+TRANSFER_DTYPE = np.dtype(
+    [
+        ("tile", "u4"),
+        ("version", "u4"),  # of the content moved: below tiles.final for a spilled partial sum
+        ("sram", "u4"),
+    ]
+)
+
+MATMUL_DTYPE = np.dtype(
+    [
+        ("a", "u4"),  # tile ids
+        ("b", "u4"),
+        ("c", "u4"),
+        ("bias", "u4"),  # (1, n) or NONE
+        ("residual", "u4"),  # (m, n) or NONE
+        ("a_sram", "u4"),  # byte addresses
+        ("b_sram", "u4"),
+        ("c_sram", "u4"),
+        ("bias_sram", "u4"),
+        ("residual_sram", "u4"),
+        ("m", "u4"),
+        ("k", "u4"),
+        ("n", "u4"),
+        ("step", "u4"),  # c's version before: 0 clears the accumulator
+        ("last", "u1"),  # the last step applies the epilogue
+        ("activation", "u1"),
+        ("a_transposed", "u1"),  # the tile of A is stored (k, m)
+        ("b_transposed", "u1"),  # the tile of B is stored (n, k)
+        ("dtype", "u1"),
+        ("reserved", "u1", (3,)),
+    ]
+)
+
+VECTOR_DTYPE = np.dtype(
+    [
+        ("op", "u1"),
+        ("dtype", "u1"),
+        ("reserved", "u2"),
+        ("src0", "u4"),  # tile ids
+        ("src1", "u4"),  # NONE for a unary operation
+        ("dst", "u4"),
+        ("src0_sram", "u4"),
+        ("src1_sram", "u4"),
+        ("dst_sram", "u4"),
+        ("rows", "u4"),  # of dst; a source with 1 row (or column) is repeated along it
+        ("cols", "u4"),
+    ]
+)
+
+MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual")
+VECTOR_OPERANDS = ("src0", "src1", "dst")
+
+TILE_DTYPE = np.dtype(
+    [
+        ("tensor", "u4"),
+        ("row", "u4"),  # origin, in elements
+        ("col", "u4"),
+        ("rows", "u4"),
+        ("cols", "u4"),
+        ("final", "u4"),  # the version that is complete; 0 for inputs and weights
+    ]
+)
+
+TENSOR_DTYPE = np.dtype(
+    [
+        ("address", "u8"),  # of element (0, 0) in DRAM; views of one buffer share it
+        ("rows", "u4"),
+        ("cols", "u4"),
+        ("pitch", "u4"),  # bytes from row to row
+        ("storage", "u4"),  # the buffer it lies in: views (reshapes) share one
+        ("dtype", "u1"),
+        ("role", "u1"),
+        ("reserved", "u1", (6,)),
+    ]
+)
+
+LAYER_DTYPE = np.dtype(
+    [
+        ("macs", "u8"),
+        ("uops", "u8"),  # after lowering
+        ("loads", "u8"),  # that lowering asked for
+        ("loads_eliminated", "u8"),
+        ("sram_peak", "u8"),  # bytes of tiles live at once, in program order
+    ]
+)
+
+TABLES: dict[str, np.dtype[Any]] = {
+    "stream": STREAM_DTYPE,
+    "transfers": TRANSFER_DTYPE,
+    "matmuls": MATMUL_DTYPE,
+    "vectors": VECTOR_DTYPE,
+    "tiles": TILE_DTYPE,
+    "tensors": TENSOR_DTYPE,
+    "layers": LAYER_DTYPE,
+}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A program for one machine: the only thing that timing and numerics share.
+
+    The arrays are read-only once the schedule is built; `replace` makes a changed copy.
+
+    Attributes:
+        stream ... layers: tables of the dtypes above; `layers` is indexed by `stream["layer"]`.
+        tensor_names, layer_names, layer_ops: one string per row of `tensors` and `layers`.
+        sram_bytes: the size of the SRAM it was compiled for; every address lies below it.
+        sram_final_live_bytes: bytes of tiles still held after the last operation (0 if nothing leaks).
+    """
+
+    stream: Table
+    transfers: Table
+    matmuls: Table
+    vectors: Table
+    tiles: Table
+    tensors: Table
+    layers: Table
+    tensor_names: tuple[str, ...]
+    layer_names: tuple[str, ...]
+    layer_ops: tuple[str, ...]
+    sram_bytes: int
+    sram_final_live_bytes: int = 0
+    model_name: str = "model"
+
+    def __post_init__(self) -> None:
+        for name, dtype in TABLES.items():
+            table = getattr(self, name)
+            if table.dtype != dtype:
+                raise ScheduleError(f"table {name!r} must have dtype {dtype}, not {table.dtype}")
+            table.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def __repr__(self) -> str:
+        n = self.counts()
+        kinds = ", ".join(f"{n[op]} {op.name.lower()}s" for op in Opcode)
+        return f"<Schedule {self.model_name}: {len(self)} operations ({kinds})>"
+
+    def verify(self) -> None:
+        """Check what timing and execution rely on.
+
+        Raises:
+            ScheduleError: a reference is out of range, an operand lies outside the SRAM or is not
+                aligned, or an operation waits for more than its predecessors in program order.
+        """
+        opcode, row = self.stream["opcode"], self.stream["row"]
+        tables = (self.transfers, self.transfers, self.matmuls, self.vectors)
+        for code, table in zip(Opcode, tables, strict=True):
+            if np.any(row[opcode == code] >= len(table)):
+                raise ScheduleError(f"{code.name} operation refers beyond its operand table")
+        bytes_of = self.tile_bytes()
+        for table, names in ((self.transfers, ("",)), (self.matmuls, MATMUL_OPERANDS), (self.vectors, VECTOR_OPERANDS)):
+            for name in names:
+                tile, address = table[name or "tile"], table[f"{name}_sram".strip("_")].astype(np.int64)
+                used = tile != NONE
+                if np.any(tile[used] >= len(self.tiles)):
+                    raise ScheduleError(f"operand {name or 'tile'!r} refers to a tile that does not exist")
+                if np.any(address[used] % ALIGNMENT) or np.any(address[used] + bytes_of[tile[used]] > self.sram_bytes):
+                    raise ScheduleError(f"operand {name or 'tile'!r} is not aligned, or lies outside the SRAM")
+        for queue in Queue:
+            earlier = np.cumsum(self.stream["queue"] == queue) - (self.stream["queue"] == queue)
+            if np.any(self.stream["wait"][:, queue] > earlier):
+                i = int(np.argmax(self.stream["wait"][:, queue] > earlier))
+                raise ScheduleError(f"operation {i} waits for more {queue.name} operations than come before it")
+
+    # -- sizes -------------------------------------------------------------------------------------
+
+    def counts(self) -> dict[Opcode, int]:
+        """Operations per opcode."""
+        counted = np.bincount(self.stream["opcode"], minlength=len(Opcode))
+        return {op: int(counted[op]) for op in Opcode}
+
+    def tile_bytes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each tile, int64 of shape (len(tiles),)."""
+        item = item_sizes()[self.tensors["dtype"][self.tiles["tensor"]]]
+        return self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item
+
+    def nbytes(self) -> int:
+        """Bytes of all tables together."""
+        return sum(getattr(self, name).nbytes for name in TABLES)
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def digest(self) -> str:
+        """SHA-256 of the whole content: equal schedules have equal digests."""
+        h = hashlib.sha256(self._header().encode())
+        for name in TABLES:
+            h.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return h.hexdigest()
+
+    def _header(self) -> str:
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in TABLES}
+        return json.dumps({"format": FORMAT_VERSION, **plain}, sort_keys=True)
+
+    def save(self, path: str | Path) -> None:
+        """Write one file (a compressed npz without pickles)."""
+        arrays = {name: getattr(self, name) for name in TABLES}
+        header = np.frombuffer(self._header().encode(), dtype=np.uint8)
+        with Path(path).open("wb") as f:
+            np.savez_compressed(f, header=header, **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Schedule:
+        """Read what `save` wrote.
+
+        Raises:
+            ScheduleError: the file is not a schedule, or one of another format version.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                header = json.loads(data["header"].tobytes().decode())
+                tables = {name: data[name] for name in TABLES}
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
+            raise ScheduleError(f"{path}: not a schedule file ({e})") from e
+        if (found := header.pop("format", None)) != FORMAT_VERSION:
+            raise ScheduleError(f"{path}: schedule format must be {FORMAT_VERSION}, not {found}")
+        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in header.items()}
+        return cls(**tables, **lists)
+
+    def replace(self, **changes: Any) -> Schedule:
+        """Return a copy with some tables or fields changed ; unchanged tables are shared."""
+        return dataclasses.replace(self, **changes)
+
+    # -- text --------------------------------------------------------------------------------------
+
+    def lines(self) -> Iterator[str]:
+        """The text form, one operation a line: readable, diffable, stable."""
+        seen = [0] * len(Queue)
+        for i, op in enumerate(self.stream):
+            queue = Queue(op["queue"])
+            waits = " ".join(f"{Queue(q).name.lower()}>={w}" for q, w in enumerate(op["wait"].tolist()) if w)
+            name = f"{queue.name.lower()}[{seen[queue]}]"
+            seen[queue] += 1
+            text = f"{i:>6}  {name:<12} {self.describe(i)}"
+            yield f"{text}  wait {waits}" if waits else text
+
+    def describe(self, i: int) -> str:
+        """Operation `i` as text, for dumps and messages: ``LOAD x[32:64,0:32] -> 0x1000``."""
+        op = self.stream[i]
+        row = int(op["row"])
+        match Opcode(op["opcode"]):
+            case Opcode.LOAD:
+                t = self.transfers[row]
+                return f"LOAD {self.tile_name(t['tile'], t['version'])} -> {t['sram']:#x}"
+            case Opcode.STORE:
+                t = self.transfers[row]
+                return f"STORE {self.tile_name(t['tile'], t['version'])} <- {t['sram']:#x}"
+            case Opcode.EXECUTE:
+                return self.describe_matmul(self.matmuls[row])
+            case Opcode.VECTOR:
+                return self.describe_vector(self.vectors[row])
+
+    def describe_matmul(self, x: np.void) -> str:
+        """A row of `matmuls` as text."""
+        text = (
+            f"EXECUTE {self._operand(x, 'c')} {'+=' if x['step'] else '='} "
+            f"{self._operand(x, 'a')}{'^T' if x['a_transposed'] else ''} x "
+            f"{self._operand(x, 'b')}{'^T' if x['b_transposed'] else ''}"
+        )
+        for extra in ("bias", "residual"):
+            if x[extra] != NONE:
+                text += f" + {self._operand(x, extra)}"
+        if x["activation"]:
+            text += f" | {Activation(x['activation']).name.lower()}"
+        return text
+
+    def describe_vector(self, x: np.void) -> str:
+        """A row of `vectors` as text."""
+        sources = ", ".join(self._operand(x, name) for name in ("src0", "src1") if x[name] != NONE)
+        return f"VECTOR {self._operand(x, 'dst')} = {VectorOp(x['op']).name.lower()} {sources}"
+
+    def _operand(self, x: np.void, name: str) -> str:
+        """``x[0:32,0:32]@0x1000``, without the address while there is none."""
+        address = x[f"{name}_sram"]
+        return self.tile_name(x[name]) + (f"@{address:#x}" if address != NONE else "")
+
+    def tile_name(self, tile: int, version: int | None = None) -> str:
+        """``x[32:64,0:32]``, with ``#v`` if `version` is given and is not the final one."""
+        t = self.tiles[tile]
+        r, c = int(t["row"]), int(t["col"])
+        name = f"{self.tensor_names[t['tensor']]}[{r}:{r + t['rows']},{c}:{c + t['cols']}]"
+        return name if version is None or version == t["final"] else f"{name}#{version}"
+
+
+def item_sizes() -> npt.NDArray[np.int64]:
+    """Bytes per element, indexed by dtype code."""
+    sizes = np.zeros(max(DType) + 1, dtype=np.int64)
+    for dtype, size in ITEMSIZE.items():
+        sizes[dtype] = size
+    return sizes
+
+
+def align(size: int, alignment: int = ALIGNMENT) -> int:
+    """Round `size` up to a multiple of `alignment`."""
+    return -(-size // alignment) * alignment

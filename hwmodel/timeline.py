@@ -1,0 +1,65 @@
+"""What happened, and when: the event model's result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.hwmodel.isa import Opcode, Queue, Schedule
+
+Cycles = npt.NDArray[np.int64]
+
+WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding")
+"""Names of the codes in `Timeline.waited_for`: the queue whose retirement let the operation start last."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Columns over the operations of a schedule, in program order; cycles are int64.
+
+    issue <= start <= begin <= done <= end, and within a queue each column is non-decreasing.
+
+    Attributes:
+        issue: dispatched into its queue.
+        start: its waits are over: its setup begins, and its SRAM and DRAM ranges are in use from here.
+        begin: its unit works on it (for a transfer: the DRAM serves it).
+        done: its unit is free for the next one.
+        end: retired: results are there, ranges are released.
+        waited_for: code (see WAITED_FOR) of the last thing that held `start` back, 0 if nothing did.
+        cycles: when everything had retired: the length of the run.
+    """
+
+    issue: Cycles
+    start: Cycles
+    begin: Cycles
+    done: Cycles
+    end: Cycles
+    waited_for: npt.NDArray[np.uint8]
+
+    @property
+    def cycles(self) -> int:
+        return int(self.end.max(initial=0))
+
+    def busy(self, schedule: Schedule, queue: Queue) -> int:
+        """Cycles in which the unit of `queue` worked."""
+        mine = schedule.stream["queue"] == queue
+        return int((self.done[mine] - self.begin[mine]).sum())
+
+    def verify(self, schedule: Schedule) -> None:
+        """Check the invariants above (for tests and for whoever writes a new core).
+
+        Raises:
+            AssertionError: one does not hold.
+        """
+        chain = (self.issue, self.start, self.begin, self.done, self.end)
+        for earlier, later in pairwise(chain):
+            assert np.all(earlier <= later)
+        for queue in Queue:
+            mine = schedule.stream["queue"] == queue
+            for column in chain:
+                assert np.all(np.diff(column[mine]) >= 0)
+            assert np.all(self.begin[mine][1:] >= self.done[mine][:-1])
+        assert np.all(schedule.stream["opcode"] <= max(Opcode))

@@ -1,0 +1,66 @@
+"""Quantities with units, as they are written in a machine file: ``256KiB``, ``25.6GB/s``, ``60ns``, ``1GHz``.
+
+They are parsed exactly (no float on the way) into integers or fractions of the base unit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+_NUMBER = re.compile(r"\s*([+-]?[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z/]*)\s*")
+
+_DECIMAL = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A kind of quantity: its scales and how it is told to a user.
+
+    Attributes:
+        what: "a size", for messages.
+        example: a well-formed value, for messages.
+        scales: multiplier of each accepted suffix, in the base unit.
+        bare: whether a number without a suffix is accepted (as the base unit).
+    """
+
+    what: str
+    example: str
+    scales: dict[str, Fraction]
+    bare: bool = False
+
+    def parse(self, value: object) -> Fraction:
+        """Return `value` in the base unit. Raises ValueError with the rule that it breaks."""
+        if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
+            raise ValueError(f"must be {self.what} such as {self.example!r}")
+        if isinstance(value, (int, Fraction)) or (isinstance(value, float) and value == value):
+            if not self.bare:
+                raise ValueError(f"must be {self.what} with its unit, such as {self.example!r}")
+            return Fraction(str(value))
+        match = _NUMBER.fullmatch(str(value))
+        if match is None or (match[2] == "" and not self.bare):
+            raise ValueError(f"must be {self.what} such as {self.example!r}")
+        if match[2] and match[2] not in self.scales:
+            raise ValueError(f"must be {self.what} in {', '.join(self.scales)}, not in {match[2]!r}")
+        return Fraction(match[1].replace("_", "")) * self.scales.get(match[2], Fraction(1))
+
+
+def _scaled(suffix: str, prefixes: dict[str, int]) -> dict[str, Fraction]:
+    return {prefix + suffix: Fraction(scale) for prefix, scale in prefixes.items()}
+
+
+SIZE = Unit("a size", "256KiB", {**_scaled("B", _BINARY), **_scaled("B", _DECIMAL)}, bare=True)
+RATE = Unit("a rate", "25.6GB/s", {**_scaled("B/s", _BINARY), **_scaled("B/s", _DECIMAL)})
+FREQUENCY = Unit("a frequency", "1GHz", _scaled("Hz", _DECIMAL))
+TIME = Unit("a time", "60ns", {"ps": Fraction(1, 10**12), "ns": Fraction(1, 10**9), "us": Fraction(1, 10**6),
+                               "ms": Fraction(1, 10**3), "s": Fraction(1)})  # fmt: skip
+
+
+def format_size(size: int) -> str:
+    """The shortest exact form: 262144 -> ``256KiB``, 1000 -> ``1000``."""
+    for suffix, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size and size % scale == 0:
+            return f"{size // scale}{suffix}"
+    return str(size)

@@ -1,0 +1,75 @@
+"""minisim: how fast would this model run on that accelerator, and why?
+
+    import minisim as ms
+
+    graph = ms.Graph("mlp")
+    x = graph.input("x", (128, 128))
+    graph.output(graph.relu(x @ graph.weight("w", w)), "y")
+
+    result = ms.run(graph, ms.Machine.load("npu_32x32"))
+    result.cycles, result.outputs["y"], result.max_abs_error
+
+A compiler (`minisim.compiler`) turns the graph into a schedule; an event model (`minisim.hwmodel`) times
+it, and a C++ engine (`minisim._engine`) executes the very same schedule, in lockstep.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from minisim._engine import (
+    ALIGNMENT,
+    TILE_K,
+    TILE_M,
+    TILE_N,
+    Engine,
+    EngineConfig,
+    EngineStats,
+    SchedExecute,
+    SchedLoad,
+    SchedStore,
+    SchedVector,
+)
+from minisim.compiler.frontend import load_model
+from minisim.compiler.graph import Graph, Tensor
+from minisim.compiler.pipeline import compile_graph
+from minisim.errors import MinisimError, ScheduleHazard
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.isa import Schedule
+from minisim.hwmodel.simulate import Observer, simulate
+from minisim.hwmodel.timeline import Timeline
+from minisim.run import Result, run
+from minisim.runtime import Runtime
+
+try:
+    __version__ = version("minisim-npu")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.0.0"
+
+__all__ = [
+    "ALIGNMENT",
+    "TILE_K",
+    "TILE_M",
+    "TILE_N",
+    "Engine",
+    "EngineConfig",
+    "EngineStats",
+    "Graph",
+    "Machine",
+    "MinisimError",
+    "Observer",
+    "Result",
+    "Runtime",
+    "SchedExecute",
+    "SchedLoad",
+    "SchedStore",
+    "SchedVector",
+    "Schedule",
+    "ScheduleHazard",
+    "Tensor",
+    "Timeline",
+    "compile_graph",
+    "load_model",
+    "run",
+    "simulate",
+]

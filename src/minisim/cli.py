@@ -1,0 +1,201 @@
+"""The command line: ``minisim run``, ``minisim sweep``, ``minisim config``.
+
+A user's mistake is one clear message on standard error and exit code 2, never a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from minisim import __version__
+from minisim.compiler.frontend import load_model
+from minisim.compiler.passes.base import IR
+from minisim.compiler.pipeline import dump_to
+from minisim.errors import MinisimError, OutputError, ScheduleHazard
+from minisim.hwmodel.config import Machine, keys, presets
+from minisim.progress import SlowProgress
+from minisim.run import run
+from minisim.sweep import grid, parse_param, sweep
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Main(click.Group):
+    """The group of commands; turns our exceptions into messages."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ScheduleHazard as e:  # not the user's mistake: the compiler's, or of a schedule made by hand
+            click.echo(f"minisim: schedule hazard: {e}", err=True)
+            sys.exit(1)
+        except MinisimError as e:
+            lines = str(e).splitlines() or [type(e).__name__]
+            for line in lines:
+                click.echo(f"minisim: error: {line}" if not line.startswith("  ") else line, err=True)
+            sys.exit(2)
+
+
+def _machine_options(command: F) -> F:
+    config = click.option("--config", "source", default="npu_32x32", show_default=True, metavar="FILE|PRESET",
+                          help="The machine: a TOML file, or the name of a preset.")  # fmt: skip
+    override = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+                            help="Change one key, such as sram.bytes=128KiB. May be repeated.")  # fmt: skip
+    return config(override(command))
+
+
+_out = click.option("--out", default="out", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
+                    help="Folder for the CSV files.")  # fmt: skip
+_no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
+
+
+@click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="minisim")
+def main() -> None:
+    """How fast would this model run on that accelerator, and why?"""
+
+
+@main.command("run")
+@click.argument("model")
+@_machine_options
+@_out
+@click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
+@_no_numerics
+@click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
+@click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
+def run_command(
+    model: str,
+    source: str,
+    overrides: tuple[str, ...],
+    out: Path,
+    timing: str,
+    no_numerics: bool,
+    dump_ir: Path | None,
+    trace: bool,
+) -> None:
+    """Time MODEL on a machine, compute it in lockstep, and report.
+
+    MODEL is a Python file that defines model(), an ONNX file, or a built-in shape such as
+    gemm:512x512x512.
+    """
+    from minisim.reports import print_summary, write_reports
+
+    machine = Machine.load(source, overrides)
+    graph = load_model(model)
+    _check_out(out)
+    dump = dump_to(dump_ir) if dump_ir else None
+    with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
+
+        def on_stage(number: int, name: str, ir: IR) -> None:
+            if dump:
+                dump(number, name, ir)
+            progress.on_stage(number, name, ir)
+
+        result = run(graph, machine, timing=timing, numerics=not no_numerics, observers=[progress], on_stage=on_stage)
+    record = result.record()
+    written = write_reports(record, out, trace=trace)
+    console = Console()
+    print_summary(record, console)
+    console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
+
+
+@main.command("sweep")
+@click.argument("model")
+@_machine_options
+@click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
+              help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
+@_out
+@_no_numerics
+@click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
+def sweep_command(
+    model: str,
+    source: str,
+    overrides: tuple[str, ...],
+    params: tuple[str, ...],
+    out: Path,
+    no_numerics: bool,
+    jobs: int | None,
+) -> None:
+    """Run MODEL on every machine of a grid; write sweep.csv, a row per point."""
+    from minisim.reports import print_sweep, write_sweep
+
+    machine = Machine.load(source, overrides)
+    points = grid(machine, [parse_param(text) for text in params])
+    graph = load_model(model)
+    _check_out(out)
+    with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
+        rows = sweep(
+            graph,
+            points,
+            numerics=not no_numerics,
+            jobs=jobs,
+            progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
+        )
+    path = write_sweep(rows, out)
+    console = Console()
+    print_sweep(rows, console)
+    console.print(f"reports: {path}", soft_wrap=True, highlight=False)
+
+
+@main.group("config")
+def config_group() -> None:
+    """Show and check machine files."""
+
+
+@config_group.command("list")
+def config_list() -> None:
+    """The presets that ship with minisim."""
+    for name in presets():
+        machine = Machine.load(name)
+        array = f"{machine.matrix.rows}x{machine.matrix.cols} {machine.matrix.dtype}"
+        sram, bandwidth = machine.flat()["sram.bytes"], machine.flat()["dram.bandwidth"]
+        click.echo(f"{name:<20} {array:<14} SRAM {sram:<8} DRAM {bandwidth}")
+
+
+@config_group.command("show")
+@click.argument("source", default="npu_32x32", metavar="FILE|PRESET")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key. May be repeated.")
+@click.option("--keys", "describe", is_flag=True, help="List every key with its meaning instead.")
+def config_show(source: str, overrides: tuple[str, ...], describe: bool) -> None:
+    """The complete machine, defaults included, as a machine file."""
+    machine = Machine.load(source, overrides)
+    if not describe:
+        click.echo(machine.to_toml(), nl=False)
+        return
+    values = machine.flat()
+    for key, field in keys().items():
+        click.echo(f"{key:<24} {values[key]!s:<12} {field.description}")
+
+
+@config_group.command("check")
+@click.argument("sources", nargs=-1, required=True, metavar="FILE...")
+def config_check(sources: tuple[str, ...]) -> None:
+    """Check machine files; every mistake of all of them is listed."""
+    mistakes: list[str] = []
+    for source in sources:
+        try:
+            Machine.load(source)
+        except MinisimError as e:
+            mistakes += str(e).splitlines()
+        else:
+            click.echo(f"{source}: ok")
+    if mistakes:
+        for line in mistakes:
+            click.echo(f"minisim: error: {line}", err=True)
+        sys.exit(2)
+
+
+def _check_out(out: Path) -> None:
+    """Refuse before the work, not after it."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"--out {out}: must be a folder, not a file")
+
+
+if __name__ == "__main__":
+    main()

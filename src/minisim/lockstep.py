@@ -1,0 +1,67 @@
+"""Timing and numerics in step: the event model says when, the engine does it then.
+
+When an operation starts, the engine locks what it reads and writes; when it retires, the engine performs
+it. Two accesses that the schedule should have kept apart meet as a `ScheduleHazard`, at the cycle at
+which it happens. Events cross into C++ in batches, in order of time.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+
+from minisim._engine import Engine
+from minisim.errors import ScheduleHazard
+from minisim.hwmodel.isa import Schedule
+
+BATCH = 16384
+"""Events per crossing: enough to make its cost vanish, few enough to stay in cache."""
+
+
+class Lockstep:
+    """An observer of the event model that makes an engine do what happens.
+
+    Args:
+        schedule: what is being simulated; `engine` has loaded it, and holds its inputs.
+    """
+
+    def __init__(self, schedule: Schedule, engine: Engine) -> None:
+        self.schedule = schedule
+        self.engine = engine
+        self._events = array("I")
+        self._cycles = array("q")
+
+    def on_issue(self, op: int, cycle: int) -> None:
+        """Nothing: an operation that waits in a queue touches no data."""
+
+    def on_start(self, op: int, cycle: int) -> None:
+        self._events.append(2 * op)
+        self._cycles.append(cycle)
+
+    def on_retire(self, op: int, cycle: int) -> None:
+        self._events.append(2 * op + 1)
+        self._cycles.append(cycle)
+        if len(self._events) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let the engine catch up with the simulation; to be called once more at its end.
+
+        Raises:
+            ScheduleHazard: naming both operations, the range and the cycle.
+        """
+        events = np.array(self._events, dtype=np.uint32)
+        cycles = np.array(self._cycles, dtype=np.int64)
+        del self._events[:], self._cycles[:]
+        try:
+            self.engine.replay(events, cycles)
+        except ScheduleHazard as hazard:
+            raise explained(hazard, self.schedule) from None
+
+
+def explained(hazard: ScheduleHazard, schedule: Schedule) -> ScheduleHazard:
+    """The hazard with both operations spelled out."""
+    lines = [str(hazard)]
+    lines += [f"  operation {i}: {schedule.describe(i)}" for i in (hazard.op, hazard.other) if 0 <= i < len(schedule)]
+    return ScheduleHazard("\n".join(lines), hazard.op, hazard.other, hazard.cycle)

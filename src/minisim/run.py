@@ -1,0 +1,135 @@
+"""One run: compile a model, time it, compute it in lockstep, check the result."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.graph import Graph
+from minisim.compiler.pipeline import Stage, compile_graph
+from minisim.errors import UsageError
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.isa import Schedule
+from minisim.hwmodel.simulate import Observer, simulate
+from minisim.hwmodel.timeline import Timeline
+from minisim.lockstep import Lockstep
+from minisim.runtime import Array, Runtime, example_inputs, largest_difference
+
+if TYPE_CHECKING:
+    from minisim.reports import RunRecord
+
+
+TIMING_CORES = ("simpy",)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run gives.
+
+    Attributes:
+        outputs: by public name; empty without numerics.
+        max_abs_error: against a plain numpy evaluation in double precision; None without numerics.
+        wall_compile_s, wall_simulate_s: seconds; the latter includes the numerics, which run in lockstep.
+    """
+
+    graph: Graph
+    machine: Machine
+    schedule: Schedule
+    timeline: Timeline
+    outputs: Mapping[str, Array]
+    max_abs_error: float | None
+    timing: str
+    wall_compile_s: float
+    wall_simulate_s: float
+
+    @property
+    def cycles(self) -> int:
+        return self.timeline.cycles
+
+    @property
+    def output_sha256(self) -> str:
+        """Of names, shapes and bits of all outputs: equal exactly if the results are. "" without numerics."""
+        return outputs_sha256(self.outputs) if self.outputs else ""
+
+    def record(self) -> RunRecord:
+        """What the reports are made from."""
+        from minisim.reports import RunRecord  # with pandas: not for those who only want the cycles
+
+        return RunRecord(
+            schedule=self.schedule,
+            timeline=self.timeline,
+            machine=self.machine,
+            model=self.graph.name,
+            config=self.machine.name,
+            timing=self.timing,
+            wall_compile_s=self.wall_compile_s,
+            wall_simulate_s=self.wall_simulate_s,
+            output_sha256=self.output_sha256,
+            max_abs_error=self.max_abs_error,
+        )
+
+
+def run(
+    graph: Graph,
+    machine: Machine | None = None,
+    *,
+    inputs: Mapping[str, npt.ArrayLike] | None = None,
+    timing: str = "simpy",
+    numerics: bool = True,
+    observers: Sequence[Observer] = (),
+    schedule: Schedule | None = None,
+    on_stage: Stage | None = None,
+) -> Result:
+    """Compile `graph` for `machine` (default: the reference machine), time it and compute it.
+
+    Args:
+        inputs: by name; what is missing is drawn as `example_inputs` says.
+        timing: the timing core; there is one, "simpy".
+        numerics: also compute, in lockstep, and compare with numpy.
+        observers: told of every step of every operation.
+        schedule: of `graph` for `machine`, if it has been compiled already.
+        on_stage: called after every stage of the compiler.
+
+    Raises:
+        MinisimError: a subclass of it for every mistake of the user's.
+    """
+    if timing not in TIMING_CORES:
+        raise UsageError(f"timing must be {' or '.join(TIMING_CORES)}, not {timing!r}")
+    machine = machine or Machine()
+    began = time.perf_counter()
+    if schedule is None:
+        schedule = compile_graph(graph, machine, on_stage)
+    compiled = time.perf_counter()
+    if not numerics:
+        timeline = simulate(schedule, machine, observers)
+        walls = (compiled - began, time.perf_counter() - compiled)
+        return Result(graph, machine, schedule, timeline, {}, None, timing, *walls)
+
+    runtime = Runtime(graph, machine, schedule)
+    values = {**example_inputs(graph), **(inputs or {})}
+    for name, array in values.items():
+        runtime.set(name, array)
+    lockstep = Lockstep(schedule, runtime.engine)
+    timeline = simulate(schedule, machine, [lockstep, *observers])
+    lockstep.flush()
+    walls = (compiled - began, time.perf_counter() - compiled)
+
+    outputs = runtime.outputs()
+    truth = graph.evaluate({name: np.asarray(array) for name, array in values.items()})
+    expected = {public: truth[name] for public, name in graph.outputs.items()}
+    return Result(graph, machine, schedule, timeline, outputs, largest_difference(outputs, expected), timing, *walls)
+
+
+def outputs_sha256(outputs: Mapping[str, Array]) -> str:
+    """A hash of names, shapes and bits."""
+    h = hashlib.sha256()
+    for name, array in outputs.items():
+        h.update(f"{name} {array.shape} {array.dtype.str}\n".encode())
+        h.update(np.ascontiguousarray(array).tobytes())
+    return h.hexdigest()

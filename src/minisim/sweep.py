@@ -1,0 +1,194 @@
+"""Many machines in a batch: a grid of parameters, a row per point.
+
+Points whose schedule is the same (they differ in bandwidths, say) are compiled once. Work is done in
+processes; a point that cannot be compiled, or fails, is a row with its reason, and stops no other.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
+
+from minisim.compiler.graph import Graph
+from minisim.compiler.pipeline import compile_graph, schedule_key
+from minisim.errors import CapacityError, ConfigError, MinisimError, UsageError
+from minisim.hwmodel.config import Machine, parse_value
+from minisim.hwmodel.isa import Schedule
+from minisim.run import run
+
+Row = dict[str, Any]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One machine of the grid: its position, its parameters as typed, and the machine."""
+
+    index: int
+    params: Mapping[str, str]
+    machine: Machine
+
+
+def parse_param(text: str) -> tuple[str, list[str]]:
+    """``sram.bytes=64KiB,128KiB`` -> the key and the values, as typed."""
+    key, equals, values = text.partition("=")
+    parts = [part.strip() for part in values.split(",")]
+    if not equals or not key.strip() or not all(parts):
+        raise UsageError(f"--param {text}: must be KEY=VALUE,VALUE,..., such as sram.bytes=64KiB,128KiB")
+    return key.strip(), parts
+
+
+def grid(machine: Machine, params: Sequence[tuple[str, Sequence[str]]]) -> list[Point]:
+    """All combinations, the last parameter varying fastest.
+
+    Raises:
+        UsageError: a parameter is given twice.
+        ConfigError: listing every value that no machine can have.
+    """
+    names = [name for name, _ in params]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UsageError(f"--param {min(twice)}: given twice; list all its values in one")
+    mistakes: dict[str, None] = {}
+    points: list[Point] = []
+    for index, values in enumerate(itertools.product(*(values for _, values in params))):
+        typed = dict(zip(names, values, strict=True))
+        try:
+            changed = machine.with_overrides({name: parse_value(value) for name, value in typed.items()}, "--param")
+        except ConfigError as e:
+            mistakes.update(dict.fromkeys(str(e).splitlines()))
+            continue
+        points.append(Point(index, typed, changed))
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return points
+
+
+def sweep(
+    graph: Graph,
+    points: Sequence[Point],
+    *,
+    numerics: bool = True,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Run every point and return a row for each, in the order of the grid.
+
+    A row holds the parameters under their dotted names, status ("ok", "infeasible" or "failed"), reason,
+    and the columns of `summary.csv` (absent unless ok).
+
+    Args:
+        jobs: processes; default: one per CPU. 1 works in this process.
+    """
+    jobs = min(jobs or os.cpu_count() or 1, len(points))
+    done: dict[int, Row] = {}
+    batches = list(_batches(graph, points, jobs))
+    results = _in_processes(graph, batches, numerics, jobs) if jobs > 1 else _here(graph, batches, numerics)
+    for rows in results:
+        done.update(rows)
+        if progress:
+            progress(len(done), len(points))
+    return [done[point.index] for point in points]
+
+
+def _batches(graph: Graph, points: Sequence[Point], jobs: int) -> Iterator[list[Point]]:
+    """Points that share a schedule together; but no batch so large that a process has nothing to do."""
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        groups.setdefault(schedule_key(graph, point.machine), []).append(point)
+    most = max(1, -(-len(points) // jobs))
+    for group in groups.values():
+        for i in range(0, len(group), most):
+            yield group[i : i + most]
+
+
+def _here(graph: Graph, batches: Sequence[list[Point]], numerics: bool) -> Iterator[dict[int, Row]]:
+    for batch in batches:
+        yield _run_batch(graph, batch, numerics)
+
+
+def _in_processes(graph: Graph, batches: Sequence[list[Point]], numerics: bool, jobs: int) -> Iterator[dict[int, Row]]:
+    """As they complete. A process that dies (out of memory, say) costs its batch, not the sweep."""
+    waiting = list(batches)
+    while waiting:
+        # spawn: the workers must not inherit threads of the parent's libraries
+        pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_set_graph, initargs=(graph,))
+        with pool:
+            running: dict[Future[dict[int, Row]], list[Point]] = {}
+            for batch in waiting:
+                running[pool.submit(_run_batch_in_worker, batch, numerics)] = batch
+            waiting = []
+            while running:
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    batch = running.pop(future)
+                    try:
+                        yield future.result()
+                    except BrokenProcessPool:
+                        waiting.append(batch)
+        if waiting:
+            # which of them killed the process is not known: they go on one by one
+            for batch in waiting:
+                yield from _alone(graph, batch, numerics)
+            return
+
+
+def _alone(graph: Graph, batch: list[Point], numerics: bool) -> Iterator[dict[int, Row]]:
+    """Each point in a process of its own."""
+    for point in batch:
+        with ProcessPoolExecutor(1, get_context("spawn"), initializer=_set_graph, initargs=(graph,)) as pool:
+            try:
+                yield pool.submit(_run_batch_in_worker, [point], numerics).result()
+            except BrokenProcessPool:
+                yield {point.index: _row(point, "failed", "the process died (out of memory?)")}
+
+
+_graph: Graph | None = None
+
+
+def _set_graph(graph: Graph) -> None:
+    """Give a worker process its model, once."""
+    global _graph
+    _graph = graph
+
+
+def _run_batch_in_worker(batch: list[Point], numerics: bool) -> dict[int, Row]:
+    assert _graph is not None
+    return _run_batch(_graph, batch, numerics)
+
+
+def _run_batch(graph: Graph, batch: Sequence[Point], numerics: bool) -> dict[int, Row]:
+    """Compile once for the whole batch, run every point of it."""
+    try:
+        schedule = compile_graph(graph, batch[0].machine)
+    except CapacityError as e:
+        return {point.index: _row(point, "infeasible", str(e)) for point in batch}
+    except Exception as e:
+        return {point.index: _row(point, "failed", _reason(e)) for point in batch}
+    return {point.index: _run_point(graph, point, schedule, numerics) for point in batch}
+
+
+def _run_point(graph: Graph, point: Point, schedule: Schedule, numerics: bool) -> Row:
+    from minisim.reports import summary
+
+    try:
+        result = run(graph, point.machine, numerics=numerics, schedule=schedule)
+        columns: Row = {str(k): v for k, v in summary(result.record()).iloc[0].to_dict().items()}
+    except Exception as e:
+        return _row(point, "failed", _reason(e))
+    return {**_row(point, "ok", ""), **columns}
+
+
+def _row(point: Point, status: str, reason: str) -> Row:
+    return {**point.params, "status": status, "reason": reason}
+
+
+def _reason(error: Exception) -> str:
+    """One line: a mistake's message as it is, anything else with its type."""
+    text = str(error) if isinstance(error, MinisimError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
