@@ -34,6 +34,11 @@ SKEW = 2
 """Rows (or columns) of the kept side that enter a step together. The rest follow one streamed tile later
 each, so that a step's loads do not all come at once."""
 
+RAMP = 2
+"""Steps at a panel's beginning and end that are walked tile by tile of the streamed side (more, if there is
+room). So the accumulators of a panel are not all finished, and stored, and needed by the next, at once:
+for machines that finish tiles faster than they can store them."""
+
 AHEAD = (1, 2, 3, 4, 6, 8, 16, 32)
 """Tiles to keep free: the candidates."""
 
@@ -110,10 +115,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class PanelPlan:
-    """The panels of a matmul, in order, and the budget they were cut for."""
+    """The panels of a matmul, in order, the budget they were cut for, and whether they are ramped (RAMP)."""
 
     panels: tuple[Panel, ...]
     budget: Budget
+    ramped: bool
 
     @property
     def horizon(self) -> int:
@@ -170,6 +176,7 @@ class PanelPlan:
 
 def choose(rows: int, depth: int, cols: int, budget: Budget, pace: Pace) -> PanelPlan:
     """The panels for a grid of rows x depth x cols tiles: the fewest bytes of those that are about fastest."""
+    ramped = budget.c * pace.store > pace.execute  # tiles are finished faster than they can be stored
     plans: dict[PanelPlan, tuple[float, int]] = {}
     for ahead in AHEAD:
         for share in SHARES:
@@ -179,7 +186,7 @@ def choose(rows: int, depth: int, cols: int, budget: Budget, pace: Pace) -> Pane
             if ahead > 1 and not candidate.fits(1, 1):
                 continue
             panels = partition(rows, cols, candidate)
-            plan = PanelPlan(panels, replace(candidate, most=2**62))
+            plan = PanelPlan(panels, replace(candidate, most=2**62), ramped)
             if plan not in plans:
                 loaded = plan.load_bytes(depth)
                 plans[plan] = plan.cycles(depth, loaded, pace), loaded
@@ -284,18 +291,22 @@ def _panel_uses(panels: tuple[Panel, ...]) -> dict[Edge, _Uses]:
 
 def walk_panels(plan: PanelPlan, depth: int) -> tuple[Index, Index, Index]:
     """The executes of all panels as columns m, n, k: panels in order, k ascending for each output tile."""
-    columns = [_walk_panel(panel, depth, plan.budget) for panel in plan.panels]
+    columns = [_walk_panel(panel, depth, plan) for panel in plan.panels]
     m, n, k = (np.concatenate(parts) for parts in zip(*columns, strict=True))
     return m, n, k
 
 
-def _walk_panel(panel: Panel, depth: int, budget: Budget) -> tuple[Index, Index, Index]:
-    """For k, for each tile of the streamed side, for each of the kept side, skewed (see SKEW)."""
+def _walk_panel(panel: Panel, depth: int, plan: PanelPlan) -> tuple[Index, Index, Index]:
+    """For k, for each tile of the streamed side, for each of the kept side: skewed (SKEW), ramped (RAMP)."""
+    budget = plan.budget
     keeps_a = budget.keeps_a(*panel.shape)
     kept, streamed = panel.shape if keeps_a else panel.shape[::-1]
     k, j, i = (x.reshape(-1) for x in np.mgrid[:depth, :streamed, :kept])
-    slot = k * streamed + j + i // SKEW
-    order = np.lexsort((i, slot))
+    room = max(0, budget.spare(*panel.shape)) // (kept * (budget.a if keeps_a else budget.b))
+    ramp = min(RAMP + room, 2 * RAMP, depth // 2) if plan.ramped else 0
+    region = np.where(k < ramp, 0, np.where(k < depth - ramp, 1, 2))
+    slot = np.where(region == 1, k * streamed + j + i // SKEW, j * depth + k)
+    order = np.lexsort((i, slot, region))
     m, n = (i, j) if keeps_a else (j, i)
     return panel.m0 + m[order], panel.n0 + n[order], k[order]
 

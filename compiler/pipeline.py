@@ -1,10 +1,10 @@
 """The whole compiler on one page.
 
-    import -> fuse -> tile -> lower -> schedule
+    import -> fuse -> tile -> lower -> schedule -> dispatch
 
 fuse comes before tile, because a fused epilogue needs SRAM beside the panels; tile before lower, because
-the uOps are emitted in the order of the walk; schedule last, because it fixes addresses and waits, and
-nothing may move after that.
+the uOps are emitted in the order of the walk; schedule before dispatch, because it fixes addresses and
+waits, and after that operations may only move past those of other queues that they do not wait for.
 
 Passes know nothing of the tool around them: verifying and dumping happen in the callback between them.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from minisim.compiler.graph import Graph
 from minisim.compiler.passes.base import IR, Pass
+from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
@@ -30,7 +31,7 @@ Stage = Callable[[int, str, IR], None]
 
 
 def passes(machine: Machine) -> tuple[Pass, ...]:
-    return (Fuse(), Tile(machine), Lower(machine), Allocate(machine))
+    return (Fuse(), Tile(machine), Lower(machine), Allocate(machine), Dispatch(machine))
 
 
 def compile_graph(graph: Graph, machine: Machine, on_stage: Stage | None = None) -> Schedule:

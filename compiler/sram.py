@@ -40,9 +40,9 @@ class Sram:
         if size > self.free_bytes:
             return None
         for start in self._pieces:
-            run = self._run_through(start, size)
-            if run is not None:
-                return self._take(run, size)
+            first = self._run_through(start, size)
+            if first is not None:
+                return self._take(first, size)
         return None
 
     def free(self, address: int, size: int, clock: Clock) -> None:

@@ -14,10 +14,11 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
 
@@ -37,9 +38,9 @@ def _quantity(unit: units.Unit, to: Callable[[Fraction], Any]) -> BeforeValidato
 
 
 _AS_SIZE = PlainSerializer(units.format_size, return_type=str)
-_AS_GBPS = PlainSerializer(lambda rate: f"{float(rate) / 1e9:.12g}GB/s", return_type=str)
-_AS_MHZ = PlainSerializer(lambda hertz: f"{float(hertz) / 1e6:.12g}MHz", return_type=str)
-_AS_NS = PlainSerializer(lambda seconds: f"{float(seconds) * 1e9:.12g}ns", return_type=str)
+_AS_GBPS = PlainSerializer(lambda rate: f"{units.format_exact(rate / 10**9)}GB/s", return_type=str)
+_AS_MHZ = PlainSerializer(lambda hertz: f"{units.format_exact(hertz / 10**6)}MHz", return_type=str)
+_AS_NS = PlainSerializer(lambda seconds: f"{units.format_exact(seconds * 10**9)}ns", return_type=str)
 
 Size = Annotated[int, _quantity(units.SIZE, int), _AS_SIZE]
 Rate = Annotated[Fraction, _quantity(units.RATE, Fraction), _AS_GBPS]
@@ -52,7 +53,13 @@ class Section(BaseModel):
 
 
 class Clock(Section):
-    frequency: Frequency = Field("1GHz", gt=0, description="core clock; every cycle count is in its cycles")  # type: ignore[assignment]
+    # The bounds here and of the bandwidth keep every count of cycles far below 2^63.
+    frequency: Frequency = Field(
+        "1GHz",  # type: ignore[assignment]
+        ge=Fraction(10**6),
+        le=Fraction(10**11),
+        description="core clock; every cycle count is in its cycles",
+    )
 
 
 class Tile(Section):
@@ -82,7 +89,12 @@ class Vector(Section):
 
 
 class Sram(Section):
-    bytes: Size = Field("256KiB", ge=ALIGNMENT, le=2**31, description="on-chip scratchpad, operands and accumulators")  # type: ignore[assignment]
+    bytes: Size = Field(
+        "256KiB",  # type: ignore[assignment]
+        ge=ALIGNMENT,
+        le=2**31,
+        description=f"on-chip scratchpad, operands and accumulators; a multiple of {ALIGNMENT}",
+    )
 
     @field_validator("bytes")
     @classmethod
@@ -104,7 +116,12 @@ class Dram(Section):
     model: Literal["ideal"] = Field(
         "ideal", description="ideal: first come first served at full bandwidth, then latency"
     )
-    bandwidth: Rate = Field("25.6GB/s", gt=0, description="shared by loads and stores")  # type: ignore[assignment]
+    bandwidth: Rate = Field(
+        "25.6GB/s",  # type: ignore[assignment]
+        ge=Fraction(10**6),
+        le=Fraction(10**15),
+        description="shared by loads and stores",
+    )
     latency: Time = Field("60ns", ge=0, le=Fraction(1, 1000), description="from the last byte's service to its arrival")  # type: ignore[assignment]
 
 
@@ -137,6 +154,13 @@ class Machine(Section):
     control: Control = Control()
     compiler: Compiler = Compiler()
 
+    @field_validator("name")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        if not value.isprintable():
+            raise ValueError("must be one line of printable text")
+        return value
+
     # -- in cycles ---------------------------------------------------------------------------------
 
     @property
@@ -165,7 +189,7 @@ class Machine(Section):
 
     def to_toml(self) -> str:
         """A machine file that loads as this machine."""
-        lines = [f"name = {json.dumps(self.name)}"]
+        lines = [f"name = {json.dumps(self.name, ensure_ascii=False)}"]
         for section, values in self.model_dump(mode="json", exclude={"name"}).items():
             lines += ["", f"[{section}]"] + [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         return "\n".join(lines) + "\n"
@@ -182,13 +206,13 @@ class Machine(Section):
         path, text = _read(source)
         try:
             data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as e:
+        except (ValueError, RecursionError) as e:  # its own errors, int's on 4301 digits, or too deep a nesting
             raise ConfigError(f"{path}: not valid TOML: {e}") from None
         origin: dict[str, str] = {}
         for override in overrides:
             key, value = split_override(override)
-            _assign(data, key, value)
             origin[key] = f"--set {override}"
+            _assign(data, key, value, origin[key])
         return cls.check(data, path, origin)
 
     @classmethod
@@ -197,14 +221,15 @@ class Machine(Section):
         try:
             return cls.model_validate(data)
         except ValidationError as e:
-            raise ConfigError("\n".join(_messages(e, path, origin or {}))) from None
+            raise ConfigError("\n".join(_messages(e, data, path, origin or {}))) from None
 
     def with_overrides(self, overrides: Mapping[str, Any], option: str = "--set") -> Machine:
         """A copy with the dotted keys changed; raises ConfigError as `load` does, naming `option`."""
         data = self.model_dump(mode="json")
+        origin = {key: f"{option} {key}={v if isinstance(v, str) else _shown(v)}" for key, v in overrides.items()}
         for key, value in overrides.items():
-            _assign(data, key, value)
-        return Machine.check(data, self.name, {key: f"{option} {key}={value}" for key, value in overrides.items()})
+            _assign(data, key, value, origin[key])
+        return Machine.check(data, self.name, origin)
 
 
 def presets() -> list[str]:
@@ -225,7 +250,7 @@ def parse_value(text: str) -> Any:
     """A TOML value (``3``, ``true``, ``"x"``); anything else is taken as a string (``128KiB``)."""
     try:
         return tomllib.loads(f"value = {text}")["value"] if "\n" not in text else text
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -241,28 +266,32 @@ def keys() -> dict[str, Any]:
 
 
 def _read(source: str | Path) -> tuple[str, str]:
-    """The path to name in messages, and the text."""
+    """The path to name in messages, and the text. A preset's name is the preset, unless it is a file."""
     name = str(source)
-    path = Path(source)
-    if not path.suffix and not path.exists():
-        if name in presets():
-            return f"{name}.toml", (resources.files("minisim.configs") / f"{name}.toml").read_text("utf-8")
-        hint = did_you_mean(name, presets())
-        raise ConfigError(f"--config {name}: no such file, nor a preset ({', '.join(presets())}){hint}")
     try:
-        return name, path.read_text("utf-8")
+        if name in presets() and not Path(name).is_file():
+            return f"{name}.toml", (resources.files("minisim.configs") / f"{name}.toml").read_text("utf-8")
+        return name, Path(source).read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{name}: not a text file in UTF-8") from None
-    except OSError as e:
-        raise ConfigError(f"{name}: cannot be read: {e.strerror or e}") from None
+    except FileNotFoundError:
+        raise ConfigError(f"machine {name!r}: no such file, nor a preset{_near_machine(Path(source))}") from None
+    except (OSError, ValueError) as e:  # ValueError: a zero byte in the name
+        raise ConfigError(f"machine {name!r}: cannot be read: {getattr(e, 'strerror', None) or e}") from None
 
 
-def _assign(data: dict[str, Any], dotted: str, value: Any) -> None:
+def _near_machine(path: Path) -> str:
+    """The nearest machine file or preset; or else all presets."""
+    files = [p.name for p in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+    return did_you_mean(path.name, [*presets(), *files]) or f" ({', '.join(presets())})"
+
+
+def _assign(data: dict[str, Any], dotted: str, value: Any, origin: str) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         data = data.setdefault(parent, {})
         if not isinstance(data, dict):
-            raise ConfigError(f"--set {dotted}={value}: {parent!r} is not a section")
+            raise ConfigError(f"{origin}: {parent!r} is not a section")
     data[last] = value
 
 
@@ -274,32 +303,61 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield prefix + key, value
 
 
-def _messages(error: ValidationError, path: str, origin: Mapping[str, str]) -> Iterator[str]:
+def _messages(error: ValidationError, data: Any, path: str, origin: Mapping[str, str]) -> Iterator[str]:
     """One line a mistake: place, key, rule, value, nearest valid name."""
     for e in error.errors():
         key = ".".join(str(part) for part in e["loc"])
-        yield f"{origin.get(key, path)}: {key}: {_rule(e, key)}"
+        yield f"{_place(key, path, origin)}: {key}: {_rule(e, key, _at(data, e['loc']))}"
 
 
-def _rule(e: Any, key: str) -> str:
-    value, context = e["input"], e.get("ctx", {})
-    shown = repr(value) if not isinstance(value, Fraction) else f"{float(value):g}"
+def _place(key: str, path: str, origin: Mapping[str, str]) -> str:
+    """Where `key` was given: itself, or as part of a section, or a section by one of its keys."""
+
+    def concerns(given: str) -> bool:
+        return f"{given}.".startswith(f"{key}.") or f"{key}.".startswith(f"{given}.")
+
+    return origin.get(key) or next((place for given, place in origin.items() if concerns(given)), path)
+
+
+def _at(data: Any, location: Sequence[int | str]) -> Any:
+    """The value at `location`, as it was written."""
+    for part in location:
+        data = data[part]
+    return data
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: as Python writes it, but never more than a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # int's, on 4301 digits
+        return "a huge number"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+_BOUNDS = {
+    "greater_than": "more than",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "less_than_equal": "at most",
+}
+
+
+def _rule(e: Any, key: str, value: Any) -> str:
+    context, shown = e.get("ctx", {}), _shown(value)
     match e["type"]:
         case "extra_forbidden":
             return f"unknown key{_near_key(key)}"
         case "literal_error":
-            valid = context["expected"].replace("'", "").split(" or ")
-            valid = [v for part in valid for v in part.split(", ")]
-            hint = did_you_mean(str(value), valid)
-            return f"must be {' or '.join(valid)}, not {shown}{hint}"
+            valid = list(get_args(keys()[key].annotation))
+            return f"must be {' or '.join(valid)}, not {shown}{did_you_mean(str(value), valid)}"
         case "value_error":
-            return f"{context['error']}, not {shown}"
-        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal" as bound:
-            words = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than",
-                     "less_than_equal": "at most"}  # fmt: skip
-            limit = next(iter(context.values()))
-            return f"must be {words[bound]} {limit}, not {shown}"
-        case "int_type" | "int_from_float":
+            rule, *hint = context["error"].args
+            return f"{rule}, not {shown}{''.join(hint)}"
+        case bound if bound in _BOUNDS:
+            (limit,) = context.values()
+            return f"must be {_BOUNDS[bound]} {as_written(keys()[key], limit)}, not {shown}"
+        case "int_type" | "int_from_float" | "int_parsing_size":
             return f"must be a whole number, not {shown}"
         case "bool_type":
             return f"must be true or false, not {shown}"
@@ -310,14 +368,19 @@ def _rule(e: Any, key: str) -> str:
     return f"{e['msg']}, not {shown}"
 
 
+def as_written(field: Any, value: Any) -> str:
+    """A value of `field` as a machine file would write it, without quotes: ``60ns``."""
+    write = next((m.func for m in field.metadata if isinstance(m, PlainSerializer)), str)
+    return str(write(value))
+
+
 def _near_key(key: str) -> str:
     """The nearest valid key: first within its own section, then anywhere."""
     section, _, name = key.rpartition(".")
-    valid = list(keys())
-    siblings = [k.rpartition(".")[2] for k in valid if k.rpartition(".")[0] == section]
-    if not section:
-        siblings += list(Machine.model_fields)
-    if hint := did_you_mean(name, siblings):
-        return hint
-    elsewhere = [k for k in valid if k.rpartition(".")[2] == name]
-    return f"; did you mean {elsewhere[0]!r}?" if elsewhere else did_you_mean(key, [*valid, *Machine.model_fields])
+    valid = list(dict.fromkeys([*Machine.model_fields, *keys()]))
+    here = [k for k in valid if k.rpartition(".")[0] == section]
+    for group in (here, [k for k in valid if k not in here]):
+        names = {k.rpartition(".")[2]: k for k in group}
+        if near := get_close_matches(name.lower(), names, n=1):
+            return f"; did you mean {names[near[0]]!r}?"
+    return ""

@@ -16,8 +16,9 @@ each other. Order between queues is explicit: operation `i` may start once, for 
 
 **Tiles and versions.** A tile is a rectangle of a DRAM tensor. Its content has a version: 0 for data
 that the user supplied, and plus one for each operation that writes it (each accumulation step of a
-matmul). `final` is the version at which it is complete. Operands name tile and version, so the engine
-can tell not only *where* an operation reads, but whether what lies there is what the program means.
+matmul). `final` is the version at which it is complete; it is 0 for a tile that no operation writes (of
+an input or weight, or another cut of an intermediate). Operands name tile and version, so the engine can
+tell not only *where* an operation reads, but whether what lies there is what the program means.
 
 In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
 """
@@ -101,7 +102,7 @@ class Activation(IntEnum):
 
 
 class VectorOp(IntEnum):
-    """Operations of the vector unit. Binary ones broadcast `src1` (rows or cols of 1)."""
+    """Operations of the vector unit. Sources with 1 row (or column) are repeated along it."""
 
     RELU = 0
     SIGMOID = 1
@@ -144,7 +145,7 @@ MATMUL_DTYPE = np.dtype(
         ("k", "u4"),
         ("n", "u4"),
         ("step", "u4"),  # c's version before: 0 clears the accumulator
-        ("last", "u1"),  # the last step applies the epilogue
+        ("last", "u1"),  # the last step applies the epilogue; others have none (bias, residual NONE, activation 0)
         ("activation", "u1"),
         ("a_transposed", "u1"),  # the tile of A is stored (k, m)
         ("b_transposed", "u1"),  # the tile of B is stored (n, k)

@@ -5,11 +5,15 @@ They are parsed exactly (no float on the way) into integers or fractions of the 
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-_NUMBER = re.compile(r"\s*([+-]?[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z/]*)\s*")
+from minisim.errors import did_you_mean
+
+# So many digits at most that neither int() nor the power of ten takes notable time.
+_NUMBER = re.compile(r"\s*([+-]?[0-9][0-9_]{0,39}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,2})?)\s*([A-Za-z/]*)\s*")
 
 _DECIMAL = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -32,19 +36,28 @@ class Unit:
     bare: bool = False
 
     def parse(self, value: object) -> Fraction:
-        """Return `value` in the base unit. Raises ValueError with the rule that it breaks."""
+        """Return `value` in the base unit.
+
+        Raises:
+            ValueError: with the rule that it breaks, and the nearest unit if there is one.
+        """
         if isinstance(value, bool) or not isinstance(value, (int, float, str, Fraction)):
             raise ValueError(f"must be {self.what} such as {self.example!r}")
-        if isinstance(value, (int, Fraction)) or (isinstance(value, float) and value == value):
-            if not self.bare:
-                raise ValueError(f"must be {self.what} with its unit, such as {self.example!r}")
-            return Fraction(str(value))
-        match = _NUMBER.fullmatch(str(value))
+        if not isinstance(value, str):
+            if not self.bare or (isinstance(value, float) and not math.isfinite(value)):
+                raise ValueError(f"must be {self.what} such as {self.example!r}")
+            return Fraction(value)
+        match = _NUMBER.fullmatch(value)
         if match is None or (match[2] == "" and not self.bare):
             raise ValueError(f"must be {self.what} such as {self.example!r}")
         if match[2] and match[2] not in self.scales:
-            raise ValueError(f"must be {self.what} in {', '.join(self.scales)}, not in {match[2]!r}")
+            raise ValueError(f"must be {self.what} in {', '.join(self.scales)}", self._near(match[2]))
         return Fraction(match[1].replace("_", "")) * self.scales.get(match[2], Fraction(1))
+
+    def _near(self, suffix: str) -> str:
+        """Units are told apart by their capitals too, which is what users get wrong."""
+        same = [scale for scale in self.scales if scale.lower() == suffix.lower()]
+        return f"; did you mean {same[0]!r}?" if same else did_you_mean(suffix, self.scales)
 
 
 def _scaled(suffix: str, prefixes: dict[str, int]) -> dict[str, Fraction]:
@@ -64,3 +77,19 @@ def format_size(size: int) -> str:
         if size and size % scale == 0:
             return f"{size // scale}{suffix}"
     return str(size)
+
+
+def format_exact(value: Fraction) -> str:
+    """All decimals of a fraction that has an end: 128/5 -> ``25.6``.
+
+    Raises:
+        ValueError: it has none (1/3).
+    """
+    digits = 0
+    while (value * 10**digits).denominator != 1:
+        digits += 1
+        if digits > 200:  # more than the units and 40 typed decimals can make
+            raise ValueError(f"{value} has no end as a decimal")
+    whole = f"{abs(value.numerator * 10**digits // value.denominator):0{digits + 1}d}"
+    sign = "-" if value < 0 else ""
+    return sign + (f"{whole[:-digits]}.{whole[-digits:]}" if digits else whole)

@@ -1,12 +1,12 @@
-// minisim._engine: the core in Python's terms. The only file that knows Python.
+// minisim._engine: the core in Python's terms. Only this file, and its arrays.hpp, know Python.
 
-#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <mutex>
 #include <utility>
 
+#include "arrays.hpp"
 #include "docstrings.hpp"
 #include "minisim/engine.hpp"
 #include "minisim/errors.hpp"
@@ -36,107 +36,6 @@ void translate(std::exception_ptr error) {
     } catch (const UsageError& e) {
         raise("UsageError", e.what());
     }
-}
-
-// -- arrays in ------------------------------------------------------------------------------------
-
-std::string describe(const py::array& array) {
-    return py::str("an array of dtype {} and shape {}").format(array.dtype(), array.attr("shape"));
-}
-
-// A float32 array, or an error that names the argument.
-py::array float_array(const py::array& array, const char* name) {
-    if (!array.dtype().equal(py::dtype::of<float>())) {
-        throw UsageError(std::string(name) + " must have dtype float32, not be " + describe(array));
-    }
-    return array;
-}
-
-// The same, packed: copied only if it is not.
-py::array_t<float> packed(const py::array& array, const char* name) {
-    return py::array_t<float, py::array::c_style | py::array::forcecast>(float_array(array, name));
-}
-
-template <class T>
-const T* column(const py::array& array, const char* name) {
-    const bool fits = array.dtype().equal(py::dtype::of<T>()) && array.ndim() == 1 &&
-                      (array.size() <= 1 || array.strides(0) == sizeof(T));
-    if (!fits) {
-        throw UsageError(py::str("{} must be a packed column of {}, not {}")
-                             .format(name, py::dtype::of<T>(), describe(array)));
-    }
-    return static_cast<const T*>(array.data());
-}
-
-// -- tables ---------------------------------------------------------------------------------------
-
-// numpy's name for the type of a field.
-template <class Field>
-std::string format_of() {
-    if constexpr (std::is_array_v<Field>) {
-        using Item = std::remove_extent_t<Field>;
-        return "(" + std::to_string(std::extent_v<Field>) + ",)u" + std::to_string(sizeof(Item));
-    } else {
-        return "u" + std::to_string(sizeof(Field));
-    }
-}
-
-struct Layout {
-    py::list names, formats, offsets;
-    std::size_t itemsize = 0;
-
-    py::dtype dtype() const {
-        return py::dtype(names, formats, offsets, static_cast<py::ssize_t>(itemsize));
-    }
-};
-
-template <class Row>
-Layout layout_of() {
-    Layout layout;
-    layout.itemsize = sizeof(Row);
-#define MINISIM_ADD_FIELD(type, field, offset)                                                     \
-    if constexpr (std::is_same_v<Row, type>) {                                                     \
-        layout.names.append(#field);                                                               \
-        layout.formats.append(format_of<decltype(type::field)>());                                 \
-        layout.offsets.append(offset);                                                             \
-    }
-    MINISIM_ISA_FIELDS(MINISIM_ADD_FIELD)
-#undef MINISIM_ADD_FIELD
-    return layout;
-}
-
-py::dict layout() {
-    py::dict tables;
-    const auto add = [&](const char* name, const Layout& table) {
-        py::dict fields("itemsize"_a = table.itemsize);
-        for (std::size_t i = 0; i < table.names.size(); ++i) {
-            fields[table.names[i]] = table.offsets[i];
-        }
-        tables[name] = fields;
-    };
-    add("stream", layout_of<StreamRow>());
-    add("transfers", layout_of<TransferRow>());
-    add("matmuls", layout_of<MatmulRow>());
-    add("vectors", layout_of<VectorRow>());
-    add("tiles", layout_of<TileRow>());
-    add("tensors", layout_of<TensorRow>());
-    return tables;
-}
-
-// Borrows an array's memory as a table. What could change under our feet is copied first, and so
-// is what lies at an address that C++ may not read rows from. `held` keeps the memory alive.
-template <class Row>
-Table<Row> table_of(py::array array, const char* name, std::vector<py::object>& held) {
-    const py::dtype expected = layout_of<Row>().dtype();
-    const bool packed = array.ndim() == 1 && (array.size() <= 1 || array.strides(0) == sizeof(Row));
-    if (!array.dtype().equal(expected) || !packed) {
-        throw ScheduleError(py::str("table {!r} must be a packed column of dtype {}, not {}")
-                                .format(name, expected, describe(array)));
-    }
-    const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % alignof(Row) == 0;
-    if (array.writeable() || !aligned) array = py::array(array.attr("copy")());
-    held.push_back(array);
-    return {static_cast<const Row*>(array.data()), static_cast<std::size_t>(array.size())};
 }
 
 // -- the engine -----------------------------------------------------------------------------------
@@ -183,7 +82,9 @@ void load_schedule(SharedEngine& self, const py::object& schedule) {
 
 void set_tensor(SharedEngine& self, std::uint32_t tensor, const py::array& values) {
     const py::array array = float_array(values, "values");
-    if (array.ndim() != 2) throw UsageError("values must have two dimensions, not be " + describe(array));
+    if (array.ndim() != 2) {
+        throw UsageError("values must have two dimensions, not be " + describe(array));
+    }
     const FloatMatrix matrix = {static_cast<const std::byte*>(array.data()),
                                 static_cast<std::size_t>(array.shape(0)),
                                 static_cast<std::size_t>(array.shape(1)), array.strides(0),
@@ -246,7 +147,10 @@ py::array matmul(const py::array& a, const py::array& b, const std::string& kern
                  const std::optional<py::array>& bias, const std::optional<py::array>& residual,
                  std::uint8_t activation, bool a_transposed, bool b_transposed) {
     const Kernel& kernel = kernel_named(kernel_name);
-    if (activation >= kActivations) throw UsageError("activation must be below 3, not " + std::to_string(activation));
+    if (activation >= kActivations) {
+        throw UsageError("activation must be below " + std::to_string(kActivations) + ", not " +
+                         std::to_string(activation));
+    }
     if (a.ndim() != 2 || b.ndim() != 2) throw UsageError("a and b must have two dimensions");
     MatmulArgs args{};
     args.m = static_cast<std::size_t>(a.shape(a_transposed ? 1 : 0));
@@ -256,9 +160,15 @@ py::array matmul(const py::array& a, const py::array& b, const std::string& kern
     const py::array_t<float> left = packed(a, "a");
     const py::array_t<float> right = operand(b, "b", b_transposed ? args.n : args.k,
                                              b_transposed ? args.k : args.n);
-    py::array_t<float> bias_row, residual_tile;
-    if (bias) args.bias = (bias_row = operand(*bias, "bias", 1, args.n)).data();
-    if (residual) args.residual = (residual_tile = operand(*residual, "residual", args.m, args.n)).data();
+    py::array_t<float> bias_row, residual_tile;  // keep what the pointers in args point to
+    if (bias) {
+        bias_row = operand(*bias, "bias", 1, args.n);
+        args.bias = bias_row.data();
+    }
+    if (residual) {
+        residual_tile = operand(*residual, "residual", args.m, args.n);
+        args.residual = residual_tile.data();
+    }
     py::array_t<float> out({args.m, args.n});
     args.a = left.data();
     args.b = right.data();
@@ -353,7 +263,8 @@ void define_operations(py::module_& m) {
         .def_readonly("steps", &SchedExecute::steps)
         .def_readonly("bias", &SchedExecute::bias)
         .def_readonly("residual", &SchedExecute::residual)
-        .def_property_readonly("activation", [](const SchedExecute& x) { return int(x.activation); })
+        .def_property_readonly("activation",
+                               [](const SchedExecute& x) { return int(x.activation); })
         .def_readonly("a_transposed", &SchedExecute::a_transposed)
         .def_readonly("b_transposed", &SchedExecute::b_transposed)
         .def("__repr__", repr<SchedExecute>);
@@ -391,7 +302,9 @@ void define_engine(py::module_& m) {
     py::class_<SharedEngine>(m, "Engine", py::is_final(), doc::kEngine)
         .def(py::init<const EngineConfig&>(), "config"_a)
         .def_property_readonly(
-            "config", [](SharedEngine& x) { return x.locked([](Engine& e) { return e.config(); }); })
+            "config",
+            [](SharedEngine& x) { return x.locked([](Engine& e) { return e.config(); }); },
+            "The `EngineConfig` that it was made with.")
         .def("load", &SharedEngine::load, "stream"_a, "transfers"_a, "matmuls"_a, "vectors"_a,
              "tiles"_a, "tensors"_a, doc::kLoad)
         .def("load_schedule", load_schedule, "schedule"_a, doc::kLoadSchedule)
@@ -430,7 +343,8 @@ void define_functions(py::module_& m) {
     m.def("matmul", matmul, "a"_a, "b"_a, "kernel"_a = "auto", py::kw_only(),
           "bias"_a = py::none(), "residual"_a = py::none(), "activation"_a = 0,
           "a_transposed"_a = false, "b_transposed"_a = false, doc::kMatmul);
-    m.def("sigmoid", elementwise<VectorOp::kSigmoid>, "array"_a, "kernel"_a = "auto", doc::kSigmoid);
+    m.def("sigmoid", elementwise<VectorOp::kSigmoid>, "array"_a, "kernel"_a = "auto",
+          doc::kSigmoid);
     m.def("relu", elementwise<VectorOp::kRelu>, "array"_a, "kernel"_a = "auto", doc::kRelu);
     m.def(
         "kernels",

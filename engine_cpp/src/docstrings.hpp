@@ -3,7 +3,8 @@
 
 namespace minisim::doc {
 
-constexpr const char* kModule = R"(What the machine computes: memories, units and the hazard tracker, in C++.
+constexpr const char* kModule =
+    R"(What the machine computes: memories, units and the hazard tracker, in C++.
 
 An `Engine` executes a `Schedule` on a real SRAM and real DRAM tensors, driven event by event by a
 timing model (`replay`) or on its own (`run`). Numbers are exact: each output of a matrix operation
@@ -31,7 +32,8 @@ A whole program by hand:
 8
 )";
 
-constexpr const char* kConfig = R"(The engine's half of a machine.
+constexpr const char* kConfig =
+    R"(The engine's half of a machine.
 
 Args:
     sram_bytes: size of the SRAM, from 1 to 2**32 bytes.
@@ -43,11 +45,12 @@ Args:
 An unknown kernel is refused when an `Engine` is made.
 )";
 
-constexpr const char* kEngine = R"(Executes operations on a real SRAM and real DRAM tensors.
+constexpr const char* kEngine =
+    R"(Executes operations on a real SRAM and real DRAM tensors.
 
-Either `load` a compiled schedule and `replay` or `run` it, or `add_tensor` and `dispatch` operations
-built by hand. SRAM, intermediates and outputs start out full of NaN. Methods may be called from any
-thread, one at a time; they release the GIL while they work.
+Either `load` a compiled schedule and `replay` or `run` it, or `add_tensor` and `dispatch`
+operations built by hand. SRAM, intermediates and outputs start out full of NaN. Methods may be
+called from any thread, one at a time; they release the GIL while they work.
 
 Args:
     config: an `EngineConfig`.
@@ -56,7 +59,8 @@ Raises:
     UsageError: the kernel is unknown, or the SRAM's size is out of range.
 )";
 
-constexpr const char* kLoad = R"(Make a schedule's tables the engine's program, with fresh memories.
+constexpr const char* kLoad =
+    R"(Make a schedule's tables the engine's program, with fresh memories.
 
 The arrays must have the dtypes of `minisim.hwmodel.isa`, one dimension and no gaps. Read-only ones
 are read in place and kept alive; writeable ones are copied, so that nothing can change after it has
@@ -70,28 +74,32 @@ Raises:
 constexpr const char* kLoadSchedule =
     R"(`load` with the tables of a `minisim.hwmodel.isa.Schedule`.)";
 
-constexpr const char* kSetTensor = R"(Give a tensor its content, a float32 array of shape (rows, cols) with any strides.
+constexpr const char* kSetTensor =
+    R"(Give a tensor its content, a float32 array of shape (rows, cols) with any strides.
 
 Raises:
     UsageError: no such tensor, another dtype or shape, or operations are in flight.
 )";
 
-constexpr const char* kTensor = R"(A tensor's content as a new float32 array of shape (rows, cols).
+constexpr const char* kTensor =
+    R"(A tensor's content as a new float32 array of shape (rows, cols).
 
 Raises:
     UsageError: no such tensor.
 )";
 
-constexpr const char* kTensorView = R"(A tensor's content in place: a read-only float32 array of shape (rows, cols), strided by the pitch.
+constexpr const char* kTensorView =
+    R"(A tensor's content in place: a read-only float32 array of shape (rows, cols).
 
-It shows the memory as it is and keeps it alive, also when the engine is gone or has loaded another
-schedule.
+Its rows are a pitch apart. It shows the memory as it is and keeps it alive, also when the engine is
+gone or has loaded another schedule.
 
 Raises:
     UsageError: no such tensor.
 )";
 
-constexpr const char* kReplay = R"(Perform events in order of time; may be called with one batch after another.
+constexpr const char* kReplay =
+    R"(Perform events in order of time; may be called with one batch after another.
 
 Args:
     events: uint32[n], 2 * op when operation `op` starts and 2 * op + 1 when it retires.
@@ -107,7 +115,8 @@ Raises:
 After a hazard or an impossible event, the engine refuses to go on until `reset`.
 )";
 
-constexpr const char* kRun = R"(Perform the whole program in order, one operation at a time.
+constexpr const char* kRun =
+    R"(Perform the whole program in order, one operation at a time.
 
 Operation `i` starts and retires at cycle `i`.
 
@@ -116,12 +125,14 @@ Raises:
     UsageError: part of the program has been performed already.
 )";
 
-constexpr const char* kReset = R"(Back to the start: all is forgotten but the content of inputs and weights.
+constexpr const char* kReset =
+    R"(Back to the start: all is forgotten but the content of inputs and weights.
 
 Of a hand-built program, only its tensors remain.
 )";
 
-constexpr const char* kAddTensor = R"(Add a float32 tensor to a hand-built program; returns its index.
+constexpr const char* kAddTensor =
+    R"(Add a float32 tensor to a hand-built program; returns its index.
 
 Args:
     rows, cols: its shape, in elements. Rows are padded to 64 bytes.
@@ -132,9 +143,11 @@ Raises:
     ScheduleError: the shape or the role is impossible.
 )";
 
-constexpr const char* kDispatch = R"(Start and retire one hand-built operation: SchedLoad, SchedStore, SchedExecute or SchedVector.
+constexpr const char* kDispatch =
+    R"(Start and retire one hand-built operation.
 
-It goes through the same checks as a compiled one; its cycle is its index.
+A SchedLoad, SchedStore, SchedExecute or SchedVector goes through the same checks as a compiled
+operation; its cycle is its index.
 
 Raises:
     ScheduleError: the operation breaks a rule of the instruction set; nothing happened.
@@ -142,7 +155,8 @@ Raises:
     UsageError: a schedule has been loaded.
 )";
 
-constexpr const char* kTile = R"(A rectangle of a tensor, and where it lies (or will lie) in SRAM.
+constexpr const char* kTile =
+    R"(A rectangle of a tensor, and where it lies (or will lie) in SRAM.
 
 Args:
     tensor: index of the tensor.
@@ -150,7 +164,8 @@ Args:
     sram: byte address, a multiple of `ALIGNMENT`. In SRAM a tile is packed.
 )";
 
-constexpr const char* kSchedLoad = R"(Copy a tile from DRAM to SRAM.
+constexpr const char* kSchedLoad =
+    R"(Copy a tile from DRAM to SRAM.
 
 Args:
     tile: what, and where to.
@@ -158,14 +173,16 @@ Args:
         complete tile.
 )";
 
-constexpr const char* kSchedStore = R"(Copy a tile from SRAM to DRAM.
+constexpr const char* kSchedStore =
+    R"(Copy a tile from SRAM to DRAM.
 
 Args:
     tile: what, and where from.
     version: of the content, as for `SchedLoad`.
 )";
 
-constexpr const char* kSchedExecute = R"(One step of a matrix product in SRAM: c (+)= a x b.
+constexpr const char* kSchedExecute =
+    R"(One step of a matrix product in SRAM: c (+)= a x b.
 
 Args:
     a, b, c: tiles of shape (m, k), (k, n) and (m, n).
@@ -177,7 +194,8 @@ Args:
     a_transposed, b_transposed: the tile of A is stored (k, m), that of B (n, k).
 )";
 
-constexpr const char* kSchedVector = R"(An elementwise operation of the vector unit.
+constexpr const char* kSchedVector =
+    R"(An elementwise operation of the vector unit.
 
 Args:
     op: a `minisim.hwmodel.isa.VectorOp`.
@@ -186,14 +204,16 @@ Args:
         operations have no src1.
 )";
 
-constexpr const char* kStats = R"(How much work has been done since the last load or reset.
+constexpr const char* kStats =
+    R"(How much work has been done since the last load or reset.
 
 Counts of retired operations (loads, stores, executes, vectors), multiply-adds (macs), bytes moved
 (dram_read_bytes ... sram_write_bytes), and the highest end of a range of SRAM that was written
 (sram_peak_bytes).
 )";
 
-constexpr const char* kMatmul = R"(a x b as the matrix unit defines it, in one chain for the whole k: a float32 array.
+constexpr const char* kMatmul =
+    R"(a x b as the matrix unit defines it, in one chain for the whole k: a float32 array.
 
 Args:
     a, b: float32 arrays of shape (m, k) and (k, n); (k, m) and (n, k) where transposed.
@@ -206,13 +226,15 @@ Raises:
     UsageError: a wrong dtype or shape, or an unknown kernel or activation.
 )";
 
-constexpr const char* kSigmoid = R"(1 / (1 + exp(-x)) of each element, correctly rounded; float32 in and out.
+constexpr const char* kSigmoid =
+    R"(1 / (1 + exp(-x)) of each element, correctly rounded; float32 in and out.
 
 Raises:
     UsageError: another dtype, or an unknown kernel.
 )";
 
-constexpr const char* kRelu = R"(x where x > 0 or x is NaN, else +0, of each element; float32 in and out.
+constexpr const char* kRelu =
+    R"(x where x > 0 or x is NaN, else +0, of each element; float32 in and out.
 
 Raises:
     UsageError: another dtype, or an unknown kernel.
@@ -221,6 +243,7 @@ Raises:
 constexpr const char* kKernels =
     R"(The kernels that this processor can run: the reference first, the fastest last.)";
 
-constexpr const char* kLayout = R"(The layout of every table in C++: {table: {"itemsize": bytes, field: offset, ...}}.)";
+constexpr const char* kLayout =
+    R"(The layout of every table in C++: {table: {"itemsize": bytes, field: offset, ...}}.)";
 
 }  // namespace minisim::doc

@@ -155,7 +155,9 @@ void Engine::set_tensor(std::uint32_t tensor, const FloatMatrix& values) {
                          std::to_string(row.rows) + ", " + std::to_string(row.cols) + "), not (" +
                          std::to_string(values.rows) + ", " + std::to_string(values.cols) + ")");
     }
-    if (!in_flight_.empty()) throw UsageError("a tensor cannot be set while operations are in flight");
+    if (!in_flight_.empty()) {
+        throw UsageError("a tensor cannot be set while operations are in flight");
+    }
     std::byte* to = dram_.data(tensor);
     for (std::size_t i = 0; i < values.rows; ++i, to += row.pitch) {
         const std::byte* from = values.data + static_cast<std::ptrdiff_t>(i) * values.row_step;
@@ -178,7 +180,7 @@ void Engine::get_tensor(std::uint32_t tensor, float* packed) const {
               row.pitch, row.rows, row_bytes);
 }
 
-// -- hand-built programs ----------------------------------------------------------------------------
+// -- hand-built programs --------------------------------------------------------------------------
 
 void Engine::require_hand_built() const {
     if (hand_built_) return;

@@ -18,7 +18,8 @@ void InFlight::check_start(const Program& program, std::uint32_t op) {
                             " started, but all operations of its queue have started already");
     }
     if (next != op) {
-        throw ScheduleError(program.op_name(op) + " started out of order: the next of its queue is " +
+        throw ScheduleError(program.op_name(op) +
+                            " started out of order: the next of its queue is " +
                             program.op_name(next));
     }
 }
@@ -32,7 +33,8 @@ void InFlight::start(const Program& program, std::uint32_t op) {
 void InFlight::retire(const Program& program, std::uint32_t op) {
     auto& fifo = fifos_[program.stream[op].queue];
     if (fifo.empty()) {
-        throw ScheduleError(program.op_name(op) + " retired, but nothing of its queue is in flight");
+        throw ScheduleError(program.op_name(op) +
+                            " retired, but nothing of its queue is in flight");
     }
     if (fifo.front() != op) {
         throw ScheduleError(program.op_name(op) +

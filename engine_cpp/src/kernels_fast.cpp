@@ -217,7 +217,7 @@ MINISIM_INLINE void matmul_body(const MatmulArgs& x, Scratch& scratch) {
     if (x.last) epilogue(x);
 }
 
-// -- one instance for each instruction set ----------------------------------------------------------
+// -- one instance for each instruction set --------------------------------------------------------
 // Block sizes: the sums, one row of the panel and one element of A must fit the registers.
 
 void matmul_portable(const MatmulArgs& x, Scratch& scratch) { matmul_body<4, 16>(x, scratch); }
@@ -244,6 +244,7 @@ MINISIM_AVX512 void vector_avx512(const VectorArgs& x) { vector_body(x); }
 std::vector<Kernel> usable_fast_kernels() {
     std::vector<Kernel> found = {{"portable", matmul_portable, vector_portable}};
 #if defined(MINISIM_HAS_X86_TARGETS)
+    __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         found.push_back({"avx2", matmul_avx2, vector_avx2});
     }

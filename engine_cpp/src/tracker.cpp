@@ -70,14 +70,14 @@ void Tracker::start(std::uint32_t op, std::int64_t cycle) {
     switch (program_.opcode(op)) {
         case Opcode::kLoad: {
             const TransferRow& x = program_.transfer(op);
-            read_dram({op, cycle, false, false, 0, {x.tile, x.version}, false});
-            write_sram({op, cycle, true, true, x.sram, {x.tile, x.version}, false});
+            read_dram({op, cycle, {x.tile, x.version}, false, false});
+            write_sram({op, cycle, {x.tile, x.version}, true, true, x.sram});
             return;
         }
         case Opcode::kStore: {
             const TransferRow& x = program_.transfer(op);
-            read_sram({op, cycle, false, true, x.sram, {x.tile, x.version}, false});
-            write_dram({op, cycle, true, false, 0, {x.tile, x.version}, false});
+            read_sram({op, cycle, {x.tile, x.version}, false, true, x.sram});
+            write_dram({op, cycle, {x.tile, x.version}, true, false});
             return;
         }
         case Opcode::kExecute: start_matmul(op, cycle); return;
@@ -88,22 +88,27 @@ void Tracker::start(std::uint32_t op, std::int64_t cycle) {
 void Tracker::start_matmul(std::uint32_t op, std::int64_t cycle) {
     const MatmulRow& x = program_.matmul(op);
     const auto source = [&](std::uint32_t tile, std::uint32_t sram) {
-        if (tile != kNone) read_sram({op, cycle, false, true, sram, final_of(tile), false});
+        if (tile != kNone) read_sram({op, cycle, final_of(tile), false, true, sram});
     };
     source(x.a, x.a_sram);
     source(x.b, x.b_sram);
     source(x.bias, x.bias_sram);
     source(x.residual, x.residual_sram);
+    const Content before = {x.c, x.step};
     const bool accumulates = x.step > 0;
-    if (accumulates) read_sram({op, cycle, false, true, x.c_sram, {x.c, x.step}, true});
-    write_sram({op, cycle, true, true, x.c_sram, {x.c, x.step}, accumulates});
+    if (accumulates) read_sram({op, cycle, before, false, true, x.c_sram, true, true});
+    write_sram({op, cycle, before, true, true, x.c_sram, false, accumulates});
 }
 
 void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {
     const VectorRow& x = program_.vector(op);
-    read_sram({op, cycle, false, true, x.src0_sram, final_of(x.src0), false});
-    if (x.src1 != kNone) read_sram({op, cycle, false, true, x.src1_sram, final_of(x.src1), false});
-    write_sram({op, cycle, true, true, x.dst_sram, {x.dst, 1}, false});
+    const auto source = [&](std::uint32_t tile, std::uint32_t sram) {
+        const bool in_place = sram == x.dst_sram;
+        if (tile != kNone) read_sram({op, cycle, final_of(tile), false, true, sram, in_place});
+    };
+    source(x.src0, x.src0_sram);
+    source(x.src1, x.src1_sram);
+    write_sram({op, cycle, {x.dst, 1}, true, true, x.dst_sram});
 }
 
 // -- reads ----------------------------------------------------------------------------------------
@@ -124,9 +129,10 @@ void Tracker::read_sram(const Access& access) {
             check_read(access, cell.writer);
             wrong_content(access, cell.writer);
         }
-        // An accumulation is recorded as a write. As a reader, too, it would stand in the way of
-        // its own next step.
-        if (!access.accumulates) cell.reader[queue] = static_cast<std::int32_t>(access.op);
+        // The write that follows a read in place is record enough. As a reader, too, an operation
+        // would hide an older one of its queue from that write, and, if it accumulates, stand in
+        // the way of its own next step.
+        if (!access.in_place) cell.reader[queue] = static_cast<std::int32_t>(access.op);
     }
 }
 
@@ -179,7 +185,6 @@ void Tracker::write(const Access& access, Cells::Run run) const {
             if (cell.writer > op || waits) conflict(access, cell.writer, true);
             for (std::size_t q = 0; q < kQueues; ++q) {
                 const std::int32_t reader = cell.reader[q];
-                if (reader == kNobody || reader == op) continue;  // op itself: it works in place
                 const bool reads = in_flight_.contains(reader, static_cast<Queue>(q));
                 if (reader > op || reads) conflict(access, reader, false);
             }

@@ -173,7 +173,9 @@ TEST(steps_continue_the_chain) {
     };
     const auto expected = run(kReferenceKernel, 20);
     for (const Kernel& kernel : kernels()) {
-        for (const std::size_t split : {1, 7, 20, 39}) CHECK(same_bits(expected, run(kernel, split)));
+        for (const std::size_t split : {1, 7, 20, 39}) {
+            CHECK(same_bits(expected, run(kernel, split)));
+        }
     }
 }
 

@@ -20,7 +20,8 @@ TEST(arena_is_aligned_and_bounded) {
 
 TEST(memory_starts_as_nan) {
     Buffer buffer(64);
-    for (int i = 0; i < 16; ++i) CHECK(std::isnan(reinterpret_cast<const float*>(buffer.data())[i]));
+    const auto* values = reinterpret_cast<const float*>(buffer.data());
+    for (int i = 0; i < 16; ++i) CHECK(std::isnan(values[i]));
     buffer.data()[0] = std::byte{1};
     buffer.poison();
     CHECK(buffer.data()[0] == std::byte{0xFF});

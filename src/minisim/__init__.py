@@ -29,6 +29,7 @@ from minisim._engine import (
     SchedLoad,
     SchedStore,
     SchedVector,
+    Tile,
 )
 from minisim.compiler.frontend import load_model
 from minisim.compiler.graph import Graph, Tensor
@@ -67,6 +68,7 @@ __all__ = [
     "Schedule",
     "ScheduleHazard",
     "Tensor",
+    "Tile",
     "Timeline",
     "compile_graph",
     "load_model",

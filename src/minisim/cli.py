@@ -5,6 +5,7 @@ A user's mistake is one clear message on standard error and exit code 2, never a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from minisim import __version__
 from minisim.compiler.frontend import load_model
 from minisim.compiler.passes.base import IR
 from minisim.compiler.pipeline import dump_to
-from minisim.errors import MinisimError, OutputError, ScheduleHazard
+from minisim.errors import MinisimError, OutputError, ScheduleHazard, did_you_mean
 from minisim.hwmodel.config import Machine, keys, presets
 from minisim.progress import SlowProgress
 from minisim.run import run
@@ -28,6 +29,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class _Main(click.Group):
     """The group of commands; turns our exceptions into messages."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as e:
+            if "did you mean" not in e.message.lower():
+                e.message += did_you_mean(args[0], self.commands) or f" ({', '.join(self.commands)})"
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -88,7 +99,9 @@ def run_command(
 
     machine = Machine.load(source, overrides)
     graph = load_model(model)
-    _check_out(out)
+    _check_folder("--out", out)
+    if dump_ir:
+        _check_folder("--dump-ir", dump_ir)
     dump = dump_to(dump_ir) if dump_ir else None
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
 
@@ -128,7 +141,7 @@ def sweep_command(
     machine = Machine.load(source, overrides)
     points = grid(machine, [parse_param(text) for text in params])
     graph = load_model(model)
-    _check_out(out)
+    _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(
             graph,
@@ -191,10 +204,17 @@ def config_check(sources: tuple[str, ...]) -> None:
         sys.exit(2)
 
 
-def _check_out(out: Path) -> None:
-    """Refuse before the work, not after it."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"--out {out}: must be a folder, not a file")
+def _check_folder(option: str, folder: Path) -> None:
+    """Refuse before the work, not after it: can this folder be written, or made?"""
+    try:
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as e:
+        raise OutputError(f"{option} {folder}: cannot be used: {e.strerror}") from None
+    if not above.is_dir():
+        where = "" if above == folder else f"; {above} is a file"
+        raise OutputError(f"{option} {folder}: must be a folder, not a file{where}")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise OutputError(f"{option} {folder}: must be a folder that you may write; {above} is not")
 
 
 if __name__ == "__main__":

@@ -47,11 +47,12 @@ private:
     struct Access {
         std::uint32_t op;
         std::int64_t cycle;
+        Content content;           // what a read, or an accumulation, expects there
         bool writes;
-        bool in_sram;
-        std::uint64_t sram;   // address, if in SRAM
-        Content content;      // what a read expects there, what a write leaves there
-        bool accumulates;     // into what the step before it left, perhaps still in flight
+        bool in_sram;              // else in DRAM, where the tile is the address
+        std::uint64_t sram = 0;
+        bool in_place = false;     // a read of what the same operation writes
+        bool accumulates = false;  // onto the step before it, which may still be in flight
     };
 
     void start_matmul(std::uint32_t op, std::int64_t cycle);
@@ -78,7 +79,6 @@ private:
     std::string opening(const Access& access, const std::string& kind) const;
 
     Content final_of(std::uint32_t tile) const { return {tile, program_.tiles[tile].final}; }
-    std::uint64_t cell_bytes_of(std::uint32_t storage) const;
 
     const Program& program_;
     const Dram& dram_;

@@ -1,0 +1,121 @@
+// numpy arrays as the core wants them: checked, and as tables read in place. Part of bindings.cpp.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "minisim/errors.hpp"
+#include "minisim/program.hpp"
+
+namespace minisim {
+
+namespace py = pybind11;
+using py::literals::operator""_a;
+
+// -- arrays in ------------------------------------------------------------------------------------
+
+inline std::string describe(const py::array& array) {
+    return py::str("an array of dtype {} and shape {}").format(array.dtype(), array.attr("shape"));
+}
+
+// A float32 array, or an error that names the argument.
+inline py::array float_array(const py::array& array, const char* name) {
+    if (!array.dtype().equal(py::dtype::of<float>())) {
+        throw UsageError(std::string(name) + " must have dtype float32, not be " + describe(array));
+    }
+    return array;
+}
+
+// The same, packed: copied only if it is not.
+inline py::array_t<float> packed(const py::array& array, const char* name) {
+    return py::array_t<float, py::array::c_style | py::array::forcecast>(float_array(array, name));
+}
+
+template <class T>
+const T* column(const py::array& array, const char* name) {
+    const bool fits = array.dtype().equal(py::dtype::of<T>()) && array.ndim() == 1 &&
+                      (array.size() <= 1 || array.strides(0) == sizeof(T));
+    if (!fits) {
+        throw UsageError(py::str("{} must be a packed column of {}, not {}")
+                             .format(name, py::dtype::of<T>(), describe(array)));
+    }
+    return static_cast<const T*>(array.data());
+}
+
+// -- tables ---------------------------------------------------------------------------------------
+
+// numpy's name for the type of a field.
+template <class Field>
+std::string format_of() {
+    if constexpr (std::is_array_v<Field>) {
+        using Item = std::remove_extent_t<Field>;
+        return "(" + std::to_string(std::extent_v<Field>) + ",)u" + std::to_string(sizeof(Item));
+    } else {
+        return "u" + std::to_string(sizeof(Field));
+    }
+}
+
+struct Layout {
+    py::list names, formats, offsets;
+    std::size_t itemsize = 0;
+
+    py::dtype dtype() const {
+        return py::dtype(names, formats, offsets, static_cast<py::ssize_t>(itemsize));
+    }
+};
+
+template <class Row>
+Layout layout_of() {
+    Layout layout;
+    layout.itemsize = sizeof(Row);
+#define MINISIM_ADD_FIELD(type, field, offset)                                                     \
+    if constexpr (std::is_same_v<Row, type>) {                                                     \
+        layout.names.append(#field);                                                               \
+        layout.formats.append(format_of<decltype(type::field)>());                                 \
+        layout.offsets.append(offset);                                                             \
+    }
+    MINISIM_ISA_FIELDS(MINISIM_ADD_FIELD)
+#undef MINISIM_ADD_FIELD
+    return layout;
+}
+
+inline py::dict layout() {
+    py::dict tables;
+    const auto add = [&](const char* name, const Layout& table) {
+        py::dict fields("itemsize"_a = table.itemsize);
+        for (std::size_t i = 0; i < table.names.size(); ++i) {
+            fields[table.names[i]] = table.offsets[i];
+        }
+        tables[name] = fields;
+    };
+    add("stream", layout_of<StreamRow>());
+    add("transfers", layout_of<TransferRow>());
+    add("matmuls", layout_of<MatmulRow>());
+    add("vectors", layout_of<VectorRow>());
+    add("tiles", layout_of<TileRow>());
+    add("tensors", layout_of<TensorRow>());
+    return tables;
+}
+
+// Borrows an array's memory as a table. What could change under our feet is copied first, and so
+// is what lies at an address that C++ may not read rows from. `held` keeps the memory alive.
+template <class Row>
+Table<Row> table_of(py::array array, const char* name, std::vector<py::object>& held) {
+    const py::dtype expected = layout_of<Row>().dtype();
+    const bool packed = array.ndim() == 1 && (array.size() <= 1 || array.strides(0) == sizeof(Row));
+    if (!array.dtype().equal(expected) || !packed) {
+        throw ScheduleError(py::str("table {!r} must be a packed column of dtype {}, not {}")
+                                .format(name, expected, describe(array)));
+    }
+    const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % alignof(Row) == 0;
+    if (array.writeable() || !aligned) array = py::array(array.attr("copy")());
+    held.push_back(array);
+    return {static_cast<const Row*>(array.data()), static_cast<std::size_t>(array.size())};
+}
+
+}  // namespace minisim

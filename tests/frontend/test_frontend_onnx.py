@@ -1,0 +1,176 @@
+"""ONNX models: what is read, and that it means what ONNX Runtime says it means."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import ModelProto, TensorProto
+from onnx.helper import make_function, make_node, make_opsetid, make_tensor_value_info
+
+from minisim.compiler.frontend import load_model
+from minisim.compiler.graph import Graph
+
+Save = Callable[..., ModelProto]
+
+RNG = np.random.default_rng(0)
+W = RNG.standard_normal((3, 3), dtype=np.float32)
+OPENWAKEWORD = importlib.util.find_spec("openwakeword")
+
+
+def agree(path: Path | str, graph: Graph) -> None:
+    """Every output of the graph is ONNX Runtime's, for random inputs."""
+    session = onnxruntime.InferenceSession(path)
+    inputs = {n: RNG.standard_normal(graph.tensors[n].shape).astype(np.float32) for n in graph.inputs}
+    values = graph.evaluate(inputs)
+    for output, expected in zip(session.get_outputs(), session.run(None, inputs), strict=True):
+        np.testing.assert_allclose(values[graph.outputs[output.name]], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(OPENWAKEWORD is None, reason="the models come with openwakeword")
+@pytest.mark.parametrize("name", ["alexa_v0.1", "weather_v0.1"])
+def test_trained_networks(name: str) -> None:
+    assert OPENWAKEWORD is not None and OPENWAKEWORD.origin is not None
+    path = Path(OPENWAKEWORD.origin).parent / "resources" / "models" / f"{name}.onnx"
+    graph = load_model(str(path))
+    assert graph.name == name
+    assert graph.inputs == ["onnx::Flatten_0"]
+    assert list(graph.outputs) == ["13"]
+    assert sum(t.is_weight for t in graph.tensors.values()) == 6  # transposed copies replace the originals
+    agree(path, graph)
+
+
+def test_names_of_inputs_outputs_and_nodes(save: Save) -> None:
+    save(
+        [
+            make_node("Relu", ["x"], ["a"], name="n"),
+            make_node("Relu", ["a"], ["b:0/?"], name="n"),  # a name that is taken
+            make_node("Relu", ["b:0/?"], ["c"]),  # none
+            make_node("Add", ["c", "w"], ["y"], name="w"),  # a weight's
+        ],
+        initializers={"w": W[0], "unused": W},
+    )
+    assert list(load_model("m.onnx").lines()) == [
+        "graph m",
+        "  input  x [2, 3]",
+        "  weight w [3]",
+        "  n [2, 3] = Relu(x)",
+        "  b:0/? [2, 3] = Relu(n)",
+        "  c [2, 3] = Relu(b:0/?)",
+        "  w_1 [2, 3] = Add(c, w)",
+        "  output y = w_1",
+    ]
+
+
+def test_names_of_nodes_that_are_those_of_inputs_and_later_weights(save: Save) -> None:
+    save(
+        [
+            make_node("Relu", ["x"], ["a"], name="x"),
+            make_node("Relu", ["a"], ["b"], name="w"),
+            make_node("Add", ["b", "w"], ["y"], name="scalar"),
+        ],
+        initializers={"w": W[0]},
+    )
+    agree("m.onnx", load_model("m.onnx"))
+
+
+def test_the_parts_of_a_gemm_are_named_after_it(save: Save) -> None:
+    gemm = make_node("Gemm", ["x", "b", "c"], ["y"], name="fc", alpha=0.5, beta=2.0)
+    save([gemm], inputs=["x", make_tensor_value_info("b", TensorProto.FLOAT, (3, 3)), "c"])
+    graph = load_model("m.onnx")
+    assert [node.name for node in graph.nodes] == ["fc/matmul", "fc/alpha", "fc/beta", "fc"]
+    agree("m.onnx", graph)
+
+
+def test_an_initializer_that_is_listed_as_an_input_is_a_weight(save: Save) -> None:
+    w = make_tensor_value_info("w", TensorProto.FLOAT, (3, 3))
+    save([make_node("MatMul", ["x", "w"], ["y"])], inputs=["x", w], initializers={"w": W})
+    graph = load_model("m.onnx")
+    assert graph.inputs == ["x"]
+    agree("m.onnx", graph)
+
+
+def test_constants_are_folded_through_any_operator(save: Save) -> None:
+    save(
+        [
+            make_node("Constant", [], ["sizes"], value_ints=[3, 3]),
+            make_node("Identity", ["w"], ["w1"]),
+            make_node("Flatten", ["w1"], ["w2"], axis=0),
+            make_node("Reshape", ["w2", "sizes"], ["w3"]),
+            make_node("Transpose", ["w3"], ["w4"], perm=[1, 0]),
+            make_node("Split", ["w4"], ["s1", "s2", "s3"], axis=0),
+            make_node("Concat", ["s3", "s1", "s2"], ["w5"], axis=0),
+            make_node("MatMul", ["x", "w5"], ["y"], name="product"),
+        ],
+        initializers={"w": W},
+    )
+    graph = load_model("m.onnx")
+    assert [node.name for node in graph.nodes] == ["product"]
+    assert sorted(graph.tensors) == ["product", "w5", "x"]
+    agree("m.onnx", graph)
+
+
+def test_a_shape_may_be_put_together_from_constants(save: Save) -> None:
+    save(
+        [
+            make_node("Cast", ["float"], ["int"], to=TensorProto.INT64),
+            make_node("Concat", ["int", "minus"], ["shape"], axis=0),
+            make_node("Reshape", ["x", "shape"], ["y"]),
+        ],
+        outputs=[make_tensor_value_info("y", TensorProto.FLOAT, (3, 2))],
+        initializers={"float": np.array([3], np.float32), "minus": np.array([-1])},
+    )
+    agree("m.onnx", load_model("m.onnx"))
+
+
+def test_identities_between_operations_vanish(save: Save) -> None:
+    save(
+        [make_node("Identity", ["x"], ["a"]), make_node("Relu", ["a"], ["b"]), make_node("Identity", ["b"], ["y"])],
+        outputs=["y", "b"],
+    )
+    graph = load_model("m.onnx")
+    assert (len(graph.nodes), graph.outputs) == (1, {"y": "b", "b": "b"})
+    agree("m.onnx", graph)
+
+
+@pytest.mark.parametrize("first", ["N", None])
+def test_an_open_batch_dimension_is_one(first: str | None, save: Save) -> None:
+    x, y = (make_tensor_value_info(name, TensorProto.FLOAT, (first, 3)) for name in "xy")
+    save([make_node("MatMul", ["x", "w"], ["y"])], [x], [y], {"w": W})
+    graph = load_model("m.onnx")
+    assert graph.tensors["x"].shape == (1, 3)
+    agree("m.onnx", graph)
+
+
+def test_scalars(save: Save) -> None:
+    scalar = make_tensor_value_info("s", TensorProto.FLOAT, ())
+    save(
+        [make_node("Mul", ["s", "x"], ["a"]), make_node("Add", ["a", "k"], ["y"])],
+        ["x", scalar],
+        initializers={"k": np.array(2, np.float32)},
+    )
+    agree("m.onnx", load_model("m.onnx"))
+
+
+def test_local_functions_are_expanded_also_where_they_hide_a_standard_operator(save: Save) -> None:
+    double = make_function(
+        "mine", "Double", ["a"], ["b"], [make_node("Add", ["a", "a"], ["b"])], [make_opsetid("", 17)]
+    )
+    relu = make_function("", "Relu", ["a"], ["b"], [make_node("Sigmoid", ["a"], ["b"])], [make_opsetid("", 17)])
+    nodes = [make_node("Double", ["x"], ["d"], domain="mine"), make_node("Relu", ["d"], ["y"])]
+    save(nodes, functions=[double, relu], domains=["mine"])
+    graph = load_model("m.onnx")
+    assert [node.op for node in graph.nodes] == ["Add", "Sigmoid"]
+
+
+def test_weights_in_a_file_of_their_own(save: Save, folder: Path) -> None:
+    model = save([make_node("MatMul", ["x", "w"], ["y"])], initializers={"w": W})
+    onnx.save(model, folder / "m.onnx", save_as_external_data=True, location="m.bin", size_threshold=0)
+    assert (folder / "m.bin").is_file()
+    graph = load_model("m.onnx")
+    np.testing.assert_array_equal(graph.tensors["w"].data, W)

@@ -1,0 +1,338 @@
+"""ONNX models that are refused: with all reasons, in words that name the place."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import ModelProto, NodeProto, TensorProto
+from onnx.helper import (
+    make_graph,
+    make_node,
+    make_sequence_type_proto,
+    make_tensor_type_proto,
+    make_tensor_value_info,
+    make_value_info,
+)
+
+from minisim.compiler.frontend import load_model
+from minisim.errors import MissingExtraError, ModelError, ShapeError, UnsupportedError
+
+Save = Callable[..., ModelProto]
+
+OPENWAKEWORD = importlib.util.find_spec("openwakeword")
+SUPPORTED = "  (supported operators: Add, Flatten, Gemm, Identity, MatMul, Mul, Relu, Reshape, Sigmoid)"
+
+
+def message(kind: type[Exception] = ModelError, spec: str = "m.onnx") -> str:
+    with pytest.raises(kind) as caught:
+        load_model(spec)
+    assert type(caught.value) is kind
+    return str(caught.value)
+
+
+def refusal(*reasons: str) -> str:
+    return "\n".join(["model 'm.onnx': not supported:", *(f"  {reason}" for reason in reasons), SUPPORTED])
+
+
+# -- the file ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"hello, world", "is not an ONNX file, or is damaged"),
+        (b"", "is not valid ONNX: The model does not have an ir_version set properly."),
+    ],
+)
+def test_a_file_that_is_not_onnx(content: bytes, expected: str, folder: Path) -> None:
+    (folder / "m.onnx").write_bytes(content)
+    assert message() == f"model 'm.onnx': {expected}"
+
+
+def test_a_file_that_was_cut_off(save: Save, folder: Path) -> None:
+    data = save([make_node("Relu", ["x"], ["y"])], initializers={"w": np.ones((8, 8))}).SerializeToString()
+    (folder / "m.onnx").write_bytes(data[:300])
+    assert message() == "model 'm.onnx': is not an ONNX file, or is damaged"
+
+
+def test_a_name_that_is_not_text(save: Save, folder: Path) -> None:
+    data = save([make_node("Relu", ["x"], ["y"], name="nnnn", slope=0.5)]).SerializeToString()
+    (folder / "m.onnx").write_bytes(data.replace(b"nnnn", b"nn\xffn"))
+    assert message() == "model 'm.onnx': is damaged: a name in it is not UTF-8"
+
+
+def test_values_that_do_not_fill_their_shape(save: Save, folder: Path) -> None:
+    model = save([make_node("Add", ["x", "w"], ["y"])], initializers={"w": np.ones(3, np.float32)})
+    model.graph.initializer[0].raw_data = b"abc"
+    onnx.save(model, folder / "m.onnx")
+    assert message() == (
+        "model 'm.onnx': is not valid ONNX: TensorProto (tensor name: w) raw_data size (3 bytes) is too small for "
+        "the declared shape and type (12 bytes required)."
+    )
+
+
+def test_an_old_opset(save: Save) -> None:
+    save([make_node("Relu", ["x"], ["y"])], opset=8)
+    newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
+    assert message() == f"model 'm.onnx': opset must be from 9 to {newest}, not 8"
+
+
+def test_an_opset_of_the_future(save: Save) -> None:
+    save([make_node("Relu", ["x"], ["y"])], opset=999)
+    assert message().endswith(", not 999")
+
+
+def test_a_graph_that_breaks_onnx_own_rules(save: Save) -> None:
+    save([make_node("Relu", ["nothing"], ["y"], name="n")])
+    assert message() == (
+        "model 'm.onnx': is not valid ONNX: Nodes in a graph must be topologically sorted, however input "
+        "'nothing' of node: name: n OpType: Relu is not output of any previous nodes."
+    )
+
+
+def test_an_attribute_that_onnx_does_not_know(save: Save) -> None:
+    save([make_node("Relu", ["x"], ["y"], name="n", slope=0.5)])
+    assert message() == (
+        "model 'm.onnx': is not valid ONNX: Unrecognized attribute: slope for operator Relu ==> Context: Bad "
+        "node spec for node. Name: n OpType: Relu"
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (None, "the values of initializer 'w' are missing: no file 'm.bin' beside it"),
+        (
+            b"abc",
+            "its external data cannot be read: External data length (36) exceeds available data (3 bytes from "
+            "offset 0) for tensor 'w'",  # the words of onnx 1.23
+        ),
+    ],
+)
+def test_external_data_that_is_missing(data: bytes | None, expected: str, save: Save, folder: Path) -> None:
+    model = save([make_node("MatMul", ["x", "w"], ["y"])], initializers={"w": np.ones((3, 3), np.float32)})
+    onnx.save(model, folder / "m.onnx", save_as_external_data=True, location="m.bin", size_threshold=0)
+    (folder / "m.bin").unlink()
+    if data is not None:
+        (folder / "m.bin").write_bytes(data)
+    assert message() == f"model 'm.onnx': {expected}"
+
+
+def test_onnx_that_is_not_installed(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    save([make_node("Relu", ["x"], ["y"])])
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "minisim.compiler.frontend.onnx_file", raising=False)
+    assert message(MissingExtraError) == (
+        "reading an ONNX model needs the package 'onnx': pip install 'minisim-npu[onnx]'"
+    )
+
+
+def test_a_model_without_operations_or_outputs(save: Save) -> None:
+    save([], outputs=[])
+    assert message() == "m.onnx: model 'm' has no output: call graph.output(tensor)"
+
+
+# -- what minisim does not take ------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(OPENWAKEWORD is None, reason="the model comes with openwakeword")
+def test_a_trained_network_with_layer_norms_names_all_of_them() -> None:
+    assert OPENWAKEWORD is not None and OPENWAKEWORD.origin is not None
+    path = Path(OPENWAKEWORD.origin).parent / "resources" / "models" / "hey_mycroft_v0.1.onnx"
+    nodes = (
+        "ReduceMean_2 Sub_3 Pow_5 ReduceMean_6 Sqrt_9 Div_10 ReduceMean_15 Sub_16 Pow_18 ReduceMean_19 Sqrt_22 Div_23"
+    )
+    expected = [f"  node '{name}' ({name.partition('_')[0]})" for name in nodes.split()]
+    assert message(UnsupportedError, str(path)).split("\n") == [
+        f"model '{path}': not supported:",
+        *expected,
+        SUPPORTED,
+    ]
+
+
+def test_all_refusals_come_in_one_message(save: Save) -> None:
+    save(
+        [
+            make_node("Softmax", ["x"], ["a"], name="soft"),
+            make_node("Relu", ["a"], ["b"], name="depends on it"),
+            make_node("Fused", ["b"], ["c"], name="theirs", domain="com.example"),
+            make_node("Reshape", ["x", "shape"], ["d"], name="late shape"),
+            make_node("MatMul", ["x", "v"], ["e"], name="by vector"),
+            make_node("Add", ["x", "double"], ["f"], name="mixed"),
+            make_node("TopK", ["c", "k"], ["y", "indices"], name="two"),
+        ],
+        inputs=[
+            "x",
+            make_tensor_value_info("shape", TensorProto.INT64, (2,)),
+            make_tensor_value_info("half", TensorProto.FLOAT16, (1, "N", None)),
+        ],
+        initializers={"v": np.ones(3, np.float32), "double": np.ones(3), "k": np.array([1])},
+        domains=["com.example"],
+    )
+    assert message(UnsupportedError) == refusal(
+        "input 'shape' must be float32, not int64",
+        "input 'half' must be float32, not float16",
+        "input 'half': dimension 1 is 'N'; only dimension 0 may be open (it is taken as 1)",
+        "input 'half': dimension 2 is unknown; only dimension 0 may be open (it is taken as 1)",
+        "node 'soft' (Softmax)",
+        "node 'theirs' (com.example::Fused)",
+        "node 'by vector' (MatMul of x (2, 3), v (3,)): the second operand of a matmul must be 2-D, not (3,) "
+        "(batched matmul is not supported)",
+        "node 'mixed' (Add): constant 'double' must be float32, not float64",
+        "node 'two' (TopK)",
+    )
+
+
+def one(node: NodeProto, **also: Any) -> tuple[list[NodeProto], dict[str, Any]]:
+    return [node], also
+
+
+BRANCH = make_graph(
+    [make_node("Relu", ["x"], ["r"])], "branch", [], [make_tensor_value_info("r", TensorProto.FLOAT, (2, 3))]
+)
+
+REFUSED: dict[str, tuple[tuple[list[NodeProto], dict[str, Any]], str]] = {
+    "broadcast": (
+        one(
+            make_node("Add", ["x", "w"], ["y"], name="n"),
+            initializers={"w": np.ones((4, 1, 3), np.float32)},
+        ),
+        "node 'n' (Add of x (2, 3), w (4, 1, 3)): broadcasting (2, 3) to (4, 2, 3) is not supported: the leading "
+        "dimensions must be all equal or all 1",
+    ),
+    "computed shape": (
+        (
+            [make_node("Shape", ["x"], ["s"], name="m"), make_node("Reshape", ["x", "s"], ["y"], name="n")],
+            {},
+        ),
+        "node 'm' (Shape)",
+    ),
+    "subgraphs": (
+        one(
+            make_node("If", ["k"], ["y"], name="n", then_branch=BRANCH, else_branch=BRANCH),
+            initializers={"k": np.array(True)},
+        ),
+        "node 'n' (If)",
+    ),
+    "random": (one(make_node("RandomNormal", [], ["y"], name="n", shape=[2, 3])), "node 'n' (RandomNormal)"),
+    "no such operator": (one(make_node("Frobnicate", ["x"], ["y"], name="n")), "node 'n' (Frobnicate)"),
+    "output is an input": (
+        one(make_node("Identity", ["x"], ["y"])),
+        "output 'y' is the input 'x' itself: nothing computes it",
+    ),
+    "output is a constant": (
+        one(make_node("Constant", [], ["y"], value_floats=[1.0])),
+        "output 'y' is a constant: nothing computes it",
+    ),
+    "a constant that cannot be computed": (
+        (
+            [make_node("Reshape", ["w", "s"], ["v"], name="n"), make_node("Add", ["x", "v"], ["y"])],
+            {"initializers": {"w": np.ones(4, np.float32), "s": np.array([3, 3])}},
+        ),
+        "node 'n' (Reshape): its constant value cannot be computed: cannot reshape array of size 4 into shape (3,3)",
+    ),
+    "a sequence": (
+        one(
+            make_node("Relu", ["x"], ["y"]),
+            inputs=["x", make_value_info("q", make_sequence_type_proto(make_tensor_type_proto(1, (2,))))],
+        ),
+        "input 'q' must be a tensor, not a sequence_type",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_one_refusal(case: str, save: Save) -> None:
+    (nodes, also), expected = REFUSED[case]
+    save(nodes, **also)
+    assert message(UnsupportedError) == refusal(expected)
+
+
+def test_a_shape_from_an_input_of_floats_is_still_computed_late(save: Save) -> None:
+    nodes = [
+        make_node("Relu", ["x"], ["a"], name="fine"),
+        make_node("Reshape", ["x", "a"], ["y"], name="n"),  # ill-typed, which only type inference would see
+    ]
+    save(nodes)
+    assert message(UnsupportedError) == refusal(
+        "node 'n' (Reshape): a shape that is computed at run time is not supported"
+    )
+
+
+def test_unknown_operators_are_named_with_all_the_others(save: Save) -> None:
+    save([make_node("Frobnicate", ["x"], ["a"]), make_node("Cos", ["a"], ["b"]), make_node("Relu", ["b"], ["y"])])
+    assert message(UnsupportedError) == refusal("node 'a' (Frobnicate)", "node 'b' (Cos)")
+
+
+def test_a_sparse_initializer(save: Save, folder: Path) -> None:
+    model = save([make_node("Add", ["x", "w"], ["y"])])
+    values = onnx.numpy_helper.from_array(np.ones(1, np.float32), "w")
+    indices = onnx.numpy_helper.from_array(np.array([0]), "w_indices")
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(values, indices, [3]))
+    onnx.save(model, folder / "m.onnx")
+    assert message(UnsupportedError) == refusal("sparse initializer 'w'")
+
+
+# -- shapes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (
+            make_node("MatMul", ["x", "w"], ["y"], name="n"),
+            "node 'n' (MatMul of x (2, 3), w (4, 5)): inner dimensions must be equal, not 3 and 4",
+        ),
+        (
+            make_node("Gemm", ["x", "w"], ["y"], name="n"),
+            "node 'n' (Gemm): node 'n' (MatMul of x (2, 3), w (4, 5)): inner dimensions must be equal, not 3 and 4",
+        ),
+        (
+            make_node("Gemm", ["x", "w3"], ["y"], name="n"),
+            "node 'n' (Gemm): Gemm takes 2-D operands, not (2, 3) and (3, 1, 1)",
+        ),
+        (
+            make_node("Add", ["x", "w"], ["y"], name="n"),
+            "node 'n' (Add of x (2, 3), w (4, 5)): shapes (2, 3) and (4, 5) do not broadcast",
+        ),
+        (make_node("Flatten", ["x"], ["y"], name="n", axis=3), "node 'n' (Flatten): axis must lie in [-2, 2], not 3"),
+        (
+            make_node("Reshape", ["x", "s"], ["y"], name="n"),
+            "node 'n' (Reshape of x (2, 3)): 6 elements do not fill shape (4, -1)",
+        ),
+        (
+            make_node("Reshape", ["x", "z"], ["y"], name="n", allowzero=1),
+            "node 'n' (Reshape of x (2, 3)): shape must have positive dimensions and at most one -1, not (0, 6)",
+        ),
+    ],
+)
+def test_shapes_that_do_not_fit(node: NodeProto, expected: str, save: Save) -> None:
+    w, w3 = np.ones((4, 5), np.float32), np.ones((3, 1, 1), np.float32)
+    save([node], initializers={"w": w, "w3": w3, "s": np.array([4, -1]), "z": np.array([0, 6])})
+    assert message(ShapeError) == f"model 'm.onnx': {expected}"
+
+
+def test_an_input_without_elements(save: Save) -> None:
+    save([make_node("Relu", ["x"], ["y"])], inputs=[make_tensor_value_info("x", TensorProto.FLOAT, (0, 3))])
+    expected = "model 'm.onnx': tensor 'x': every dimension must be at least 1, not (0, 3)"
+    assert message(ShapeError) == expected
+
+
+def test_an_output_that_is_declared_twice(save: Save) -> None:
+    save([make_node("Relu", ["x"], ["y"])], outputs=["y", "y"])
+    assert message() == "model 'm.onnx': output 'y' is declared twice"
+
+
+def test_an_attribute_that_an_importer_does_not_honour(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    from minisim.compiler.ops.base import ONNX_IMPORTERS, OnnxImporter
+
+    monkeypatch.setitem(ONNX_IMPORTERS, "Flatten", OnnxImporter(ONNX_IMPORTERS["Flatten"].build, frozenset()))
+    save([make_node("Flatten", ["x"], ["y"], name="n", axis=0)])
+    assert message(UnsupportedError) == refusal("node 'n' (Flatten): attribute 'axis' is not supported")

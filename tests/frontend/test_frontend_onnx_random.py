@@ -1,0 +1,231 @@
+"""Random ONNX models of all supported operators mean what ONNX Runtime says they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from onnx import ModelProto, NodeProto, TensorProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+from minisim.compiler.frontend import load_model
+from minisim.compiler.ops import ONNX_IMPORTERS
+
+Shape = tuple[int, ...]
+Draw = st.DataObject
+
+NEWEST_OPSET = onnx.defs.onnx_opset_version()
+DIMENSIONS = st.integers(1, 6)
+FACTORS = st.sampled_from([0.0, 1.0, 0.5, -2.0])
+
+
+class Builder:
+    """An ONNX model in the making. Each method named after an operator adds one node of it, to operands
+    it draws: values that are there, new inputs, initializers and Constant nodes."""
+
+    def __init__(self, data: Draw) -> None:
+        self.data = data
+        self.opset: int = data.draw(st.integers(9, NEWEST_OPSET), label="opset")
+        self.rng = np.random.default_rng(data.draw(st.integers(0, 999), label="seed"))
+        self.nodes: list[NodeProto] = []
+        self.initializers: dict[str, npt.NDArray[Any]] = {}
+        self.inputs: dict[str, Shape] = {}
+        self.shapes: dict[str, Shape] = {}  # of all that is computed, inputs included
+        self.new_input(tuple(data.draw(st.lists(DIMENSIONS, min_size=1, max_size=3), label="first input")))
+
+    # -- operands --------------------------------------------------------------------------------------
+
+    def new_input(self, shape: Shape) -> str:
+        name = f"onnx::in:{len(self.inputs)}"
+        self.inputs[name] = self.shapes[name] = shape
+        return name
+
+    def constant(self, values: npt.NDArray[Any]) -> str:
+        name = f"const.{len(self.initializers) + len(self.nodes)}"
+        if self.data.draw(st.booleans(), label="as a Constant node"):
+            self.nodes.append(make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(values)))
+        else:
+            self.initializers[name] = values
+        return name
+
+    def operand(self, shape: Shape) -> str:
+        """A value of this shape: computed if there is one, else an input, or a constant."""
+        match self.data.draw(st.sampled_from(["computed", "input", "constant"]), label="operand"):
+            case "computed" if same := [n for n, s in self.shapes.items() if s == shape]:
+                return self.data.draw(st.sampled_from(same))
+            case "constant":
+                return self.constant(self.rng.standard_normal(shape).astype(np.float32))
+        return self.new_input(shape)
+
+    def computed(self, ranks: tuple[int, ...] = (0, 1, 2, 3)) -> str:
+        fitting = [n for n, s in self.shapes.items() if len(s) in ranks]
+        if fitting:
+            return self.data.draw(st.sampled_from(fitting))
+        return self.new_input(tuple(self.draw(DIMENSIONS) for _ in range(max(ranks))))
+
+    def draw(self, strategy: st.SearchStrategy[Any]) -> Any:
+        return self.data.draw(strategy)
+
+    def node(self, op: str, inputs: list[str], shape: Shape, **attributes: Any) -> None:
+        output = f"out/{len(self.nodes)}"
+        name = self.draw(st.sampled_from(["", f"{op}_{len(self.nodes)}"]))
+        self.nodes.append(make_node(op, inputs, [output], name=name, **attributes))
+        self.shapes[output] = shape
+
+    # -- operators -------------------------------------------------------------------------------------
+
+    def relu(self) -> None:
+        x = self.computed()
+        self.node("Relu", [x], self.shapes[x])
+
+    def sigmoid(self) -> None:
+        x = self.computed()
+        self.node("Sigmoid", [x], self.shapes[x])
+
+    def identity(self) -> None:
+        x = self.computed()
+        self.node("Identity", [x], self.shapes[x])
+
+    def add(self) -> None:
+        self.binary("Add")
+
+    def mul(self) -> None:
+        self.binary("Mul")
+
+    def binary(self, op: str) -> None:
+        """The other operand is of the same shape, a scalar, a row or a column, in any way to write it;
+        and where x itself is a row or a column, it may be the larger one."""
+        x = self.computed()
+        shape = self.shapes[x]
+        if not shape:
+            other = tuple(self.draw(st.lists(DIMENSIONS, max_size=2)))
+        else:
+            leading = shape[:-1] if self.draw(st.booleans()) else (1,) * len(shape[:-1])
+            other = (*leading, self.draw(st.sampled_from([1, shape[-1]])))
+            while other and other[0] == 1 and self.draw(st.booleans()):
+                other = other[1:]
+            if len(shape) == 2 and shape[0] == 1 and self.draw(st.booleans()):
+                other = (self.draw(DIMENSIONS), shape[1])
+            elif len(shape) == 2 and shape[1] == 1 and self.draw(st.booleans()):
+                other = (shape[0], self.draw(DIMENSIONS))
+        operands = self.draw(st.permutations([x, self.operand(other)]))
+        self.node(op, operands, np.broadcast_shapes(shape, other))
+
+    def matmul(self) -> None:
+        n = self.draw(DIMENSIONS)
+        a = self.computed(ranks=(1, 2, 3))
+        *rows, k = self.shapes[a]
+        inputs = [a, self.operand((k, n))]
+        if self.draw(st.booleans()):
+            inputs = [self.operand((*rows, k)), self.new_input((k, n))]  # two constants would be folded
+        self.node("MatMul", inputs, (*rows, n))
+
+    def gemm(self) -> None:
+        transpose_a, transpose_b = self.draw(st.booleans()), self.draw(st.booleans())
+        a = self.computed(ranks=(2,))
+        m, depth = self.shapes[a][::-1] if transpose_a else self.shapes[a]
+        n = self.draw(DIMENSIONS)
+        inputs = [a, self.operand((n, depth) if transpose_b else (depth, n))]
+        if self.opset < 11 or self.draw(st.booleans()):
+            inputs.append(self.operand(self.draw(st.sampled_from([(), (1,), (n,), (1, n), (m, 1), (1, 1), (m, n)]))))
+        elif self.draw(st.booleans()):
+            inputs.append("")
+        defaults = {"transA": 0, "transB": 0, "alpha": 1.0, "beta": 1.0}
+        wanted = {"transA": int(transpose_a), "transB": int(transpose_b)}
+        wanted |= {"alpha": self.draw(FACTORS), "beta": self.draw(FACTORS)}
+        attributes = {k: v for k, v in wanted.items() if v != defaults[k] or self.draw(st.booleans())}
+        self.node("Gemm", inputs, (m, n), **attributes)
+
+    def flatten(self) -> None:
+        x = self.computed()
+        shape = self.shapes[x]
+        lowest = 0 if self.opset < 11 else -len(shape)
+        axis = self.draw(st.integers(lowest, len(shape)))
+        default = {} if axis == 1 and self.draw(st.booleans()) else {"axis": axis}
+        self.node("Flatten", [x], (math.prod(shape[:axis]), math.prod(shape[axis:])), **default)
+
+    def reshape(self) -> None:
+        x = self.computed()
+        shape = self.shapes[x]
+        size = math.prod(shape)
+        first = self.draw(st.sampled_from([d for d in range(1, size + 1) if size % d == 0]))
+        target = self.draw(st.sampled_from([(first, size // first), (size,), (1, first, size // first), shape]))
+        wanted = [
+            0 if i < len(shape) and shape[i] == d and self.draw(st.booleans()) else d for i, d in enumerate(target)
+        ]
+        if wanted and self.draw(st.booleans()):
+            wanted[self.draw(st.integers(0, len(wanted) - 1))] = -1
+        self.node("Reshape", [x, self.constant(np.array(wanted, np.int64))], tuple(target))
+
+    # -- the model -------------------------------------------------------------------------------------
+
+    def model(self) -> ModelProto:
+        """All that is computed is an output, except inputs under other names."""
+        aliases = set(self.inputs)
+        for node in self.nodes:
+            if node.op_type == "Identity" and node.input[0] in aliases:
+                aliases.add(node.output[0])
+        outputs = {name: shape for name, shape in self.shapes.items() if name not in aliases}
+        graph = make_graph(
+            self.nodes,
+            "random",
+            [make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in self.inputs.items()],
+            [make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
+            [onnx.numpy_helper.from_array(values, name) for name, values in self.initializers.items()],
+        )
+        return make_model(graph, opset_imports=[make_opsetid("", self.opset)], ir_version=8)
+
+
+BUILD: dict[str, Callable[[Builder], None]] = {
+    "Add": Builder.add,
+    "Flatten": Builder.flatten,
+    "Gemm": Builder.gemm,
+    "Identity": Builder.identity,
+    "MatMul": Builder.matmul,
+    "Mul": Builder.mul,
+    "Relu": Builder.relu,
+    "Reshape": Builder.reshape,
+    "Sigmoid": Builder.sigmoid,
+}
+
+
+def test_every_supported_operator_is_drawn() -> None:
+    assert sorted(BUILD) == sorted(ONNX_IMPORTERS)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("random") / "m.onnx")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_random_models(data: st.DataObject, path: str) -> None:
+    builder = Builder(data)
+    builder.relu()  # a graph has an operation
+    for op in data.draw(st.lists(st.sampled_from(sorted(BUILD)), min_size=1, max_size=6), label="operators"):
+        event(op)
+        BUILD[op](builder)
+    model = builder.model()
+    onnx.save(model, path)
+    onnx.checker.check_model(model, full_check=True)  # the test's own model is sound, shapes included
+    graph = load_model(path)
+
+    inputs = {n: builder.rng.standard_normal(s).astype(np.float32) for n, s in builder.inputs.items()}
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    results = dict(zip(names, session.run(names, inputs), strict=True))
+    values = graph.evaluate(inputs)
+    assert list(graph.outputs) == names
+    for name, tensor in graph.outputs.items():
+        assert graph.tensors[tensor].shape == builder.shapes[name]
+        scale = max(1.0, float(np.abs(results[name]).max()))
+        np.testing.assert_allclose(values[tensor] / scale, results[name] / scale, rtol=0, atol=1e-5)
