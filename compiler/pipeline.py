@@ -12,7 +12,7 @@ Passes know nothing of the tool around them: verifying and dumping happen in the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minisim.compiler.graph import Graph
@@ -34,28 +34,45 @@ def passes(machine: Machine) -> tuple[Pass, ...]:
     return (Fuse(), Tile(machine), Lower(machine), Allocate(machine), Dispatch(machine))
 
 
-def compile_graph(graph: Graph, machine: Machine, on_stage: Stage | None = None) -> Schedule:
+def compile_graph(
+    graph: Graph, machine: Machine, on_stage: Stage | None = None, undispatched: Schedule | None = None
+) -> Schedule:
     """Compile `graph` for `machine`.
+
+    Args:
+        undispatched: the result of `compile_undispatched` for a machine of the same `schedule_key`, to
+            save all but the last pass.
 
     Raises:
         ModelError: the graph is not well formed.
         CapacityError: the SRAM is too small for one operation's operands.
     """
-    ir: IR = graph
-    graph.verify()
-    if on_stage:
-        on_stage(0, "import", ir)
-    for i, step in enumerate(passes(machine), 1):
-        ir = step.apply(ir)
+    if undispatched is not None:
+        return Dispatch(machine).apply(undispatched)
+    schedule = _through(passes(machine), graph, on_stage)
+    assert isinstance(schedule, Schedule)
+    return schedule
+
+
+def compile_undispatched(graph: Graph, machine: Machine) -> Schedule:
+    """What many machines have in common (see `schedule_key`); raises as `compile_graph` does."""
+    schedule = _through(passes(machine)[:-1], graph, None)
+    assert isinstance(schedule, Schedule)
+    return schedule
+
+
+def _through(steps: Sequence[Pass], ir: IR, on_stage: Stage | None) -> IR:
+    """Apply `steps` one after the other; verify and show the IR before the first and after each."""
+    for i, step in enumerate([None, *steps]):
+        ir = step.apply(ir) if step else ir
         ir.verify()
         if on_stage:
-            on_stage(10 * i, step.name, ir)
-    assert isinstance(ir, Schedule)
+            on_stage(10 * i, step.name if step else "import", ir)
     return ir
 
 
 def schedule_key(graph: Graph, machine: Machine) -> str:
-    """Equal keys, equal schedules: two machines with one key need only one compilation of `graph`.
+    """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
     What the passes after `tile` read is the tiled graph, the SRAM's size, the data type, whether to keep
     tiles on chip, and the tile's edges (which pad the tensors in DRAM).

@@ -54,10 +54,20 @@ class Program:
 
     def as_schedule(self) -> isa.Schedule:
         """The same tables without a stream: lends `Schedule`'s text form to dumps."""
-        kept = {name: getattr(self, name).copy() for name in isa.TABLES if name != "stream"}
-        stream = np.zeros(0, dtype=isa.STREAM_DTYPE)
-        names = {n: getattr(self, n) for n in ("tensor_names", "layer_names", "layer_ops")}
-        return isa.Schedule(stream=stream, **kept, **names, sram_bytes=0, model_name=self.name)
+        return isa.Schedule(
+            stream=np.zeros(0, dtype=isa.STREAM_DTYPE),
+            transfers=np.zeros(0, dtype=isa.TRANSFER_DTYPE),
+            matmuls=self.matmuls,
+            vectors=self.vectors,
+            tiles=self.tiles,
+            tensors=self.tensors,
+            layers=self.layers,
+            tensor_names=self.tensor_names,
+            layer_names=self.layer_names,
+            layer_ops=self.layer_ops,
+            sram_bytes=0,
+            model_name=self.name,
+        )
 
     def lines(self) -> Iterator[str]:
         """The text form, for dumps."""

@@ -271,6 +271,8 @@ def _read(source: str | Path) -> tuple[str, str]:
     try:
         if name in presets() and not Path(name).is_file():
             return f"{name}.toml", (resources.files("minisim.configs") / f"{name}.toml").read_text("utf-8")
+        if not name:
+            raise FileNotFoundError
         return name, Path(source).read_text("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{name}: not a text file in UTF-8") from None

@@ -1,9 +1,10 @@
 """How long an operation occupies its unit: pure functions over whole columns.
 
-Every unit is a pipeline of two stages, with three numbers per operation, in cycles:
+Every unit is a pipeline of two stages, with four numbers per operation, in cycles:
 
     setup     first stage, hidden behind the second stage of the operation before
     busy      second stage: one operation at a time
+    hold      the part of `busy` for which the first stage is not free for the next operation
     latency   from the end of `busy` to retirement, overlapping with whatever follows
 
     unit     setup                    busy                          latency
@@ -34,13 +35,14 @@ class Costs:
     """Columns over the operations of a schedule, int64, in program order.
 
     Attributes:
-        setup, busy, latency: cycles, see the module's table. For a transfer, `busy` is the port's time.
+        setup, busy, hold, latency: cycles, see the module's table. For a transfer, `busy` is the port's time.
         dram: cycles that a transfer occupies the DRAM; 0 for other operations.
         bytes: that a transfer moves; 0 for other operations.
     """
 
     setup: Cycles
     busy: Cycles
+    hold: Cycles
     latency: Cycles
     dram: Cycles
     bytes: Cycles
@@ -49,7 +51,7 @@ class Costs:
 def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     """The costs of all operations of `schedule`."""
     n = len(schedule)
-    columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in range(5)))
+    columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in range(6)))
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
 
     moves = opcode <= isa.Opcode.STORE
@@ -62,7 +64,8 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
-    columns.setup[executes], columns.busy[executes] = matmul_cycles(x["m"], x["k"], x["n"], machine)
+    setup, busy, hold = matmul_cycles(x["m"], x["k"], x["n"], machine)
+    columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
 
     elementwise = opcode == isa.Opcode.VECTOR
@@ -73,12 +76,15 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     return columns
 
 
-def matmul_cycles(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine) -> tuple[Cycles, Cycles]:
-    """Setup and busy cycles of an m x k x n block on a weight-stationary R x C array.
+def matmul_cycles(
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine
+) -> tuple[Cycles, Cycles, Cycles]:
+    """Setup, busy and hold cycles of an m x k x n block on a weight-stationary R x C array.
 
     The block is ceil(k/R) x ceil(n/C) folds. Each fold holds a (k_f x n_f) part of B, shifted in row by
     row (k_f cycles) behind the previous fold's stream, and then streams m rows of A. With the weights
-    double-buffered a fold therefore takes max(m, k_f); only the first fold's weights are setup.
+    double-buffered a fold therefore takes max(m, k_f); only the first fold's weights are setup. The next
+    operation's weights find a buffer when the last fold begins to stream.
     """
     m, k, n = (np.asarray(x, dtype=np.int64) for x in (m, k, n))
     rows, cols = machine.matrix.rows, machine.matrix.cols
@@ -86,7 +92,8 @@ def matmul_cycles(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine:
     full, rest = k // rows, k % rows
     every_fold = across * (full * np.maximum(m, rows) + (rest > 0) * np.maximum(m, rest))
     setup = np.minimum(k, rows)
-    return setup, every_fold - np.maximum(m, setup) + m
+    hold = every_fold - np.maximum(m, setup)
+    return setup, hold + m, hold
 
 
 def drain_cycles(machine: Machine) -> int:

@@ -44,7 +44,7 @@ class Unit:
 
     def _work(self) -> Generator[Event, None, None]:
         run, env, queue, costs = self.run_state, self.env, self.queue, self.run_state.costs
-        setup, latency = costs.setup.tolist(), costs.latency.tolist()
+        setup, hold, latency = costs.setup.tolist(), costs.hold.tolist(), costs.latency.tolist()
         while True:
             while not len(queue):
                 yield queue.changed()
@@ -70,6 +70,8 @@ class Unit:
             run.begin[op], run.done[op] = begin, done
             retirement = Timeout(env, self._retire_at - env.now, op)
             retirement.callbacks.append(self._retire)
+            if hold[op]:
+                yield Timeout(env, hold[op])
 
     def _occupy(self, op: int, now: int) -> tuple[int, int]:
         """The cycles from and to which the second stage works on `op`."""

@@ -45,6 +45,7 @@ def expected_starts(schedule: Schedule, machine: Machine) -> npt.NDArray[np.int6
         schedule.stream["wait"].tolist(),
         cost.setup.tolist(),
         busy.tolist(),
+        cost.hold.tolist(),
         cost.latency.tolist(),
         strict=True,
     )
@@ -53,10 +54,10 @@ def expected_starts(schedule: Schedule, machine: Machine) -> npt.NDArray[np.int6
     free = [0] * len(Queue)  # when the second one is
     load_ends, store_ends, matrix_ends, vector_ends = ends
     starts = np.empty(len(schedule), dtype=np.int64)
-    for i, (queue, (loads, stores, executes, vectors), setup, occupied, latency) in enumerate(columns):
+    for i, (queue, (loads, stores, executes, vectors), setup, occupied, hold, latency) in enumerate(columns):
         start = max(begun[queue], load_ends[loads], store_ends[stores], matrix_ends[executes], vector_ends[vectors])
         begin = max(start + setup, free[queue])
-        begun[queue], free[queue] = begin, begin + occupied
+        begun[queue], free[queue] = begin + hold, begin + occupied
         retired = ends[queue]
         retired.append(max(retired[-1], begin + occupied + latency))
         starts[i] = start

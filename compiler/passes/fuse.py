@@ -58,7 +58,7 @@ def _fuse_from(
         if stage is None or node.name in taken:
             break
         operands, attrs = stage
-        fused = Node("MatMul", node.name, fused.inputs + operands, node.output, {**fused.attrs, **attrs})
+        fused = Node("MatMul", matmul.name, fused.inputs + operands, node.output, {**fused.attrs, **attrs})
         chain.append(node.name)
     return chain, fused
 

@@ -18,7 +18,7 @@ from minisim import __version__
 from minisim.compiler.frontend import load_model
 from minisim.compiler.passes.base import IR
 from minisim.compiler.pipeline import dump_to
-from minisim.errors import MinisimError, OutputError, ScheduleHazard, did_you_mean
+from minisim.errors import MinisimError, OutputError, ScheduleHazard
 from minisim.hwmodel.config import Machine, keys, presets
 from minisim.progress import SlowProgress
 from minisim.run import run
@@ -29,16 +29,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class _Main(click.Group):
     """The group of commands; turns our exceptions into messages."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as e:
-            if "did you mean" not in e.message.lower():
-                e.message += did_you_mean(args[0], self.commands) or f" ({', '.join(self.commands)})"
-            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -207,7 +197,7 @@ def config_check(sources: tuple[str, ...]) -> None:
 def _check_folder(option: str, folder: Path) -> None:
     """Refuse before the work, not after it: can this folder be written, or made?"""
     try:
-        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        above = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as e:
         raise OutputError(f"{option} {folder}: cannot be used: {e.strerror}") from None
     if not above.is_dir():

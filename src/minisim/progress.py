@@ -40,7 +40,8 @@ class SlowProgress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
-        self._progress.stop()
+        if self._shown:
+            self._progress.stop()
 
     def on_stage(self, number: int, name: str, ir: IR) -> None:
         """A stage of the compiler is done; after the last one, the operations to simulate are known."""

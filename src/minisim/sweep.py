@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from minisim.compiler.graph import Graph
-from minisim.compiler.pipeline import compile_graph, schedule_key
+from minisim.compiler.pipeline import compile_graph, compile_undispatched, schedule_key
 from minisim.errors import CapacityError, ConfigError, MinisimError, UsageError
 from minisim.hwmodel.config import Machine, parse_value
 from minisim.hwmodel.isa import Schedule
@@ -165,18 +165,19 @@ def _run_batch_in_worker(batch: list[Point], numerics: bool) -> dict[int, Row]:
 def _run_batch(graph: Graph, batch: Sequence[Point], numerics: bool) -> dict[int, Row]:
     """Compile once for the whole batch, run every point of it."""
     try:
-        schedule = compile_graph(graph, batch[0].machine)
+        shared = compile_undispatched(graph, batch[0].machine)
     except CapacityError as e:
         return {point.index: _row(point, "infeasible", str(e)) for point in batch}
     except Exception as e:
         return {point.index: _row(point, "failed", _reason(e)) for point in batch}
-    return {point.index: _run_point(graph, point, schedule, numerics) for point in batch}
+    return {point.index: _run_point(graph, point, shared, numerics) for point in batch}
 
 
-def _run_point(graph: Graph, point: Point, schedule: Schedule, numerics: bool) -> Row:
+def _run_point(graph: Graph, point: Point, shared: Schedule, numerics: bool) -> Row:
     from minisim.reports import summary
 
     try:
+        schedule = compile_graph(graph, point.machine, undispatched=shared)
         result = run(graph, point.machine, numerics=numerics, schedule=schedule)
         columns: Row = {str(k): v for k, v in summary(result.record()).iloc[0].to_dict().items()}
     except Exception as e:
