@@ -39,7 +39,7 @@ RAMP = 2
 room). So the accumulators of a panel are not all finished, and stored, and needed by the next, at once:
 for machines that finish tiles faster than they can store them."""
 
-AHEAD = (1, 2, 3, 4, 6, 8, 16, 32)
+AHEAD = (0, 1, 2, 3, 4, 6, 8, 16, 32)
 """Tiles to keep free: the candidates."""
 
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06)
@@ -161,7 +161,7 @@ class PanelPlan:
         """
         area = [pm * pn for pm, pn in (panel.shape for panel in self.panels)]
         stored = sum(area) * self.budget.c
-        ahead = self.budget.ahead or max(self.budget.a, self.budget.b) / 4
+        ahead = self.budget.ahead or 0.9 * max(self.budget.a, self.budget.b)  # even then a step has two operands
         busy = max(
             sum(area) * depth * pace.execute,
             loaded * pace.load,
@@ -183,7 +183,7 @@ def choose(rows: int, depth: int, cols: int, budget: Budget, pace: Pace) -> Pane
             tile = max(budget.a, budget.b)
             most = int(share * budget.sram)
             candidate = replace(budget, ahead=ahead * tile, most=most)
-            if ahead > 1 and not candidate.fits(1, 1):
+            if ahead and not candidate.fits(1, 1):
                 continue
             panels = partition(rows, cols, candidate)
             plan = PanelPlan(panels, replace(candidate, most=2**62), ramped)

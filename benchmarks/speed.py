@@ -1,0 +1,119 @@
+"""How fast minisim itself is: operations per second of each stage, memory per operation, one GEMM end to end.
+
+    python benchmarks/speed.py [--runs 5] [--sizes 256,512,1024]
+
+Medians of several runs. Machines differ and are noisy: compare ratios, in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import minisim as ms
+from minisim.lockstep import Lockstep
+from minisim.runtime import example_inputs
+
+
+def median_seconds(work: Callable[[], Any], runs: int) -> float:
+    """Median wall time of `work` after one warm-up."""
+    times = []
+    for i in range(runs + 1):
+        began = time.perf_counter()
+        work()
+        if i:
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def loaded_runtime(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule, kernel: str = "auto") -> ms.Runtime:
+    runtime = ms.Runtime(graph, machine, schedule, kernel=kernel)
+    for name, values in example_inputs(graph).items():
+        runtime.set(name, values)
+    return runtime
+
+
+def lockstep(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule) -> None:
+    runtime = loaded_runtime(graph, machine, schedule)
+    observer = Lockstep(schedule, runtime.engine)
+    ms.simulate(schedule, machine, [observer])
+    observer.flush()
+
+
+def stage_rows(size: int, runs: int) -> None:
+    """A line per stage for a cubic GEMM."""
+    machine = ms.Machine.load("npu_32x32")
+    graph = ms.load_model(f"gemm:{size}x{size}x{size}")
+    schedule = ms.compile_graph(graph, machine)
+    operations = len(schedule)
+    runtime = loaded_runtime(graph, machine, schedule)
+    reference = loaded_runtime(graph, machine, schedule, kernel="reference")
+    stages: dict[str, Callable[[], Any]] = {
+        "compile": lambda: ms.compile_graph(graph, machine),
+        "timing (simpy)": lambda: ms.simulate(schedule, machine),
+        "engine": runtime.execute,
+        "engine, scalar": reference.execute,
+        "timing + engine": lambda: lockstep(graph, machine, schedule),
+    }
+    for name, work in stages.items():
+        seconds = median_seconds(work, runs)
+        flops = f"{2 * size**3 / seconds / 1e9:8.1f} GFLOP/s" if "engine" in name else ""
+        print(f"  {name:<16} {seconds * 1e3:10.1f} ms {operations / seconds:14,.0f} operations/s {flops}")
+
+
+def memory_row(size: int) -> None:
+    """Bytes per operation: of what is kept, and of the largest moment."""
+    machine = ms.Machine.load("npu_32x32")
+    graph = ms.load_model(f"gemm:{size}x{size}x{size}")
+    for name in ("compile", "timing"):
+        schedule = ms.compile_graph(graph, machine)
+        tracemalloc.start()
+        if name == "compile":
+            schedule = ms.compile_graph(graph, machine)
+            kept = schedule.nbytes()
+        else:
+            timeline = ms.simulate(schedule, machine)
+            kept = sum(v.nbytes for v in vars(timeline).values() if isinstance(v, np.ndarray))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        n = len(schedule)
+        print(f"  {name:<16} kept {kept / n:6.0f} B/operation, peak {peak / n:6.0f} B/operation ({n:,} operations)")
+
+
+def command_row(runs: int) -> None:
+    """The whole command as a user starts it: interpreter, imports, compile, timing, numerics, reports."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "minisim", "run", "gemm:512x512x512", "--out", out]
+        seconds = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), runs)
+    imports = median_seconds(
+        lambda: subprocess.run([sys.executable, "-c", "import minisim, minisim.reports"], check=True), runs
+    )
+    print(f"  minisim run gemm:512x512x512   {seconds:6.2f} s, of which imports {imports:6.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--sizes", default="256,512,1024")
+    args = parser.parse_args()
+    for size in map(int, args.sizes.split(",")):
+        n = len(ms.compile_graph(ms.load_model(f"gemm:{size}x{size}x{size}"), ms.Machine()))
+        print(f"gemm {size}x{size}x{size} on npu_32x32: {n:,} operations")
+        stage_rows(size, args.runs)
+    print("memory, gemm 1024x1024x1024")
+    memory_row(1024)
+    print("end to end, as a command")
+    command_row(args.runs)
+
+
+if __name__ == "__main__":
+    main()
