@@ -45,8 +45,7 @@ def loaded_runtime(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule, 
 def lockstep(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule) -> None:
     runtime = loaded_runtime(graph, machine, schedule)
     observer = Lockstep(schedule, runtime.engine)
-    ms.simulate(schedule, machine, [observer])
-    observer.flush()
+    observer.finish(ms.simulate(schedule, machine, [observer]).cycles)
 
 
 def stage_rows(size: int, runs: int) -> None:

@@ -51,6 +51,12 @@ class Sram:
         self._starts_at_end[address + size] = address
         self.free_bytes += size
 
+    def merge(self) -> None:
+        """Everything is free: make it one piece again, with the clocks of all."""
+        clocks = [clock for _, clock in self._pieces.values()]
+        self._pieces = OrderedDict({0: (self.size, [max(counts) for counts in zip(*clocks, strict=True)])})
+        self._starts_at_end = {self.size: 0}
+
     def _run_through(self, start: int, size: int) -> int | None:
         """Where a run of adjacent free pieces begins that contains `start` and has `size` bytes, if there is one."""
         first, end = start, start + self._pieces[start][0]

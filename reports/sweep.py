@@ -24,7 +24,7 @@ def sweep_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Counts stay whole numbers in a column that has empty fields.
     """
     width = max(rows, key=len, default={})
-    return pd.DataFrame([dict(row) for row in rows], columns=list(width)).convert_dtypes(convert_floating=False)
+    return pd.DataFrame([dict(row) for row in rows], columns=list(width)).convert_dtypes()
 
 
 def write_sweep(rows: Sequence[Mapping[str, Any]], out_dir: str | Path) -> Path:

@@ -257,6 +257,7 @@ class Scheduler:
         operands = list(dict.fromkeys(self.operands))
         for tile in operands:
             self._remove(tile)
+        self.sram.merge()
         for tile in operands:
             self._load(tile)
 

@@ -312,6 +312,12 @@ void define_engine(py::module_& m) {
         .def("tensor", get_tensor, "tensor"_a, doc::kTensor)
         .def("tensor_view", tensor_view, "tensor"_a, doc::kTensorView)
         .def("replay", replay, "events"_a, "cycles"_a, doc::kReplay)
+        .def(
+            "finish",
+            [](SharedEngine& x, std::int64_t cycle) {
+                x.locked([&](Engine& e) { e.finish(cycle); });
+            },
+            "cycle"_a, doc::kFinish)
         .def("run", [](SharedEngine& x) { x.locked([](Engine& e) { e.run(); }); }, doc::kRun)
         .def("reset", [](SharedEngine& x) { x.locked([](Engine& e) { e.reset(); }); }, doc::kReset)
         .def(

@@ -115,13 +115,24 @@ Raises:
 After a hazard or an impossible event, the engine refuses to go on until `reset`.
 )";
 
+constexpr const char* kFinish =
+    R"(Confirm that the program is done and its outputs are complete; to be called after the last event.
+
+Args:
+    cycle: when it ended. Only used in messages.
+
+Raises:
+    ScheduleError: operations have not retired.
+    ScheduleHazard: part of an output tensor was never stored, or is a partial sum.
+)";
+
 constexpr const char* kRun =
     R"(Perform the whole program in order, one operation at a time.
 
 Operation `i` starts and retires at cycle `i`.
 
 Raises:
-    ScheduleHazard: as in `replay`.
+    ScheduleHazard: as in `replay` and `finish`.
     UsageError: part of the program has been performed already.
 )";
 

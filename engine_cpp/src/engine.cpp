@@ -115,6 +115,16 @@ void Engine::replay(const std::uint32_t* events, const std::int64_t* cycles, std
     });
 }
 
+void Engine::finish(std::int64_t cycle) {
+    guarded([&] {
+        if (!finished()) {
+            throw ScheduleError("the events ended, but " + std::to_string(in_flight_.retired()) + " of " +
+                                std::to_string(program_.stream.size) + " operations have retired");
+        }
+        if (tracker_) tracker_->finish(cycle);
+    });
+}
+
 void Engine::run() {
     require_usable();
     if (in_flight_.retired() > 0 || !in_flight_.empty()) {
@@ -126,6 +136,7 @@ void Engine::run() {
             retire(op);
         }
     });
+    finish(program_.stream.size);
 }
 
 void Engine::require_usable() const {

@@ -66,6 +66,22 @@ void Tracker::supplied(std::uint32_t tensor) {
     }
 }
 
+void Tracker::finish(std::int64_t cycle) {
+    for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
+        const TensorRow& t = program_.tensors[i];
+        if (static_cast<Role>(t.role) != Role::kOutput) continue;
+        const std::uint64_t row_bytes = t.cols * item_size(static_cast<DType>(t.dtype));
+        for (std::uint64_t row = 0; row < t.rows; ++row) {
+            const std::uint64_t begin = row * t.pitch;
+            for (const Cell& cell : storages_[dram_.storage_of(i)].run(begin, begin + row_bytes)) {
+                const bool stored = cell.writer >= 0 &&
+                                    program_.is_final(program_.result(static_cast<std::size_t>(cell.writer)));
+                if (!stored && cell.writer != kUser) unfinished(i, row, cell.writer, cycle);
+            }
+        }
+    }
+}
+
 void Tracker::start(std::uint32_t op, std::int64_t cycle) {
     switch (program_.opcode(op)) {
         case Opcode::kLoad: {

@@ -62,4 +62,15 @@ void Tracker::wrong_content(const Access& access, std::int32_t writer) const {
     throw Hazard(text, access.op, std::max(writer, kNobody), access.cycle);
 }
 
+void Tracker::unfinished(std::uint32_t tensor, std::uint64_t row, std::int32_t writer,
+                         std::int64_t cycle) const {
+    std::string text = "unfinished output hazard at cycle " + std::to_string(cycle) +
+                       ": the program is done, but row " + std::to_string(row) + " of tensor " +
+                       std::to_string(tensor);
+    text += writer == kNobody ? " was not stored completely"
+                              : " holds a partial sum, from " +
+                                    program_.op_name(static_cast<std::size_t>(writer));
+    throw Hazard(text, kNobody, writer, cycle);
+}
+
 }  // namespace minisim

@@ -45,8 +45,17 @@ class Lockstep:
         if len(self._events) >= BATCH:
             self.flush()
 
+    def finish(self, cycles: int) -> None:
+        """The simulation ended after `cycles`: catch up, and confirm that all outputs are complete.
+
+        Raises:
+            ScheduleHazard: as `flush`, or because part of an output was never stored.
+        """
+        self.flush()
+        self.engine.finish(cycles)
+
     def flush(self) -> None:
-        """Let the engine catch up with the simulation; to be called once more at its end.
+        """Let the engine catch up with the simulation.
 
         Raises:
             ScheduleHazard: naming both operations, the range and the cycle.

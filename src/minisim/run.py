@@ -117,7 +117,7 @@ def run(
         runtime.set(name, array)
     lockstep = Lockstep(schedule, runtime.engine)
     timeline = simulate(schedule, machine, [lockstep, *observers])
-    lockstep.flush()
+    lockstep.finish(timeline.cycles)
     walls = (compiled - began, time.perf_counter() - compiled)
 
     outputs = runtime.outputs()

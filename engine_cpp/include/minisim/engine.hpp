@@ -50,6 +50,10 @@ public:
     // poison. Throws Hazard or ScheduleError; the engine then refuses to go on until reset().
     void replay(const std::uint32_t* events, const std::int64_t* cycles, std::size_t count);
 
+    // To be called after the last event. Throws ScheduleError if operations are left, Hazard if an
+    // output is not complete in DRAM.
+    void finish(std::int64_t cycle);
+
     // The whole program in order, one operation at a time; the cycle is the operation's index.
     void run();
 

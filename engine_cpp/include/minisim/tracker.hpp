@@ -33,6 +33,9 @@ public:
     // Throws Hazard, after which the records are of no more use.
     void start(std::uint32_t op, std::int64_t cycle);
 
+    // The program is done: every output must be complete in DRAM. Throws Hazard.
+    void finish(std::int64_t cycle);
+
     // The user wrote all of a tensor.
     void supplied(std::uint32_t tensor);
 
@@ -76,6 +79,8 @@ private:
     [[noreturn]] void conflict(const Access& access, std::int32_t other, bool other_writes) const;
     [[noreturn]] void never_written(const Access& access) const;
     [[noreturn]] void wrong_content(const Access& access, std::int32_t writer) const;
+    [[noreturn]] void unfinished(std::uint32_t tensor, std::uint64_t row, std::int32_t writer,
+                                 std::int64_t cycle) const;
     std::string opening(const Access& access, const std::string& kind) const;
 
     Content final_of(std::uint32_t tile) const { return {tile, program_.tiles[tile].final}; }

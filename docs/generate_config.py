@@ -1,0 +1,69 @@
+"""Write docs/config.md, the reference of all keys of a machine file, from the field descriptions.
+
+python docs/generate_config.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from minisim.hwmodel.config import Machine, as_written, keys
+
+HEAD = """\
+# The machine file
+
+<!-- Written by docs/generate_config.py from the fields in hwmodel/config.py. Do not edit. -->
+
+A machine is a TOML file. Every key may be left out: the defaults are those of the preset `npu_32x32`.
+`minisim config show` prints a complete machine, `minisim config check FILE` checks one, `--set KEY=VALUE`
+changes one key of any command, and `minisim sweep --param KEY=VALUE,VALUE` tries several.
+
+- A size is a number of bytes, or a text with its unit: `"256KiB"` (1024s), `"256kB"` (1000s).
+- A rate, a frequency and a time are texts with their unit: `"25.6GB/s"`, `"400MHz"`, `"60ns"`. They are
+  exact: no rounding happens before they become whole cycles, upwards.
+- Unknown keys are refused, and all mistakes of a file are reported at once.
+"""
+
+
+def page() -> str:
+    """The text of docs/config.md."""
+    parts = [HEAD]
+    section = None
+    for key, field in keys().items():
+        if (found := key.rpartition(".")[0]) != section:
+            section = found
+            parts.append(_table_head(section))
+        parts.append(_row(key.rpartition(".")[2], field))
+    return "\n".join(parts) + "\n"
+
+
+def _table_head(section: str) -> str:
+    title = f"`[{section}]`" if section else "At the top"
+    return f"\n## {title}\n\n| key | default | range | meaning |\n|---|---|---|---|"
+
+
+def _row(name: str, field: Any) -> str:
+    return f"| `{name}` | `{_default(field)}` | {_range(field)} | {field.description} |"
+
+
+def _default(field: Any) -> str:
+    if isinstance(field.default, bool):
+        return str(field.default).lower()
+    return f'"{field.default}"' if isinstance(field.default, str) else str(field.default)
+
+
+def _range(field: Any) -> str:
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f'`"{value}"`' for value in get_args(field.annotation))
+    if field.annotation is bool:
+        return "`true`, `false`"
+    bounds = {side: getattr(m, side) for m in field.metadata for side in ("ge", "le") if hasattr(m, side)}
+    if not bounds:
+        return "any text of one line"
+    return f"{as_written(field, bounds['ge'])} to {as_written(field, bounds['le'])}"
+
+
+if __name__ == "__main__":
+    assert Machine() == Machine.load("npu_32x32")  # what the page says of the defaults
+    (Path(__file__).parent / "config.md").write_text(page(), encoding="utf-8")

@@ -1,0 +1,65 @@
+"""Reports: what a finished run tells, as tables, a terminal summary and a trace.
+
+    record = RunRecord(schedule, timeline, machine, model=..., config=..., timing="simpy", ...)
+    write_reports(record, "out")           summary.csv, layers.csv, units.csv
+    print_summary(record, Console())
+
+A report is made from a record alone; it runs nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minisim.reports.run_record import RunRecord
+from minisim.reports.sweep import print_sweep, write_sweep
+from minisim.reports.tables import layers, summary, timeline, units
+from minisim.reports.terminal import print_summary
+from minisim.reports.trace import load_protos, write_trace, write_trace_to
+from minisim.reports.write import atomic_bytes, atomic_path, output_set, write_csv, write_tables
+
+__all__ = [
+    "RunRecord",
+    "atomic_bytes",
+    "atomic_path",
+    "layers",
+    "output_set",
+    "print_summary",
+    "print_sweep",
+    "summary",
+    "timeline",
+    "units",
+    "write_csv",
+    "write_reports",
+    "write_sweep",
+    "write_tables",
+    "write_trace",
+]
+
+TRACE_FILE = "trace.perfetto-trace"
+
+
+def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -> list[Path]:
+    """Write summary.csv, layers.csv and units.csv into `out_dir`; with `trace` also timeline.csv and the trace.
+
+    All of them or none; summary.csv comes last.
+
+    Returns:
+        the paths of the files.
+
+    Raises:
+        MissingExtraError: `trace` without the package perfetto.
+        OutputError: the folder cannot be written.
+    """
+    protos = load_protos() if trace else None
+    tables = {"layers": layers(record), "units": units(record), "summary": summary(record)}
+    if trace:
+        tables["timeline"] = timeline(record)
+    with output_set(out_dir) as staging:
+        for name, table in tables.items():
+            write_csv(table, staging / f"{name}.csv")
+        if protos is not None:
+            with (staging / TRACE_FILE).open("wb") as file:
+                write_trace_to(file, record, protos)
+        names = sorted(file.name for file in staging.iterdir())
+    return [Path(out_dir) / name for name in names]

@@ -1,0 +1,154 @@
+"""Where the cycles went: every cycle in which a unit does not work gets one cause.
+
+A *gap* is a stretch of cycles before an operation begins in which its unit (or, for layers, neither
+compute unit) works. Along the operation's own way through the machine the gap falls into three parts:
+
+    gap begins ... issue     it was not dispatched yet                     control
+    issue ... start          it waited in the queue, and `waited_for` says for what
+    start ... begin          it was in the unit's first stage (setup)      pipeline
+
+Each of the points is clipped to the gap. In a gap the operation before it in its queue has begun already,
+so from `issue` on the operation is at the head of its queue: nothing else can hold it back.
+
+Everything here is columns; nothing loops over operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.hwmodel.cost import Costs
+from minisim.hwmodel.isa import Opcode, Queue, Schedule
+from minisim.hwmodel.timeline import WAITED_FOR, Timeline
+
+Cycles = npt.NDArray[np.int64]
+
+LAYER_CAUSES = ("load", "store", "dependency", "control", "pipeline")
+"""Why no compute unit works. dependency: the operation waits for a result of a compute unit."""
+
+_LAYER_CAUSE_OF = {"load": "load", "store": "store", "matrix": "dependency", "vector": "dependency"}
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """The gaps before operations, ascending and disjoint; many are empty (begin == end).
+
+    Attributes:
+        begin, end: cycles, [begin, end).
+        issued, started: `issue` and `start` of the operation, clipped to the gap.
+        waited_for: code of what its start waited for, see timeline.WAITED_FOR.
+    """
+
+    begin: Cycles
+    issued: Cycles
+    started: Cycles
+    end: Cycles
+    waited_for: npt.NDArray[np.uint8]
+
+    @classmethod
+    def before(cls, ops: npt.NDArray[np.intp], timeline: Timeline) -> Gaps:
+        """The gaps before `ops`, which are ordered by `begin`: none of those earlier in `ops` is busy."""
+        free = np.zeros(len(ops), dtype=np.int64)
+        np.maximum.accumulate(timeline.done[ops][:-1], out=free[1:])
+        end = timeline.begin[ops]
+        begin = np.minimum(free, end)
+        return cls(
+            begin,
+            np.clip(timeline.issue[ops], begin, end),
+            np.clip(timeline.start[ops], begin, end),
+            end,
+            timeline.waited_for[ops],
+        )
+
+
+def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, queue: Queue) -> dict[str, int]:
+    """Cycles of the unit of `queue`: "busy", and by cause those in which it had an operation and made no headway.
+
+    An operation is *ready* when its setup is over and its unit is free; from there to `done` it has the unit.
+    Alone on the machine it would need max(busy, dram) cycles for that (`Costs`): these are busy. The others
+    are dram: cycles that a transfer lost because the DRAM served other ones.
+
+    Returns:
+        busy; the names of WAITED_FOR: the head of the queue waited for a retirement there, or for one of the
+        unit's own transfers in flight (outstanding); pipeline: the head was in its setup; dram. The cycles of
+        the run that are left are idle: the queue was empty.
+    """
+    ops = np.flatnonzero(schedule.stream["queue"] == queue)
+    gaps = Gaps.before(ops, timeline)
+    waited = gaps.started - gaps.issued
+    ready = np.clip(timeline.start[ops] + cost.setup[ops], gaps.started, gaps.end)
+    held = timeline.done[ops] - ready
+    busy = np.minimum(held, np.maximum(cost.busy[ops], cost.dram[ops]))
+    return {
+        "busy": int(busy.sum()),
+        **{name: int(waited[gaps.waited_for == code].sum()) for code, name in enumerate(WAITED_FOR) if name},
+        "pipeline": int((ready - gaps.started).sum() + waited[gaps.waited_for == 0].sum()),
+        "dram": int((held - busy).sum()),
+    }
+
+
+def layer_edges(schedule: Schedule, timeline: Timeline) -> Cycles:
+    """The cycles at which the layers' intervals meet: layer i has [edges[i], edges[i + 1]).
+
+    A layer's interval ends when the last of its compute operations retires (of its transfers, if it has no
+    others), and never before the layer in front of it. The last layer with operations takes the rest of
+    the run. A layer without operations is empty.
+    """
+    layer, layers = schedule.stream["layer"], len(schedule.layers)
+    computes = schedule.stream["opcode"] >= Opcode.EXECUTE
+    retired = np.zeros(layers, dtype=np.int64)
+    has_compute = np.zeros(layers, dtype=bool)
+    has_compute[layer[computes]] = True
+    counts = computes | ~has_compute[layer]
+    np.maximum.at(retired, layer[counts], timeline.end[counts])
+    if len(layer):
+        retired[layer.max()] = timeline.cycles
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.maximum.accumulate(retired)])
+
+
+def layer_stalls(schedule: Schedule, timeline: Timeline, edges: Cycles) -> dict[str, Cycles]:
+    """Cycles between `edges` in which neither compute unit works, by cause (LAYER_CAUSES).
+
+    The cause is that of the compute operation, of any layer, that begins next (of two in one cycle, the
+    first in program order). After the last one has left its unit: pipeline until all compute operations have
+    retired, then store until the stores have, then load.
+    """
+    stalls = {cause: np.zeros(len(edges) - 1, dtype=np.int64) for cause in LAYER_CAUSES}
+    ops = np.flatnonzero(schedule.stream["opcode"] >= Opcode.EXECUTE)
+    gaps = Gaps.before(ops[np.argsort(timeline.begin[ops], kind="stable")], timeline)
+    for cause, begin, end in (*_causes(gaps), *_tail(schedule, timeline, ops)):
+        stalls[cause] += np.diff(_cycles_before(edges, begin, end))
+    return stalls
+
+
+def _causes(gaps: Gaps) -> Iterator[tuple[str, Cycles, Cycles]]:
+    """Cause and the stretches [begin, end) that it accounts for."""
+    yield "control", gaps.begin, gaps.issued
+    for code, name in enumerate(WAITED_FOR):
+        mine = gaps.waited_for == code
+        yield _LAYER_CAUSE_OF.get(name, "pipeline"), gaps.issued[mine], gaps.started[mine]
+    yield "pipeline", gaps.started, gaps.end
+
+
+def _tail(
+    schedule: Schedule, timeline: Timeline, computes: npt.NDArray[np.intp]
+) -> Iterator[tuple[str, Cycles, Cycles]]:
+    """The stretches after the last compute operation has left its unit."""
+    idle = timeline.done[computes].max(initial=0)
+    drained = timeline.end[computes].max(initial=0)
+    stored = max(drained, timeline.end[schedule.stream["queue"] == Queue.STORE].max(initial=0))
+    points = np.array([idle, drained, stored, timeline.cycles], dtype=np.int64)
+    for i, cause in enumerate(("pipeline", "store", "load")):
+        yield cause, points[i : i + 1], points[i + 1 : i + 2]
+
+
+def _cycles_before(at: Cycles, begin: Cycles, end: Cycles) -> Cycles:
+    """For each cycle of `at`, how many earlier ones the stretches [begin, end), ascending and disjoint, cover."""
+    total = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(end - begin)])
+    stretches = np.searchsorted(begin, at, side="left")
+    last_end = np.concatenate([np.zeros(1, dtype=np.int64), end])[stretches]
+    return np.asarray(total[stretches] - np.maximum(last_end - at, 0))

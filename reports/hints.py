@@ -1,0 +1,247 @@
+"""What to try: statements about a run that follow from its numbers.
+
+Every hint is arithmetic on the run's own record. Where it speaks of a changed machine it gives a bound
+(`cost.roofline`): what no run can beat, not what one will reach. Nothing here is a guess.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import drain_cycles, vector_cycles
+from minisim.hwmodel.isa import Opcode, Role, Schedule, item_sizes
+from minisim.reports.attribution import LAYER_CAUSES
+from minisim.reports.run_record import RunRecord, Work
+from minisim.reports.tables import STALLS
+
+MATTERS = 0.05
+"""The share of the run's cycles from which something is worth a hint."""
+
+NEAR = 0.95
+"""A unit is limiting if it needs at least this share of the bound: widening only one of several is no help."""
+
+POOR_PCT = 50
+"""The mapping utilization below which a layer is said to fit the array badly."""
+
+FULL = 0.9
+"""The share of the SRAM from which it counts as full."""
+
+SPEED_KEYS = {"matrix": "matrix.cols", "vector": "vector.lanes", "load": "dma.bytes_per_cycle",
+              "store": "dma.bytes_per_cycle", "dram": "dram.bandwidth"}  # fmt: skip
+"""The key of the machine that makes each unit faster in proportion."""
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One statement.
+
+    Attributes:
+        cycles: how many of the run's cycles it speaks about; the hints with the most come first.
+        text: one or two sentences.
+    """
+
+    cycles: int
+    text: str
+
+
+def hints(record: RunRecord, layers: pd.DataFrame, units: pd.DataFrame) -> list[Hint]:
+    """All hints that matter for this run, the weightiest first.
+
+    Args:
+        layers, units: the tables of the same record.
+    """
+    stalled = {cause: int(layers[f"cycles_stall_{cause}"].sum()) for cause in LAYER_CAUSES}
+    found = [
+        *_wider(record),
+        *_traffic(record),
+        *_mapping(record, layers),
+        *_tail(record),
+        *_loads(record, units.set_index("unit"), stalled["load"]),
+        *_compute_stalls(record, stalled),
+    ]
+    worth = [hint for hint in found if hint.cycles and hint.cycles >= MATTERS * record.timeline.cycles]
+    return sorted(worth, key=lambda hint: -hint.cycles)
+
+
+def _wider(record: RunRecord) -> Iterator[Hint]:
+    """The bound for the same work when the units that set it are twice as fast."""
+    bound = record.work.bound(record.machine)
+    needed = bound_cycles(record.work, record.machine)
+    limiting = [unit for unit, cycles in needed.items() if cycles >= NEAR * bound.cycles]
+    if not bound.cycles:
+        return
+    keys = list(dict.fromkeys(SPEED_KEYS[unit] for unit in limiting))
+    faster = doubled(record.machine, keys)
+    then = work_on(record, faster).bound(faster)
+    values = " and ".join(f"{key} = {faster.flat()[key]}" for key in keys)
+    before, after = math.ceil(bound.cycles), math.ceil(then.cycles)
+    yield Hint(
+        before - after,
+        f"{' and '.join(limiting)} set{'s' * (len(limiting) == 1)} the bound. Twice as much, {values}, lowers it "
+        f"from {before:,} to {after:,} cycles for the same traffic; {then.bound_by} is then the limit.",
+    )
+
+
+def bound_cycles(work: Work, machine: Machine) -> dict[str, Fraction]:
+    """The least cycles that each unit needs for `work`, by the names of `Roofline.bound_by`."""
+    r = work.bound(machine)
+    return {"load": r.load_port, "store": r.store_port, "dram": r.dram, "matrix": r.matrix, "vector": r.vector}
+
+
+def doubled(machine: Machine, keys: list[str]) -> Machine:
+    """`machine` with twice the value of each dotted key."""
+    for dotted in keys:
+        section, key = dotted.split(".")
+        old = getattr(machine, section)
+        new = old.model_copy(update={key: 2 * getattr(old, key)})
+        machine = machine.model_copy(update={section: new})
+    return machine
+
+
+def work_on(record: RunRecord, machine: Machine) -> Work:
+    """The run's work on another machine: the same, but that its vector unit may have other lanes."""
+    v = record.schedule.vectors
+    vector = int(vector_cycles(v["op"], v["rows"].astype(np.int64) * v["cols"], machine).sum())
+    return Work(record.work.macs, vector, record.work.read_bytes, record.work.write_bytes)
+
+
+def _traffic(record: RunRecord) -> Iterator[Hint]:
+    """DRAM traffic beside the size of what has to move, and beside what an SRAM of this size allows."""
+    schedule, machine, work = record.schedule, record.machine, record.work
+    read, write = least_traffic(schedule)
+    if not read + write or work.bytes <= read + write:
+        return
+    bound = work.bound(machine)
+    least = Work(work.macs, work.vector_cycles, read, write).bound(machine)
+    elements = machine.sram.bytes / int(item_sizes()[machine.dtype])
+    estimate = int(2 * work.macs / math.sqrt(elements) * int(item_sizes()[machine.dtype]))
+    text = (
+        f"DRAM traffic is {work.bytes:,} bytes, {work.bytes / (read + write):.2f} times the tensors' size "
+        f"({read + write:,}); with nothing moved twice the bound would be {math.ceil(least.cycles):,} cycles. "
+    )
+    if estimate > read + write:
+        text += (
+            f"This SRAM allows about {estimate:,} bytes (2 x MACs / sqrt(SRAM elements)); "
+            "four times sram.bytes, half of that."
+        )
+    if machine.compiler.order == "mnk":
+        text += " compiler.order is mnk, the plain loop nest; auto reuses more."
+    if not machine.compiler.keep_on_chip:
+        text += " compiler.keep_on_chip is off: intermediates go through DRAM."
+    yield Hint(math.ceil(bound.cycles) - math.ceil(least.cycles), text.strip())
+
+
+def least_traffic(schedule: Schedule) -> tuple[int, int]:
+    """Bytes of all inputs and weights that are loaded, and of all outputs that are stored, each once."""
+    opcode, row = schedule.stream["opcode"], schedule.stream["row"]
+    tensors = schedule.tensors
+    size = tensors["rows"].astype(np.int64) * tensors["cols"] * item_sizes()[tensors["dtype"]]
+    totals = []
+    for code, roles in ((Opcode.LOAD, (Role.INPUT, Role.WEIGHT)), (Opcode.STORE, (Role.OUTPUT,))):
+        moved = np.unique(schedule.tiles["tensor"][schedule.transfers["tile"][row[opcode == code]]])
+        moved = moved[np.isin(tensors["role"][moved], roles)]
+        buffer = np.zeros(len(size), dtype=np.int64)  # views of one buffer count once
+        np.maximum.at(buffer, tensors["storage"][moved], size[moved])
+        totals.append(int(buffer.sum()))
+    return totals[0], totals[1]
+
+
+def _mapping(record: RunRecord, layers: pd.DataFrame) -> Iterator[Hint]:
+    """Layers whose blocks fill less than half of the array."""
+    machine = record.machine
+    poor = layers[layers["util_mapping_pct"] < POOR_PCT]
+    if poor.empty:
+        return
+    peak = machine.matrix.rows * machine.matrix.cols
+    lost = (poor["macs"] * (100 / poor["util_mapping_pct"] - 1) / peak).round().astype("int64")
+    worst = int(poor["layer_id"].iloc[int(lost.argmax())])
+    stream = record.schedule.stream
+    mine = (stream["layer"] == worst) & (stream["opcode"] == Opcode.EXECUTE)
+    x = record.schedule.matmuls[stream["row"][mine]]
+    m, k, n = (int(np.median(x[name])) for name in ("m", "k", "n"))
+    r, c = machine.matrix.rows, machine.matrix.cols
+    why = [f"{dim} fills {size} of {side} {name}" for dim, size, side, name in
+           (("k", k, r, "rows"), ("n", n, c, "columns")) if size < side]  # fmt: skip
+    if m < min(k, r):
+        why.append(f"streaming {m} rows takes less than the {min(k, r)} cycles of shifting the next weights in")
+    reason = f": {' and '.join(why)}" if why else ""
+    yield Hint(
+        int(lost.sum()),
+        f"{_layers(len(poor))} less than half of the array while it is busy; {layers['name'][worst]!r} loses most, "
+        f"using {poor['util_mapping_pct'][worst]:.0f}% with blocks m x k x n = {m} x {k} x {n}{reason}.",
+    )
+
+
+def _layers(n: int) -> str:
+    return "1 layer uses" if n == 1 else f"{n} layers use"
+
+
+def _tail(record: RunRecord) -> Iterator[Hint]:
+    """What comes after the last computation."""
+    computes = record.schedule.stream["opcode"] >= Opcode.EXECUTE
+    tail = record.timeline.cycles - int(record.timeline.end[computes].max(initial=0))
+    begun = int((record.timeline.end > record.timeline.cycles - tail).sum())
+    yield Hint(
+        tail,
+        f"After the last computation the run goes on for {tail:,} cycles, until the last {begun} transfers are done.",
+    )
+
+
+def _loads(record: RunRecord, units: pd.DataFrame, stalled: int) -> Iterator[Hint]:
+    """What held the loads back while compute units waited for them."""
+    machine = record.machine
+    by_cause = {cause: int(units[f"cycles_stall_{cause}"]["load"]) for cause in STALLS}
+    places = by_cause["matrix"] + by_cause["vector"] + by_cause["store"]
+    no_room = "more sram.bytes lets loads run further ahead"
+    peak, room = int(record.schedule.layers["sram_peak"].max(initial=0)), machine.sram.bytes
+    yield Hint(
+        min(stalled, places),
+        f"The compute units waited {stalled:,} cycles for loads, and the load DMA waited {places:,} for operations "
+        f"that still used the place in SRAM it was to fill; the schedule's peak is {peak:,} of {room:,} bytes "
+        f"({no_room if peak > FULL * room else 'so the size is not what limits'}).",
+    )
+    flight, limit = by_cause["outstanding"], machine.dma.max_outstanding
+    yield Hint(
+        min(stalled, flight),
+        f"The load DMA stood still for {flight:,} cycles with dma.max_outstanding = {limit} transfers in flight, while "
+        f"compute units waited {stalled:,} cycles for loads (DRAM latency: {machine.dram_latency_cycles} cycles).",
+    )
+    shared = by_cause["dram"]
+    yield Hint(
+        min(stalled, shared),
+        f"Loads that were ready lost {shared:,} cycles to other transfers, which the DRAM served first "
+        f"(dram.bandwidth = {machine.flat()['dram.bandwidth']}).",
+    )
+
+
+def _compute_stalls(record: RunRecord, stalls: dict[str, int]) -> Iterator[Hint]:
+    """Stalls of the compute units that do not come from memory."""
+    machine, n = record.machine, len(record.schedule)
+    dispatch = n * machine.control.issue_cycles
+    blocked = int(record.timeline.issue.max(initial=0)) - dispatch
+    yield Hint(
+        stalls["control"],
+        f"The compute units waited {stalls['control']:,} cycles for dispatch: {n:,} operations take {dispatch:,} "
+        f"(control.issue_cycles = {machine.control.issue_cycles}), and control stood {blocked:,} behind a full queue "
+        f"(control.queue_depth = {machine.control.queue_depth}).",
+    )
+    yield Hint(
+        stalls["dependency"],
+        f"The compute units waited {stalls['dependency']:,} cycles for each other's results: one is there "
+        f"{drain_cycles(machine)} cycles after the array's last input, and {machine.vector.latency_cycles} after the "
+        "vector unit's.",
+    )
+    text = (
+        f"Setup and drain that nothing hid took {stalls['pipeline']:,} cycles: setup begins when an operation's "
+        f"operands are there, so each wait for one costs up to matrix.rows = {machine.matrix.rows} cycles more."
+    )
+    if machine.tile.m < machine.matrix.rows:
+        text += f" And a block of tile.m = {machine.tile.m} rows hides at most {machine.tile.m} of them."
+    yield Hint(stalls["pipeline"], text)

@@ -1,0 +1,159 @@
+"""The tables of a run, as DataFrames with stable names, order and dtypes (docs/reports.md is their schema).
+
+Counts, cycles and bytes are int64, ratios float64, names strings. A ratio whose denominator is zero is NaN,
+which is an empty field in the CSV.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from minisim.hwmodel.isa import QUEUE_OF, Opcode, Queue
+from minisim.hwmodel.timeline import WAITED_FOR
+from minisim.reports.attribution import LAYER_CAUSES, layer_edges, layer_stalls, unit_cycles
+from minisim.reports.run_record import RunRecord, Work
+
+Counts = npt.NDArray[np.int64]
+
+STALLS = (*WAITED_FOR[1:], "pipeline", "dram")
+"""The causes of units.csv, in the order of its columns."""
+
+
+def summary(record: RunRecord) -> pd.DataFrame:
+    """One row: what the run took and what bound it."""
+    schedule, machine, work = record.schedule, record.machine, record.work
+    cycles, table, counts = record.timeline.cycles, schedule.layers, schedule.counts()
+    bound = work.bound(machine)
+    asked, eliminated = int(table["loads"].sum()), int(table["loads_eliminated"].sum())
+    row = {
+        "model": record.model,
+        "config": record.config,
+        "timing": record.timing,
+        "cycles_total": cycles,
+        "time_us": float(cycles / machine.clock.frequency * 1_000_000),
+        "macs": work.macs,
+        "util_matrix_pct": ratio(100 * work.macs, cycles * machine.matrix.rows * machine.matrix.cols),
+        "util_dma_pct": ratio(100 * int(record.costs.dram.sum()), cycles),
+        "uops": int(table["uops"].sum()),
+        "loads": counts[Opcode.LOAD],
+        "loads_eliminated": eliminated,
+        "load_reuse_pct": ratio(100 * eliminated, asked),
+        "executes": counts[Opcode.EXECUTE],
+        "stores": counts[Opcode.STORE],
+        "vector_ops": counts[Opcode.VECTOR],
+        "dram_read_bytes": work.read_bytes,
+        "dram_write_bytes": work.write_bytes,
+        "sram_peak_bytes": int(table["sram_peak"].max(initial=0)),
+        "sram_bytes": machine.sram.bytes,
+        "sram_final_live_bytes": schedule.sram_final_live_bytes,
+        "output_sha256": record.output_sha256,
+        "max_abs_error": math.nan if record.max_abs_error is None else float(record.max_abs_error),
+        "wall_compile_s": float(record.wall_compile_s),
+        "wall_simulate_s": float(record.wall_simulate_s),
+        "roofline_cycles": math.ceil(bound.cycles),
+        "bound_by": bound.bound_by if bound.cycles else "",
+        "cycles_over_roofline": ratio(cycles, math.ceil(bound.cycles)),
+    }
+    return pd.DataFrame([row])
+
+
+def layers(record: RunRecord) -> pd.DataFrame:
+    """A row per layer: its cycles by cause (see attribution.py), work, traffic and bound."""
+    schedule, machine, cost = record.schedule, record.machine, record.costs
+    opcode, layer, n = schedule.stream["opcode"], schedule.stream["layer"], len(schedule.layers)
+
+    def total(values: Counts, *codes: Opcode) -> Counts:
+        mine = np.isin(opcode, codes)
+        sums = np.zeros(n, dtype=np.int64)
+        np.add.at(sums, layer[mine], values[mine])
+        return sums
+
+    edges = layer_edges(schedule, record.timeline)
+    cycles, stalls = np.diff(edges), layer_stalls(schedule, record.timeline, edges)
+    macs = schedule.layers["macs"].astype(np.int64)
+    reads, writes = total(cost.bytes, Opcode.LOAD), total(cost.bytes, Opcode.STORE)
+    vectors = total(cost.busy, Opcode.VECTOR)
+    peak_macs = machine.matrix.rows * machine.matrix.cols
+    work = [Work(*row) for row in zip(*(x.tolist() for x in (macs, vectors, reads, writes)), strict=True)]
+    bounds = [w.bound(machine) for w in work]
+    return pd.DataFrame({
+        "layer_id": np.arange(n, dtype=np.int64),
+        "name": _texts(schedule.layer_names),
+        "op": _texts(schedule.layer_ops),
+        "cycles_total": cycles,
+        "cycles_compute": cycles - sum(stalls.values()),
+        **{f"cycles_stall_{cause}": stalls[cause] for cause in LAYER_CAUSES},
+        "util_overall_pct": _ratios(100.0 * macs, cycles * peak_macs),
+        "util_mapping_pct": _ratios(100.0 * macs, total(cost.busy, Opcode.EXECUTE) * peak_macs),
+        "macs": macs,
+        "dram_read_bytes": reads,
+        "dram_write_bytes": writes,
+        "sram_peak_bytes": schedule.layers["sram_peak"].astype(np.int64),
+        "intensity_mac_per_byte": _ratios(macs, reads + writes),
+        "bound_by": _texts([bound.bound_by if bound.cycles else "" for bound in bounds]),
+    })  # fmt: skip
+
+
+def units(record: RunRecord) -> pd.DataFrame:
+    """A row per unit: every cycle of the run is busy, stalled by a cause, or idle."""
+    schedule, cycles, operations = record.schedule, record.timeline.cycles, record.schedule.counts()
+    rows = [
+        (queue.name.lower(), operations[opcode], unit_cycles(schedule, record.timeline, record.costs, queue))
+        for opcode, queue in QUEUE_OF.items()
+    ]
+    transfers = operations[Opcode.LOAD] + operations[Opcode.STORE]
+    rows.append(("dram", transfers, {**dict.fromkeys(STALLS, 0), "busy": int(record.costs.dram.sum())}))
+    return pd.DataFrame([
+        {
+            "unit": name,
+            "operations": count,
+            "cycles_busy": spent["busy"],
+            **{f"cycles_stall_{cause}": spent[cause] for cause in STALLS},
+            "cycles_idle": cycles - sum(spent.values()),
+            "busy_pct": ratio(100 * spent["busy"], cycles),
+        }
+        for name, count, spent in rows
+    ])  # fmt: skip
+
+
+def timeline(record: RunRecord) -> pd.DataFrame:
+    """A row per operation, in program order: about 60 bytes of memory each, names as categories."""
+    stream, t = record.schedule.stream, record.timeline
+    codes, names = pd.factorize(np.array(record.schedule.layer_names, dtype=object))
+    return pd.DataFrame({
+        "op": np.arange(len(stream), dtype=np.int64),
+        "queue": _category(stream["queue"], [queue.name.lower() for queue in Queue]),
+        "layer": _category(codes[stream["layer"]], list(names)),
+        "opcode": _category(stream["opcode"], [opcode.name for opcode in Opcode]),
+        "issue": t.issue,
+        "start": t.start,
+        "begin": t.begin,
+        "done": t.done,
+        "end": t.end,
+        "waited_for": _category(t.waited_for, WAITED_FOR),
+        "bytes": record.costs.bytes,
+    })  # fmt: skip
+
+
+def ratio(part: int | Fraction, whole: int | Fraction) -> float:
+    """part / whole, NaN where there is no whole."""
+    return float(Fraction(part) / Fraction(whole)) if whole else math.nan
+
+
+def _ratios(part: npt.NDArray[np.number], whole: Counts) -> npt.NDArray[np.float64]:
+    undefined = np.full(len(whole), np.nan)
+    return np.asarray(np.divide(part, whole, out=undefined, where=whole != 0))
+
+
+def _texts(values: Sequence[str]) -> pd.Series[str]:
+    return pd.Series(list(values), dtype="str")
+
+
+def _category(codes: npt.NDArray[np.integer], names: Sequence[str]) -> pd.Categorical[str]:
+    return pd.Categorical.from_codes(codes, pd.Index(list(names), dtype="str"))

@@ -1,0 +1,196 @@
+"""A trace for https://ui.perfetto.dev: what every unit did, and what it waited for.
+
+    load DMA    a slice per operation while its unit works: [begin, done)    "load a[0:32,32:64]"
+      queue     a slice where the head of the unit's queue had to wait       "waits for matrix"
+    store DMA, matrix, vector: likewise
+    DRAM        a slice per transfer while the DRAM serves it                "read", "write"
+
+A cycle is as long as the clock's period. Perfetto counts whole nanoseconds, so cycle c stands at
+ceil(c x period): exact at 1 GHz, 500 MHz and so on, else less than 1 ns late.
+
+A trace file is a sequence of protobuf messages and is written in pieces, so memory does not grow with the
+run. Names are interned: a slice holds a number, and each text is in the file once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.errors import MissingExtraError
+from minisim.hwmodel.cost import ceil_divide
+from minisim.hwmodel.isa import Opcode, Queue, Schedule
+from minisim.hwmodel.timeline import WAITED_FOR
+from minisim.reports.run_record import RunRecord
+from minisim.reports.write import atomic_path
+
+Cycles = npt.NDArray[np.int64]
+
+DESCRIBED = 100_000
+"""Operations up to which a slice carries its operation's full text; in longer runs opcode, tile and layer."""
+
+PIECE = 16_384
+"""Slices that are protobuf objects at a time."""
+
+ROOT, DRAM_TRACK = 1, 90
+"""Ids of tracks; see also `unit_track` and `queue_track`."""
+
+TITLES = {Queue.LOAD: "load DMA", Queue.STORE: "store DMA", Queue.MATRIX: "matrix", Queue.VECTOR: "vector"}
+
+_SEQUENCE = 1  # any number but 0: all packets are of one sequence, and so share the interned names
+_LAYER, _OPERATION = 1, 2  # ids of the names of a slice's details
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The slices of one track, ascending and disjoint.
+
+    Attributes:
+        begin, end: cycles.
+        name: ids of interned names, from 1.
+        op: stream positions of the operations to show as details; empty for none.
+    """
+
+    track: int
+    begin: Cycles
+    end: Cycles
+    name: Cycles
+    op: Cycles
+
+
+def unit_track(queue: int) -> int:
+    """The id of the track of a queue's unit."""
+    return 10 * (queue + 1)
+
+
+def queue_track(queue: int) -> int:
+    """The id of the track of the waits at the head of a queue."""
+    return unit_track(queue) + 1
+
+
+def write_trace(record: RunRecord, path: str | Path) -> None:
+    """Write the run as a Perfetto trace; some 40 bytes per operation and as much again for each wait.
+
+    Raises:
+        MissingExtraError: the package perfetto is not installed.
+        OutputError: the file cannot be written.
+    """
+    protos = load_protos()
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        write_trace_to(file, record, protos)
+
+
+def load_protos() -> ModuleType:
+    """Perfetto's generated message classes.
+
+    Raises:
+        MissingExtraError: the package perfetto is not installed.
+    """
+    try:
+        return import_module("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
+    except ImportError:
+        raise MissingExtraError.of("perfetto", "trace", "writing a trace") from None
+
+
+def write_trace_to(file: IO[bytes], record: RunRecord, protos: ModuleType) -> None:
+    """Write the trace to an open file."""
+    names, tracks = slices(record)
+    file.write(_header(record, names, protos).SerializeToString())
+    for track in tracks:
+        for first in range(0, len(track.begin), PIECE):
+            file.write(_piece(track, slice(first, first + PIECE), record, protos).SerializeToString())
+
+
+def slices(record: RunRecord) -> tuple[list[str], list[Slices]]:
+    """The names (id 1 first) and the tracks of a run."""
+    schedule, t, cost = record.schedule, record.timeline, record.costs
+    waits, transfers = [f"waits for {name}" for name in WAITED_FOR], ["read", "write"]
+    work_name, works = _operation_names(schedule, first=1 + len(waits) + len(transfers))
+    none = np.zeros(0, dtype=np.int64)
+    tracks = []
+    for queue in Queue:
+        ops = np.flatnonzero(schedule.stream["queue"] == queue)
+        tracks.append(Slices(unit_track(queue), t.begin[ops], t.done[ops], work_name[ops], ops))
+        head = np.maximum(t.issue[ops], np.concatenate([none, np.zeros(1, np.int64), t.begin[ops]])[:-1])
+        waited = (t.waited_for[ops] != 0) & (head < t.start[ops])
+        name = 1 + t.waited_for[ops][waited].astype(np.int64)
+        tracks.append(Slices(queue_track(queue), head[waited], t.start[ops][waited], name, none))
+    moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
+    moves = moves[np.argsort(t.begin[moves], kind="stable")]
+    name = 1 + len(waits) + schedule.stream["opcode"][moves].astype(np.int64)
+    tracks.append(Slices(DRAM_TRACK, t.begin[moves], t.begin[moves] + cost.dram[moves], name, none))
+    return [*waits, *transfers, *works], tracks
+
+
+def _operation_names(schedule: Schedule, first: int) -> tuple[Cycles, list[str]]:
+    """For every operation the id of its name, from `first` on, and the names: opcode and tile written or moved."""
+    opcode, row = schedule.stream["opcode"], schedule.stream["row"]
+    tile = np.zeros(len(schedule), dtype=np.int64)
+    tables = (schedule.transfers["tile"], schedule.transfers["tile"], schedule.matmuls["c"], schedule.vectors["dst"])
+    for code, column in zip(Opcode, tables, strict=True):
+        mine = opcode == code
+        tile[mine] = column[row[mine]]
+    distinct, name = np.unique(tile * len(Opcode) + opcode, return_inverse=True)
+    pairs = (divmod(key, len(Opcode)) for key in distinct.tolist())
+    return first + name.astype(np.int64), [f"{Opcode(code).name.lower()} {schedule.tile_name(t)}" for t, code in pairs]
+
+
+def _header(record: RunRecord, names: list[str], protos: ModuleType) -> Any:
+    """The tracks and the interned names."""
+    trace = protos.Trace()
+    for track, parent, title, rank in _tracks(record):
+        descriptor = trace.packet.add(trusted_packet_sequence_id=_SEQUENCE).track_descriptor
+        descriptor.uuid, descriptor.name, descriptor.sibling_order_rank = track, title, rank
+        descriptor.child_ordering = protos.TrackDescriptor.EXPLICIT
+        if parent:
+            descriptor.parent_uuid = parent
+    trace.packet[0].sequence_flags = protos.TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
+    interned = trace.packet[0].interned_data
+    for i, name in enumerate(names, 1):
+        interned.event_names.add(iid=i, name=name)
+    for i, name in ((_LAYER, "layer"), (_OPERATION, "operation")):
+        interned.debug_annotation_names.add(iid=i, name=name)
+    for i, name in enumerate(record.schedule.layer_names, 1):
+        interned.debug_annotation_string_values.add(iid=i, str=name.encode())
+    return trace
+
+
+def _tracks(record: RunRecord) -> Iterator[tuple[int, int, str, int]]:
+    """Id, parent's id, title and rank among its siblings."""
+    yield ROOT, 0, f"{record.model} on {record.config}", 0
+    for queue in Queue:
+        yield unit_track(queue), ROOT, TITLES[queue], queue
+        yield queue_track(queue), unit_track(queue), "queue", 0
+    yield DRAM_TRACK, ROOT, "DRAM", len(Queue)
+
+
+def _piece(track: Slices, part: slice, record: RunRecord, protos: ModuleType) -> Any:
+    """Some slices of a track as a Trace message: two packets each, in order."""
+    period = record.machine.clock.frequency / Fraction(10**9)  # cycles per nanosecond
+    begin, end = (ceil_divide(cycles[part], period).tolist() for cycles in (track.begin, track.end))
+    schedule, ops = record.schedule, track.op[part]
+    layers: list[int] = (schedule.stream["layer"][ops] + 1).tolist()
+    describe = len(schedule) <= DESCRIBED
+    event, packet, detail = protos.TrackEvent, protos.TracePacket, protos.DebugAnnotation
+    needs, opens, closes = packet.SEQ_NEEDS_INCREMENTAL_STATE, event.TYPE_SLICE_BEGIN, event.TYPE_SLICE_END
+    trace = protos.Trace()
+    add = trace.packet.add
+    for i, name in enumerate(track.name[part].tolist()):
+        details = []
+        if len(ops):
+            details.append(detail(name_iid=_LAYER, string_value_iid=layers[i]))
+            if describe:
+                details.append(detail(name_iid=_OPERATION, string_value=schedule.describe(int(ops[i]))))
+        opening = event(type=opens, track_uuid=track.track, name_iid=name, debug_annotations=details)
+        closing = event(type=closes, track_uuid=track.track)
+        add(timestamp=begin[i], trusted_packet_sequence_id=_SEQUENCE, sequence_flags=needs, track_event=opening)
+        add(timestamp=end[i], trusted_packet_sequence_id=_SEQUENCE, track_event=closing)
+    return trace
