@@ -159,8 +159,9 @@ class PanelPlan:
         """Estimated cycles: the busiest of matrix unit, ports, DRAM and free places, and what does not overlap.
 
         A load occupies a free place for `turnaround` cycles, so `ahead` bytes of free places pass ahead /
-        turnaround bytes per cycle (Little's law), or less because loads are needed in BURSTS. When a panel ends, its accumulators are stored faster than they are finished
-        or not; what is left over delays the next panel's, but for what was loaded ahead.
+        turnaround bytes per cycle (Little's law), or less because loads are needed in BURSTS. When a panel
+        ends, its accumulators are stored, perhaps more slowly than they are finished; what is left over
+        delays the next panel, but for what was loaded ahead.
         """
         area = [pm * pn for pm, pn in (panel.shape for panel in self.panels)]
         stored = sum(area) * self.budget.c

@@ -114,7 +114,7 @@ class Scheduler:
         self.storage: list[int] = storage[tensor].tolist()
         self.storage_stored = [0] * len(program.tensors)
         self.may_stay: list[bool] = (program.resident_ok[tensor] & machine.compiler.keep_on_chip).tolist()
-        self.leaves: list[bool] = (np.full(n, not machine.compiler.keep_on_chip)).tolist()
+        self.keep = machine.compiler.keep_on_chip
         self.layers = program.layers.copy()
         self.ahead: list[int] = program.ahead.tolist()
         self.horizon: list[int] = program.horizon.tolist()
@@ -196,9 +196,7 @@ class Scheduler:
         """A complete tile: store it, or keep it for its consumers (it is stored if it must make room)."""
         if not self.may_stay[tile]:
             self._store(tile)
-        if self.leaves[tile]:
-            next_use = NEVER
-        self._used(tile, next_use)
+        self._used(tile, next_use if self.keep else NEVER)
 
     # -- moving tiles ------------------------------------------------------------------------------
 
