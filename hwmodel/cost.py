@@ -144,16 +144,25 @@ class Roofline:
     store_port: Fraction
     dram: Fraction
 
+    def by_unit(self) -> dict[str, Fraction]:
+        """The least cycles that each unit needs, by name; the first of equals is the one to blame."""
+        return {
+            "matrix": self.matrix,
+            "vector": self.vector,
+            "dram": self.dram,
+            "load": self.load_port,
+            "store": self.store_port,
+        }
+
     @property
     def cycles(self) -> Fraction:
-        return max(self.matrix, self.vector, self.load_port, self.store_port, self.dram)
+        return max(self.by_unit().values())
 
     @property
     def bound_by(self) -> str:
         """The unit that sets the bound: "matrix", "vector", "load", "store" or "dram"."""
-        names = {"matrix": self.matrix, "vector": self.vector, "dram": self.dram, "load": self.load_port,
-                 "store": self.store_port}  # fmt: skip
-        return max(names, key=lambda name: names[name])
+        units = self.by_unit()
+        return max(units, key=units.__getitem__)
 
 
 def roofline(macs: int, vector_cycles: int, read_bytes: int, write_bytes: int, machine: Machine) -> Roofline:

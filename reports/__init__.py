@@ -36,13 +36,14 @@ __all__ = [
     "write_trace",
 ]
 
+TIMELINE_FILE = "timeline.csv"
 TRACE_FILE = "trace.perfetto-trace"
 
 
 def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -> list[Path]:
     """Write summary.csv, layers.csv and units.csv into `out_dir`; with `trace` also timeline.csv and the trace.
 
-    All of them or none; summary.csv comes last.
+    All of them or none; summary.csv comes last. Without `trace`, those two files of an older run are removed.
 
     Returns:
         the paths of the files.
@@ -55,7 +56,7 @@ def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -
     tables = {"layers": layers(record), "units": units(record), "summary": summary(record)}
     if trace:
         tables["timeline"] = timeline(record)
-    with output_set(out_dir) as staging:
+    with output_set(out_dir, optional=(TIMELINE_FILE, TRACE_FILE)) as staging:
         for name, table in tables.items():
             write_csv(table, staging / f"{name}.csv")
         if protos is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -73,7 +72,7 @@ def hints(record: RunRecord, layers: pd.DataFrame, units: pd.DataFrame) -> list[
 def _wider(record: RunRecord) -> Iterator[Hint]:
     """The bound for the same work when the units that set it are twice as fast."""
     bound = record.work.bound(record.machine)
-    needed = bound_cycles(record.work, record.machine)
+    needed = record.work.bound(record.machine).by_unit()
     limiting = [unit for unit, cycles in needed.items() if cycles >= NEAR * bound.cycles]
     if not bound.cycles:
         return
@@ -87,12 +86,6 @@ def _wider(record: RunRecord) -> Iterator[Hint]:
         f"{' and '.join(limiting)} set{'s' * (len(limiting) == 1)} the bound. Twice as much, {values}, lowers it "
         f"from {before:,} to {after:,} cycles for the same traffic; {then.bound_by} is then the limit.",
     )
-
-
-def bound_cycles(work: Work, machine: Machine) -> dict[str, Fraction]:
-    """The least cycles that each unit needs for `work`, by the names of `Roofline.bound_by`."""
-    r = work.bound(machine)
-    return {"load": r.load_port, "store": r.store_port, "dram": r.dram, "matrix": r.matrix, "vector": r.vector}
 
 
 def doubled(machine: Machine, keys: list[str]) -> Machine:

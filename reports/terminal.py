@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import pandas as pd
+from rich.columns import Columns
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from minisim.reports.attribution import LAYER_CAUSES
-from minisim.reports.hints import bound_cycles, hints
+from minisim.reports.hints import hints
 from minisim.reports.run_record import RunRecord
 from minisim.reports.tables import layers, summary, units
 
@@ -80,7 +81,7 @@ def _print_bound(record: RunRecord, console: Console) -> None:
     if not cycles:
         return
     _heading(console, "What bound it")
-    least = bound_cycles(record.work, record.machine)
+    least = record.work.bound(record.machine).by_unit()
     limit = max(least, key=lambda unit: least[unit])
     width = max(10, min(50, console.width - 44))
     table = Table.grid(padding=(0, 1))
@@ -106,7 +107,7 @@ def _print_layers(table: pd.DataFrame, console: Console) -> None:
     longest = int(top["cycles_total"].max())
     width = max(10, min(60, console.width - 52))
     grid = Table.grid(padding=(0, 1))
-    grid.add_column(max_width=24, no_wrap=True, overflow="ellipsis")
+    grid.add_column(max_width=24, no_wrap=True, overflow="crop" if console.options.ascii_only else "ellipsis")
     for _ in range(3):
         grid.add_column(justify="right", no_wrap=True)
     grid.add_row(*(Text(name, style="dim") for name in ("layer", "cycles", "share", "array", "")))
@@ -128,13 +129,12 @@ def _print_legend(table: pd.DataFrame, everything: int, console: Console) -> Non
     """What the characters of the bars mean, and how much of the run each is."""
     cycles = {"compute": int(table["cycles_compute"].sum())}
     cycles.update({cause: int(table[f"cycles_stall_{cause}"].sum()) for cause in LAYER_CAUSES})
-    legend = Text()
-    for name, n in cycles.items():
-        if n / everything >= SHOWN:
-            legend.append("  " if legend else "")
-            legend.append(_sign(console, name), style=SIGNS[name][1])
-            legend.append(f"\u00a0{name}\u00a0{100 * n / everything:.1f}%")
-    console.print(Padding(legend, (0, 0, 0, 2), expand=False), highlight=False)
+    legend = [
+        Text.assemble((_sign(console, name), SIGNS[name][1]), f" {name} {100 * n / everything:.1f}%")
+        for name, n in cycles.items()
+        if n / everything >= SHOWN
+    ]
+    console.print(Padding(Columns(legend, padding=(0, 2)), (0, 0, 0, 2), expand=False), highlight=False)
 
 
 def _bar(console: Console, parts: dict[str, float], whole: float, width: int) -> Text:

@@ -34,7 +34,7 @@ from minisim.reports.write import atomic_path
 
 Cycles = npt.NDArray[np.int64]
 
-DESCRIBED = 100_000
+DESCRIBED = 50_000
 """Operations up to which a slice carries its operation's full text; in longer runs opcode, tile and layer."""
 
 PIECE = 16_384

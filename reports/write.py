@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -51,12 +51,13 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 @contextmanager
-def output_set(folder: str | Path, last: str = LAST) -> Iterator[Path]:
+def output_set(folder: str | Path, last: str = LAST, optional: Collection[str] = ()) -> Iterator[Path]:
     """Put a set of files into `folder`, which is made if need be: all of them or none.
 
     Yields a folder to write them in. When the block ends without an exception they are moved to `folder`,
     replacing older ones; `last` is removed before the first and moved after the others. A process that is
     killed before leaves the older set untouched; one that is killed between the moves, a set without `last`.
+    Files named in `optional` that the older set had and this one has not are removed.
 
     Raises:
         OutputError: a system call failed; `folder` names it.
@@ -70,7 +71,7 @@ def output_set(folder: str | Path, last: str = LAST) -> Iterator[Path]:
             staging = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
             try:
                 yield staging
-                _publish(staging, folder, last)
+                _publish(staging, folder, last, optional)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
 
@@ -106,12 +107,14 @@ def atomic_bytes(path: str | Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def _publish(staging: Path, folder: Path, last: str) -> None:
+def _publish(staging: Path, folder: Path, last: str, optional: Collection[str]) -> None:
     files = sorted(staging.iterdir(), key=lambda file: (file.name == last, file.name))
     for file in files:
         _sync(file)
     (folder / last).unlink(missing_ok=True)
     _sync(folder)
+    for name in set(optional) - {file.name for file in files}:
+        (folder / name).unlink(missing_ok=True)
     for file in files:
         if file.name == last:
             _sync(folder)

@@ -1,0 +1,71 @@
+"""The definitions of docs/reports.md, cycle by cycle and operation by operation: slow, and plain to read."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from minisim.hwmodel.isa import Opcode, Queue
+from minisim.hwmodel.timeline import WAITED_FOR
+from minisim.reports import RunRecord
+
+
+def is_compute(record: RunRecord, op: int) -> bool:
+    return int(record.schedule.stream["opcode"][op]) in (Opcode.EXECUTE, Opcode.VECTOR)
+
+
+def layer_intervals(record: RunRecord) -> list[range]:
+    """The cycles of each layer."""
+    stream, end = record.schedule.stream, record.timeline.end
+    intervals, begin = [], 0
+    used = {int(layer) for layer in stream["layer"]}
+    for layer in range(len(record.schedule.layers)):
+        ops = [i for i in range(len(stream)) if stream["layer"][i] == layer]
+        ops = [i for i in ops if is_compute(record, i)] or ops
+        finish = max([begin, *(int(end[i]) for i in ops)])
+        if used and layer == max(used):
+            finish = record.timeline.cycles
+        intervals.append(range(begin, finish))
+        begin = finish
+    return intervals
+
+
+def layer_cause(record: RunRecord, cycle: int) -> str:
+    """What a cycle went to, as layers.csv counts it."""
+    t = record.timeline
+    computes = [i for i in range(len(record.schedule)) if is_compute(record, i)]
+    if any(t.begin[i] <= cycle < t.done[i] for i in computes):
+        return "compute"
+    later = [i for i in computes if t.begin[i] > cycle]
+    if later:
+        op = min(later, key=lambda i: (t.begin[i], i))
+        if cycle < t.issue[op]:
+            return "control"
+        if cycle >= t.start[op]:
+            return "pipeline"
+        waited_for = WAITED_FOR[t.waited_for[op]]
+        return {"matrix": "dependency", "vector": "dependency"}.get(waited_for, waited_for)
+    if any(cycle < t.end[i] for i in computes):
+        return "pipeline"
+    stores = record.schedule.stream["opcode"] == Opcode.STORE
+    return "store" if any(cycle < end for end in t.end[stores]) else "load"
+
+
+def unit_cycles(record: RunRecord, queue: Queue) -> Counter[str]:
+    """What the cycles of a unit went to, as units.csv counts them; the simulation's loop, told again."""
+    t, cost, spent, free = record.timeline, record.costs, Counter[str](), 0
+    ops = [i for i in range(len(record.schedule)) if record.schedule.stream["queue"][i] == queue]
+    for op in ops:
+        ready = max(free, int(t.start[op]) + int(cost.setup[op]))
+        for cycle in range(free, ready):
+            if cycle < t.issue[op]:
+                spent["idle"] += 1
+            elif cycle < t.start[op]:
+                spent[WAITED_FOR[t.waited_for[op]]] += 1
+            else:
+                spent["pipeline"] += 1
+        alone = max(int(cost.busy[op]), int(cost.dram[op]))
+        spent["busy"] += alone
+        spent["dram"] += int(t.done[op]) - ready - alone
+        free = int(t.done[op])
+    spent["idle"] += t.cycles - free
+    return +spent

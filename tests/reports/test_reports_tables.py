@@ -1,0 +1,159 @@
+"""The tables: their columns add up, and are what the definitions say."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+
+from minisim import reports
+from minisim.compiler.frontend import load_model
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.isa import Opcode, Queue
+from minisim.reports import RunRecord, layers, summary, timeline, units
+
+from .brute import layer_cause, layer_intervals, unit_cycles
+from .conftest import Record, records, run_record
+
+ROOT = Path(__file__).parents[2]
+
+
+def stall_columns(table: pd.DataFrame) -> list[str]:
+    return [c for c in table.columns if c.startswith("cycles_stall_")]
+
+
+def check_sums(record: RunRecord) -> None:
+    cycles = record.timeline.cycles
+    by_layer, by_unit, row = layers(record), units(record), summary(record).iloc[0]
+    assert (by_layer[["cycles_compute", *stall_columns(by_layer)]].sum(axis=1) == by_layer["cycles_total"]).all()
+    assert by_layer["cycles_total"].sum() == row["cycles_total"] == cycles
+    assert (by_unit[["cycles_busy", "cycles_idle", *stall_columns(by_unit)]].sum(axis=1) == cycles).all()
+    for table in (by_layer, by_unit):
+        assert (table[[c for c in table.columns if c.startswith("cycles_")]] >= 0).all().all()
+        percents = table[[c for c in table.columns if c.endswith("_pct")]]
+        assert ((percents <= 100) | percents.isna()).all().all()
+    for column in ("macs", "dram_read_bytes", "dram_write_bytes"):
+        assert by_layer[column].sum() == row[column]
+    assert by_layer["sram_peak_bytes"].max() == row["sram_peak_bytes"] <= row["sram_bytes"]
+    assert row["cycles_total"] >= row["roofline_cycles"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(records())
+def test_everything_adds_up(record: RunRecord) -> None:
+    check_sums(record)
+
+
+@pytest.mark.parametrize("example", ["mlp", "residual_block"])
+@pytest.mark.parametrize("config", ["npu_32x32", "edge_8x8", "tpu_like_128x128"])
+def test_everything_adds_up_for_the_examples(example: str, config: str) -> None:
+    check_sums(run_record(load_model(str(ROOT / f"examples/{example}.py")), Machine.load(config)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(records())
+def test_layers_are_what_a_loop_over_cycles_counts(record: RunRecord) -> None:
+    if record.timeline.cycles > 3000:
+        return
+    for row, interval in zip(layers(record).to_dict("records"), layer_intervals(record), strict=True):
+        counted = Counter(layer_cause(record, cycle) for cycle in interval)
+        assert row["cycles_total"] == len(interval)
+        assert row["cycles_compute"] == counted.pop("compute", 0)
+        assert {c: n for c, n in row.items() if c.startswith("cycles_stall_") and n} == {
+            f"cycles_stall_{cause}": n for cause, n in counted.items()
+        }
+
+
+@settings(max_examples=60, deadline=None)
+@given(records())
+def test_units_are_what_a_loop_over_cycles_counts(record: RunRecord) -> None:
+    table = units(record).set_index("unit")
+    for queue in Queue:
+        row = table.loc[queue.name.lower()]
+        spent = unit_cycles(record, queue)
+        assert row["cycles_busy"] == spent.pop("busy", 0)
+        assert row["cycles_idle"] == spent.pop("idle", 0)
+        assert {c: row[c] for c in stall_columns(table) if row[c]} == {f"cycles_stall_{c}": n for c, n in spent.items()}
+    assert table.loc["dram", "cycles_busy"] == record.costs.dram.sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(records())
+def test_dram_service_is_disjoint(record: RunRecord) -> None:
+    """So that the sum of service times is what the DRAM was busy."""
+    moves = np.flatnonzero(record.schedule.stream["opcode"] <= Opcode.STORE)
+    begin = record.timeline.begin[moves]
+    order = np.argsort(begin, kind="stable")
+    assert (begin[order][1:] >= (begin + record.costs.dram[moves])[order][:-1]).all()
+
+
+def test_summary_follows_its_formulas(record: Record) -> None:
+    r = record("gemm:96x64x80", output_sha256="ab", max_abs_error=0.5)
+    row = summary(r).iloc[0]
+    cycles = r.timeline.cycles
+    assert row["macs"] == 96 * 64 * 80
+    assert row["time_us"] == pytest.approx(cycles / 1000)
+    assert row["util_matrix_pct"] == pytest.approx(100 * 96 * 64 * 80 / (cycles * 32 * 32))
+    assert row["loads"] + row["loads_eliminated"] == r.schedule.layers["loads"].sum()
+    assert row["load_reuse_pct"] == pytest.approx(100 * row["loads_eliminated"] / r.schedule.layers["loads"].sum())
+    assert row["dram_write_bytes"] == 96 * 80 * 4
+    assert row["cycles_over_roofline"] == pytest.approx(cycles / row["roofline_cycles"])
+    assert (row["output_sha256"], row["max_abs_error"], row["wall_compile_s"]) == ("ab", 0.5, 0.25)
+
+
+def test_without_numerics_the_error_is_not_a_number(record: Record) -> None:
+    row = summary(record()).iloc[0]
+    assert row["output_sha256"] == ""
+    assert math.isnan(row["max_abs_error"])
+
+
+def test_a_block_that_fills_the_array_maps_completely(record: Record) -> None:
+    assert layers(record("gemm:64x64x64"))["util_mapping_pct"].tolist() == [100.0]
+
+
+def test_a_block_of_a_quarter_of_the_rows_maps_to_a_quarter(record: Record) -> None:
+    assert layers(record("gemm:64x8x64"))["util_mapping_pct"].tolist() == [25.0]
+
+
+def test_an_empty_schedule_has_tables(record: Record) -> None:
+    full = record()
+    empty = full.schedule.replace(stream=full.schedule.stream[:0].copy())
+    t = full.timeline
+    none = type(t)(*(column[:0] for column in (t.issue, t.start, t.begin, t.done, t.end, t.waited_for)))
+    r = RunRecord(empty, none, full.machine, "m", "c", "simpy", 0.0, 0.0)
+    assert summary(r)["cycles_total"].tolist() == [0]
+    assert layers(r)["cycles_total"].tolist() == [0]
+    assert units(r)["cycles_idle"].tolist() == [0] * 5
+    assert timeline(r).empty
+
+
+def test_timeline_has_the_schedules_operations(record: Record) -> None:
+    r = record()
+    table = timeline(r)
+    assert len(table) == len(r.schedule)
+    assert table["opcode"].tolist() == [Opcode(o).name for o in r.schedule.stream["opcode"]]
+    assert (table["end"] == r.timeline.end).all()
+    assert table["bytes"].sum() == summary(r)["dram_read_bytes"][0] + summary(r)["dram_write_bytes"][0]
+
+
+@pytest.mark.parametrize("name", ["summary", "layers", "units", "timeline"])
+def test_the_schema_page_lists_every_column_in_order(name: str, record: Record) -> None:
+    page = (ROOT / "docs/reports.md").read_text("utf-8")
+    section = page.split(f"## {name}.csv")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.M) == list(getattr(reports, name)(record()).columns)
+
+
+def test_dtypes_do_not_depend_on_the_run(record: Record) -> None:
+    small, large = record("gemm:1x1x1", "edge_8x8"), record(max_abs_error=1.0, output_sha256="x")
+    for table in (summary, layers, units):
+        assert table(small).dtypes.to_dict() == table(large).dtypes.to_dict()
+    for column, dtype in layers(small).dtypes.items():
+        kind = {"name": "str", "op": "str", "bound_by": "str"}.get(str(column))
+        expected = kind or ("float64" if str(column).endswith(("_pct", "_per_byte")) else "int64")
+        assert dtype in (expected, "object")

@@ -1,0 +1,119 @@
+"""The summary fits its terminal, is readable without colour, and says only what is so."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from rich.console import Console
+
+from minisim.hwmodel.cost import roofline
+from minisim.reports import RunRecord, layers, print_summary, units
+from minisim.reports.hints import doubled, hints, least_traffic, work_on
+
+from .conftest import Record, records
+
+
+def printed(record: RunRecord, width: int, encoding: str = "utf-8") -> str:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    print_summary(record, Console(file=file, width=width, no_color=True, force_terminal=False))
+    file.flush()
+    return file.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+
+
+def texts(record: RunRecord) -> list[str]:
+    return [hint.text for hint in hints(record, layers(record), units(record))]
+
+
+@settings(max_examples=50, deadline=None)
+@given(records())
+def test_any_run_fits_any_width(record: RunRecord) -> None:
+    for width in (60, 80, 120):
+        text = printed(record, width)
+        assert max(len(line) for line in text.splitlines()) <= width
+        assert "Where the time went" in text
+        assert f"{record.timeline.cycles:,}" in text
+
+
+def test_the_sections_come_in_order(record: Record) -> None:
+    text = printed(record("gemm:512x512x512", max_abs_error=1e-6, output_sha256="0123456789abcdef"), 80)
+    heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert heads == ["gemm on npu_32x32", "What bound it", "Where the time went", "What to try"]
+    assert "largest error 1e-06, sha256 0123456789ab" in text
+
+
+def test_terminals_without_blocks_get_number_signs(record: Record) -> None:
+    text = printed(record(), 80, "ascii")
+    assert "###" in text
+
+
+def test_names_are_not_taken_for_markup(record: Record) -> None:
+    assert "[bold]x[/] on npu_32x32" in printed(record(model="[bold]x[/]"), 80)
+
+
+def test_the_bars_are_in_proportion(record: Record) -> None:
+    r = record("gemm:512x512x512")
+    row = layers(r).iloc[0]
+    line = next(line for line in printed(r, 120).splitlines() if line.startswith("  c "))
+    width = len(re.findall("[█lsdcp]", line.split("%")[-1]))
+    for cause, sign in {"compute": "█", "stall_load": "l", "stall_pipeline": "p"}.items():
+        expected = width * row[f"cycles_{cause}"] / row["cycles_total"]
+        assert abs(line.split("%")[-1].count(sign) - expected) <= 1
+
+
+def test_a_load_bound_run_is_told_what_a_wider_port_would_do(record: Record) -> None:
+    r = record("gemm:512x512x512")
+    work = r.work
+    narrow = roofline(work.macs, 0, work.read_bytes, work.write_bytes, r.machine)
+    wide = roofline(work.macs, 0, work.read_bytes, work.write_bytes, doubled(r.machine, ["dma.bytes_per_cycle"]))
+    assert narrow.bound_by == "load"
+    expected = f"dma.bytes_per_cycle = 32, lowers it from {math.ceil(narrow.cycles):,} to {math.ceil(wide.cycles):,}"
+    assert any(expected in text for text in texts(r))
+
+
+def test_two_units_that_bind_together_are_widened_together(record: Record) -> None:
+    text = " ".join(texts(record("gemm:8x512x256", "edge_8x8")))
+    assert "load and dram set the bound" in text
+    assert "dma.bytes_per_cycle = 16 and dram.bandwidth = 6.4GB/s" in text
+
+
+@pytest.mark.parametrize("key", ["matrix.cols", "vector.lanes", "dma.bytes_per_cycle", "dram.bandwidth"])
+def test_doubled_changes_one_key(key: str, record: Record) -> None:
+    machine = record().machine
+    before, after = machine.flat(), doubled(machine, [key]).flat()
+    assert [k for k in before if before[k] != after[k]] == [key]
+
+
+def test_twice_the_array_halves_its_bound(record: Record) -> None:
+    r = record()
+    bigger = doubled(r.machine, ["matrix.cols"])
+    assert work_on(r, bigger).bound(bigger).matrix == r.work.bound(r.machine).matrix * Fraction(1, 2)
+
+
+def test_least_traffic_is_the_tensors_once(record: Record) -> None:
+    assert least_traffic(record("gemm:512x256x128").schedule) == (4 * (512 * 256 + 256 * 128), 4 * 512 * 128)
+
+
+def test_a_shallow_block_is_explained(record: Record) -> None:
+    found = " ".join(texts(record("gemm:256x8x256", "npu_32x32", "dram.bandwidth=1TB/s", "dma.bytes_per_cycle=1024")))
+    assert "using 25% with blocks m x k x n = 32 x 8 x 32: k fills 8 of 32 rows" in found
+
+
+def test_stores_at_the_end_are_named(record: Record) -> None:
+    r = record("gemm:256x8x256")
+    retired = r.timeline.end[r.schedule.stream["opcode"] >= 2].max()
+    assert f"After the last computation the run goes on for {r.timeline.cycles - retired:,} cycles" in " ".join(
+        texts(r)
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(records())
+def test_hints_are_sorted_and_speak_of_cycles_there_are(record: RunRecord) -> None:
+    found = hints(record, layers(record), units(record))
+    assert [h.cycles for h in found] == sorted((h.cycles for h in found), reverse=True)
+    assert all(0 < h.cycles <= record.timeline.cycles for h in found)

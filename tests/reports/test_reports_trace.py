@@ -1,0 +1,123 @@
+"""The trace, read back with perfetto's own messages, is the timeline."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import defaultdict
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minisim.errors import MissingExtraError
+from minisim.hwmodel.isa import Opcode, Queue
+from minisim.hwmodel.timeline import WAITED_FOR
+from minisim.reports import RunRecord, trace, write_reports, write_trace
+
+from .conftest import Record
+
+pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
+
+
+class Read:
+    """A trace file: slices per track as (begin, end, name, details), titles of tracks."""
+
+    def __init__(self, path: Path) -> None:
+        message = pb.Trace()
+        message.ParseFromString(path.read_bytes())
+        names, keys, texts = {}, {}, {}
+        self.titles: dict[int, str] = {}
+        self.slices: dict[int, list[Any]] = defaultdict(list)
+        for packet in message.packet:
+            names.update({n.iid: n.name for n in packet.interned_data.event_names})
+            keys.update({n.iid: n.name for n in packet.interned_data.debug_annotation_names})
+            texts.update({n.iid: n.str.decode() for n in packet.interned_data.debug_annotation_string_values})
+            if packet.HasField("track_descriptor"):
+                self.titles[packet.track_descriptor.uuid] = packet.track_descriptor.name
+            elif packet.HasField("track_event"):
+                event, on_track = packet.track_event, self.slices[packet.track_event.track_uuid]
+                if event.type == pb.TrackEvent.TYPE_SLICE_BEGIN:
+                    details = {
+                        keys[d.name_iid]: texts[d.string_value_iid] if d.string_value_iid else d.string_value
+                        for d in event.debug_annotations
+                    }
+                    on_track.append([packet.timestamp, None, names[event.name_iid], details])
+                else:
+                    assert on_track[-1][1] is None
+                    on_track[-1][1] = packet.timestamp
+
+
+def written(record: RunRecord, tmp_path: Path) -> Read:
+    write_trace(record, tmp_path / "t")
+    return Read(tmp_path / "t")
+
+
+@pytest.mark.parametrize("config", ["npu_32x32", "edge_8x8", "tpu_like_128x128"])
+def test_slices_are_the_timelines_operations(config: str, record: Record, tmp_path: Path) -> None:
+    r = record("gemm:96x64x80", config)
+    read, t = written(r, tmp_path), r.timeline
+    period = Fraction(10**9) / r.machine.clock.frequency
+    for queue in Queue:
+        ops = np.flatnonzero(r.schedule.stream["queue"] == queue)
+        slices = read.slices[trace.unit_track(queue)]
+        assert [s[0] for s in slices] == [math.ceil(int(c) * period) for c in t.begin[ops]]
+        assert [s[1] for s in slices] == [math.ceil(int(c) * period) for c in t.done[ops]]
+        assert [s[3]["operation"] for s in slices] == [r.schedule.describe(int(op)) for op in ops]
+        assert all(s[3]["layer"] == r.schedule.layer_names[0] for s in slices)
+        assert all(s[2].split()[0] == Opcode(o).name.lower()
+                   for s, o in zip(slices, r.schedule.stream["opcode"][ops], strict=True))  # fmt: skip
+
+
+def test_waits_end_where_operations_start(record: Record, tmp_path: Path) -> None:
+    r = record("gemm:96x64x80", "edge_8x8")
+    assert r.machine.clock.frequency == 400_000_000
+    read, t = written(r, tmp_path), r.timeline
+    for queue in Queue:
+        ops = np.flatnonzero(r.schedule.stream["queue"] == queue)
+        expected, before = [], 0
+        for op in ops:
+            head = max(before, int(t.issue[op]))
+            if t.waited_for[op] and head < t.start[op]:
+                text = f"waits for {WAITED_FOR[t.waited_for[op]]}"
+                expected.append((math.ceil(head * 2.5), math.ceil(int(t.start[op]) * 2.5), text))
+            before = int(t.begin[op])
+        assert [tuple(s[:3]) for s in read.slices[trace.queue_track(queue)]] == expected
+
+
+def test_dram_slices_are_the_transfers(record: Record, tmp_path: Path) -> None:
+    r = record()
+    slices = written(r, tmp_path).slices[trace.DRAM_TRACK]
+    assert sum(end - begin for begin, end, *_ in slices) == r.costs.dram.sum()
+    assert all(a[1] <= b[0] for a, b in pairwise(slices))
+    assert sum(s[2] == "read" for s in slices) == r.schedule.counts()[Opcode.LOAD]
+
+
+def test_every_slice_is_on_a_titled_track(record: Record, tmp_path: Path) -> None:
+    read = written(record("gemm:32x32x32"), tmp_path)
+    assert set(read.slices) <= set(read.titles)
+    assert next(iter(read.titles.values())) == "gemm on npu_32x32"
+    assert {"load DMA", "store DMA", "matrix", "vector", "DRAM"} <= set(read.titles.values())
+
+
+def test_long_runs_are_quick_small_and_without_texts(record: Record, tmp_path: Path) -> None:
+    """A hundred thousand operations in three seconds; here with room for a busy test machine."""
+    r = record("gemm:1408x1408x1408", "npu_32x32", "sram.bytes=1MiB")
+    assert len(r.schedule) > trace.DESCRIBED
+    began = time.perf_counter()
+    write_trace(r, tmp_path / "t")
+    assert time.perf_counter() - began < 10
+    assert (tmp_path / "t").stat().st_size < 80 * len(r.schedule)
+    slices = Read(tmp_path / "t").slices[trace.unit_track(Queue.MATRIX)]
+    assert set(slices[0][3]) == {"layer"}
+
+
+def test_without_perfetto_the_extra_is_named(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "perfetto.protos.perfetto.trace.perfetto_trace_pb2", None)
+    with pytest.raises(MissingExtraError, match=r"perfetto.*minisim-npu\[trace\]"):
+        write_reports(record(), tmp_path / "out", trace=True)
+    assert not (tmp_path / "out").exists()
