@@ -147,11 +147,11 @@ class Roofline:
     def by_unit(self) -> dict[str, Fraction]:
         """The least cycles that each unit needs, by name; the first of equals is the one to blame."""
         return {
-            "matrix": self.matrix,
-            "vector": self.vector,
-            "dram": self.dram,
             "load": self.load_port,
             "store": self.store_port,
+            "dram": self.dram,
+            "matrix": self.matrix,
+            "vector": self.vector,
         }
 
     @property
