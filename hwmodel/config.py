@@ -55,7 +55,7 @@ class Section(BaseModel):
 class Clock(Section):
     # The bounds here and of the bandwidth keep every count of cycles far below 2^63.
     frequency: Frequency = Field(
-        "1GHz",  # type: ignore[assignment]
+        default="1GHz",  # type: ignore[assignment]
         ge=Fraction(10**6),
         le=Fraction(10**11),
         description="core clock; every cycle count is in its cycles",
@@ -63,34 +63,39 @@ class Clock(Section):
 
 
 class Tile(Section):
-    m: int = Field(32, ge=1, le=4096, description="elements: rows of A and C per tile")
-    k: int = Field(32, ge=1, le=4096, description="elements: columns of A and rows of B per tile")
-    n: int = Field(32, ge=1, le=4096, description="elements: columns of B and C per tile")
+    m: int = Field(default=32, ge=1, le=4096, description="elements: rows of A and C per tile")
+    k: int = Field(default=32, ge=1, le=4096, description="elements: columns of A and rows of B per tile")
+    n: int = Field(default=32, ge=1, le=4096, description="elements: columns of B and C per tile")
 
 
 class Matrix(Section):
-    rows: int = Field(32, ge=1, le=4096, description="processing elements: rows of the array (along k)")
-    cols: int = Field(32, ge=1, le=4096, description="processing elements: columns of the array (along n)")
-    dataflow: Literal["ws"] = Field("ws", description="ws: weight-stationary, weights double-buffered")
-    dtype: Literal["fp32"] = Field("fp32", description="operands and accumulators")
+    rows: int = Field(default=32, ge=1, le=4096, description="processing elements: rows of the array (along k)")
+    cols: int = Field(default=32, ge=1, le=4096, description="processing elements: columns of the array (along n)")
+    dataflow: Literal["ws"] = Field(default="ws", description="ws: weight-stationary, weights double-buffered")
+    dtype: Literal["fp32"] = Field(default="fp32", description="operands and accumulators")
     epilogue_cycles: int = Field(
-        8, ge=1, le=10_000, description="cycles: pipeline depth of the stage that adds bias and residual and activates"
+        default=8,
+        ge=1,
+        le=10_000,
+        description="cycles: pipeline depth of the stage that adds bias and residual and activates",
     )
 
 
 class Vector(Section):
-    lanes: int = Field(32, ge=1, le=65536, description="elements per cycle of an operation of cost 1")
+    lanes: int = Field(default=32, ge=1, le=65536, description="elements per cycle of an operation of cost 1")
     setup_cycles: int = Field(
-        4, ge=0, le=10_000, description="cycles: start-up of an operation, hidden behind the last one"
+        default=4, ge=0, le=10_000, description="cycles: start-up of an operation, hidden behind the last one"
     )
-    latency_cycles: int = Field(8, ge=1, le=10_000, description="cycles: pipeline depth from last input to last output")
-    simple_cost: int = Field(1, ge=1, le=10_000, description="passes over the lanes of relu, add and mul")
-    sigmoid_cost: int = Field(4, ge=1, le=10_000, description="passes over the lanes of sigmoid")
+    latency_cycles: int = Field(
+        default=8, ge=1, le=10_000, description="cycles: pipeline depth from last input to last output"
+    )
+    simple_cost: int = Field(default=1, ge=1, le=10_000, description="passes over the lanes of relu, add and mul")
+    sigmoid_cost: int = Field(default=4, ge=1, le=10_000, description="passes over the lanes of sigmoid")
 
 
 class Sram(Section):
     bytes: Size = Field(
-        "256KiB",  # type: ignore[assignment]
+        default="256KiB",  # type: ignore[assignment]
         ge=ALIGNMENT,
         le=2**31,
         description=f"on-chip scratchpad, operands and accumulators; a multiple of {ALIGNMENT}",
@@ -105,45 +110,49 @@ class Sram(Section):
 
 
 class Dma(Section):
-    bytes_per_cycle: int = Field(16, ge=1, le=65536, description="bytes: width of the load port, and of the store port")
-    setup_cycles: int = Field(
-        8, ge=0, le=100_000, description="cycles: decoding a descriptor, hidden behind the last transfer"
+    bytes_per_cycle: int = Field(
+        default=16, ge=1, le=65536, description="bytes: width of the load port, and of the store port"
     )
-    max_outstanding: int = Field(16, ge=1, le=65536, description="transfers in flight per direction")
+    setup_cycles: int = Field(
+        default=8, ge=0, le=100_000, description="cycles: decoding a descriptor, hidden behind the last transfer"
+    )
+    max_outstanding: int = Field(default=16, ge=1, le=65536, description="transfers in flight per direction")
 
 
 class Dram(Section):
     model: Literal["ideal"] = Field(
-        "ideal", description="ideal: first come first served at full bandwidth, then latency"
+        default="ideal", description="ideal: first come first served at full bandwidth, then latency"
     )
     bandwidth: Rate = Field(
-        "25.6GB/s",  # type: ignore[assignment]
+        default="25.6GB/s",  # type: ignore[assignment]
         ge=Fraction(10**6),
         le=Fraction(10**15),
         description="shared by loads and stores",
     )
-    latency: Time = Field("60ns", ge=0, le=Fraction(1, 1000), description="from the last byte's service to its arrival")  # type: ignore[assignment]
+    latency: Time = Field(
+        default="60ns", ge=0, le=Fraction(1, 1000), description="from the last byte's service to its arrival"
+    )  # type: ignore[assignment]
 
 
 class Control(Section):
     queue_depth: int = Field(
-        16, ge=1, le=1_000_000, description="operations a unit's queue holds; dispatch stalls on a full one"
+        default=16, ge=1, le=1_000_000, description="operations a unit's queue holds; dispatch stalls on a full one"
     )
-    issue_cycles: int = Field(1, ge=1, le=10_000, description="cycles: dispatch of one operation")
+    issue_cycles: int = Field(default=1, ge=1, le=10_000, description="cycles: dispatch of one operation")
 
 
 class Compiler(Section):
     order: Literal["auto", "mnk"] = Field(
-        "auto",
+        default="auto",
         description="walk of a matmul's tiles: auto picks panels for speed and few bytes, mnk is the plain loop nest",
     )
-    keep_on_chip: bool = Field(True, description="keep intermediate tiles in SRAM for their consumers")
+    keep_on_chip: bool = Field(default=True, description="keep intermediate tiles in SRAM for their consumers")
 
 
 class Machine(Section):
     """A machine, complete and checked. `Machine()` is the reference machine, npu_32x32."""
 
-    name: str = Field("npu_32x32", min_length=1, description="for reports")
+    name: str = Field(default="npu_32x32", min_length=1, description="for reports")
     clock: Clock = Clock()
     tile: Tile = Tile()
     matrix: Matrix = Matrix()
@@ -372,7 +381,7 @@ def _rule(e: Any, key: str, value: Any) -> str:
 
 def as_written(field: Any, value: Any) -> str:
     """A value of `field` as a machine file would write it, without quotes: ``60ns``."""
-    write = next((m.func for m in field.metadata if isinstance(m, PlainSerializer)), str)
+    write: Any = next((m.func for m in field.metadata if isinstance(m, PlainSerializer)), str)
     return str(write(value))
 
 

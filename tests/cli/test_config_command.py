@@ -1,0 +1,96 @@
+"""minisim config list, show, check; the version; the help."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import minisim as ms
+from minisim.cli import main
+from minisim.hwmodel.config import Machine, keys, presets
+
+
+def test_list_has_a_line_for_each_preset(minisim: Any) -> None:
+    lines = minisim("config", "list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == presets()
+    for line, machine in zip(lines, map(Machine.load, presets()), strict=True):
+        assert f"{machine.matrix.rows}x{machine.matrix.cols} fp32" in line
+        assert machine.flat()["sram.bytes"] in line and machine.flat()["dram.bandwidth"] in line
+
+
+@pytest.mark.parametrize("name", presets())
+def test_show_prints_a_machine_file_that_loads_as_that_machine(name: str, minisim: Any, folder: Path) -> None:
+    (folder / "shown.toml").write_text(minisim("config", "show", name, "--set", "tile.m=48").stdout)
+    assert Machine.load("shown.toml") == Machine.load(name, ["tile.m=48"])
+
+
+def test_show_without_a_name_shows_the_reference_machine(minisim: Any) -> None:
+    assert minisim("config", "show").stdout == Machine().to_toml()
+
+
+def test_show_keys_explains_every_key(minisim: Any) -> None:
+    lines = minisim("config", "show", "edge_8x8", "--keys").stdout.splitlines()
+    values = Machine.load("edge_8x8").flat()
+    assert [line.split()[:2] for line in lines] == [[key, str(values[key])] for key in keys()]
+    assert all(line.endswith(field.description) for line, field in zip(lines, keys().values(), strict=True))
+
+
+def test_check_says_which_files_are_fine(minisim: Any, folder: Path) -> None:
+    (folder / "good.toml").write_text("[tile]\nm = 8\n")
+    (folder / "bad.toml").write_text("[tile]\nm = 0\n")
+    result = minisim("config", "check", "good.toml", "bad.toml", "edge_8x8", code=2)
+    assert result.stdout == "good.toml: ok\nedge_8x8: ok\n"
+    assert result.stderr == "minisim: error: bad.toml: tile.m: must be at least 1, not 0\n"
+    assert minisim("config", "check", "good.toml").stderr == ""
+
+
+def test_the_version_is_the_packages(minisim: Any) -> None:
+    assert minisim("--version").stdout == f"minisim, version {ms.__version__}\n"
+
+
+def test_the_version_is_the_installed_one() -> None:
+    try:
+        installed = version("minisim-npu")
+    except ModuleNotFoundError:
+        pytest.skip("minisim-npu is not installed: this is a tree of links")
+    assert ms.__version__ == installed
+
+
+def test_help_lists_every_command(minisim: Any) -> None:
+    text = minisim("--help").stdout
+    assert isinstance(main, click.Group) and set(main.commands) == {"run", "sweep", "config"}
+    for name, command in main.commands.items():
+        assert f"  {name} " in text and command.get_short_help_str(limit=30).rstrip(".") in text
+
+
+def commands(group: click.Group, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for name, command in group.commands.items():
+        found.append((*before, name))
+        if isinstance(command, click.Group):
+            found += commands(command, (*before, name))
+    return found
+
+
+@pytest.mark.parametrize("path", commands(main), ids=" ".join)
+def test_every_command_and_option_has_its_help(path: tuple[str, ...], minisim: Any) -> None:
+    text = minisim(*path, "-h").stdout
+    command: click.Command = main
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    assert command.help and command.help.split(".")[0].split("\n")[0] in text
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help and parameter.opts[0] in text
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "minisim", "--version"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (f"minisim, version {ms.__version__}\n", "")

@@ -1,0 +1,70 @@
+"""What is installed is complete: types, presets, the command. A tree of symbolic links is not installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+import tomllib
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+import pytest
+from support.paths import ROOT
+
+import minisim
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+PACKAGE = Path(minisim.__file__).parent
+
+pytestmark = pytest.mark.skipif(
+    any(path.is_symlink() for path in (PACKAGE, *PACKAGE.iterdir())), reason="runs from a tree of links"
+)
+
+
+@pytest.fixture
+def installed() -> Distribution:
+    return distribution("minisim-npu")
+
+
+def test_the_installed_package_is_the_one_under_test(installed: Distribution) -> None:
+    assert Path(str(installed.locate_file("minisim"))).samefile(PACKAGE)
+
+
+def test_the_version_is_the_projects(installed: Distribution) -> None:
+    assert installed.version == PROJECT["version"] == minisim.__version__
+
+
+@pytest.mark.parametrize("name", ["py.typed", "_engine.pyi"])
+def test_types_ship(name: str, installed: Distribution) -> None:
+    assert (PACKAGE / name).is_file()
+    assert f"minisim/{name}" in {str(path) for path in installed.files or ()}
+
+
+def test_every_preset_ships() -> None:
+    shipped = {path.name for path in (PACKAGE / "configs").glob("*.toml")}
+    assert shipped == {path.name for path in (ROOT / "configs").glob("*.toml")} != set()
+
+
+def test_every_module_ships() -> None:
+    rooms = {"": "src/minisim", "compiler": "compiler", "hwmodel": "hwmodel", "reports": "reports"}
+    for room, source in rooms.items():
+        wanted = {path.relative_to(ROOT / source) for path in (ROOT / source).rglob("*.py")}
+        assert all((PACKAGE / room / path).is_file() for path in wanted)
+
+
+def test_no_sources_of_the_engine_ship() -> None:
+    assert not [path for path in PACKAGE.rglob("*") if path.suffix in (".cpp", ".hpp", ".txt")]
+
+
+def test_the_command_is_installed(installed: Distribution) -> None:
+    (script,) = installed.entry_points.select(group="console_scripts")
+    assert (script.name, script.value) == ("minisim", "minisim.cli:main")
+    command = Path(sysconfig.get_path("scripts")) / f"minisim{sysconfig.get_config_var('EXE') or ''}"
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, cwd=os.sep)
+    assert done.stdout == f"minisim, version {PROJECT['version']}\n"
+
+
+def test_it_is_made_of_what_the_project_says(installed: Distribution) -> None:
+    required = [line for line in installed.requires or () if "extra" not in line]
+    assert sorted(line.replace(" ", "") for line in required) == sorted(PROJECT["dependencies"])
