@@ -33,11 +33,11 @@ class Emitter:
 
     def matmul_operands(self, row: int) -> tuple[int, int, int, int, int, int]:
         """Tiles a, b, c, bias, residual, and the step."""
-        return self._matmuls[row]  # type: ignore[return-value]
+        return self._matmuls[row]
 
     def vector_operands(self, row: int) -> tuple[int, int, int]:
         """Tiles src0, src1, dst."""
-        return self._vectors[row]  # type: ignore[return-value]
+        return self._vectors[row]
 
     def transfer(self, opcode: Opcode, tile: int, version: int, address: int, wait: Clock) -> int:
         rows = self._transfers["tile"]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -274,14 +275,14 @@ def view_2d(shape: Shape) -> tuple[int, int]:
 def caller() -> str:
     """``file:line: `` of the innermost frame outside minisim: the line of the model; or an empty string,
     also where a front end reads the model from something that has no lines (ONNX, a built-in shape)."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if module.startswith(f"{_PACKAGE_NAME}.compiler.frontend."):
             return ""  # the frames beyond are those of whoever asked for the model to be loaded
         if module.split(".")[0] != _PACKAGE_NAME and not frame.f_code.co_filename.startswith("<"):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}: "
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return ""
 
 

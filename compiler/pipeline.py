@@ -22,7 +22,6 @@ from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import Tile
-from minisim.compiler.tiling import TiledGraph
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
 
@@ -77,12 +76,9 @@ def schedule_key(graph: Graph, machine: Machine) -> str:
     What the passes after `tile` read is the tiled graph, the SRAM's size, the data type, whether to keep
     tiles on chip, and the tile's edges (which pad the tensors in DRAM).
     """
-    ir: IR = graph
-    for step in (Fuse(), Tile(machine)):
-        ir = step.apply(ir)
+    tiled = Tile(machine).apply(Fuse().apply(graph))
     machine_key = (machine.sram.bytes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile)
-    assert isinstance(ir, TiledGraph)
-    return hashlib.sha256(repr((machine_key, sorted(ir.tilings.items()))).encode()).hexdigest()
+    return hashlib.sha256(repr((machine_key, sorted(tiled.tilings.items()))).encode()).hexdigest()
 
 
 def dump_to(folder: Path) -> Stage:

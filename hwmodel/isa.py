@@ -297,7 +297,7 @@ class Schedule:
     def tile_bytes(self) -> npt.NDArray[np.int64]:
         """Bytes of each tile, int64 of shape (len(tiles),)."""
         item = item_sizes()[self.tensors["dtype"][self.tiles["tensor"]]]
-        return self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item
+        return np.asarray(self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item)
 
     def nbytes(self) -> int:
         """Bytes of all tables together."""
@@ -338,8 +338,8 @@ class Schedule:
             raise ScheduleError(f"{path}: not a schedule file ({e})") from e
         if (found := header.pop("format", None)) != FORMAT_VERSION:
             raise ScheduleError(f"{path}: schedule format must be {FORMAT_VERSION}, not {found}")
-        lists = {k: tuple(v) if isinstance(v, list) else v for k, v in header.items()}
-        return cls(**tables, **lists)
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in header.items()}
+        return cls(**{**tables, **plain})
 
     def replace(self, **changes: Any) -> Schedule:
         """Return a copy with some tables or fields changed ; unchanged tables are shared."""

@@ -20,7 +20,7 @@ from minisim.hwmodel.cost import costs
 from minisim.hwmodel.dram import IdealDram
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.hwmodel.queue import Scoreboard
-from minisim.hwmodel.timeline import WAITED_FOR, Timeline
+from minisim.hwmodel.timeline import WAITED_FOR, Cycles, Timeline
 from minisim.hwmodel.unit import DmaUnit, Unit
 
 
@@ -90,9 +90,15 @@ class Run:
                 observer.on_issue(op, int(env.now))
 
     def timeline(self) -> Timeline:
-        columns = (self.issue, self.start, self.begin, self.done, self.end)
+        def column(cycles: list[int]) -> Cycles:
+            return np.array(cycles, dtype=np.int64)
+
         return Timeline(
-            *(np.array(column, dtype=np.int64) for column in columns),
+            issue=column(self.issue),
+            start=column(self.start),
+            begin=column(self.begin),
+            done=column(self.done),
+            end=column(self.end),
             waited_for=np.array(self.waited_for, dtype=np.uint8),
         )
 

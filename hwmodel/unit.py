@@ -59,7 +59,7 @@ class Unit:
                 yield self._landed
             queue.pop()
             self._in_flight += 1
-            run.started(op, env.now)
+            run.started(op, int(env.now))
             if setup[op]:
                 yield Timeout(env, setup[op])
             if self._free_at > env.now:
@@ -79,7 +79,7 @@ class Unit:
 
     def _retire(self, retirement: Event) -> None:
         self._in_flight -= 1
-        self.run_state.retired(retirement.value, int(self.env.now), self.id)
+        self.run_state.retired(int(retirement.value or 0), int(self.env.now), self.id)
         if self._landed is not None:
             self._landed.succeed()
             self._landed = None

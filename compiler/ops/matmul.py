@@ -74,7 +74,7 @@ class MatMul(Operator):
                 return np.maximum(y, 0)
             case "Sigmoid":
                 return sigmoid(y)
-        return y
+        return np.asarray(y)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         m_size, n_size = view_2d(graph.tensors[node.output].shape)

@@ -126,7 +126,7 @@ class Scheduler:
         bounds = np.searchsorted(uops["layer"], np.arange(len(self.layers) + 1)).tolist()
         for layer, (begin, end) in enumerate(pairwise(bounds)):
             self.emit.layer = layer
-            self.peak, self.eliminated = 0, 0
+            self.peak, self.eliminated = self.sram.size - self.sram.free_bytes, 0
             for now in range(begin, end):
                 self.now = now
                 self._step(opcodes[now], refs[now], following[now])
@@ -220,10 +220,7 @@ class Scheduler:
     def _place_target(self, tile: int, step: int, wait: Clock) -> None:
         """Make sure that the tile which the operation writes has a place, and its earlier sums are there."""
         if self.address[tile] != NONE:
-            self.stamp[tile] += 1
-            queue, count = self.writer[tile]
-            if queue != Queue.MATRIX:  # the matrix unit accumulates in order by itself
-                wait[queue] = count
+            self.stamp[tile] += 1  # the matrix unit wrote it, and accumulates in order by itself
         elif step:
             self._load(tile)
             self._wait_for_writer(tile, wait)

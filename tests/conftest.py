@@ -1,0 +1,29 @@
+"""What all tests share: the `support` package, one hypothesis profile, and golden files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests of all folders can `from support.graphs import ...`
+
+from support.golden import Golden
+from support.paths import GOLDEN
+
+# Derandomized: a suite that fails does so every time. For a hunt: --hypothesis-profile=hunt
+hypothesis.settings.register_profile("minisim", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("hunt", deadline=None, print_blob=True, max_examples=5000)
+hypothesis.settings.load_profile("minisim")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compares text with a file of tests/golden, or rewrites that with --update-golden."""
+    return Golden(GOLDEN, update=bool(request.config.getoption("--update-golden")))

@@ -1,0 +1,54 @@
+"""Correct schedules, broken in one place: the lockstep notices, or there was nothing to notice.
+
+`benchmarks/mutants.py` does the same with more of them, and prints the table.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.mutants import MUTATIONS, Case, Outcome, Tally, cases, mutants
+
+COUNT = 1500
+
+
+@pytest.fixture(scope="module")
+def correct() -> list[Case]:
+    return cases()
+
+
+@pytest.fixture(scope="module")
+def tally(correct: list[Case]) -> Tally:
+    tally = Tally()
+    for mutant in mutants(correct, COUNT):
+        tally.add(mutant)
+    return tally
+
+
+def test_what_is_not_broken_passes(correct: list[Case]) -> None:
+    assert {case.judge(case.schedule)[0] for case in correct} == {Outcome.EQUIVALENT}
+
+
+def test_no_fault_goes_unnoticed(tally: Tally) -> None:
+    assert tally.wrong == []
+
+
+def test_every_kind_of_fault_was_tried(tally: Tally) -> None:
+    assert {kind for kind, _ in tally.counts} == set(MUTATIONS)
+    assert sum(tally.counts.values()) == COUNT
+
+
+def test_most_faults_are_caught(tally: Tally) -> None:
+    """The harmless ones are a minority, and there are none of the kinds that always change what is computed."""
+    assert tally.total(Outcome.HAZARD) > COUNT / 3
+    assert tally.total(Outcome.EQUIVALENT) < COUNT / 3
+    for kind in ("change version", "change step", "flip last"):
+        assert tally.counts[kind, Outcome.EQUIVALENT] == 0
+
+
+def test_every_wait_of_a_tight_schedule_matters(correct: list[Case]) -> None:
+    """Without any waits at all, nothing runs through."""
+    for case in correct:
+        stream = case.schedule.stream.copy()
+        stream["wait"] = np.zeros_like(stream["wait"])
+        assert case.judge(case.schedule.replace(stream=stream))[0] is Outcome.HAZARD

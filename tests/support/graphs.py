@@ -1,0 +1,198 @@
+"""Random graphs, and the few named ones that many tests use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import strategies as st
+
+from minisim import Graph, Tensor, load_model
+from support.paths import EXAMPLES
+
+Array = npt.NDArray[np.float32]
+Draw = st.DrawFn
+
+SIZES = (1, 2, 5, 8, 16, 17, 31, 40, 48, 65)
+"""Of dimensions: ones, multiples of most tiles, and ragged ones."""
+
+SPECIAL = np.array([0.0, -0.0, 1e-45, -3e-39, 1.1754944e-38, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan], np.float32)
+"""Signed zeros, denormals, the smallest normal number, near overflow, infinities, NaN."""
+
+
+def values(rng: np.random.Generator, shape: tuple[int, ...], special: float = 0.0) -> Array:
+    """Normal values, of which the share `special` is replaced by SPECIAL ones."""
+    array = rng.standard_normal(shape, dtype=np.float32)
+    replaced = rng.random(shape) < special
+    array[replaced] = rng.choice(SPECIAL, int(replaced.sum()))
+    return array
+
+
+def inputs_of(graph: Graph, seed: int = 0, special: float = 0.0) -> dict[str, Array]:
+    """Values for all inputs of `graph`."""
+    rng = np.random.default_rng(seed)
+    return {name: values(rng, graph.tensors[name].shape, special) for name in graph.inputs}
+
+
+# -- named ------------------------------------------------------------------------------------------
+
+
+def example(name: str) -> Graph:
+    """A model of the folder `examples`."""
+    return load_model(str(EXAMPLES / f"{name}.py"))
+
+
+def gemm(m: int, k: int, n: int, seed: int = 0) -> Graph:
+    """y = x w + b, with relu."""
+    rng = np.random.default_rng(seed)
+    g = Graph(f"gemm_{m}x{k}x{n}")
+    product = g.input("x", (m, k)) @ g.weight("w", values(rng, (k, n)))
+    g.output(g.relu(product + g.weight("b", values(rng, (n,)))), "y")
+    return g
+
+
+def small_mlp() -> Graph:
+    """The shape of examples/mlp.py, ragged, on tiles of 32: 2 x 2 tiles at most."""
+    rng = np.random.default_rng(0)
+    g = Graph("small_mlp")
+    h = g.relu(g.input("x", (40, 48)) @ g.weight("w1", values(rng, (48, 33))))
+    g.output(h @ g.weight("w2", values(rng, (33, 8))), "y")
+    return g
+
+
+# -- random -----------------------------------------------------------------------------------------
+
+
+class GraphBuilder:
+    """A graph that grows by random steps; each takes its operands from the tensors there are."""
+
+    def __init__(self, draw: Draw, special: float) -> None:
+        self.draw = draw
+        self.special = special
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        self.graph = Graph("random")
+        for i in range(draw(st.integers(1, 2))):
+            self.graph.input(f"x{i}", (self.size(), self.size()))
+
+    def size(self) -> int:
+        return self.draw(st.sampled_from(SIZES))
+
+    def weight(self, *shape: int) -> Tensor:
+        name = self.graph.fresh_name("w")
+        return self.graph.weight(name, values(self.rng, shape, self.special))
+
+    def values(self, like: Tensor | None = None) -> list[Tensor]:
+        """Inputs and computed tensors (not weights), of the shape of `like` if given; the last is the newest."""
+        tensors = [t for t in self.graph.tensors.values() if not t.is_weight]
+        return [t for t in tensors if like is None or t.shape == like.shape]
+
+    def pick(self, tensors: list[Tensor]) -> Tensor:
+        """One of them, mostly the newest: chains are the rule."""
+        newest = self.draw(st.integers(0, 2)) > 0
+        return tensors[-1] if newest else self.draw(st.sampled_from(tensors))
+
+    # each step adds one operation on `x`
+
+    def linear(self, x: Tensor) -> None:
+        n, k = self.size(), x.shape[-1]
+        if self.draw(st.booleans()):
+            self.graph.matmul(x, self.weight(n, k), transpose_b=True)
+        else:
+            self.graph.matmul(x, self.weight(k, n))
+
+    def product(self, x: Tensor) -> None:
+        """Of two computed tensors, or of one with itself."""
+        if len(x.shape) != 2:
+            self.linear(x)
+        elif self.draw(st.booleans()):
+            others = [t for t in self.values() if len(t.shape) == 2 and t.shape[0] == x.shape[0]]
+            self.graph.matmul(x, self.pick(others), transpose_a=True)
+        else:
+            others = [t for t in self.values() if len(t.shape) == 2 and t.shape[1] == x.shape[1]]
+            self.graph.matmul(x, self.pick(others), transpose_b=True)
+
+    def bias(self, x: Tensor) -> None:
+        self.graph.add(x, self.weight(x.shape[-1]))
+
+    def residual(self, x: Tensor) -> None:
+        """Of x and: a weight, a product that nobody else reads, or any tensor of its shape (x, too)."""
+        kind = self.draw(st.integers(0, 3))
+        if kind == 0:
+            other = self.draw(st.sampled_from(self.values(like=x)))
+        elif kind == 1:
+            other = self.graph.matmul(x, self.weight(x.shape[-1], x.shape[-1]))
+        else:
+            other = self.weight(*x.shape)
+        self.graph.add(*((x, other) if self.draw(st.booleans()) else (other, x)))
+
+    def branches(self, x: Tensor) -> None:
+        """The sum of two products."""
+        n, k = self.size(), x.shape[-1]
+        self.graph.add(self.graph.matmul(x, self.weight(k, n)), self.graph.matmul(x, self.weight(k, n)))
+
+    def broadcast(self, x: Tensor) -> None:
+        column = (*x.shape[:-1], 1)
+        other = self.weight(*self.draw(st.sampled_from([(1,), column, (1,) * len(x.shape), x.shape])))
+        operands = (x, other) if self.draw(st.booleans()) else (other, x)
+        self.draw(st.sampled_from([self.graph.add, self.graph.mul]))(*operands)
+
+    def multiply(self, x: Tensor) -> None:
+        self.graph.mul(x, self.pick(self.values(like=x)))
+
+    def relu(self, x: Tensor) -> None:
+        self.graph.relu(x)
+
+    def sigmoid(self, x: Tensor) -> None:
+        self.graph.sigmoid(x)
+
+    def epilogue(self, x: Tensor) -> None:
+        """A matmul and a chain behind it, in any order and with repetitions: fusion takes what it may."""
+        self.linear(x)
+        stages = (GraphBuilder.bias, GraphBuilder.residual, GraphBuilder.relu, GraphBuilder.sigmoid)
+        for stage in self.draw(st.lists(st.sampled_from(stages), min_size=1, max_size=4)):
+            stage(self, self.values()[-1])
+
+    def reshape(self, x: Tensor) -> None:
+        rows, cols = int(np.prod(x.shape[:-1])), x.shape[-1]
+        shapes = [(cols, rows), (rows, cols), (1, rows, cols), (rows * cols,)]
+        if rows % 2 == 0:
+            shapes.append((2, rows // 2, cols))
+        self.graph.reshape(x, self.draw(st.sampled_from(shapes)))
+
+
+STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
+    GraphBuilder.linear,
+    GraphBuilder.epilogue,
+    GraphBuilder.epilogue,
+    GraphBuilder.branches,
+    GraphBuilder.bias,
+    GraphBuilder.residual,
+    GraphBuilder.relu,
+    GraphBuilder.sigmoid,
+    GraphBuilder.product,
+    GraphBuilder.broadcast,
+    GraphBuilder.multiply,
+    GraphBuilder.reshape,
+)
+
+
+@st.composite
+def graphs(draw: Draw, max_steps: int = 6, special: float = 0.0) -> Graph:
+    """Chains of matmuls and whatever may stand between them: epilogues that fuse and some that do not,
+    broadcasts, reshapes, transposed operands, shared inputs, several outputs, some of which are read on.
+
+    Args:
+        special: share of the weights' elements that are denormal, infinite, NaN and the like.
+    """
+    builder = GraphBuilder(draw, special)
+    for _ in range(draw(st.integers(1, max_steps))):
+        step = draw(st.sampled_from(STEPS))
+        step(builder, builder.pick(builder.values()))
+    graph = builder.graph
+    computed = [graph.tensors[node.output] for node in graph.nodes]
+    last = computed.pop()
+    extra = draw(st.lists(st.sampled_from(computed), unique_by=id, max_size=2)) if computed else []
+    for tensor in (*extra, last):
+        graph.output(tensor)
+    return graph

@@ -1,0 +1,64 @@
+"""Random machines, and the least SRAM that a graph needs."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from minisim import Graph, Machine
+from minisim.compiler.passes.fuse import Fuse
+from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.schedule import bytes_needed, tile_sizes
+from minisim.compiler.passes.tile import Tile
+from minisim.hwmodel.isa import ALIGNMENT, align
+
+AMPLE = 16 * 2**20
+"""Bytes of SRAM in which every test's graph fits as a whole."""
+
+
+def machine(**overrides: object) -> Machine:
+    """The reference machine with some keys changed: ``machine(sram__bytes=4096)``."""
+    return Machine().with_overrides({key.replace("__", "."): value for key, value in overrides.items()})
+
+
+def with_sram(base: Machine, size: int) -> Machine:
+    return base.with_overrides({"sram.bytes": size})
+
+
+def least_sram(graph: Graph, base: Machine) -> int:
+    """Bytes for the operands of the greediest operation of `graph`, tiled as `base` says (the smallest SRAM
+    there can be if nothing is executed)."""
+    base = with_sram(base, AMPLE)
+    program = Lower(base).apply(Tile(base).apply(Fuse().apply(graph)))
+    return max(ALIGNMENT, bytes_needed(program, tile_sizes(program))[0])
+
+
+@st.composite
+def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) -> Machine:
+    """Everything that may change cycles and must not change results; its SRAM is ample."""
+    edge = st.integers(smallest_tile, largest_tile)
+    array = st.sampled_from([1, 4, 8, 16, 32, 128])
+    return machine(
+        tile__m=draw(edge),
+        tile__k=draw(edge),
+        tile__n=draw(edge),
+        matrix__rows=draw(array),
+        matrix__cols=draw(array),
+        vector__lanes=draw(st.sampled_from([1, 8, 32])),
+        sram__bytes=AMPLE,
+        dma__bytes_per_cycle=draw(st.sampled_from([1, 7, 16, 256])),
+        dma__setup_cycles=draw(st.sampled_from([0, 1, 8, 100])),
+        dma__max_outstanding=draw(st.sampled_from([1, 2, 16])),
+        dram__bandwidth=draw(st.sampled_from(["0.3GB/s", "7GB/s", "25.6GB/s", "1000GB/s"])),
+        dram__latency=draw(st.sampled_from(["0ns", "13ns", "60ns", "900ns"])),
+        control__queue_depth=draw(st.sampled_from([1, 2, 3, 16, 1000])),
+        control__issue_cycles=draw(st.sampled_from([1, 1, 5])),
+        compiler__order=draw(st.sampled_from(["auto", "mnk"])),
+        compiler__keep_on_chip=draw(st.booleans()),
+    )
+
+
+@st.composite
+def machines_for(draw: st.DrawFn, graph: Graph, slacks: tuple[float, ...] = (1.0, 1.0, 1.2, 1.7, 3.0, 10.0)) -> Machine:
+    """A random machine whose SRAM is the least for `graph`, times one of `slacks`."""
+    base = draw(machines())
+    return with_sram(base, align(int(least_sram(graph, base) * draw(st.sampled_from(slacks)))))

@@ -1,0 +1,431 @@
+"""Faults to break correct schedules with, one at a time, and what becomes of them.
+
+A mutation takes a schedule and a random generator and returns a changed copy, or None where it has nothing
+to change. `judge` runs a mutant as `minisim.run` would and says who caught it, if anyone had to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+import minisim as ms
+from minisim.errors import MinisimError, ScheduleError, ScheduleHazard
+from minisim.hwmodel.isa import ALIGNMENT, Queue, Table
+from support.accesses import Access, Checker, accesses, operand_tables, residencies
+from support.graphs import Array, example, gemm, inputs_of, small_mlp
+from support.machines import least_sram, machine, with_sram
+
+Rng = np.random.Generator
+Mutation = Callable[[ms.Schedule, Rng], ms.Schedule | None]
+
+MUTATIONS: dict[str, Mutation] = {}
+
+
+def mutation(function: Mutation) -> Mutation:
+    """Decorator: the function is one kind of fault, named after it."""
+    MUTATIONS[function.__name__.replace("_", " ")] = function
+    return function
+
+
+def _pick(rng: Rng, candidates: np.ndarray) -> int | None:
+    return int(rng.choice(candidates)) if len(candidates) else None
+
+
+# -- waits ------------------------------------------------------------------------------------------
+
+
+def _change_wait(schedule: ms.Schedule, rng: Rng, change: Callable[[int], int]) -> ms.Schedule | None:
+    stream = schedule.stream.copy()
+    places = np.argwhere(stream["wait"] > 0)
+    if not len(places):
+        return None
+    op, queue = rng.choice(places)
+    stream["wait"][op, queue] = change(int(stream["wait"][op, queue]))
+    return schedule.replace(stream=stream)
+
+
+@mutation
+def drop_wait(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    return _change_wait(schedule, rng, lambda count: 0)
+
+
+@mutation
+def lower_wait_by_one(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    return _change_wait(schedule, rng, lambda count: count - 1)
+
+
+@mutation
+def lower_wait(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    return _change_wait(schedule, rng, lambda count: int(rng.integers(count)))
+
+
+@mutation
+def raise_wait(schedule: ms.Schedule, rng: Rng) -> ms.Schedule:
+    """Any wait of any operation: legal, or for operations to come, or for more than there are."""
+    stream = schedule.stream.copy()
+    op, queue = rng.integers(len(stream)), rng.integers(len(Queue))
+    stream["wait"][op, queue] += rng.integers(1, 2 + int((stream["queue"] == queue).sum()))
+    return schedule.replace(stream=stream)
+
+
+# -- order ------------------------------------------------------------------------------------------
+
+
+def _swap(schedule: ms.Schedule, first: int, second: int, *, with_waits: bool) -> ms.Schedule:
+    stream = schedule.stream.copy()
+    stream[[first, second]] = stream[[second, first]]
+    if not with_waits:
+        stream["wait"][[first, second]] = stream["wait"][[second, first]]
+    return schedule.replace(stream=stream)
+
+
+def _swap_in_queue(schedule: ms.Schedule, rng: Rng, *, adjacent: bool, with_waits: bool) -> ms.Schedule | None:
+    mine = np.flatnonzero(schedule.stream["queue"] == schedule.stream["queue"][rng.integers(len(schedule))])
+    if len(mine) < 2:
+        return None
+    if adjacent:
+        first = int(rng.integers(len(mine) - 1))
+        return _swap(schedule, int(mine[first]), int(mine[first + 1]), with_waits=with_waits)
+    first, second = rng.choice(mine, 2, replace=False)
+    return _swap(schedule, int(first), int(second), with_waits=with_waits)
+
+
+@mutation
+def swap_adjacent_with_waits(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    return _swap_in_queue(schedule, rng, adjacent=True, with_waits=True)
+
+
+@mutation
+def swap_adjacent_under_waits(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    return _swap_in_queue(schedule, rng, adjacent=True, with_waits=False)
+
+
+@mutation
+def swap_distant_with_waits(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    return _swap_in_queue(schedule, rng, adjacent=False, with_waits=True)
+
+
+@mutation
+def swap_distant_under_waits(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    return _swap_in_queue(schedule, rng, adjacent=False, with_waits=False)
+
+
+@mutation
+def swap_across_queues(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """Neighbours in the program that are in different queues: often harmless."""
+    queue = schedule.stream["queue"]
+    first = _pick(rng, np.flatnonzero(queue[1:] != queue[:-1]))
+    return None if first is None else _swap(schedule, first, first + 1, with_waits=True)
+
+
+def _count_without(schedule: ms.Schedule, op: int, change: int) -> np.ndarray:
+    """The waits of a stream in which `op` is there once more (+1), or no more (-1)."""
+    wait = schedule.stream["wait"].astype(np.int64)
+    queue = schedule.stream["queue"][op]
+    position = int((schedule.stream["queue"][:op] == queue).sum())
+    wait[:, queue] += np.where(wait[:, queue] > position, change, 0)
+    return wait
+
+
+@mutation
+def drop_operation(schedule: ms.Schedule, rng: Rng) -> ms.Schedule:
+    """As if it had never been there: later waits count one less."""
+    op = int(rng.integers(len(schedule)))
+    stream = schedule.stream.copy()
+    stream["wait"] = _count_without(schedule, op, -1)
+    return schedule.replace(stream=np.delete(stream, op))
+
+
+@mutation
+def drop_operation_under_waits(schedule: ms.Schedule, rng: Rng) -> ms.Schedule:
+    return schedule.replace(stream=np.delete(schedule.stream, int(rng.integers(len(schedule)))))
+
+
+@mutation
+def duplicate_operation(schedule: ms.Schedule, rng: Rng) -> ms.Schedule:
+    """Right behind itself; later waits count one more."""
+    op = int(rng.integers(len(schedule)))
+    stream = schedule.stream.copy()
+    stream["wait"] = _count_without(schedule, op, 1)
+    return schedule.replace(stream=np.insert(stream, op + 1, stream[op]))
+
+
+@mutation
+def duplicate_operation_elsewhere(schedule: ms.Schedule, rng: Rng) -> ms.Schedule:
+    """Anywhere behind itself, and nobody counts it."""
+    op = int(rng.integers(len(schedule)))
+    place = int(rng.integers(op + 1, len(schedule) + 1))
+    return schedule.replace(stream=np.insert(schedule.stream, place, schedule.stream[op]))
+
+
+# -- addresses --------------------------------------------------------------------------------------
+
+
+def _readdressed(schedule: ms.Schedule, moves: list[tuple[Access, int]]) -> ms.Schedule:
+    tables = operand_tables(schedule)
+    for access, address in moves:
+        tables[access.table][access.field][access.row] = address
+    return schedule.replace(**tables)
+
+
+def _in_sram(schedule: ms.Schedule) -> list[Access]:
+    return [access for access in accesses(schedule) if access.address >= 0]
+
+
+def _swap_addresses(schedule: ms.Schedule, rng: Rng, candidates: list[Access]) -> ms.Schedule | None:
+    """Of two of `candidates` that have different ones."""
+    if not candidates:
+        return None
+    first = candidates[rng.integers(len(candidates))]
+    others = [a for a in candidates if a.address != first.address]
+    if not others:
+        return None
+    second = others[rng.integers(len(others))]
+    return _readdressed(schedule, [(first, second.address), (second, first.address)])
+
+
+@mutation
+def swap_addresses_of_two_loads(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    loads = [a for a in _in_sram(schedule) if a.table == "transfers" and a.writes]
+    return _swap_addresses(schedule, rng, loads)
+
+
+@mutation
+def swap_addresses_in_one_operation(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    operands = [a for a in _in_sram(schedule) if a.table != "transfers"]
+    op = operands[rng.integers(len(operands))].op if operands else -1
+    return _swap_addresses(schedule, rng, [a for a in operands if a.op == op])
+
+
+@mutation
+def swap_addresses_of_any_two(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    return _swap_addresses(schedule, rng, _in_sram(schedule))
+
+
+@mutation
+def move_one_address(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """By a granule up or down, or to anywhere."""
+    operands = _in_sram(schedule)
+    access = operands[rng.integers(len(operands))]
+    anywhere = int(rng.integers(schedule.sram_bytes // ALIGNMENT)) * ALIGNMENT
+    address = int(rng.choice([access.address + ALIGNMENT, abs(access.address - ALIGNMENT), anywhere]))
+    return _readdressed(schedule, [(access, address)])
+
+
+@mutation
+def move_onto_a_live_tile(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """A tile and all who use it move onto the place of one that is still in use: a lifetime too short."""
+    stays = residencies(schedule)
+    pairs = [
+        (old, new) for old in stays for new in stays if old.first < new.first <= old.last and old.address != new.address
+    ]
+    if not pairs:
+        return None
+    old, new = pairs[rng.integers(len(pairs))]
+    return _readdressed(schedule, [(access, old.address) for access in new.accesses])
+
+
+@mutation
+def begin_one_reuse_too_early(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """Whoever takes a place does not wait for any of those who used it before."""
+    placing = [a.op for a in accesses(schedule) if a.places and schedule.stream["wait"][a.op].any()]
+    if not placing:
+        return None
+    stream = schedule.stream.copy()
+    stream["wait"][placing[rng.integers(len(placing))]] = 0
+    return schedule.replace(stream=stream)
+
+
+# -- operands ---------------------------------------------------------------------------------------
+
+
+def _change(schedule: ms.Schedule, table: str, row: int, column: str, value: int) -> ms.Schedule:
+    changed: Table = getattr(schedule, table).copy()
+    changed[column][row] = value
+    return schedule.replace(**{table: changed})
+
+
+def _tile_field(access: Access) -> str:
+    return "tile" if access.table == "transfers" else access.field.removesuffix("_sram")
+
+
+@mutation
+def change_tile(schedule: ms.Schedule, rng: Rng) -> ms.Schedule:
+    """To any other one."""
+    operands = _in_sram(schedule)
+    access = operands[rng.integers(len(operands))]
+    tile = (access.tile + int(rng.integers(1, len(schedule.tiles)))) % len(schedule.tiles)
+    return _change(schedule, access.table, access.row, _tile_field(access), tile)
+
+
+@mutation
+def change_tile_to_one_alike(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """To another one of the same shape and number of versions."""
+    operands = _in_sram(schedule)
+    access = operands[rng.integers(len(operands))]
+    shapes = schedule.tiles[["rows", "cols", "final"]]
+    tile = _pick(rng, np.setdiff1d(np.flatnonzero(shapes == shapes[access.tile]), [access.tile]))
+    return None if tile is None else _change(schedule, access.table, access.row, _tile_field(access), tile)
+
+
+@mutation
+def change_version(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    row = _pick(rng, np.arange(len(schedule.transfers)))
+    if row is None:
+        return None
+    version = int(schedule.transfers["version"][row])
+    lower = version > 0 and rng.random() < 0.7
+    return _change(schedule, "transfers", row, "version", version - 1 if lower else version + 1)
+
+
+@mutation
+def change_step(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """By one; `last` stays, or is what belongs to the step."""
+    row = _pick(rng, np.arange(len(schedule.matmuls)))
+    if row is None:
+        return None
+    step = int(schedule.matmuls["step"][row])
+    step = step - 1 if step and rng.random() < 0.5 else step + 1
+    mutant = _change(schedule, "matmuls", row, "step", step)
+    last = step + 1 == schedule.tiles["final"][schedule.matmuls["c"][row]]
+    return mutant if rng.random() < 0.5 else _change(mutant, "matmuls", row, "last", int(last))
+
+
+@mutation
+def flip_last(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    row = _pick(rng, np.arange(len(schedule.matmuls)))
+    return None if row is None else _change(schedule, "matmuls", row, "last", 1 - int(schedule.matmuls["last"][row]))
+
+
+@mutation
+def exchange_operand_rows(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """Two rows of one operand table: the operations do each other's work at their own places' times."""
+    table = str(rng.choice(["transfers", "matmuls", "vectors"]))
+    rows = getattr(schedule, table).copy()
+    if len(rows) < 2:
+        return None
+    first, second = rng.choice(len(rows), 2, replace=False)
+    rows[[first, second]] = rows[[second, first]]
+    return schedule.replace(**{table: rows})
+
+
+# -- judging ----------------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    HAZARD = "hazard"
+    DEADLOCK = "deadlock"
+    REFUSED = "refused"
+    EQUIVALENT = "equivalent"
+    WRONG = "WRONG"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A correct schedule, and what belongs to it."""
+
+    name: str
+    graph: ms.Graph
+    machine: ms.Machine
+    schedule: ms.Schedule
+    inputs: Mapping[str, Array]
+    output_sha256: str
+    checker: Checker
+
+    @classmethod
+    def of(cls, name: str, graph: ms.Graph, machine: ms.Machine) -> Case:
+        inputs = inputs_of(graph)
+        result = ms.run(graph, machine, inputs=inputs)
+        checker = Checker.of(result.schedule)
+        return cls(name, graph, machine, result.schedule, inputs, result.output_sha256, checker)
+
+    def judge(self, mutant: ms.Schedule) -> tuple[Outcome, str]:
+        """What becomes of `mutant`, and why. Simulated first: the lockstep is to find what it can by itself."""
+        try:
+            result = ms.run(self.graph, self.machine, inputs=self.inputs, schedule=mutant)
+        except ScheduleHazard as hazard:
+            deadlock = str(hazard).startswith("deadlock")
+            return Outcome.DEADLOCK if deadlock else Outcome.HAZARD, str(hazard)
+        except MinisimError as error:
+            return Outcome.REFUSED, str(error)
+        try:
+            mutant.verify()
+        except ScheduleError as error:
+            return Outcome.REFUSED, str(error)
+        if result.output_sha256 != self.output_sha256:
+            return Outcome.WRONG, "other results"
+        if violations := self.checker.violations(mutant, result.timeline):
+            return Outcome.WRONG, f"conflicting accesses overlapped: operations {violations[:3]}"
+        return Outcome.EQUIVALENT, ""
+
+
+def cases() -> list[Case]:
+    """Models x machines: SRAM ample and short of it, tiles kept on chip and not, square and unequal."""
+    models = [example("mlp"), example("residual_block"), gemm(70, 50, 90), small_mlp()]
+    machines = {
+        "mnk": machine(compiler__order="mnk", compiler__keep_on_chip=False),
+        "auto": machine(),
+        "unequal": machine(tile__m=24, tile__k=16, tile__n=40, control__queue_depth=4, dma__max_outstanding=4),
+        "fast": machine(dram__latency="0ns", dma__bytes_per_cycle=256, dram__bandwidth="1000GB/s"),
+    }
+    found = []
+    for graph in models:
+        for name, base in machines.items():
+            least = least_sram(graph, base)
+            for slack in (1, 2, 8):
+                tight = with_sram(base, slack * least)
+                found.append(Case.of(f"{graph.name} on {name}, sram x{slack}", graph, tight))
+    return found
+
+
+@dataclass(frozen=True)
+class Mutant:
+    kind: str
+    case: Case
+    seed: int
+    schedule: ms.Schedule
+
+
+def mutants(cases: list[Case], count: int, seed: int = 0) -> Iterator[Mutant]:
+    """`count` of them, all kinds in turn on random cases; each is reproducible from its seed alone."""
+    kinds = list(MUTATIONS)
+    made, attempt = 0, 0
+    while made < count:
+        mutant_seed = seed * 10**9 + attempt
+        rng = np.random.default_rng(mutant_seed)
+        kind = kinds[attempt % len(kinds)]
+        case = cases[rng.integers(len(cases))]
+        schedule = MUTATIONS[kind](case.schedule, rng)
+        attempt += 1
+        if schedule is not None and schedule.digest() != case.schedule.digest():
+            made += 1
+            yield Mutant(kind, case, mutant_seed, schedule)
+
+
+@dataclass
+class Tally:
+    """How many mutants of each kind had which outcome, and those that should not have passed."""
+
+    counts: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, mutant: Mutant) -> None:
+        outcome, why = mutant.case.judge(mutant.schedule)
+        self.counts[mutant.kind, outcome] += 1
+        if outcome is Outcome.WRONG:
+            self.wrong.append(f"{mutant.kind} (seed {mutant.seed}) of {mutant.case.name}: {why}")
+
+    def total(self, outcome: Outcome) -> int:
+        return sum(n for (_, o), n in self.counts.items() if o is outcome)
+
+    def lines(self) -> Iterator[str]:
+        """The table kind x outcome."""
+        yield f"{'':<30}" + "".join(f"{outcome:>12}" for outcome in Outcome)
+        for kind in MUTATIONS:
+            yield f"{kind:<30}" + "".join(f"{self.counts[kind, outcome]:>12}" for outcome in Outcome)
+        yield f"{'total':<30}" + "".join(f"{self.total(outcome):>12}" for outcome in Outcome)

@@ -1,0 +1,102 @@
+"""What a graph computes, bit for bit, found without the compiler, the schedule or tiles.
+
+Matmuls are `minisim._engine`'s scalar reference kernel on whole matrices; all else is numpy in float32, one
+rounded operation each. `exact_matmul` in turn is independent of the engine: exact rational arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim import Graph
+from minisim import _engine as engine
+from minisim.compiler.graph import Node
+
+Array = npt.NDArray[np.float32]
+MatMul = Callable[[Array, Array], Array]
+
+NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
+"""The one NaN that operations give."""
+
+
+def evaluate(graph: Graph, inputs: Mapping[str, Array], matmul: MatMul | None = None) -> dict[str, Array]:
+    """The outputs of an unfused `graph`, by public name. `matmul`: the engine's reference if not given."""
+    weights = {name: tensor.data for name, tensor in graph.tensors.items() if tensor.data is not None}
+    values: dict[str, Array] = {**weights, **inputs}
+    with np.errstate(all="ignore"):
+        for node in graph.nodes:
+            values[node.output] = _apply(node, [values[i] for i in node.inputs], matmul or _reference)
+    return {public: values[name].reshape(graph.tensors[name].shape) for public, name in graph.outputs.items()}
+
+
+def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
+    x = inputs[0]
+    match node.op:
+        case "MatMul":
+            return _one_nan(_matmul(node, *inputs, matmul=matmul))
+        case "Add":
+            return _one_nan(x + inputs[1])
+        case "Mul":
+            return _one_nan(x * inputs[1])
+        case "Relu":
+            return _one_nan(np.where(x <= 0, np.float32(0), x))
+        case "Sigmoid":
+            return engine.sigmoid(np.ascontiguousarray(x), kernel="reference")
+        case "Reshape":
+            return x.reshape(node.attrs["shape"])
+    raise NotImplementedError(node.op)
+
+
+def _matmul(node: Node, a: Array, b: Array, *, matmul: MatMul) -> Array:
+    a = a.T if node.attrs.get("transpose_a") else a
+    b = b.T if node.attrs.get("transpose_b") else b
+    product = matmul(np.ascontiguousarray(a.reshape(-1, a.shape[-1])), np.ascontiguousarray(b))
+    return product.reshape(*a.shape[:-1], b.shape[1])
+
+
+def _reference(a: Array, b: Array) -> Array:
+    return engine.matmul(a, b, kernel="reference")
+
+
+def _one_nan(x: Array) -> Array:
+    return np.where(np.isnan(x), NAN, x)
+
+
+# -- exact ------------------------------------------------------------------------------------------
+
+
+def exact_matmul(a: Array, b: Array) -> Array:
+    """Each element one chain of `fma`, k ascending, from zero."""
+    product = np.zeros((a.shape[0], b.shape[1]), np.float32)
+    for (i, j), _ in np.ndenumerate(product):
+        total = 0.0
+        for x, y in zip(a[i].tolist(), b[:, j].tolist(), strict=True):
+            total = fma(x, y, total)
+        product[i, j] = total
+    return product
+
+
+def fma(x: float, y: float, z: float) -> float:
+    """x y + z of three float32 values, rounded once to float32, to nearest, ties to even."""
+    product = x * y  # two significands of 24 bits: exact in double precision
+    if not (math.isfinite(product) and math.isfinite(z)):
+        return product + z
+    exact = Fraction(product) + Fraction(z)
+    return round_float32(exact) if exact else product + z  # the sign of a zero sum is IEEE's
+
+
+def round_float32(x: Fraction) -> float:
+    """The float32 nearest to `x`, which is not zero."""
+    exponent = math.frexp(float(x))[1] - 1
+    if Fraction(2) ** exponent > abs(x):  # the conversion to double rounded up to a power of two
+        exponent -= 1
+    quantum = Fraction(2) ** (max(exponent, -126) - 23)
+    rounded = round(x / quantum) * quantum  # Fraction rounds half to even
+    if abs(rounded) >= 2**128:
+        return math.copysign(math.inf, x)
+    return math.copysign(float(rounded), x)
