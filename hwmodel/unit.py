@@ -78,8 +78,10 @@ class Unit:
         return now, now + self.run_state.busy[op]
 
     def _retire(self, retirement: Event) -> None:
+        op = retirement.value
+        assert op is not None
         self._in_flight -= 1
-        self.run_state.retired(int(retirement.value or 0), int(self.env.now), self.id)
+        self.run_state.retired(op, int(self.env.now), self.id)
         if self._landed is not None:
             self._landed.succeed()
             self._landed = None

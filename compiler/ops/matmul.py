@@ -66,15 +66,15 @@ class MatMul(Operator):
 
     def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
         a, b, *epilogue = inputs
-        y = (a.T if attrs.get("transpose_a") else a) @ (b.T if attrs.get("transpose_b") else b)
+        y: Array = (a.T if attrs.get("transpose_a") else a) @ (b.T if attrs.get("transpose_b") else b)
         for operand in epilogue:
             y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
         match attrs.get("activation", ""):
             case "ReLU":
-                return np.maximum(y, 0)
+                return np.asarray(np.maximum(y, 0))
             case "Sigmoid":
                 return sigmoid(y)
-        return np.asarray(y)
+        return y
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         m_size, n_size = view_2d(graph.tensors[node.output].shape)
