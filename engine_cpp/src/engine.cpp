@@ -118,8 +118,9 @@ void Engine::replay(const std::uint32_t* events, const std::int64_t* cycles, std
 void Engine::finish(std::int64_t cycle) {
     guarded([&] {
         if (!finished()) {
-            throw ScheduleError("the events ended, but " + std::to_string(in_flight_.retired()) + " of " +
-                                std::to_string(program_.stream.size) + " operations have retired");
+            throw ScheduleError("the events ended, but " + std::to_string(in_flight_.retired()) +
+                                " of " + std::to_string(program_.stream.size) +
+                                " operations have retired");
         }
         if (tracker_) tracker_->finish(cycle);
     });

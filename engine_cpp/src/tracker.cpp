@@ -74,9 +74,10 @@ void Tracker::finish(std::int64_t cycle) {
         for (std::uint64_t row = 0; row < t.rows; ++row) {
             const std::uint64_t begin = row * t.pitch;
             for (const Cell& cell : storages_[dram_.storage_of(i)].run(begin, begin + row_bytes)) {
-                const bool stored = cell.writer >= 0 &&
-                                    program_.is_final(program_.result(static_cast<std::size_t>(cell.writer)));
-                if (!stored && cell.writer != kUser) unfinished(i, row, cell.writer, cycle);
+                if (cell.writer == kUser) continue;
+                const bool complete = cell.writer != kNobody && program_.is_final(program_.result(
+                                          static_cast<std::size_t>(cell.writer)));
+                if (!complete) unfinished(i, row, cell.writer, cycle);
             }
         }
     }

@@ -217,3 +217,63 @@ TEST(neighbouring_tiles_in_dram) {
     bench.drive.retire(5);
     for (const float value : get(bench.engine, wide)) CHECK_EQUAL(value, 1.0f);
 }
+
+// -- the end of a program -------------------------------------------------------------------------
+
+namespace {
+
+// y = x w as an output: all of it is stored, or not.
+struct Output : TwoSteps {
+    Output() {
+        tensors[y].role = static_cast<std::uint8_t>(Role::kOutput);
+        load(x0, kA);
+        load(w0, kB);
+        execute(x0, kA, w0, kB, c, kC);
+        load(x1, kA);
+        load(w1, kB);
+        execute(x1, kA, w1, kB, c, kC, 1);
+    }
+};
+
+}  // namespace
+
+TEST(a_complete_output_is_fine) {
+    Output p;
+    p.store(p.c, kC, 2);
+    Bench bench(p);
+    bench.engine.run();
+    CHECK(bench.engine.finished());
+}
+
+TEST(an_output_that_was_not_stored) {
+    Output p;
+    Bench bench(p);
+    CHECK_HAZARD(bench.engine.run(), "row 0 of tensor 2 was not stored completely", -1, -1, 6);
+}
+
+TEST(an_output_stored_in_part) {
+    Output p;
+    p.tensors[p.y].rows = 9;
+    p.store(p.c, kC, 2);
+    Bench bench(p);
+    CHECK_HAZARD(bench.engine.run(), "row 8 of tensor 2 was not stored completely", -1, -1, 7);
+}
+
+TEST(an_output_stored_too_early) {
+    TwoSteps p;
+    p.tensors[p.y].role = static_cast<std::uint8_t>(Role::kOutput);
+    p.load(p.x0, kA);
+    p.load(p.w0, kB);
+    p.execute(p.x0, kA, p.w0, kB, p.c, kC);
+    p.store(p.c, kC, 1);
+    Bench bench(p);
+    CHECK_HAZARD(bench.engine.run(), "row 0 of tensor 2 holds a partial sum", -1, 3, 4);
+}
+
+TEST(the_end_comes_after_the_last_event) {
+    Output p;
+    p.store(p.c, kC, 2);
+    Bench bench(p);
+    bench.drive.both({0, 1});
+    CHECK_THROWS(bench.engine.finish(2), ScheduleError, "2 of 7 operations have retired");
+}

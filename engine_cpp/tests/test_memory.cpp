@@ -79,7 +79,7 @@ TEST(the_users_data_may_not_be_stored_to) {
 TEST(copies_go_row_by_row) {
     Builder b;
     const std::uint32_t x = b.tensor(5, 7, Role::kInput);
-    const std::uint32_t y = b.tensor(5, 7, Role::kOutput);
+    const std::uint32_t y = b.tensor(5, 7, Role::kIntermediate);
     const std::uint32_t from = b.tile(x, 1, 2, 3, 4);
     const std::uint32_t to = b.tile(y, 1, 2, 3, 4, 1);
     b.load(from, 0x40);

@@ -12,7 +12,7 @@ constexpr std::uint32_t kA = 0x0, kB = 0x400, kC = 0x800, kFree = 0xC00;
 struct TwoSteps : Builder {
     std::uint32_t x = tensor(8, 16, minisim::Role::kInput);
     std::uint32_t w = tensor(16, 8, minisim::Role::kWeight);
-    std::uint32_t y = tensor(8, 8, minisim::Role::kOutput);
+    std::uint32_t y = tensor(8, 8, minisim::Role::kIntermediate);
     std::uint32_t x0 = tile(x, 0, 0, 8, 8), x1 = tile(x, 0, 8, 8, 8);
     std::uint32_t w0 = tile(w, 0, 0, 8, 8), w1 = tile(w, 8, 0, 8, 8);
     std::uint32_t c = tile(y, 0, 0, 8, 8, 2);

@@ -75,6 +75,4 @@ def test_a_killed_run_leaves_no_half_written_reports(slow_disk: float, tmp_path:
         if "summary.csv" in files:
             check_set(files)
     check_set(at_the_end)
-    if slow_disk:
-        assert any("summary.csv" not in files for files in after_kills)  # some kills did hit the writing
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(at_the_end)  # nor temporaries
