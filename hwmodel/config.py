@@ -69,9 +69,22 @@ class Tile(Section):
 
 
 class Matrix(Section):
-    rows: int = Field(default=32, ge=1, le=4096, description="processing elements: rows of the array (along k)")
-    cols: int = Field(default=32, ge=1, le=4096, description="processing elements: columns of the array (along n)")
-    dataflow: Literal["ws"] = Field(default="ws", description="ws: weight-stationary, weights double-buffered")
+    rows: int = Field(default=32, ge=1, le=4096, description="processing elements: rows of the array")
+    cols: int = Field(default=32, ge=1, le=4096, description="processing elements: columns of the array")
+    dataflow: Literal["ws", "os", "is"] = Field(
+        default="ws", description="what stays in the array: ws the weights (B), os the outputs, is the inputs (A)"
+    )
+    overlap: Literal["full", "drain", "none"] = Field(
+        default="full",
+        description="of folds: full double-buffers the stationary operand and hides the drain, drain hides only the "
+        "drain, none runs one fold after the other",
+    )
+    gap_cycles: int = Field(default=0, ge=0, le=10_000, description="cycles: control between folds if overlap is none")
+    multiplier_latency: int = Field(default=1, ge=0, le=1000, description="cycles: pipeline depth of a multiplier")
+    adder_latency: int = Field(default=1, ge=1, le=1000, description="cycles: pipeline depth of an accumulation")
+    timing: Literal["pipelined", "scalesim"] = Field(
+        default="pipelined", description="pipelined: as above; scalesim: SCALE-Sim's formulas, where no folds overlap"
+    )
     dtype: Literal["fp32"] = Field(default="fp32", description="operands and accumulators")
     epilogue_cycles: int = Field(
         default=8,

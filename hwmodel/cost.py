@@ -8,7 +8,7 @@ Every unit is a pipeline of two stages, with four numbers per operation, in cycl
     latency   from the end of `busy` to retirement, overlapping with whatever follows
 
     unit     setup                    busy                          latency
-    matrix   shift the weights in     stream the rows of A          drain the array, epilogue
+    matrix   shift an operand in      stream the other one          drain the array, epilogue
     vector   start-up                 elements / lanes x passes     pipeline depth
     DMA      decode the descriptor    the port, or DRAM if slower   DRAM latency
 
@@ -25,7 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel import isa
+from minisim.hwmodel.array import block_cycles, drain_cycles
 from minisim.hwmodel.config import Machine
+
+__all__ = ["Costs", "Roofline", "block_cycles", "costs", "drain_cycles", "dram_cycles", "roofline", "vector_cycles"]
 
 Cycles = npt.NDArray[np.int64]
 
@@ -64,7 +67,7 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
-    setup, busy, hold = matmul_cycles(x["m"], x["k"], x["n"], machine)
+    setup, busy, hold = block_cycles(x["m"], x["k"], x["n"], machine)
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
 
@@ -74,31 +77,6 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     columns.busy[elementwise] = vector_cycles(v["op"], v["rows"].astype(np.int64) * v["cols"], machine)
     columns.latency[elementwise] = machine.vector.latency_cycles
     return columns
-
-
-def matmul_cycles(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine
-) -> tuple[Cycles, Cycles, Cycles]:
-    """Setup, busy and hold cycles of an m x k x n block on a weight-stationary R x C array.
-
-    The block is ceil(k/R) x ceil(n/C) folds. Each fold holds a (k_f x n_f) part of B, shifted in row by
-    row (k_f cycles) behind the previous fold's stream, and then streams m rows of A. With the weights
-    double-buffered a fold therefore takes max(m, k_f); only the first fold's weights are setup. The next
-    operation's weights find a buffer when the last fold begins to stream.
-    """
-    m, k, n = (np.asarray(x, dtype=np.int64) for x in (m, k, n))
-    rows, cols = machine.matrix.rows, machine.matrix.cols
-    across = -(-n // cols)
-    full, rest = k // rows, k % rows
-    every_fold = across * (full * np.maximum(m, rows) + (rest > 0) * np.maximum(m, rest))
-    setup = np.minimum(k, rows)
-    hold = every_fold - np.maximum(m, setup)
-    return setup, hold + m, hold
-
-
-def drain_cycles(machine: Machine) -> int:
-    """From the last row of A entering the array to the last sum leaving it: R + C - 2 hops and one register."""
-    return machine.matrix.rows + machine.matrix.cols - 1
 
 
 def has_epilogue(matmuls: isa.Table) -> npt.NDArray[np.bool_]:

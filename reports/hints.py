@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from minisim.hwmodel.array import drain_cycles
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import drain_cycles, vector_cycles
+from minisim.hwmodel.cost import vector_cycles
 from minisim.hwmodel.isa import Opcode, Role, Schedule, item_sizes
 from minisim.reports.attribution import LAYER_CAUSES
 from minisim.reports.run_record import RunRecord, Work

@@ -169,7 +169,8 @@ def test_equal_machines_have_equal_digests_whatever_they_are_called() -> None:
 
 
 CHANGES = {
-    "clock.frequency": "2GHz", "matrix.dataflow": None, "matrix.dtype": None, "sram.bytes": "1KiB",
+    "clock.frequency": "2GHz", "matrix.dataflow": "os", "matrix.overlap": "none", "matrix.timing": "scalesim",
+    "matrix.dtype": None, "sram.bytes": "1KiB",
     "dram.model": None, "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
     "compiler.keep_on_chip": False,
 }  # fmt: skip

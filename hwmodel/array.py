@@ -1,0 +1,103 @@
+"""The systolic array: how many cycles an m x k x n block takes on R rows x C columns.
+
+A dataflow says which operand stays in the array while the others stream through it:
+
+    dataflow                 stays            folds                    shifted in   streams
+    ws  weight-stationary    k_f x n_f of B   ceil(k/R) x ceil(n/C)    k_f cycles   m rows of A
+    is  input-stationary     k_f x m_f of A   ceil(k/R) x ceil(m/C)    k_f cycles   n columns of B
+    os  output-stationary    m_f x n_f of C   ceil(m/R) x ceil(n/C)    nothing      k steps of both
+
+A *fold* is one filling of the array. `overlap` says how folds follow each other:
+
+    full    the next stationary operand is shifted in behind the stream (double-buffered), and the drain is
+            hidden behind the next fold
+    drain   one buffer: shifting in waits for the end of the stream, the drain is hidden
+    none    one fold after the other: shift in, stream, drain, and `gap_cycles` of control
+
+Checked to the cycle against the RTL of two designs (benchmarks/fidelity/arrays.py).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.hwmodel.config import Machine, Matrix
+
+Cycles = npt.NDArray[np.int64]
+
+
+class Folds(NamedTuple):
+    """The folds of a block, as columns: `full` folds that fill all R rows and `rest` that fill fewer.
+
+    Attributes:
+        full, rest: how many.
+        shift, rest_shift: cycles to shift the stationary operand in, of a full fold and of one of the rest.
+        first_shift: of the first fold.
+        stream: cycles that the moving operands stream, of every fold.
+    """
+
+    full: Cycles
+    rest: Cycles
+    shift: Cycles
+    rest_shift: Cycles
+    first_shift: Cycles
+    stream: Cycles
+
+
+def folds(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix) -> Folds:
+    """How the dataflow cuts m x k x n blocks into folds; see the module's table."""
+    m, k, n = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in (m, k, n)))
+    rows, cols = matrix.rows, matrix.cols
+    none = np.zeros_like(m)
+    if matrix.dataflow == "os":
+        return Folds(-(-m // rows) * -(-n // cols), none, none, none, none, k)
+    across, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
+    rest = k % rows
+    shift = np.full_like(m, rows)
+    return Folds(across * (k // rows), across * (rest > 0), shift, rest, np.minimum(k, rows), stream)
+
+
+def block_cycles(
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine
+) -> tuple[Cycles, Cycles, Cycles]:
+    """Setup, busy and hold cycles (see `cost.py`) of m x k x n blocks."""
+    matrix = machine.matrix
+    f = folds(m, k, n, matrix)
+    if matrix.timing == "scalesim":
+        busy = (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
+        return np.zeros_like(busy), busy, busy
+    if matrix.overlap == "full":
+        periods = f.full * np.maximum(f.stream, f.shift) + f.rest * np.maximum(f.stream, f.rest_shift)
+        hold = periods - np.maximum(f.stream, f.first_shift)  # until the last fold begins to stream
+        return f.first_shift, hold + f.stream, hold
+    after = drain_cycles(machine) + matrix.gap_cycles if matrix.overlap == "none" else 0
+    periods = f.full * (f.shift + f.stream + after) + f.rest * (f.rest_shift + f.stream + after)
+    hold = periods - f.first_shift
+    return f.first_shift, hold - after, hold
+
+
+def drain_cycles(machine: Machine) -> int:
+    """From the end of the last fold's stream to its last output.
+
+    ws and is: the last input hops over C - 1 columns, is multiplied, and its sum falls through the adders of
+    R rows. os: the array fills along both edges (R + C - 2 hops), finishes the last MAC, and shifts C columns out.
+    """
+    matrix = machine.matrix
+    if matrix.timing == "scalesim":
+        return 0  # its folds include it
+    if matrix.dataflow == "os":
+        return matrix.rows + 2 * matrix.cols - 2 + matrix.multiplier_latency + matrix.adder_latency
+    return (matrix.rows - 1) * matrix.adder_latency + matrix.cols - 1 + matrix.multiplier_latency
+
+
+def scalesim_fold_cycles(stream: Cycles, matrix: Matrix) -> Cycles:
+    """Cycles of one fold by SCALE-Sim's formulas (Samajdar et al., ISPASS 2020): folds never overlap.
+
+    os: K + R + C - 2. ws and is: the stationary operand takes R, whatever part of the rows it fills, so
+    stream + 2 R + C - 2. SCALE-Sim reports the sum over folds, minus 1.
+    """
+    shifts = 1 if matrix.dataflow == "os" else 2
+    return stream + shifts * matrix.rows + matrix.cols - 2

@@ -1,0 +1,122 @@
+"""The array against RTL, against SCALE-Sim's formulas, and its timing gates."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minisim as ms
+from minisim.hwmodel.array import block_cycles, drain_cycles
+from minisim.hwmodel.isa import Queue
+
+DATAFLOWS = ["ws", "os", "is"]
+
+
+def load_benchmark(name: str) -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "fidelity" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"fidelity_{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+arrays = load_benchmark("arrays")
+CASES = [*arrays.output_stationary(), *arrays.weight_stationary()]
+
+
+def test_there_are_as_many_cases_as_were_measured() -> None:
+    assert len(CASES) == 64 + 32
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_rtl_to_the_cycle(case: object) -> None:
+    assert case.ours() == case.truth  # type: ignore[attr-defined]
+
+
+def machine(rows: int, cols: int, dataflow: str, **settings: object) -> ms.Machine:
+    keys = {f"matrix.{key}": value for key, value in settings.items()}
+    return ms.Machine().with_overrides({"matrix.rows": rows, "matrix.cols": cols, "matrix.dataflow": dataflow, **keys})
+
+
+def scalesim(m: int, k: int, n: int, rows: int, cols: int, dataflow: str) -> int:
+    """The formulas as published, reported cycles plus one."""
+    if dataflow == "os":
+        return math.ceil(m / rows) * math.ceil(n / cols) * (k + rows + cols - 2)
+    if dataflow == "ws":
+        return math.ceil(k / rows) * math.ceil(n / cols) * (m + 2 * rows + cols - 2)
+    return math.ceil(k / rows) * math.ceil(m / cols) * (n + 2 * rows + cols - 2)
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize(("rows", "cols"), [(8, 8), (16, 4), (4, 32), (32, 32), (128, 128), (7, 13)])
+def test_scalesim_mode_is_exact_on_a_thousand_gemms(rows: int, cols: int, dataflow: str) -> None:
+    rng = np.random.default_rng(rows * 1000 + cols)
+    m, k, n = rng.integers(1, 2000, size=(3, 1000))
+    setup, busy, hold = block_cycles(m, k, n, machine(rows, cols, dataflow, timing="scalesim"))
+    expected = [
+        scalesim(*shape, rows, cols, dataflow) for shape in zip(m.tolist(), k.tolist(), n.tolist(), strict=True)
+    ]
+    assert busy.tolist() == expected
+    assert hold.tolist() == expected  # nothing of the next operation is hidden
+    assert not setup.any()
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_scalesim_mode_in_a_run(dataflow: str) -> None:
+    """One tile that covers the GEMM: the matrix unit is busy for exactly SCALE-Sim's cycles."""
+    m, k, n = 100, 60, 70
+    scale = machine(16, 8, dataflow, timing="scalesim").with_overrides(
+        {"tile.m": m, "tile.k": k, "tile.n": n, "sram.bytes": "1MiB"}
+    )
+    result = ms.run(ms.load_model(f"gemm:{m}x{k}x{n}"), scale)
+    assert result.timeline.busy(result.schedule, Queue.MATRIX) == scalesim(m, k, n, 16, 8, dataflow)
+
+
+@pytest.mark.parametrize(("dataflow", "overlap"), list(itertools.product(DATAFLOWS, ["full", "drain", "none"])))
+def test_the_event_model_agrees_with_the_formula(dataflow: str, overlap: str) -> None:
+    """Two blocks in a row: the second begins when the first no longer holds the array."""
+    m, k, n = 24, 40, 20
+    there = machine(8, 16, dataflow, overlap=overlap, gap_cycles=3, multiplier_latency=2, adder_latency=4)
+    there = there.with_overrides({"tile.m": m, "tile.k": k, "tile.n": n, "dma.bytes_per_cycle": 4096})
+    result = ms.run(ms.load_model(f"gemm:{m}x{2 * k}x{n}"), there)
+    executes = result.schedule.stream["queue"] == Queue.MATRIX
+    first, second = result.timeline.start[executes]
+    setup, busy, hold = (int(x) for x in block_cycles(m, k, n, there))
+    period = max(hold + setup, busy)
+    waited = result.timeline.waited_for[executes][1]
+    assert waited or second - first == setup + hold
+    assert np.diff(result.timeline.begin[executes])[0] >= period
+    assert result.timeline.end[executes][0] == first + setup + busy + drain_cycles(there)
+    assert result.max_abs_error is not None
+    assert result.max_abs_error < 1e-5
+
+
+@given(
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from(DATAFLOWS),
+)
+def test_no_array_is_faster_than_its_multipliers_and_overlap_only_helps(
+    m: int, k: int, n: int, rows: int, cols: int, dataflow: str
+) -> None:
+    total = {}
+    for overlap in ("full", "drain", "none"):
+        setup, busy, _ = block_cycles(m, k, n, machine(rows, cols, dataflow, overlap=overlap))
+        assert busy * rows * cols >= m * k * n
+        total[overlap] = int(setup + busy)
+    assert total["full"] <= total["drain"] <= total["none"]
