@@ -178,6 +178,7 @@ class PanelPlan:
         return busy + stalls + left[-1]
 
 
+@lru_cache(maxsize=256)
 def choose(rows: int, depth: int, cols: int, budget: Budget, pace: Pace) -> PanelPlan:
     """The panels for a grid of rows x depth x cols tiles: the fewest bytes of those that are about fastest."""
     ramped = budget.c * pace.store > pace.execute  # tiles are finished faster than they can be stored
