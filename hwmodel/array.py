@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel.config import Machine, Matrix
+from minisim.hwmodel.isa import ITEMSIZE
 
 Cycles = npt.NDArray[np.int64]
 
@@ -77,6 +78,30 @@ def block_cycles(
     periods = f.full * (f.shift + f.stream + after) + f.rest * (f.rest_shift + f.stream + after)
     hold = periods - f.first_shift
     return f.first_shift, hold - after, hold
+
+
+def sram_bytes(
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, accumulates: npt.ArrayLike, machine: Machine
+) -> tuple[Cycles, Cycles]:
+    """Bytes that m x k x n blocks read from SRAM and write to it, fold by fold.
+
+    The stationary operand is read once, a moving one once for each fold across it. ws and is pass partial
+    sums through SRAM between folds along k; os holds them until the block is done. A block that
+    `accumulates` also reads the sums that it adds to.
+    """
+    matrix = machine.matrix
+    m, k, n, accumulates = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in (m, k, n, accumulates)))
+    rows, cols = matrix.rows, matrix.cols
+    a_passes, b_passes, c_passes = np.ones_like(m), np.ones_like(m), -(-k // rows)
+    if matrix.dataflow != "is":
+        a_passes = -(-n // cols)
+    if matrix.dataflow == "is":
+        b_passes = -(-m // cols)
+    if matrix.dataflow == "os":
+        b_passes, c_passes = -(-m // rows), np.ones_like(m)
+    read = m * k * a_passes + k * n * b_passes + m * n * (c_passes - 1 + (accumulates != 0))
+    item = ITEMSIZE[machine.dtype]
+    return read * item, m * n * c_passes * item
 
 
 def drain_cycles(machine: Machine) -> int:

@@ -114,6 +114,13 @@ class Sram(Section):
         description=f"on-chip scratchpad, operands and accumulators; a multiple of {ALIGNMENT}",
     )
 
+    read_bytes_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="bytes: read ports of the array and the vector unit; 0 never binds"
+    )
+    write_bytes_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="bytes: write ports of the array and the vector unit; 0 never binds"
+    )
+
     @field_validator("bytes")
     @classmethod
     def _whole_granules(cls, value: int) -> int:

@@ -25,10 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel import isa
-from minisim.hwmodel.array import block_cycles, drain_cycles
+from minisim.hwmodel.array import block_cycles, drain_cycles, sram_bytes
 from minisim.hwmodel.config import Machine
 
-__all__ = ["Costs", "Roofline", "block_cycles", "costs", "drain_cycles", "dram_cycles", "roofline", "vector_cycles"]
+__all__ = ["Costs", "Roofline", "costs", "drain_cycles", "dram_cycles", "matmul_cycles", "roofline", "vector_cycles"]
 
 Cycles = npt.NDArray[np.int64]
 
@@ -67,16 +67,43 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
-    setup, busy, hold = block_cycles(x["m"], x["k"], x["n"], machine)
+    setup, busy, hold = matmul_cycles(x["m"], x["k"], x["n"], x["step"], machine)
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
 
     elementwise = opcode == isa.Opcode.VECTOR
     v = schedule.vectors[row[elementwise]]
     columns.setup[elementwise] = machine.vector.setup_cycles
-    columns.busy[elementwise] = vector_cycles(v["op"], v["rows"].astype(np.int64) * v["cols"], machine)
+    columns.busy[elementwise] = np.maximum(
+        vector_cycles(v["op"], v["rows"].astype(np.int64) * v["cols"], machine),
+        _vector_port_cycles(schedule, v, machine),
+    )
     columns.latency[elementwise] = machine.vector.latency_cycles
     return columns
+
+
+def matmul_cycles(
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, step: npt.ArrayLike, machine: Machine
+) -> tuple[Cycles, Cycles, Cycles]:
+    """Setup, busy and hold cycles of m x k x n blocks: the array's, or its SRAM ports' if those are slower."""
+    setup, busy, hold = block_cycles(m, k, n, machine)
+    waits = np.maximum(port_cycles(*sram_bytes(m, k, n, step, machine), machine) - busy, 0)
+    return setup, busy + waits, hold + waits
+
+
+def port_cycles(read: Cycles, written: Cycles, machine: Machine) -> Cycles:
+    """Cycles that the SRAM's ports need for these bytes; a port of width 0 is as wide as it has to be."""
+    needed = np.zeros_like(read)
+    for size, width in ((read, machine.sram.read_bytes_per_cycle), (written, machine.sram.write_bytes_per_cycle)):
+        if width:
+            needed = np.maximum(needed, -(-size // width))
+    return needed
+
+
+def _vector_port_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
+    sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
+    first, second, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
+    return port_cycles(first + second, result, machine)
 
 
 def has_epilogue(matmuls: isa.Table) -> npt.NDArray[np.bool_]:

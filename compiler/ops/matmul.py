@@ -140,7 +140,7 @@ class MatMul(Operator):
 
 def pace(m: int, k: int, n: int, machine: Machine) -> panels.Pace:
     """What the panels' estimate needs to know of a machine, for tiles of m x k x n elements."""
-    setup, busy, hold = (int(x) for x in cost.block_cycles(m, k, n, machine))
+    setup, busy, hold = (int(x) for x in cost.matmul_cycles(m, k, n, 1, machine))
     execute = max(busy, hold + setup)
     dram = float(1 / machine.dram_bytes_per_cycle)
     port = max(1 / machine.dma.bytes_per_cycle, dram)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import minisim as ms
 from minisim.hwmodel.array import block_cycles, drain_cycles
+from minisim.hwmodel.cost import matmul_cycles
 from minisim.hwmodel.isa import Queue
 
 DATAFLOWS = ["ws", "os", "is"]
@@ -101,6 +102,27 @@ def test_the_event_model_agrees_with_the_formula(dataflow: str, overlap: str) ->
     assert result.timeline.end[executes][0] == first + setup + busy + drain_cycles(there)
     assert result.max_abs_error is not None
     assert result.max_abs_error < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("dataflow", "passes"),
+    # of A, B and C: m x k x n = 24 x 40 x 20 on 8 rows and 16 columns
+    [("ws", (2, 1, 5)), ("is", (1, 2, 5)), ("os", (2, 3, 1))],
+)
+def test_sram_ports_bind_when_they_are_narrower_than_the_array_needs(dataflow: str, passes: tuple[int, ...]) -> None:
+    m, k, n = 24, 40, 20
+    a, b, c = passes
+    read = 4 * (m * k * a + k * n * b + m * n * (c - 1))  # the first step clears: it does not read its sums
+    written = 4 * m * n * c
+    there = machine(8, 16, dataflow)
+    _, busy, hold = block_cycles(m, k, n, there)
+    for key, size in (("read", read), ("write", written)):
+        wide, narrow = size // int(busy) + 1, max(1, size // int(busy) // 3)
+        for width in (wide, narrow):
+            ported = there.with_overrides({f"sram.{key}_bytes_per_cycle": width})
+            _, ported_busy, ported_hold = matmul_cycles(m, k, n, 0, ported)
+            assert ported_busy == max(busy, math.ceil(size / width))
+            assert ported_busy - ported_hold == busy - hold
 
 
 @given(
