@@ -26,22 +26,23 @@ GROUPS = {
 """The top of the tree; every cause is in one of them."""
 
 MEANING = {
-    Cause.COMPUTE: "useful MACs: as if the array had been full",
-    Cause.PADDING: "array busy beyond that: blocks that do not fill it",
-    Cause.ARRAY: "array fill and drain: weights shifted in, last sums out",
+    Cause.COMPUTE: "MACs, as if the array were full",
+    Cause.PADDING: "blocks that do not fill the array",
+    Cause.ARRAY: "weights in, last sums out",
     Cause.VECTOR: "vector unit at work",
-    Cause.LOAD_PORT: "loads, at the pace of the DMA port",
+    Cause.LOAD_PORT: "loads, at the pace of the port",
     Cause.LOAD_DRAM: "loads, at the pace of the DRAM",
-    Cause.DRAM_LATENCY: "waiting for a load's data to arrive",
-    Cause.DRAM_CONTENTION: "the DRAM served the other direction",
+    Cause.DRAM_LATENCY: "loads on their way",
+    Cause.DRAM_CONTENTION: "the DRAM served the other way",
     Cause.STORE: "stores that something waited for",
-    Cause.SRAM_SPACE: "a place in SRAM was still in use",
-    Cause.DEPENDENCY: "waiting for a compute unit's or a stored result",
-    Cause.CONTROL: "dispatch, and loads that were dispatched too late",
-    Cause.SETUP: "descriptors and start-up that nothing hid",
-    Cause.START: "before the first computation begins",
-    Cause.TAIL: "after the last computation retired",
+    Cause.SRAM_SPACE: "places in SRAM were still in use",
+    Cause.DEPENDENCY: "waiting for a result",
+    Cause.CONTROL: "dispatch, and loads it delayed",
+    Cause.SETUP: "descriptors and start-up",
+    Cause.START: "before the first computation",
+    Cause.TAIL: "after the last computation",
 }
+"""In a few words; docs/reports.md has the definitions."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -19,6 +20,9 @@ ACCOUNT_FILE = "account.csv"
 
 TOP = 10
 """Stretches shown."""
+
+WIDE = 80
+"""Columns of a terminal from which on causes are explained in the tree."""
 
 LAYER_WIDTH = 16
 """Characters of a layer's name."""
@@ -75,7 +79,9 @@ def _print_tree(account: Account, console: Console) -> None:
         for cause in sorted(causes, key=lambda cause: -cycles[cause]):
             if cycles[cause]:
                 line = _branch(cause.name.lower(), cycles[cause], total, NAME_WIDTH)
-                branch.add(line.append(f"  {MEANING[cause]}", style="dim"))
+                if console.width >= WIDE:
+                    line.append(f"  {MEANING[cause]}", style="dim")
+                branch.add(line)
     console.print(Padding(tree, (0, 0, 0, 2), expand=False), highlight=False, no_wrap=True, crop=True)
 
 
@@ -92,21 +98,19 @@ def _print_stretches(account: Account, console: Console) -> None:
     shown = sum(s.cycles for s in longest)
     share = 100 * shown / account.record.timeline.cycles
     _heading(console, f"Critical path: the longest {len(longest)} of {len(stretches)} stretches ({share:.0f}%)")
-    rows = [tuple(Text(name, style="dim") for name in ("from cycle", "cycles", "mostly", "layer", "operations"))]
+    rows = [("from cycle", "cycles", "mostly", "layer", "operations")]
     for s in longest:
         more = f" and {s.ops - 1:,} more" if s.ops > 1 else ""
         cause = f"{s.cause.name.lower()} {100 * s.share:.0f}%"
         operations = f"{s.queue.name.lower()}{more}: {schedule.describe(s.op)}"
-        texts = (f"{s.begin:,}", f"{s.cycles:,}", cause, schedule.layer_names[s.layer][:LAYER_WIDTH], operations)
-        rows.append(tuple(Text(text) for text in texts))
-    grid = Table.grid(padding=(0, 2))
-    for column in range(4):  # these are never cut, the operations are
-        width = max(row[column].cell_len for row in rows)
-        grid.add_column(justify="right" if column < 2 else "left", min_width=width, no_wrap=True)
-    grid.add_column(no_wrap=True, overflow="crop" if console.options.ascii_only else "ellipsis")
+        rows.append((f"{s.begin:,}", f"{s.cycles:,}", cause, schedule.layer_names[s.layer][:LAYER_WIDTH], operations))
+    widths = [max(cell_len(row[i]) for row in rows) for i in range(4)]
     for row in rows:
-        grid.add_row(*row)
-    console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)
+        cells = [" " * (width - cell_len(cell)) + cell for cell, width in zip(row[:2], widths[:2], strict=True)]
+        cells += [cell + " " * (width - cell_len(cell)) for cell, width in zip(row[2:4], widths[2:], strict=True)]
+        line = Text("  ".join(["", *cells, row[4]]), style="dim" if row is rows[0] else "")
+        line.truncate(console.width, overflow="crop" if console.options.ascii_only else "ellipsis")
+        console.print(line, highlight=False, no_wrap=True)
 
 
 def _print_what_ifs(cycles: int, what_ifs: Sequence[WhatIf], console: Console) -> None:
@@ -118,7 +122,7 @@ def _print_what_ifs(cycles: int, what_ifs: Sequence[WhatIf], console: Console) -
     grid.add_column(no_wrap=True)
     for _ in range(2):
         grid.add_column(justify="right", no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
     grid.add_row(*(Text(name, style="dim") for name in ("machine", "cycles", "speed-up", "change")))
     for w in sorted(what_ifs, key=lambda w: (w.cycles is None, w.cycles)):
         change = " ".join(f"{key}={value}" for key, value in w.settings.items())

@@ -19,9 +19,11 @@ always a gate that it meets exactly; the walk goes on there:
             issue of the operation before it (or cycle 0)            control
 
 A latency is exposed because somebody waits: a load for the place that a reader or store still holds
-(sram_space), a compute unit or a store for a result (dependency). The latency of a load is dram_latency. But if
-the load's own start is on the path and was held back by a place in SRAM or by dispatch, then its latency
-and setup are exposed because it started late, and count as sram_space or control. Its transfer does not.
+(sram_space), a compute unit or a store for a result (dependency). The latency of a load is dram_latency. But
+where a chain of loads on the path begins, after the first computation began, with one that waited for a place
+in SRAM or for its dispatch, their setups and latency are exposed because they started late, and count as
+sram_space or control; their transfers do not. A latency that another load waits for (max_outstanding) ends
+the chain, and stays one.
 """
 
 from __future__ import annotations
@@ -146,6 +148,9 @@ class _Walk:
         self.begins: list[list[int]] = [timeline.begin[mine].tolist() for mine in ops]
         self.found: list[tuple[int, int, int, int, int]] = []
         self.awaited_as: Cause | None = None  # what somebody's wait for the next END on the way counts as
+        computes = schedule.stream["opcode"] >= Opcode.EXECUTE
+        self.first = int(timeline.begin[computes].min()) if computes.any() else 0  # before that, no load is late
+        self.settled = 0  # links up to here are not recounted by `_started_late`
 
     def links(self) -> list[tuple[int, int, int, int, int]]:
         """op, cause, begin, end and MACs of each link that is not empty, the last one first."""
@@ -160,8 +165,9 @@ class _Walk:
 
     def _end(self, i: int) -> Node:
         if self.done[i] + self.latency[i] == self.end[i]:
-            awaited = self.awaited_as if self.queue[i] != Queue.LOAD else None
-            self._link(i, awaited or LATENCY_OF[Queue(self.queue[i])], self.done[i], self.end[i])
+            self._link(i, self.awaited_as or LATENCY_OF[Queue(self.queue[i])], self.done[i], self.end[i])
+            if self.awaited_as == Cause.DRAM_LATENCY:
+                self.settled = len(self.found)
             return self._done, i
         before = self._earlier(i, 1)
         if before < 0 or self.end[before] != self.end[i]:
@@ -213,7 +219,7 @@ class _Walk:
         if self.queue[i] <= Queue.STORE:
             landed = self._earlier(i, self.machine.dma.max_outstanding)
             if landed >= 0 and self.end[landed] == start:
-                self.awaited_as = None
+                self.awaited_as = LATENCY_OF[Queue(self.queue[i])]
                 return self._end, landed
         if self.issue[i] != start:
             raise self._loose("start", i)
@@ -267,15 +273,16 @@ class _Walk:
         return int(s.tensors["storage"][s.tiles["tensor"][s.transfers["tile"][s.stream["row"][i]]]])
 
     def _started_late(self, i: int, why: Cause) -> None:
-        """Load `i` started late: what is on the path of its setup and latency was exposed by that."""
-        if self.queue[i] != Queue.LOAD:
+        """Load `i` started late: that exposed the setups and the latency of the loads from it on, on the path."""
+        if self.queue[i] != Queue.LOAD or self.start[i] < self.first:
             return
-        for at in range(len(self.found) - 1, -1, -1):
-            op, cause, *rest = self.found[at]
-            if op != i:
-                return
+        for at in range(len(self.found) - 1, self.settled - 1, -1):
+            op, cause, begin, end, macs = self.found[at]
+            if self.queue[op] != Queue.LOAD:
+                break
             if cause in (Cause.SETUP, Cause.DRAM_LATENCY):
-                self.found[at] = (op, why, rest[0], rest[1], rest[2])
+                self.found[at] = (op, why, begin, end, macs)
+        self.settled = len(self.found)
 
     def _loose(self, point: str, i: int) -> ValueError:
         return ValueError(f"operation {i} ({self.schedule.describe(i)}): nothing holds its {point} back")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
-from typing import Any
+from itertools import pairwise
 from unittest.mock import patch
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.graphs import graphs as any_graphs
 from support.machines import machines_for
+from support.paths import ROOT
 
+from minisim.compiler.graph import Graph
 from minisim.hwmodel.cost import Costs
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.simulate import simulate
@@ -132,7 +135,7 @@ def served_in(record: RunRecord, timeline: Timeline) -> list[int]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(record=records(), data=st.data())
+@given(record=st.one_of(records(), other_records()), data=st.data())
 def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRecord, data: st.DataObject) -> None:
     """No link is slack. (A cycle that changes the order in which the DRAM serves proves nothing.)"""
     path = Account.of(record).path
@@ -196,39 +199,48 @@ def test_a_small_array_computes(record: Record) -> None:
 
 
 def test_blocks_of_a_quarter_of_the_rows_pad_three_quarters(record: Record) -> None:
-    r = record("gemm:1024x8x1024", "npu_32x32", "vector.lanes=1", *FAST_MEMORY, "dram.latency=0ns")
-    total = Account.of(r).total()
-    assert total[Cause.COMPUTE] > 0.1 * r.timeline.cycles
+    total = Account.of(record("gemm:1024x8x1024", "npu_32x32", *FAST_MEMORY)).total()
+    assert total[Cause.COMPUTE] > 1000
     assert total[Cause.PADDING] == pytest.approx(3 * total[Cause.COMPUTE], abs=3)
 
 
+SLOW_DRAM = (*FAST_MEMORY, "dram.latency=900ns")
+
+
 @pytest.mark.parametrize(
-    ("cause", "most", "overrides"),
+    ("cause", "least", "overrides"),
     [
-        ("load_port", 0.85, ["dma.bytes_per_cycle=1", "dram.bandwidth=4096GB/s"]),
-        ("load_dram", 0.7, ["dma.bytes_per_cycle=4096", "dram.bandwidth=1GB/s"]),
-        ("dram_latency", 0.7, [*FAST_MEMORY, "dma.max_outstanding=1", "dram.latency=900ns", "sram.bytes=16MiB"]),
-        ("control", 0.6, [*FAST_MEMORY, "control.queue_depth=1", "dram.latency=900ns", "compiler.order=mnk",
-                          "sram.bytes=16MiB"]),
-        ("control", 0.9, [*FAST_MEMORY, "control.issue_cycles=1000", "sram.bytes=16MiB"]),
-        ("sram_space", 0.7, [*FAST_MEMORY, "dram.latency=900ns", "sram.bytes=12KiB"]),
+        ("load_port", 0.95, ["dma.bytes_per_cycle=1", "dram.bandwidth=4096GB/s"]),
+        ("load_dram", 0.95, ["dma.bytes_per_cycle=4096", "dram.bandwidth=1GB/s"]),
+        ("dram_latency", 0.8, [*SLOW_DRAM, "dma.max_outstanding=1"]),
+        ("control", 0.75, [*SLOW_DRAM, "control.queue_depth=1", "compiler.order=mnk", "sram.bytes=16MiB"]),
+        ("control", 0.9, [*FAST_MEMORY, "control.issue_cycles=1000"]),
+        ("sram_space", 0.9, [*SLOW_DRAM, "sram.bytes=12KiB"]),
     ],
-)  # fmt: skip
-def test_a_machine_that_lacks_one_thing(cause: str, most: float, overrides: list[str], record: Record) -> None:
-    assert shares(record("gemm:256x256x256", "npu_32x32", *overrides))[cause] > most
+)
+def test_a_machine_that_lacks_one_thing(cause: str, least: float, overrides: list[str], record: Record) -> None:
+    assert shares(record("gemm:64x2048x64", "npu_32x32", *overrides))[cause] > least
 
 
 @pytest.mark.parametrize(
     ("cause", "overrides"),
     [
-        ("control", [*FAST_MEMORY, "control.queue_depth=1000", "dram.latency=900ns", "sram.bytes=16MiB"]),
-        ("sram_space", [*FAST_MEMORY, "dram.latency=900ns", "sram.bytes=16MiB"]),
+        ("load_port", FAST_MEMORY),
         ("dram_latency", [*FAST_MEMORY, "dram.latency=0ns"]),
         ("dram_contention", ["dram.bandwidth=4096GB/s"]),
+        ("control", [*SLOW_DRAM, "control.queue_depth=1000", "compiler.order=mnk", "sram.bytes=16MiB"]),
+        ("sram_space", [*SLOW_DRAM, "sram.bytes=16MiB"]),
     ],
 )
-def test_a_machine_that_has_plenty(cause: str, overrides: list[str], record: Record) -> None:
-    assert shares(record("gemm:256x256x256", "npu_32x32", *overrides))[cause] < 0.02
+def test_a_machine_that_has_plenty_of_it(cause: str, overrides: list[str], record: Record) -> None:
+    assert shares(record("gemm:64x2048x64", "npu_32x32", *overrides))[cause] < 0.02
+
+
+def test_a_load_that_the_dram_serves_behind_a_store(record: Record) -> None:
+    """DRAM bandwidth is all that binds, and half of the traffic is partial sums going back and forth."""
+    assert shares(record("gemm:256x256x256", "npu_32x32", "dma.bytes_per_cycle=4096", "dram.bandwidth=1GB/s"))[
+        "dram_contention"
+    ] > 0.3  # fmt: skip
 
 
 def test_stores_after_the_last_computation_are_the_tail(record: Record) -> None:
@@ -240,8 +252,6 @@ def test_stores_after_the_last_computation_are_the_tail(record: Record) -> None:
 
 
 def test_vector_operations_on_one_lane(record: Record) -> None:
-    from minisim import Graph
-
     g = Graph("relu")
     g.output(g.relu(g.input("x", (128, 128))), "y")
     machine = record("gemm:8x8x8").machine.with_overrides({"vector.lanes": 1})
@@ -253,8 +263,12 @@ def test_columns_do_not_depend_on_the_run(record: Record) -> None:
     assert small.dtypes.to_dict() == large.dtypes.to_dict()
 
 
+def test_the_schema_page_lists_every_column_in_order(record: Record) -> None:
+    page = (ROOT / "docs/reports.md").read_text("utf-8")
+    section = page.split("## account.csv")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.M) == list(Account.of(record()).table().columns)
+
+
 def test_stretches_are_cut_where_unit_or_layer_change(record: Record) -> None:
-    account: Any = Account.of(record("gemm:96x64x80"))
-    stretches = account.stretches()
-    for a, b in zip(stretches, stretches[1:], strict=False):
+    for a, b in pairwise(Account.of(record("gemm:96x64x80")).stretches()):
         assert a.end == b.begin and (a.queue, a.layer) != (b.queue, b.layer)
