@@ -272,3 +272,44 @@ def test_the_schema_page_lists_every_column_in_order(record: Record) -> None:
 def test_stretches_are_cut_where_unit_or_layer_change(record: Record) -> None:
     for a, b in pairwise(Account.of(record("gemm:96x64x80")).stretches()):
         assert a.end == b.begin and (a.queue, a.layer) != (b.queue, b.layer)
+
+
+def test_a_result_that_retires_behind_a_longer_one(record: Record) -> None:
+    """Retirement is in order: who waits for the second product waits for the epilogue of the first."""
+    g = Graph("two")
+    x, w = g.input("x", (1, 32)), np.zeros((32, 32), np.float32)
+    g.output(g.relu(x @ g.weight("w1", w)), "y1")
+    g.output(x @ g.weight("w2", w) @ g.weight("w3", w), "y2")
+    slow = {"matrix.epilogue_cycles": 1000, "compiler.order": "mnk", "dma.bytes_per_cycle": 4096}
+    r = run_record(g, record("gemm:8x8x8").machine.with_overrides({**slow, "dram.bandwidth": "4096GB/s"}))
+    first, second, third = np.flatnonzero(r.schedule.stream["opcode"] == Opcode.EXECUTE)
+    t = r.timeline
+    assert t.start[third] == t.end[second] == t.end[first] > t.done[second] + r.costs.latency[second]
+    check_sums(r)
+    check_stages(r)
+    assert Account.of(r).total()[Cause.DEPENDENCY] == r.costs.latency[first] + r.costs.latency[third]
+
+
+def test_loads_before_the_first_computation_are_not_late(record: Record) -> None:
+    """The last load's latency, at the end of a chain that began at once: no dispatch would have saved it."""
+    r = record("gemm:32x512x32")
+    total = Account.of(r).total()
+    assert total[Cause.CONTROL] == 0
+    assert total[Cause.DRAM_LATENCY] == r.machine.dram_latency_cycles
+
+
+def test_a_latency_that_another_load_waits_for_is_one(record: Record) -> None:
+    """Two loads per matmul, one in flight: only the first of them waits for its place."""
+    tiny = ("sram.bytes=12KiB", "dma.max_outstanding=1")
+    share = shares(record("gemm:64x2048x64", "npu_32x32", *SLOW_DRAM, *tiny))
+    assert share["dram_latency"] > 0.85 and share["sram_space"] < 0.1
+
+
+def test_a_load_of_what_was_just_stored_waits_for_data_not_for_room(record: Record) -> None:
+    g = Graph("through DRAM")
+    w = np.zeros((32, 32), np.float32)
+    g.output(g.input("x", (32, 32)) @ g.weight("w1", w) @ g.weight("w2", w), "y")
+    r = run_record(g, record("gemm:8x8x8", "npu_32x32", *SLOW_DRAM, "compiler.keep_on_chip=false").machine)
+    total = Account.of(r).total()
+    assert total[Cause.DEPENDENCY] >= r.machine.dram_latency_cycles == 900
+    assert total[Cause.SRAM_SPACE] == 0
