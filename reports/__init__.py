@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from minisim.reports.account import Account
+from minisim.reports.explain import WhatIf, print_account, write_account
 from minisim.reports.run_record import RunRecord
 from minisim.reports.sweep import print_sweep, write_sweep
 from minisim.reports.tables import layers, summary, timeline, units
@@ -19,16 +21,20 @@ from minisim.reports.trace import load_protos, write_trace, write_trace_to
 from minisim.reports.write import atomic_bytes, atomic_path, output_set, write_csv, write_tables
 
 __all__ = [
+    "Account",
     "RunRecord",
+    "WhatIf",
     "atomic_bytes",
     "atomic_path",
     "layers",
     "output_set",
+    "print_account",
     "print_summary",
     "print_sweep",
     "summary",
     "timeline",
     "units",
+    "write_account",
     "write_csv",
     "write_reports",
     "write_sweep",

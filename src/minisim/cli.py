@@ -1,4 +1,4 @@
-"""The command line: ``minisim run``, ``minisim sweep``, ``minisim config``.
+"""The command line: ``minisim run``, ``minisim explain``, ``minisim sweep``, ``minisim config``.
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback.
 """
@@ -54,6 +54,10 @@ def _machine_options(command: F) -> F:
 _out = click.option("--out", default="out", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
+_jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
+
+WORTH_PROCESSES_S = 0.5
+"""Seconds that one simulation takes, from which on several are worth starting processes for."""
 
 
 @click.group(cls=_Main, context_settings={"help_option_names": ["-h", "--help"]})
@@ -108,6 +112,40 @@ def run_command(
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
 
 
+@main.command("explain")
+@click.argument("model")
+@_machine_options
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate larger machines, too.")
+@_jobs
+def explain_command(
+    model: str, source: str, overrides: tuple[str, ...], out: Path | None, what_if: bool, jobs: int | None
+) -> None:
+    """Say where every cycle of MODEL went, and what a larger machine would gain."""
+    from minisim.reports import Account, print_account, write_account
+    from minisim.what_if import what_ifs
+
+    machine = Machine.load(source, overrides)
+    graph = load_model(model)
+    if out:
+        _check_folder("--out", out)
+    with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
+        result = run(graph, machine, numerics=False, observers=[progress], on_stage=progress.on_stage)
+        quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
+        others = what_ifs(
+            graph,
+            machine,
+            jobs=jobs or (1 if quick else None),
+            progress=lambda done, total: progress.advance("simulating larger machines", done, total),
+        ) if what_if else []  # fmt: skip
+    account = Account.of(result.record())
+    path = write_account(account, out) if out else None
+    console = Console()
+    print_account(account, others, console)
+    if path:
+        console.print(f"reports: {path}", soft_wrap=True, highlight=False)
+
+
 @main.command("sweep")
 @click.argument("model")
 @_machine_options
@@ -115,7 +153,7 @@ def run_command(
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @_out
 @_no_numerics
-@click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
+@_jobs
 def sweep_command(
     model: str,
     source: str,

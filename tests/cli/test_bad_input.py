@@ -162,6 +162,11 @@ CASES = [
     sweep("unknown parameter", "tile.q=8", "srm.bytes=64KiB"),
     sweep("parameter below a value", "sram.bytes.x=8"),
     Case("sweep of a missing model", "sweep nothing.py --param tile.m=8"),
+    # -- explain
+    Case("explain a missing model", "explain nothing.py"),
+    Case("explain with a bad override", "explain gemm:8x8x8 --set srma.bytes=3"),
+    Case("explain on an SRAM that holds no operation", "explain gemm:64x64x64 --set sram.bytes=4KiB --out out"),
+    Case("file as output folder of explain", "explain gemm:8x8x8 --out out.csv", {"out.csv": "mine"}),
     # -- folders
     Case("file as output folder", "run gemm:8x8x8 --out out.csv", {"out.csv": "mine"}),
     Case("output folder below a file", "run gemm:8x8x8 --out out.csv/a/b", {"out.csv": "mine"}),

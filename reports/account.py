@@ -1,0 +1,137 @@
+"""The account: every cycle of the run belongs to one cause on its critical path (see `path.py`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from minisim.hwmodel.isa import Queue
+from minisim.reports.path import Cause, Path, critical_path
+from minisim.reports.run_record import RunRecord
+
+Counts = npt.NDArray[np.int64]
+
+CAUSES = tuple(cause.name.lower() for cause in Cause)
+
+GROUPS = {
+    "computing": (Cause.COMPUTE, Cause.PADDING, Cause.ARRAY, Cause.VECTOR),
+    "moving data": (Cause.LOAD_PORT, Cause.LOAD_DRAM, Cause.DRAM_LATENCY, Cause.DRAM_CONTENTION, Cause.STORE),
+    "waiting": (Cause.SRAM_SPACE, Cause.DEPENDENCY, Cause.CONTROL, Cause.SETUP),
+    "ends of the run": (Cause.START, Cause.TAIL),
+}
+"""The top of the tree; every cause is in one of them."""
+
+MEANING = {
+    Cause.COMPUTE: "MACs, as if the array were full",
+    Cause.PADDING: "blocks that do not fill the array",
+    Cause.ARRAY: "weights in, last sums out",
+    Cause.VECTOR: "vector unit at work",
+    Cause.LOAD_PORT: "loads, at the pace of the port",
+    Cause.LOAD_DRAM: "loads, at the pace of the DRAM",
+    Cause.DRAM_LATENCY: "loads on their way",
+    Cause.DRAM_CONTENTION: "the DRAM served the other way",
+    Cause.STORE: "stores that something waited for",
+    Cause.SRAM_SPACE: "places in SRAM were still in use",
+    Cause.DEPENDENCY: "waiting for a result",
+    Cause.CONTROL: "dispatch, and loads it delayed",
+    Cause.SETUP: "descriptors and start-up",
+    Cause.START: "before the first computation",
+    Cause.TAIL: "after the last computation",
+}
+"""In a few words; docs/reports.md has the definitions."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive links of the path in one unit and one layer.
+
+    Attributes:
+        begin, end: cycles, [begin, end).
+        op: the first operation; `ops` is how many there are.
+        cause: the one with the most cycles, `share` of the stretch.
+    """
+
+    begin: int
+    end: int
+    op: int
+    ops: int
+    queue: Queue
+    layer: int
+    cause: Cause
+    share: float
+
+    @property
+    def cycles(self) -> int:
+        return self.end - self.begin
+
+
+@dataclass(frozen=True)
+class Account:
+    """The critical path of a run and its sums.
+
+    Attributes:
+        path: its links.
+        by_layer: int64 of shape (layers, causes): cycles; the sum over all is the run's cycles.
+    """
+
+    record: RunRecord
+    path: Path
+    by_layer: Counts
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Account:
+        """Raises ValueError if the record's timeline is not of its schedule and machine."""
+        path = critical_path(record.schedule, record.timeline, record.machine, record.costs)
+        layer = record.schedule.stream["layer"][path.op]
+        useful = path.useful(_macs_per_cycle(record))
+        sums = np.zeros((len(record.schedule.layers), len(Cause)), dtype=np.int64)
+        np.add.at(sums, (layer, path.cause), path.end - path.begin)
+        padding = sums[:, Cause.COMPUTE].copy()
+        np.subtract.at(padding, layer, useful)
+        sums[:, Cause.PADDING] = padding
+        sums[:, Cause.COMPUTE] -= padding
+        return cls(record, path, sums)
+
+    def total(self) -> dict[Cause, int]:
+        """Cycles of the run by cause."""
+        return {cause: int(self.by_layer[:, cause].sum()) for cause in Cause}
+
+    def table(self) -> pd.DataFrame:
+        """A row per layer, then one for the run (`layer_id` is empty there)."""
+        schedule, n = self.record.schedule, len(self.by_layer)
+        cycles = np.vstack([self.by_layer, self.by_layer.sum(axis=0)])
+        return pd.DataFrame({
+            "layer_id": pd.array([*range(n), None], dtype="Int64"),
+            "name": pd.Series([*schedule.layer_names, "total"], dtype="str"),
+            "op": pd.Series([*schedule.layer_ops, ""], dtype="str"),
+            "cycles_total": cycles.sum(axis=1),
+            **{f"cycles_{name}": cycles[:, i] for i, name in enumerate(CAUSES)},
+        })  # fmt: skip
+
+    def stretches(self) -> list[Stretch]:
+        """The path in order of time, links of one unit and layer merged."""
+        stream, path = self.record.schedule.stream, self.path
+        queue, layer = stream["queue"][path.op], stream["layer"][path.op]
+        changes = np.flatnonzero((np.diff(queue) != 0) | (np.diff(layer) != 0)) + 1
+        edges = [0, *changes.tolist(), len(path.op)] if len(path.op) else [0]
+        useful = path.useful(_macs_per_cycle(self.record))
+        return [self._stretch(a, b, useful) for a, b in pairwise(edges)]
+
+    def _stretch(self, a: int, b: int, useful: Counts) -> Stretch:
+        path, stream = self.path, self.record.schedule.stream
+        cycles = np.bincount(path.cause[a:b], weights=(path.end - path.begin)[a:b], minlength=len(Cause))
+        computed = int(useful[a:b].sum())
+        cycles[Cause.PADDING] += cycles[Cause.COMPUTE] - computed
+        cycles[Cause.COMPUTE] = computed
+        begin, end, op = int(path.begin[a]), int(path.end[b - 1]), int(path.op[a])
+        most = Cause(int(cycles.argmax()))
+        where = (Queue(int(stream["queue"][op])), int(stream["layer"][op]))
+        return Stretch(begin, end, op, len(np.unique(path.op[a:b])), *where, most, float(cycles[most]) / (end - begin))
+
+
+def _macs_per_cycle(record: RunRecord) -> int:
+    return record.machine.matrix.rows * record.machine.matrix.cols

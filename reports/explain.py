@@ -1,0 +1,138 @@
+"""The account of a run for people: a tree of causes, the critical path's longest stretches, and what-ifs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from minisim.reports.account import GROUPS, MEANING, Account
+from minisim.reports.write import output_set, write_csv
+
+ACCOUNT_FILE = "account.csv"
+
+TOP = 10
+"""Stretches shown."""
+
+WIDE = 80
+"""Columns of a terminal from which on causes are explained in the tree."""
+
+LAYER_WIDTH = 16
+"""Characters of a layer's name."""
+
+NAME_WIDTH = 17
+"""Columns for the names of causes and groups, so that numbers stand below each other."""
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """One changed machine, compiled for and simulated.
+
+    Attributes:
+        name: of the change, such as "twice the SRAM".
+        settings: what `--set` would have to be given, by dotted key.
+        cycles: of the run on it; None if there is no such run, and `reason` says why.
+    """
+
+    name: str
+    settings: Mapping[str, str]
+    cycles: int | None
+    reason: str = ""
+
+
+def write_account(account: Account, out_dir: str | Path) -> Path:
+    """Write account.csv into `out_dir`: all of it or nothing.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    with output_set(out_dir, last=ACCOUNT_FILE) as staging:
+        write_csv(account.table(), staging / ACCOUNT_FILE)
+    return Path(out_dir) / ACCOUNT_FILE
+
+
+def print_account(account: Account, what_ifs: Sequence[WhatIf], console: Console) -> None:
+    """Print all of it; it fits any width from 60 columns on."""
+    record = account.record
+    _heading(console, f"{record.model} on {record.config}: {record.timeline.cycles:,} cycles")
+    _print_tree(account, console)
+    _print_stretches(account, console)
+    _print_what_ifs(record.timeline.cycles, what_ifs, console)
+
+
+def _print_tree(account: Account, console: Console) -> None:
+    """Groups and causes that have cycles, in the order of the table's columns."""
+    cycles, total = account.total(), account.record.timeline.cycles
+    tree = Tree(_branch("all cycles", total, total, NAME_WIDTH + 8))
+    for group, causes in GROUPS.items():
+        here = sum(cycles[cause] for cause in causes)
+        if not here:
+            continue
+        branch = tree.add(_branch(group, here, total, NAME_WIDTH + 4))
+        for cause in sorted(causes, key=lambda cause: -cycles[cause]):
+            if cycles[cause]:
+                line = _branch(cause.name.lower(), cycles[cause], total, NAME_WIDTH)
+                if console.width >= WIDE:
+                    line.append(f"  {MEANING[cause]}", style="dim")
+                branch.add(line)
+    console.print(Padding(tree, (0, 0, 0, 2), expand=False), highlight=False, no_wrap=True, crop=True)
+
+
+def _branch(name: str, cycles: int, total: int, width: int) -> Text:
+    return Text(f"{name:<{width}}{cycles:>12,}{100 * cycles / total if total else 0:>6.1f}%")
+
+
+def _print_stretches(account: Account, console: Console) -> None:
+    """The longest stretches of the path, in order of time."""
+    stretches, schedule = account.stretches(), account.record.schedule
+    if not stretches:
+        return
+    longest = sorted(sorted(stretches, key=lambda s: -s.cycles)[:TOP], key=lambda s: s.begin)
+    shown = sum(s.cycles for s in longest)
+    share = 100 * shown / account.record.timeline.cycles
+    _heading(console, f"Critical path: the longest {len(longest)} of {len(stretches)} stretches ({share:.0f}%)")
+    rows = [("from cycle", "cycles", "mostly", "layer", "operations")]
+    for s in longest:
+        more = f" and {s.ops - 1:,} more" if s.ops > 1 else ""
+        cause = f"{s.cause.name.lower()} {100 * s.share:.0f}%"
+        operations = f"{s.queue.name.lower()}{more}: {schedule.describe(s.op)}"
+        rows.append((f"{s.begin:,}", f"{s.cycles:,}", cause, schedule.layer_names[s.layer][:LAYER_WIDTH], operations))
+    widths = [max(cell_len(row[i]) for row in rows) for i in range(4)]
+    for row in rows:
+        cells = [" " * (width - cell_len(cell)) + cell for cell, width in zip(row[:2], widths[:2], strict=True)]
+        cells += [cell + " " * (width - cell_len(cell)) for cell, width in zip(row[2:4], widths[2:], strict=True)]
+        line = Text("  ".join(["", *cells, row[4]]), style="dim" if row is rows[0] else "")
+        line.truncate(console.width, overflow="crop" if console.options.ascii_only else "ellipsis")
+        console.print(line, highlight=False, no_wrap=True)
+
+
+def _print_what_ifs(cycles: int, what_ifs: Sequence[WhatIf], console: Console) -> None:
+    """Every changed machine, the fastest first."""
+    if not what_ifs:
+        return
+    _heading(console, "What if (each compiled for and simulated)")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    for _ in range(2):
+        grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(*(Text(name, style="dim") for name in ("machine", "cycles", "speed-up", "change")))
+    for w in sorted(what_ifs, key=lambda w: (w.cycles is None, w.cycles)):
+        change = " ".join(f"{key}={value}" for key, value in w.settings.items())
+        if w.cycles is None:
+            grid.add_row(w.name, "-", "-", Text(f"{change} ({w.reason})"))
+        else:
+            grid.add_row(w.name, f"{w.cycles:,}", f"{cycles / w.cycles:.2f}x" if w.cycles else "-", Text(change))
+    console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"), highlight=False)

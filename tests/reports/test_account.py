@@ -1,0 +1,315 @@
+"""The account of cycles: it adds up, its path is tight, and known machines lose their time to known causes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from itertools import pairwise
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.graphs import graphs as any_graphs
+from support.machines import machines_for
+from support.paths import ROOT
+
+from minisim.compiler.graph import Graph
+from minisim.hwmodel.cost import Costs
+from minisim.hwmodel.isa import Opcode, Queue
+from minisim.hwmodel.simulate import simulate
+from minisim.hwmodel.timeline import Timeline
+from minisim.reports import Account, RunRecord
+from minisim.reports.account import CAUSES, GROUPS, MEANING
+from minisim.reports.path import Cause
+
+from .conftest import Record, records, run_record
+
+
+@st.composite
+def other_records(draw: st.DrawFn) -> RunRecord:
+    """Larger machines and graphs of every operator, in an SRAM that is just large enough, or a little larger."""
+    graph = draw(any_graphs())
+    return run_record(graph, draw(machines_for(graph)))
+
+
+# -- every cycle once ----------------------------------------------------------------------------------------
+
+
+def check_sums(record: RunRecord) -> None:
+    account = Account.of(record)
+    table, path = account.table(), account.path
+    causes = table[[f"cycles_{name}" for name in CAUSES]]
+    assert (causes >= 0).all(axis=None)
+    assert (causes.sum(axis=1) == table["cycles_total"]).all()
+    assert table["cycles_total"].iloc[:-1].sum() == table["cycles_total"].iloc[-1] == record.timeline.cycles
+    assert path.begin[0] == 0 and path.end[-1] == record.timeline.cycles
+    assert (path.begin[1:] == path.end[:-1]).all() and (path.begin < path.end).all()
+    stretches = account.stretches()
+    assert sum(s.cycles for s in stretches) == record.timeline.cycles
+    peak = record.machine.matrix.rows * record.machine.matrix.cols
+    assert (path.useful(peak) <= path.end - path.begin).all()
+    assert account.total()[Cause.COMPUTE] == path.macs.sum() // peak <= record.work.macs // peak
+
+
+@settings(max_examples=300, deadline=None)
+@given(records())
+def test_every_cycle_has_one_cause(record: RunRecord) -> None:
+    check_sums(record)
+    check_stages(record)
+
+
+@settings(max_examples=60, deadline=None)
+@given(other_records())
+def test_every_cycle_has_one_cause_on_larger_machines(record: RunRecord) -> None:
+    check_sums(record)
+    check_stages(record)
+
+
+def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
+    """The stretches [begin, end) of operation `i` that may be a link, by name, from the formulas of the gates."""
+    t, c, stream = record.timeline, record.costs, record.schedule.stream
+    mine = np.flatnonzero(stream["queue"][:i] == stream["queue"][i])
+    start, begin, done = int(t.start[i]), int(t.begin[i]), int(t.done[i])
+    ready = max(start + int(c.setup[i]), int(t.done[mine[-1]]) if len(mine) else 0)
+    found = {
+        "dispatch": (int(t.issue[i]) - record.machine.control.issue_cycles, int(t.issue[i])),
+        "setup": (start, start + int(c.setup[i])),
+        "busy": (ready, ready + int(c.busy[i])),
+        "hold": (ready, ready + int(c.hold[i])),
+        "latency": (done, done + int(c.latency[i])),
+    }
+    if stream["opcode"][i] <= Opcode.STORE:
+        found["dram"] = (begin, begin + int(c.dram[i]))
+    return found
+
+
+CAUSES_OF = {
+    "dispatch": {Cause.CONTROL},
+    "setup": {Cause.SETUP, Cause.ARRAY, Cause.SRAM_SPACE, Cause.CONTROL},
+    "busy": {Cause.COMPUTE, Cause.VECTOR, Cause.LOAD_PORT, Cause.STORE},
+    "hold": {Cause.COMPUTE},
+    "dram": {Cause.LOAD_DRAM, Cause.STORE, Cause.DRAM_CONTENTION},
+    "latency": {Cause.DRAM_LATENCY, Cause.STORE, Cause.ARRAY, Cause.VECTOR, Cause.SRAM_SPACE, Cause.DEPENDENCY,
+                Cause.CONTROL},
+}  # fmt: skip
+
+
+def stage_of(record: RunRecord, op: int, cause: int, begin: int, end: int) -> str | None:
+    """The stage of `op` that the link is: all of it, but at the ends of the run a part."""
+    cut = cause in (Cause.START, Cause.TAIL)
+    computes = record.schedule.stream["opcode"] >= Opcode.EXECUTE
+    edges = {int(record.timeline.begin[computes].min()), int(record.timeline.end[computes].max())}
+    for name, (b, e) in stages(record, op).items():
+        whole = (b, e) == (begin, end)
+        part = b <= begin and end <= e and (begin == b or begin in edges) and (end == e or end in edges)
+        if (whole or part) and (cut or cause in CAUSES_OF[name]):
+            return name
+    return None
+
+
+def check_stages(record: RunRecord) -> None:
+    """Each link is exactly one stage of its operation: it begins and ends where the costs say."""
+    path = Account.of(record).path
+    for op, cause, begin, end in zip(*(x.tolist() for x in (path.op, path.cause, path.begin, path.end)), strict=True):
+        assert stage_of(record, op, cause, begin, end), (op, Cause(cause), begin, end)
+
+
+COLUMNS_OF = {"setup": ("setup",), "busy": ("busy",), "hold": ("busy", "hold"), "latency": ("latency",),
+              "dram": ("dram",)}  # fmt: skip
+"""The costs that make a stage longer."""
+
+
+def one_longer(cost: Costs, op: int, columns: tuple[str, ...]) -> Costs:
+    copy = Costs(**{f.name: getattr(cost, f.name).copy() for f in fields(cost)})
+    for name in columns:
+        getattr(copy, name)[op] += 1
+    return copy
+
+
+def served_in(record: RunRecord, timeline: Timeline) -> list[int]:
+    """The transfers in the order in which the DRAM served them."""
+    moves = np.flatnonzero(record.schedule.stream["opcode"] <= Opcode.STORE)
+    return [int(i) for i in moves[np.argsort(timeline.begin[moves], kind="stable")]]
+
+
+@settings(max_examples=300, deadline=None)
+@given(record=st.one_of(records(), other_records()), data=st.data())
+def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRecord, data: st.DataObject) -> None:
+    """No link is slack. (A cycle that changes the order in which the DRAM serves proves nothing.)"""
+    path = Account.of(record).path
+    at = data.draw(st.integers(0, len(path.op) - 1))
+    op, cause, begin, end = (int(x[at]) for x in (path.op, path.cause, path.begin, path.end))
+    stage = stage_of(record, op, cause, begin, end)
+    if stage is None or stage == "dispatch":
+        return
+    if stage == "busy" and record.costs.dram[op] and path.cause[at] in (Cause.START, Cause.TAIL):
+        return  # a transfer that is cut there may be the port's or the DRAM's
+    with patch("minisim.hwmodel.simulate.costs", return_value=one_longer(record.costs, op, COLUMNS_OF[stage])):
+        longer = simulate(record.schedule, record.machine)
+    if served_in(record, longer) == served_in(record, record.timeline):
+        assert longer.cycles > record.timeline.cycles
+
+
+def test_a_timeline_that_is_not_of_its_machine_is_refused(record: Record) -> None:
+    r = record("gemm:96x64x80")
+    slower = r.machine.with_overrides({"dma.setup_cycles": 9})
+    with pytest.raises(ValueError, match="nothing holds its"):
+        Account.of(replace(r, machine=slower))
+
+
+def test_an_empty_schedule_has_no_cycles(record: Record) -> None:
+    r = record()
+    none = Timeline(**{f.name: getattr(r.timeline, f.name)[:0] for f in fields(Timeline)})
+    empty = Account.of(replace(r, schedule=r.schedule.replace(stream=r.schedule.stream[:0].copy()), timeline=none))
+    assert empty.table()["cycles_total"].tolist() == [0, 0]
+    assert empty.stretches() == []
+
+
+def test_every_cause_is_in_the_tree_once() -> None:
+    assert sorted(cause for causes in GROUPS.values() for cause in causes) == list(Cause) == sorted(MEANING)
+
+
+# -- known causes --------------------------------------------------------------------------------------------
+
+FAST_MEMORY = ("dma.bytes_per_cycle=4096", "dram.bandwidth=4096GB/s")
+
+
+def shares(record: RunRecord) -> dict[str, float]:
+    return {cause.name.lower(): n / record.timeline.cycles for cause, n in Account.of(record).total().items()}
+
+
+def test_one_tile_to_the_cycle(record: Record) -> None:
+    r = record("gemm:32x32x32", "npu_32x32")
+    total, m = Account.of(r).total(), r.machine
+    execute = int(np.flatnonzero(r.schedule.stream["opcode"] == Opcode.EXECUTE)[0])
+    port = 32 * 32 * 4 // m.dma.bytes_per_cycle
+    assert {cause: n for cause, n in total.items() if n} == {
+        Cause.START: int(r.timeline.begin[execute]),
+        Cause.COMPUTE: 32,
+        Cause.DEPENDENCY: m.matrix.rows + m.matrix.cols - 1,  # the store waits for the last sum
+        Cause.TAIL: m.dma.setup_cycles + port + m.dram_latency_cycles,
+    }
+
+
+def test_a_small_array_computes(record: Record) -> None:
+    share = shares(record("gemm:128x128x128", "npu_32x32", "matrix.rows=4", "matrix.cols=4", *FAST_MEMORY))
+    assert share["compute"] > 0.97 and share["padding"] == 0
+
+
+def test_blocks_of_a_quarter_of_the_rows_pad_three_quarters(record: Record) -> None:
+    total = Account.of(record("gemm:1024x8x1024", "npu_32x32", *FAST_MEMORY)).total()
+    assert total[Cause.COMPUTE] > 1000
+    assert total[Cause.PADDING] == pytest.approx(3 * total[Cause.COMPUTE], abs=3)
+
+
+SLOW_DRAM = (*FAST_MEMORY, "dram.latency=900ns")
+
+
+@pytest.mark.parametrize(
+    ("cause", "least", "overrides"),
+    [
+        ("load_port", 0.95, ["dma.bytes_per_cycle=1", "dram.bandwidth=4096GB/s"]),
+        ("load_dram", 0.95, ["dma.bytes_per_cycle=4096", "dram.bandwidth=1GB/s"]),
+        ("dram_latency", 0.8, [*SLOW_DRAM, "dma.max_outstanding=1"]),
+        ("control", 0.75, [*SLOW_DRAM, "control.queue_depth=1", "compiler.order=mnk", "sram.bytes=16MiB"]),
+        ("control", 0.9, [*FAST_MEMORY, "control.issue_cycles=1000"]),
+        ("sram_space", 0.9, [*SLOW_DRAM, "sram.bytes=12KiB"]),
+    ],
+)
+def test_a_machine_that_lacks_one_thing(cause: str, least: float, overrides: list[str], record: Record) -> None:
+    assert shares(record("gemm:64x2048x64", "npu_32x32", *overrides))[cause] > least
+
+
+@pytest.mark.parametrize(
+    ("cause", "overrides"),
+    [
+        ("load_port", FAST_MEMORY),
+        ("dram_latency", [*FAST_MEMORY, "dram.latency=0ns"]),
+        ("dram_contention", ["dram.bandwidth=4096GB/s"]),
+        ("control", [*SLOW_DRAM, "control.queue_depth=1000", "compiler.order=mnk", "sram.bytes=16MiB"]),
+        ("sram_space", [*SLOW_DRAM, "sram.bytes=16MiB"]),
+    ],
+)
+def test_a_machine_that_has_plenty_of_it(cause: str, overrides: list[str], record: Record) -> None:
+    assert shares(record("gemm:64x2048x64", "npu_32x32", *overrides))[cause] < 0.02
+
+
+def test_a_load_that_the_dram_serves_behind_a_store(record: Record) -> None:
+    """DRAM bandwidth is all that binds, and half of the traffic is partial sums going back and forth."""
+    assert shares(record("gemm:256x256x256", "npu_32x32", "dma.bytes_per_cycle=4096", "dram.bandwidth=1GB/s"))[
+        "dram_contention"
+    ] > 0.3  # fmt: skip
+
+
+def test_stores_after_the_last_computation_are_the_tail(record: Record) -> None:
+    r = record("gemm:128x8x128", "npu_32x32", "dma.bytes_per_cycle=1", "dram.bandwidth=1000GB/s")
+    computes = r.schedule.stream["opcode"] >= Opcode.EXECUTE
+    account = Account.of(r)
+    assert account.total()[Cause.TAIL] == r.timeline.cycles - r.timeline.end[computes].max() > r.timeline.cycles // 3
+    assert account.stretches()[-1].queue == Queue.STORE
+
+
+def test_vector_operations_on_one_lane(record: Record) -> None:
+    g = Graph("relu")
+    g.output(g.relu(g.input("x", (128, 128))), "y")
+    machine = record("gemm:8x8x8").machine.with_overrides({"vector.lanes": 1})
+    assert shares(run_record(g, machine))["vector"] > 0.9
+
+
+def test_columns_do_not_depend_on_the_run(record: Record) -> None:
+    small, large = Account.of(record("gemm:1x1x1")).table(), Account.of(record()).table()
+    assert small.dtypes.to_dict() == large.dtypes.to_dict()
+
+
+def test_the_schema_page_lists_every_column_in_order(record: Record) -> None:
+    page = (ROOT / "docs/reports.md").read_text("utf-8")
+    section = page.split("## account.csv")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.M) == list(Account.of(record()).table().columns)
+
+
+def test_stretches_are_cut_where_unit_or_layer_change(record: Record) -> None:
+    for a, b in pairwise(Account.of(record("gemm:96x64x80")).stretches()):
+        assert a.end == b.begin and (a.queue, a.layer) != (b.queue, b.layer)
+
+
+def test_a_result_that_retires_behind_a_longer_one(record: Record) -> None:
+    """Retirement is in order: who waits for the second product waits for the epilogue of the first."""
+    g = Graph("two")
+    x, w = g.input("x", (1, 32)), np.zeros((32, 32), np.float32)
+    g.output(g.relu(x @ g.weight("w1", w)), "y1")
+    g.output(x @ g.weight("w2", w) @ g.weight("w3", w), "y2")
+    slow = {"matrix.epilogue_cycles": 1000, "compiler.order": "mnk", "dma.bytes_per_cycle": 4096}
+    r = run_record(g, record("gemm:8x8x8").machine.with_overrides({**slow, "dram.bandwidth": "4096GB/s"}))
+    first, second, third = np.flatnonzero(r.schedule.stream["opcode"] == Opcode.EXECUTE)
+    t = r.timeline
+    assert t.start[third] == t.end[second] == t.end[first] > t.done[second] + r.costs.latency[second]
+    check_sums(r)
+    check_stages(r)
+    assert Account.of(r).total()[Cause.DEPENDENCY] == r.costs.latency[first] + r.costs.latency[third]
+
+
+def test_loads_before_the_first_computation_are_not_late(record: Record) -> None:
+    """The last load's latency, at the end of a chain that began at once: no dispatch would have saved it."""
+    r = record("gemm:32x512x32")
+    total = Account.of(r).total()
+    assert total[Cause.CONTROL] == 0
+    assert total[Cause.DRAM_LATENCY] == r.machine.dram_latency_cycles
+
+
+def test_a_latency_that_another_load_waits_for_is_one(record: Record) -> None:
+    """Two loads per matmul, one in flight: only the first of them waits for its place."""
+    tiny = ("sram.bytes=12KiB", "dma.max_outstanding=1")
+    share = shares(record("gemm:64x2048x64", "npu_32x32", *SLOW_DRAM, *tiny))
+    assert share["dram_latency"] > 0.85 and share["sram_space"] < 0.1
+
+
+def test_a_load_of_what_was_just_stored_waits_for_data_not_for_room(record: Record) -> None:
+    g = Graph("through DRAM")
+    w = np.zeros((32, 32), np.float32)
+    g.output(g.input("x", (32, 32)) @ g.weight("w1", w) @ g.weight("w2", w), "y")
+    r = run_record(g, record("gemm:8x8x8", "npu_32x32", *SLOW_DRAM, "compiler.keep_on_chip=false").machine)
+    total = Account.of(r).total()
+    assert total[Cause.DEPENDENCY] >= r.machine.dram_latency_cycles == 900
+    assert total[Cause.SRAM_SPACE] == 0
