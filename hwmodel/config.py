@@ -168,9 +168,10 @@ class Energy(Section):
     )
     dma_descriptor: Femtojoules = _energy("70pJ", "per transfer: taken as one instruction of a 45 nm processor [H]")
     dram_byte: Femtojoules = _energy(
-        "32pJ", "per byte, device and interface: LPDDR4 at about 4 pJ/bit; HBM2 31.2 (O'Connor et al., MICRO 2017); "
-        "DDR3 about 162 to 325 [H]"
-    )  # fmt: skip
+        "32pJ",
+        "per byte, device and interface: LPDDR4 at about 4 pJ/bit (an order of magnitude); "
+        "HBM2 31.2 (O'Connor et al., MICRO 2017); DDR3 about 162 to 325 [H]",
+    )
     pe_leakage: Watts = _power("0.05mW", "per processing element, all the time (an assumption: 1 % of its fp32 MACs)")
     sram_leakage: Watts = _power("20mW", "per MiB of SRAM, all the time (an assumption)")
     dram_idle: Watts = _power("30mW", "standby and refresh of the DRAM, all the time (an assumption)")
