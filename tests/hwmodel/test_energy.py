@@ -195,6 +195,11 @@ def test_a_larger_sram_costs_no_less_per_byte() -> None:
 
 def test_writes_have_their_own_price() -> None:
     assert sram_prices(machine(sram__bytes="32KiB", energy__sram_write_percent=150)) == (2500, 3750)
+    on = machine(sram__bytes="32KiB", energy__sram_write_percent=150)
+    schedule = compile_graph(gemm(32, 64, 32), on)
+    found, moved = energy_of(schedule, on).by_component(), accesses(schedule)
+    assert found["sram_read"] == moved.sram_read.sum() * 2500
+    assert found["sram_write"] == moved.sram_write.sum() * 3750
 
 
 @pytest.mark.parametrize("point", ["sram_8kib", "sram_32kib", "sram_1mib"])
