@@ -31,7 +31,7 @@ def _quantity(unit: units.Unit, to: Callable[[Fraction], Any]) -> BeforeValidato
     def parse(value: object) -> Any:
         exact = unit.parse(value)
         if to is int and exact.denominator != 1:
-            raise ValueError(f"must be a whole number of base units, such as {unit.example!r}")
+            raise ValueError(f"must be a whole number of {unit.base}, such as {unit.example!r}")
         return to(exact)
 
     return BeforeValidator(parse)
@@ -41,11 +41,15 @@ _AS_SIZE = PlainSerializer(units.format_size, return_type=str)
 _AS_GBPS = PlainSerializer(lambda rate: f"{units.format_exact(rate / 10**9)}GB/s", return_type=str)
 _AS_MHZ = PlainSerializer(lambda hertz: f"{units.format_exact(hertz / 10**6)}MHz", return_type=str)
 _AS_NS = PlainSerializer(lambda seconds: f"{units.format_exact(seconds * 10**9)}ns", return_type=str)
+_AS_PJ = PlainSerializer(lambda fj: f"{units.format_exact(Fraction(fj, 1000))}pJ", return_type=str)
+_AS_MW = PlainSerializer(lambda watts: f"{units.format_exact(watts * 1000)}mW", return_type=str)
 
 Size = Annotated[int, _quantity(units.SIZE, int), _AS_SIZE]
 Rate = Annotated[Fraction, _quantity(units.RATE, Fraction), _AS_GBPS]
 Frequency = Annotated[Fraction, _quantity(units.FREQUENCY, Fraction), _AS_MHZ]
 Time = Annotated[Fraction, _quantity(units.TIME, Fraction), _AS_NS]
+Femtojoules = Annotated[int, _quantity(units.ENERGY, int), _AS_PJ]
+Watts = Annotated[Fraction, _quantity(units.POWER, Fraction), _AS_MW]
 
 
 class Section(BaseModel):
@@ -154,6 +158,45 @@ class Dram(Section):
     )  # type: ignore[assignment]
 
 
+def _energy(default: str, description: str) -> Any:
+    """A price of at most 10 nJ, so that the energy of one operation is far below 2^63 fJ."""
+    return Field(default=default, ge=0, le=10**7, description=description)
+
+
+def _power(default: str, description: str) -> Any:
+    return Field(default=default, ge=0, le=Fraction(1000), description=description)
+
+
+class Energy(Section):
+    """Prices, whole femtojoules. [H]: M. Horowitz, ISSCC 2014, fig. 1.1.9: 45 nm, 0.9 V."""
+
+    mac_fp32: Femtojoules = _energy("4.6pJ", "per MAC: fp32 multiply 3.7 + add 0.9 [H]")
+    mac_bf16: Femtojoules = _energy("2pJ", "per MAC: 16-bit multiply 1.1 + fp32 add 0.9 [H]; for when there is bf16")
+    mac_int8: Femtojoules = _energy("0.3pJ", "per MAC: int8 multiply 0.2 + int32 add 0.1 [H]; for when there is int8")
+    vector_relu: Femtojoules = _energy("0.1pJ", "per element, also in the epilogue: as an int32 add [H]")
+    vector_sigmoid: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
+    vector_add: Femtojoules = _energy("0.9pJ", "per element: fp32 add [H]; also bias and residual of the epilogue")
+    vector_mul: Femtojoules = _energy("3.7pJ", "per element: fp32 multiply [H]")
+    sram_8kib: Femtojoules = _energy("1.25pJ", "per byte read from an SRAM of 8 KiB: 10 pJ per 64 bits [H]")
+    sram_32kib: Femtojoules = _energy("2.5pJ", "the same of 32 KiB: 20 pJ per 64 bits [H]; between sizes, log-log")
+    sram_1mib: Femtojoules = _energy("12.5pJ", "the same of 1 MiB: 100 pJ per 64 bits [H]; beyond, as sqrt(size)")
+    sram_write_percent: int = Field(
+        default=100, ge=0, le=400, description="% of a read that a write takes; [H] does not tell them apart"
+    )
+    dma_byte: Femtojoules = _energy(
+        "1pJ", "per byte moved: 1 mm of wire at 0.12 pJ/bit/mm (Keckler et al., IEEE Micro 31(5), 2011)"
+    )
+    dma_descriptor: Femtojoules = _energy("70pJ", "per transfer: taken as one instruction of a 45 nm processor [H]")
+    dram_byte: Femtojoules = _energy(
+        "32pJ",
+        "per byte, device and interface: LPDDR4 at about 4 pJ/bit (an order of magnitude); "
+        "HBM2 31.2 (O'Connor et al., MICRO 2017); DDR3 about 162 to 325 [H]",
+    )
+    pe_leakage: Watts = _power("0.05mW", "per processing element, all the time (an assumption: 1 % of its fp32 MACs)")
+    sram_leakage: Watts = _power("20mW", "per MiB of SRAM, all the time (an assumption)")
+    dram_idle: Watts = _power("30mW", "standby and refresh of the DRAM, all the time (an assumption)")
+
+
 class Control(Section):
     queue_depth: int = Field(
         default=16, ge=1, le=1_000_000, description="operations a unit's queue holds; dispatch stalls on a full one"
@@ -181,6 +224,7 @@ class Machine(Section):
     dma: Dma = Dma()
     dram: Dram = Dram()
     control: Control = Control()
+    energy: Energy = Energy()
     compiler: Compiler = Compiler()
 
     @field_validator("name")

@@ -1,4 +1,5 @@
-"""Quantities with units, as they are written in a machine file: ``256KiB``, ``25.6GB/s``, ``60ns``, ``1GHz``.
+"""Quantities with units, as they are written in a machine file: ``256KiB``, ``25.6GB/s``, ``60ns``, ``1GHz``,
+``4.6pJ``, ``50mW``.
 
 They are parsed exactly (no float on the way) into integers or fractions of the base unit.
 """
@@ -28,12 +29,14 @@ class Unit:
         example: a well-formed value, for messages.
         scales: multiplier of each accepted suffix, in the base unit.
         bare: whether a number without a suffix is accepted (as the base unit).
+        base: the base unit's name in the plural, for messages.
     """
 
     what: str
     example: str
     scales: dict[str, Fraction]
     bare: bool = False
+    base: str = "base units"
 
     def parse(self, value: object) -> Fraction:
         """Return `value` in the base unit.
@@ -69,6 +72,10 @@ RATE = Unit("a rate", "25.6GB/s", {**_scaled("B/s", _BINARY), **_scaled("B/s", _
 FREQUENCY = Unit("a frequency", "1GHz", _scaled("Hz", _DECIMAL))
 TIME = Unit("a time", "60ns", {"ps": Fraction(1, 10**12), "ns": Fraction(1, 10**9), "us": Fraction(1, 10**6),
                                "ms": Fraction(1, 10**3), "s": Fraction(1)})  # fmt: skip
+ENERGY = Unit("an energy", "4.6pJ", {"fJ": Fraction(1), "pJ": Fraction(10**3), "nJ": Fraction(10**6)},
+              base="femtojoules")  # fmt: skip
+POWER = Unit("a power", "50mW", {"nW": Fraction(1, 10**9), "uW": Fraction(1, 10**6), "mW": Fraction(1, 10**3),
+                                 "W": Fraction(1)})  # fmt: skip
 
 
 def format_size(size: int) -> str:

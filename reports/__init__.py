@@ -1,7 +1,7 @@
 """Reports: what a finished run tells, as tables, a terminal summary and a trace.
 
     record = RunRecord(schedule, timeline, machine, model=..., config=..., timing="simpy", ...)
-    write_reports(record, "out")           summary.csv, layers.csv, units.csv
+    write_reports(record, "out")           summary.csv, layers.csv, units.csv, energy.csv
     print_summary(record, Console())
 
 A report is made from a record alone; it runs nothing.
@@ -15,7 +15,7 @@ from minisim.reports.account import Account
 from minisim.reports.explain import WhatIf, print_account, write_account
 from minisim.reports.run_record import RunRecord
 from minisim.reports.sweep import print_sweep, write_sweep
-from minisim.reports.tables import layers, summary, timeline, units
+from minisim.reports.tables import energy, layers, summary, timeline, units
 from minisim.reports.terminal import print_summary
 from minisim.reports.trace import load_protos, write_trace, write_trace_to
 from minisim.reports.write import atomic_bytes, atomic_path, output_set, write_csv, write_tables
@@ -26,6 +26,7 @@ __all__ = [
     "WhatIf",
     "atomic_bytes",
     "atomic_path",
+    "energy",
     "layers",
     "output_set",
     "print_account",
@@ -47,7 +48,7 @@ TRACE_FILE = "trace.perfetto-trace"
 
 
 def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -> list[Path]:
-    """Write summary.csv, layers.csv and units.csv into `out_dir`; with `trace` also timeline.csv and the trace.
+    """Write summary, layers, units and energy.csv into `out_dir`; with `trace` also timeline.csv and the trace.
 
     All of them or none; summary.csv comes last. Without `trace`, those two files of an older run are removed.
 
@@ -59,7 +60,8 @@ def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -
         OutputError: the folder cannot be written.
     """
     protos = load_protos() if trace else None
-    tables = {"layers": layers(record), "units": units(record), "summary": summary(record)}
+    tables = {"layers": layers(record), "units": units(record), "energy": energy(record)}
+    tables["summary"] = summary(record)
     if trace:
         tables["timeline"] = timeline(record)
     with output_set(out_dir, optional=(TIMELINE_FILE, TRACE_FILE)) as staging:

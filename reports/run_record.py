@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs, Roofline, costs, roofline
+from minisim.hwmodel.energy import Breakdown, breakdown
 from minisim.hwmodel.isa import Opcode, Schedule
 from minisim.hwmodel.timeline import Timeline
+from minisim.reports.attribution import layer_edges
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class RunRecord:
     def costs(self) -> Costs:
         """The cost of every operation: for bytes, DRAM cycles and lane cycles."""
         return costs(self.schedule, self.machine)
+
+    @cached_property
+    def energy(self) -> Breakdown:
+        """The energy by layer and component; a layer's leakage is that of its own cycles."""
+        return breakdown(self.schedule, self.machine, np.diff(layer_edges(self.schedule, self.timeline)))
 
     @cached_property
     def work(self) -> Work:

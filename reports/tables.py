@@ -1,19 +1,23 @@
 """The tables of a run, as DataFrames with stable names, order and dtypes (docs/reports.md is their schema).
 
 Counts, cycles and bytes are int64, ratios float64, names strings. A ratio whose denominator is zero is NaN,
-which is an empty field in the CSV.
+which is an empty field in the CSV. Picojoules are exact (`decimal.Decimal`, three digits: femtojoules), so that
+their sums are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from minisim.hwmodel.energy import accesses
 from minisim.hwmodel.isa import QUEUE_OF, Opcode, Queue
 from minisim.hwmodel.timeline import WAITED_FOR
 from minisim.reports.attribution import LAYER_CAUSES, layer_edges, layer_stalls, unit_cycles
@@ -52,6 +56,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "sram_peak_bytes": int(table["sram_peak"].max(initial=0)),
         "sram_bytes": machine.sram.bytes,
         "sram_final_live_bytes": schedule.sram_final_live_bytes,
+        "energy_uj": record.energy.total / 10**9,
         "output_sha256": record.output_sha256,
         "max_abs_error": math.nan if record.max_abs_error is None else float(record.max_abs_error),
         "wall_compile_s": float(record.wall_compile_s),
@@ -66,13 +71,10 @@ def summary(record: RunRecord) -> pd.DataFrame:
 def layers(record: RunRecord) -> pd.DataFrame:
     """A row per layer: its cycles by cause (see attribution.py), work, traffic and bound."""
     schedule, machine, cost = record.schedule, record.machine, record.costs
-    opcode, layer, n = schedule.stream["opcode"], schedule.stream["layer"], len(schedule.layers)
+    opcode, n = schedule.stream["opcode"], len(schedule.layers)
 
     def total(values: Counts, *codes: Opcode) -> Counts:
-        mine = np.isin(opcode, codes)
-        sums = np.zeros(n, dtype=np.int64)
-        np.add.at(sums, layer[mine], values[mine])
-        return sums
+        return _layer_sums(record, np.where(np.isin(opcode, codes), values, 0))
 
     edges = layer_edges(schedule, record.timeline)
     cycles, stalls = np.diff(edges), layer_stalls(schedule, record.timeline, edges)
@@ -97,6 +99,23 @@ def layers(record: RunRecord) -> pd.DataFrame:
         "sram_peak_bytes": schedule.layers["sram_peak"].astype(np.int64),
         "intensity_mac_per_byte": _ratios(macs, reads + writes),
         "bound_by": _texts([bound.bound_by if bound.cycles else "" for bound in bounds]),
+        "energy_pj": _picojoules(record.energy.by_layer()),
+    })  # fmt: skip
+
+
+def energy(record: RunRecord) -> pd.DataFrame:
+    """A row per layer and one for the run: its bytes to and from the SRAM, and its energy by component."""
+    schedule, moved = record.schedule, accesses(record.schedule)
+    reads, writes = _layer_sums(record, moved.sram_read), _layer_sums(record, moved.sram_write)
+    parts, whole = record.energy.parts, record.energy.by_component()
+    return pd.DataFrame({
+        "layer_id": pd.array([*range(len(schedule.layers)), None], dtype="Int64"),
+        "name": _texts([*schedule.layer_names, "total"]),
+        "op": _texts([*schedule.layer_ops, ""]),
+        "sram_read_bytes": np.append(reads, reads.sum()),
+        "sram_write_bytes": np.append(writes, writes.sum()),
+        **{f"{name}_pj": _picojoules([*parts[name], whole[name]]) for name in parts},
+        "energy_pj": _picojoules([*record.energy.by_layer(), record.energy.total]),
     })  # fmt: skip
 
 
@@ -149,6 +168,17 @@ def ratio(part: int | Fraction, whole: int | Fraction) -> float:
 def _ratios(part: npt.NDArray[np.number], whole: Counts) -> npt.NDArray[np.float64]:
     undefined = np.full(len(whole), np.nan)
     return np.asarray(np.divide(part, whole, out=undefined, where=whole != 0))
+
+
+def _layer_sums(record: RunRecord, values: Counts) -> Counts:
+    """The sum over each layer's operations."""
+    sums = np.zeros(len(record.schedule.layers), dtype=np.int64)
+    np.add.at(sums, record.schedule.stream["layer"], values)
+    return sums
+
+
+def _picojoules(femtojoules: Iterable[int]) -> pd.Series[Any]:
+    return pd.Series([Decimal(f"{fj}E-3") for fj in femtojoules], dtype=object)
 
 
 def _texts(values: Sequence[str]) -> pd.Series[str]:

@@ -1,4 +1,4 @@
-"""A summary of a run for people: what it took, what bound it, where the time went, what to try."""
+"""A summary of a run for people: what it took, what bound it, where time and energy went, what to try."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def print_summary(record: RunRecord, console: Console) -> None:
     _print_taken(record, summary(record).iloc[0], console)
     _print_bound(record, console)
     _print_layers(by_layer, console)
+    _print_energy(record, console)
     found = hints(record, by_layer, by_unit)
     if found:
         _heading(console, "What to try")
@@ -56,7 +57,7 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
     reads, writes = f"{row['dram_read_bytes']:,} B read", f"{row['dram_write_bytes']:,} B written"
     walls = f"{record.wall_compile_s:.2f} s to compile, {record.wall_simulate_s:.2f} s to simulate"
     facts = [
-        ("time", f"{row['cycles_total']:,} cycles = {_time(row['time_us'])} at {clock}"),
+        ("time", f"{row['cycles_total']:,} cycles = {_scaled(row['time_us'], 's')} at {clock}"),
         ("array", f"{_percent(row['util_matrix_pct'])} of its MACs used ({row['macs']:,} MACs)"),
         ("DRAM", f"{_percent(row['util_dma_pct'])} busy ({reads}, {writes})"),
         ("SRAM", f"peak {row['sram_peak_bytes']:,} of {row['sram_bytes']:,} B"),
@@ -66,6 +67,9 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
             f"({row['loads_eliminated']:,} eliminated), {row['stores']:,} stores",
         ),
     ]
+    if record.energy.total:
+        watts = record.energy.total / 1e9 / row["time_us"] if row["time_us"] else math.nan
+        facts.append(("energy", f"{_scaled(row['energy_uj'], 'J')} ({_scaled(1e6 * watts, 'W')} on average)"))
     if record.max_abs_error is not None:
         facts.append(("outputs", f"largest error {record.max_abs_error:.3g}, sha256 {record.output_sha256[:12]}"))
     facts.append(("took", f"{walls} ({record.timing})"))
@@ -137,6 +141,18 @@ def _print_legend(table: pd.DataFrame, everything: int, console: Console) -> Non
     console.print(Padding(Columns(legend, padding=(0, 2)), (0, 0, 0, 2), expand=False), highlight=False)
 
 
+def _print_energy(record: RunRecord, console: Console) -> None:
+    """The components' shares, the largest first."""
+    total = record.energy.total
+    if not total:
+        return
+    _heading(console, "Where the energy went")
+    shares = {name: part / total for name, part in record.energy.by_component().items()}
+    largest = sorted(shares.items(), key=lambda item: -item[1])
+    texts = [Text(f"{name} {100 * share:.1f}%") for name, share in largest if share >= SHOWN]
+    console.print(Padding(Columns(texts, padding=(0, 2)), (0, 0, 0, 2), expand=False), highlight=False)
+
+
 def _bar(console: Console, parts: dict[str, float], whole: float, width: int) -> Text:
     """Parts of `whole` as stretches of characters; rounding is of the edges, so lengths add up."""
     bar, so_far = Text(), 0.0
@@ -160,9 +176,9 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.1f}%"
 
 
-def _time(us: float) -> str:
-    """Microseconds with a unit that suits them."""
-    for unit, scale in (("s", 1e6), ("ms", 1e3)):
-        if us >= scale:
-            return f"{us / scale:.4g} {unit}"
-    return f"{us:.4g} us"
+def _scaled(millionths: float, unit: str) -> str:
+    """Millionths of a unit (us, uJ, uW) with a prefix that suits them."""
+    for prefix, scale in (("", 1e6), ("m", 1e3)):
+        if millionths >= scale:
+            return f"{millionths / scale:.4g} {prefix}{unit}"
+    return f"{millionths:.4g} u{unit}"

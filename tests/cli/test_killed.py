@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,17 @@ print(json.dumps(files()))
 
 
 def check_set(files: dict[str, str]) -> None:
-    """All three tables, whole, and of one run."""
-    assert files.keys() == {"summary.csv", "layers.csv", "units.csv"}
+    """All tables, whole, and of one run."""
+    assert files.keys() == {"summary.csv", "layers.csv", "units.csv", "energy.csv"}
     tables = {name: list(csv.DictReader(text.splitlines())) for name, text in files.items()}
     assert all(text.endswith("\n") for text in files.values())
     (summary,) = tables["summary.csv"]
     for column in ("cycles_total", "macs", "dram_read_bytes"):
         assert sum(int(row[column]) for row in tables["layers.csv"]) == int(summary[column])
+    *layers, total = tables["energy.csv"]
+    assert [row["energy_pj"] for row in layers] == [row["energy_pj"] for row in tables["layers.csv"]]
+    assert sum(Decimal(row["energy_pj"]) for row in layers) == Decimal(total["energy_pj"])
+    assert float(total["energy_pj"]) / 1e6 == pytest.approx(float(summary["energy_uj"]))
     for unit in tables["units.csv"]:
         cycles = sum(int(value) for key, value in unit.items() if key.startswith("cycles_"))
         assert cycles == int(summary["cycles_total"])

@@ -20,12 +20,12 @@ from minisim.run import run
 SUMMARY = [
     "model", "config", "timing", "cycles_total", "time_us", "macs", "util_matrix_pct", "util_dma_pct", "uops", "loads",
     "loads_eliminated", "load_reuse_pct", "executes", "stores", "vector_ops", "dram_read_bytes", "dram_write_bytes",
-    "sram_peak_bytes", "sram_bytes", "sram_final_live_bytes", "output_sha256", "max_abs_error", "wall_compile_s",
-    "wall_simulate_s",
+    "sram_peak_bytes", "sram_bytes", "sram_final_live_bytes", "energy_uj", "output_sha256", "max_abs_error",
+    "wall_compile_s", "wall_simulate_s",
 ]  # fmt: skip
 """Columns of summary.csv that users count on, in this order; others may come between."""
 
-TABLES = {"summary.csv", "layers.csv", "units.csv"}
+TABLES = {"summary.csv", "layers.csv", "units.csv", "energy.csv"}
 STAGES = ["00-import.txt", "10-fuse.txt", "20-tile.txt", "30-lower.txt", "40-schedule.txt", "50-dispatch.txt"]
 MODEL = """import minisim as ms
 

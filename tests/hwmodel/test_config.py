@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import PlainSerializer
 from support.paths import ROOT
 
 from minisim.errors import ConfigError
@@ -38,6 +39,8 @@ SIZES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**1
          "GiB": 2**30}  # fmt: skip
 FREQUENCIES = {"Hz": 1, "kHz": 10**3, "MHz": 10**6, "GHz": 10**9, "THz": 10**12}
 TIMES = {"ps": 10**12, "ns": 10**9, "us": 10**6, "ms": 10**3, "s": 1}
+ENERGIES = {"fJ": 1, "pJ": 10**3, "nJ": 10**6}
+POWERS = {"nW": 10**9, "uW": 10**6, "mW": 10**3, "W": 1}
 decimals = st.decimals(min_value=0, max_value=10**9, places=6, allow_nan=False)
 
 
@@ -55,6 +58,12 @@ def test_frequencies_are_exact(number: Any, suffix: str) -> None:
 @given(decimals, st.sampled_from(sorted(TIMES)))
 def test_times_are_exact(number: Any, suffix: str) -> None:
     assert units.TIME.parse(f"{number}{suffix}") == Fraction(number) / TIMES[suffix]
+
+
+@given(decimals, st.sampled_from(sorted(ENERGIES)), st.sampled_from(sorted(POWERS)))
+def test_energies_and_powers_are_exact(number: Any, energy: str, power: str) -> None:
+    assert units.ENERGY.parse(f"{number}{energy}") == Fraction(number) * ENERGIES[energy]
+    assert units.POWER.parse(f"{number}{power}") == Fraction(number) / POWERS[power]
 
 
 def test_what_a_float_could_not_hold() -> None:
@@ -81,7 +90,7 @@ def test_what_is_no_size(text: object) -> None:
         units.SIZE.parse(text)
 
 
-@pytest.mark.parametrize("unit", [units.RATE, units.FREQUENCY, units.TIME])
+@pytest.mark.parametrize("unit", [units.RATE, units.FREQUENCY, units.TIME, units.ENERGY, units.POWER])
 @pytest.mark.parametrize("bare", [60, 60.0, "60"])
 def test_other_quantities_need_their_unit(unit: units.Unit, bare: object) -> None:
     with pytest.raises(ValueError, match=f"must be {unit.what} such as '{unit.example}'"):
@@ -173,6 +182,8 @@ CHANGES = {
     "matrix.dtype": None, "sram.bytes": "1KiB",
     "dram.model": None, "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
     "compiler.keep_on_chip": False,
+    **{key: "3nW" if "leakage" in key or "idle" in key else "3pJ" for key in keys() if key.startswith("energy.")},
+    "energy.sram_write_percent": 3,
 }  # fmt: skip
 """Another value than the default: 3 where none stands here, nothing where there is but one."""
 
@@ -271,7 +282,11 @@ def test_an_unknown_key_names_the_nearest(data: dict[str, Any], hint: str) -> No
     assert mistakes(data) == [f"hw.toml: {hint}"]
 
 
-NUMBERS = [key for key, field in keys().items() if field.annotation is int and not key.startswith("sram.")]
+NUMBERS = [
+    key
+    for key, field in keys().items()
+    if field.annotation is int and not any(isinstance(m, PlainSerializer) for m in field.metadata)
+]
 
 
 @pytest.mark.parametrize("key", NUMBERS)
@@ -284,6 +299,15 @@ def test_every_number_has_its_bounds_and_its_type(key: str) -> None:
     assert mistakes({section: {name: high + 1}}) == [f"hw.toml: {key}: must be at most {high}, not {high + 1}"]
     for wrong in ("3", 3.0, True, math.nan, None, [3]):
         assert mistakes({section: {name: wrong}}) == [f"hw.toml: {key}: must be a whole number, not {wrong!r}"]
+
+
+def test_an_energy_is_a_whole_number_of_femtojoules() -> None:
+    assert mistakes({"energy": {"mac_fp32": "0.1234pJ", "mac_int8": 3, "dram_byte": "1J", "dram_idle": "-1W"}}) == [
+        "hw.toml: energy.mac_fp32: must be a whole number of femtojoules, such as '4.6pJ', not '0.1234pJ'",
+        "hw.toml: energy.mac_int8: must be an energy such as '4.6pJ', not 3",
+        "hw.toml: energy.dram_byte: must be an energy in fJ, pJ, nJ, not '1J'; did you mean 'pJ'?",
+        "hw.toml: energy.dram_idle: must be at least 0mW, not '-1W'",
+    ]
 
 
 def test_a_huge_value_is_not_repeated_at_length() -> None:

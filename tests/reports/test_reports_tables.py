@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from hypothesis import given, settings
 from minisim import reports
 from minisim.compiler.frontend import load_model
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.energy import COMPONENTS, leakage_watts
 from minisim.hwmodel.isa import Opcode, Queue
-from minisim.reports import RunRecord, layers, summary, timeline, units
+from minisim.reports import RunRecord, energy, layers, summary, timeline, units, write_tables
 
 from .brute import layer_cause, layer_intervals, unit_cycles
 from .conftest import Record, records, run_record
@@ -54,6 +57,36 @@ def test_everything_adds_up(record: RunRecord) -> None:
 @pytest.mark.parametrize("config", ["npu_32x32", "edge_8x8", "tpu_like_128x128"])
 def test_everything_adds_up_for_the_examples(example: str, config: str) -> None:
     check_sums(run_record(load_model(str(ROOT / f"examples/{example}.py")), Machine.load(config)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(records())
+def test_energy_adds_up_exactly(record: RunRecord) -> None:
+    """Over components and over layers, in the Decimals of the table."""
+    table = energy(record)
+    parts = [c for c in table.columns if c.endswith("_pj") and c != "energy_pj"]
+    assert parts == [f"{name}_pj" for name in COMPONENTS]
+    assert (table[parts].sum(axis=1) == table["energy_pj"]).all()
+    for column in ("sram_read_bytes", "sram_write_bytes", "energy_pj", *parts):
+        assert table[column][:-1].sum() == table[column].iloc[-1]
+    assert table["layer_id"].tolist() == [*range(len(record.schedule.layers)), pd.NA]
+    assert table["energy_pj"][:-1].tolist() == layers(record)["energy_pj"].tolist()
+    total = table["energy_pj"].iloc[-1]
+    assert summary(record)["energy_uj"][0] == float(total / 10**6)
+    leaked = leakage_watts(record.machine) * 10**15 * record.timeline.cycles / record.machine.clock.frequency
+    assert table["leakage_pj"].iloc[-1] * 1000 == math.floor(leaked)
+
+
+def test_energy_is_written_to_the_femtojoule(tmp_path: Path, record: Record) -> None:
+    r = record("gemm:1x1x1", "npu_32x32", "energy.mac_fp32=7fJ", "energy.dram_idle=1000W")
+    write_tables({"summary": summary(r), "energy": energy(r)}, tmp_path)
+    with (tmp_path / "energy.csv").open(newline="") as file:
+        layer, total = csv.DictReader(file)
+    assert (layer["mac_pj"], layer["epilogue_pj"]) == ("0.007", "0.000")
+    assert (total["layer_id"], total["name"], total["op"]) == ("", "total", "")
+    assert sum(Decimal(v) for k, v in total.items() if k.endswith("_pj") and k != "energy_pj") == Decimal(
+        total["energy_pj"]
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -130,6 +163,7 @@ def test_an_empty_schedule_has_tables(record: Record) -> None:
     assert summary(r)["cycles_total"].tolist() == [0]
     assert layers(r)["cycles_total"].tolist() == [0]
     assert units(r)["cycles_idle"].tolist() == [0] * 5
+    assert energy(r)["energy_pj"].tolist() == [0, 0]
     assert timeline(r).empty
 
 
@@ -142,7 +176,7 @@ def test_timeline_has_the_schedules_operations(record: Record) -> None:
     assert table["bytes"].sum() == summary(r)["dram_read_bytes"][0] + summary(r)["dram_write_bytes"][0]
 
 
-@pytest.mark.parametrize("name", ["summary", "layers", "units", "timeline"])
+@pytest.mark.parametrize("name", ["summary", "layers", "units", "energy", "timeline"])
 def test_the_schema_page_lists_every_column_in_order(name: str, record: Record) -> None:
     page = (ROOT / "docs/reports.md").read_text("utf-8")
     section = page.split(f"## {name}.csv")[1].split("\n## ")[0]
@@ -151,9 +185,9 @@ def test_the_schema_page_lists_every_column_in_order(name: str, record: Record) 
 
 def test_dtypes_do_not_depend_on_the_run(record: Record) -> None:
     small, large = record("gemm:1x1x1", "edge_8x8"), record(max_abs_error=1.0, output_sha256="x")
-    for table in (summary, layers, units):
+    for table in (summary, layers, units, energy):
         assert table(small).dtypes.to_dict() == table(large).dtypes.to_dict()
     for column, dtype in layers(small).dtypes.items():
-        kind = {"name": "str", "op": "str", "bound_by": "str"}.get(str(column))
+        kind = {"name": "str", "op": "str", "bound_by": "str", "energy_pj": "object"}.get(str(column))
         expected = kind or ("float64" if str(column).endswith(("_pct", "_per_byte")) else "int64")
         assert dtype in (expected, "object")

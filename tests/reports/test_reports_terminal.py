@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from rich.console import Console
 
+from minisim.hwmodel.config import keys
 from minisim.hwmodel.cost import roofline
 from minisim.reports import RunRecord, layers, print_summary, units
 from minisim.reports.hints import doubled, hints, least_traffic, work_on
@@ -42,8 +43,27 @@ def test_any_run_fits_any_width(record: RunRecord) -> None:
 def test_the_sections_come_in_order(record: Record) -> None:
     text = printed(record("gemm:512x512x512", max_abs_error=1e-6, output_sha256="0123456789abcdef"), 80)
     heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
-    assert heads == ["gemm on npu_32x32", "What bound it", "Where the time went", "What to try"]
+    assert heads == ["gemm on npu_32x32", "What bound it", "Where the time went", "Where the energy went",
+                     "What to try"]  # fmt: skip
     assert "largest error 1e-06, sha256 0123456789ab" in text
+
+
+def test_the_shares_of_the_energy_are_its_components(record: Record) -> None:
+    r = record("gemm:512x512x512")
+    text = printed(r, 120)
+    shares = dict(re.findall(r"(\w+) (\d+\.\d)%", text.split("Where the energy went")[1].split("What to try")[0]))
+    parts = r.energy.by_component()
+    assert shares == {name: f"{100 * fj / r.energy.total:.1f}" for name, fj in parts.items() if shares.get(name)}
+    assert sum(map(float, shares.values())) == pytest.approx(100, abs=0.5)
+    assert list(shares) == sorted(shares, key=lambda name: -parts[name])
+    watts = r.energy.total / 1e15 / (r.timeline.cycles / 1e9)
+    assert f"energy      {r.energy.total / 1e12:.4g} mJ ({watts:.4g} W on average)" in text
+
+
+def test_a_machine_without_prices_does_not_speak_of_energy(record: Record) -> None:
+    zero = {"leakage": "0mW", "idle": "0mW", "percent": "0"}
+    free = [f"{key}={zero.get(key.rpartition('_')[2], '0pJ')}" for key in keys() if key.startswith("energy.")]
+    assert "energy" not in printed(record("gemm:32x32x32", "npu_32x32", *free), 80)
 
 
 def test_terminals_without_blocks_get_number_signs(record: Record) -> None:
