@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from support.graphs import graphs
 from support.machines import machine, machines_for
 
+from minisim.compiler.frontend import load_model
 from minisim.compiler.pipeline import compile_graph
 from minisim.hwmodel.bursts import BurstRules, Descriptor, Rectangles, replay, slot_cycles, spans
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import burst_rules, costs, roofline
-from minisim.hwmodel.isa import Opcode, Schedule
+from minisim.hwmodel.cost import burst_rules, costs, rectangles, roofline
+from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.simulate import simulate
 
 many = settings(deadline=None, max_examples=150)
@@ -312,6 +313,37 @@ def test_a_slow_dram_still_answers_a_latency_after_its_service() -> None:
     assert t.end[0] - t.begin[0] == 256 + 60
     fast = simulate(one_load(256), m.with_overrides({"dram.bandwidth": "100GB/s"}))
     assert fast.end[0] - fast.begin[0] == 60 + 16
+
+
+@given(st.integers(0, 9), st.integers(0, 40))
+def test_the_gap_holds_the_port_with_and_without_bursts(gap: int, latency: int) -> None:
+    for beats_of in (0, 256):
+        keys = {"dma__gap_cycles": gap, "dma__max_burst_beats": beats_of, "dma__setup_cycles": 0}
+        m = machine(dram__bandwidth="1000TB/s", dram__latency=f"{latency}ns", **keys)
+        t = simulate(fidelity.loads([Descriptor(0, 10 * m.dma.bytes_per_cycle)] * 3), m)
+        assert (t.begin[1:] - t.begin[:-1]).tolist() == [10 + gap] * 2
+        assert (t.end - t.begin).tolist() == [10 + max(gap, latency)] * 3
+
+
+def test_loads_are_realigned_and_stores_are_not() -> None:
+    schedule: Schedule = fidelity.loads([Descriptor(4, 4)] * 2)  # one beat in, one out
+    stream = schedule.stream.copy()
+    stream["opcode"][1], stream["queue"][1] = Opcode.STORE, Queue.STORE
+    cost = costs(schedule.replace(stream=stream), machine(dma__max_burst_beats=16))
+    assert cost.busy.tolist() == [2, 1]
+
+
+def test_rectangles_cover_their_tensors() -> None:
+    schedule = compile_graph(load_model("gemm:70x50x90"), machine(tile__m=32, tile__k=16, tile__n=24))
+    found = rectangles(schedule)
+    for i, tensor in enumerate(schedule.tensors):
+        tiles = np.flatnonzero(schedule.tiles["tensor"] == i)
+        cells: list[int] = []
+        for address, row_bytes, rows, pitch in zip(*(column[tiles].tolist() for column in found), strict=True):
+            cells += [address + r * pitch + c for r in range(rows) for c in range(0, row_bytes, 4)]
+        base, pitch = int(tensor["address"]), int(tensor["pitch"])
+        whole = [base + r * pitch + 4 * c for r in range(tensor["rows"]) for c in range(tensor["cols"])]
+        assert sorted(cells) == whole
 
 
 @settings(max_examples=40, deadline=None)
