@@ -141,6 +141,32 @@ class Dma(Section):
         default=8, ge=0, le=100_000, description="cycles: decoding a descriptor, hidden behind the last transfer"
     )
     max_outstanding: int = Field(default=16, ge=1, le=65536, description="transfers in flight per direction")
+    max_burst_beats: int = Field(
+        default=0, ge=0, le=65536, description="beats of the longest burst (AXI4: 256); 0: rows are not split by length"
+    )
+    burst_boundary: Size = Field(
+        default="0",  # type: ignore[assignment]
+        ge=0,
+        le=2**31,
+        description="bytes: no burst crosses a multiple of it (AXI: 4KiB); 0: none",
+    )
+    outstanding_bursts: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="bursts requested and not yet answered per direction; 0: so many that DRAM latency stays hidden",
+    )
+    request_cycles: int = Field(
+        default=0, ge=0, le=1000, description="cycles: from one burst's request to the next; 0: never the limit"
+    )
+    gap_cycles: int = Field(
+        default=0, ge=0, le=1000, description="cycles: rest of the port after each transfer, before the next one's data"
+    )
+
+    @property
+    def has_bursts(self) -> bool:
+        """Whether transfers are timed burst by burst; else they are one packed stream, whatever their rows."""
+        return bool(self.max_burst_beats or self.burst_boundary or self.outstanding_bursts or self.request_cycles)
 
 
 class Dram(Section):

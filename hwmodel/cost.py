@@ -10,7 +10,7 @@ Every unit is a pipeline of two stages, with four numbers per operation, in cycl
     unit     setup                    busy                          latency
     matrix   shift an operand in      stream the other one          drain the array, epilogue
     vector   start-up                 elements / lanes x passes     pipeline depth
-    DMA      decode the descriptor    the port, or DRAM if slower   DRAM latency
+    DMA      decode the descriptor    the port, or DRAM if slower   DRAM latency, but for what busy has of it
 
 The event model adds only what depends on the order of events: queues, waits, and the shared DRAM. The
 compiler uses the same functions, so that an estimate and a simulation cannot disagree.
@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.array import block_cycles, drain_cycles, sram_bytes
+from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 
 __all__ = ["Costs", "Roofline", "costs", "drain_cycles", "dram_cycles", "matmul_cycles", "roofline", "vector_cycles"]
@@ -40,6 +41,8 @@ class Costs:
     Attributes:
         setup, busy, hold, latency: cycles, see the module's table. For a transfer, `busy` is the port's time.
         dram: cycles that a transfer occupies the DRAM; 0 for other operations.
+        lag: the part of a transfer's `busy` in which its port waits for the DRAM's answer to the last burst,
+            which therefore ends at least so long after the DRAM's service; 0 for other operations.
         bytes: that a transfer moves; 0 for other operations.
     """
 
@@ -48,22 +51,31 @@ class Costs:
     hold: Cycles
     latency: Cycles
     dram: Cycles
+    lag: Cycles
     bytes: Cycles
+
+    @property
+    def alone(self) -> Cycles:
+        """Cycles for which each operation would hold its unit's second stage if it were alone on the machine."""
+        return np.asarray(np.maximum(self.busy, self.dram + self.lag))
 
 
 def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     """The costs of all operations of `schedule`."""
     n = len(schedule)
-    columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in range(6)))
+    columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in range(7)))
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
 
     moves = opcode <= isa.Opcode.STORE
     size = schedule.tile_bytes()[schedule.transfers["tile"][row[moves]]]
     columns.bytes[moves] = size
     columns.setup[moves] = machine.dma.setup_cycles
-    columns.busy[moves] = -(-size // machine.dma.bytes_per_cycle)
     columns.dram[moves] = dram_cycles(size, machine)
-    columns.latency[moves] = machine.dram_latency_cycles
+    for code in (isa.Opcode.LOAD, isa.Opcode.STORE):
+        way = opcode == code
+        of_tile = transfer_cycles(rectangles(schedule), machine, load=code == isa.Opcode.LOAD)
+        for column, found in zip((columns.busy, columns.lag, columns.latency), of_tile, strict=True):
+            column[way] = found[schedule.transfers["tile"][row[way]]]
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
@@ -80,6 +92,57 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     )
     columns.latency[elementwise] = machine.vector.latency_cycles
     return columns
+
+
+def rectangles(schedule: isa.Schedule) -> Rectangles:
+    """Where each tile lies in DRAM."""
+    tiles, tensors = schedule.tiles, schedule.tensors[schedule.tiles["tensor"]]
+    item, pitch = isa.item_sizes()[tensors["dtype"]], tensors["pitch"].astype(np.int64)
+    address = tensors["address"].astype(np.int64) + tiles["row"] * pitch + tiles["col"] * item
+    return Rectangles(address, tiles["cols"] * item, tiles["rows"].astype(np.int64), pitch)
+
+
+def burst_rules(machine: Machine, load: bool) -> BurstRules:
+    """The DMA's rules for a single transfer; what lies between transfers is the event model's."""
+    return BurstRules(
+        width=machine.dma.bytes_per_cycle,
+        latency=machine.dram_latency_cycles,
+        max_beats=machine.dma.max_burst_beats,
+        boundary=machine.dma.burst_boundary,
+        outstanding=machine.dma.outstanding_bursts,
+        request_cycles=machine.dma.request_cycles,
+        realign=load,
+    )
+
+
+def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cycles, Cycles, Cycles]:
+    """Busy, lag and latency cycles of transfers of rectangles; DRAM bandwidth comes on top.
+
+    With bursts (`Dma.has_bursts`) a transfer alone takes its span, from first request to last byte. Of that the
+    port is busy while data pass and in the gap after them, or longer if its request slots are taken until then
+    (`slot_cycles`): so a stream of transfers goes at the pace of whichever is scarcer, and a single one takes its
+    span (or less than a gap more, if the latency is shorter than the gap).
+    """
+    latency, gap = machine.dram_latency_cycles, machine.dma.gap_cycles
+    if machine.dma.has_bursts:
+        rules = burst_rules(machine, load)
+        found = spans(tiles, rules)
+        passing = found.cycles - latency
+        lag = np.clip(slot_cycles(found, rules) - passing, gap, max(latency, gap))
+    else:
+        passing = -(-tiles.row_bytes * tiles.rows // machine.dma.bytes_per_cycle)
+        lag = np.full_like(passing, gap)
+    return passing + lag, lag, np.maximum(latency - lag, 0)
+
+
+def port_pace(rows: int, row_bytes: int, machine: Machine, load: bool) -> float:
+    """Port cycles per byte in a stream of tiles whose rows lie apart and begin at the width and boundary."""
+    if not (machine.dma.has_bursts or machine.dma.gap_cycles):
+        return 1 / machine.dma.bytes_per_cycle
+    period = burst_rules(machine, load).period
+    shape = (0, row_bytes, rows, row_bytes // period * period + period)
+    busy, _, _ = transfer_cycles(Rectangles(*(np.array([x], dtype=np.int64) for x in shape)), machine, load)
+    return float(busy[0]) / (rows * row_bytes)
 
 
 def matmul_cycles(

@@ -92,9 +92,10 @@ class DmaUnit(Unit):
 
     def __init__(self, run: Run, queue: Queue, depth: int, max_outstanding: int, dram: Dram) -> None:
         self._dram = dram
+        self._lag: list[int] = run.costs.lag.tolist()
         super().__init__(run, queue, depth, max_outstanding)
 
     def _occupy(self, op: int, now: int) -> tuple[int, int]:
         """The slower of the two sets the pace: the port is held until both are through."""
         begin, served = self._dram.serve(op, now)
-        return begin, max(served, now + self.run_state.busy[op])
+        return begin, max(served + self._lag[op], now + self.run_state.busy[op])

@@ -69,7 +69,7 @@ def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, queue: Queu
     """Cycles of the unit of `queue`: "busy", and by cause those in which it had an operation and made no headway.
 
     An operation is *ready* when its setup is over and its unit is free; from there to `done` it has the unit.
-    Alone on the machine it would need max(busy, dram) cycles for that (`Costs`): these are busy. The others
+    Alone on the machine it would need `Costs.alone` cycles for that: these are busy. The others
     are dram: cycles that a transfer lost because the DRAM served other ones.
 
     Returns:
@@ -82,7 +82,7 @@ def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, queue: Queu
     waited = gaps.started - gaps.issued
     ready = np.clip(timeline.start[ops] + cost.setup[ops], gaps.started, gaps.end)
     held = timeline.done[ops] - ready
-    busy = np.minimum(held, np.maximum(cost.busy[ops], cost.dram[ops]))
+    busy = np.minimum(held, cost.alone[ops])
     return {
         "busy": int(busy.sum()),
         **{name: int(waited[gaps.waited_for == code].sum()) for code, name in enumerate(WAITED_FOR) if name},

@@ -143,11 +143,12 @@ def pace(m: int, k: int, n: int, machine: Machine) -> panels.Pace:
     setup, busy, hold = (int(x) for x in cost.matmul_cycles(m, k, n, 1, machine))
     execute = max(busy, hold + setup)
     dram = float(1 / machine.dram_bytes_per_cycle)
-    port = max(1 / machine.dma.bytes_per_cycle, dram)
-    tile = isa.ITEMSIZE[machine.dtype] * max(m * k, k * n)
-    load = machine.dma.setup_cycles + tile * port + machine.dram_latency_cycles
+    item = isa.ITEMSIZE[machine.dtype]
+    load_port = max(cost.port_pace(m, k * item, machine, True), cost.port_pace(k, n * item, machine, True), dram)
+    store_port = max(cost.port_pace(m, n * item, machine, False), dram)
+    load = machine.dma.setup_cycles + item * max(m * k, k * n) * load_port + machine.dram_latency_cycles
     turnaround = load + setup + execute + cost.drain_cycles(machine)
-    return panels.Pace(execute, port, port, dram, turnaround)
+    return panels.Pace(execute, load_port, store_port, dram, turnaround)
 
 
 @onnx_import("MatMul")

@@ -39,12 +39,11 @@ def expected_starts(schedule: Schedule, machine: Machine) -> npt.NDArray[np.int6
     The recurrence of `hwmodel/unit.py` without queues; loads and stores meet in the DRAM only as a rate.
     """
     cost = costs(schedule, machine)
-    busy = np.maximum(cost.busy, cost.dram)
     columns = zip(
         schedule.stream["queue"].tolist(),
         schedule.stream["wait"].tolist(),
         cost.setup.tolist(),
-        busy.tolist(),
+        cost.alone.tolist(),
         cost.hold.tolist(),
         cost.latency.tolist(),
         strict=True,
