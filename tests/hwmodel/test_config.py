@@ -170,7 +170,8 @@ def test_equal_machines_have_equal_digests_whatever_they_are_called() -> None:
 
 CHANGES = {
     "clock.frequency": "2GHz", "matrix.dataflow": None, "matrix.dtype": None, "sram.bytes": "1KiB",
-    "dram.model": None, "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
+    "dram.model": "banked", "dram.preset": "hbm2", "dram.override": "CL=20",
+    "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
     "compiler.keep_on_chip": False,
 }  # fmt: skip
 """Another value than the default: 3 where none stands here, nothing where there is but one."""
