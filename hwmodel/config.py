@@ -139,7 +139,7 @@ class Dram(Section):
         default="ddr4-3200", description="the part that `banked` models (hwmodel/dram_presets.py)"
     )
     override: str = Field(
-        default="", description="numbers of the preset to change, in DRAM cycles: `CL=20 tRFC=400 channels=2`"
+        default="none", description="numbers of the preset to change, in DRAM cycles: `CL=20 tRFC=400 channels=2`"
     )
     bandwidth: Rate = Field(
         default="25.6GB/s",  # type: ignore[assignment]

@@ -95,11 +95,13 @@ class DramPart:
         return Fraction(self.CL, self.MHz * 10**6)
 
     def override(self, text: str) -> DramPart:
-        """This part with some numbers changed: ``CL=20 tRFC=400``.
+        """This part with some numbers changed: ``CL=20 tRFC=400``, or ``none``.
 
         Raises:
             ValueError: with the rule that `text` breaks, and the nearest name if there is one.
         """
+        if text == "none":
+            return self
         changes: dict[str, int | str] = {}
         names = [field.name for field in fields(self)]
         for item in text.split():

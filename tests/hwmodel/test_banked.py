@@ -224,7 +224,7 @@ def test_lines_of_a_rectangle(first: int, width: int, rows: int, gap: int, burst
 # -- transfers -----------------------------------------------------------------------------------------------------
 
 
-def banked(machine: Machine, preset: str = "ddr4-3200", override: str = "") -> Machine:
+def banked(machine: Machine, preset: str = "ddr4-3200", override: str = "none") -> Machine:
     return machine.with_overrides({"dram.model": "banked", "dram.preset": preset, "dram.override": override})
 
 
