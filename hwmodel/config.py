@@ -20,10 +20,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from minisim.errors import ConfigError, did_you_mean
 from minisim.hwmodel import units
+from minisim.hwmodel.dram_presets import PRESETS, DramPart
 from minisim.hwmodel.isa import ALIGNMENT, DType
 
 
@@ -170,18 +180,37 @@ class Dma(Section):
 
 
 class Dram(Section):
-    model: Literal["ideal"] = Field(
-        default="ideal", description="ideal: first come first served at full bandwidth, then latency"
+    model: Literal["ideal", "banked"] = Field(
+        default="ideal",
+        description="ideal: first come first served at `bandwidth`, then `latency`; "
+        "banked: channels, banks, rows and refresh of `preset`, then its column latency and `latency`",
+    )
+    preset: Literal["ddr4-3200", "lpddr4-2400", "lpddr5-6400", "hbm2"] = Field(
+        default="ddr4-3200", description="the part that `banked` models (hwmodel/dram_presets.py)"
+    )
+    override: str = Field(
+        default="none", description="numbers of the preset to change, in DRAM cycles: `CL=20 tRFC=400 channels=2`"
     )
     bandwidth: Rate = Field(
         default="25.6GB/s",  # type: ignore[assignment]
         ge=Fraction(10**6),
         le=Fraction(10**15),
-        description="shared by loads and stores",
+        description="shared by loads and stores; of `ideal`: `banked` has its part's",
     )
     latency: Time = Field(
         default="60ns", ge=0, le=Fraction(1, 1000), description="from the last byte's service to its arrival"
     )  # type: ignore[assignment]
+
+    @property
+    def part(self) -> DramPart:
+        """The part that `banked` models."""
+        return PRESETS[self.preset].override(self.override)
+
+    @field_validator("override")
+    @classmethod
+    def _known_numbers(cls, value: str, info: ValidationInfo) -> str:
+        PRESETS[info.data.get("preset", "ddr4-3200")].override(value)
+        return value
 
 
 def _energy(default: str, description: str) -> Any:
@@ -264,12 +293,15 @@ class Machine(Section):
 
     @property
     def dram_bytes_per_cycle(self) -> Fraction:
-        return self.dram.bandwidth / self.clock.frequency
+        """Peak bandwidth."""
+        rate = self.dram.bandwidth if self.dram.model == "ideal" else self.dram.part.bytes_per_second
+        return rate / self.clock.frequency
 
     @property
     def dram_latency_cycles(self) -> int:
         """Rounded up: data cannot be used before the clock edge after it arrived."""
-        return -int(-self.dram.latency * self.clock.frequency // 1)
+        latency = self.dram.latency if self.dram.model == "ideal" else self.dram.latency + self.dram.part.column_latency
+        return -int(-latency * self.clock.frequency // 1)
 
     @property
     def dtype(self) -> DType:

@@ -15,9 +15,10 @@ import numpy as np
 from simpy import Environment, Event, Timeout
 
 from minisim.errors import ScheduleHazard
+from minisim.hwmodel.banked import BankedDram
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
-from minisim.hwmodel.dram import IdealDram
+from minisim.hwmodel.dram import Dram, IdealDram
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.hwmodel.queue import Scoreboard
 from minisim.hwmodel.timeline import WAITED_FOR, Cycles, Timeline
@@ -51,7 +52,8 @@ class Run:
         self.waited_for = [0] * n
         self.unretired = n
 
-        dram, depth = IdealDram(self.costs), machine.control.queue_depth
+        dram: Dram = IdealDram(self.costs) if machine.dram.model == "ideal" else BankedDram(schedule, machine)
+        depth = machine.control.queue_depth
         self.units: list[Unit] = [
             DmaUnit(self, Queue.LOAD, depth, machine.dma.max_outstanding, dram),
             DmaUnit(self, Queue.STORE, depth, machine.dma.max_outstanding, dram),

@@ -6,12 +6,12 @@ always a gate that it meets exactly; the walk goes on there:
     point   the first of these gates that is met                     cycles on the way, and their cause
     end     its own done + latency                                   latency: by who waits for it, below
             end of the operation before it in its queue              none
-    done    ready + busy, or begin + DRAM service of a transfer      compute, vector, load_port, load_dram, store
+    done    ready + busy, or begin + DRAM service (and lag)          compute, vector, load_port, load_dram, store
     begin   ready                                                    none
             the DRAM served the other direction                      that service: dram_contention
     ready   done of the operation before it                          none
             start + setup                                            array (weights shift in), setup
-    start   the operation before it left the first stage             the part of its busy cycles until then
+    start   the operation before it left the first stage             the part of its busy cycles until then; array
             end of an operation it waits for: matrix, vector, load, store
             end of its queue's operation max_outstanding earlier     none
             its own issue                                            none
@@ -137,6 +137,8 @@ class _Walk:
         self.hold: list[int] = cost.hold.tolist()
         self.latency: list[int] = cost.latency.tolist()
         self.dram: list[int] = cost.dram.tolist()
+        self.lag: list[int] = cost.lag.tolist()
+        self.ideal = machine.dram.model == "ideal"  # else the DRAM's service times are its own affair
         queue = schedule.stream["queue"]
         self.queue: list[int] = queue.tolist()
         ops = [np.flatnonzero(queue == q) for q in Queue]
@@ -179,7 +181,8 @@ class _Walk:
         if ready + self.busy[i] == done:
             self._link(i, cause, ready, done)
             return self._ready, i
-        if self.queue[i] > Queue.STORE or self.begin[i] + self.dram[i] != done:
+        served = self.begin[i] + self.dram[i] + self.lag[i]
+        if self.queue[i] > Queue.STORE or (self.ideal and served != done):
             raise self._loose("done", i)
         self._link(i, Cause.LOAD_DRAM if cause == Cause.LOAD_PORT else cause, self.begin[i], done)
         return self._begin, i
@@ -192,7 +195,7 @@ class _Walk:
         other = Queue.STORE if self.queue[i] == Queue.LOAD else Queue.LOAD
         at = bisect_left(self.begins[other], begin) - 1
         served = self.ops[other][at] if at >= 0 else -1
-        if served < 0 or self.begin[served] + self.dram[served] != begin:
+        if served < 0 or (self.ideal and self.begin[served] + self.dram[served] != begin):
             raise self._loose("begin", i)
         self._link(served, Cause.DRAM_CONTENTION, self.begin[served], begin)
         return self._begin, served
@@ -207,7 +210,9 @@ class _Walk:
     def _start(self, i: int) -> Node:
         start, before = self.start[i], self._earlier(i, 1)
         if before >= 0 and self._ready_at(before) + self.hold[before] == start:
-            self._link(before, BUSY_OF[Queue(self.queue[i])], self._ready_at(before), start)
+            worked = min(self.done[before], start)
+            self._link(before, Cause.ARRAY, worked, start)  # folds that do not overlap: the last one drains
+            self._link(before, BUSY_OF[Queue(self.queue[i])], self._ready_at(before), worked)
             return self._ready, before
         waits: list[int] = self.schedule.stream["wait"][i].tolist()
         for queue in WAITS_IN_ORDER:

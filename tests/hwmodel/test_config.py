@@ -180,7 +180,8 @@ def test_equal_machines_have_equal_digests_whatever_they_are_called() -> None:
 CHANGES = {
     "clock.frequency": "2GHz", "matrix.dataflow": "os", "matrix.overlap": "none", "matrix.timing": "scalesim",
     "matrix.dtype": None, "sram.bytes": "1KiB",
-    "dram.model": None, "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
+    "dram.model": "banked", "dram.preset": "hbm2", "dram.override": "CL=20",
+    "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
     "compiler.keep_on_chip": False,
     **{key: "3nW" if "leakage" in key or "idle" in key else "3pJ" for key in keys() if key.startswith("energy.")},
     "energy.sram_write_percent": 3,

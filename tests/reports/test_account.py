@@ -77,11 +77,13 @@ def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
         "dispatch": (int(t.issue[i]) - record.machine.control.issue_cycles, int(t.issue[i])),
         "setup": (start, start + int(c.setup[i])),
         "busy": (ready, ready + int(c.busy[i])),
-        "hold": (ready, ready + int(c.hold[i])),
+        "hold": (ready, ready + min(int(c.hold[i]), int(c.busy[i]))),
+        "drain": (ready + int(c.busy[i]), ready + int(c.hold[i])),
         "latency": (done, done + int(c.latency[i])),
     }
     if stream["opcode"][i] <= Opcode.STORE:
         found["dram"] = (begin, begin + int(c.dram[i]))
+        found["served"] = (begin, begin + int(c.dram[i]) + int(c.lag[i]))
     return found
 
 
@@ -90,6 +92,8 @@ CAUSES_OF = {
     "setup": {Cause.SETUP, Cause.ARRAY, Cause.SRAM_SPACE, Cause.CONTROL},
     "busy": {Cause.COMPUTE, Cause.VECTOR, Cause.LOAD_PORT, Cause.STORE},
     "hold": {Cause.COMPUTE},
+    "drain": {Cause.ARRAY},
+    "served": {Cause.LOAD_DRAM, Cause.STORE},
     "dram": {Cause.LOAD_DRAM, Cause.STORE, Cause.DRAM_CONTENTION},
     "latency": {Cause.DRAM_LATENCY, Cause.STORE, Cause.ARRAY, Cause.VECTOR, Cause.SRAM_SPACE, Cause.DEPENDENCY,
                 Cause.CONTROL},
@@ -117,7 +121,7 @@ def check_stages(record: RunRecord) -> None:
 
 
 COLUMNS_OF = {"setup": ("setup",), "busy": ("busy",), "hold": ("busy", "hold"), "latency": ("latency",),
-              "dram": ("dram",)}  # fmt: skip
+              "drain": ("hold",), "dram": ("dram",), "served": ("dram",)}  # fmt: skip
 """The costs that make a stage longer."""
 
 
@@ -146,7 +150,10 @@ def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRec
         return
     if stage == "busy" and record.costs.dram[op] and path.cause[at] in (Cause.START, Cause.TAIL):
         return  # a transfer that is cut there may be the port's or the DRAM's
-    with patch("minisim.hwmodel.simulate.costs", return_value=one_longer(record.costs, op, COLUMNS_OF[stage])):
+    columns = COLUMNS_OF[stage]
+    if stage == "busy" and record.costs.hold[op] >= record.costs.busy[op]:
+        columns = ("busy", "hold")  # folds that do not overlap: what is busy longer is held longer
+    with patch("minisim.hwmodel.simulate.costs", return_value=one_longer(record.costs, op, columns)):
         longer = simulate(record.schedule, record.machine)
     if served_in(record, longer) == served_in(record, record.timeline):
         assert longer.cycles > record.timeline.cycles
