@@ -75,8 +75,8 @@ def _wider(record: RunRecord) -> Iterator[Hint]:
     bound = record.work.bound(record.machine)
     needed = record.work.bound(record.machine).by_unit()
     limiting = [unit for unit, cycles in needed.items() if cycles >= NEAR * bound.cycles]
-    if not bound.cycles:
-        return
+    if not bound.cycles or ("dram" in limiting and record.machine.dram.model != "ideal"):
+        return  # a banked DRAM is as fast as its part: there is no key to turn
     keys = list(dict.fromkeys(SPEED_KEYS[unit] for unit in limiting))
     faster = doubled(record.machine, keys)
     then = work_on(record, faster).bound(faster)

@@ -31,8 +31,8 @@ def changes(machine: Machine) -> dict[str, dict[str, str]]:
     found = {}
     for name, (key, factor) in FACTORS.items():
         old = value_of(machine, key)
-        if not old:
-            continue
+        if not old or (key == "dram.bandwidth" and machine.dram.model != "ideal"):
+            continue  # a banked DRAM is as fast as its part
         new = type(old)(old * factor)
         settings = {key: as_written(keys()[key], new)}
         if key in TILE_OF and value_of(machine, TILE_OF[key]) < new:
