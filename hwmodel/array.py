@@ -24,8 +24,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel.config import Machine, Matrix
+from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import ITEMSIZE
+from minisim.hwmodel.sections import Matrix
 
 Cycles = npt.NDArray[np.int64]
 

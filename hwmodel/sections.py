@@ -1,0 +1,246 @@
+"""The sections of a machine file: every key with its unit, default, bounds and meaning in hardware.
+
+docs/config.md is generated from the descriptions here. `config.py` puts the sections together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, field_validator
+
+from minisim.hwmodel import units
+from minisim.hwmodel.dram_presets import PRESETS, DramPart
+from minisim.hwmodel.isa import ALIGNMENT
+
+
+def _quantity(unit: units.Unit, to: Callable[[Fraction], Any]) -> BeforeValidator:
+    def parse(value: object) -> Any:
+        exact = unit.parse(value)
+        if to is int and exact.denominator != 1:
+            raise ValueError(f"must be a whole number of {unit.base}, such as {unit.example!r}")
+        return to(exact)
+
+    return BeforeValidator(parse)
+
+
+_AS_SIZE = PlainSerializer(units.format_size, return_type=str)
+_AS_GBPS = PlainSerializer(lambda rate: f"{units.format_exact(rate / 10**9)}GB/s", return_type=str)
+_AS_MHZ = PlainSerializer(lambda hertz: f"{units.format_exact(hertz / 10**6)}MHz", return_type=str)
+_AS_NS = PlainSerializer(lambda seconds: f"{units.format_exact(seconds * 10**9)}ns", return_type=str)
+_AS_PJ = PlainSerializer(lambda fj: f"{units.format_exact(Fraction(fj, 1000))}pJ", return_type=str)
+_AS_MW = PlainSerializer(lambda watts: f"{units.format_exact(watts * 1000)}mW", return_type=str)
+
+Size = Annotated[int, _quantity(units.SIZE, int), _AS_SIZE]
+Rate = Annotated[Fraction, _quantity(units.RATE, Fraction), _AS_GBPS]
+Frequency = Annotated[Fraction, _quantity(units.FREQUENCY, Fraction), _AS_MHZ]
+Time = Annotated[Fraction, _quantity(units.TIME, Fraction), _AS_NS]
+Femtojoules = Annotated[int, _quantity(units.ENERGY, int), _AS_PJ]
+Watts = Annotated[Fraction, _quantity(units.POWER, Fraction), _AS_MW]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+
+
+class Clock(Section):
+    # The bounds here and of the bandwidth keep every count of cycles far below 2^63.
+    frequency: Frequency = Field(
+        default="1GHz",  # type: ignore[assignment]
+        ge=Fraction(10**6),
+        le=Fraction(10**11),
+        description="core clock; every cycle count is in its cycles",
+    )
+
+
+class Tile(Section):
+    m: int = Field(default=32, ge=1, le=4096, description="elements: rows of A and C per tile")
+    k: int = Field(default=32, ge=1, le=4096, description="elements: columns of A and rows of B per tile")
+    n: int = Field(default=32, ge=1, le=4096, description="elements: columns of B and C per tile")
+
+
+class Matrix(Section):
+    rows: int = Field(default=32, ge=1, le=4096, description="processing elements: rows of the array")
+    cols: int = Field(default=32, ge=1, le=4096, description="processing elements: columns of the array")
+    dataflow: Literal["ws", "os", "is"] = Field(
+        default="ws", description="what stays in the array: ws the weights (B), os the outputs, is the inputs (A)"
+    )
+    overlap: Literal["full", "drain", "none"] = Field(
+        default="full",
+        description="of folds: full double-buffers the stationary operand and hides the drain, drain hides only the "
+        "drain, none runs one fold after the other",
+    )
+    gap_cycles: int = Field(default=0, ge=0, le=10_000, description="cycles: control between folds if overlap is none")
+    multiplier_latency: int = Field(default=1, ge=0, le=1000, description="cycles: pipeline depth of a multiplier")
+    adder_latency: int = Field(default=1, ge=1, le=1000, description="cycles: pipeline depth of an accumulation")
+    timing: Literal["pipelined", "scalesim"] = Field(
+        default="pipelined", description="pipelined: as above; scalesim: SCALE-Sim's formulas, where no folds overlap"
+    )
+    dtype: Literal["fp32"] = Field(default="fp32", description="operands and accumulators")
+    epilogue_cycles: int = Field(
+        default=8,
+        ge=1,
+        le=10_000,
+        description="cycles: pipeline depth of the stage that adds bias and residual and activates",
+    )
+
+
+class Vector(Section):
+    lanes: int = Field(default=32, ge=1, le=65536, description="elements per cycle of an operation of cost 1")
+    setup_cycles: int = Field(
+        default=4, ge=0, le=10_000, description="cycles: start-up of an operation, hidden behind the last one"
+    )
+    latency_cycles: int = Field(
+        default=8, ge=1, le=10_000, description="cycles: pipeline depth from last input to last output"
+    )
+    simple_cost: int = Field(default=1, ge=1, le=10_000, description="passes over the lanes of relu, add and mul")
+    sigmoid_cost: int = Field(default=4, ge=1, le=10_000, description="passes over the lanes of sigmoid")
+
+
+class Sram(Section):
+    bytes: Size = Field(
+        default="256KiB",  # type: ignore[assignment]
+        ge=ALIGNMENT,
+        le=2**31,
+        description=f"on-chip scratchpad, operands and accumulators; a multiple of {ALIGNMENT}",
+    )
+
+    read_bytes_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="bytes: read ports of the array and the vector unit; 0 never binds"
+    )
+    write_bytes_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="bytes: write ports of the array and the vector unit; 0 never binds"
+    )
+
+    @field_validator("bytes")
+    @classmethod
+    def _whole_granules(cls, value: int) -> int:
+        if value % ALIGNMENT:
+            raise ValueError(f"must be a multiple of {ALIGNMENT} bytes")
+        return value
+
+
+class Dma(Section):
+    bytes_per_cycle: int = Field(
+        default=16, ge=1, le=65536, description="bytes: width of the load port, and of the store port"
+    )
+    setup_cycles: int = Field(
+        default=8, ge=0, le=100_000, description="cycles: decoding a descriptor, hidden behind the last transfer"
+    )
+    max_outstanding: int = Field(default=16, ge=1, le=65536, description="transfers in flight per direction")
+    max_burst_beats: int = Field(
+        default=0, ge=0, le=65536, description="beats of the longest burst (AXI4: 256); 0: rows are not split by length"
+    )
+    burst_boundary: Size = Field(
+        default="0",  # type: ignore[assignment]
+        ge=0,
+        le=2**31,
+        description="bytes: no burst crosses a multiple of it (AXI: 4KiB); 0: none",
+    )
+    outstanding_bursts: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description="bursts requested and not yet answered per direction; 0: so many that DRAM latency stays hidden",
+    )
+    request_cycles: int = Field(
+        default=0, ge=0, le=1000, description="cycles: from one burst's request to the next; 0: never the limit"
+    )
+    gap_cycles: int = Field(
+        default=0, ge=0, le=1000, description="cycles: rest of the port after each transfer, before the next one's data"
+    )
+
+    @property
+    def has_bursts(self) -> bool:
+        """Whether transfers are timed burst by burst; else they are one packed stream, whatever their rows."""
+        return bool(self.max_burst_beats or self.burst_boundary or self.outstanding_bursts or self.request_cycles)
+
+
+class Dram(Section):
+    model: Literal["ideal", "banked"] = Field(
+        default="ideal",
+        description="ideal: first come first served at `bandwidth`, then `latency`; "
+        "banked: channels, banks, rows and refresh of `preset`, then its column latency and `latency`",
+    )
+    preset: Literal["ddr4-3200", "lpddr4-2400", "lpddr5-6400", "hbm2"] = Field(
+        default="ddr4-3200", description="the part that `banked` models (hwmodel/dram_presets.py)"
+    )
+    override: str = Field(
+        default="none", description="numbers of the preset to change, in DRAM cycles: `CL=20 tRFC=400 channels=2`"
+    )
+    bandwidth: Rate = Field(
+        default="25.6GB/s",  # type: ignore[assignment]
+        ge=Fraction(10**6),
+        le=Fraction(10**15),
+        description="shared by loads and stores; of `ideal`: `banked` has its part's",
+    )
+    latency: Time = Field(
+        default="60ns", ge=0, le=Fraction(1, 1000), description="from the last byte's service to its arrival"
+    )  # type: ignore[assignment]
+
+    @property
+    def part(self) -> DramPart:
+        """The part that `banked` models."""
+        return PRESETS[self.preset].override(self.override)
+
+    @field_validator("override")
+    @classmethod
+    def _known_numbers(cls, value: str, info: ValidationInfo) -> str:
+        PRESETS[info.data.get("preset", "ddr4-3200")].override(value)
+        return value
+
+
+def _energy(default: str, description: str) -> Any:
+    """A price of at most 10 nJ, so that the energy of one operation is far below 2^63 fJ."""
+    return Field(default=default, ge=0, le=10**7, description=description)
+
+
+def _power(default: str, description: str) -> Any:
+    return Field(default=default, ge=0, le=Fraction(1000), description=description)
+
+
+class Energy(Section):
+    """Prices, whole femtojoules. [H]: M. Horowitz, ISSCC 2014, fig. 1.1.9: 45 nm, 0.9 V."""
+
+    mac_fp32: Femtojoules = _energy("4.6pJ", "per MAC: fp32 multiply 3.7 + add 0.9 [H]")
+    mac_bf16: Femtojoules = _energy("2pJ", "per MAC: 16-bit multiply 1.1 + fp32 add 0.9 [H]; for when there is bf16")
+    mac_int8: Femtojoules = _energy("0.3pJ", "per MAC: int8 multiply 0.2 + int32 add 0.1 [H]; for when there is int8")
+    vector_relu: Femtojoules = _energy("0.1pJ", "per element, also in the epilogue: as an int32 add [H]")
+    vector_sigmoid: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
+    vector_add: Femtojoules = _energy("0.9pJ", "per element: fp32 add [H]; also bias and residual of the epilogue")
+    vector_mul: Femtojoules = _energy("3.7pJ", "per element: fp32 multiply [H]")
+    sram_8kib: Femtojoules = _energy("1.25pJ", "per byte read from an SRAM of 8 KiB: 10 pJ per 64 bits [H]")
+    sram_32kib: Femtojoules = _energy("2.5pJ", "the same of 32 KiB: 20 pJ per 64 bits [H]; between sizes, log-log")
+    sram_1mib: Femtojoules = _energy("12.5pJ", "the same of 1 MiB: 100 pJ per 64 bits [H]; beyond, as sqrt(size)")
+    sram_write_percent: int = Field(
+        default=100, ge=0, le=400, description="% of a read that a write takes; [H] does not tell them apart"
+    )
+    dma_byte: Femtojoules = _energy(
+        "1pJ", "per byte moved: 1 mm of wire at 0.12 pJ/bit/mm (Keckler et al., IEEE Micro 31(5), 2011)"
+    )
+    dma_descriptor: Femtojoules = _energy("70pJ", "per transfer: taken as one instruction of a 45 nm processor [H]")
+    dram_byte: Femtojoules = _energy(
+        "32pJ",
+        "per byte, device and interface: LPDDR4 at about 4 pJ/bit (an order of magnitude); "
+        "HBM2 31.2 (O'Connor et al., MICRO 2017); DDR3 about 162 to 325 [H]",
+    )
+    pe_leakage: Watts = _power("0.05mW", "per processing element, all the time (an assumption: 1 % of its fp32 MACs)")
+    sram_leakage: Watts = _power("20mW", "per MiB of SRAM, all the time (an assumption)")
+    dram_idle: Watts = _power("30mW", "standby and refresh of the DRAM, all the time (an assumption)")
+
+
+class Control(Section):
+    queue_depth: int = Field(
+        default=16, ge=1, le=1_000_000, description="operations a unit's queue holds; dispatch stalls on a full one"
+    )
+    issue_cycles: int = Field(default=1, ge=1, le=10_000, description="cycles: dispatch of one operation")
+
+
+class Compiler(Section):
+    order: Literal["auto", "mnk"] = Field(
+        default="auto",
+        description="walk of a matmul's tiles: auto picks panels for speed and few bytes, mnk is the plain loop nest",
+    )
+    keep_on_chip: bool = Field(default=True, description="keep intermediate tiles in SRAM for their consumers")
