@@ -13,7 +13,7 @@ from minisim.hwmodel.config import Machine, as_written, keys
 HEAD = """\
 # The machine file
 
-<!-- Written by docs/generate_config.py from the fields in hwmodel/config.py. Do not edit. -->
+<!-- Written by docs/generate_config.py from the fields in hwmodel/sections.py. Do not edit. -->
 
 A machine is a TOML file. Every key may be left out: the defaults are those of the preset `npu_32x32`.
 `minisim config show` prints a complete machine, `minisim config check FILE` checks one, `--set KEY=VALUE`
