@@ -46,7 +46,7 @@ def print_sweep(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     cycles = [row["cycles_total"] for row in rows if row["status"] == "ok"]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in params:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name in ("cycles", "of roofline", "bound by", "DRAM MB", "reuse", "status"):
         table.add_column(name, justify="left" if name in ("bound by", "status") else "right")
     for row in rows:
