@@ -46,6 +46,10 @@ BURSTS = 1.8
 AHEAD = (0, 1, 2, 3, 4, 6, 8, 16, 32)
 """Tiles to keep free: the candidates."""
 
+TIGHT = 2
+"""Tiles that may be kept free beyond those the panels are cut for: the largest panels then have fewer, but most of
+them are smaller than that."""
+
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06)
 """Of SRAM, for accumulators: the candidates. Less than all leaves room for what the next panel shares."""
 
@@ -191,10 +195,12 @@ def choose(rows: int, depth: int, cols: int, budget: Budget, pace: Pace) -> Pane
             if ahead and not candidate.fits(1, 1):
                 continue
             panels = partition(rows, cols, candidate)
-            plan = PanelPlan(panels, replace(candidate, most=2**62), ramped)
-            if plan not in plans:
-                loaded = plan.load_bytes(depth)
-                plans[plan] = plan.cycles(depth, loaded, pace), loaded
+            for more in (0, TIGHT * tile):
+                kept_free = replace(candidate, most=2**62, ahead=candidate.ahead + more)
+                plan = PanelPlan(panels, kept_free, ramped)
+                if plan not in plans:
+                    loaded = plan.load_bytes(depth)
+                    plans[plan] = plan.cycles(depth, loaded, pace), loaded
     fastest = min(cycles for cycles, _ in plans.values())
     good = [plan for plan, (cycles, _) in plans.items() if cycles <= 1.03 * fastest]
     return min(good, key=lambda plan: (plans[plan][1], plans[plan][0]))
