@@ -9,6 +9,7 @@ always a gate that it meets exactly; the walk goes on there:
     done    ready + busy, or begin + DRAM service (and lag)          compute, vector, load_port, load_dram, store
     begin   ready                                                    none
             the DRAM served the other direction                      that service: dram_contention
+            a banked DRAM was not ready for it                       the wait: dram_contention
     ready   done of the operation before it                          none
             start + setup                                            array (weights shift in), setup
     start   the operation before it left the first stage             the part of its busy cycles until then; array
@@ -192,10 +193,13 @@ class _Walk:
         begin = self.begin[i]
         if self._ready_at(i) == begin:
             return self._ready, i
+        if not self.ideal:  # banks, refresh or other transfers: which of them, the DRAM does not tell
+            self._link(i, Cause.DRAM_CONTENTION, self._ready_at(i), begin)
+            return self._ready, i
         other = Queue.STORE if self.queue[i] == Queue.LOAD else Queue.LOAD
         at = bisect_left(self.begins[other], begin) - 1
         served = self.ops[other][at] if at >= 0 else -1
-        if served < 0 or (self.ideal and self.begin[served] + self.dram[served] != begin):
+        if served < 0 or self.begin[served] + self.dram[served] != begin:
             raise self._loose("begin", i)
         self._link(served, Cause.DRAM_CONTENTION, self.begin[served], begin)
         return self._begin, served
