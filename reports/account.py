@@ -33,7 +33,7 @@ MEANING = {
     Cause.LOAD_PORT: "loads, at the pace of the port",
     Cause.LOAD_DRAM: "loads, at the pace of the DRAM",
     Cause.DRAM_LATENCY: "loads on their way",
-    Cause.DRAM_CONTENTION: "the DRAM served the other way",
+    Cause.DRAM_CONTENTION: "the DRAM was not free for it",
     Cause.STORE: "stores that something waited for",
     Cause.SRAM_SPACE: "places in SRAM were still in use",
     Cause.DEPENDENCY: "waiting for a result",
