@@ -23,7 +23,7 @@ next are part of the MAC's price or of none.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -111,7 +111,7 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
 
 def _mac_energy(x: isa.Table, machine: Machine) -> Column:
     macs = x["m"].astype(np.int64) * x["k"] * x["n"]
-    return np.asarray(macs * _prices(isa.DType, "mac", machine)[x["dtype"]])
+    return np.asarray(macs * _prices({isa.DType(code) for code in np.unique(x["dtype"])}, "mac", machine)[x["dtype"]])
 
 
 def _epilogue_energy(x: isa.Table, machine: Machine) -> Column:
@@ -122,9 +122,9 @@ def _epilogue_energy(x: isa.Table, machine: Machine) -> Column:
     return np.asarray(x["m"].astype(np.int64) * x["n"] * each)
 
 
-def _prices(codes: type[isa.DType | isa.VectorOp | isa.Activation], kind: str, machine: Machine) -> Column:
+def _prices(codes: Iterable[isa.DType | isa.VectorOp | isa.Activation], kind: str, machine: Machine) -> Column:
     """Femtojoules by code: the key ``kind_name`` of [energy]; an operation without a key is an AttributeError."""
-    table = np.zeros(max(codes) + 1, dtype=np.int64)
+    table = np.zeros(max(codes, default=0) + 1, dtype=np.int64)
     for code in codes:
         if code is not isa.Activation.NONE:
             table[code] = getattr(machine.energy, f"{kind}_{code.name.lower()}")

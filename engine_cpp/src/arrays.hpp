@@ -56,7 +56,7 @@ std::string format_of() {
         using Item = std::remove_extent_t<Field>;
         return "(" + std::to_string(std::extent_v<Field>) + ",)u" + std::to_string(sizeof(Item));
     } else {
-        return "u" + std::to_string(sizeof(Field));
+        return (std::is_floating_point_v<Field> ? "f" : "u") + std::to_string(sizeof(Field));
     }
 }
 

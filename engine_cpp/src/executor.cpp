@@ -55,6 +55,7 @@ void Executor::execute(const MatmulRow& x) {
             kernel_.matmul(args, scratch_);
             break;
         }
+        default: break;
     }
     ++stats_.executes;
     stats_.macs += std::uint64_t{x.m} * x.k * x.n;
@@ -73,6 +74,7 @@ void Executor::vector(const VectorRow& x) {
             kernel_.vector(args);
             break;
         }
+        default: break;
     }
     ++stats_.vectors;
 }

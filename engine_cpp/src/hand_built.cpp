@@ -60,6 +60,7 @@ void HandBuilt::push_matmul(const SchedExecute& x) {
     row.b = tile_read(x.b);
     row.bias = x.bias ? tile_read(*x.bias) : kNone;
     row.residual = x.residual ? tile_read(*x.residual) : kNone;
+    row.acc = row.acc_sram = kNone;
     row.c = tile_written(x.c, x.steps);
     row.a_sram = x.a.sram;
     row.b_sram = x.b.sram;

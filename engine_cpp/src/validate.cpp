@@ -46,7 +46,7 @@ void Validator::all() const {
 void Validator::tensor(std::size_t row) const {
     const Place at{"tensors", row};
     const TensorRow& t = program_.tensors[row];
-    at.below("dtype", t.dtype, kDTypes);
+    at.below("dtype", t.dtype, 1);
     at.below("role", t.role, kRoles);
     if (t.rows == 0 || t.cols == 0) at.fail("rows and cols must be at least 1");
     const std::uint32_t item = item_size(static_cast<DType>(t.dtype));
@@ -91,12 +91,13 @@ void Validator::transfer(std::size_t row) const {
 void Validator::matmul(std::size_t row) const {
     const Place at{"matmuls", row};
     const MatmulRow& x = program_.matmuls[row];
-    at.below("dtype", x.dtype, kDTypes);
+    at.below("dtype", x.dtype, 1);
     at.below("activation", x.activation, kActivations);
     at.below("last", x.last, 2);
     at.below("a_transposed", x.a_transposed, 2);
     at.below("b_transposed", x.b_transposed, 2);
 
+    if (x.acc != kNone) at.fail("acc must be NONE");
     operand(at, "a", x.a, x.a_sram, x.dtype);
     operand(at, "b", x.b, x.b_sram, x.dtype);
     operand(at, "c", x.c, x.c_sram, x.dtype);
@@ -133,7 +134,7 @@ void Validator::vector(std::size_t row) const {
     const Place at{"vectors", row};
     const VectorRow& x = program_.vectors[row];
     at.below("op", x.op, kVectorOps);
-    at.below("dtype", x.dtype, kDTypes);
+    at.below("dtype", x.dtype, 1);
     operand(at, "dst", x.dst, x.dst_sram, x.dtype);
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,

@@ -49,7 +49,8 @@ struct Builder {
         x.a = a;
         x.b = b;
         x.c = c;
-        x.bias = x.residual = x.bias_sram = x.residual_sram = minisim::kNone;
+        x.bias = x.residual = x.acc = minisim::kNone;
+        x.bias_sram = x.residual_sram = x.acc_sram = minisim::kNone;
         x.a_sram = a_sram;
         x.b_sram = b_sram;
         x.c_sram = c_sram;
