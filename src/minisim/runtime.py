@@ -14,9 +14,10 @@ from minisim.compiler.graph import Graph, view_2d
 from minisim.compiler.pipeline import compile_graph
 from minisim.errors import UsageError, did_you_mean
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import Schedule
+from minisim.hwmodel.isa import NUMPY_DTYPE, DType, Schedule
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+"""float32, also for BF16; int8 or int32 for those."""
 
 
 class Runtime:
@@ -43,22 +44,31 @@ class Runtime:
     ) -> None:
         self.graph = graph
         self.schedule = schedule or compile_graph(graph, machine or Machine())
-        self.engine = Engine(EngineConfig(self.schedule.sram_bytes, kernel=kernel))
+        sizes = {"sram_bytes": self.schedule.sram_bytes, "accumulator_bytes": self.schedule.accumulator_bytes}
+        self.engine = Engine(EngineConfig(**sizes, kernel=kernel))
         self.engine.load_schedule(self.schedule)
         self._index = {name: i for i, name in enumerate(self.schedule.tensor_names)}
         for tensor in graph.tensors.values():
             if tensor.is_weight and tensor.data is not None:
-                self._put(tensor.name, tensor.data)
+                self._put(tensor.name, converted(f"weight {tensor.name!r}", tensor.data, self.dtype(tensor.name)))
+
+    def dtype(self, name: str) -> DType:
+        """Of a tensor, in the schedule; one that no operation uses any more is FP32."""
+        index = self._index.get(name)
+        return DType.FP32 if index is None else DType(self.schedule.tensors["dtype"][index])
 
     def set(self, name: str, values: npt.ArrayLike) -> None:
-        """Give input `name` its values, of its shape; they are converted to float32.
+        """Give input `name` its values, of its shape.
+
+        FP32 and BF16 take any numbers, rounded to the type, to nearest, ties to even. INT8 and INT32 take
+        what is an integer in the type's range, whatever the array's dtype.
 
         Raises:
-            UsageError: there is no such input, or the shape is another.
+            UsageError: there is no such input, the shape is another, or the type has no such value.
         """
         if name not in self.graph.inputs:
             raise UsageError(f"{name!r} is not an input of {self.graph.name!r}{did_you_mean(name, self.graph.inputs)}")
-        array = np.asarray(values, dtype=np.float32)
+        array = converted(f"input {name!r}", values, self.dtype(name))
         shape = self.graph.tensors[name].shape
         if array.shape != shape:
             raise UsageError(f"input {name!r} must have shape {shape}, not {array.shape}")
@@ -74,7 +84,7 @@ class Runtime:
         self.engine.run()
 
     def get(self, name: str) -> Array:
-        """A copy of an output, in its shape.
+        """A copy of an output, in its shape: float32 for FP32 and BF16, int8 or int32 for those.
 
         Raises:
             UsageError: there is no such output.
@@ -83,10 +93,9 @@ class Runtime:
         if name not in outputs:
             raise UsageError(f"{name!r} is not an output of {self.graph.name!r}{did_you_mean(name, outputs)}")
         tensor = self.graph.tensors[outputs[name]]
-        if tensor.is_weight and tensor.data is not None:
+        if tensor.name not in self._index and tensor.data is not None:  # a weight that no operation uses
             return np.array(tensor.data, dtype=np.float32)
-        values = self.engine.tensor(self._index[tensor.name])
-        return np.asarray(values, dtype=np.float32).reshape(tensor.shape)
+        return self.engine.tensor(self._index[tensor.name]).reshape(tensor.shape)
 
     def outputs(self) -> dict[str, Array]:
         """All outputs by their public names."""
@@ -101,6 +110,29 @@ class Runtime:
         if name in self._index:  # fusion and folding may have left no use of it
             shape = view_2d(self.graph.tensors[name].shape)
             self.engine.set_tensor(self._index[name], values.reshape(shape))
+
+
+def converted(what: str, values: npt.ArrayLike, dtype: DType) -> Array:
+    """`values` as `Engine.set_tensor` takes them for a tensor of `dtype`; BF16 is rounded there.
+
+    Args:
+        what: names them in messages.
+
+    Raises:
+        UsageError: an integer type has no such value.
+    """
+    if dtype in (DType.FP32, DType.BF16):
+        return np.asarray(values, dtype=np.float32)
+    array, limits = np.asarray(values), np.iinfo(NUMPY_DTYPE[dtype])
+    if array.dtype == limits.dtype:
+        return array
+    with np.errstate(invalid="ignore"):
+        fits = (array == np.floor(array)) & (array >= limits.min) & (array <= limits.max)
+    if not fits.all():
+        wrong = array[~fits].flat[0]
+        rule = f"a value must be an integer from {limits.min} to {limits.max}"
+        raise UsageError(f"{what} is {dtype.name}: {rule}, not {wrong}")
+    return array.astype(limits.dtype)
 
 
 def example_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
