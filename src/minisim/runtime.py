@@ -44,8 +44,10 @@ class Runtime:
     ) -> None:
         self.graph = graph
         self.schedule = schedule or compile_graph(graph, machine or Machine())
-        sizes = {"sram_bytes": self.schedule.sram_bytes, "accumulator_bytes": self.schedule.accumulator_bytes}
-        self.engine = Engine(EngineConfig(**sizes, kernel=kernel))
+        config = EngineConfig(
+            self.schedule.sram_bytes, kernel=kernel, accumulator_bytes=self.schedule.accumulator_bytes
+        )
+        self.engine = Engine(config)
         self.engine.load_schedule(self.schedule)
         self._index = {name: i for i, name in enumerate(self.schedule.tensor_names)}
         for tensor in graph.tensors.values():
