@@ -37,8 +37,9 @@ def least_accumulator(graph: Graph, base: Machine) -> int:
     return max(ALIGNMENT, sums_needed(lowered(graph, base))[0])
 
 
-def lowered(graph: Graph, base: Machine) -> Program:
-    base = with_sram(base, AMPLE)
+def lowered(graph: Graph, base: Machine, sram: int = AMPLE) -> Program:
+    """The program of `graph` for `base` with an SRAM of this size."""
+    base = with_sram(base, sram)
     return Lower(base).apply(Tile(base).apply(computed_graph(graph, base)))
 
 
