@@ -9,7 +9,7 @@ all that is made of prices and counts: a breakdown adds up exactly, over layers,
     vector        elements of the vector unit, by operation                       vector_*
     sram_read     bytes read: by stores, the array, the vector unit               sram_*, by the SRAM's size
     sram_write    bytes written: by loads, the array, the vector unit             the same x sram_write_percent
-    dma           transfers and their bytes                                       dma_descriptor, dma_byte
+    dma           descriptors and the bytes they move                             dma_descriptor, dma_byte
     dram          bytes of transfers                                              dram_byte
     leakage       power that flows all the time x the time                        pe_leakage, sram_leakage, dram_idle
 
@@ -33,6 +33,8 @@ import numpy.typing as npt
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import rectangles
+from minisim.hwmodel.descriptors import descriptors
 
 Column = npt.NDArray[np.int64]
 
@@ -104,7 +106,8 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
         "vector": column(elementwise, elements * _prices(isa.VectorOp, "vector", machine)[v["op"]]),
         "sram_read": moved.sram_read * read,
         "sram_write": moved.sram_write * write,
-        "dma": moved.dram * price.dma_byte + moves * price.dma_descriptor,
+        "dma": moved.dram * price.dma_byte
+        + descriptors(schedule, rectangles(schedule), machine) * price.dma_descriptor,
         "dram": moved.dram * price.dram_byte,
     }
 

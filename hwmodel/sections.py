@@ -130,7 +130,10 @@ class Dma(Section):
         default=8, ge=0, le=100_000, description="cycles: decoding a descriptor, hidden behind the last transfer"
     )
     completion_cycles: int = Field(
-        default=0, ge=0, le=1000, description="cycles: from a transfer's last byte to its retirement (status, interrupt)"
+        default=0,
+        ge=0,
+        le=1000,
+        description="cycles: from a transfer's last byte to its retirement (status, interrupt)",
     )
     channels: int = Field(
         default=1,
@@ -166,7 +169,10 @@ class Dma(Section):
         default=0, ge=0, le=1000, description="cycles: from one burst's request to the next; 0: never the limit"
     )
     burst_gap_cycles: int = Field(
-        default=0, ge=0, le=1000, description="cycles: rest of the data bus after each burst, before the next one's data"
+        default=0,
+        ge=0,
+        le=1000,
+        description="cycles: rest of the data bus after each burst, before the next one's data",
     )
     gap_cycles: int = Field(
         default=0, ge=0, le=1000, description="cycles: rest of the port after each transfer, before the next one's data"
