@@ -89,8 +89,7 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
     """Femtojoules of each operation by component (all but leakage), int64 columns in program order."""
     price, moved = machine.energy, accesses(schedule)
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
-    moves, executes = opcode <= isa.Opcode.STORE, opcode == isa.Opcode.EXECUTE
-    elementwise = opcode == isa.Opcode.VECTOR
+    executes, elementwise = opcode == isa.Opcode.EXECUTE, opcode == isa.Opcode.VECTOR
 
     def column(mine: npt.NDArray[np.bool_], values: Column) -> Column:
         whole = np.zeros(len(schedule), dtype=np.int64)

@@ -146,8 +146,8 @@ class Dma(Section):
         default=2,
         ge=1,
         le=3,
-        description="of a descriptor: 1 moves a row, 2 a tile, 3 a run of tiles, one after the other in program order, at "
-        "constant strides",
+        description="of a descriptor: 1 moves a row, 2 a tile, 3 a run of tiles at constant strides, if they stand one "
+        "after the other in program order",
     )
     max_outstanding: int = Field(default=16, ge=1, le=65536, description="descriptors in flight per channel")
     max_burst_beats: int = Field(

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.graphs import graphs
 from support.machines import machine, machines_for
 
+import minisim as ms
 from minisim.compiler.pipeline import compile_graph
 from minisim.hwmodel.bursts import BurstRules, Descriptor, replay
 from minisim.hwmodel.config import Machine
@@ -176,6 +177,21 @@ def test_the_full_dma_is_the_plain_one_where_that_is_all(data: st.DataObject) ->
         if field.name == "waited_for":
             continue  # of two things that end in one cycle either may be named
         assert np.array_equal(getattr(plain, field.name), getattr(full, field.name)), field.name
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.data())
+def test_what_is_timed_is_what_is_computed(data: st.DataObject) -> None:
+    """In lockstep with the engine, whose hazard check follows every transfer of every channel."""
+    graph = data.draw(graphs())
+    keys = {
+        "dma.channels": st.integers(2, 4),
+        "dma.dimensions": st.integers(1, 3),
+        "dma.outstanding_bursts": st.sampled_from([0, 2]),
+    }
+    drawn = {key: data.draw(values) for key, values in keys.items()}
+    ran = ms.run(graph, data.draw(machines_for(graph)).with_overrides(drawn))
+    assert ran.max_abs_error is not None
 
 
 # -- channels ----------------------------------------------------------------------------------------------------

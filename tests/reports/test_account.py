@@ -90,7 +90,7 @@ def test_every_cycle_has_one_cause_on_larger_machines(record: RunRecord) -> None
     check_stages(record)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(dma_records(bursts=False))
 def test_every_cycle_has_one_cause_with_channels_and_runs(record: RunRecord) -> None:
     check_sums(record)
@@ -98,7 +98,7 @@ def test_every_cycle_has_one_cause_with_channels_and_runs(record: RunRecord) -> 
     check_units(record)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(dma_records(bursts=True))
 def test_every_cycle_has_one_cause_with_bursts(record: RunRecord) -> None:
     check_sums(record)
@@ -111,21 +111,20 @@ def check_units(record: RunRecord) -> None:
         assert min(spent.values()) >= 0 and sum(spent.values()) <= record.timeline.cycles
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(dma_records(bursts=True))
 def test_no_burst_on_the_path_is_slack(record: RunRecord) -> None:
-    """A beat more in every burst, or a longer latency: if it is on the path, the run is longer (see below)."""
+    """A beat more in every burst, or behind it, or a longer latency: what is on the path makes the run longer."""
     path, m = Account.of(record).path, record.machine
     waits, port = path.cause == Cause.LOAD_REQUESTS, path.cause == Cause.LOAD_PORT
     changed = []
     if port.any():
         with patch("minisim.hwmodel.dma.cut", side_effect=one_beat_more):
             changed.append(simulate(record.schedule, m))
-    if m.dram.model == "ideal" and waits.any():
-        if m.dma.request_cycles == 0 and m.clock.frequency == 10**9:
-            longer = m.with_overrides({"dram.latency": f"{m.dram_latency_cycles + 1}ns"})
-            assert longer.dram_latency_cycles == m.dram_latency_cycles + 1
-            changed.append(simulate(record.schedule, longer))
+    if m.dram.model == "ideal" and waits.any() and m.dma.request_cycles == 0 and m.clock.frequency == 10**9:
+        longer = m.with_overrides({"dram.latency": f"{m.dram_latency_cycles + 1}ns"})
+        assert longer.dram_latency_cycles == m.dram_latency_cycles + 1
+        changed.append(simulate(record.schedule, longer))
     for longer_run in changed:
         same_order = served_in(record, longer_run) == served_in(record, record.timeline)
         if same_order and (longer_run.channel == record.timeline.channel).all():
@@ -134,8 +133,8 @@ def test_no_burst_on_the_path_is_slack(record: RunRecord) -> None:
 
 def one_beat_more(descriptor: Descriptor, rules: BurstRules) -> Cut:
     found = cut(descriptor, rules)
-    bursts = tuple((beats + 1, size, rest, later) for beats, size, rest, later in found.bursts)
-    return found._replace(bursts=bursts, through=found.through + len(bursts))
+    bursts = tuple((beats + 1, size, rest + 1, later) for beats, size, rest, later in found.bursts)
+    return found._replace(bursts=bursts, through=found.through + 2 * len(bursts))
 
 
 def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import re
-from dataclasses import fields
 from collections import Counter
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 
