@@ -116,12 +116,14 @@ def check_units(record: RunRecord) -> None:
 def test_no_burst_on_the_path_is_slack(record: RunRecord) -> None:
     """A beat more in every burst, or behind it, or a longer latency: what is on the path makes the run longer."""
     path, m = Account.of(record).path, record.machine
+    if m.dram.model != "ideal":
+        return
     waits, port = path.cause == Cause.LOAD_REQUESTS, path.cause == Cause.LOAD_PORT
     changed = []
     if port.any():
         with patch("minisim.hwmodel.dma.cut", side_effect=one_beat_more):
             changed.append(simulate(record.schedule, m))
-    if m.dram.model == "ideal" and waits.any() and m.dma.request_cycles == 0 and m.clock.frequency == 10**9:
+    if waits.any() and m.dma.request_cycles == 0 and m.clock.frequency == 10**9:
         longer = m.with_overrides({"dram.latency": f"{m.dram_latency_cycles + 1}ns"})
         assert longer.dram_latency_cycles == m.dram_latency_cycles + 1
         changed.append(simulate(record.schedule, longer))
@@ -213,7 +215,7 @@ def served_in(record: RunRecord, timeline: Timeline) -> list[int]:
 def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRecord, data: st.DataObject) -> None:
     """No link is slack. (A cycle that changes the order in which the DRAM serves proves nothing.)"""
     path = Account.of(record).path
-    if not len(path.op):
+    if not len(path.op) or record.machine.dram.model != "ideal":  # what banks take depends on when they are asked
         return
     at = data.draw(st.integers(0, len(path.op) - 1))
     op, cause, begin, end = (int(x[at]) for x in (path.op, path.cause, path.begin, path.end))
