@@ -15,7 +15,11 @@ leaves as many beats as it came in. Writes mirror reads: their data leave `laten
 freed by a response `latency` later, so that from first request to last response they take just as long.
 
 Between descriptors: at most `in_flight` at a time; a descriptor's first request comes `decode_cycles` after that
-of the one before and `decode_cycles` + 1 after one in flight has ended; the port rests `gap` cycles.
+of the one before could have come, and `decode_cycles` + 1 after one in flight has ended; the port rests `gap` cycles
+(or `burst_gap`, if that is more). A DMA whose descriptors are single rows (`row_decode`) does so between rows.
+
+`replay` is the definition, `spans` the same for transfers alone, over columns; `BurstPort` in port.py is what the
+event model carries from transfer to transfer.
 
 Source: the read law is that of verilog-axi's `axi_dma_rd.v`, read off its two state machines (`AXI_STATE_*` raises
 requests, `AXIS_STATE_*` takes data) and held to its RTL's cycles by benchmarks/fidelity/dma.py.
@@ -54,10 +58,12 @@ class Rectangles(NamedTuple):
 
 
 class Burst(NamedTuple):
-    """Beats on the bus, and cycles that the port is held beyond them."""
+    """Beats on the bus, the bytes in them, cycles that the port is held beyond them, and the row they belong to."""
 
     beats: int
+    size: int
     realign: int
+    row: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class BurstRules:
         burst_gap: idle cycles of the memory's data bus after each burst.
         realign: whether a shifter aligns the rows to a packed buffer (reads; on its way out a write needs no cycle).
         in_flight, decode_cycles, gap: of descriptors, see the module's text; in_flight is at least 1.
+        row_decode, row_gap: cycles from row to row, of its first request at the earliest and of the port's rest,
+            where each row is a descriptor of its own; 0 where one descriptor has them all.
     """
 
     width: int
@@ -87,6 +95,8 @@ class BurstRules:
     in_flight: int = 2
     decode_cycles: int = 0
     gap: int = 0
+    row_decode: int = 0
+    row_gap: int = 0
 
     @property
     def period(self) -> int:
@@ -102,7 +112,7 @@ class BurstRules:
             while left:
                 size = min(left, self._reach(at))
                 at, left, beats = at + size, left - size, -(-(at % self.width + size) // self.width)
-                yield Burst(beats, 0 if left else held_back)
+                yield Burst(beats, size, 0 if left else held_back, row)
 
     def _reach(self, at: int) -> int:
         """Bytes that a burst from byte `at` on may have at most."""
@@ -131,14 +141,16 @@ def replay(descriptors: Sequence[Descriptor], rules: BurstRules) -> list[int]:
     ends: list[int] = []
     for i, descriptor in enumerate(descriptors):
         if i:
-            free = ends[-1] + rules.gap
+            free = ends[-1] + max(rules.gap, rules.burst_gap)
             ready += rules.decode_cycles
         if i >= rules.in_flight:
             ready = max(ready, ends[i - rules.in_flight] + rules.decode_cycles + 1)
-        end, first = 0, ready
-        for beats, realign in rules.split(descriptor):
+        end, before = 0, 0
+        for beats, _, realign, row in rules.split(descriptor):
+            if row > before:
+                free, ready, before = end + max(rules.row_gap, rules.burst_gap), ready + rules.row_decode, row
             slot = answered[0] if rules.outstanding and len(answered) == rules.outstanding else 0
-            request = max(request + rules.request_cycles, slot, first)
+            request = max(request + rules.request_cycles, slot, ready)
             done = max(request + rules.latency, free) + beats
             answered.append(done)
             end = done + realign
@@ -180,7 +192,7 @@ def _spans(patterns: Column, rules: BurstRules) -> tuple[Column, Column, Column]
     """Cycles, bursts and beats; every turn of the loop is the next burst of all patterns that have one."""
     row_at, row_bytes, rows, pitch = (column.copy() for column in patterns)
     at, left = row_at.copy(), row_bytes.copy()
-    request, free, end, bursts, total = (np.zeros_like(at) for _ in range(5))
+    request, free, end, bursts, total, ready = (np.zeros_like(at) for _ in range(6))
     request -= rules.request_cycles
     answered: deque[Column] = deque(maxlen=rules.outstanding or 1)
     while len(on := np.flatnonzero(rows)):
@@ -188,7 +200,7 @@ def _spans(patterns: Column, rules: BurstRules) -> tuple[Column, Column, Column]
         size = np.minimum(left[on], _reaches(here, rules))
         beats = _beats(here % rules.width + size, rules)
         slot = answered[0][on] if rules.outstanding and len(answered) == rules.outstanding else 0
-        request[on] = np.maximum(np.maximum(request[on] + rules.request_cycles, slot), 0)
+        request[on] = np.maximum(np.maximum(request[on] + rules.request_cycles, slot), ready[on])
         done = np.zeros_like(at)
         done[on] = np.maximum(request[on] + rules.latency, free[on]) + beats
         answered.append(done)
@@ -199,6 +211,8 @@ def _spans(patterns: Column, rules: BurstRules) -> tuple[Column, Column, Column]
         end[on] = done[on]
         end[last] += _held_back(row_at[last], row_bytes[last], rules)
         free[on] = end[on] + rules.burst_gap
+        free[last] = end[last] + max(rules.row_gap, rules.burst_gap)
+        ready[last] += rules.row_decode
         rows[last], row_at[last] = rows[last] - 1, row_at[last] + pitch[last]
         at[last], left[last] = row_at[last], row_bytes[last]
     return end, bursts, total

@@ -10,10 +10,13 @@ Every unit is a pipeline of two stages, with four numbers per operation, in cycl
     unit     setup                    busy                          latency
     matrix   shift an operand in      stream the other one          drain the array, epilogue
     vector   start-up                 elements / lanes x passes     pipeline depth
-    DMA      decode the descriptor    the port, or DRAM if slower   DRAM latency, but for what busy has of it
+    DMA      decode the descriptor    the port, or DRAM if slower   DRAM latency, but for what busy has of it;
+                                                                    completion
 
-The event model adds only what depends on the order of events: queues, waits, and the shared DRAM. The
-compiler uses the same functions, so that an estimate and a simulation cannot disagree.
+The event model adds only what depends on the order of events: queues, waits, the shared DRAM, and under bursts
+the request slots that earlier transfers still hold (`port.py`): there `busy` is a transfer's in a stream of
+transfers like it, for estimates, and the run's own is found burst by burst. The compiler uses the same functions,
+so that an estimate and a simulation cannot disagree.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from minisim.hwmodel import isa
 from minisim.hwmodel.array import accumulator_sizes, block_cycles, drain_cycles, port_bytes
 from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.descriptors import apart, descriptors
 from minisim.hwmodel.sections import Accumulator, Sram
 
 __all__ = [
@@ -55,6 +59,7 @@ class Costs:
         lag: the part of a transfer's `busy` in which its port waits for the DRAM's answer to the last burst,
             which therefore ends at least so long after the DRAM's service; 0 for other operations.
         bytes: that a transfer moves; 0 for other operations.
+        descriptors: that are decoded for it; 0 for a transfer that shares the one before, and for other operations.
     """
 
     setup: Cycles
@@ -64,6 +69,7 @@ class Costs:
     dram: Cycles
     lag: Cycles
     bytes: Cycles
+    descriptors: Cycles
 
     @property
     def alone(self) -> Cycles:
@@ -74,18 +80,20 @@ class Costs:
 def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     """The costs of all operations of `schedule`."""
     n = len(schedule)
-    columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in range(7)))
+    columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in range(8)))
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
 
     moves = opcode <= isa.Opcode.STORE
     size = schedule.tile_bytes()[schedule.transfers["tile"][row[moves]]]
     columns.bytes[moves] = size
-    columns.setup[moves] = machine.dma.setup_cycles
     columns.dram[moves] = dram_cycles(size, machine)
+    tiles = rectangles(schedule)
+    columns.descriptors[:] = descriptors(schedule, tiles, machine)
+    columns.setup[columns.descriptors > 0] = machine.dma.setup_cycles
     for code in (isa.Opcode.LOAD, isa.Opcode.STORE):
         way = opcode == code
-        of_tile = transfer_cycles(rectangles(schedule), machine, load=code == isa.Opcode.LOAD)
-        for column, found in zip((columns.busy, columns.lag, columns.latency), of_tile, strict=True):
+        of_tile = transfer_cycles(tiles, machine, load=code == isa.Opcode.LOAD)
+        for column, found in zip((columns.busy, columns.hold, columns.lag, columns.latency), of_tile, strict=True):
             column[way] = found[schedule.transfers["tile"][row[way]]]
 
     executes = opcode == isa.Opcode.EXECUTE
@@ -116,46 +124,56 @@ def rectangles(schedule: isa.Schedule) -> Rectangles:
 
 
 def burst_rules(machine: Machine, load: bool) -> BurstRules:
-    """The DMA's rules for a single transfer; what lies between transfers is the event model's."""
+    """The DMA's rules for the bursts of a channel; when a descriptor is decoded is the event model's."""
+    dma, rows = machine.dma, machine.dma.dimensions == 1
     return BurstRules(
-        width=machine.dma.bytes_per_cycle,
+        width=dma.bytes_per_cycle,
         latency=machine.dram_latency_cycles,
-        max_beats=machine.dma.max_burst_beats,
-        boundary=machine.dma.burst_boundary,
-        outstanding=machine.dma.outstanding_bursts,
-        request_cycles=machine.dma.request_cycles,
+        max_beats=dma.max_burst_beats,
+        boundary=dma.burst_boundary,
+        outstanding=dma.outstanding_bursts,
+        request_cycles=dma.request_cycles,
+        burst_gap=dma.burst_gap_cycles,
         realign=load,
+        gap=dma.gap_cycles,
+        row_decode=dma.setup_cycles if rows else 0,
+        row_gap=dma.gap_cycles if rows else 0,
     )
 
 
-def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cycles, Cycles, Cycles]:
-    """Busy, lag and latency cycles of transfers of rectangles; DRAM bandwidth comes on top.
+def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cycles, Cycles, Cycles, Cycles]:
+    """Busy, hold, lag and latency cycles of transfers of rectangles; DRAM bandwidth comes on top.
 
     With bursts (`Dma.has_bursts`) a transfer alone takes its span, from first request to last byte. Of that the
     port is busy while data pass and in the gap after them, or longer if its request slots are taken until then
-    (`slot_cycles`): so a stream of transfers goes at the pace of whichever is scarcer, and a single one takes its
-    span (or less than a gap more, if the latency is shorter than the gap).
+    (`slot_cycles`): so a stream of transfers goes at the pace of whichever is scarcer. `hold` is for the rows after
+    the first where each has a descriptor of its own: their decoding is hidden behind the row before, if that is
+    no shorter.
     """
-    latency, gap = machine.dram_latency_cycles, machine.dma.gap_cycles
-    if machine.dma.has_bursts:
+    dma, latency, gap = machine.dma, machine.dram_latency_cycles, machine.dma.gap_cycles
+    rows = apart(tiles) if dma.dimensions == 1 else np.ones_like(tiles.rows)
+    if dma.has_bursts:
         rules = burst_rules(machine, load)
         found = spans(tiles, rules)
         passing = found.cycles - latency
         lag = np.clip(slot_cycles(found, rules) - passing, gap, max(latency, gap))
-    else:
-        passing = -(-tiles.row_bytes * tiles.rows // machine.dma.bytes_per_cycle)
-        lag = np.full_like(passing, gap)
-    return passing + lag, lag, np.maximum(latency - lag, 0)
+        return passing + lag, (rows - 1) * dma.setup_cycles, lag, np.full_like(passing, latency + dma.completion_cycles)
+    row = -(-(tiles.row_bytes * tiles.rows // rows) // dma.bytes_per_cycle) + gap
+    hold = (rows - 1) * np.maximum(row, dma.setup_cycles)
+    lag = np.full_like(row, gap)
+    return hold + row, hold, lag, np.maximum(latency - lag, 0) + dma.completion_cycles
 
 
 def port_pace(rows: int, row_bytes: int, machine: Machine, load: bool) -> float:
     """Port cycles per byte in a stream of tiles whose rows lie apart and begin at the width and boundary."""
-    if not (machine.dma.has_bursts or machine.dma.gap_cycles):
-        return 1 / machine.dma.bytes_per_cycle
+    dma = machine.dma
+    if not (dma.has_bursts or dma.gap_cycles or dma.dimensions == 1):
+        return 1 / (dma.bytes_per_cycle * dma.channels)
     period = burst_rules(machine, load).period
     shape = (0, row_bytes, rows, row_bytes // period * period + period)
-    busy, _, _ = transfer_cycles(Rectangles(*(np.array([x], dtype=np.int64) for x in shape)), machine, load)
-    return float(busy[0]) / (rows * row_bytes)
+    busy, hold, _, _ = transfer_cycles(Rectangles(*(np.array([x], dtype=np.int64) for x in shape)), machine, load)
+    cycles = max(int(busy[0]), int(hold[0]) + dma.setup_cycles) if dma.dimensions == 1 else int(busy[0])
+    return cycles / (rows * row_bytes * dma.channels)
 
 
 def matmul_cycles(
@@ -243,7 +261,7 @@ class Roofline:
 
     Attributes:
         matrix: MACs / (rows x cols x rate of their type).
-        load_port, store_port: bytes of that direction / DMA width.
+        load_port, store_port: bytes of that direction / DMA width, of all channels.
         dram: all bytes / DRAM bandwidth.
     """
 
@@ -285,7 +303,7 @@ def roofline(
     return Roofline(
         matrix=Fraction(pe_cycles, machine.matrix.rows * machine.matrix.cols),
         vector=Fraction(vector_cycles),
-        load_port=Fraction(read_bytes, machine.dma.bytes_per_cycle),
-        store_port=Fraction(write_bytes, machine.dma.bytes_per_cycle),
+        load_port=Fraction(read_bytes, machine.dma.bytes_per_cycle * machine.dma.channels),
+        store_port=Fraction(write_bytes, machine.dma.bytes_per_cycle * machine.dma.channels),
         dram=Fraction(read_bytes + write_bytes) / machine.dram_bytes_per_cycle,
     )

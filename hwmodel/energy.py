@@ -10,7 +10,7 @@ all that is made of prices and counts: a breakdown adds up exactly, over layers,
     vector        elements of the vector unit, by operation                       vector_*
     sram_read     bytes read: by stores, the array, the vector unit               sram_*, by the memory's size
     sram_write    bytes written: by loads, the array, the vector unit             the same x sram_write_percent
-    dma           transfers and their bytes                                       dma_descriptor, dma_byte
+    dma           descriptors and the bytes they move                             dma_descriptor, dma_byte
     dram          bytes of transfers                                              dram_byte
     leakage       power that flows all the time x the time                        pe_leakage, sram_leakage, dram_idle
 
@@ -36,6 +36,8 @@ import numpy.typing as npt
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import rectangles
+from minisim.hwmodel.descriptors import descriptors
 
 Column = npt.NDArray[np.int64]
 
@@ -115,8 +117,7 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
     """Femtojoules of each operation by component (all but leakage), int64 columns in program order."""
     price, moved = machine.energy, accesses(schedule)
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
-    moves, executes = opcode <= isa.Opcode.STORE, opcode == isa.Opcode.EXECUTE
-    elementwise = opcode == isa.Opcode.VECTOR
+    executes, elementwise = opcode == isa.Opcode.EXECUTE, opcode == isa.Opcode.VECTOR
 
     def column(mine: npt.NDArray[np.bool_], values: Column) -> Column:
         whole = np.zeros(len(schedule), dtype=np.int64)
@@ -133,7 +134,8 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
         "vector": column(elementwise, elements * _prices(isa.VectorOp, "vector", machine)[v["op"]]),
         "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
         "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
-        "dma": moved.dram * price.dma_byte + moves * price.dma_descriptor,
+        "dma": moved.dram * price.dma_byte
+        + descriptors(schedule, rectangles(schedule), machine) * price.dma_descriptor,
         "dram": moved.dram * price.dram_byte,
     }
 

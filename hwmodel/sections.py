@@ -202,7 +202,27 @@ class Dma(Section):
     setup_cycles: int = Field(
         default=8, ge=0, le=100_000, description="cycles: decoding a descriptor, hidden behind the last transfer"
     )
-    max_outstanding: int = Field(default=16, ge=1, le=65536, description="transfers in flight per direction")
+    completion_cycles: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="cycles: from a transfer's last byte to its retirement (status, interrupt)",
+    )
+    channels: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="of each direction: ports with their own descriptors and requests; a transfer goes to the one that "
+        "has been ready longest, and they retire in order",
+    )
+    dimensions: int = Field(
+        default=2,
+        ge=1,
+        le=3,
+        description="of a descriptor: 1 moves a row, 2 a tile, 3 a run of tiles at constant strides, if they stand one "
+        "after the other in program order",
+    )
+    max_outstanding: int = Field(default=16, ge=1, le=65536, description="descriptors in flight per channel")
     max_burst_beats: int = Field(
         default=0, ge=0, le=65536, description="beats of the longest burst (AXI4: 256); 0: rows are not split by length"
     )
@@ -216,10 +236,16 @@ class Dma(Section):
         default=0,
         ge=0,
         le=4096,
-        description="bursts requested and not yet answered per direction; 0: so many that DRAM latency stays hidden",
+        description="bursts requested and not yet answered per channel; 0: so many that DRAM latency stays hidden",
     )
     request_cycles: int = Field(
         default=0, ge=0, le=1000, description="cycles: from one burst's request to the next; 0: never the limit"
+    )
+    burst_gap_cycles: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="cycles: rest of the data bus after each burst, before the next one's data",
     )
     gap_cycles: int = Field(
         default=0, ge=0, le=1000, description="cycles: rest of the port after each transfer, before the next one's data"
@@ -228,7 +254,8 @@ class Dma(Section):
     @property
     def has_bursts(self) -> bool:
         """Whether transfers are timed burst by burst; else they are one packed stream, whatever their rows."""
-        return bool(self.max_burst_beats or self.burst_boundary or self.outstanding_bursts or self.request_cycles)
+        splits = self.max_burst_beats or self.burst_boundary
+        return bool(splits or self.outstanding_bursts or self.request_cycles or self.burst_gap_cycles)
 
 
 class Dram(Section):

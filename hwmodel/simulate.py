@@ -18,11 +18,13 @@ from minisim.errors import ScheduleHazard
 from minisim.hwmodel.banked import BankedDram
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
+from minisim.hwmodel.descriptors import planes
+from minisim.hwmodel.dma import dma_unit
 from minisim.hwmodel.dram import Dram, IdealDram
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.hwmodel.queue import Scoreboard
 from minisim.hwmodel.timeline import WAITED_FOR, Cycles, Timeline
-from minisim.hwmodel.unit import DmaUnit, Unit
+from minisim.hwmodel.unit import Unit
 
 
 class Observer(Protocol):
@@ -49,17 +51,18 @@ class Run:
 
         n = len(schedule)
         self.issue, self.start, self.begin, self.done, self.end = ([0] * n for _ in range(5))
-        self.waited_for = [0] * n
+        self.waited_for, self.channel, self.dram_begin, self.dram_end = ([0] * n for _ in range(4))
         self.unretired = n
 
         dram: Dram = IdealDram(self.costs) if machine.dram.model == "ideal" else BankedDram(schedule, machine)
         depth = machine.control.queue_depth
         self.units: list[Unit] = [
-            DmaUnit(self, Queue.LOAD, depth, machine.dma.max_outstanding, dram),
-            DmaUnit(self, Queue.STORE, depth, machine.dma.max_outstanding, dram),
+            dma_unit(self, Queue.LOAD, schedule, machine, dram),
+            dma_unit(self, Queue.STORE, schedule, machine, dram),
             Unit(self, Queue.MATRIX, depth),
             Unit(self, Queue.VECTOR, depth),
         ]
+        self._follows: list[bool] = (planes(schedule, self.costs.descriptors) == 0).tolist()
         self.env.process(self._control(machine.control.issue_cycles))
 
     def waits(self, op: int) -> enumerate[int]:
@@ -79,14 +82,15 @@ class Run:
         self.scoreboard.retire(queue)
 
     def _control(self, issue_cycles: int) -> Generator[Event, None, None]:
-        """Dispatch in program order; one full queue stalls everything behind it."""
-        env = self.env
+        """Dispatch in program order; one full queue stalls everything behind it. A descriptor is one command."""
+        env, follows = self.env, self._follows
         for op, queue_id in enumerate(self._queue_of):
-            yield Timeout(env, issue_cycles)
-            queue = self.units[queue_id].queue
-            while queue.full:
-                yield queue.changed()
-            queue.put(op)
+            if not follows[op]:
+                yield Timeout(env, issue_cycles)
+                queue = self.units[queue_id].queue
+                while queue.full:
+                    yield queue.changed()
+                queue.put(op)
             self.issue[op] = int(env.now)
             for observer in self._observers:
                 observer.on_issue(op, int(env.now))
@@ -102,6 +106,9 @@ class Run:
             done=column(self.done),
             end=column(self.end),
             waited_for=np.array(self.waited_for, dtype=np.uint8),
+            channel=np.array(self.channel, dtype=np.uint8),
+            dram_begin=column(self.dram_begin),
+            dram_end=column(self.dram_end),
         )
 
 

@@ -20,7 +20,8 @@ WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding")
 class Timeline:
     """Columns over the operations of a schedule, in program order; cycles are int64.
 
-    issue <= start <= begin <= done <= end, and within a queue each column is non-decreasing.
+    issue <= start <= begin <= done <= end. Within a queue issue and end are non-decreasing; within a channel of the
+    DMA, or another unit, all columns are, and begin is no earlier than the done before it.
 
     Attributes:
         issue: dispatched into its queue.
@@ -29,6 +30,8 @@ class Timeline:
         done: its unit is free for the next one.
         end: retired: results are there, ranges are released.
         waited_for: code (see WAITED_FOR) of the last thing that held `start` back, 0 if nothing did.
+        channel: of the DMA that moved it; 0 for other operations.
+        dram_begin, dram_end: the DRAM served it in [dram_begin, dram_end); 0 for operations that are no transfers.
         cycles: when everything had retired: the length of the run.
     """
 
@@ -38,6 +41,14 @@ class Timeline:
     done: Cycles
     end: Cycles
     waited_for: npt.NDArray[np.uint8]
+    channel: npt.NDArray[np.uint8]
+    dram_begin: Cycles
+    dram_end: Cycles
+
+    @property
+    def dram_busy(self) -> int:
+        """Cycles in which the DRAM served a transfer: it serves them one after the other."""
+        return int((self.dram_end - self.dram_begin).sum())
 
     @property
     def cycles(self) -> int:
@@ -58,8 +69,15 @@ class Timeline:
         for earlier, later in pairwise(chain):
             assert np.all(earlier <= later)
         for queue in Queue:
-            mine = schedule.stream["queue"] == queue
-            for column in chain:
-                assert np.all(np.diff(column[mine]) >= 0)
-            assert np.all(self.begin[mine][1:] >= self.done[mine][:-1])
+            of_queue = schedule.stream["queue"] == queue
+            for column in (self.issue, self.end):
+                assert np.all(np.diff(column[of_queue]) >= 0)
+            for channel in np.unique(self.channel[of_queue]):
+                mine = of_queue & (self.channel == channel)
+                for column in chain:
+                    assert np.all(np.diff(column[mine]) >= 0)
+                assert np.all(self.begin[mine][1:] >= self.done[mine][:-1])
+        moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
+        served = moves[np.lexsort((self.dram_end[moves], self.dram_begin[moves]))]
+        assert np.all(self.dram_begin[served][1:] >= self.dram_end[served][:-1])
         assert np.all(schedule.stream["opcode"] <= max(Opcode))

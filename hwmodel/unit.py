@@ -88,7 +88,10 @@ class Unit:
 
 
 class DmaUnit(Unit):
-    """One direction of the DMA: its port, and behind it the DRAM that both directions share."""
+    """One direction of the DMA: its port, and behind it the DRAM that both directions share.
+
+    Without bursts, with one channel and at most 2-D descriptors; `dma.py` has all of them.
+    """
 
     def __init__(self, run: Run, queue: Queue, depth: int, max_outstanding: int, dram: Dram) -> None:
         self._dram = dram
@@ -98,4 +101,5 @@ class DmaUnit(Unit):
     def _occupy(self, op: int, now: int) -> tuple[int, int]:
         """The slower of the two sets the pace: the port is held until both are through."""
         begin, served = self._dram.serve(op, now)
+        self.run_state.dram_begin[op], self.run_state.dram_end[op] = begin, served
         return begin, max(served + self._lag[op], now + self.run_state.busy[op])

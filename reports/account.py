@@ -19,7 +19,14 @@ CAUSES = tuple(cause.name.lower() for cause in Cause)
 
 GROUPS = {
     "computing": (Cause.COMPUTE, Cause.PADDING, Cause.ARRAY, Cause.VECTOR),
-    "moving data": (Cause.LOAD_PORT, Cause.LOAD_DRAM, Cause.DRAM_LATENCY, Cause.DRAM_CONTENTION, Cause.STORE),
+    "moving data": (
+        Cause.LOAD_PORT,
+        Cause.LOAD_DRAM,
+        Cause.LOAD_REQUESTS,
+        Cause.DRAM_LATENCY,
+        Cause.DRAM_CONTENTION,
+        Cause.STORE,
+    ),
     "waiting": (Cause.SRAM_SPACE, Cause.DEPENDENCY, Cause.CONTROL, Cause.SETUP),
     "ends of the run": (Cause.START, Cause.TAIL),
 }
@@ -32,6 +39,7 @@ MEANING = {
     Cause.VECTOR: "vector unit at work",
     Cause.LOAD_PORT: "loads, at the pace of the port",
     Cause.LOAD_DRAM: "loads, at the pace of the DRAM",
+    Cause.LOAD_REQUESTS: "bursts waiting for a slot, or their turn",
     Cause.DRAM_LATENCY: "loads on their way",
     Cause.DRAM_CONTENTION: "the DRAM was not free for it",
     Cause.STORE: "stores that something waited for",

@@ -70,7 +70,8 @@ def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, queue: Queu
 
     An operation is *ready* when its setup is over and its unit is free; from there to `done` it has the unit.
     Alone on the machine it would need `Costs.alone` cycles for that: these are busy. The others
-    are dram: cycles that a transfer lost because the DRAM served other ones.
+    are dram: cycles that a transfer lost because the DRAM served other ones, or (with bursts) because its request
+    slots were not yet its own. Where a DMA has several channels, a cycle counts for the transfer that began first.
 
     Returns:
         busy; the names of WAITED_FOR: the head of the queue waited for a retirement there, or for one of the
@@ -78,10 +79,12 @@ def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, queue: Queu
         the run that are left are idle: the queue was empty.
     """
     ops = np.flatnonzero(schedule.stream["queue"] == queue)
+    ops = ops[np.argsort(timeline.begin[ops], kind="stable")]
     gaps = Gaps.before(ops, timeline)
     waited = gaps.started - gaps.issued
     ready = np.clip(timeline.start[ops] + cost.setup[ops], gaps.started, gaps.end)
-    held = timeline.done[ops] - ready
+    before = np.concatenate([np.zeros(1, dtype=np.int64), np.maximum.accumulate(timeline.done[ops])])[:-1]
+    held = np.maximum(timeline.done[ops] - np.maximum(ready, before), 0)
     busy = np.minimum(held, cost.alone[ops])
     return {
         "busy": int(busy.sum()),

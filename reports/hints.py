@@ -228,9 +228,10 @@ def _loads(record: RunRecord, units: pd.DataFrame, stalled: int) -> Iterator[Hin
         f"compute units waited {stalled:,} cycles for loads (DRAM latency: {machine.dram_latency_cycles} cycles).",
     )
     shared = by_cause["dram"]
+    slots = ", or had their bursts wait for a slot" if machine.dma.has_bursts else ""
     yield Hint(
         min(stalled, shared),
-        f"Loads that were ready lost {shared:,} cycles to other transfers, which the DRAM served first "
+        f"Loads that were ready lost {shared:,} cycles to other transfers, which the DRAM served first{slots} "
         f"(dram.bandwidth = {machine.flat()['dram.bandwidth']}).",
     )
 

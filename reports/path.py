@@ -6,18 +6,23 @@ always a gate that it meets exactly; the walk goes on there:
     point   the first of these gates that is met                     cycles on the way, and their cause
     end     its own done + latency                                   latency: by who waits for it, below
             end of the operation before it in its queue              none
+            (of a transfer under bursts: `burst_path.py` has the way from done to start)
     done    ready + busy, or begin + DRAM service (and lag)          compute, vector, load_port, load_dram, store
     begin   ready                                                    none
-            the DRAM served the other direction                      that service: dram_contention
-            a banked DRAM was not ready for it                       the wait: dram_contention
+            the DRAM served another transfer                         that service: dram_contention if it went the
+                                                                     other way, else load_dram, store
     ready   done of the operation before it                          none
             start + setup                                            array (weights shift in), setup
     start   the operation before it left the first stage             the part of its busy cycles until then; array
             end of an operation it waits for: matrix, vector, load, store
-            end of its queue's operation max_outstanding earlier     none
+            landing (done + latency) of its channel's descriptor     its latency
+            max_outstanding earlier
+            start of the descriptor before it in its queue           none (on another channel)
             its own issue                                            none
-    issue   start of the operation whose place in the queue it takes none, if dispatch alone was faster
-            issue of the operation before it (or cycle 0)            control
+    issue   start of the descriptor whose place in the queue it takes none, if dispatch alone was faster
+            issue of the operation before it (or cycle 0)            control; none within a 3-D descriptor
+
+"The operation before it" is that of its channel, if the DMA has several; only `end` is in order over all.
 
 A latency is exposed because somebody waits: a load for the place that a reader or store still holds
 (sram_space), a compute unit or a store for a result (dependency). The latency of a load is dram_latency. But
@@ -29,10 +34,8 @@ the chain, and stays one.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -40,28 +43,13 @@ import numpy.typing as npt
 from minisim.hwmodel.array import rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs
+from minisim.hwmodel.descriptors import planes
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.timeline import Cycles, Timeline
+from minisim.reports.burst_path import Bursts
+from minisim.reports.cause import BUSY_OF, DRAM_OF, LATENCY_OF, Cause
 
-
-class Cause(IntEnum):
-    """What a cycle of the run went to, in the order of the columns of account.csv."""
-
-    COMPUTE = 0
-    PADDING = 1
-    ARRAY = 2
-    VECTOR = 3
-    LOAD_PORT = 4
-    LOAD_DRAM = 5
-    DRAM_LATENCY = 6
-    DRAM_CONTENTION = 7
-    STORE = 8
-    SRAM_SPACE = 9
-    DEPENDENCY = 10
-    CONTROL = 11
-    SETUP = 12
-    START = 13
-    TAIL = 14
+__all__ = ["Cause", "Path", "critical_path"]
 
 
 @dataclass(frozen=True)
@@ -123,11 +111,32 @@ Step = Callable[[int], "Node | None"]
 Node = tuple[Step, int]
 """A point of an operation: the method that finds its gate, and the operation."""
 
-LATENCY_OF = {Queue.LOAD: Cause.DRAM_LATENCY, Queue.STORE: Cause.STORE, Queue.MATRIX: Cause.ARRAY,
-              Queue.VECTOR: Cause.VECTOR}  # fmt: skip
-BUSY_OF = {Queue.LOAD: Cause.LOAD_PORT, Queue.STORE: Cause.STORE, Queue.MATRIX: Cause.COMPUTE,
-           Queue.VECTOR: Cause.VECTOR}  # fmt: skip
 WAITS_IN_ORDER = (Queue.MATRIX, Queue.VECTOR, Queue.LOAD, Queue.STORE)
+
+
+class Before:
+    """Who comes how many places before whom, among the operations of a lane (a queue, a channel).
+
+    Args:
+        lane: of each operation.
+        counted: the operations that are found; all ask.
+    """
+
+    def __init__(self, lane: npt.NDArray[np.integer], counted: npt.NDArray[np.bool_] | None = None) -> None:
+        counts = np.ones(len(lane), dtype=np.int64) if counted is None else counted.astype(np.int64)
+        place = np.zeros(len(lane), dtype=np.int64)
+        self._found: dict[int, list[int]] = {}
+        self._lane: list[int] = lane.tolist()
+        for value in np.unique(lane).tolist():
+            mine = np.flatnonzero(lane == value)
+            place[mine] = np.cumsum(counts[mine]) - counts[mine]
+            self._found[value] = mine[counts[mine] > 0].tolist()
+        self._place: list[int] = place.tolist()
+
+    def of(self, i: int, by: int = 1) -> int:
+        """The operation `by` places before `i`, -1 if there is none."""
+        place = self._place[i] - by
+        return self._found[self._lane[i]][place] if place >= 0 else -1
 
 
 class _Walk:
@@ -146,16 +155,19 @@ class _Walk:
         self.latency: list[int] = cost.latency.tolist()
         self.dram: list[int] = cost.dram.tolist()
         self.lag: list[int] = cost.lag.tolist()
-        self.ideal = machine.dram.model == "ideal"  # else the DRAM's service times are its own affair
         queue = schedule.stream["queue"]
         self.queue: list[int] = queue.tolist()
-        ops = [np.flatnonzero(queue == q) for q in Queue]
-        place = np.zeros(len(schedule), dtype=np.int64)
-        for mine in ops:
-            place[mine] = np.arange(len(mine))
-        self.place: list[int] = place.tolist()
-        self.ops: list[list[int]] = [mine.tolist() for mine in ops]
-        self.begins: list[list[int]] = [timeline.begin[mine].tolist() for mine in ops]
+        self.ops: list[list[int]] = [np.flatnonzero(queue == q).tolist() for q in Queue]
+        lane = queue * 64 + timeline.channel.astype(np.int64)
+        first = planes(schedule, cost.descriptors) > 0
+        self.follows: list[bool] = (~first).tolist()
+        self.in_queue, self.in_lane = Before(queue), Before(lane)
+        self.queued, self.flying = Before(queue, first), Before(lane, first)
+        moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
+        self.dram_begin: list[int] = timeline.dram_begin.tolist()
+        self.dram_end: list[int] = timeline.dram_end.tolist()
+        self.served: dict[int, int] = dict(zip(timeline.dram_end[moves].tolist(), moves.tolist(), strict=True))
+        self.bursts = Bursts(schedule, timeline, machine, cost, self) if machine.dma.has_bursts else None
         self.found: list[tuple[int, int, int, int, int]] = []
         self.awaited_as: Cause | None = None  # what somebody's wait for the next END on the way counts as
         computes = schedule.stream["opcode"] >= Opcode.EXECUTE
@@ -175,56 +187,63 @@ class _Walk:
 
     def _end(self, i: int) -> Node:
         if self.done[i] + self.latency[i] == self.end[i]:
-            self._link(i, self.awaited_as or LATENCY_OF[Queue(self.queue[i])], self.done[i], self.end[i])
+            self.link(i, self.awaited_as or LATENCY_OF[Queue(self.queue[i])], self.done[i], self.end[i])
             if self.awaited_as == Cause.DRAM_LATENCY:
                 self.settled = len(self.found)
             return self._done, i
-        before = self._earlier(i, 1)
+        before = self.in_queue.of(i)
         if before < 0 or self.end[before] != self.end[i]:
-            raise self._loose("end", i)
+            raise self.loose("end", i)
         return self._end, before
 
+    def _landed(self, i: int) -> Node:
+        """Of a transfer: all of it has arrived, though it may not have retired."""
+        self.link(i, LATENCY_OF[Queue(self.queue[i])], self.done[i], self.done[i] + self.latency[i])
+        if self.queue[i] == Queue.LOAD:
+            self.settled = len(self.found)
+        return self._done, i
+
     def _done(self, i: int) -> Node:
+        if self.bursts and self.queue[i] <= Queue.STORE:
+            return self.bursts.done(i)
         done, ready, cause = self.done[i], self._ready_at(i), BUSY_OF[Queue(self.queue[i])]
         if ready + self.busy[i] == done:
-            self._link(i, cause, ready, done)
+            self.link(i, cause, ready, done)
             return self._ready, i
-        served = self.begin[i] + self.dram[i] + self.lag[i]
-        if self.queue[i] > Queue.STORE or (self.ideal and served != done):
-            raise self._loose("done", i)
-        self._link(i, Cause.LOAD_DRAM if cause == Cause.LOAD_PORT else cause, self.begin[i], done)
+        served = self.dram_end[i] + self.lag[i]
+        if self.queue[i] > Queue.STORE or served != done:
+            raise self.loose("done", i)
+        self.link(i, DRAM_OF[Queue(self.queue[i])], self.begin[i], done)
         return self._begin, i
 
     def _begin(self, i: int) -> Node:
         """Of a transfer; other units begin when they are ready."""
-        begin = self.begin[i]
-        if self._ready_at(i) == begin:
-            return self._ready, i
-        if not self.ideal:  # banks, refresh or other transfers: which of them, the DRAM does not tell
-            self._link(i, Cause.DRAM_CONTENTION, self._ready_at(i), begin)
-            return self._ready, i
-        other = Queue.STORE if self.queue[i] == Queue.LOAD else Queue.LOAD
-        at = bisect_left(self.begins[other], begin) - 1
-        served = self.ops[other][at] if at >= 0 else -1
-        if served < 0 or self.begin[served] + self.dram[served] != begin:
-            raise self._loose("begin", i)
-        self._link(served, Cause.DRAM_CONTENTION, self.begin[served], begin)
-        return self._begin, served
+        return (self._ready, i) if self._ready_at(i) == self.begin[i] else self.after_another(i)
+
+    def after_another(self, i: int) -> Node:
+        """The DRAM served another transfer until it served `i`."""
+        other = self.served.get(self.dram_begin[i], -1)
+        if other < 0:
+            raise self.loose("begin", i)
+        cause = DRAM_OF[Queue(self.queue[i])] if self.queue[i] == self.queue[other] else Cause.DRAM_CONTENTION
+        self.link(other, cause, self.dram_begin[other], self.dram_end[other])
+        return (self.bursts.served, other) if self.bursts else (self._begin, other)
 
     def _ready(self, i: int) -> Node:
-        ready, before = self._ready_at(i), self._earlier(i, 1)
+        ready, before = self._ready_at(i), self.in_lane.of(i)
         if before >= 0 and self.done[before] == ready:
             return self._done, before
-        self._link(i, Cause.ARRAY if self.queue[i] == Queue.MATRIX else Cause.SETUP, self.start[i], ready)
+        self.link(i, Cause.ARRAY if self.queue[i] == Queue.MATRIX else Cause.SETUP, self.start[i], ready)
+        return self._start, i
+
+    def decoded(self, i: int) -> Node:
+        """`start` of `i`, for whoever has added the link from there."""
         return self._start, i
 
     def _start(self, i: int) -> Node:
-        start, before = self.start[i], self._earlier(i, 1)
-        if before >= 0 and self._ready_at(before) + self.hold[before] == start:
-            worked = min(self.done[before], start)
-            self._link(before, Cause.ARRAY, worked, start)  # folds that do not overlap: the last one drains
-            self._link(before, BUSY_OF[Queue(self.queue[i])], self._ready_at(before), worked)
-            return self._ready, before
+        start, before = self.start[i], self.in_lane.of(i)
+        if before >= 0 and self._stage_free(before) == start:
+            return self._first_stage(before, start)
         waits: list[int] = self.schedule.stream["wait"][i].tolist()
         for queue in WAITS_IN_ORDER:
             if waits[queue] and self.end[other := self.ops[queue][waits[queue] - 1]] == start:
@@ -233,29 +252,48 @@ class _Walk:
                     self._started_late(i, Cause.SRAM_SPACE)
                 return self._end, other
         if self.queue[i] <= Queue.STORE:
-            landed = self._earlier(i, self.machine.dma.max_outstanding)
-            if landed >= 0 and self.end[landed] == start:
-                self.awaited_as = LATENCY_OF[Queue(self.queue[i])]
-                return self._end, landed
+            landed = self._last_plane(self.flying.of(i, self.machine.dma.max_outstanding))
+            if landed >= 0 and self.done[landed] + self.latency[landed] == start:
+                return self._landed, landed
+            ahead = self.queued.of(i)
+            if self.machine.dma.channels > 1 and ahead >= 0 and self.start[ahead] == start:
+                return self._start, ahead
         if self.issue[i] != start:
-            raise self._loose("start", i)
+            raise self.loose("start", i)
         self._started_late(i, Cause.CONTROL)
         return self._issue, i
 
+    def _stage_free(self, i: int) -> int:
+        """When the first stage of its channel or unit is free of `i`."""
+        bursts = self.bursts and self.queue[i] <= Queue.STORE
+        return (self.start[i] + self.setup[i] if bursts else self._ready_at(i)) + self.hold[i]
+
+    def _first_stage(self, before: int, start: int) -> Node:
+        """What `before` did until the first stage was free of it."""
+        if self.bursts and self.queue[before] <= Queue.STORE:
+            self.link(before, Cause.SETUP, self.start[before], start)
+            return self._start, before
+        worked = min(self.done[before], start)
+        self.link(before, Cause.ARRAY, worked, start)  # folds that do not overlap: the last one drains
+        self.link(before, BUSY_OF[Queue(self.queue[before])], self._ready_at(before), worked)
+        return self._ready, before
+
     def _issue(self, i: int) -> Node | None:
         issue, pace = self.issue[i], self.machine.control.issue_cycles
+        if self.follows[i]:
+            return self._issue, i - 1
         alone = (self.issue[i - 1] if i else 0) + pace
         if alone == issue:
-            self._link(i, Cause.CONTROL, issue - pace, issue)
+            self.link(i, Cause.CONTROL, issue - pace, issue)
             return (self._issue, i - 1) if i else None
-        out = self._earlier(i, self.machine.control.queue_depth)
+        out = self.queued.of(i, self.machine.control.queue_depth)
         if out < 0 or self.start[out] != issue:
-            raise self._loose("issue", i)
+            raise self.loose("issue", i)
         return self._start, out
 
     # -- helpers -----------------------------------------------------------------------------------------
 
-    def _link(self, i: int, cause: Cause, begin: int, end: int) -> None:
+    def link(self, i: int, cause: Cause, begin: int, end: int) -> None:
         macs = 0
         if cause == Cause.COMPUTE and end > begin:
             x = self.schedule.matmuls[self.schedule.stream["row"][i]]
@@ -263,14 +301,15 @@ class _Walk:
         if end > begin:
             self.found.append((i, cause, begin, end, macs))
 
-    def _earlier(self, i: int, by: int) -> int:
-        """The operation `by` places before `i` in its queue, -1 if there is none."""
-        place = self.place[i] - by
-        return self.ops[self.queue[i]][place] if place >= 0 else -1
+    def _last_plane(self, i: int) -> int:
+        """The last operation of the descriptor whose first one is `i`."""
+        while 0 <= i < len(self.follows) - 1 and self.follows[i + 1]:
+            i += 1
+        return i
 
     def _ready_at(self, i: int) -> int:
         """Its setup is over, and its unit free."""
-        before, after_setup = self._earlier(i, 1), self.start[i] + self.setup[i]
+        before, after_setup = self.in_lane.of(i), self.start[i] + self.setup[i]
         return max(after_setup, self.done[before]) if before >= 0 else after_setup
 
     def _waits_for(self, i: int, other: int) -> Cause | None:
@@ -300,5 +339,5 @@ class _Walk:
                 self.found[at] = (op, why, begin, end, macs)
         self.settled = len(self.found)
 
-    def _loose(self, point: str, i: int) -> ValueError:
+    def loose(self, point: str, i: int) -> ValueError:
         return ValueError(f"operation {i} ({self.schedule.describe(i)}): nothing holds its {point} back")

@@ -43,7 +43,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "time_us": float(cycles / machine.clock.frequency * 1_000_000),
         "macs": work.macs,
         "util_matrix_pct": ratio(100 * work.pe_cycles, cycles * machine.matrix.rows * machine.matrix.cols),
-        "util_dma_pct": ratio(100 * int(record.costs.dram.sum()), cycles),
+        "util_dma_pct": ratio(100 * record.timeline.dram_busy, cycles),
         "uops": int(table["uops"].sum()),
         "loads": counts[Opcode.LOAD],
         "loads_eliminated": eliminated,
@@ -130,7 +130,7 @@ def units(record: RunRecord) -> pd.DataFrame:
         for opcode, queue in QUEUE_OF.items()
     ]
     transfers = operations[Opcode.LOAD] + operations[Opcode.STORE]
-    rows.append(("dram", transfers, {**dict.fromkeys(STALLS, 0), "busy": int(record.costs.dram.sum())}))
+    rows.append(("dram", transfers, {**dict.fromkeys(STALLS, 0), "busy": record.timeline.dram_busy}))
     return pd.DataFrame([
         {
             "unit": name,

@@ -1,6 +1,7 @@
 """A trace for https://ui.perfetto.dev: what every unit did, and what it waited for.
 
     load DMA    a slice per operation while its unit works: [begin, done)    "load a[0:32,32:64]"
+      channel   likewise, of each channel after the first, if there are any
       queue     a slice where the head of the unit's queue had to wait       "waits for matrix"
     store DMA, matrix, vector: likewise
     DRAM        a slice per transfer while the DRAM serves it                "read", "write"
@@ -66,9 +67,9 @@ class Slices:
     op: Cycles
 
 
-def unit_track(queue: int) -> int:
-    """The id of the track of a queue's unit."""
-    return 10 * (queue + 1)
+def unit_track(queue: int, channel: int = 0) -> int:
+    """The id of the track of a queue's unit, or of a channel of it."""
+    return 1000 + 64 * queue + channel if channel else 10 * (queue + 1)
 
 
 def queue_track(queue: int) -> int:
@@ -111,23 +112,32 @@ def write_trace_to(file: IO[bytes], record: RunRecord, protos: ModuleType) -> No
 
 def slices(record: RunRecord) -> tuple[list[str], list[Slices]]:
     """The names (id 1 first) and the tracks of a run."""
-    schedule, t, cost = record.schedule, record.timeline, record.costs
+    schedule, t = record.schedule, record.timeline
     waits, transfers = [f"waits for {name}" for name in WAITED_FOR], ["read", "write"]
     work_name, works = _operation_names(schedule, first=1 + len(waits) + len(transfers))
     none = np.zeros(0, dtype=np.int64)
     tracks = []
     for queue in Queue:
         ops = np.flatnonzero(schedule.stream["queue"] == queue)
-        tracks.append(Slices(unit_track(queue), t.begin[ops], t.done[ops], work_name[ops], ops))
-        head = np.maximum(t.issue[ops], np.concatenate([none, np.zeros(1, np.int64), t.begin[ops]])[:-1])
+        for channel in np.unique(t.channel[ops]).tolist():
+            its = ops[t.channel[ops] == channel]
+            tracks.append(Slices(unit_track(queue, channel), t.begin[its], t.done[its], work_name[its], its))
+        head = np.maximum(t.issue[ops], np.concatenate([none, np.zeros(1, np.int64), _left(record, ops)])[:-1])
         waited = (t.waited_for[ops] != 0) & (head < t.start[ops])
         name = 1 + t.waited_for[ops][waited].astype(np.int64)
         tracks.append(Slices(queue_track(queue), head[waited], t.start[ops][waited], name, none))
     moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
-    moves = moves[np.argsort(t.begin[moves], kind="stable")]
+    moves = moves[np.argsort(t.dram_begin[moves], kind="stable")]
     name = 1 + len(waits) + schedule.stream["opcode"][moves].astype(np.int64)
-    tracks.append(Slices(DRAM_TRACK, t.begin[moves], t.begin[moves] + cost.dram[moves], name, none))
+    tracks.append(Slices(DRAM_TRACK, t.dram_begin[moves], t.dram_end[moves], name, none))
     return [*waits, *transfers, *works], tracks
+
+
+def _left(record: RunRecord, ops: npt.NDArray[np.intp]) -> Cycles:
+    """When each of `ops`, of one queue, had left the head of the queue: with channels and bursts that is its start."""
+    dma, t = record.machine.dma, record.timeline
+    early = dma.channels > 1 or dma.has_bursts or dma.dimensions > 2
+    return np.maximum.accumulate(t.start[ops]) if early else t.begin[ops]
 
 
 def _operation_names(schedule: Schedule, first: int) -> tuple[Cycles, list[str]]:
@@ -169,6 +179,8 @@ def _tracks(record: RunRecord) -> Iterator[tuple[int, int, str, int]]:
     for queue in Queue:
         yield unit_track(queue), ROOT, TITLES[queue], queue
         yield queue_track(queue), unit_track(queue), "queue", 0
+        for channel in range(1, record.machine.dma.channels if queue <= Queue.STORE else 1):
+            yield unit_track(queue, channel), unit_track(queue), f"channel {channel}", channel
     yield DRAM_TRACK, ROOT, "DRAM", len(Queue)
 
 

@@ -3,9 +3,9 @@
     python benchmarks/fidelity/dma.py [--data FILE.csv] [--all]
 
 Prints truth, prediction and error of `cycles_to_last_data`: of the burst law (hwmodel/bursts.py, descriptors back
-to back), of the machine (hwmodel/cost.py in the event model: loads of a whole schedule; `-` where the design has
-no such machine), and of the usual 'latency + bytes / width'. No constant is fitted: those below are read off
-`axi_dma_rd.v`. What the rows and columns are: data/README.md.
+to back), of the machine (the event model, running a schedule with a load for each descriptor), and of the usual
+'latency + bytes / width'. No constant is fitted: those below are read off `axi_dma_rd.v`. What the rows and columns
+are: data/README.md.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ IN_FLIGHT = 2
 """One descriptor has the data path, one waits for it in the command register."""
 DECODE_CYCLES = 3
 """Acceptance, command register, data path: from one descriptor to the next."""
+COMPLETION_CYCLES = 1
+"""From the last beat to the cycle in which the data path is idle, and the command register can be emptied into it."""
 GAP = 1
 """The data path's state IDLE between descriptors."""
+SMALLEST = min(isa.ITEMSIZE, key=isa.ITEMSIZE.__getitem__)
 RAM_LATENCY, RAM_BURST_GAP = 2, 1
 """Of verilog-axi's own RAM (mode 0)."""
 
@@ -80,40 +83,45 @@ class Case:
         return FIRST_REQUEST + self.rules.latency + math.ceil(size / self.rules.width) + TO_OUTPUT
 
     def machine(self) -> int | None:
-        """Through a schedule of loads, a descriptor a tile; None if the memory or the size (fp32) has no such."""
-        if self.rules.burst_gap or any(d.row_bytes % 4 for d in self.descriptors):
+        """Through a schedule of loads, a descriptor a tile; None if no data type is small enough for the size."""
+        if any(d.row_bytes % isa.ITEMSIZE[SMALLEST] for d in self.descriptors):
             return None
-        setup = DECODE_CYCLES + 1  # of a descriptor that takes another's place
         machine = Machine.check(
             {
                 "dma": {
                     "bytes_per_cycle": self.rules.width,
-                    "setup_cycles": setup,
+                    "setup_cycles": DECODE_CYCLES,
+                    "completion_cycles": COMPLETION_CYCLES,
                     "max_outstanding": IN_FLIGHT,
                     "max_burst_beats": self.rules.max_beats,
                     "burst_boundary": BOUNDARY,
                     "outstanding_bursts": self.rules.outstanding,
                     "request_cycles": REQUEST_CYCLES,
+                    "burst_gap_cycles": self.rules.burst_gap,
                     "gap_cycles": GAP,
                 },
                 "dram": {"bandwidth": "1000TB/s", "latency": f"{self.rules.latency}ns"},
             }
         )
-        first_request = machine.control.issue_cycles + setup
-        return FIRST_REQUEST + simulate(loads(self.descriptors), machine).cycles - first_request + TO_OUTPUT
+        first_request = machine.control.issue_cycles + DECODE_CYCLES
+        last_data = simulate(loads(self.descriptors), machine).cycles - COMPLETION_CYCLES
+        return FIRST_REQUEST + last_data - first_request + TO_OUTPUT
 
 
 def loads(descriptors: list[Descriptor]) -> isa.Schedule:
-    """A schedule that loads a tile for each 1-D descriptor."""
+    """A schedule that loads a tile for each descriptor, of the smallest type that there is."""
     n = len(descriptors)
     tensors = np.zeros(n, isa.TENSOR_DTYPE)
     tensors["address"] = [d.address for d in descriptors]
+    tensors["pitch"] = [d.pitch for d in descriptors]
+    tensors["dtype"] = SMALLEST
+    size = isa.ITEMSIZE[SMALLEST]
     return isa.Schedule(
         stream=np.array([(isa.Opcode.LOAD, isa.Queue.LOAD, 0, 0, i, (0,) * 4) for i in range(n)], isa.STREAM_DTYPE),
         transfers=np.array([(i, 0, 0) for i in range(n)], isa.TRANSFER_DTYPE),
         matmuls=np.zeros(0, isa.MATMUL_DTYPE),
         vectors=np.zeros(0, isa.VECTOR_DTYPE),
-        tiles=np.array([(i, 0, 0, 1, d.row_bytes // 4, 0) for i, d in enumerate(descriptors)], isa.TILE_DTYPE),
+        tiles=np.array([(i, 0, 0, d.rows, d.row_bytes // size, 0) for i, d in enumerate(descriptors)], isa.TILE_DTYPE),
         tensors=tensors,
         layers=np.zeros(1, isa.LAYER_DTYPE),
         tensor_names=tuple(f"x{i}" for i in range(n)),

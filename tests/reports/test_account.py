@@ -18,15 +18,19 @@ from support.typed import int8_graphs, typed_machines
 
 import minisim as ms
 from minisim.compiler.graph import Graph
+from minisim.hwmodel.bursts import BurstRules, Descriptor
 from minisim.hwmodel.cost import Costs
 from minisim.hwmodel.isa import Opcode, Queue
+from minisim.hwmodel.port import Cut, cut
 from minisim.hwmodel.simulate import simulate
 from minisim.hwmodel.timeline import Timeline
 from minisim.reports import Account, RunRecord
 from minisim.reports.account import CAUSES, GROUPS, MEANING
+from minisim.reports.attribution import unit_cycles
 from minisim.reports.path import Cause
 
-from .conftest import Record, records, run_record
+from .conftest import Record, machines, records, run_record
+from .conftest import graphs as small_graphs
 
 
 @st.composite
@@ -42,6 +46,22 @@ def typed_records(draw: st.DrawFn) -> RunRecord:
     dtype = draw(st.sampled_from(["bf16", "int8"]))
     graph = draw(any_graphs() if dtype == "bf16" else int8_graphs())
     return run_record(graph, with_memories(draw, graph, draw(typed_machines(dtype)), (1.0, 1.5, 8.0)))
+
+
+@st.composite
+def dma_records(draw: st.DrawFn, bursts: bool) -> RunRecord:
+    """Small machines whose DMA has channels, rows or runs as descriptors, and bursts if asked for."""
+
+    def of(*values: object) -> object:
+        return draw(st.sampled_from(values))
+
+    keys = {"dma.channels": of(1, 2, 3), "dma.dimensions": of(1, 2, 3), "dma.completion_cycles": of(0, 4)}
+    keys |= {"dma.gap_cycles": of(0, 0, 2), "dram.model": of("ideal", "ideal", "banked")}
+    if bursts:
+        keys |= {"dma.max_burst_beats": of(1, 2, 16), "dma.burst_boundary": of("0", "64")}
+        keys |= {"dma.outstanding_bursts": of(0, 1, 2, 8), "dma.request_cycles": of(0, 0, 3)}
+        keys |= {"dma.burst_gap_cycles": of(0, 0, 2)}
+    return run_record(draw(small_graphs()), draw(machines()).with_overrides(keys))
 
 
 # -- every cycle once ----------------------------------------------------------------------------------------
@@ -87,10 +107,59 @@ def test_every_cycle_has_one_cause_on_larger_machines(record: RunRecord) -> None
     check_stages(record)
 
 
+@settings(max_examples=60, deadline=None)
+@given(dma_records(bursts=False))
+def test_every_cycle_has_one_cause_with_channels_and_runs(record: RunRecord) -> None:
+    check_sums(record)
+    check_stages(record)
+    check_units(record)
+
+
+@settings(max_examples=60, deadline=None)
+@given(dma_records(bursts=True))
+def test_every_cycle_has_one_cause_with_bursts(record: RunRecord) -> None:
+    check_sums(record)
+    check_units(record)
+
+
+def check_units(record: RunRecord) -> None:
+    for queue in Queue:
+        spent = unit_cycles(record.schedule, record.timeline, record.costs, queue)
+        assert min(spent.values()) >= 0 and sum(spent.values()) <= record.timeline.cycles
+
+
+@settings(max_examples=60, deadline=None)
+@given(dma_records(bursts=True))
+def test_no_burst_on_the_path_is_slack(record: RunRecord) -> None:
+    """A beat more in every burst, or behind it, or a longer latency: what is on the path makes the run longer."""
+    path, m = Account.of(record).path, record.machine
+    if m.dram.model != "ideal":
+        return
+    waits, port = path.cause == Cause.LOAD_REQUESTS, path.cause == Cause.LOAD_PORT
+    changed = []
+    if port.any():
+        with patch("minisim.hwmodel.dma.cut", side_effect=one_beat_more):
+            changed.append(simulate(record.schedule, m))
+    if waits.any() and m.dma.request_cycles == 0 and m.clock.frequency == 10**9:
+        longer = m.with_overrides({"dram.latency": f"{m.dram_latency_cycles + 1}ns"})
+        assert longer.dram_latency_cycles == m.dram_latency_cycles + 1
+        changed.append(simulate(record.schedule, longer))
+    for longer_run in changed:
+        same_order = served_in(record, longer_run) == served_in(record, record.timeline)
+        if same_order and (longer_run.channel == record.timeline.channel).all():
+            assert longer_run.cycles > record.timeline.cycles
+
+
+def one_beat_more(descriptor: Descriptor, rules: BurstRules) -> Cut:
+    found = cut(descriptor, rules)
+    bursts = tuple((beats + 1, size, rest + 1, later) for beats, size, rest, later in found.bursts)
+    return found._replace(bursts=bursts, through=found.through + 2 * len(bursts))
+
+
 def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
     """The stretches [begin, end) of operation `i` that may be a link, by name, from the formulas of the gates."""
     t, c, stream = record.timeline, record.costs, record.schedule.stream
-    mine = np.flatnonzero(stream["queue"][:i] == stream["queue"][i])
+    mine = np.flatnonzero((stream["queue"][:i] == stream["queue"][i]) & (t.channel[:i] == t.channel[i]))
     start, begin, done = int(t.start[i]), int(t.begin[i]), int(t.done[i])
     ready = max(start + int(c.setup[i]), int(t.done[mine[-1]]) if len(mine) else 0)
     found = {
@@ -102,8 +171,8 @@ def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
         "latency": (done, done + int(c.latency[i])),
     }
     if stream["opcode"][i] <= Opcode.STORE:
-        found["dram"] = (begin, begin + int(c.dram[i]))
-        found["served"] = (begin, begin + int(c.dram[i]) + int(c.lag[i]))
+        found["dram"] = (begin, int(t.dram_end[i]))
+        found["served"] = (begin, int(t.dram_end[i]) + int(c.lag[i]))
     return found
 
 
@@ -111,7 +180,7 @@ CAUSES_OF = {
     "dispatch": {Cause.CONTROL},
     "setup": {Cause.SETUP, Cause.ARRAY, Cause.SRAM_SPACE, Cause.CONTROL},
     "busy": {Cause.COMPUTE, Cause.VECTOR, Cause.LOAD_PORT, Cause.STORE},
-    "hold": {Cause.COMPUTE},
+    "hold": {Cause.COMPUTE, Cause.LOAD_PORT, Cause.STORE},
     "drain": {Cause.ARRAY},
     "served": {Cause.LOAD_DRAM, Cause.STORE},
     "dram": {Cause.LOAD_DRAM, Cause.STORE, Cause.DRAM_CONTENTION},
@@ -155,15 +224,15 @@ def one_longer(cost: Costs, op: int, columns: tuple[str, ...]) -> Costs:
 def served_in(record: RunRecord, timeline: Timeline) -> list[int]:
     """The transfers in the order in which the DRAM served them."""
     moves = np.flatnonzero(record.schedule.stream["opcode"] <= Opcode.STORE)
-    return [int(i) for i in moves[np.argsort(timeline.begin[moves], kind="stable")]]
+    return [int(i) for i in moves[np.argsort(timeline.dram_begin[moves], kind="stable")]]
 
 
 @settings(max_examples=300, deadline=None)
-@given(record=st.one_of(records(), other_records()), data=st.data())
+@given(record=st.one_of(records(), other_records(), dma_records(bursts=False)), data=st.data())
 def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRecord, data: st.DataObject) -> None:
     """No link is slack. (A cycle that changes the order in which the DRAM serves proves nothing.)"""
     path = Account.of(record).path
-    if not len(path.op):
+    if not len(path.op) or record.machine.dram.model != "ideal":  # what banks take depends on when they are asked
         return
     at = data.draw(st.integers(0, len(path.op) - 1))
     op, cause, begin, end = (int(x[at]) for x in (path.op, path.cause, path.begin, path.end))
@@ -177,7 +246,8 @@ def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRec
         columns = ("busy", "hold")  # folds that do not overlap: what is busy longer is held longer
     with patch("minisim.hwmodel.simulate.costs", return_value=one_longer(record.costs, op, columns)):
         longer = simulate(record.schedule, record.machine)
-    if served_in(record, longer) == served_in(record, record.timeline):
+    same_channels = (longer.channel == record.timeline.channel).all()
+    if same_channels and served_in(record, longer) == served_in(record, record.timeline):
         assert longer.cycles > record.timeline.cycles
 
 
@@ -187,6 +257,9 @@ def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRec
         {"dram.model": "banked", "dram.preset": "ddr4-3200"},
         {"dram.model": "banked", "dram.preset": "hbm2", "dma.bytes_per_cycle": 64},
         {"dma.max_burst_beats": 16, "dma.outstanding_bursts": 2, "dma.gap_cycles": 3},
+        {"dma.max_burst_beats": 4, "dma.outstanding_bursts": 1, "dma.channels": 2, "dram.model": "banked"},
+        {"dma.dimensions": 1, "dma.completion_cycles": 5},
+        {"dma.dimensions": 3, "dma.channels": 3},
         {"matrix.overlap": "none", "matrix.dataflow": "os", "matrix.gap_cycles": 2},
         {"matrix.timing": "scalesim", "matrix.dataflow": "is"},
         {"sram.read_bytes_per_cycle": 16, "sram.write_bytes_per_cycle": 8},
@@ -259,6 +332,8 @@ SLOW_DRAM = (*FAST_MEMORY, "dram.latency=900ns")
         ("load_port", 0.95, ["dma.bytes_per_cycle=1", "dram.bandwidth=4096GB/s"]),
         ("load_dram", 0.95, ["dma.bytes_per_cycle=4096", "dram.bandwidth=1GB/s"]),
         ("dram_latency", 0.8, [*SLOW_DRAM, "dma.max_outstanding=1"]),
+        ("load_requests", 0.9, [*SLOW_DRAM, "dma.outstanding_bursts=1", "dma.max_outstanding=64"]),
+        ("load_requests", 0.9, [*FAST_MEMORY, "dma.max_burst_beats=1", "dma.request_cycles=50"]),
         ("control", 0.75, [*SLOW_DRAM, "control.queue_depth=1", "compiler.order=mnk", "sram.bytes=16MiB"]),
         ("control", 0.9, [*FAST_MEMORY, "control.issue_cycles=1000"]),
         ("sram_space", 0.9, [*SLOW_DRAM, "sram.bytes=12KiB"]),
@@ -274,6 +349,7 @@ def test_a_machine_that_lacks_one_thing(cause: str, least: float, overrides: lis
         ("load_port", FAST_MEMORY),
         ("dram_latency", [*FAST_MEMORY, "dram.latency=0ns"]),
         ("dram_contention", ["dram.bandwidth=4096GB/s"]),
+        ("load_requests", [*FAST_MEMORY, "dma.outstanding_bursts=4096"]),
         ("control", [*SLOW_DRAM, "control.queue_depth=1000", "compiler.order=mnk", "sram.bytes=16MiB"]),
         ("sram_space", [*SLOW_DRAM, "sram.bytes=16MiB"]),
     ],
