@@ -2,6 +2,9 @@
 
     import -> fuse -> tile -> lower -> schedule -> dispatch
 
+tile also decides which core computes what (`split.py`); lower writes that into the uOps, and from there on each
+operation has its core.
+
 fuse comes before tile, because a fused epilogue needs SRAM beside the panels; tile before lower, because
 the uOps are emitted in the order of the walk; schedule before dispatch, because it fixes addresses and
 waits, and after that operations may only move past those of other queues that they do not wait for.
@@ -74,10 +77,16 @@ def schedule_key(graph: Graph, machine: Machine) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
     What the passes after `tile` read is the tiled graph, the SRAM's size, the data type, whether to keep
-    tiles on chip, and the tile's edges (which pad the tensors in DRAM).
+    tiles on chip, the tile's edges (which pad the tensors in DRAM), and how many cores there are.
     """
     tiled = Tile(machine).apply(Fuse().apply(graph))
-    machine_key = (machine.sram.bytes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile)
+    machine_key = (
+        machine.sram.bytes,
+        machine.matrix.dtype,
+        machine.compiler.keep_on_chip,
+        machine.tile,
+        machine.cores.count,
+    )
     return hashlib.sha256(repr((machine_key, sorted(tiled.tilings.items()))).encode()).hexdigest()
 
 

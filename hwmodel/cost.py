@@ -201,8 +201,8 @@ class Roofline:
     """Cycles below which no run of a schedule can end: each resource, working all the time.
 
     Attributes:
-        matrix: MACs / (rows x cols).
-        load_port, store_port: bytes of that direction / DMA width.
+        matrix: MACs / (rows x cols), of all cores.
+        load_port, store_port: bytes of that direction / DMA width, of all cores.
         dram: all bytes / DRAM bandwidth.
     """
 
@@ -234,11 +234,13 @@ class Roofline:
 
 
 def roofline(macs: int, vector_cycles: int, read_bytes: int, write_bytes: int, machine: Machine) -> Roofline:
-    """The bound for this much work: MACs, lane cycles, and bytes each way."""
+    """The bound for this much work: MACs, lane cycles, and bytes each way. All cores share it evenly, at best; the
+    DRAM has all of it."""
+    cores = machine.cores.count
     return Roofline(
-        matrix=Fraction(macs, machine.matrix.rows * machine.matrix.cols),
-        vector=Fraction(vector_cycles),
-        load_port=Fraction(read_bytes, machine.dma.bytes_per_cycle),
-        store_port=Fraction(write_bytes, machine.dma.bytes_per_cycle),
+        matrix=Fraction(macs, machine.matrix.rows * machine.matrix.cols * cores),
+        vector=Fraction(vector_cycles, cores),
+        load_port=Fraction(read_bytes, machine.dma.bytes_per_cycle * cores),
+        store_port=Fraction(write_bytes, machine.dma.bytes_per_cycle * cores),
         dram=Fraction(read_bytes + write_bytes) / machine.dram_bytes_per_cycle,
     )

@@ -12,15 +12,16 @@ from minisim.hwmodel.isa import Opcode, Queue, Schedule
 
 Cycles = npt.NDArray[np.int64]
 
-WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding")
-"""Names of the codes in `Timeline.waited_for`: the queue whose retirement let the operation start last."""
+WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding", "sync")
+"""Names of the codes in `Timeline.waited_for`: the queue whose retirement let the operation start last; outstanding:
+the retirement of one of its own queue in flight; sync: that of an operation of another core."""
 
 
 @dataclass(frozen=True)
 class Timeline:
     """Columns over the operations of a schedule, in program order; cycles are int64.
 
-    issue <= start <= begin <= done <= end, and within a queue each column is non-decreasing.
+    issue <= start <= begin <= done <= end, and within a queue of a core each column is non-decreasing.
 
     Attributes:
         issue: dispatched into its queue.
@@ -44,7 +45,7 @@ class Timeline:
         return int(self.end.max(initial=0))
 
     def busy(self, schedule: Schedule, queue: Queue) -> int:
-        """Cycles in which the unit of `queue` worked."""
+        """Cycles in which the unit of `queue` worked, all cores together."""
         mine = schedule.stream["queue"] == queue
         return int((self.done[mine] - self.begin[mine]).sum())
 
@@ -57,8 +58,7 @@ class Timeline:
         chain = (self.issue, self.start, self.begin, self.done, self.end)
         for earlier, later in pairwise(chain):
             assert np.all(earlier <= later)
-        for queue in Queue:
-            mine = schedule.stream["queue"] == queue
+        for mine in schedule.lane_ops():
             for column in chain:
                 assert np.all(np.diff(column[mine]) >= 0)
             assert np.all(self.begin[mine][1:] >= self.done[mine][:-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from minisim.compiler.ops.base import (
     sigmoid,
 )
 from minisim.compiler.program import ProgramBuilder, Slot
+from minisim.compiler.split import Read
 from minisim.compiler.tiling import Tiling
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
@@ -82,13 +84,31 @@ class MatMul(Operator):
         tile = machine.tile
         m, k, n = min(tile.m, m_size), min(tile.k, k_size), min(tile.n, n_size)
         grid = (-(-m_size // m), -(-k_size // k), -(-n_size // n))
+        tiling = Tiling(m, k, n, *grid, panels=None)
+        if machine.cores.count > 1:
+            return tiling  # the panels are those of each core's share (split.py)
+        return replace(tiling, panels=self.panels(node, tiling, grid[0], grid[2], machine))
+
+    def panels(
+        self, node: Node, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
+    ) -> panels.PanelPlan | None:
         if machine.compiler.order == "mnk":
-            return Tiling(m, k, n, *grid, panels=None)
-        item = isa.ITEMSIZE[machine.dtype]
+            return None
+        m, k, n, item = tiling.m, tiling.k, tiling.n, isa.ITEMSIZE[machine.dtype]
         a, b, c = (isa.align(item * size) for size in (m * k, k * n, m * n))
         extra = isa.align(item * n) * ("bias" in node.attrs) + c * ("residual" in node.attrs)
         budget = panels.Budget(machine.sram.bytes, a, b, c, extra)
-        return Tiling(m, k, n, *grid, panels=panels.choose(*grid, budget, pace(m, k, n, machine)))
+        return panels.choose(rows, tiling.k_tiles, cols, budget, pace(m, k, n, machine).among(sharing))
+
+    def pace(self, tiling: Tiling, machine: Machine) -> panels.Pace:
+        return pace(tiling.m, tiling.k, tiling.n, machine)
+
+    def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
+        transpose_a, transpose_b = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
+        m, k, n = (("m", tiling.m), ("k", tiling.k), ("n", tiling.n))
+        places = [tiling.flip(m, k, transpose_a), tiling.flip(k, n, transpose_b)]
+        places += [(("", 1), n)] * ("bias" in node.attrs) + [(m, n)] * ("residual" in node.attrs)
+        return tuple(Read(name, *place) for name, place in zip(node.inputs, places, strict=True))
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """For each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
@@ -128,8 +148,8 @@ class MatMul(Operator):
         slots += [Slot(isa.Opcode.LOAD, ids, last) for ids in (bias_ids, residual_ids) if ids is not None]
         slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(m, n), last)]
         shapes = [graph.tensors[name].shape for name in node.inputs]
-        ahead, horizon = (tiling.panels.budget.ahead, tiling.panels.horizon) if tiling.panels else (0, 0)
-        program.layer(node.name, node.title, self.macs(shapes, node.attrs), slots, ahead, horizon)
+        ahead, horizon = tiling.ahead_and_horizon()
+        program.layer(node.name, node.title, self.macs(shapes, node.attrs), slots, ahead, horizon, tiling.core_of(m, n))
 
     @staticmethod
     def depth(node: Node, graph: Graph) -> int:

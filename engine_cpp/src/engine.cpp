@@ -15,7 +15,18 @@ const EngineConfig& checked(const EngineConfig& config) {
         throw UsageError("sram_bytes must be from 1 to " + std::to_string(kLimit) + ", not " +
                          std::to_string(config.sram_bytes));
     }
+    if (config.cores == 0 || config.cores > kMostCores) {
+        throw UsageError("cores must be from 1 to " + std::to_string(kMostCores) + ", not " +
+                         std::to_string(config.cores));
+    }
     return config;
+}
+
+std::vector<Arena> arenas_of(const EngineConfig& config) {
+    std::vector<Arena> arenas;
+    arenas.reserve(config.cores);
+    for (std::uint32_t i = 0; i < config.cores; ++i) arenas.emplace_back(config.sram_bytes);
+    return arenas;
 }
 
 // Also through a view: a reshaped input is the user's, whatever the role of the reshape.
@@ -34,14 +45,15 @@ void refuse_store_to_supplied(const Program& program, const Dram& dram, std::siz
 Engine::Engine(const EngineConfig& config)
     : config_(checked(config)),
       kernel_(kernel_named(config.kernel)),
-      arena_(config.sram_bytes),
-      executor_(program_, arena_, dram_, kernel_),
+      arenas_(arenas_of(config)),
+      in_flight_(config.cores),
+      executor_(program_, arenas_, dram_, kernel_),
       hand_built_(std::in_place) {
     begin();
 }
 
 void Engine::load(const Program& program) {
-    Validator(program, config_.sram_bytes).all();
+    Validator(program, config_.sram_bytes, config_.cores).all();
     Dram dram(program.tensors);
     for (std::size_t op = 0; op < program.stream.size; ++op) {
         refuse_store_to_supplied(program, dram, op);
@@ -54,14 +66,15 @@ void Engine::load(const Program& program) {
 
 // Fresh records for the program and the DRAM as they are now.
 void Engine::begin() {
-    arena_.poison();
+    for (Arena& arena : arenas_) arena.poison();
     in_flight_.reset();
     executor_.restart();
     failure_.clear();
     tracker_.reset();
     if (!config_.check_hazards) return;
     const auto grain = hand_built_ ? Tracker::Grain::kByItem : Tracker::Grain::kAsTiled;
-    tracker_ = std::make_unique<Tracker>(program_, dram_, in_flight_, config_.sram_bytes, grain);
+    tracker_ = std::make_unique<Tracker>(program_, dram_, in_flight_, config_.sram_bytes,
+                                         config_.cores, grain);
 }
 
 void Engine::reset() {
@@ -69,7 +82,7 @@ void Engine::reset() {
         hand_built_->forget_operations();
         program_ = hand_built_->program();
     }
-    arena_.poison();
+    for (Arena& arena : arenas_) arena.poison();
     dram_.poison_computed();
     in_flight_.reset();
     executor_.restart();
@@ -205,7 +218,7 @@ std::uint32_t Engine::add_tensor(std::uint32_t rows, std::uint32_t cols, Role ro
     program_ = hand_built_->program();
     const std::size_t tensor = program_.tensors.size - 1;
     try {
-        Validator(program_, config_.sram_bytes).tensor(tensor);
+        Validator(program_, config_.sram_bytes, config_.cores).tensor(tensor);
         dram_.add(program_.tensors[tensor]);
     } catch (...) {
         hand_built_->drop_tensor();
@@ -237,7 +250,7 @@ void Engine::dispatch(const SchedOp& op) {
 }
 
 void Engine::check_new_rows(const HandBuilt::Mark& old) const {
-    const Validator validator(program_, config_.sram_bytes);
+    const Validator validator(program_, config_.sram_bytes, config_.cores);
     for (std::size_t i = old.tiles; i < program_.tiles.size; ++i) validator.tile(i);
     for (std::size_t i = old.transfers; i < program_.transfers.size; ++i) validator.transfer(i);
     for (std::size_t i = old.matmuls; i < program_.matmuls.size; ++i) validator.matmul(i);

@@ -10,6 +10,7 @@ float* floats(std::byte* bytes) { return reinterpret_cast<float*>(bytes); }
 }  // namespace
 
 void Executor::perform(std::uint32_t op) {
+    core_ = program_.stream[op].core;
     switch (program_.opcode(op)) {
         case Opcode::kLoad: load(program_.transfer(op)); return;
         case Opcode::kStore: store(program_.transfer(op)); return;
@@ -95,14 +96,14 @@ Executor::DramTile Executor::dram_tile(std::uint32_t tile) {
 std::byte* Executor::read(std::uint32_t tile, std::uint32_t sram) {
     const std::uint64_t bytes = program_.tile_bytes(tile);
     stats_.sram_read_bytes += bytes;
-    return arena_.at(sram, bytes);
+    return arenas_[core_].at(sram, bytes);
 }
 
 std::byte* Executor::write(std::uint32_t tile, std::uint32_t sram) {
     const std::uint64_t bytes = program_.tile_bytes(tile);
     stats_.sram_write_bytes += bytes;
     stats_.sram_peak_bytes = std::max(stats_.sram_peak_bytes, sram + bytes);
-    return arena_.at(sram, bytes);
+    return arenas_[core_].at(sram, bytes);
 }
 
 }  // namespace minisim

@@ -45,7 +45,8 @@ std::string to_text(const SchedVector& x) {
 
 std::string to_text(const EngineConfig& x) {
     return "EngineConfig(sram_bytes=" + std::to_string(x.sram_bytes) + ", kernel='" + x.kernel +
-           "', check_hazards=" + boolean(x.check_hazards) + ")";
+           "', check_hazards=" + boolean(x.check_hazards) + ", cores=" + std::to_string(x.cores) +
+           ")";
 }
 
 std::string to_text(const EngineStats& x) {

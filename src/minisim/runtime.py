@@ -43,7 +43,7 @@ class Runtime:
     ) -> None:
         self.graph = graph
         self.schedule = schedule or compile_graph(graph, machine or Machine())
-        self.engine = Engine(EngineConfig(self.schedule.sram_bytes, kernel=kernel))
+        self.engine = Engine(EngineConfig(self.schedule.sram_bytes, kernel=kernel, cores=self.schedule.cores))
         self.engine.load_schedule(self.schedule)
         self._index = {name: i for i, name in enumerate(self.schedule.tensor_names)}
         for tensor in graph.tensors.values():

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "minisim/arena.hpp"
 #include "minisim/dram.hpp"
@@ -22,7 +23,10 @@ struct EngineConfig {
     std::uint64_t sram_bytes;
     std::string kernel = "auto";  // see kernel_named
     bool check_hazards = true;
+    std::uint32_t cores = 1;  // each with an SRAM of its own, of sram_bytes; all share the DRAM
 };
+
+constexpr std::uint32_t kMostCores = 64;
 
 // A matrix in the caller's memory, with steps in bytes (which may be negative).
 struct FloatMatrix {
@@ -89,7 +93,7 @@ private:
     EngineConfig config_;
     const Kernel& kernel_;
     Program program_;
-    Arena arena_;
+    std::vector<Arena> arenas_;  // by core
     Dram dram_;
     InFlight in_flight_;
     Executor executor_;

@@ -1,7 +1,9 @@
 // The units at work: what an operation does to the memories, and how much of it was done.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "minisim/arena.hpp"
 #include "minisim/dram.hpp"
@@ -43,9 +45,10 @@ constexpr StatField kStatFields[] = {
 
 class Executor {
 public:
-    // Keeps references to all of them; the program must have been validated.
-    Executor(const Program& program, Arena& arena, Dram& dram, const Kernel& kernel)
-        : program_(program), arena_(arena), dram_(dram), kernel_(kernel) {}
+    // Keeps references to all of them; there is an arena per core, and the program must have been
+    // validated.
+    Executor(const Program& program, std::vector<Arena>& arenas, Dram& dram, const Kernel& kernel)
+        : program_(program), arenas_(arenas), dram_(dram), kernel_(kernel) {}
 
     void perform(std::uint32_t op);
 
@@ -71,7 +74,8 @@ private:
     std::byte* write(std::uint32_t tile, std::uint32_t sram);
 
     const Program& program_;
-    Arena& arena_;
+    std::vector<Arena>& arenas_;
+    std::size_t core_ = 0;  // of the operation at work
     Dram& dram_;
     const Kernel& kernel_;
     Scratch scratch_;

@@ -14,8 +14,8 @@ namespace minisim {
 // Every method throws ScheduleError, naming table, row, field, the value and the rule.
 class Validator {
 public:
-    Validator(const Program& program, std::uint64_t sram_bytes)
-        : program_(program), sram_bytes_(sram_bytes) {}
+    Validator(const Program& program, std::uint64_t sram_bytes, std::uint32_t cores)
+        : program_(program), sram_bytes_(sram_bytes), cores_(cores) {}
 
     void all() const;  // every row of every table, in order
 
@@ -25,6 +25,7 @@ public:
     void matmul(std::size_t row) const;
     void vector(std::size_t row) const;
     void op(std::size_t row) const;
+    void syncs() const;  // of the whole stream: an operation may only wait for earlier ones
 
 private:
     struct Place;  // table and row, for messages
@@ -41,6 +42,7 @@ private:
 
     const Program& program_;
     std::uint64_t sram_bytes_;
+    std::uint32_t cores_;
 };
 
 }  // namespace minisim
