@@ -17,7 +17,7 @@ a chain of matmuls that is cut by rows never moves its activations, which no sin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -43,6 +43,9 @@ POLICIES: Mapping[str, Callable[[Cut], bool]] = {
     "free": lambda cut: True,
 }
 """The plans for the whole graph, by which cuts they allow."""
+
+ABOUT = 1.05
+"""Estimates that differ by less are taken as equal: more cores, and more bytes, must be worth it."""
 
 SHARE_KEPT = 0.5
 """Of SRAM: more of an operand than this is not expected to stay there until it is read."""
@@ -70,11 +73,20 @@ class Placement:
 
 
 class Estimate(NamedTuple):
-    """Of one node with one cut: fewer cycles are better, then fewer bytes, then fewer cores."""
+    """Of a node with one cut (or the sum of them): cycles, bytes to and from DRAM, cores at work."""
 
     cycles: float
     bytes: int
     cores: int
+
+
+def best_of(estimates: Sequence[Estimate]) -> int:
+    """The index of the one with the fewest bytes, then cores, of those that are about fastest (ABOUT)."""
+    fast = ABOUT * min(estimate.cycles for estimate in estimates)
+    return min(
+        (i for i, estimate in enumerate(estimates) if estimate.cycles <= fast),
+        key=lambda i: (estimates[i].bytes, estimates[i].cores, i),
+    )
 
 
 class Splitter:
@@ -92,7 +104,7 @@ class Splitter:
     def best(self) -> dict[str, Any]:
         """The tilings with their shares, and the shares with their panels."""
         plans = [self._plan(allowed) for allowed in POLICIES.values()]
-        _, shares = min(plans, key=lambda plan: plan[0])
+        _, shares = plans[best_of([estimate for estimate, _ in plans])]
         return {
             node.name: self._with_panels(node, shares[node.name]) if node.name in shares else self.tilings[node.name]
             for node in self.graph.nodes
@@ -106,10 +118,10 @@ class Splitter:
         )
         return replace(tiling, shares=planned)
 
-    def _plan(self, allowed: Callable[[Cut], bool]) -> tuple[float, dict[str, tuple[Share, ...]]]:
-        """The best cut of each node in turn, given those before it; and the cycles of all of them."""
+    def _plan(self, allowed: Callable[[Cut], bool]) -> tuple[Estimate, dict[str, tuple[Share, ...]]]:
+        """The best cut of each node in turn, given those before it; and the sum of their estimates."""
         self.placed = {}
-        total, found = 0.0, {}
+        total, found = Estimate(0.0, 0, 0), {}
         for node in self.graph.nodes:
             tiling = self.tilings[node.name]
             if not isinstance(tiling, Tiling):
@@ -118,8 +130,8 @@ class Splitter:
             pace = _operator(node).pace(tiling, self.machine)
             choices = [self._shares(tiling, reads, cut) for cut in cuts(tiling, self.machine.cores.count, allowed)]
             estimates = [self.estimate(node, tiling, reads, pace, shares) for shares in choices]
-            at = estimates.index(min(estimates))
-            total += estimates[at].cycles
+            at = best_of(estimates)
+            total = Estimate(*(sum(pair) for pair in zip(total, estimates[at], strict=True)))
             found[node.name] = choices[at]
             if node.output not in self.off_chip:
                 owner = replace(tiling, shares=choices[at]).core_of(*np.mgrid[: tiling.m_tiles, : tiling.n_tiles])
@@ -208,13 +220,16 @@ class Splitter:
         return isa.align(self.item * read.rows[1] * read.cols[1])
 
 
-def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> Iterator[Cut]:
-    """For each number of rows the most columns that there are cores and tiles for, and the uncut whole."""
-    yield 1, 1
-    for rows in range(1, min(cores, tiling.m_tiles) + 1):
-        for cut in {(rows, min(cores // rows, tiling.n_tiles)), (rows, 1)}:
-            if allowed(cut) and cut != (1, 1):
-                yield cut
+def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> list[Cut]:
+    """For all cores, half of them, a quarter and so on: for each number of rows the most columns that there are cores
+    and tiles for."""
+    found: dict[Cut, None] = {(1, 1): None}
+    while cores > 1:
+        for rows in range(1, min(cores, tiling.m_tiles) + 1):
+            found[rows, min(cores // rows, tiling.n_tiles)] = None
+            found[rows, 1] = None
+        cores //= 2
+    return [cut for cut in found if cut == (1, 1) or allowed(cut)]
 
 
 def _edges(size: int, parts: int) -> list[int]:

@@ -8,16 +8,19 @@ always a gate that it meets exactly; the walk goes on there:
             end of the operation before it in its queue              none
     done    ready + busy, or begin + DRAM service (and lag)          compute, vector, load_port, load_dram, store
     begin   ready                                                    none
-            the DRAM served the other direction                      that service: dram_contention
+            the DRAM served the other direction, or another core     that service: dram_contention
             a banked DRAM was not ready for it                       the wait: dram_contention
     ready   done of the operation before it                          none
             start + setup                                            array (weights shift in), setup
     start   the operation before it left the first stage             the part of its busy cycles until then; array
-            end of an operation it waits for: matrix, vector, load, store
+            end of an operation it waits for: matrix, vector, load, store; then of other cores
             end of its queue's operation max_outstanding earlier     none
             its own issue                                            none
     issue   start of the operation whose place in the queue it takes none, if dispatch alone was faster
             issue of the operation before it (or cycle 0)            control
+
+Queues and control are those of the operation's core; the path goes on to another core where the DRAM served that
+one first, or where a load waits for what that one stores (`syncs`).
 
 A latency is exposed because somebody waits: a load for the place that a reader or store still holds
 (sram_space), a compute unit or a store for a result (dependency). The latency of a load is dram_latency. But
@@ -112,6 +115,22 @@ def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost
     return Path(*np.concatenate(parts, axis=1))
 
 
+def _places(groups: list[npt.NDArray[np.intp]], count: int) -> list[int]:
+    """Of each operation, how many of its group come before it."""
+    place = np.zeros(count, dtype=np.int64)
+    for mine in groups:
+        place[mine] = np.arange(len(mine))
+    return place.tolist()
+
+
+def _before(groups: list[npt.NDArray[np.intp]], count: int) -> list[int]:
+    """Of each operation, the one before it in its group; -1 if it is the first."""
+    before = np.full(count, -1, dtype=np.int64)
+    for mine in groups:
+        before[mine[1:]] = mine[:-1]
+    return before.tolist()
+
+
 Step = Callable[[int], "Node | None"]
 Node = tuple[Step, int]
 """A point of an operation: the method that finds its gate, and the operation."""
@@ -140,15 +159,17 @@ class _Walk:
         self.dram: list[int] = cost.dram.tolist()
         self.lag: list[int] = cost.lag.tolist()
         self.ideal = machine.dram.model == "ideal"  # else the DRAM's service times are its own affair
-        queue = schedule.stream["queue"]
-        self.queue: list[int] = queue.tolist()
-        ops = [np.flatnonzero(queue == q) for q in Queue]
-        place = np.zeros(len(schedule), dtype=np.int64)
-        for mine in ops:
-            place[mine] = np.arange(len(mine))
-        self.place: list[int] = place.tolist()
-        self.ops: list[list[int]] = [mine.tolist() for mine in ops]
-        self.begins: list[list[int]] = [timeline.begin[mine].tolist() for mine in ops]
+        self.queue: list[int] = schedule.stream["queue"].tolist()
+        self.lane: list[int] = schedule.lanes().tolist()
+        lanes = schedule.lane_ops()
+        self.place: list[int] = _places(lanes, len(schedule))
+        self.ops: list[list[int]] = [mine.tolist() for mine in lanes]
+        core = schedule.stream["core"]
+        self.dispatched: list[int] = _before([np.flatnonzero(core == c) for c in range(schedule.cores)], len(schedule))
+        moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
+        moves = moves[np.argsort(timeline.begin[moves], kind="stable")]
+        self.served: list[int] = moves.tolist()  # transfers in the order in which the DRAM served them
+        self.begins: list[int] = timeline.begin[moves].tolist()
         self.found: list[tuple[int, int, int, int, int]] = []
         self.awaited_as: Cause | None = None  # what somebody's wait for the next END on the way counts as
         computes = schedule.stream["opcode"] >= Opcode.EXECUTE
@@ -196,9 +217,8 @@ class _Walk:
         if not self.ideal:  # banks, refresh or other transfers: which of them, the DRAM does not tell
             self._link(i, Cause.DRAM_CONTENTION, self._ready_at(i), begin)
             return self._ready, i
-        other = Queue.STORE if self.queue[i] == Queue.LOAD else Queue.LOAD
-        at = bisect_left(self.begins[other], begin) - 1
-        served = self.ops[other][at] if at >= 0 else -1
+        at = bisect_left(self.begins, begin) - 1
+        served = self.served[at] if at >= 0 else -1
         if served < 0 or self.begin[served] + self.dram[served] != begin:
             raise self._loose("begin", i)
         self._link(served, Cause.DRAM_CONTENTION, self.begin[served], begin)
@@ -219,11 +239,16 @@ class _Walk:
             self._link(before, BUSY_OF[Queue(self.queue[i])], self._ready_at(before), worked)
             return self._ready, before
         waits: list[int] = self.schedule.stream["wait"][i].tolist()
+        own = self.lane[i] - self.queue[i]
         for queue in WAITS_IN_ORDER:
-            if waits[queue] and self.end[other := self.ops[queue][waits[queue] - 1]] == start:
+            if waits[queue] and self.end[other := self.ops[own + queue][waits[queue] - 1]] == start:
                 self.awaited_as = self._waits_for(i, other)
                 if self.awaited_as == Cause.SRAM_SPACE:
                     self._started_late(i, Cause.SRAM_SPACE)
+                return self._end, other
+        for lane, count in self.schedule.syncs_of(i):
+            if count and self.end[other := self.ops[lane][count - 1]] == start:
+                self.awaited_as = Cause.DEPENDENCY
                 return self._end, other
         if self.queue[i] <= Queue.STORE:
             landed = self._earlier(i, self.machine.dma.max_outstanding)
@@ -237,10 +262,11 @@ class _Walk:
 
     def _issue(self, i: int) -> Node | None:
         issue, pace = self.issue[i], self.machine.control.issue_cycles
-        alone = (self.issue[i - 1] if i else 0) + pace
+        before = self.dispatched[i]
+        alone = (self.issue[before] if before >= 0 else 0) + pace
         if alone == issue:
             self._link(i, Cause.CONTROL, issue - pace, issue)
-            return (self._issue, i - 1) if i else None
+            return (self._issue, before) if before >= 0 else None
         out = self._earlier(i, self.machine.control.queue_depth)
         if out < 0 or self.start[out] != issue:
             raise self._loose("issue", i)
@@ -259,7 +285,7 @@ class _Walk:
     def _earlier(self, i: int, by: int) -> int:
         """The operation `by` places before `i` in its queue, -1 if there is none."""
         place = self.place[i] - by
-        return self.ops[self.queue[i]][place] if place >= 0 else -1
+        return self.ops[self.lane[i]][place] if place >= 0 else -1
 
     def _ready_at(self, i: int) -> int:
         """Its setup is over, and its unit free."""

@@ -5,6 +5,8 @@
     store DMA, matrix, vector: likewise
     DRAM        a slice per transfer while the DRAM serves it                "read", "write"
 
+Several cores have a group of such tracks each, beside the one DRAM.
+
 A cycle is as long as the clock's period. Perfetto counts whole nanoseconds, so cycle c stands at
 ceil(c x period): exact at 1 GHz, 500 MHz and so on, else less than 1 ns late.
 
@@ -66,14 +68,19 @@ class Slices:
     op: Cycles
 
 
-def unit_track(queue: int) -> int:
-    """The id of the track of a queue's unit."""
-    return 10 * (queue + 1)
+def core_track(core: int) -> int:
+    """The id of the track that groups the units of one of several cores."""
+    return 10_000 + core
 
 
-def queue_track(queue: int) -> int:
-    """The id of the track of the waits at the head of a queue."""
-    return unit_track(queue) + 1
+def unit_track(lane: int) -> int:
+    """The id of the track of the unit of a lane (core * 4 + queue)."""
+    return 10 * (lane + 1) + (1000 if lane >= len(Queue) else 0)
+
+
+def queue_track(lane: int) -> int:
+    """The id of the track of the waits at the head of a lane's queue."""
+    return unit_track(lane) + 1
 
 
 def write_trace(record: RunRecord, path: str | Path) -> None:
@@ -116,13 +123,12 @@ def slices(record: RunRecord) -> tuple[list[str], list[Slices]]:
     work_name, works = _operation_names(schedule, first=1 + len(waits) + len(transfers))
     none = np.zeros(0, dtype=np.int64)
     tracks = []
-    for queue in Queue:
-        ops = np.flatnonzero(schedule.stream["queue"] == queue)
-        tracks.append(Slices(unit_track(queue), t.begin[ops], t.done[ops], work_name[ops], ops))
+    for lane, ops in enumerate(schedule.lane_ops()):
+        tracks.append(Slices(unit_track(lane), t.begin[ops], t.done[ops], work_name[ops], ops))
         head = np.maximum(t.issue[ops], np.concatenate([none, np.zeros(1, np.int64), t.begin[ops]])[:-1])
         waited = (t.waited_for[ops] != 0) & (head < t.start[ops])
         name = 1 + t.waited_for[ops][waited].astype(np.int64)
-        tracks.append(Slices(queue_track(queue), head[waited], t.start[ops][waited], name, none))
+        tracks.append(Slices(queue_track(lane), head[waited], t.start[ops][waited], name, none))
     moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
     moves = moves[np.argsort(t.begin[moves], kind="stable")]
     name = 1 + len(waits) + schedule.stream["opcode"][moves].astype(np.int64)
@@ -166,10 +172,16 @@ def _header(record: RunRecord, names: list[str], protos: ModuleType) -> Any:
 def _tracks(record: RunRecord) -> Iterator[tuple[int, int, str, int]]:
     """Id, parent's id, title and rank among its siblings."""
     yield ROOT, 0, f"{record.model} on {record.config}", 0
-    for queue in Queue:
-        yield unit_track(queue), ROOT, TITLES[queue], queue
-        yield queue_track(queue), unit_track(queue), "queue", 0
-    yield DRAM_TRACK, ROOT, "DRAM", len(Queue)
+    cores = record.schedule.cores
+    for core in range(cores):
+        parent = ROOT if cores == 1 else core_track(core)
+        if cores > 1:
+            yield parent, ROOT, f"core {core}", core
+        for queue in Queue:
+            unit = unit_track(core * len(Queue) + queue)
+            yield unit, parent, TITLES[queue], queue
+            yield unit + 1, unit, "queue", 0
+    yield DRAM_TRACK, ROOT, "DRAM", len(Queue) if cores == 1 else cores
 
 
 def _piece(track: Slices, part: slice, record: RunRecord, protos: ModuleType) -> Any:

@@ -19,6 +19,7 @@ FACTORS = {
     "twice the array's columns": ("matrix.cols", Fraction(2)),
     "queues twice as deep": ("control.queue_depth", Fraction(2)),
     "twice the transfers in flight": ("dma.max_outstanding", Fraction(2)),
+    "twice the cores": ("cores.count", Fraction(2)),
 }
 """The changes, each of one key by a factor."""
 
