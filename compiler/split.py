@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,8 +150,8 @@ class Splitter:
             return (Share(int(held.argmax()), 0, tiling.m_tiles, 0, tiling.n_tiles),)
         return tuple(
             Share(i * cut[1] + j, m0, m1, n0, n1)
-            for i, (m0, m1) in enumerate(zip(rows, rows[1:], strict=False))
-            for j, (n0, n1) in enumerate(zip(cols, cols[1:], strict=False))
+            for i, (m0, m1) in enumerate(pairwise(rows))
+            for j, (n0, n1) in enumerate(pairwise(cols))
         )
 
     # -- the estimate --------------------------------------------------------------------------------------
@@ -165,7 +166,9 @@ class Splitter:
         """
         tile = isa.align(self.item * tiling.m * tiling.n)
         busiest, moved = 0.0, 0
-        crossing = {read: np.zeros_like(p.core, dtype=bool) for read in reads if (p := self._placement(read)) is not None}
+        crossing = {
+            read: np.zeros_like(p.core, dtype=bool) for read in reads if (p := self._placement(read)) is not None
+        }
         for share in shares:
             area = share.shape[0] * share.shape[1]
             stored = area * tile if node.output in self.stored else 0
@@ -173,15 +176,15 @@ class Splitter:
             busiest = max(busiest, area * tiling.k_tiles * pace.execute, loaded * pace.load, stored * pace.store)
             moved += loaded + stored
         moved += sum(
-            int(mask.sum()) * self._tile_bytes(read) for read, mask in crossing.items() if read.tensor not in self.stored
+            int(mask.sum()) * self._tile_bytes(read)
+            for read, mask in crossing.items()
+            if read.tensor not in self.stored
         )
         crosses = any(mask.any() for mask in crossing.values())
         cycles = max(busiest, moved * pace.dram) + (2 * pace.turnaround if crosses else 0)
         return Estimate(cycles, moved, len(shares))
 
-    def _loaded(
-        self, tiling: Tiling, read: Read, share: Share, crossing: dict[Read, npt.NDArray[np.bool_]]
-    ) -> int:
+    def _loaded(self, tiling: Tiling, read: Read, share: Share, crossing: dict[Read, npt.NDArray[np.bool_]]) -> int:
         """Bytes of an operand that a share loads; notes in `crossing` the tiles that it needs of other cores."""
         spans = {"m": (share.m0, share.m1), "n": (share.n0, share.n1), "k": (0, tiling.k_tiles), "": (0, 1)}
         (r0, r1), (c0, c1) = spans[read.rows[0]], spans[read.cols[0]]

@@ -333,9 +333,7 @@ class Schedule:
                 wrong = (lane == of) & (x["count"] > np.searchsorted(lanes[of], ops))
                 if np.any(wrong):
                     text = f"{Queue(of % len(Queue)).name} operations of core {of // len(Queue)}"
-                    raise ScheduleError(
-                        f"operation {ops[np.argmax(wrong)]} waits for more {text} than come before it"
-                    )
+                    raise ScheduleError(f"operation {ops[np.argmax(wrong)]} waits for more {text} than come before it")
             more = x["more"] != 0
             ops, rows = ops[more], rows[more] + 1
 

@@ -141,7 +141,8 @@ def _deadlock(run: Run, schedule: Schedule) -> ScheduleHazard:
             needed = [(own + queue, count) for queue, count in run.waits(op)] + list(run.syncs(op))
             short = [(lane, count) for lane, count in needed if run.scoreboard.retired[lane] < count]
             needs = ", ".join(
-                f"{count} of {schedule.lane_name(lane)} (retired {run.scoreboard.retired[lane]})" for lane, count in short
+                f"{count} of {schedule.lane_name(lane)} (retired {run.scoreboard.retired[lane]})"
+                for lane, count in short
             )
             core = f" of core {unit.core}" if schedule.cores > 1 else ""
             stuck.append((op, f"operation {op}{core} ({schedule.describe(op)}) waits for {needs or 'its unit'}"))

@@ -66,7 +66,8 @@ class Gaps:
 
 
 def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, lane: int) -> dict[str, int]:
-    """Cycles of the unit of `lane` (core * 4 + queue): "busy", and by cause those in which it had an operation and made no headway.
+    """Cycles of the unit of `lane` (core * 4 + queue): "busy", and by cause those in which it had an operation and
+    made no headway.
 
     An operation is *ready* when its setup is over and its unit is free; from there to `done` it has the unit.
     Alone on the machine it would need `Costs.alone` cycles for that: these are busy. The others

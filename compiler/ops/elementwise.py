@@ -44,7 +44,10 @@ class Elementwise(Operator):
         found = []
         for name in node.inputs:
             rows, cols = view_2d(graph.tensors[name].shape)
-            axes = ("m", min(tiling.m, rows)) if rows > 1 else ("", 1), ("n", min(tiling.n, cols)) if cols > 1 else ("", 1)
+            axes = (
+                ("m", min(tiling.m, rows)) if rows > 1 else ("", 1),
+                ("n", min(tiling.n, cols)) if cols > 1 else ("", 1),
+            )
             found.append(Read(name, *axes))
         return tuple(found)
 

@@ -120,7 +120,9 @@ class Scheduler:
         self.dirty = [False] * n  # the content is nowhere but in SRAM
         self.writer: list[tuple[int, int]] = [(0, 0)] * n  # queue and count of the operation that wrote it
         self.touched: list[Clock] = [[]] * n  # counts of the last accesses, per queue
-        self.stored: list[Sync] = [(0, 0)] * len(program.tiles)  # core and count of the store that last wrote it to DRAM
+        self.stored: list[Sync] = [(0, 0)] * len(
+            program.tiles
+        )  # core and count of the store that last wrote it to DRAM
         self.stamp = [0] * n  # candidates with an older stamp are void
         self.next_use = [NEVER] * n
         # per core a heap of (-next use, copy, stamp)

@@ -34,9 +34,7 @@ class _Schedule(Protocol):
 
 @final
 class EngineConfig:
-    def __init__(
-        self, sram_bytes: int, kernel: str = "auto", check_hazards: bool = True, cores: int = 1
-    ) -> None: ...
+    def __init__(self, sram_bytes: int, kernel: str = "auto", check_hazards: bool = True, cores: int = 1) -> None: ...
     @property
     def sram_bytes(self) -> int: ...
     @property
