@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.golden import Golden
 from support.graphs import example, gemm, small_mlp
@@ -16,6 +17,18 @@ PLAIN = machine(compiler__order="mnk")
 TIGHT = machine(compiler__order="mnk", tile__m=24, tile__k=16, tile__n=40, sram__bytes=9984)
 """Unequal ragged tiles, and so little SRAM that tiles are evicted."""
 
+FAST = {"dram__latency": "5ns", "dma__bytes_per_cycle": 256, "dram__bandwidth": "1000GB/s"}
+"""So that more cores pay for a few tiles."""
+
+
+def few_rows() -> Graph:
+    """One row of tiles: cores share the columns, and each loads what both computed."""
+    g = Graph("few_rows")
+    h = g.relu(g.input("x", (16, 128)) @ g.weight("w1", np.ones((128, 160), np.float32)))
+    g.output(h @ g.weight("w2", np.ones((160, 70), np.float32)), "y")
+    return g
+
+
 CASES: dict[str, tuple[Graph, Machine]] = {
     "mlp-mnk": (example("mlp"), PLAIN),
     "mlp-mnk-off-chip": (example("mlp"), machine(compiler__order="mnk", compiler__keep_on_chip=False)),
@@ -24,6 +37,7 @@ CASES: dict[str, tuple[Graph, Machine]] = {
     "small-mlp-auto": (small_mlp(), machine()),
     "residual-block-mnk": (example("residual_block"), PLAIN),
     "gemm-ragged-mnk": (gemm(50, 45, 70), TIGHT),
+    "few-rows-2-cores": (few_rows(), machine(cores__count=2, **FAST)),
 }
 
 
