@@ -80,6 +80,9 @@ class Estimate(NamedTuple):
     bytes: int
     cores: int
 
+    def plus(self, other: Estimate) -> Estimate:
+        return Estimate(self.cycles + other.cycles, self.bytes + other.bytes, self.cores + other.cores)
+
 
 def best_of(estimates: Sequence[Estimate]) -> int:
     """The index of the one with the fewest bytes, then cores, of those that are about fastest (ABOUT)."""
@@ -112,9 +115,10 @@ class Splitter:
         }
 
     def _with_panels(self, node: Node, shares: tuple[Share, ...]) -> Tiling:
-        tiling, operator = self.tilings[node.name], _operator(node)
+        tiling: Tiling = self.tilings[node.name]
+        operator = _operator(node)
         planned = tuple(
-            replace(share, panels=operator.panels(node, tiling, *share.shape, self.machine, len(shares)))
+            replace(share, panels=operator.plan(node, tiling, *share.shape, self.machine, len(shares)))
             for share in shares
         )
         return replace(tiling, shares=planned)
@@ -132,7 +136,7 @@ class Splitter:
             choices = [self._shares(tiling, reads, cut) for cut in cuts(tiling, self.machine.cores.count, allowed)]
             estimates = [self.estimate(node, tiling, reads, pace, shares) for shares in choices]
             at = best_of(estimates)
-            total = Estimate(*(sum(pair) for pair in zip(total, estimates[at], strict=True)))
+            total = total.plus(estimates[at])
             found[node.name] = choices[at]
             if node.output not in self.off_chip:
                 owner = replace(tiling, shares=choices[at]).core_of(*np.mgrid[: tiling.m_tiles, : tiling.n_tiles])
@@ -236,7 +240,8 @@ def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> list[Cut
 
 
 def _edges(size: int, parts: int) -> list[int]:
-    return np.linspace(0, size, parts + 1).round().astype(int).tolist()
+    edges: list[int] = np.linspace(0, size, parts + 1).round().astype(int).tolist()
+    return edges
 
 
 def _operator(node: Node) -> Any:

@@ -236,8 +236,8 @@ class Cores(Section):
         default=1,
         ge=1,
         le=64,
-        description="cores; each has all of [matrix], [vector], [sram], [dma] and [control], queues included, to itself; "
-        "they share one DRAM",
+        description="cores; each has all of [matrix], [vector], [sram], [dma] and [control] to itself; they share "
+        "one DRAM, and nothing else",
     )
 
 

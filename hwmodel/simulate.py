@@ -69,9 +69,13 @@ class Run:
             ops = range(n) if schedule.cores == 1 else np.flatnonzero(schedule.stream["core"] == core).tolist()
             self.env.process(self._control(core, ops, machine.control.issue_cycles))
 
-    def waits(self, op: int) -> enumerate[int]:
-        """The pairs (queue of its own core, count) that must be reached before `op` may start."""
-        return enumerate(self._waits[op])
+    def waits(self, op: int, own: int) -> enumerate[int]:
+        """The pairs (lane of its own core, count) that must be reached before `op` may start.
+
+        Args:
+            own: the first lane of its core.
+        """
+        return enumerate(self._waits[op], own)
 
     def syncs(self, op: int) -> Iterator[tuple[int, int]]:
         """The pairs (lane of another core, count) that must be reached as well."""
@@ -137,8 +141,8 @@ def _deadlock(run: Run, schedule: Schedule) -> ScheduleHazard:
     stuck = []
     for lane, unit in enumerate(run.units):
         if len(unit.queue):
-            op, own = unit.queue.head(), lane // len(Queue) * len(Queue)
-            needed = [(own + queue, count) for queue, count in run.waits(op)] + list(run.syncs(op))
+            op = unit.queue.head()
+            needed = [*run.waits(op, lane // len(Queue) * len(Queue)), *run.syncs(op)]
             short = [(lane, count) for lane, count in needed if run.scoreboard.retired[lane] < count]
             needs = ", ".join(
                 f"{count} of {schedule.lane_name(lane)} (retired {run.scoreboard.retired[lane]})"

@@ -52,10 +52,10 @@ class Unit:
             while not len(queue):
                 yield queue.changed()
             op = queue.head()
-            for other, count in run.waits(op):
-                if run.scoreboard.retired[own + other] < count:
-                    run.waited_for[op] = other + 1
-                    yield run.scoreboard.reached(own + other, count)
+            for lane, count in run.waits(op, own):
+                if run.scoreboard.retired[lane] < count:
+                    run.waited_for[op] = lane - own + 1
+                    yield run.scoreboard.reached(lane, count)
             if run.sync[op] != NONE:
                 for lane, count in run.syncs(op):
                     if run.scoreboard.retired[lane] < count:

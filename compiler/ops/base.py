@@ -50,7 +50,7 @@ class Operator(ABC):
         """How fast a core is at it: for the split over cores."""
         raise NotImplementedError
 
-    def panels(self, node: Node, tiling: Any, rows: int, cols: int, machine: Machine, sharing: int = 1) -> Any:
+    def plan(self, node: Node, tiling: Any, rows: int, cols: int, machine: Machine, sharing: int = 1) -> Any:
         """The panels for rows x cols of its output tiles, if it has any (else None).
 
         Args:

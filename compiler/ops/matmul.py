@@ -87,9 +87,9 @@ class MatMul(Operator):
         tiling = Tiling(m, k, n, *grid, panels=None)
         if machine.cores.count > 1:
             return tiling  # the panels are those of each core's share (split.py)
-        return replace(tiling, panels=self.panels(node, tiling, grid[0], grid[2], machine))
+        return replace(tiling, panels=self.plan(node, tiling, grid[0], grid[2], machine))
 
-    def panels(
+    def plan(
         self, node: Node, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
     ) -> panels.PanelPlan | None:
         if machine.compiler.order == "mnk":

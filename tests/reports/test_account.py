@@ -27,7 +27,6 @@ from minisim.reports.path import Cause
 
 from .conftest import Record, records, run_record
 
-
 CORES = st.sampled_from([1, 1, 2, 3, 16])
 
 
