@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 
+from minisim.compiler.copies import Copies
 from minisim.compiler.program import Program
 from minisim.compiler.sram import Clock
 from minisim.hwmodel import isa
-from minisim.hwmodel.isa import QUEUE_OF, Opcode, Queue
+from minisim.hwmodel.isa import NONE, QUEUE_OF, Opcode, Queue
 
 _MATMUL_ADDRESSES = ("a_sram", "b_sram", "c_sram", "bias_sram", "residual_sram", "acc_sram")
 _VECTOR_ADDRESSES = ("src0_sram", "src1_sram", "dst_sram")
 
 
-class Emitter:
-    """Appends operations of `program`; each method returns how many its queue then holds."""
+Sync = tuple[int, int]
+"""A core, and how many of its stores must have retired."""
 
-    def __init__(self, program: Program) -> None:
+
+class Emitter:
+    """Appends operations of `program` on core `core`; each method returns how many its queue there then holds."""
+
+    def __init__(self, program: Program, copies: Copies) -> None:
         self.program = program
         self.layer = 0
-        self.count = [0] * len(Queue)
-        self._stream = {name: array("I") for name in ("opcode", "layer", "row")}
+        self.core = 0
+        self.count = [[0] * len(Queue) for _ in range(program.cores)]
+        self._stream = {name: array("I") for name in ("opcode", "core", "layer", "row", "sync")}
+        self._syncs: list[tuple[int, int, int, int]] = []
         self._wait = array("I")
         self._transfers = {name: array("I") for name in ("tile", "version", "sram")}
         self._matmul_addresses = array("I")
         self._vector_addresses = array("I")
-        names = ("a", "b", "c", "bias", "residual", "acc", "step", "last")
-        self._matmuls = list(zip(*(program.matmuls[name].tolist() for name in names), strict=True))
-        self._vectors = list(zip(*(program.vectors[name].tolist() for name in ("src0", "src1", "dst")), strict=True))
+        operands = [copies.matmuls[name].tolist() for name in isa.MATMUL_OPERANDS]
+        steps = [program.matmuls[name].tolist() for name in ("step", "last")]
+        self._matmuls = list(zip(*operands, *steps, strict=True))
+        self._vectors = list(zip(*(copies.vectors[name].tolist() for name in isa.VECTOR_OPERANDS), strict=True))
 
     def matmul_operands(self, row: int) -> tuple[int, int, int, int, int, int, int, int]:
-        """Tiles a, b, c, bias, residual, acc, then the step, and whether it is the last."""
+        """Copies of a, b, c, bias, residual, acc, then the step, and whether it is the last."""
         return self._matmuls[row]
 
     def vector_operands(self, row: int) -> tuple[int, int, int]:
-        """Tiles src0, src1, dst."""
+        """Copies of src0, src1, dst."""
         return self._vectors[row]
 
-    def transfer(self, opcode: Opcode, tile: int, version: int, address: int, wait: Clock) -> int:
+    def transfer(
+        self, opcode: Opcode, tile: int, version: int, address: int, wait: Clock, syncs: Sequence[Sync] = ()
+    ) -> int:
         rows = self._transfers["tile"]
         rows.append(tile)
         self._transfers["version"].append(version)
         self._transfers["sram"].append(address)
-        return self._append(opcode, len(rows) - 1, wait)
+        sync = len(self._syncs) if syncs else NONE
+        for i, (core, count) in enumerate(syncs, 1):
+            self._syncs.append((core, Queue.STORE, i < len(syncs), count))
+        return self._append(opcode, len(rows) - 1, wait, sync)
 
     def execute(self, row: int, wait: Clock, *addresses: int) -> int:
         self._matmul_addresses.extend(addresses)
@@ -54,14 +68,16 @@ class Emitter:
         self._vector_addresses.extend(addresses)
         return self._append(Opcode.VECTOR, row, wait)
 
-    def _append(self, opcode: Opcode, row: int, wait: Clock) -> int:
-        queue = QUEUE_OF[opcode]
+    def _append(self, opcode: Opcode, row: int, wait: Clock, sync: int = NONE) -> int:
+        queue, count = QUEUE_OF[opcode], self.count[self.core]
         self._stream["opcode"].append(opcode)
+        self._stream["core"].append(self.core)
         self._stream["layer"].append(self.layer)
         self._stream["row"].append(row)
+        self._stream["sync"].append(sync)
         self._wait.extend(wait)
-        self.count[queue] += 1
-        return self.count[queue]
+        count[queue] += 1
+        return count[queue]
 
     def finish(self, layers: isa.Table, sram_bytes: int, accumulator_bytes: int, live_bytes: int) -> isa.Schedule:
         """The schedule. Compute operations were appended in the order of their tables' rows."""
@@ -89,6 +105,8 @@ class Emitter:
             sram_final_live_bytes=live_bytes,
             model_name=p.name,
             accumulator_bytes=accumulator_bytes,
+            syncs=np.array(self._syncs, dtype=isa.SYNC_DTYPE),
+            cores=p.cores,
         )
 
 

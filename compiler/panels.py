@@ -85,6 +85,13 @@ class Pace:
     dram: float
     turnaround: float
 
+    def among(self, cores: int) -> Pace:
+        """The pace of each of several cores that share the DRAM evenly."""
+        if cores == 1:
+            return self
+        shared = cores * self.dram
+        return replace(self, load=max(self.load, shared), store=max(self.store, shared), dram=shared)
+
 
 @dataclass(frozen=True)
 class Budget:

@@ -2,6 +2,9 @@
 
     import -> fuse -> [cast | quantize] -> tile -> lower -> schedule -> dispatch
 
+tile also decides which core computes what (`split.py`); lower writes that into the uOps, and from there on each
+operation has its core.
+
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize
 scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16 or
 int8; before tile, because a tile's bytes depend on its type. fuse comes before tile also because a fused epilogue
@@ -102,15 +105,16 @@ def schedule_key(graph: Graph, machine: Machine) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
     What the passes after `tile` read is the tiled graph, the sizes of SRAM and accumulator memory, the data type,
-    whether to keep tiles on chip, and the tile's edges (which pad the tensors in DRAM). A model that the machine cannot
-    compute has the key of its error.
+    whether to keep tiles on chip, the tile's edges (which pad the tensors in DRAM), and how many cores there are. A
+    model that the machine cannot compute has the key of its error.
     """
     try:
         tilings = sorted(Tile(machine).apply(computed_graph(graph, machine)).tilings.items())
     except ModelError as e:
         return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
-    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile)
+    cores = machine.cores.count
+    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile, cores)
     return hashlib.sha256(repr((machine_key, tilings)).encode()).hexdigest()
 
 

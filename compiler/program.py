@@ -22,7 +22,7 @@ from minisim.errors import ScheduleError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
-UOP_DTYPE = np.dtype([("opcode", "u1"), ("reserved", "u1", (3,)), ("layer", "u4"), ("ref", "u4")])
+UOP_DTYPE = np.dtype([("opcode", "u1"), ("reserved", "u1"), ("core", "u2"), ("layer", "u4"), ("ref", "u4")])
 """`ref` is a tile id for LOAD and STORE, a row of the operand table for EXECUTE and VECTOR."""
 
 Ids = npt.NDArray[np.int64]
@@ -36,8 +36,9 @@ class Program:
         resident_ok: per tensor, whether its tiles may stay in SRAM instead of being stored.
         sums: per tensor, whether it is the partial sums of a matmul (`acc` in isa.py): they live in the accumulator
             memory, if there is one.
-        ahead: per layer, bytes of SRAM to keep free so that loads can run ahead of need.
-        horizon: per layer, how many uOps ahead a tile's next use is too near to be evicted for that.
+        ahead: int64 of shape (layers, cores): bytes of SRAM to keep free so that loads can run ahead of need.
+        horizon: likewise, how many of its core's uOps ahead a tile's next use is too near to be evicted for that.
+        cores: how many of them the uOps are for.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Program:
     sums: npt.NDArray[np.bool_]
     ahead: npt.NDArray[np.int64]
     horizon: npt.NDArray[np.int64]
+    cores: int = 1
 
     def as_schedule(self) -> isa.Schedule:
         """The same tables without a stream: lends `Schedule`'s text form to dumps."""
@@ -75,7 +77,7 @@ class Program:
     def lines(self) -> Iterator[str]:
         """The text form, for dumps."""
         text = self.as_schedule()
-        for i, (opcode, _, layer, ref) in enumerate(self.uops.tolist()):
+        for i, (opcode, _, core, layer, ref) in enumerate(self.uops.tolist()):
             match isa.Opcode(opcode):
                 case isa.Opcode.LOAD:
                     what = f"LOAD {text.tile_name(ref)}"
@@ -85,7 +87,8 @@ class Program:
                     what = text.describe_matmul(self.matmuls[ref])
                 case isa.Opcode.VECTOR:
                     what = text.describe_vector(self.vectors[ref])
-            yield f"{i:>6}  layer {layer}  {what}"
+            place = f"layer {layer}" if self.cores == 1 else f"layer {layer} core {core}"
+            yield f"{i:>6}  {place}  {what}"
 
     def verify(self) -> None:
         """Check what scheduling relies on.
@@ -132,8 +135,8 @@ class _Layer(NamedTuple):
     macs: int
     uops: int
     loads: int
-    ahead: int
-    horizon: int
+    ahead: Sequence[int]  # by core
+    horizon: Sequence[int]
 
 
 class _Sums(NamedTuple):
@@ -215,18 +218,28 @@ class ProgramBuilder:
         """Append rows to the vector table and return their indices."""
         return self._append(self._vectors, isa.VECTOR_DTYPE, count, columns)
 
-    def layer(self, name: str, op: str, macs: int, slots: Sequence[Slot], ahead: int = 0, horizon: int = 0) -> None:
+    def layer(
+        self,
+        name: str,
+        op: str,
+        macs: int,
+        slots: Sequence[Slot],
+        ahead: Sequence[int] = (),
+        horizon: Sequence[int] = (),
+        cores: Ids | int = 0,
+    ) -> None:
         """Append a layer: for i = 0, 1, ... the i-th uOp of each slot in turn.
 
         Args:
-            ahead, horizon: see `Program`.
+            ahead, horizon: see `Program`; by core, 0 for those that are left out.
+            cores: which core's each i is.
         """
         count = len(slots[0].refs)
         uops = np.zeros((count, len(slots)), dtype=UOP_DTYPE)
         present = np.empty((count, len(slots)), dtype=bool)
         for j, slot in enumerate(slots):
             uops["opcode"][:, j], uops["ref"][:, j], present[:, j] = slot.opcode, slot.refs, slot.present
-        uops["layer"] = len(self._layers)
+        uops["layer"], uops["core"] = len(self._layers), np.reshape(cores, (-1, 1))
         kept = uops[present]
         loads = int((kept["opcode"] == isa.Opcode.LOAD).sum())
         self._uops.append(kept)
@@ -251,9 +264,16 @@ class ProgramBuilder:
             layer_ops=tuple(layer.op for layer in self._layers),
             resident_ok=self._resident_ok(tensors),
             sums=np.arange(len(tensors)) >= len(self.graph.tensors),
-            ahead=np.array([layer.ahead for layer in self._layers], dtype=np.int64),
-            horizon=np.array([layer.horizon for layer in self._layers], dtype=np.int64),
+            ahead=self._by_core([layer.ahead for layer in self._layers]),
+            horizon=self._by_core([layer.horizon for layer in self._layers]),
+            cores=self.machine.cores.count,
         )
+
+    def _by_core(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+        table = np.zeros((len(rows), self.machine.cores.count), dtype=np.int64)
+        for i, row in enumerate(rows):
+            table[i, : len(row)] = row
+        return table
 
     def _resident_ok(self, tensors: isa.Table) -> npt.NDArray[np.bool_]:
         """Intermediates that all readers cut up as their producer did, and of which no view exists."""

@@ -6,10 +6,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from minisim.compiler.graph import Graph
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Output tiles [m0, m1) x [n0, n1), which `core` computes, and in which panels (None: the plain order)."""
+
+    core: int
+    m0: int
+    m1: int
+    n0: int
+    n1: int
+    panels: PanelPlan | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.m1 - self.m0, self.n1 - self.n0
+
+    def __str__(self) -> str:
+        text = f"core {self.core} [{self.m0}:{self.m1}, {self.n0}:{self.n1}]"
+        return f"{text} {_shapes(self.panels)}" if self.panels else text
 
 
 @dataclass(frozen=True)
@@ -19,6 +41,8 @@ class Tiling:
     Attributes:
         panels: None: the plain m, n, k order.
         sums_apart: whether a matmul's partial sums have tiles of their own.
+        shares: on a machine with several cores, who computes what; then the panels are theirs. Else empty: core 0
+            computes all of it.
     """
 
     m: int
@@ -29,12 +53,40 @@ class Tiling:
     n_tiles: int
     panels: PanelPlan | None
     sums_apart: bool = False
+    shares: tuple[Share, ...] = ()
 
     def walk(self) -> tuple[Index, Index, Index]:
-        """The executes in order, as columns of tile coordinates m, n, k."""
-        if self.panels is None:
-            return walk_mnk(self.m_tiles, self.n_tiles, self.k_tiles)
-        return walk_panels(self.panels, self.k_tiles)
+        """The executes in order, as columns of tile coordinates m, n, k; one core's after the other's."""
+        if not self.shares:
+            return self._walk(self.m_tiles, self.n_tiles, self.panels)
+        columns = []
+        for share in self.shares:
+            m, n, k = self._walk(*share.shape, share.panels)
+            columns.append((m + share.m0, n + share.n0, k))
+        m, n, k = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+        return m, n, k
+
+    def _walk(self, rows: int, cols: int, panels: PanelPlan | None) -> tuple[Index, Index, Index]:
+        if panels is None:
+            return walk_mnk(rows, cols, self.k_tiles)
+        return walk_panels(panels, self.k_tiles)
+
+    def core_of(self, m: Index, n: Index) -> Index:
+        """The core that computes each output tile (m, n)."""
+        owner = np.zeros((self.m_tiles, self.n_tiles), dtype=np.int64)
+        for share in self.shares:
+            owner[share.m0 : share.m1, share.n0 : share.n1] = share.core
+        return np.asarray(owner[m, n])
+
+    def ahead_and_horizon(self) -> tuple[list[int], list[int]]:
+        """Bytes to keep free, and uOps to look ahead (see `Program`), by core."""
+        if not self.shares:
+            return [self.panels.budget.ahead if self.panels else 0], [self.panels.horizon if self.panels else 0]
+        ahead, horizon = ([0] * (1 + max(share.core for share in self.shares)) for _ in range(2))
+        for share in self.shares:
+            if share.panels:
+                ahead[share.core], horizon[share.core] = share.panels.budget.ahead, share.panels.horizon
+        return ahead, horizon
 
     @staticmethod
     def flip(first: T, second: T, transposed: bool) -> tuple[T, T]:
@@ -44,10 +96,13 @@ class Tiling:
     def __str__(self) -> str:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
         text += ", sums apart" * self.sums_apart
-        if self.panels is None:
-            return f"{text}, order mnk"
-        shapes = " ".join(f"{p.m1 - p.m0}x{p.n1 - p.n0}" for p in self.panels.panels)
-        return f"{text}, panels {shapes}"
+        if self.shares:
+            return f"{text}, {'; '.join(str(share) for share in self.shares)}"
+        return f"{text}, {_shapes(self.panels) if self.panels else 'order mnk'}"
+
+
+def _shapes(plan: PanelPlan) -> str:
+    return "panels " + " ".join(f"{p.m1 - p.m0}x{p.n1 - p.n0}" for p in plan.panels)
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,7 @@ class BankedDram:
         self._lead = part.queue * part.burst_cycles
         opcode = schedule.stream["opcode"]
         self._write: list[bool] = (opcode == isa.Opcode.STORE).tolist()
+        self._lane: list[int] = schedule.lanes().tolist()
         tiles = schedule.tiles[schedule.transfers["tile"]]
         tensors = schedule.tensors[tiles["tensor"]]
         item = isa.item_sizes()[tensors["dtype"]]
@@ -149,21 +150,22 @@ class BankedDram:
         self._width: list[int] = (tiles["cols"].astype(np.int64) * item).tolist()
         self._row: list[int] = schedule.stream["row"].tolist()
         self._free_at = 0  # core cycles
-        self._ended = [(-1, -1), (-1, -1)]  # of each direction: DRAM cycle of the last begin, core cycle of its end
+        # of each port (by lane): DRAM cycle of the last begin, core cycle of its end
+        self._ended = [(-1, -1)] * (schedule.cores * len(isa.Queue))
 
     def serve(self, op: int, now: int) -> tuple[int, int]:
         begin, write = max(now, self._free_at), self._write[op]
         rate = self._per_core_cycle
         columns = -(-begin * rate.numerator // rate.denominator)
         earliest = -(-now * rate.numerator // rate.denominator)
-        last_begin, last_end = self._ended[write]
+        last_begin, last_end = self._ended[self._lane[op]]
         if now == last_end:  # its port was busy until now: the request has been waiting
             earliest = last_begin
         lines = self._lines(self._row[op])
         start = max(earliest, columns - self._lead)
         served = self._memory.run(lines, [write] * len(lines), start, not_before=columns)
         end = -(-served.issued * rate.denominator // rate.numerator)
-        self._ended[write] = (columns, end)
+        self._ended[self._lane[op]] = (columns, end)
         self._free_at = end
         return begin, end
 

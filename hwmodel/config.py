@@ -33,6 +33,7 @@ from minisim.hwmodel.sections import (
     Clock,
     Compiler,
     Control,
+    Cores,
     Dma,
     Dram,
     Energy,
@@ -49,6 +50,7 @@ class Machine(Section):
 
     name: str = Field(default="npu_32x32", min_length=1, description="for reports")
     clock: Clock = Clock()
+    cores: Cores = Cores()
     tile: Tile = Tile()
     matrix: Matrix = Matrix()
     vector: Vector = Vector()

@@ -260,8 +260,8 @@ class Roofline:
     """Cycles below which no run of a schedule can end: each resource, working all the time.
 
     Attributes:
-        matrix: MACs / (rows x cols x rate of their type).
-        load_port, store_port: bytes of that direction / DMA width, of all channels.
+        matrix: MACs / (rows x cols x rate of their type), of all cores.
+        load_port, store_port: bytes of that direction / DMA width, of all channels of all cores.
         dram: all bytes / DRAM bandwidth.
     """
 
@@ -295,15 +295,18 @@ class Roofline:
 def roofline(
     pe_cycles: int | Fraction, vector_cycles: int, read_bytes: int, write_bytes: int, machine: Machine
 ) -> Roofline:
-    """The bound for this much work: cycles of a processing element, lane cycles, and bytes each way.
+    """The bound for this much work: cycles of a processing element, lane cycles, and bytes each way. All cores share it
+    evenly, at best; the DRAM has all of it.
 
     Args:
         pe_cycles: MACs / rate of their type, see `array.rates`: what one processing element would need.
     """
+    cores = machine.cores.count
+    port = machine.dma.bytes_per_cycle * machine.dma.channels * cores
     return Roofline(
-        matrix=Fraction(pe_cycles, machine.matrix.rows * machine.matrix.cols),
-        vector=Fraction(vector_cycles),
-        load_port=Fraction(read_bytes, machine.dma.bytes_per_cycle * machine.dma.channels),
-        store_port=Fraction(write_bytes, machine.dma.bytes_per_cycle * machine.dma.channels),
+        matrix=Fraction(pe_cycles, machine.matrix.rows * machine.matrix.cols * cores),
+        vector=Fraction(vector_cycles, cores),
+        load_port=Fraction(read_bytes, port),
+        store_port=Fraction(write_bytes, port),
         dram=Fraction(read_bytes + write_bytes) / machine.dram_bytes_per_cycle,
     )

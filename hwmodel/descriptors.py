@@ -76,7 +76,8 @@ def follows(schedule: isa.Schedule, tiles: Rectangles) -> Flags:
     plane = [column[tile] for column in (tiles.row_bytes, tiles.rows, tiles.pitch)]
     fits = moves[1:] & (stream["opcode"][1:] == stream["opcode"][:-1])
     fits &= np.all([column[1:] == column[:-1] for column in plane], axis=0)
-    fits &= np.all(stream["wait"][1:] <= stream["wait"][:-1], axis=1)
+    fits &= np.all(stream["wait"][1:] <= stream["wait"][:-1], axis=1) & (stream["sync"][1:] == isa.NONE)
+    fits &= stream["core"][1:] == stream["core"][:-1]
     strides = np.diff(np.stack([tiles.address[tile], sram]), axis=1)
     return np.concatenate([np.zeros(1, dtype=np.bool_), _runs(fits, strides)])
 

@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 _OUTSTANDING = WAITED_FOR.index("outstanding")
 
 
-def dma_unit(run: Run, queue: Queue, schedule: isa.Schedule, machine: Machine, dram: Dram) -> Unit:
-    """The unit for one direction of the machine's DMA."""
+def dma_unit(run: Run, core: int, queue: Queue, schedule: isa.Schedule, machine: Machine, dram: Dram) -> Unit:
+    """The unit for one direction of the DMA of `core`."""
     dma, depth = machine.dma, machine.control.queue_depth
     if dma.channels == 1 and not dma.has_bursts and dma.dimensions < 3:
-        return DmaUnit(run, queue, depth, dma.max_outstanding, dram)
-    return Dma(run, queue, schedule, machine, dram)
+        return DmaUnit(run, core, queue, depth, dma.max_outstanding, dram)
+    return Dma(run, core, queue, schedule, machine, dram)
 
 
 class Cuts:
@@ -79,15 +79,10 @@ class Channel:
 class Dma(Unit):
     """One direction."""
 
-    def __init__(self, run: Run, queue: Queue, schedule: isa.Schedule, machine: Machine, dram: Dram) -> None:
-        super().__init__(run, queue, machine.control.queue_depth, machine.dma.max_outstanding)
-        costs = run.costs
+    def __init__(self, run: Run, core: int, queue: Queue, schedule: isa.Schedule, machine: Machine, dram: Dram) -> None:
+        super().__init__(run, core, queue, machine.control.queue_depth, machine.dma.max_outstanding)
         self._dram = dram
-        self._setup: list[int] = costs.setup.tolist()
-        self._hold: list[int] = costs.hold.tolist()
-        self._latency: list[int] = costs.latency.tolist()
-        self._lag: list[int] = costs.lag.tolist()
-        self._planes: list[int] = planes(schedule, costs.descriptors).tolist()
+        self._planes: list[int] = planes(schedule, run.costs.descriptors).tolist()
         self._tile: list[int] = tiles_of(schedule).tolist()
         self._cuts: Cuts | None = None
         rules = burst_rules(machine, load=queue == Queue.LOAD)
@@ -106,16 +101,19 @@ class Dma(Unit):
 
     def _work(self) -> Generator[Event, None, None]:
         run, queue = self.run_state, self.queue
+        own = self.core * len(Queue)  # the first lane of this core
         while True:
             while not len(queue):
                 yield queue.changed()
             op = queue.head()
             while not self._idle:
                 yield self._change()
-            for other, count in run.waits(op):
-                if run.scoreboard.retired[other] < count:
+            for other, counts in run.waits:
+                if run.scoreboard.retired[own + other] < counts[op]:
                     run.waited_for[op] = other + 1
-                    yield run.scoreboard.reached(other, count)
+                    yield run.scoreboard.reached(own + other, counts[op])
+            if run.sync[op] != isa.NONE:
+                yield from self._other_cores(op)
             while (channel := self._with_room()) is None:
                 run.waited_for[op] = _OUTSTANDING
                 yield self._change()
@@ -138,12 +136,12 @@ class Dma(Unit):
         run.channel[op] = channel.number
         channel.planes -= 1
         run.started(op, now)
-        due = now + self._setup[op]
+        due = now + self.run_state.setup[op]
         channel.decoded.append((op, due))
         if len(channel.decoded) == 1:
             self._take_next(channel)
         if channel.port:
-            self._at(due + self._hold[op], self._decoder_free, op, channel, now_too=not channel.planes)
+            self._at(due + self.run_state.hold[op], self._decoder_free, op, channel, now_too=not channel.planes)
 
     def _decoder_free(self, op: int, channel: Channel) -> None:
         """`op`, decoded last on the channel, has left the decoder."""
@@ -168,22 +166,22 @@ class Dma(Unit):
         if channel.port and self._cuts:
             begin, done = channel.port.move(self._cuts.of(self._tile[op]), due, served)
         else:
-            begin, done = served[0], max(served[1] + self._lag[op], now + run.busy[op])
+            begin, done = served[0], max(served[1] + self.run_state.lag[op], now + run.busy[op])
             channel.free_at = done
         run.begin[op], run.done[op] = begin, done
         run.dram_begin[op], run.dram_end[op] = served
-        self._at(done + self._latency[op], self._land, op, channel)
+        self._at(done + self.run_state.latency[op], self._land, op, channel)
         if channel.decoded:
             self._take_next(channel)
         if not channel.port:
-            self._at(now + self._hold[op], self._decoder_free, op, channel, now_too=not channel.planes)
+            self._at(now + self.run_state.hold[op], self._decoder_free, op, channel, now_too=not channel.planes)
 
     def _land(self, op: int, channel: Channel) -> None:
         self._arrived.add(op)
         while self._unretired and self._unretired[0] in self._arrived:
             first = self._unretired.popleft()
             self._arrived.remove(first)
-            self.run_state.retired(first, int(self.env.now), self.id)
+            self.run_state.retired(first, int(self.env.now), self.lane)
         if self._last_plane(op):
             channel.in_flight -= 1
             self._wake()

@@ -185,10 +185,10 @@ def _interpolated(size: int, points: tuple[tuple[int, int], ...]) -> int:
 
 
 def leakage_watts(machine: Machine) -> Fraction:
-    """What flows all the time: array, SRAM and accumulator memory, DRAM."""
+    """What flows all the time: array, SRAM and accumulator memory of every core, DRAM."""
     price, elements = machine.energy, machine.matrix.rows * machine.matrix.cols
     mib = Fraction(machine.sram.bytes + machine.accumulator.bytes, 2**20)
-    return price.pe_leakage * elements + price.sram_leakage * mib + price.dram_idle
+    return machine.cores.count * (price.pe_leakage * elements + price.sram_leakage * mib) + price.dram_idle
 
 
 def leakage_energy(cycles: npt.ArrayLike, machine: Machine) -> list[int]:

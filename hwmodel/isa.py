@@ -5,7 +5,8 @@ structured arrays which the C++ engine reads in place (the field offsets are ass
 
     Schedule  = stream, transfers, matmuls, vectors      operations, in program order
               + tiles, tensors, layers                   what the operations speak about
-    stream    = opcode, queue, layer, row, wait[4]       `row` indexes the opcode's operand table
+              + syncs                                    what cores wait for of each other
+    stream    = opcode, queue, core, layer, row, wait[4], sync    `row` indexes the opcode's operand table
     transfers = LOAD and STORE: one tile between DRAM and SRAM
     matmuls   = one EXECUTE: sums (+)= A x B, and after the last step the epilogue
     vectors   = one elementwise operation of the vector unit
@@ -13,6 +14,11 @@ structured arrays which the C++ engine reads in place (the field offsets are ass
 **Queues.** Each queue starts its operations in order and retires them in order; the queues run beside
 each other. Order between queues is explicit: operation `i` may start once, for every queue `q`,
 `wait[q]` operations of `q` have retired. No address is compared at run time.
+
+**Cores.** Each core has its own queues, units and SRAM; all share one DRAM. `wait` counts the operations of the
+operation's own core. What it needs of others is in `syncs`: `sync` is `NONE`, or the first row of a run of them
+(`more`: the next row belongs to it, too), and each says how many operations of which queue of which core must
+have retired. An operation waits only for those before it in the program, so no schedule that verifies can lock up.
 
 **Tiles and versions.** A tile is a rectangle of a DRAM tensor. Its content has a version: 0 for data
 that the user supplied, and plus one for each operation that writes it (each accumulation step of a
@@ -47,8 +53,9 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +152,20 @@ STREAM_DTYPE = np.dtype(
     [
         ("opcode", "u1"),
         ("queue", "u1"),
-        ("reserved", "u2"),
+        ("core", "u2"),
         ("layer", "u4"),
         ("row", "u4"),
-        ("wait", "u4", (len(Queue),)),
+        ("wait", "u4", (len(Queue),)),  # of the operation's own core
+        ("sync", "u4"),  # NONE, or the first row of its run in `syncs`
+    ]
+)
+
+SYNC_DTYPE = np.dtype(
+    [
+        ("core", "u2"),
+        ("queue", "u1"),
+        ("more", "u1"),  # 1: the next row belongs to the same run
+        ("count", "u4"),
     ]
 )
 
@@ -249,7 +266,12 @@ TABLES: dict[str, np.dtype[Any]] = {
     "tiles": TILE_DTYPE,
     "tensors": TENSOR_DTYPE,
     "layers": LAYER_DTYPE,
+    "syncs": SYNC_DTYPE,
 }
+
+
+def _no_syncs() -> Table:
+    return np.zeros(0, dtype=SYNC_DTYPE)
 
 
 @dataclass(frozen=True)
@@ -261,9 +283,10 @@ class Schedule:
     Attributes:
         stream ... layers: tables of the dtypes above; `layers` is indexed by `stream["layer"]`.
         tensor_names, layer_names, layer_ops: one string per row of `tensors` and `layers`.
-        sram_bytes: the size of the scratchpad it was compiled for.
+        sram_bytes: the size of each core's scratchpad it was compiled for.
+        cores: how many it was compiled for.
         sram_final_live_bytes: bytes of tiles still held after the last operation (0 if nothing leaks).
-        accumulator_bytes: the size of the accumulator memory behind the scratchpad; 0 if there is none.
+        accumulator_bytes: the size of the accumulator memory behind each scratchpad; 0 if there is none.
     """
 
     stream: Table
@@ -280,6 +303,8 @@ class Schedule:
     sram_final_live_bytes: int = 0
     model_name: str = "model"
     accumulator_bytes: int = 0
+    syncs: Table = field(default_factory=_no_syncs)
+    cores: int = 1
 
     def __post_init__(self) -> None:
         for name, dtype in TABLES.items():
@@ -301,7 +326,7 @@ class Schedule:
 
         Raises:
             ScheduleError: a reference is out of range, an operand lies outside the SRAM or is not
-                aligned, or an operation waits for more than its predecessors in program order.
+                aligned, or an operation waits (or syncs) for more than its predecessors in program order.
         """
         opcode, row = self.stream["opcode"], self.stream["row"]
         tables = (self.transfers, self.transfers, self.matmuls, self.vectors)
@@ -312,11 +337,55 @@ class Schedule:
         for table, names in ((self.transfers, ("",)), (self.matmuls, MATMUL_OPERANDS), (self.vectors, VECTOR_OPERANDS)):
             for name in names:
                 self._verify_operand(table, name, sizes)
-        for queue in Queue:
-            earlier = np.cumsum(self.stream["queue"] == queue) - (self.stream["queue"] == queue)
-            if np.any(self.stream["wait"][:, queue] > earlier):
-                i = int(np.argmax(self.stream["wait"][:, queue] > earlier))
-                raise ScheduleError(f"operation {i} waits for more {queue.name} operations than come before it")
+        if np.any(self.stream["core"] >= self.cores):
+            raise ScheduleError(f"an operation belongs to a core beyond the {self.cores} there are")
+        lanes = self.lane_ops()
+        for core in range(self.cores):
+            mine = np.sort(np.concatenate(lanes[core * len(Queue) : (core + 1) * len(Queue)]))
+            for queue in Queue:
+                earlier = np.searchsorted(lanes[core * len(Queue) + queue], mine)
+                if np.any(wrong := self.stream["wait"][mine, queue] > earlier):
+                    i = int(mine[np.argmax(wrong)])
+                    raise ScheduleError(f"operation {i} waits for more {queue.name} operations than come before it")
+        self._verify_syncs(lanes)
+
+    def _verify_syncs(self, lanes: list[npt.NDArray[np.intp]]) -> None:
+        """All runs in step: the first rows of all, then the second ones, and so on."""
+        ops = np.flatnonzero(self.stream["sync"] != NONE)
+        rows = self.stream["sync"][ops].astype(np.int64)
+        while len(ops):
+            if np.any(rows >= len(self.syncs)):
+                raise ScheduleError(f"operation {ops[np.argmax(rows >= len(self.syncs))]} refers beyond the syncs")
+            x = self.syncs[rows]
+            if np.any(x["core"] >= self.cores) or np.any(x["queue"] >= len(Queue)) or np.any(x["more"] > 1):
+                raise ScheduleError("a sync names a core or queue that does not exist, or its `more` is not 0 or 1")
+            lane = x["core"].astype(np.int64) * len(Queue) + x["queue"]
+            for of in np.unique(lane).tolist():
+                wrong = (lane == of) & (x["count"] > np.searchsorted(lanes[of], ops))
+                if np.any(wrong):
+                    text = f"{Queue(of % len(Queue)).name} operations of core {of // len(Queue)}"
+                    raise ScheduleError(f"operation {ops[np.argmax(wrong)]} waits for more {text} than come before it")
+            more = x["more"] != 0
+            ops, rows = ops[more], rows[more] + 1
+
+    def lane_ops(self) -> list[npt.NDArray[np.intp]]:
+        """The operations of each queue of each core, in program order; index core * 4 + queue."""
+        lane = self.lanes()
+        order = np.argsort(lane, kind="stable")
+        edges = np.searchsorted(lane[order], np.arange(self.cores * len(Queue) + 1))
+        return [order[begin:end] for begin, end in pairwise(edges.tolist())]
+
+    def lanes(self) -> npt.NDArray[np.int64]:
+        """Of each operation, which of all cores' queues it is in: core * 4 + queue."""
+        return np.asarray(self.stream["core"].astype(np.int64) * len(Queue) + self.stream["queue"])
+
+    def syncs_of(self, op: int) -> Iterator[tuple[int, int]]:
+        """What operation `op` waits for of other cores: lane (core * 4 + queue) and count."""
+        row = int(self.stream["sync"][op])
+        while row != NONE:
+            core, queue, more, count = self.syncs[row].tolist()
+            yield core * len(Queue) + queue, count
+            row = row + 1 if more else NONE
 
     def _verify_operand(self, table: Table, name: str, sizes: npt.NDArray[np.int64]) -> None:
         """Of each row: the tile exists, and lies aligned in the scratchpad or in the accumulator memory."""
@@ -396,14 +465,19 @@ class Schedule:
 
     def lines(self) -> Iterator[str]:
         """The text form, one operation a line: readable, diffable, stable."""
-        seen = [0] * len(Queue)
+        seen = [0] * (self.cores * len(Queue))
         for i, op in enumerate(self.stream):
-            queue = Queue(op["queue"])
-            waits = " ".join(f"{Queue(q).name.lower()}>={w}" for q, w in enumerate(op["wait"].tolist()) if w)
-            name = f"{queue.name.lower()}[{seen[queue]}]"
-            seen[queue] += 1
+            lane = int(op["core"]) * len(Queue) + int(op["queue"])
+            waits = [f"{Queue(q).name.lower()}>={w}" for q, w in enumerate(op["wait"].tolist()) if w]
+            waits += [f"{self.lane_name(other)}>={count}" for other, count in self.syncs_of(i)]
+            name = f"{self.lane_name(lane)}[{seen[lane]}]"
+            seen[lane] += 1
             text = f"{i:>6}  {name:<12} {self.describe(i)}"
-            yield f"{text}  wait {waits}" if waits else text
+            yield f"{text}  wait {' '.join(waits)}" if waits else text
+
+    def lane_name(self, lane: int) -> str:
+        """``load``, or with several cores ``c1.load``."""
+        return lane_name(lane, self.cores)
 
     def describe(self, i: int) -> str:
         """Operation `i` as text, for dumps and messages: ``LOAD x[32:64,0:32] -> 0x1000``."""
@@ -455,6 +529,12 @@ class Schedule:
         r, c = int(t["row"]), int(t["col"])
         name = f"{self.tensor_names[t['tensor']]}[{r}:{r + t['rows']},{c}:{c + t['cols']}]"
         return name if version is None or version == t["final"] else f"{name}#{version}"
+
+
+def lane_name(lane: int, cores: int) -> str:
+    """``load``, or of one of several cores ``c1.load``, for lane core * 4 + queue."""
+    queue = Queue(lane % len(Queue)).name.lower()
+    return queue if cores == 1 else f"c{lane // len(Queue)}.{queue}"
 
 
 def item_sizes() -> npt.NDArray[np.int64]:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
+import numpy as np
 from simpy import Environment, Event
+
+from minisim.hwmodel.isa import NONE, Queue, Schedule
 
 
 class UnitQueue:
@@ -56,26 +60,42 @@ class UnitQueue:
             self._changed = None
 
 
+class Syncs:
+    """What operations wait for of other cores: a schedule's table of that name, as columns to read single items of."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        x = schedule.syncs
+        self._lane: list[int] = (x["core"].astype(np.int64) * len(Queue) + x["queue"]).tolist()
+        self._count: list[int] = x["count"].tolist()
+        self._more: list[int] = x["more"].tolist()
+
+    def run(self, row: int) -> Iterator[tuple[int, int]]:
+        """Lane (core * 4 + queue) and count of each row of the run that begins at `row`; NONE is an empty one."""
+        while row != NONE:
+            yield self._lane[row], self._count[row]
+            row = row + 1 if self._more[row] else NONE
+
+
 class Scoreboard:
-    """How many operations of each queue have retired, and who waits for more."""
+    """How many operations of each lane (a queue of a core) have retired, and who waits for more."""
 
-    def __init__(self, env: Environment, queues: int) -> None:
+    def __init__(self, env: Environment, lanes: int) -> None:
         self.env = env
-        self.retired = [0] * queues
-        self._waiting: list[list[tuple[int, Event]]] = [[] for _ in range(queues)]
+        self.retired = [0] * lanes
+        self._waiting: list[list[tuple[int, Event]]] = [[] for _ in range(lanes)]
 
-    def retire(self, queue: int) -> None:
+    def retire(self, lane: int) -> None:
         """Count one more; wake those for whom it is enough."""
-        self.retired[queue] += 1
-        waiting = self._waiting[queue]
+        self.retired[lane] += 1
+        waiting = self._waiting[lane]
         if waiting:
-            count = self.retired[queue]
+            count = self.retired[lane]
             for item in [item for item in waiting if item[0] <= count]:
                 waiting.remove(item)
                 item[1].succeed()
 
-    def reached(self, queue: int, count: int) -> Event:
-        """An event that succeeds when `count` operations of `queue` have retired."""
+    def reached(self, lane: int, count: int) -> Event:
+        """An event that succeeds when `count` operations of `lane` have retired."""
         event = Event(self.env)
-        self._waiting[queue].append((count, event))
+        self._waiting[lane].append((count, event))
         return event

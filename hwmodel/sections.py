@@ -335,6 +335,16 @@ class Energy(Section):
     dram_idle: Watts = _power("30mW", "standby and refresh of the DRAM, all the time (an assumption)")
 
 
+class Cores(Section):
+    count: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="cores; each has all of [matrix], [vector], [sram], [dma] and [control] to itself; they share "
+        "one DRAM, and nothing else",
+    )
+
+
 class Control(Section):
     queue_depth: int = Field(
         default=16, ge=1, le=1_000_000, description="operations a unit's queue holds; dispatch stalls on a full one"

@@ -1,20 +1,21 @@
 """The event model: a schedule and a machine in, a timeline out.
 
-Control dispatches the operations in program order into the units' queues. Each unit is a SimPy process
-(`unit.py`), the queues and the scoreboard between them are in `queue.py`, the DRAM in `dram.py`, and all
-durations that depend on nothing but the operands in `cost.py`. The model prints and logs nothing:
-whoever wants to see it at work passes observers.
+Each core's control dispatches its operations in program order into the queues of its units. Each unit is a
+SimPy process (`unit.py`), the queues and the scoreboard between them are in `queue.py`, the DRAM, which all
+cores share, in `dram.py`, and all durations that depend on nothing but the operands in `cost.py`. The model
+prints and logs nothing: whoever wants to see it at work passes observers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from array import array
+from collections.abc import Generator, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 from simpy import Environment, Event, Timeout
 
-from minisim.errors import ScheduleHazard
+from minisim.errors import ScheduleError, ScheduleHazard
 from minisim.hwmodel.banked import BankedDram
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
@@ -22,8 +23,8 @@ from minisim.hwmodel.descriptors import planes
 from minisim.hwmodel.dma import dma_unit
 from minisim.hwmodel.dram import Dram, IdealDram
 from minisim.hwmodel.isa import Queue, Schedule
-from minisim.hwmodel.queue import Scoreboard
-from minisim.hwmodel.timeline import WAITED_FOR, Cycles, Timeline
+from minisim.hwmodel.queue import Scoreboard, Syncs
+from minisim.hwmodel.timeline import Cycles, Timeline
 from minisim.hwmodel.unit import Unit
 
 
@@ -42,62 +43,78 @@ class Run:
 
     def __init__(self, schedule: Schedule, machine: Machine, observers: Sequence[Observer]) -> None:
         self.env = Environment()
-        self.scoreboard = Scoreboard(self.env, len(Queue))
-        self.costs = costs(schedule, machine)
-        self.busy: list[int] = self.costs.busy.tolist()
+        self.scoreboard = Scoreboard(self.env, schedule.cores * len(Queue))
+        self.costs = found = costs(schedule, machine)
+        # Plain lists, once for all units: a numpy element costs five times as much to read.
+        self.setup, self.busy, self.hold, self.latency, self.lag = (
+            column.tolist() for column in (found.setup, found.busy, found.hold, found.latency, found.lag)
+        )
         self._observers = observers
         self._queue_of: list[int] = schedule.stream["queue"].tolist()
-        self._waits: list[list[int]] = schedule.stream["wait"].tolist()
+        self.waits: list[tuple[int, list[int]]] = [
+            (queue, counts.tolist()) for queue, counts in enumerate(schedule.stream["wait"].T)
+        ]
+        """Per queue of its own core, how many of its operations must have retired before each operation may start."""
+        self.sync: list[int] = schedule.stream["sync"].tolist()
+        self._syncs = Syncs(schedule)
 
         n = len(schedule)
-        self.issue, self.start, self.begin, self.done, self.end = ([0] * n for _ in range(5))
-        self.waited_for, self.channel, self.dram_begin, self.dram_end = ([0] * n for _ in range(4))
+        self.issue, self.start, self.begin, self.done, self.end = (array("q", bytes(8 * n)) for _ in range(5))
+        self.dram_begin, self.dram_end = (array("q", bytes(8 * n)) for _ in range(2))
+        self.waited_for, self.channel = bytearray(n), bytearray(n)
         self.unretired = n
 
         dram: Dram = IdealDram(self.costs) if machine.dram.model == "ideal" else BankedDram(schedule, machine)
         depth = machine.control.queue_depth
-        self.units: list[Unit] = [
-            dma_unit(self, Queue.LOAD, schedule, machine, dram),
-            dma_unit(self, Queue.STORE, schedule, machine, dram),
-            Unit(self, Queue.MATRIX, depth),
-            Unit(self, Queue.VECTOR, depth),
-        ]
         self._follows: list[bool] = (planes(schedule, self.costs.descriptors) == 0).tolist()
-        self.env.process(self._control(machine.control.issue_cycles))
+        self.units: list[Unit] = []  # by lane: core * 4 + queue
+        for core in range(schedule.cores):
+            self.units += [
+                dma_unit(self, core, Queue.LOAD, schedule, machine, dram),
+                dma_unit(self, core, Queue.STORE, schedule, machine, dram),
+                Unit(self, core, Queue.MATRIX, depth),
+                Unit(self, core, Queue.VECTOR, depth),
+            ]
+            ops = range(n) if schedule.cores == 1 else np.flatnonzero(schedule.stream["core"] == core).tolist()
+            self.env.process(self._control(core, ops, machine.control.issue_cycles))
 
-    def waits(self, op: int) -> enumerate[int]:
-        """The pairs (queue, count) that must be reached before `op` may start."""
-        return enumerate(self._waits[op])
+    def syncs(self, op: int) -> Iterator[tuple[int, int]]:
+        """The pairs (lane of another core, count) that must be reached as well."""
+        return self._syncs.run(self.sync[op])
 
     def started(self, op: int, cycle: int) -> None:
         self.start[op] = cycle
         for observer in self._observers:
             observer.on_start(op, cycle)
 
-    def retired(self, op: int, cycle: int, queue: int) -> None:
+    def retired(self, op: int, cycle: int, lane: int) -> None:
         self.end[op] = cycle
         self.unretired -= 1
         for observer in self._observers:
             observer.on_retire(op, cycle)
-        self.scoreboard.retire(queue)
+        self.scoreboard.retire(lane)
 
-    def _control(self, issue_cycles: int) -> Generator[Event, None, None]:
-        """Dispatch in program order; one full queue stalls everything behind it. A descriptor is one command."""
-        env, follows = self.env, self._follows
-        for op, queue_id in enumerate(self._queue_of):
+    def _control(self, core: int, ops: Sequence[int], issue_cycles: int) -> Generator[Event, None, None]:
+        """Dispatch a core's operations in program order; one full queue stalls everything behind it.
+
+        A descriptor is one command, whatever it moves.
+        """
+        env, queue_of, follows = self.env, self._queue_of, self._follows
+        units = self.units[core * len(Queue) : (core + 1) * len(Queue)]
+        for op in ops:
             if not follows[op]:
                 yield Timeout(env, issue_cycles)
-                queue = self.units[queue_id].queue
+                queue = units[queue_of[op]].queue
                 while queue.full:
                     yield queue.changed()
                 queue.put(op)
-            self.issue[op] = int(env.now)
+            self.issue[op] = now = int(env.now)
             for observer in self._observers:
-                observer.on_issue(op, int(env.now))
+                observer.on_issue(op, now)
 
     def timeline(self) -> Timeline:
-        def column(cycles: list[int]) -> Cycles:
-            return np.array(cycles, dtype=np.int64)
+        def column(cycles: array[int]) -> Cycles:
+            return np.frombuffer(cycles, dtype=np.int64)
 
         return Timeline(
             issue=column(self.issue),
@@ -105,8 +122,8 @@ class Run:
             begin=column(self.begin),
             done=column(self.done),
             end=column(self.end),
-            waited_for=np.array(self.waited_for, dtype=np.uint8),
-            channel=np.array(self.channel, dtype=np.uint8),
+            waited_for=np.frombuffer(self.waited_for, dtype=np.uint8),
+            channel=np.frombuffer(self.channel, dtype=np.uint8),
             dram_begin=column(self.dram_begin),
             dram_end=column(self.dram_end),
         )
@@ -117,7 +134,10 @@ def simulate(schedule: Schedule, machine: Machine, observers: Sequence[Observer]
 
     Raises:
         ScheduleHazard: the operations wait for each other in a circle; whatever an observer raises.
+        ScheduleError: the schedule is for more cores than the machine has.
     """
+    if schedule.cores > machine.cores.count:
+        raise ScheduleError(f"the schedule is for {schedule.cores} cores, the machine has {machine.cores.count}")
     run = Run(schedule, machine, observers)
     run.env.run()
     if run.unretired:
@@ -127,12 +147,18 @@ def simulate(schedule: Schedule, machine: Machine, observers: Sequence[Observer]
 
 def _deadlock(run: Run, schedule: Schedule) -> ScheduleHazard:
     stuck = []
-    for unit in run.units:
+    for lane, unit in enumerate(run.units):
         if len(unit.queue):
             op = unit.queue.head()
-            short = [(q, n) for q, n in run.waits(op) if run.scoreboard.retired[q] < n]
-            needs = ", ".join(f"{n} of {WAITED_FOR[q + 1]} (retired {run.scoreboard.retired[q]})" for q, n in short)
-            stuck.append((op, f"operation {op} ({schedule.describe(op)}) waits for {needs or 'its unit'}"))
+            own = unit.core * len(Queue)
+            needed = [*((own + queue, counts[op]) for queue, counts in run.waits), *run.syncs(op)]
+            short = [(lane, count) for lane, count in needed if run.scoreboard.retired[lane] < count]
+            needs = ", ".join(
+                f"{count} of {schedule.lane_name(lane)} (retired {run.scoreboard.retired[lane]})"
+                for lane, count in short
+            )
+            core = f" of core {unit.core}" if schedule.cores > 1 else ""
+            stuck.append((op, f"operation {op}{core} ({schedule.describe(op)}) waits for {needs or 'its unit'}"))
     first = min(stuck, default=(-1, "no operation was dispatched"))
     return ScheduleHazard(
         f"deadlock at cycle {run.env.now}: " + "; ".join(t for _, t in stuck), first[0], -1, int(run.env.now)

@@ -12,16 +12,17 @@ from minisim.hwmodel.isa import Opcode, Queue, Schedule
 
 Cycles = npt.NDArray[np.int64]
 
-WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding")
-"""Names of the codes in `Timeline.waited_for`: the queue whose retirement let the operation start last."""
+WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding", "sync")
+"""Names of the codes in `Timeline.waited_for`: the queue whose retirement let the operation start last; outstanding:
+the retirement of one of its own queue in flight; sync: that of an operation of another core."""
 
 
 @dataclass(frozen=True)
 class Timeline:
     """Columns over the operations of a schedule, in program order; cycles are int64.
 
-    issue <= start <= begin <= done <= end. Within a queue issue and end are non-decreasing; within a channel of the
-    DMA, or another unit, all columns are, and begin is no earlier than the done before it.
+    issue <= start <= begin <= done <= end. Within a queue of a core issue and end are non-decreasing; within a channel
+    of its DMA, or another unit, all columns are, and begin is no earlier than the done before it.
 
     Attributes:
         issue: dispatched into its queue.
@@ -55,7 +56,7 @@ class Timeline:
         return int(self.end.max(initial=0))
 
     def busy(self, schedule: Schedule, queue: Queue) -> int:
-        """Cycles in which the unit of `queue` worked."""
+        """Cycles in which the unit of `queue` worked, all cores together."""
         mine = schedule.stream["queue"] == queue
         return int((self.done[mine] - self.begin[mine]).sum())
 
@@ -68,12 +69,11 @@ class Timeline:
         chain = (self.issue, self.start, self.begin, self.done, self.end)
         for earlier, later in pairwise(chain):
             assert np.all(earlier <= later)
-        for queue in Queue:
-            of_queue = schedule.stream["queue"] == queue
+        for of_lane in schedule.lane_ops():
             for column in (self.issue, self.end):
-                assert np.all(np.diff(column[of_queue]) >= 0)
-            for channel in np.unique(self.channel[of_queue]):
-                mine = of_queue & (self.channel == channel)
+                assert np.all(np.diff(column[of_lane]) >= 0)
+            for channel in np.unique(self.channel[of_lane]):
+                mine = of_lane[self.channel[of_lane] == channel]
                 for column in chain:
                     assert np.all(np.diff(column[mine]) >= 0)
                 assert np.all(self.begin[mine][1:] >= self.done[mine][:-1])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from simpy import Environment, Event, Timeout
 
 from minisim.hwmodel.dram import Dram
-from minisim.hwmodel.isa import Queue
+from minisim.hwmodel.isa import NONE, Queue
 from minisim.hwmodel.queue import UnitQueue
 from minisim.hwmodel.timeline import WAITED_FOR
 
@@ -20,20 +20,22 @@ if TYPE_CHECKING:
     from minisim.hwmodel.simulate import Run
 
 _OUTSTANDING = WAITED_FOR.index("outstanding")
+_SYNC = WAITED_FOR.index("sync")
 
 
 class Unit:
     """The matrix unit, the vector unit, and what all units have in common.
 
     Args:
-        queue: which queue it serves.
+        core, queue: whose queue it serves, and which.
         max_outstanding: operations that may have started and not retired.
     """
 
-    def __init__(self, run: Run, queue: Queue, depth: int, max_outstanding: int = 2**62) -> None:
+    def __init__(self, run: Run, core: int, queue: Queue, depth: int, max_outstanding: int = 2**62) -> None:
         self.env: Environment = run.env
         self.run_state = run
-        self.id = queue
+        self.core = core
+        self.lane = core * len(Queue) + queue
         self.queue = UnitQueue(run.env, depth)
         self.max_outstanding = max_outstanding
         self._in_flight = 0
@@ -43,16 +45,19 @@ class Unit:
         self.process = run.env.process(self._work())
 
     def _work(self) -> Generator[Event, None, None]:
-        run, env, queue, costs = self.run_state, self.env, self.queue, self.run_state.costs
-        setup, hold, latency = costs.setup.tolist(), costs.hold.tolist(), costs.latency.tolist()
+        run, env, queue = self.run_state, self.env, self.queue
+        setup, hold, latency, waits, retired = run.setup, run.hold, run.latency, run.waits, run.scoreboard.retired
+        own = self.core * len(Queue)  # the first lane of this core
         while True:
             while not len(queue):
                 yield queue.changed()
             op = queue.head()
-            for other, count in run.waits(op):
-                if run.scoreboard.retired[other] < count:
+            for other, counts in waits:
+                if retired[own + other] < counts[op]:
                     run.waited_for[op] = other + 1
-                    yield run.scoreboard.reached(other, count)
+                    yield run.scoreboard.reached(own + other, counts[op])
+            if run.sync[op] != NONE:
+                yield from self._other_cores(op)
             if self._in_flight >= self.max_outstanding:
                 run.waited_for[op] = _OUTSTANDING
                 self._landed = Event(env)
@@ -62,16 +67,26 @@ class Unit:
             run.started(op, int(env.now))
             if setup[op]:
                 yield Timeout(env, setup[op])
-            if self._free_at > env.now:
-                yield Timeout(env, self._free_at - env.now)
-            begin, done = self._occupy(op, int(env.now))
+            now = int(env.now)
+            if self._free_at > now:
+                yield Timeout(env, self._free_at - now)
+                now = self._free_at
+            begin, done = self._occupy(op, now)
             self._free_at = done
             self._retire_at = max(self._retire_at, done + latency[op])
             run.begin[op], run.done[op] = begin, done
-            retirement = Timeout(env, self._retire_at - env.now, op)
+            retirement = Timeout(env, self._retire_at - now, op)
             retirement.callbacks.append(self._retire)
             if hold[op]:
                 yield Timeout(env, hold[op])
+
+    def _other_cores(self, op: int) -> Generator[Event, None, None]:
+        """Wait for the operations of other cores that `op` waits for."""
+        run = self.run_state
+        for lane, count in run.syncs(op):
+            if run.scoreboard.retired[lane] < count:
+                run.waited_for[op] = _SYNC
+                yield run.scoreboard.reached(lane, count)
 
     def _occupy(self, op: int, now: int) -> tuple[int, int]:
         """The cycles from and to which the second stage works on `op`."""
@@ -81,25 +96,24 @@ class Unit:
         op = retirement.value
         assert op is not None
         self._in_flight -= 1
-        self.run_state.retired(op, int(self.env.now), self.id)
+        self.run_state.retired(op, int(self.env.now), self.lane)
         if self._landed is not None:
             self._landed.succeed()
             self._landed = None
 
 
 class DmaUnit(Unit):
-    """One direction of the DMA: its port, and behind it the DRAM that both directions share.
+    """One direction of a core's DMA: its port, and behind it the DRAM that both directions of all cores share.
 
     Without bursts, with one channel and at most 2-D descriptors; `dma.py` has all of them.
     """
 
-    def __init__(self, run: Run, queue: Queue, depth: int, max_outstanding: int, dram: Dram) -> None:
+    def __init__(self, run: Run, core: int, queue: Queue, depth: int, max_outstanding: int, dram: Dram) -> None:
         self._dram = dram
-        self._lag: list[int] = run.costs.lag.tolist()
-        super().__init__(run, queue, depth, max_outstanding)
+        super().__init__(run, core, queue, depth, max_outstanding)
 
     def _occupy(self, op: int, now: int) -> tuple[int, int]:
         """The slower of the two sets the pace: the port is held until both are through."""
         begin, served = self._dram.serve(op, now)
         self.run_state.dram_begin[op], self.run_state.dram_end[op] = begin, served
-        return begin, max(served + self._lag[op], now + self.run_state.busy[op])
+        return begin, max(served + self.run_state.lag[op], now + self.run_state.busy[op])

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from minisim.hwmodel.isa import Queue
 from minisim.reports.path import Cause, Path, critical_path
 from minisim.reports.run_record import RunRecord
 
@@ -60,6 +59,7 @@ class Stretch:
     Attributes:
         begin, end: cycles, [begin, end).
         op: the first operation; `ops` is how many there are.
+        lane: the unit: core * 4 + queue.
         cause: the one with the most cycles, `share` of the stretch.
     """
 
@@ -67,7 +67,7 @@ class Stretch:
     end: int
     op: int
     ops: int
-    queue: Queue
+    lane: int
     layer: int
     cause: Cause
     share: float
@@ -122,14 +122,14 @@ class Account:
 
     def stretches(self) -> list[Stretch]:
         """The path in order of time, links of one unit and layer merged."""
-        stream, path = self.record.schedule.stream, self.path
-        queue, layer = stream["queue"][path.op], stream["layer"][path.op]
-        changes = np.flatnonzero((np.diff(queue) != 0) | (np.diff(layer) != 0)) + 1
+        schedule, path = self.record.schedule, self.path
+        lane, layer = schedule.lanes()[path.op], schedule.stream["layer"][path.op]
+        changes = np.flatnonzero((np.diff(lane) != 0) | (np.diff(layer) != 0)) + 1
         edges = [0, *changes.tolist(), len(path.op)] if len(path.op) else [0]
         useful = path.useful(self.record.schedule, self.record.machine)
-        return [self._stretch(a, b, useful) for a, b in pairwise(edges)]
+        return [self._stretch(a, b, useful, int(lane[a])) for a, b in pairwise(edges)]
 
-    def _stretch(self, a: int, b: int, useful: Counts) -> Stretch:
+    def _stretch(self, a: int, b: int, useful: Counts, lane: int) -> Stretch:
         path, stream = self.path, self.record.schedule.stream
         cycles = np.bincount(path.cause[a:b], weights=(path.end - path.begin)[a:b], minlength=len(Cause))
         computed = int(useful[a:b].sum())
@@ -137,5 +137,5 @@ class Account:
         cycles[Cause.COMPUTE] = computed
         begin, end, op = int(path.begin[a]), int(path.end[b - 1]), int(path.op[a])
         most = Cause(int(cycles.argmax()))
-        where = (Queue(int(stream["queue"][op])), int(stream["layer"][op]))
+        where = (lane, int(stream["layer"][op]))
         return Stretch(begin, end, op, len(np.unique(path.op[a:b])), *where, most, float(cycles[most]) / (end - begin))

@@ -1,7 +1,7 @@
 """Where the cycles went: every cycle in which a unit does not work gets one cause.
 
 A *gap* is a stretch of cycles before an operation begins in which its unit (or, for layers, neither
-compute unit) works. Along the operation's own way through the machine the gap falls into three parts:
+compute unit of any core) works. Along the operation's own way through the machine the gap falls into three parts:
 
     gap begins ... issue     it was not dispatched yet                     control
     issue ... start          it waited in the queue, and `waited_for` says for what
@@ -65,8 +65,9 @@ class Gaps:
         )
 
 
-def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, queue: Queue) -> dict[str, int]:
-    """Cycles of the unit of `queue`: "busy", and by cause those in which it had an operation and made no headway.
+def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, lane: int) -> dict[str, int]:
+    """Cycles of the unit of `lane` (core * 4 + queue): "busy", and by cause those in which it had an operation and
+    made no headway.
 
     An operation is *ready* when its setup is over and its unit is free; from there to `done` it has the unit.
     Alone on the machine it would need `Costs.alone` cycles for that: these are busy. The others
@@ -75,10 +76,10 @@ def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, queue: Queu
 
     Returns:
         busy; the names of WAITED_FOR: the head of the queue waited for a retirement there, or for one of the
-        unit's own transfers in flight (outstanding); pipeline: the head was in its setup; dram. The cycles of
-        the run that are left are idle: the queue was empty.
+        unit's own transfers in flight (outstanding), or for another core (sync); pipeline: the head was in its
+        setup; dram. The cycles of the run that are left are idle: the queue was empty.
     """
-    ops = np.flatnonzero(schedule.stream["queue"] == queue)
+    ops = np.flatnonzero(schedule.lanes() == lane)
     ops = ops[np.argsort(timeline.begin[ops], kind="stable")]
     gaps = Gaps.before(ops, timeline)
     waited = gaps.started - gaps.issued
@@ -114,7 +115,7 @@ def layer_edges(schedule: Schedule, timeline: Timeline) -> Cycles:
 
 
 def layer_stalls(schedule: Schedule, timeline: Timeline, edges: Cycles) -> dict[str, Cycles]:
-    """Cycles between `edges` in which neither compute unit works, by cause (LAYER_CAUSES).
+    """Cycles between `edges` in which no compute unit of any core works, by cause (LAYER_CAUSES).
 
     The cause is that of the compute operation, of any layer, that begins next (of two in one cycle, the
     first in program order). After the last one has left its unit: pipeline until all compute operations have

@@ -57,14 +57,16 @@ class Bursts:
         self.bursts_of: dict[int, range] = {}
         self.rest_of: dict[int, int] = {}
         tiles, tile = rectangles(schedule), tiles_of(schedule)
-        for queue, rules in self.rules.items():
-            cuts = Cuts(tiles, rules)
-            mine = np.flatnonzero(schedule.stream["queue"] == queue)
+        cuts = {queue: Cuts(tiles, rules) for queue, rules in self.rules.items()}
+        for lane, mine in enumerate(schedule.lane_ops()):
+            if (queue := Queue(lane % len(Queue))) > Queue.STORE:
+                continue
+            rules = self.rules[queue]
             for channel in np.unique(timeline.channel[mine]):
                 port = BurstPort(rules)
                 self.is_first.add(len(self.steps))
                 for i in mine[timeline.channel[mine] == channel].tolist():
-                    cut = cuts.of(int(tile[i]))
+                    cut = cuts[queue].of(int(tile[i]))
                     served = (int(timeline.dram_begin[i]), int(timeline.dram_end[i]))
                     due = int(timeline.start[i] + cost.setup[i])
                     if port.move(cut, due, served, self.steps) != (timeline.begin[i], timeline.done[i]):

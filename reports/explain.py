@@ -102,7 +102,7 @@ def _print_stretches(account: Account, console: Console) -> None:
     for s in longest:
         more = f" and {s.ops - 1:,} more" if s.ops > 1 else ""
         cause = f"{s.cause.name.lower()} {100 * s.share:.0f}%"
-        operations = f"{s.queue.name.lower()}{more}: {schedule.describe(s.op)}"
+        operations = f"{schedule.lane_name(s.lane)}{more}: {schedule.describe(s.op)}"
         rows.append((f"{s.begin:,}", f"{s.cycles:,}", cause, schedule.layer_names[s.layer][:LAYER_WIDTH], operations))
     widths = [max(cell_len(row[i]) for row in rows) for i in range(4)]
     for row in rows:

@@ -63,11 +63,17 @@ def hints(record: RunRecord, layers: pd.DataFrame, units: pd.DataFrame) -> list[
         *_traffic(record),
         *_mapping(record, layers),
         *_tail(record),
-        *_loads(record, units.set_index("unit"), stalled["load"]),
+        *_loads(record, _by_kind(units, record.schedule.cores), stalled["load"]),
         *_compute_stalls(record, stalled),
     ]
     worth = [hint for hint in found if hint.cycles and hint.cycles >= MATTERS * record.timeline.cycles]
     return sorted(worth, key=lambda hint: -hint.cycles)
+
+
+def _by_kind(units: pd.DataFrame, cores: int) -> pd.DataFrame:
+    """The cycles of a core's units, by the unit's name; of several cores on average."""
+    cycles = units.filter(like="cycles_")
+    return cycles.groupby(units["unit"].str.rpartition(".")[2]).sum() // cores
 
 
 def _wider(record: RunRecord) -> Iterator[Hint]:
@@ -238,7 +244,8 @@ def _loads(record: RunRecord, units: pd.DataFrame, stalled: int) -> Iterator[Hin
 
 def _compute_stalls(record: RunRecord, stalls: dict[str, int]) -> Iterator[Hint]:
     """Stalls of the compute units that do not come from memory."""
-    machine, n = record.machine, len(record.schedule)
+    machine = record.machine
+    n = int(np.bincount(record.schedule.stream["core"]).max(initial=0))  # of the core that has most
     dispatch = n * machine.control.issue_cycles
     blocked = int(record.timeline.issue.max(initial=0)) - dispatch
     yield Hint(

@@ -10,11 +10,12 @@ always a gate that it meets exactly; the walk goes on there:
     done    ready + busy, or begin + DRAM service (and lag)          compute, vector, load_port, load_dram, store
     begin   ready                                                    none
             the DRAM served another transfer                         that service: dram_contention if it went the
-                                                                     other way, else load_dram, store
+                                                                     other way, or was another core's; else load_dram,
+                                                                     store
     ready   done of the operation before it                          none
             start + setup                                            array (weights shift in), setup
     start   the operation before it left the first stage             the part of its busy cycles until then; array
-            end of an operation it waits for: matrix, vector, load, store
+            end of an operation it waits for: matrix, vector, load, store; then of other cores
             landing (done + latency) of its channel's descriptor     its latency
             max_outstanding earlier
             start of the descriptor before it in its queue           none (on another channel)
@@ -23,6 +24,9 @@ always a gate that it meets exactly; the walk goes on there:
             issue of the operation before it (or cycle 0)            control; none within a 3-D descriptor
 
 "The operation before it" is that of its channel, if the DMA has several; only `end` is in order over all.
+
+Queues and control are those of the operation's core; the path goes on to another core where the DRAM served that
+one first, or where a load waits for what that one stores (`syncs`).
 
 A latency is exposed because somebody waits: a load for the place that a reader or store still holds
 (sram_space), a compute unit or a store for a result (dependency). The latency of a load is dram_latency. But
@@ -115,20 +119,20 @@ WAITS_IN_ORDER = (Queue.MATRIX, Queue.VECTOR, Queue.LOAD, Queue.STORE)
 
 
 class Before:
-    """Who comes how many places before whom, among the operations of a lane (a queue, a channel).
+    """Who comes how many places before whom, among the operations of a group (a core, its queue, a channel of it).
 
     Args:
-        lane: of each operation.
+        group: of each operation.
         counted: the operations that are found; all ask.
     """
 
-    def __init__(self, lane: npt.NDArray[np.integer], counted: npt.NDArray[np.bool_] | None = None) -> None:
-        counts = np.ones(len(lane), dtype=np.int64) if counted is None else counted.astype(np.int64)
-        place = np.zeros(len(lane), dtype=np.int64)
+    def __init__(self, group: npt.NDArray[np.integer], counted: npt.NDArray[np.bool_] | None = None) -> None:
+        counts = np.ones(len(group), dtype=np.int64) if counted is None else counted.astype(np.int64)
+        place = np.zeros(len(group), dtype=np.int64)
         self._found: dict[int, list[int]] = {}
-        self._lane: list[int] = lane.tolist()
-        for value in np.unique(lane).tolist():
-            mine = np.flatnonzero(lane == value)
+        self._group: list[int] = group.tolist()
+        for value in np.unique(group).tolist():
+            mine = np.flatnonzero(group == value)
             place[mine] = np.cumsum(counts[mine]) - counts[mine]
             self._found[value] = mine[counts[mine] > 0].tolist()
         self._place: list[int] = place.tolist()
@@ -136,7 +140,7 @@ class Before:
     def of(self, i: int, by: int = 1) -> int:
         """The operation `by` places before `i`, -1 if there is none."""
         place = self._place[i] - by
-        return self._found[self._lane[i]][place] if place >= 0 else -1
+        return self._found[self._group[i]][place] if place >= 0 else -1
 
 
 class _Walk:
@@ -155,14 +159,16 @@ class _Walk:
         self.latency: list[int] = cost.latency.tolist()
         self.dram: list[int] = cost.dram.tolist()
         self.lag: list[int] = cost.lag.tolist()
-        queue = schedule.stream["queue"]
-        self.queue: list[int] = queue.tolist()
-        self.ops: list[list[int]] = [np.flatnonzero(queue == q).tolist() for q in Queue]
-        lane = queue * 64 + timeline.channel.astype(np.int64)
+        self.queue: list[int] = schedule.stream["queue"].tolist()
+        lane = schedule.lanes()
+        channel = lane * 64 + timeline.channel
         first = planes(schedule, cost.descriptors) > 0
+        self.lane: list[int] = lane.tolist()
+        self.ops: list[list[int]] = [mine.tolist() for mine in schedule.lane_ops()]
         self.follows: list[bool] = (~first).tolist()
-        self.in_queue, self.in_lane = Before(queue), Before(lane)
-        self.queued, self.flying = Before(queue, first), Before(lane, first)
+        self.in_queue, self.in_channel = Before(lane), Before(channel)
+        self.queued, self.flying = Before(lane, first), Before(channel, first)
+        self.dispatched = Before(schedule.stream["core"])
         moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
         self.dram_begin: list[int] = timeline.dram_begin.tolist()
         self.dram_end: list[int] = timeline.dram_end.tolist()
@@ -225,12 +231,12 @@ class _Walk:
         other = self.served.get(self.dram_begin[i], -1)
         if other < 0:
             raise self.loose("begin", i)
-        cause = DRAM_OF[Queue(self.queue[i])] if self.queue[i] == self.queue[other] else Cause.DRAM_CONTENTION
+        cause = DRAM_OF[Queue(self.queue[i])] if self.lane[i] == self.lane[other] else Cause.DRAM_CONTENTION
         self.link(other, cause, self.dram_begin[other], self.dram_end[other])
         return (self.bursts.served, other) if self.bursts else (self._begin, other)
 
     def _ready(self, i: int) -> Node:
-        ready, before = self._ready_at(i), self.in_lane.of(i)
+        ready, before = self._ready_at(i), self.in_channel.of(i)
         if before >= 0 and self.done[before] == ready:
             return self._done, before
         self.link(i, Cause.ARRAY if self.queue[i] == Queue.MATRIX else Cause.SETUP, self.start[i], ready)
@@ -241,15 +247,20 @@ class _Walk:
         return self._start, i
 
     def _start(self, i: int) -> Node:
-        start, before = self.start[i], self.in_lane.of(i)
+        start, before = self.start[i], self.in_channel.of(i)
         if before >= 0 and self._stage_free(before) == start:
             return self._first_stage(before, start)
         waits: list[int] = self.schedule.stream["wait"][i].tolist()
+        own = self.lane[i] - self.queue[i]
         for queue in WAITS_IN_ORDER:
-            if waits[queue] and self.end[other := self.ops[queue][waits[queue] - 1]] == start:
+            if waits[queue] and self.end[other := self.ops[own + queue][waits[queue] - 1]] == start:
                 self.awaited_as = self._waits_for(i, other)
                 if self.awaited_as == Cause.SRAM_SPACE:
                     self._started_late(i, Cause.SRAM_SPACE)
+                return self._end, other
+        for lane, count in self.schedule.syncs_of(i):
+            if count and self.end[other := self.ops[lane][count - 1]] == start:
+                self.awaited_as = Cause.DEPENDENCY
                 return self._end, other
         if self.queue[i] <= Queue.STORE:
             landed = self._last_plane(self.flying.of(i, self.machine.dma.max_outstanding))
@@ -281,11 +292,12 @@ class _Walk:
     def _issue(self, i: int) -> Node | None:
         issue, pace = self.issue[i], self.machine.control.issue_cycles
         if self.follows[i]:
-            return self._issue, i - 1
-        alone = (self.issue[i - 1] if i else 0) + pace
+            return self._issue, self.dispatched.of(i)
+        before = self.dispatched.of(i)
+        alone = (self.issue[before] if before >= 0 else 0) + pace
         if alone == issue:
             self.link(i, Cause.CONTROL, issue - pace, issue)
-            return (self._issue, i - 1) if i else None
+            return (self._issue, before) if before >= 0 else None
         out = self.queued.of(i, self.machine.control.queue_depth)
         if out < 0 or self.start[out] != issue:
             raise self.loose("issue", i)
@@ -309,7 +321,7 @@ class _Walk:
 
     def _ready_at(self, i: int) -> int:
         """Its setup is over, and its unit free."""
-        before, after_setup = self.in_lane.of(i), self.start[i] + self.setup[i]
+        before, after_setup = self.in_channel.of(i), self.start[i] + self.setup[i]
         return max(after_setup, self.done[before]) if before >= 0 else after_setup
 
     def _waits_for(self, i: int, other: int) -> Cause | None:

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from minisim.hwmodel.config import Machine
 from minisim.hwmodel.energy import accesses
-from minisim.hwmodel.isa import QUEUE_OF, Opcode, Queue
+from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.timeline import WAITED_FOR
 from minisim.reports.attribution import LAYER_CAUSES, layer_edges, layer_stalls, unit_cycles
 from minisim.reports.run_record import RunRecord, Work
@@ -42,7 +43,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "cycles_total": cycles,
         "time_us": float(cycles / machine.clock.frequency * 1_000_000),
         "macs": work.macs,
-        "util_matrix_pct": ratio(100 * work.pe_cycles, cycles * machine.matrix.rows * machine.matrix.cols),
+        "util_matrix_pct": ratio(100 * work.pe_cycles, cycles * elements(machine)),
         "util_dma_pct": ratio(100 * record.timeline.dram_busy, cycles),
         "uops": int(table["uops"].sum()),
         "loads": counts[Opcode.LOAD],
@@ -83,7 +84,7 @@ def layers(record: RunRecord) -> pd.DataFrame:
     macs = schedule.layers["macs"].astype(np.int64)
     reads, writes = total(cost.bytes, Opcode.LOAD), total(cost.bytes, Opcode.STORE)
     vectors = total(cost.busy, Opcode.VECTOR)
-    elements, pe_cycles = machine.matrix.rows * machine.matrix.cols, np.array(record.pe_cycles, dtype=np.float64)
+    array, pe_cycles = machine.matrix.rows * machine.matrix.cols, np.array(record.pe_cycles, dtype=np.float64)
     columns = (macs.tolist(), record.pe_cycles, *(x.tolist() for x in (vectors, reads, writes)))
     work = [Work(*row) for row in zip(*columns, strict=True)]
     bounds = [w.bound(machine) for w in work]
@@ -94,8 +95,8 @@ def layers(record: RunRecord) -> pd.DataFrame:
         "cycles_total": cycles,
         "cycles_compute": cycles - sum(stalls.values()),
         **{f"cycles_stall_{cause}": stalls[cause] for cause in LAYER_CAUSES},
-        "util_overall_pct": _ratios(100.0 * pe_cycles, cycles * elements),
-        "util_mapping_pct": _ratios(100.0 * pe_cycles, total(cost.busy, Opcode.EXECUTE) * elements),
+        "util_overall_pct": _ratios(100.0 * pe_cycles, cycles * elements(machine)),
+        "util_mapping_pct": _ratios(100.0 * pe_cycles, total(cost.busy, Opcode.EXECUTE) * array),
         "macs": macs,
         "dram_read_bytes": reads,
         "dram_write_bytes": writes,
@@ -123,11 +124,11 @@ def energy(record: RunRecord) -> pd.DataFrame:
 
 
 def units(record: RunRecord) -> pd.DataFrame:
-    """A row per unit: every cycle of the run is busy, stalled by a cause, or idle."""
+    """A row per unit of each core, and the DRAM: every cycle of the run is busy, stalled by a cause, or idle."""
     schedule, cycles, operations = record.schedule, record.timeline.cycles, record.schedule.counts()
     rows = [
-        (queue.name.lower(), operations[opcode], unit_cycles(schedule, record.timeline, record.costs, queue))
-        for opcode, queue in QUEUE_OF.items()
+        (schedule.lane_name(lane), len(ops), unit_cycles(schedule, record.timeline, record.costs, lane))
+        for lane, ops in enumerate(schedule.lane_ops())
     ]
     transfers = operations[Opcode.LOAD] + operations[Opcode.STORE]
     rows.append(("dram", transfers, {**dict.fromkeys(STALLS, 0), "busy": record.timeline.dram_busy}))
@@ -160,7 +161,13 @@ def timeline(record: RunRecord) -> pd.DataFrame:
         "end": t.end,
         "waited_for": _category(t.waited_for, WAITED_FOR),
         "bytes": record.costs.bytes,
+        "core": stream["core"].astype(np.int64),
     })  # fmt: skip
+
+
+def elements(machine: Machine) -> int:
+    """Multiply-accumulates per cycle of all cores."""
+    return machine.matrix.rows * machine.matrix.cols * machine.cores.count
 
 
 def ratio(part: int | Fraction, whole: int | Fraction) -> float:

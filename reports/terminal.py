@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 from rich.columns import Columns
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from minisim.hwmodel.isa import Opcode
 from minisim.reports.attribution import LAYER_CAUSES
 from minisim.reports.hints import hints
 from minisim.reports.run_record import RunRecord
@@ -70,6 +72,8 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
             f"({row['loads_eliminated']:,} eliminated), {row['stores']:,} stores",
         ),
     ]
+    if record.schedule.cores > 1:
+        facts.insert(2, ("cores", f"{record.schedule.cores}: {_share_of_work(record)}"))
     if record.energy.total:
         watts = record.energy.total / 1e9 / row["time_us"] if row["time_us"] else math.nan
         facts.append(("energy", f"{_scaled(row['energy_uj'], 'J')} ({_scaled(1e6 * watts, 'W')} on average)"))
@@ -86,6 +90,18 @@ def _beside(record: RunRecord) -> str:
     """The memory for partial sums, if there is one."""
     size = record.machine.accumulator.bytes
     return f", beside {size:,} B for partial sums" if size else ""
+
+
+def _share_of_work(record: RunRecord) -> str:
+    """How many cores compute, and how evenly."""
+    stream, cycles = record.schedule.stream, record.timeline.cycles
+    computes = stream["opcode"] >= Opcode.EXECUTE
+    busy = np.bincount(stream["core"][computes], record.costs.busy[computes], record.schedule.cores)
+    if not cycles or not busy.any():
+        return "none computes"
+    working = busy[busy > 0]
+    shares = f"{_percent(100 * working.min() / cycles)} to {_percent(100 * working.max() / cycles)}"
+    return f"{len(working)} compute, {shares} of the time each"
 
 
 def _print_bound(record: RunRecord, console: Console) -> None:

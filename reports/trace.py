@@ -6,6 +6,8 @@
     store DMA, matrix, vector: likewise
     DRAM        a slice per transfer while the DRAM serves it                "read", "write"
 
+Several cores have a group of such tracks each, beside the one DRAM.
+
 A cycle is as long as the clock's period. Perfetto counts whole nanoseconds, so cycle c stands at
 ceil(c x period): exact at 1 GHz, 500 MHz and so on, else less than 1 ns late.
 
@@ -67,14 +69,21 @@ class Slices:
     op: Cycles
 
 
-def unit_track(queue: int, channel: int = 0) -> int:
-    """The id of the track of a queue's unit, or of a channel of it."""
-    return 1000 + 64 * queue + channel if channel else 10 * (queue + 1)
+def core_track(core: int) -> int:
+    """The id of the track that groups the units of one of several cores."""
+    return 100_000 + core
 
 
-def queue_track(queue: int) -> int:
-    """The id of the track of the waits at the head of a queue."""
-    return unit_track(queue) + 1
+def unit_track(lane: int, channel: int = 0) -> int:
+    """The id of the track of the unit of a lane (core * 4 + queue), or of a channel of it."""
+    if channel:
+        return 200_000 + 64 * lane + channel
+    return 10 * (lane + 1) + (1000 if lane >= len(Queue) else 0)
+
+
+def queue_track(lane: int) -> int:
+    """The id of the track of the waits at the head of a lane's queue."""
+    return unit_track(lane) + 1
 
 
 def write_trace(record: RunRecord, path: str | Path) -> None:
@@ -117,15 +126,14 @@ def slices(record: RunRecord) -> tuple[list[str], list[Slices]]:
     work_name, works = _operation_names(schedule, first=1 + len(waits) + len(transfers))
     none = np.zeros(0, dtype=np.int64)
     tracks = []
-    for queue in Queue:
-        ops = np.flatnonzero(schedule.stream["queue"] == queue)
+    for lane, ops in enumerate(schedule.lane_ops()):
         for channel in np.unique(t.channel[ops]).tolist():
             its = ops[t.channel[ops] == channel]
-            tracks.append(Slices(unit_track(queue, channel), t.begin[its], t.done[its], work_name[its], its))
+            tracks.append(Slices(unit_track(lane, channel), t.begin[its], t.done[its], work_name[its], its))
         head = np.maximum(t.issue[ops], np.concatenate([none, np.zeros(1, np.int64), _left(record, ops)])[:-1])
         waited = (t.waited_for[ops] != 0) & (head < t.start[ops])
         name = 1 + t.waited_for[ops][waited].astype(np.int64)
-        tracks.append(Slices(queue_track(queue), head[waited], t.start[ops][waited], name, none))
+        tracks.append(Slices(queue_track(lane), head[waited], t.start[ops][waited], name, none))
     moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
     moves = moves[np.argsort(t.dram_begin[moves], kind="stable")]
     name = 1 + len(waits) + schedule.stream["opcode"][moves].astype(np.int64)
@@ -176,12 +184,18 @@ def _header(record: RunRecord, names: list[str], protos: ModuleType) -> Any:
 def _tracks(record: RunRecord) -> Iterator[tuple[int, int, str, int]]:
     """Id, parent's id, title and rank among its siblings."""
     yield ROOT, 0, f"{record.model} on {record.config}", 0
-    for queue in Queue:
-        yield unit_track(queue), ROOT, TITLES[queue], queue
-        yield queue_track(queue), unit_track(queue), "queue", 0
-        for channel in range(1, record.machine.dma.channels if queue <= Queue.STORE else 1):
-            yield unit_track(queue, channel), unit_track(queue), f"channel {channel}", channel
-    yield DRAM_TRACK, ROOT, "DRAM", len(Queue)
+    cores = record.schedule.cores
+    for core in range(cores):
+        parent = ROOT if cores == 1 else core_track(core)
+        if cores > 1:
+            yield parent, ROOT, f"core {core}", core
+        for queue in Queue:
+            lane = core * len(Queue) + queue
+            yield unit_track(lane), parent, TITLES[queue], queue
+            yield queue_track(lane), unit_track(lane), "queue", 0
+            for channel in range(1, record.machine.dma.channels if queue <= Queue.STORE else 1):
+                yield unit_track(lane, channel), unit_track(lane), f"channel {channel}", channel
+    yield DRAM_TRACK, ROOT, "DRAM", len(Queue) if cores == 1 else cores
 
 
 def _piece(track: Slices, part: slice, record: RunRecord, protos: ModuleType) -> Any:

@@ -117,7 +117,9 @@ def loads(descriptors: list[Descriptor]) -> isa.Schedule:
     tensors["dtype"] = SMALLEST
     size = isa.ITEMSIZE[SMALLEST]
     return isa.Schedule(
-        stream=np.array([(isa.Opcode.LOAD, isa.Queue.LOAD, 0, 0, i, (0,) * 4) for i in range(n)], isa.STREAM_DTYPE),
+        stream=np.array(
+            [(isa.Opcode.LOAD, isa.Queue.LOAD, 0, 0, i, (0,) * 4, isa.NONE) for i in range(n)], isa.STREAM_DTYPE
+        ),
         transfers=np.array([(i, 0, 0) for i in range(n)], isa.TRANSFER_DTYPE),
         matmuls=np.zeros(0, isa.MATMUL_DTYPE),
         vectors=np.zeros(0, isa.VECTOR_DTYPE),

@@ -15,7 +15,9 @@ from minisim.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from minisim.compiler.graph import Graph, Node, Shape, Tensor
+    from minisim.compiler.panels import Pace
     from minisim.compiler.program import ProgramBuilder
+    from minisim.compiler.split import Read
     from minisim.hwmodel.config import Machine
 
 Array = npt.NDArray[Any]
@@ -51,6 +53,24 @@ class Operator(ABC):
     @abstractmethod
     def lower(self, node: Node, graph: Graph, tiling: Any, program: ProgramBuilder) -> None:
         """Emit the node's uOps on virtual tiles."""
+
+    def reads(self, node: Node, graph: Graph, tiling: Any) -> tuple[Read, ...]:
+        """Which tiles of its inputs each output tile needs: for the split over cores."""
+        return ()
+
+    def pace(self, node: Node, graph: Graph, tiling: Any, machine: Machine) -> Pace:
+        """How fast a core is at it: for the split over cores."""
+        raise NotImplementedError
+
+    def plan(
+        self, node: Node, graph: Graph, tiling: Any, rows: int, cols: int, machine: Machine, sharing: int = 1
+    ) -> Any:
+        """The panels for rows x cols of its output tiles, if it has any (else None).
+
+        Args:
+            sharing: cores that move data meanwhile, and get as much of the DRAM's bandwidth each.
+        """
+        return None
 
     def macs(self, shapes: Sequence[Shape], attrs: Attrs) -> int:
         """Multiply-accumulates of the array, for roofline and utilization."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from minisim.compiler import panels
 from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import view_2d
 from minisim.compiler.ops.base import (
@@ -20,9 +21,10 @@ from minisim.compiler.ops.base import (
     sigmoid,
 )
 from minisim.compiler.program import ProgramBuilder, Slot
+from minisim.compiler.split import Read
 from minisim.compiler.tiling import Tiling
 from minisim.errors import ShapeError, UnsupportedError
-from minisim.hwmodel import isa
+from minisim.hwmodel import cost, isa
 
 if TYPE_CHECKING:
     from minisim.compiler.graph import Graph, Node, Shape, Tensor
@@ -38,6 +40,25 @@ class Elementwise(Operator):
         rows, cols = view_2d(graph.tensors[node.output].shape)
         m, n = min(machine.tile.m, rows), min(machine.tile.n, cols)
         return Tiling(m, 1, n, -(-rows // m), 1, -(-cols // n), panels=None)
+
+    def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
+        found = []
+        for name in node.inputs:
+            rows, cols = view_2d(graph.tensors[name].shape)
+            axes = (
+                ("m", min(tiling.m, rows)) if rows > 1 else ("", 1),
+                ("n", min(tiling.n, cols)) if cols > 1 else ("", 1),
+            )
+            found.append(Read(name, *axes))
+        return tuple(found)
+
+    def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
+        busy = int(cost.vector_cycles(self.code, tiling.m * tiling.n, machine))
+        dram = float(1 / machine.dram_bytes_per_cycle)
+        row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
+        load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
+        turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
+        return panels.Pace(max(busy, machine.vector.setup_cycles), load, store, dram, turnaround)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """For each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
@@ -61,7 +82,7 @@ class Elementwise(Operator):
         )
         slots = [Slot(isa.Opcode.LOAD, ids) for ids in sources]
         slots += [Slot(isa.Opcode.VECTOR, vectors), Slot(isa.Opcode.STORE, target)]
-        program.layer(node.name, node.title, 0, slots)
+        program.layer(node.name, node.title, 0, slots, cores=tiling.core_of(m, n))
 
 
 class Unary(Elementwise):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,7 @@ from minisim.compiler.ops.base import (
     sigmoid,
 )
 from minisim.compiler.program import ProgramBuilder, Slot
+from minisim.compiler.split import Read
 from minisim.compiler.tiling import Tiling
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
@@ -106,19 +107,36 @@ class MatMul(Operator):
             raise UnsupportedError(f"node {node.name!r}: the array has no {name} (matrix.{name}_rate is 0)")
         m, k, n = min(tile.m, m_size), min(tile.k, k_size), min(tile.n, n_size)
         grid = (-(-m_size // m), -(-k_size // k), -(-n_size // n))
-        apart = types.sums_apart(machine, steps=grid[1])
+        tiling = Tiling(m, k, n, *grid, panels=None, sums_apart=types.sums_apart(machine, steps=grid[1]))
+        if machine.cores.count > 1:
+            return tiling  # the panels are those of each core's share (split.py)
+        return replace(tiling, panels=self.plan(node, graph, tiling, grid[0], grid[2], machine))
+
+    def plan(
+        self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
+    ) -> panels.PanelPlan | None:
         if machine.compiler.order == "mnk":
-            return Tiling(m, k, n, *grid, panels=None, sums_apart=apart)
+            return None
+        m, k, n, types = tiling.m, tiling.k, tiling.n, MatMulTypes.of(node, graph)
         a, b = (isa.align(types.item(types.operands) * size) for size in (m * k, k * n))
         c, sums = (isa.align(types.item(t) * m * n) for t in (types.result, types.sums))
         extra = isa.align(types.item(types.bias) * n) * ("bias" in node.attrs)
         extra += isa.align(types.item(types.result) * m * n) * ("residual" in node.attrs)
-        if apart:  # the sums take what c takes otherwise, and the result stands beside them
+        if tiling.sums_apart:  # the sums take what c takes otherwise, and the result stands beside them
             budget = panels.Budget(machine.sram.bytes, a, b, c, extra + c, sums=sums, apart=machine.accumulator.bytes)
         else:
             budget = panels.Budget(machine.sram.bytes, a, b, c, extra, sums=c)
-        plan = panels.choose(*grid, budget, pace(m, k, n, machine, types))
-        return Tiling(m, k, n, *grid, panels=plan, sums_apart=apart)
+        return panels.choose(rows, tiling.k_tiles, cols, budget, pace(m, k, n, machine, types).among(sharing))
+
+    def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
+        return pace(tiling.m, tiling.k, tiling.n, machine, MatMulTypes.of(node, graph))
+
+    def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
+        transpose_a, transpose_b = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
+        m, k, n = (("m", tiling.m), ("k", tiling.k), ("n", tiling.n))
+        places = [tiling.flip(m, k, transpose_a), tiling.flip(k, n, transpose_b)]
+        places += [(("", 1), n)] * ("bias" in node.attrs) + [(m, n)] * ("residual" in node.attrs)
+        return tuple(Read(name, *place) for name, place in zip(node.inputs, places, strict=True))
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """For each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
@@ -164,8 +182,8 @@ class MatMul(Operator):
         slots += [Slot(isa.Opcode.LOAD, ids, last) for ids in (bias_ids, residual_ids) if ids is not None]
         slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(m, n), last)]
         shapes = [graph.tensors[name].shape for name in node.inputs]
-        ahead, horizon = (tiling.panels.budget.ahead, tiling.panels.horizon) if tiling.panels else (0, 0)
-        program.layer(node.name, node.title, self.macs(shapes, node.attrs), slots, ahead, horizon)
+        ahead, horizon = tiling.ahead_and_horizon()
+        program.layer(node.name, node.title, self.macs(shapes, node.attrs), slots, ahead, horizon, tiling.core_of(m, n))
 
     @staticmethod
     def depth(node: Node, graph: Graph) -> int:

@@ -11,6 +11,10 @@ the last. Panels are cut so that they fit; where they do not, they are spilled a
 
 Order between the queues comes out of the same walk: whoever takes a place waits for all who used it
 before, and whoever reads a tile waits for the operation that wrote it (see `wait` in isa.py).
+
+Each core has an SRAM of its own, and a copy of each tile it uses. A finished tile that another core reads is
+stored, and the other's LOAD waits for that store (see `syncs` in isa.py). That is all that cores have to wait for
+of each other: one core writes all versions of a tile, so no other ever reads a partial sum or overwrites anything.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.emitter import Emitter
+from minisim.compiler.copies import Copies, crossing
+from minisim.compiler.emitter import Emitter, Sync
 from minisim.compiler.program import Program
 from minisim.compiler.sram import Clock, Sram
 from minisim.errors import CapacityError
@@ -108,84 +113,126 @@ def _most(program: Program, of_matmul: npt.NDArray[np.int64], of_vector: npt.NDA
     return int(need[worst]), program.layer_names[program.uops["layer"][worst]]
 
 
-def next_uses(program: Program) -> npt.NDArray[np.int64]:
-    """For each uOp, the next uOp that touches the same tile (LOAD and STORE: theirs; else the one written).
+def places(program: Program) -> npt.NDArray[np.int64]:
+    """Of each uOp, how many of its core come before it."""
+    core = program.uops["core"]
+    if program.cores == 1:
+        return np.arange(len(core), dtype=np.int64)
+    order = np.argsort(core, kind="stable")
+    first = np.searchsorted(core[order], core[order])
+    place = np.empty(len(core), dtype=np.int64)
+    place[order] = np.arange(len(core)) - first
+    return place
+
+
+def next_uses(program: Program, copies: Copies, place: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """For each uOp, the place of the next one that touches the same copy (LOAD and STORE: theirs; else the one
+    written).
 
     A last step also reads the sums that it turns into a result: that is a use of theirs, and their end.
     """
-    opcode, ref = program.uops["opcode"], program.uops["ref"].astype(np.int64)
-    executes, vectors = opcode == Opcode.EXECUTE, opcode == Opcode.VECTOR
-    x = program.matmuls[ref[executes]]
+    opcode = program.uops["opcode"].astype(np.int64)
+    executes = np.flatnonzero(opcode == Opcode.EXECUTE)
+    rows = copies.refs[executes]
+    x = program.matmuls[rows]
     reads_sums = isa.touches(x, "acc") & (x["last"] != 0)
-    tile = ref.copy()
-    tile[executes] = np.where(isa.touches(x, "c"), x["c"], x["acc"])
-    tile[vectors] = program.vectors["dst"][ref[vectors]]
-    at = np.concatenate([np.arange(len(tile)), np.flatnonzero(executes)[reads_sums]])
-    tile = np.concatenate([tile, x["acc"][reads_sums]])
-    order = np.lexsort((at, tile))
-    following = np.full(len(tile), NEVER, dtype=np.int64)
-    same = tile[order][1:] == tile[order][:-1]
-    following[order[:-1][same]] = at[order[1:][same]]
-    return following[: len(ref)]
+    at = np.concatenate([np.arange(len(opcode)), executes[reads_sums]])
+    copy = np.concatenate([copies.written(program), copies.matmuls["acc"][rows[reads_sums]]])
+    order = np.lexsort((at, copy))
+    following = np.full(len(copy), NEVER, dtype=np.int64)
+    same = copy[order][1:] == copy[order][:-1]
+    following[order[:-1][same]] = place[at[order[1:][same]]]
+    return following[: len(opcode)]
 
 
 Candidate = tuple[int, int, int]
-"""For eviction: -next use, tile, stamp."""
+"""For eviction: -next use, copy, stamp."""
 
 SCRATCHPAD, ACCUMULATOR = 0, 1
-"""Which of the memories."""
+"""Which of a core's memories."""
+
+
+@dataclass
+class Memories:
+    """What one core has on chip: its allocators, and for each a heap of candidates for eviction."""
+
+    allocators: tuple[Sram, Sram]
+    candidates: tuple[list[Candidate], list[Candidate]]
+
+    @classmethod
+    def of(cls, machine: Machine) -> Memories:
+        size = machine.sram.bytes
+        return cls((Sram(size), Sram(machine.accumulator.bytes, base=size)), ([], []))
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(memory.used_bytes for memory in self.allocators)
 
 
 class Scheduler:
-    """The walk. Lists are indexed by tile; `NONE` as an address means not in SRAM."""
+    """The walk. Lists are indexed by copy (`copies.py`), those on content in DRAM by `tile_of` it; `NONE` as an address
+    means not in SRAM. `memories` and `candidates` are those of the core whose uOp it is (`_switch`)."""
 
     def __init__(self, program: Program, machine: Machine, sizes: npt.NDArray[np.int64]) -> None:
-        n = len(program.tiles)
         self.program = program
-        self.emit = Emitter(program)
-        size = machine.sram.bytes
-        self.memories = (Sram(size), Sram(machine.accumulator.bytes, base=size))
-        self.size: list[int] = sizes.tolist()
+        self.copies = Copies.of(program)
+        n = len(self.copies.tile)
+        self.tile_of: list[int] = self.copies.tile.tolist()
+        self.emit = Emitter(program, self.copies)
+        self.cores = [Memories.of(machine) for _ in range(program.cores)]
+        self.size: list[int] = sizes[self.copies.tile].tolist()
         self.final: list[int] = program.tiles["final"].tolist()
         self.address = [NONE] * n
-        self.version = [0] * n
+        self.version = [0] * len(program.tiles)  # the newest there is
         self.dirty = [False] * n  # the content is nowhere but in SRAM
         self.writer: list[tuple[int, int]] = [(0, 0)] * n  # queue and count of the operation that wrote it
         self.touched: list[Clock] = [[]] * n  # counts of the last accesses, per queue
-        self.stored = [0] * n  # count of the store that last wrote it to DRAM
+        # core and count of the store that last wrote it to DRAM
+        self.stored: list[Sync] = [(0, 0)] * len(program.tiles)
         self.stamp = [0] * n  # candidates with an older stamp are void
         self.next_use = [NEVER] * n
-        self.candidates: tuple[list[Candidate], list[Candidate]] = ([], [])  # a heap for each memory
         self.operands: list[int] = []  # of the uOp to come: they must not be evicted
-        self.now = 0
+        self.now = 0  # place of the uOp among those of its core
 
         tensor = program.tiles["tensor"]
-        self.home: list[int] = (program.sums[tensor] & (machine.accumulator.bytes > 0)).astype(int).tolist()
+        home = (program.sums[tensor] & (machine.accumulator.bytes > 0)).astype(int)
+        self.home: list[int] = home[self.copies.tile].tolist()
         storage = program.tensors["storage"]
         self.storage: list[int] = storage[tensor].tolist()
-        self.storage_stored = [0] * len(program.tensors)
-        self.may_stay: list[bool] = (program.resident_ok[tensor] & machine.compiler.keep_on_chip).tolist()
+        self.storage_stored: list[dict[int, int]] = [{} for _ in program.tensors]  # by core, count of the last store
+        self.synced = [[0] * program.cores for _ in range(program.cores)]  # [reader][writer]: stores it has waited for
+        resident = program.resident_ok[tensor] & ~crossing(program) & machine.compiler.keep_on_chip
+        self.may_stay: list[bool] = resident[self.copies.tile].tolist()
         self.keep = machine.compiler.keep_on_chip
         self.layers = program.layers.copy()
-        self.ahead: list[int] = program.ahead.tolist()
-        self.horizon: list[int] = program.horizon.tolist()
 
     def run(self) -> isa.Schedule:
-        uops = self.program.uops
-        following = next_uses(self.program).tolist()
-        opcodes, refs = uops["opcode"].tolist(), uops["ref"].tolist()
+        uops, place = self.program.uops, places(self.program)
+        following = next_uses(self.program, self.copies, place).tolist()
+        opcodes, refs = uops["opcode"].tolist(), self.copies.refs.tolist()
+        cores, place_of = uops["core"].tolist(), place.tolist()
         bounds = np.searchsorted(uops["layer"], np.arange(len(self.layers) + 1)).tolist()
         for layer, (begin, end) in enumerate(pairwise(bounds)):
             self.emit.layer = layer
-            self.peak, self.eliminated = self.memories[SCRATCHPAD].used_bytes, 0
-            for now in range(begin, end):
-                self.now = now
-                self._step(opcodes[now], refs[now], following[now])
+            self.peak, self.eliminated = max(core.allocators[SCRATCHPAD].used_bytes for core in self.cores), 0
+            self._switch(0)
+            for i in range(begin, end):
+                self.now = place_of[i]
+                if cores[i] != self.emit.core:
+                    self._switch(cores[i])
+                self._step(opcodes[i], refs[i], following[i])
             self.layers["sram_peak"][layer] = self.peak
             self.layers["loads_eliminated"][layer] = self.eliminated
+        live = sum(core.used_bytes for core in self.cores)
         scratchpad, accumulator = self.memories
-        live = scratchpad.used_bytes + accumulator.used_bytes
         return self.emit.finish(self.layers, scratchpad.size, accumulator.size, live)
+
+    def _switch(self, core: int) -> None:
+        """The uOps to come are of `core`."""
+        self.emit.core = core
+        self.memories, self.candidates = self.cores[core].allocators, self.cores[core].candidates
+        self.ahead: int = int(self.program.ahead[self.emit.layer, core])
+        self.horizon: int = int(self.program.horizon[self.emit.layer, core])
 
     def _step(self, opcode: int, ref: int, next_use: int) -> None:
         if opcode == Opcode.LOAD:
@@ -237,8 +284,8 @@ class Scheduler:
         self._wrote(target, version, Queue.MATRIX, count)
         self._release_operands(Queue.MATRIX, count)
         self._used(target, next_use)
-        while self.memories[SCRATCHPAD].free_bytes < self.ahead[self.emit.layer]:
-            if not self._evict(SCRATCHPAD, self.now + self.horizon[self.emit.layer]):
+        while self.memories[SCRATCHPAD].free_bytes < self.ahead:
+            if not self._evict(SCRATCHPAD, self.now + self.horizon):
                 break
 
     def _hold(self, sums: int) -> None:
@@ -269,22 +316,40 @@ class Scheduler:
 
     # -- moving tiles ------------------------------------------------------------------------------
 
-    def _load(self, tile: int) -> None:
-        wait = self._place(tile)
-        wait[Queue.STORE] = max(wait[Queue.STORE], self.stored[tile])
-        if self.version[tile] == self.final[tile] == 0:  # another view of what a producer stored
-            wait[Queue.STORE] = max(wait[Queue.STORE], self.storage_stored[self.storage[tile]])
-        count = self.emit.transfer(Opcode.LOAD, tile, self.version[tile], self.address[tile], wait)
-        self.writer[tile] = (Queue.LOAD, count)
-        self.touched[tile][Queue.LOAD] = count
+    def _load(self, copy: int) -> None:
+        wait = self._place(copy)
+        tile = self.tile_of[copy]
+        syncs = self._after_stores(tile, wait)
+        count = self.emit.transfer(Opcode.LOAD, tile, self.version[tile], self.address[copy], wait, syncs)
+        self.writer[copy] = (Queue.LOAD, count)
+        self.touched[copy][Queue.LOAD] = count
 
-    def _store(self, tile: int) -> None:
+    def _after_stores(self, tile: int, wait: Clock) -> list[Sync]:
+        """Wait for the stores that the content of `tile` in DRAM is the work of; those of other cores are returned.
+
+        Loads start in order, so one that an earlier load of this core has waited for need not be named again.
+        """
+        stores = [self.stored[tile]]
+        if self.version[tile] == self.final[tile] == 0:  # another view of what producers stored
+            stores += self.storage_stored[self.storage[tile]].items()
+        syncs, synced = [], self.synced[self.emit.core]
+        for core, count in stores:
+            if core == self.emit.core:
+                wait[Queue.STORE] = max(wait[Queue.STORE], count)
+            elif synced[core] < count:
+                synced[core] = count
+                syncs.append((core, count))
+        return syncs
+
+    def _store(self, copy: int) -> None:
         wait = [0] * len(Queue)
-        self._wait_for_writer(tile, wait)
-        count = self.emit.transfer(Opcode.STORE, tile, self.version[tile], self.address[tile], wait)
-        self.touched[tile][Queue.STORE] = count
-        self.stored[tile] = self.storage_stored[self.storage[tile]] = count
-        self.dirty[tile] = False
+        self._wait_for_writer(copy, wait)
+        tile, core = self.tile_of[copy], self.emit.core
+        count = self.emit.transfer(Opcode.STORE, tile, self.version[tile], self.address[copy], wait)
+        self.touched[copy][Queue.STORE] = count
+        self.stored[tile] = core, count
+        self.storage_stored[self.storage[tile]][core] = count
+        self.dirty[copy] = False
 
     def _place_target(self, tile: int, step: int, wait: Clock) -> None:
         """Make sure that the tile which the operation writes has a place, and its earlier sums are there."""
@@ -346,7 +411,7 @@ class Scheduler:
             wait[queue] = count
 
     def _wrote(self, tile: int, version: int, queue: int, count: int) -> None:
-        self.version[tile] = version
+        self.version[self.tile_of[tile]] = version
         self.dirty[tile] = True
         self.writer[tile] = (queue, count)
         self.touched[tile][queue] = count

@@ -110,6 +110,7 @@ inline py::dict layout() {
     add("vectors", layout_of<VectorRow>());
     add("tiles", layout_of<TileRow>());
     add("tensors", layout_of<TensorRow>());
+    add("syncs", layout_of<SyncRow>());
     return tables;
 }
 

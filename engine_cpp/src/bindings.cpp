@@ -53,7 +53,8 @@ public:
     }
 
     void load(const py::array& stream, const py::array& transfers, const py::array& matmuls,
-              const py::array& vectors, const py::array& tiles, const py::array& tensors) {
+              const py::array& vectors, const py::array& tiles, const py::array& tensors,
+              const std::optional<py::array>& syncs) {
         std::vector<py::object> held;
         Program program;
         program.stream = table_of<StreamRow>(stream, "stream", held);
@@ -62,6 +63,7 @@ public:
         program.vectors = table_of<VectorRow>(vectors, "vectors", held);
         program.tiles = table_of<TileRow>(tiles, "tiles", held);
         program.tensors = table_of<TensorRow>(tensors, "tensors", held);
+        if (syncs) program.syncs = table_of<SyncRow>(*syncs, "syncs", held);
         locked([&](Engine& engine) {
             engine.load(program);
             held_.swap(held);  // moves pointers only: no Python object is touched
@@ -77,7 +79,7 @@ private:
 void load_schedule(SharedEngine& self, const py::object& schedule) {
     const auto table = [&](const char* name) { return py::array(schedule.attr(name)); };
     self.load(table("stream"), table("transfers"), table("matmuls"), table("vectors"),
-              table("tiles"), table("tensors"));
+              table("tiles"), table("tensors"), table("syncs"));
 }
 
 void set_tensor(SharedEngine& self, std::uint32_t tensor, const py::array& values) {
@@ -296,16 +298,17 @@ void define_operations(py::module_& m) {
 void define_config_and_stats(py::module_& m) {
     py::class_<EngineConfig>(m, "EngineConfig", py::is_final(), doc::kConfig)
         .def(py::init([](std::uint64_t sram_bytes, std::string kernel, bool check_hazards,
-                         std::uint64_t accumulator_bytes) {
+                         std::uint64_t accumulator_bytes, std::uint32_t cores) {
                  return EngineConfig{sram_bytes, std::move(kernel), check_hazards,
-                                     accumulator_bytes};
+                                     accumulator_bytes, cores};
              }),
              "sram_bytes"_a, "kernel"_a = "auto", "check_hazards"_a = true,
-             "accumulator_bytes"_a = 0)
+             "accumulator_bytes"_a = 0, "cores"_a = 1)
         .def_readonly("sram_bytes", &EngineConfig::sram_bytes)
         .def_readonly("kernel", &EngineConfig::kernel)
         .def_readonly("check_hazards", &EngineConfig::check_hazards)
         .def_readonly("accumulator_bytes", &EngineConfig::accumulator_bytes)
+        .def_readonly("cores", &EngineConfig::cores)
         .def("__repr__", repr<EngineConfig>);
 
     py::class_<EngineStats> stats(m, "EngineStats", py::is_final(), doc::kStats);
@@ -321,7 +324,7 @@ void define_engine(py::module_& m) {
             [](SharedEngine& x) { return x.locked([](Engine& e) { return e.config(); }); },
             "The `EngineConfig` that it was made with.")
         .def("load", &SharedEngine::load, "stream"_a, "transfers"_a, "matmuls"_a, "vectors"_a,
-             "tiles"_a, "tensors"_a, doc::kLoad)
+             "tiles"_a, "tensors"_a, "syncs"_a = py::none(), doc::kLoad)
         .def("load_schedule", load_schedule, "schedule"_a, doc::kLoadSchedule)
         .def("set_tensor", set_tensor, "tensor"_a, "values"_a, doc::kSetTensor)
         .def("tensor", get_tensor, "tensor"_a, doc::kTensor)

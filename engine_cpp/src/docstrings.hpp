@@ -36,13 +36,15 @@ constexpr const char* kConfig =
     R"(The engine's half of a machine.
 
 Args:
-    sram_bytes: size of the SRAM, from 1 to 2**32 bytes.
+    sram_bytes: size of a core's SRAM, from 1 to 2**32 bytes.
     accumulator_bytes: size of an accumulator memory of its own, whose addresses follow the SRAM's;
         both together have at most 2**32 bytes.
     kernel: "auto" or "fast" for the fastest that this processor runs, "reference" for the scalar
         definition, or any of `kernels()`. All give the same bits.
     check_hazards: without it a schedule is executed on trust: reads that come too early go
         unnoticed, but for the NaN that they find.
+    cores: from 1 to 64, each with an SRAM of its own; all share the DRAM. Operations built by hand
+        are core 0's.
 
 An unknown kernel is refused when an `Engine` is made.
 )";
@@ -67,7 +69,7 @@ constexpr const char* kLoad =
 
 The arrays must have the dtypes of `minisim.hwmodel.isa`, one dimension and no gaps. Read-only ones
 are read in place and kept alive; writeable ones are copied, so that nothing can change after it has
-been checked.
+been checked. `syncs` may be left out if no operation waits for another core.
 
 Raises:
     ScheduleError: a row breaks a rule of the instruction set; the message names table, row, field,

@@ -26,6 +26,10 @@ const EngineConfig& checked(const EngineConfig& config) {
                          " if an accumulator memory follows, not " +
                          std::to_string(config.sram_bytes));
     }
+    if (config.cores == 0 || config.cores > kMostCores) {
+        throw UsageError("cores must be from 1 to " + std::to_string(kMostCores) + ", not " +
+                         std::to_string(config.cores));
+    }
     return config;
 }
 
@@ -51,6 +55,15 @@ void round_row(const std::byte* from, std::ptrdiff_t step, std::size_t count, st
     }
 }
 
+std::vector<Arena> arenas_of(const EngineConfig& config) {
+    std::vector<Arena> arenas;
+    arenas.reserve(config.cores);
+    for (std::uint32_t i = 0; i < config.cores; ++i) {
+        arenas.emplace_back(config.sram_bytes + config.accumulator_bytes);
+    };
+    return arenas;
+}
+
 // Also through a view: a reshaped input is the user's, whatever the role of the reshape.
 void refuse_store_to_supplied(const Program& program, const Dram& dram, std::size_t op) {
     if (program.opcode(op) != Opcode::kStore) return;
@@ -67,14 +80,15 @@ void refuse_store_to_supplied(const Program& program, const Dram& dram, std::siz
 Engine::Engine(const EngineConfig& config)
     : config_(checked(config)),
       kernel_(kernel_named(config.kernel)),
-      arena_(config.sram_bytes + config.accumulator_bytes),
-      executor_(program_, arena_, config.sram_bytes, dram_, kernel_),
+      arenas_(arenas_of(config)),
+      in_flight_(config.cores),
+      executor_(program_, arenas_, config.sram_bytes, dram_, kernel_),
       hand_built_(std::in_place) {
     begin();
 }
 
 void Engine::load(const Program& program) {
-    Validator(program, config_.sram_bytes, config_.accumulator_bytes).all();
+    Validator(program, config_.sram_bytes, config_.accumulator_bytes, config_.cores).all();
     Dram dram(program.tensors);
     for (std::size_t op = 0; op < program.stream.size; ++op) {
         refuse_store_to_supplied(program, dram, op);
@@ -86,12 +100,12 @@ void Engine::load(const Program& program) {
 }
 
 Validator Engine::validator() const {
-    return {program_, config_.sram_bytes, config_.accumulator_bytes};
+    return {program_, config_.sram_bytes, config_.accumulator_bytes, config_.cores};
 }
 
 // Fresh records for the program and the DRAM as they are now.
 void Engine::begin() {
-    arena_.poison();
+    for (Arena& arena : arenas_) arena.poison();
     in_flight_.reset();
     executor_.restart();
     failure_.clear();
@@ -99,7 +113,7 @@ void Engine::begin() {
     if (!config_.check_hazards) return;
     const auto grain = hand_built_ ? Tracker::Grain::kByItem : Tracker::Grain::kAsTiled;
     tracker_ = std::make_unique<Tracker>(program_, dram_, in_flight_, config_.sram_bytes,
-                                         config_.accumulator_bytes, grain);
+                                         config_.accumulator_bytes, config_.cores, grain);
 }
 
 void Engine::reset() {
@@ -107,7 +121,7 @@ void Engine::reset() {
         hand_built_->forget_operations();
         program_ = hand_built_->program();
     }
-    arena_.poison();
+    for (Arena& arena : arenas_) arena.poison();
     dram_.poison_computed();
     in_flight_.reset();
     executor_.restart();

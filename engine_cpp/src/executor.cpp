@@ -27,6 +27,7 @@ void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, fl
 }  // namespace
 
 void Executor::perform(std::uint32_t op) {
+    core_ = program_.stream[op].core;
     switch (program_.opcode(op)) {
         case Opcode::kLoad: load(program_.transfer(op)); return;
         case Opcode::kStore: store(program_.transfer(op)); return;
@@ -153,7 +154,7 @@ std::byte* Executor::read(std::uint32_t tile, std::uint32_t sram) {
     const std::uint64_t bytes = program_.tile_bytes(tile);
     stats_.sram_read_bytes += bytes;
     if (sram >= sram_bytes_) stats_.accumulator_read_bytes += bytes;
-    return arena_.at(sram, bytes);
+    return arenas_[core_].at(sram, bytes);
 }
 
 std::byte* Executor::write(std::uint32_t tile, std::uint32_t sram) {
@@ -163,7 +164,7 @@ std::byte* Executor::write(std::uint32_t tile, std::uint32_t sram) {
     peak = std::max(peak, sram + bytes - (behind ? sram_bytes_ : 0));
     stats_.sram_write_bytes += bytes;
     if (behind) stats_.accumulator_write_bytes += bytes;
-    return arena_.at(sram, bytes);
+    return arenas_[core_].at(sram, bytes);
 }
 
 }  // namespace minisim

@@ -44,6 +44,7 @@ void HandBuilt::push(Opcode opcode, std::size_t row) {
     x.opcode = static_cast<std::uint8_t>(opcode);
     x.queue = static_cast<std::uint8_t>(queue_of(opcode));
     x.row = static_cast<std::uint32_t>(row);
+    x.sync = kNone;
     stream_.push_back(x);
 }
 
@@ -146,7 +147,8 @@ void HandBuilt::rewind(const Mark& mark) {
 Program HandBuilt::program() const {
     return {{stream_.data(), stream_.size()},     {transfers_.data(), transfers_.size()},
             {matmuls_.data(), matmuls_.size()},   {vectors_.data(), vectors_.size()},
-            {tiles_.data(), tiles_.size()},       {tensors_.data(), tensors_.size()}};
+            {tiles_.data(), tiles_.size()},       {tensors_.data(), tensors_.size()},
+            {}};
 }
 
 }  // namespace minisim

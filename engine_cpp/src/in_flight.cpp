@@ -6,13 +6,13 @@
 
 namespace minisim {
 
-void InFlight::reset() { *this = InFlight(); }
+void InFlight::reset() { *this = InFlight(fifos_.size() / kQueues); }
 
 void InFlight::check_start(const Program& program, std::uint32_t op) {
-    const std::uint8_t queue = program.stream[op].queue;
-    std::size_t next = next_[queue];
-    while (next < program.stream.size && program.stream[next].queue != queue) ++next;
-    next_[queue] = next;
+    const std::size_t lane = program.lane(op);
+    std::size_t next = next_[lane];
+    while (next < program.stream.size && program.lane(next) != lane) ++next;
+    next_[lane] = next;
     if (next == program.stream.size) {
         throw ScheduleError(program.op_name(op) +
                             " started, but all operations of its queue have started already");
@@ -25,13 +25,13 @@ void InFlight::check_start(const Program& program, std::uint32_t op) {
 }
 
 void InFlight::start(const Program& program, std::uint32_t op) {
-    const std::uint8_t queue = program.stream[op].queue;
-    next_[queue] = std::size_t{op} + 1;
-    fifos_[queue].push_back(op);
+    const std::size_t lane = program.lane(op);
+    next_[lane] = std::size_t{op} + 1;
+    fifos_[lane].push_back(op);
 }
 
 void InFlight::retire(const Program& program, std::uint32_t op) {
-    auto& fifo = fifos_[program.stream[op].queue];
+    auto& fifo = fifos_[program.lane(op)];
     if (fifo.empty()) {
         throw ScheduleError(program.op_name(op) +
                             " retired, but nothing of its queue is in flight");

@@ -17,7 +17,9 @@ Content Program::result(std::size_t op) const {
 }
 
 std::string Program::op_name(std::size_t op) const {
-    return std::string(opcode_name(opcode(op))) + " (op " + std::to_string(op) + ")";
+    const std::uint16_t core = stream[op].core;
+    return std::string(opcode_name(opcode(op))) + " (op " + std::to_string(op) +
+           (core != 0 ? " of core " + std::to_string(core) : "") + ")";
 }
 
 std::string Program::tile_name(std::uint32_t tile) const {

@@ -48,7 +48,8 @@ std::string to_text(const SchedVector& x) {
 std::string to_text(const EngineConfig& x) {
     return "EngineConfig(sram_bytes=" + std::to_string(x.sram_bytes) + ", kernel='" + x.kernel +
            "', check_hazards=" + boolean(x.check_hazards) +
-           ", accumulator_bytes=" + std::to_string(x.accumulator_bytes) + ")";
+           ", accumulator_bytes=" + std::to_string(x.accumulator_bytes) +
+           ", cores=" + std::to_string(x.cores) + ")";
 }
 
 std::string to_text(const EngineStats& x) {

@@ -1,5 +1,6 @@
 #include "minisim/tracker.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 namespace minisim {
@@ -20,13 +21,14 @@ RowSpan row_span(const TileRow& tile, const TensorRow& tensor) {
 }  // namespace
 
 Tracker::Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
-                 std::uint64_t sram_bytes, std::uint64_t accumulator_bytes, Grain grain)
+                 std::uint64_t sram_bytes, std::uint64_t accumulator_bytes, std::uint32_t cores,
+                 Grain grain)
     : program_(program),
       dram_(dram),
       in_flight_(in_flight),
       grain_(grain),
       sram_bytes_(sram_bytes),
-      sram_(sram_bytes + accumulator_bytes, kAlignment) {
+      srams_(cores, Cells(sram_bytes + accumulator_bytes, kAlignment, kQueues)) {
     grow();
 }
 
@@ -46,12 +48,13 @@ void Tracker::grow() {
         bytes = std::gcd(bytes, std::gcd(span.begin, span.end));
     }
     for (std::size_t i = storages_.size(); i < cell_bytes.size(); ++i) {
-        storages_.emplace_back(dram_.storage_bytes(static_cast<std::uint32_t>(i)), cell_bytes[i]);
+        storages_.emplace_back(dram_.storage_bytes(static_cast<std::uint32_t>(i)), cell_bytes[i],
+                               srams_.size());
     }
 }
 
 void Tracker::restart() {
-    sram_.forget();
+    for (Cells& sram : srams_) sram.forget();
     for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
         Cells& cells = storages_[dram_.storage_of(i)];
         dram_.supplied(i) ? cells.forget_readers() : cells.forget();
@@ -61,9 +64,9 @@ void Tracker::restart() {
 void Tracker::supplied(std::uint32_t tensor) {
     const TensorRow& t = program_.tensors[tensor];
     Cells& cells = storages_[dram_.storage_of(tensor)];
-    for (Cell& cell : cells.run(0, std::uint64_t{t.rows} * t.pitch)) {
-        cell = Cell();
-        cell.writer = kUser;
+    for (const Cells::Cell cell : cells.run(0, std::uint64_t{t.rows} * t.pitch)) {
+        std::fill_n(cell.names, 1 + cells.readers(), kNobody);
+        cell.writer() = kUser;
     }
 }
 
@@ -74,11 +77,13 @@ void Tracker::finish(std::int64_t cycle) {
         const std::uint64_t row_bytes = t.cols * item_size(static_cast<DType>(t.dtype));
         for (std::uint64_t row = 0; row < t.rows; ++row) {
             const std::uint64_t begin = row * t.pitch;
-            for (const Cell& cell : storages_[dram_.storage_of(i)].run(begin, begin + row_bytes)) {
-                if (cell.writer == kUser) continue;
-                const bool complete = cell.writer != kNobody && program_.is_final(program_.result(
-                                          static_cast<std::size_t>(cell.writer)));
-                if (!complete) unfinished(i, row, cell.writer, cycle);
+            for (const auto cell : storages_[dram_.storage_of(i)].run(begin, begin + row_bytes)) {
+                const std::int32_t writer = cell.writer();
+                if (writer == kUser) continue;
+                const bool complete =
+                    writer != kNobody &&
+                    program_.is_final(program_.result(static_cast<std::size_t>(writer)));
+                if (!complete) unfinished(i, row, writer, cycle);
             }
         }
     }
@@ -143,36 +148,37 @@ void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {
 // that are a little apart, say).
 void Tracker::read_sram(const Access& access) {
     const Cells::Run run = sram_run(access);
-    const std::int32_t writer = run.first->writer;
+    const std::int32_t writer = *run.first;
     check_read(access, writer);
     if (program_.result(static_cast<std::size_t>(writer)) != access.content) {
         wrong_content(access, writer);
     }
     const auto queue = static_cast<std::size_t>(program_.queue(access.op));
-    for (Cell& cell : run) {
-        if (cell.writer != writer) {
-            check_read(access, cell.writer);
-            wrong_content(access, cell.writer);
+    for (const Cells::Cell cell : run) {
+        if (cell.writer() != writer) {
+            check_read(access, cell.writer());
+            wrong_content(access, cell.writer());
         }
         // The write that follows a read in place is record enough. As a reader, too, an operation
         // would hide an older one of its queue from that write, and, if it accumulates, stand in
         // the way of its own next step.
-        if (!access.in_place) cell.reader[queue] = static_cast<std::int32_t>(access.op);
+        if (!access.in_place) cell.reader(queue) = static_cast<std::int32_t>(access.op);
     }
 }
 
 // In DRAM a tile may be the work of several operations: layers cut a tensor as they like.
 void Tracker::read_dram(const Access& access) {
-    const auto queue = static_cast<std::size_t>(program_.queue(access.op));
+    const std::size_t core = program_.stream[access.op].core;
     std::int32_t checked = kNobody;  // the last writer that was found in order
     for_each_row(access.content.tile, [&](Cells::Run run) {
-        for (Cell& cell : run) {
-            if (cell.writer != checked || cell.writer == kNobody) {
-                check_read(access, cell.writer);
-                if (!dram_holds(cell.writer, access.content)) wrong_content(access, cell.writer);
-                checked = cell.writer;
+        for (const Cells::Cell cell : run) {
+            const std::int32_t writer = cell.writer();
+            if (writer != checked || writer == kNobody) {
+                check_read(access, writer);
+                if (!dram_holds(writer, access.content)) wrong_content(access, writer);
+                checked = writer;
             }
-            cell.reader[queue] = static_cast<std::int32_t>(access.op);
+            cell.reader(core) = static_cast<std::int32_t>(access.op);
         }
     });
 }
@@ -203,19 +209,25 @@ void Tracker::write_dram(const Access& access) {
 
 void Tracker::write(const Access& access, Cells::Run run) const {
     const auto op = static_cast<std::int32_t>(access.op);
-    Cell checked;  // untouched, so in order; neighbours mostly have the same history
-    for (Cell& cell : run) {
-        if (!(cell == checked)) {
-            const bool waits = in_flight(cell.writer) && !continues(access, cell.writer);
-            if (cell.writer > op || waits) conflict(access, cell.writer, true);
-            for (std::size_t q = 0; q < kQueues; ++q) {
-                const std::int32_t reader = cell.reader[q];
-                const bool reads = in_flight_.contains(reader, static_cast<Queue>(q));
+    const std::size_t readers = run.words - 1;
+    const std::int32_t* checked = nullptr;  // neighbours mostly have the same history
+    std::int32_t checked_writer = kNobody;  // of that cell, before this write
+    for (const Cells::Cell cell : run) {
+        const std::int32_t writer = cell.writer();
+        const bool same = checked != nullptr && writer == checked_writer &&
+                          std::equal(checked + 1, checked + run.words, cell.names + 1);
+        if (!same) {
+            const bool waits = in_flight(writer) && !continues(access, writer);
+            if (writer > op || waits) conflict(access, writer, true);
+            for (std::size_t i = 0; i < readers; ++i) {
+                const std::int32_t reader = cell.reader(i);
+                const bool reads = in_flight_.contains(reader, lane_of_reader(access, i));
                 if (reader > op || reads) conflict(access, reader, false);
             }
-            checked = cell;
+            checked = cell.names;
+            checked_writer = writer;
         }
-        cell.writer = op;
+        cell.writer() = op;
     }
 }
 
@@ -229,11 +241,18 @@ bool Tracker::continues(const Access& access, std::int32_t writer) const {
 }
 
 bool Tracker::in_flight(std::int32_t op) const {
-    return op >= 0 && in_flight_.contains(op, program_.queue(static_cast<std::size_t>(op)));
+    return op >= 0 && in_flight_.contains(op, program_.lane(static_cast<std::size_t>(op)));
+}
+
+// The queue behind a cell's i-th reader: of the SRAM's own core, or the i-th core's load queue.
+std::size_t Tracker::lane_of_reader(const Access& access, std::size_t reader) const {
+    if (!access.in_sram) return reader * kQueues + static_cast<std::size_t>(Queue::kLoad);
+    return std::size_t{program_.stream[access.op].core} * kQueues + reader;
 }
 
 Cells::Run Tracker::sram_run(const Access& access) {
-    return sram_.run(access.sram, access.sram + program_.tile_bytes(access.content.tile));
+    Cells& sram = srams_[program_.stream[access.op].core];
+    return sram.run(access.sram, access.sram + program_.tile_bytes(access.content.tile));
 }
 
 template <class Visit>

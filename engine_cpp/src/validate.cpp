@@ -1,6 +1,7 @@
 #include "minisim/validate.hpp"
 
 #include <cmath>
+#include <vector>
 
 #include "minisim/errors.hpp"
 
@@ -60,6 +61,7 @@ void Validator::all() const {
                             std::to_string(program_.stream.size));
     }
     for (std::size_t i = 0; i < program_.stream.size; ++i) op(i);
+    syncs();
 }
 
 void Validator::tensor(std::size_t row) const {
@@ -235,12 +237,37 @@ void Validator::op(std::size_t row) const {
     const StreamRow& x = program_.stream[row];
     at.below("opcode", x.opcode, kOpcodes);
     const Opcode opcode = static_cast<Opcode>(x.opcode);
+    at.below("core", x.core, cores_);
     at.equal("queue", x.queue, static_cast<std::uint64_t>(queue_of(opcode)), opcode_name(opcode));
     switch (opcode) {
         case Opcode::kLoad:
         case Opcode::kStore: at.below("row", x.row, program_.transfers.size); break;
         case Opcode::kExecute: at.below("row", x.row, program_.matmuls.size); break;
         case Opcode::kVector: at.below("row", x.row, program_.vectors.size); break;
+    }
+}
+
+void Validator::syncs() const {
+    std::vector<std::uint64_t> earlier(std::size_t{cores_} * kQueues);  // operations, by lane
+    for (std::size_t i = 0; i < program_.stream.size; ++i) {
+        const Place at{"stream", i};
+        bool more = program_.stream[i].sync != kNone;
+        for (std::size_t row = program_.stream[i].sync; more; ++row) {
+            at.below("the row of syncs it refers to", row, program_.syncs.size);
+            const SyncRow& x = program_.syncs[row];
+            const Place sync{"syncs", row};
+            sync.below("core", x.core, cores_);
+            sync.below("queue", x.queue, kQueues);
+            sync.below("more", x.more, 2);
+            const std::uint64_t found = earlier[std::size_t{x.core} * kQueues + x.queue];
+            if (x.count > found) {
+                sync.fail("count must be at most " + std::to_string(found) +
+                          ", the operations of that queue before stream[" + std::to_string(i) +
+                          "], not " + std::to_string(x.count));
+            }
+            more = x.more != 0;
+        }
+        ++earlier[program_.lane(i)];
     }
 }
 

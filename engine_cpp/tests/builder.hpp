@@ -13,6 +13,8 @@ struct Builder {
     std::vector<minisim::VectorRow> vectors;
     std::vector<minisim::TileRow> tiles;
     std::vector<minisim::TensorRow> tensors;
+    std::vector<minisim::SyncRow> syncs;
+    std::uint16_t core = 0;  // of the operations to come
 
     // Rows padded to 64 bytes unless a pitch is given; a storage of its own unless one is.
     std::uint32_t tensor(std::uint32_t rows, std::uint32_t cols, minisim::Role role,
@@ -104,7 +106,8 @@ struct Builder {
     minisim::Program program() const {
         return {{stream.data(), stream.size()},   {transfers.data(), transfers.size()},
                 {matmuls.data(), matmuls.size()}, {vectors.data(), vectors.size()},
-                {tiles.data(), tiles.size()},     {tensors.data(), tensors.size()}};
+                {tiles.data(), tiles.size()},     {tensors.data(), tensors.size()},
+                {syncs.data(), syncs.size()}};
     }
 
 private:
@@ -124,6 +127,8 @@ private:
         x.opcode = static_cast<std::uint8_t>(opcode);
         x.queue = static_cast<std::uint8_t>(minisim::queue_of(opcode));
         x.row = row;
+        x.core = core;
+        x.sync = minisim::kNone;
         stream.push_back(x);
         return id(stream) - 1;
     }

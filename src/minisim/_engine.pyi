@@ -29,11 +29,18 @@ class _Schedule(Protocol):
     def tiles(self) -> _Table: ...
     @property
     def tensors(self) -> _Table: ...
+    @property
+    def syncs(self) -> _Table: ...
 
 @final
 class EngineConfig:
     def __init__(
-        self, sram_bytes: int, kernel: str = "auto", check_hazards: bool = True, accumulator_bytes: int = 0
+        self,
+        sram_bytes: int,
+        kernel: str = "auto",
+        check_hazards: bool = True,
+        accumulator_bytes: int = 0,
+        cores: int = 1,
     ) -> None: ...
     @property
     def sram_bytes(self) -> int: ...
@@ -43,6 +50,8 @@ class EngineConfig:
     def check_hazards(self) -> bool: ...
     @property
     def accumulator_bytes(self) -> int: ...
+    @property
+    def cores(self) -> int: ...
 
 @final
 class EngineStats:
@@ -177,6 +186,7 @@ class Engine:
         vectors: _Table,
         tiles: _Table,
         tensors: _Table,
+        syncs: _Table | None = None,
     ) -> None: ...
     def load_schedule(self, schedule: _Schedule) -> None: ...
     def set_tensor(self, tensor: int, values: npt.NDArray[Any]) -> None: ...

@@ -52,8 +52,9 @@ class Runtime:
         self.graph = graph
         self.computed = computed_graph(graph, machine)
         self.schedule = schedule or compile_graph(graph, machine)
+        s = self.schedule
         self.engine = Engine(
-            EngineConfig(self.schedule.sram_bytes, kernel=kernel, accumulator_bytes=self.schedule.accumulator_bytes)
+            EngineConfig(s.sram_bytes, kernel=kernel, accumulator_bytes=s.accumulator_bytes, cores=s.cores)
         )
         self.engine.load_schedule(self.schedule)
         self._index = {name: i for i, name in enumerate(self.schedule.tensor_names)}

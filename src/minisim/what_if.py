@@ -21,6 +21,7 @@ FACTORS = {
     "queues twice as deep": ("control.queue_depth", Fraction(2)),
     "twice the transfers in flight": ("dma.max_outstanding", Fraction(2)),
     "twice the bursts in flight": ("dma.outstanding_bursts", Fraction(2)),
+    "twice the cores": ("cores.count", Fraction(2)),
 }
 """The changes, each of one key by a factor."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.golden import Golden
 from support.graphs import example, gemm, small_mlp
@@ -19,6 +20,18 @@ TIGHT = machine(compiler__order="mnk", tile__m=24, tile__k=16, tile__n=40, sram_
 SMALL_INT8 = machine(matrix__dtype="int8", sram__bytes="6KiB", accumulator__bytes="8KiB")
 """Room for the sums of two output tiles."""
 
+FAST = {"dram__latency": "5ns", "dma__bytes_per_cycle": 256, "dram__bandwidth": "1000GB/s"}
+"""So that more cores pay for a few tiles."""
+
+
+def few_rows() -> Graph:
+    """One row of tiles: cores share the columns, and each loads what both computed."""
+    g = Graph("few_rows")
+    h = g.relu(g.input("x", (16, 128)) @ g.weight("w1", np.ones((128, 160), np.float32)))
+    g.output(h @ g.weight("w2", np.ones((160, 70), np.float32)), "y")
+    return g
+
+
 CASES: dict[str, tuple[Graph, Machine]] = {
     "mlp-mnk": (example("mlp"), PLAIN),
     "mlp-mnk-off-chip": (example("mlp"), machine(compiler__order="mnk", compiler__keep_on_chip=False)),
@@ -30,6 +43,7 @@ CASES: dict[str, tuple[Graph, Machine]] = {
     "gemm-int8-accumulator": (load_model("gemm:70x80x50", "int8"), SMALL_INT8),
     "small-mlp-quantized": (small_mlp(), machine(matrix__dtype="int8")),
     "small-mlp-bf16": (small_mlp(), machine(matrix__dtype="bf16")),
+    "few-rows-2-cores": (few_rows(), machine(cores__count=2, **FAST)),
 }
 
 

@@ -39,7 +39,7 @@ def gemm(m, k, n, edge=32):
         return tiles.index(entry)
 
     def emit(opcode, table, row):
-        stream.append((opcode, isa.QUEUE_OF[opcode], 0, 0, len(table), (0,) * 4))
+        stream.append((opcode, isa.QUEUE_OF[opcode], 0, 0, len(table), (0,) * 4, isa.NONE))
         table.append(row)
 
     def load(t):

@@ -94,7 +94,7 @@ class Program:
     def _emit(self, opcode: Opcode, count: int, waits: dict[str, int]) -> int:
         wait = tuple(waits.pop(queue.name.lower(), 0) for queue in Queue)
         assert not waits
-        self.stream.append((opcode, isa.QUEUE_OF[opcode], 0, 0, count - 1, wait))
+        self.stream.append((opcode, isa.QUEUE_OF[opcode], 0, 0, count - 1, wait, NONE))
         return len(self.stream) - 1
 
 

@@ -40,6 +40,17 @@ def test_every_machine_gives_the_bits_of_the_definition(data: st.DataObject, gra
 
 
 @settings(max_examples=40)
+@given(st.data(), graphs(), SEEDS)
+def test_any_number_of_cores_gives_them(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
+    """k is never split, and what travels between cores travels through DRAM unchanged."""
+    inputs = inputs_of(graph, seed)
+    expected, machine = bits(evaluate(graph, inputs)), data.draw(machines_for(graph))
+    for count in (1, data.draw(st.sampled_from([2, 3, 4])), 16):
+        result = ms.run(graph, machine.with_overrides({"cores.count": count}), inputs=inputs)
+        assert bits(dict(result.outputs)) == expected
+
+
+@settings(max_examples=40)
 @given(st.data(), graphs(special=0.02), SEEDS, st.sampled_from([0.001, 0.05, 0.5]))
 def test_so_they_do_on_special_values(data: st.DataObject, graph: ms.Graph, seed: int, share: float) -> None:
     check_bits(data, graph, inputs_of(graph, seed, special=share), machines=2)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from support.mutants import MUTATIONS, Case, Outcome, Tally, cases, mutants
 
+from minisim.hwmodel.isa import NONE
+
 COUNT = 1500
 
 
@@ -46,9 +48,20 @@ def test_most_faults_are_caught(tally: Tally) -> None:
         assert tally.counts[kind, Outcome.EQUIVALENT] == 0
 
 
+def test_every_core_that_is_waited_for_matters(correct: list[Case]) -> None:
+    """Without syncs, no schedule that has any runs through."""
+    many = [case for case in correct if len(case.schedule.syncs)]
+    assert len(many) >= 6
+    for case in many:
+        stream = case.schedule.stream.copy()
+        stream["sync"] = NONE
+        assert case.judge(case.schedule.replace(stream=stream))[0] is Outcome.HAZARD
+
+
 def test_every_wait_of_a_tight_schedule_matters(correct: list[Case]) -> None:
     """Without any waits at all, nothing runs through."""
     for case in correct:
         stream = case.schedule.stream.copy()
         stream["wait"] = np.zeros_like(stream["wait"])
+        stream["sync"] = NONE
         assert case.judge(case.schedule.replace(stream=stream))[0] is Outcome.HAZARD

@@ -50,10 +50,11 @@ def layer_cause(record: RunRecord, cycle: int) -> str:
     return "store" if any(cycle < end for end in t.end[stores]) else "load"
 
 
-def unit_cycles(record: RunRecord, queue: Queue) -> Counter[str]:
-    """What the cycles of a unit went to, as units.csv counts them; the simulation's loop, told again."""
+def unit_cycles(record: RunRecord, core: int, queue: Queue) -> Counter[str]:
+    """What the cycles of a core's unit went to, as units.csv counts them; the simulation's loop, told again."""
     t, cost, spent, free = record.timeline, record.costs, Counter[str](), 0
-    ops = [i for i in range(len(record.schedule)) if record.schedule.stream["queue"][i] == queue]
+    stream = record.schedule.stream
+    ops = [i for i in range(len(stream)) if (stream["core"][i], stream["queue"][i]) == (core, queue)]
     for op in ops:
         ready = max(free, int(t.start[op]) + int(cost.setup[op]))
         for cycle in range(free, ready):

@@ -51,6 +51,7 @@ def machines(draw: st.DrawFn) -> Machine:
 
     return Machine.check({
         "name": "random",
+        "cores": {"count": of(1, 1, 1, 2, 3)},
         "clock": {"frequency": of("1GHz", "940MHz", "3GHz")},
         "tile": {"m": of(1, 4, 8), "k": of(2, 8), "n": of(4, 8)},
         "matrix": {"rows": of(2, 4, 16), "cols": of(2, 8), "epilogue_cycles": of(1, 8)},

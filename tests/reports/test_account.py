@@ -24,7 +24,7 @@ from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.port import Cut, cut
 from minisim.hwmodel.simulate import simulate
 from minisim.hwmodel.timeline import Timeline
-from minisim.reports import Account, RunRecord
+from minisim.reports import Account, RunRecord, units
 from minisim.reports.account import CAUSES, GROUPS, MEANING
 from minisim.reports.attribution import unit_cycles
 from minisim.reports.path import Cause
@@ -32,12 +32,14 @@ from minisim.reports.path import Cause
 from .conftest import Record, machines, records, run_record
 from .conftest import graphs as small_graphs
 
+CORES = st.sampled_from([1, 1, 2, 3, 16])
+
 
 @st.composite
 def other_records(draw: st.DrawFn) -> RunRecord:
     """Larger machines and graphs of every operator, in an SRAM that is just large enough, or a little larger."""
     graph = draw(any_graphs())
-    return run_record(graph, draw(machines_for(graph)))
+    return run_record(graph, draw(machines_for(graph)).with_overrides({"cores.count": draw(CORES)}))
 
 
 @st.composite
@@ -159,7 +161,8 @@ def one_beat_more(descriptor: Descriptor, rules: BurstRules) -> Cut:
 def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
     """The stretches [begin, end) of operation `i` that may be a link, by name, from the formulas of the gates."""
     t, c, stream = record.timeline, record.costs, record.schedule.stream
-    mine = np.flatnonzero((stream["queue"][:i] == stream["queue"][i]) & (t.channel[:i] == t.channel[i]))
+    lanes = record.schedule.lanes()
+    mine = np.flatnonzero((lanes[:i] == lanes[i]) & (t.channel[:i] == t.channel[i]))
     start, begin, done = int(t.start[i]), int(t.begin[i]), int(t.done[i])
     ready = max(start + int(c.setup[i]), int(t.done[mine[-1]]) if len(mine) else 0)
     found = {
@@ -263,12 +266,30 @@ def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRec
         {"matrix.overlap": "none", "matrix.dataflow": "os", "matrix.gap_cycles": 2},
         {"matrix.timing": "scalesim", "matrix.dataflow": "is"},
         {"sram.read_bytes_per_cycle": 16, "sram.write_bytes_per_cycle": 8},
+        {"cores.count": 4},
+        {"cores.count": 3, "dram.model": "banked", "dram.preset": "hbm2", "dma.bytes_per_cycle": 64},
     ],
 )
 @pytest.mark.parametrize("model", ["gemm:96x64x80", "gemm:40x200x33"])
 def test_every_mechanism_is_accounted_for(model: str, settings: dict[str, object]) -> None:
     ran = ms.run(ms.load_model(model), ms.Machine().with_overrides(settings), numerics=False)
     check_sums(ran.record())
+
+
+def test_the_path_crosses_to_the_core_that_is_waited_for(record: Record) -> None:
+    """Two matmuls with one row of tiles: each core loads what the other computed, and waits for its stores."""
+    settings = ["cores.count=2", "dram.bandwidth=1000GB/s", "dma.bytes_per_cycle=256", "dram.latency=200ns"]
+    g = Graph("chain")
+    x = g.input("x", (32, 1024))
+    x = x @ g.weight("w1", np.zeros((1024, 1024), np.float32))
+    g.output(x @ g.weight("w2", np.zeros((1024, 1024), np.float32)))
+    r = run_record(g, ms.Machine.load("npu_32x32", settings))
+    check_sums(r)
+    account = Account.of(r)
+    table = units(r).set_index("unit")
+    assert table.filter(like=".load", axis=0)["cycles_stall_sync"].sum() > 200
+    assert account.total()[Cause.DEPENDENCY] >= 200  # the store's latency, waited for by a load of the other core
+    assert {s.lane // 4 for s in account.stretches()} == {0, 1}
 
 
 def test_a_timeline_that_is_not_of_its_machine_is_refused(record: Record) -> None:
@@ -370,7 +391,7 @@ def test_stores_after_the_last_computation_are_the_tail(record: Record) -> None:
     computes = r.schedule.stream["opcode"] >= Opcode.EXECUTE
     account = Account.of(r)
     assert account.total()[Cause.TAIL] == r.timeline.cycles - r.timeline.end[computes].max() > r.timeline.cycles // 3
-    assert account.stretches()[-1].queue == Queue.STORE
+    assert account.stretches()[-1].lane == Queue.STORE
 
 
 def test_vector_operations_on_one_lane(record: Record) -> None:
@@ -393,7 +414,7 @@ def test_the_schema_page_lists_every_column_in_order(record: Record) -> None:
 
 def test_stretches_are_cut_where_unit_or_layer_change(record: Record) -> None:
     for a, b in pairwise(Account.of(record("gemm:96x64x80")).stretches()):
-        assert a.end == b.begin and (a.queue, a.layer) != (b.queue, b.layer)
+        assert a.end == b.begin and (a.lane, a.layer) != (b.lane, b.layer)
 
 
 def test_a_result_that_retires_behind_a_longer_one(record: Record) -> None:

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from dataclasses import fields
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -108,9 +109,11 @@ def test_layers_are_what_a_loop_over_cycles_counts(record: RunRecord) -> None:
 @given(records())
 def test_units_are_what_a_loop_over_cycles_counts(record: RunRecord) -> None:
     table = units(record).set_index("unit")
-    for queue in Queue:
-        row = table.loc[queue.name.lower()]
-        spent = unit_cycles(record, queue)
+    cores = record.machine.cores.count
+    assert len(table) == 4 * cores + 1
+    for core, queue in product(range(cores), Queue):
+        row = table.loc[f"c{core}.{queue.name.lower()}" if cores > 1 else queue.name.lower()]
+        spent = unit_cycles(record, core, queue)
         assert row["cycles_busy"] == spent.pop("busy", 0)
         assert row["cycles_idle"] == spent.pop("idle", 0)
         assert {c: row[c] for c in stall_columns(table) if row[c]} == {f"cycles_stall_{c}": n for c, n in spent.items()}

@@ -107,12 +107,13 @@ class Checker:
         op, tile, address = (_column(rows, name, np.int64) for name in ("op", "tile", "address"))
         writes, accumulates = (_column(rows, name, np.bool_) for name in ("writes", "accumulates"))
         matmul = np.array([a.table == "matmuls" for a in rows], dtype=bool)
-        bytes_ = schedule.tile_bytes()[tile]
+        bytes_, core = schedule.tile_bytes()[tile], schedule.stream["core"][op]
         earlier, later = np.nonzero(
             (op[:, None] < op)
             & (writes[:, None] | writes)
             & (timeline.end[op][:, None] > timeline.start[op])
             & ((address[:, None] < 0) == (address < 0))
+            & ((address < 0) | (core[:, None] == core))  # an SRAM is its core's own
         )
         in_dram = address[earlier] < 0
         in_sram = (address[earlier] < address[later] + bytes_[later]) & (
@@ -194,11 +195,12 @@ def residencies(schedule: Schedule) -> list[Residency]:
         KeyError: an operation accesses a tile at an address where nothing has put it.
     """
     found: list[Residency] = []
-    current: dict[tuple[int, int], Residency] = {}
+    current: dict[tuple[int, int, int], Residency] = {}
+    cores = schedule.stream["core"].tolist()
     for access in accesses(schedule):
         if access.address < 0:
             continue
-        key = access.tile, access.address
+        key = cores[access.op], access.tile, access.address
         if access.places:
             current[key] = Residency([])
             found.append(current[key])

@@ -17,7 +17,7 @@ import minisim as ms
 from minisim.errors import MinisimError, ScheduleError, ScheduleHazard
 from minisim.hwmodel.isa import ALIGNMENT, NONE, Queue, Table
 from support.accesses import Access, Checker, accesses, operand_tables, residencies
-from support.graphs import Array, example, gemm, inputs_of, small_mlp
+from support.graphs import Array, example, gemm, inputs_of, small_mlp, values
 from support.machines import least_sram, machine, with_sram
 
 Rng = np.random.Generator
@@ -70,6 +70,69 @@ def raise_wait(schedule: ms.Schedule, rng: Rng) -> ms.Schedule:
     stream = schedule.stream.copy()
     op, queue = rng.integers(len(stream)), rng.integers(len(Queue))
     stream["wait"][op, queue] += rng.integers(1, 2 + int((stream["queue"] == queue).sum()))
+    return schedule.replace(stream=stream)
+
+
+# -- syncs ------------------------------------------------------------------------------------------
+
+
+@mutation
+def drop_syncs(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """An operation waits for no other core."""
+    op = _pick(rng, np.flatnonzero(schedule.stream["sync"] != NONE))
+    if op is None:
+        return None
+    stream = schedule.stream.copy()
+    stream["sync"][op] = NONE
+    return schedule.replace(stream=stream)
+
+
+@mutation
+def shorten_syncs(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """It forgets some of the cores that it waits for."""
+    row = _pick(rng, np.flatnonzero(schedule.syncs["more"]))
+    return None if row is None else _change(schedule, "syncs", row, "more", 0)
+
+
+@mutation
+def lower_sync(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    row = _pick(rng, np.arange(len(schedule.syncs)))
+    if row is None:
+        return None
+    count = int(schedule.syncs["count"][row])
+    return _change(schedule, "syncs", row, "count", count - 1 if rng.random() < 0.7 else int(rng.integers(count)))
+
+
+@mutation
+def change_sync(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """To another queue, another core, or a count that may be beyond what comes before."""
+    row = _pick(rng, np.arange(len(schedule.syncs)))
+    if row is None:
+        return None
+    column, limit = [("queue", len(Queue)), ("core", schedule.cores), ("count", 100)][rng.integers(3)]
+    return _change(schedule, "syncs", row, column, int(rng.integers(limit)))
+
+
+@mutation
+def exchange_syncs(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """Two operations wait for what the other should."""
+    ops = np.flatnonzero(schedule.stream["sync"] != NONE)
+    if len(ops) < 2:
+        return None
+    pair = rng.choice(ops, 2, replace=False)
+    stream = schedule.stream.copy()
+    stream["sync"][pair] = stream["sync"][pair[::-1]]
+    return schedule.replace(stream=stream)
+
+
+@mutation
+def move_operation_to_another_core(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """With all its addresses and waits; nobody else knows."""
+    if schedule.cores == 1:
+        return None
+    op = int(rng.integers(len(schedule)))
+    stream = schedule.stream.copy()
+    stream["core"][op] = (int(stream["core"][op]) + int(rng.integers(1, schedule.cores))) % schedule.cores
     return schedule.replace(stream=stream)
 
 
@@ -373,16 +436,35 @@ def cases() -> list[Case]:
         "auto": machine(),
         "unequal": machine(tile__m=24, tile__k=16, tile__n=40, control__queue_depth=4, dma__max_outstanding=4),
         "accumulator": machine(accumulator__bytes="8KiB"),
-        "fast": machine(dram__latency="0ns", dma__bytes_per_cycle=256, dram__bandwidth="1000GB/s"),
+        "fast": machine(**{**FAST, "dram__latency": "0ns"}),
     }
+    many = {
+        "2 cores": machine(cores__count=2, **FAST),
+        "4 cores, off chip": machine(cores__count=4, compiler__keep_on_chip=False, **FAST),
+        "3 cores, unequal": machine(cores__count=3, tile__m=24, tile__k=16, tile__n=40, **FAST),
+    }
+    grids = [(graph, machines) for graph in models] + [(few_rows(), many), (example("mlp"), many)]
     found = []
-    for graph in models:
-        for name, base in machines.items():
+    for graph, of in grids:
+        for name, base in of.items():
             least = least_sram(graph, base)
             for slack in (1, 2, 8):
                 tight = with_sram(base, slack * least)
                 found.append(Case.of(f"{graph.name} on {name}, sram x{slack}", graph, tight))
     return found
+
+
+FAST = {"dram__latency": "5ns", "dma__bytes_per_cycle": 256, "dram__bandwidth": "1000GB/s"}
+
+
+def few_rows() -> ms.Graph:
+    """One row of tiles, so that cores share columns, and each needs what all of them computed; through a view, too."""
+    rng = np.random.default_rng(0)
+    g = ms.Graph("few_rows")
+    h = g.relu(g.input("x", (24, 200)) @ g.weight("w1", values(rng, (200, 160))))
+    h = g.relu(h @ g.weight("w2", values(rng, (160, 160))))
+    g.output(g.reshape(h, (48, 80)) @ g.weight("w3", values(rng, (80, 90))), "y")
+    return g
 
 
 @dataclass(frozen=True)

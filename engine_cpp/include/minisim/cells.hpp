@@ -2,12 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
-
-#include "minisim/isa.hpp"
 
 namespace minisim {
 
@@ -15,48 +12,67 @@ namespace minisim {
 constexpr std::int32_t kNobody = -1;
 constexpr std::int32_t kUser = -2;  // set_tensor wrote it
 
-// One name is enough per writer and per queue of readers. Operations touch a cell in program
-// order (the tracker sees to that), so the last one has the highest position; and queues retire
-// in order, so if the last of a queue has retired, all earlier ones of it have, too.
-struct Cell {
-    std::int32_t writer = kNobody;
-    std::array<std::int32_t, kQueues> reader = {kNobody, kNobody, kNobody, kNobody};
-};
-
-inline bool operator==(const Cell& x, const Cell& y) {
-    return x.writer == y.writer && x.reader == y.reader;
-}
-
 // A memory cut into cells of equal size. Every access must cover whole cells, so that two
 // accesses overlap in bytes exactly if they share a cell.
+//
+// A cell is the last writer, and the last reader of each queue that may read this memory. One name
+// is enough for each. Operations touch a cell in program order (the tracker sees to that), so the
+// last one has the highest position; and queues retire in order, so if the last of a queue has
+// retired, all earlier ones of it have, too.
 class Cells {
 public:
-    Cells(std::uint64_t bytes, std::uint64_t cell_bytes)
+    // `readers`: queues that may read the memory.
+    Cells(std::uint64_t bytes, std::uint64_t cell_bytes, std::size_t readers)
         : cell_bytes_(cell_bytes),
-          cells_(static_cast<std::size_t>((bytes + cell_bytes - 1) / cell_bytes)) {}
+          words_(1 + readers),
+          names_(static_cast<std::size_t>((bytes + cell_bytes - 1) / cell_bytes) * words_,
+                 kNobody) {}
 
     std::uint64_t cell_bytes() const { return cell_bytes_; }
+    std::size_t readers() const { return words_ - 1; }
+
+    // One cell: names[0] is the writer, names[1 + i] the reader of queue i.
+    struct Cell {
+        std::int32_t* names;
+        std::int32_t& writer() const { return names[0]; }
+        std::int32_t& reader(std::size_t queue) const { return names[1 + queue]; }
+    };
 
     // The cells of a run of bytes [begin, end).
     struct Run {
-        Cell* first;
-        Cell* last;
-        Cell* begin() const { return first; }
-        Cell* end() const { return last; }
+        std::int32_t* first;
+        std::int32_t* last;
+        std::size_t words;
+
+        struct Iterator {
+            std::int32_t* at;
+            std::size_t words;
+            Cell operator*() const { return {at}; }
+            Iterator& operator++() {
+                at += words;
+                return *this;
+            }
+            bool operator!=(const Iterator& other) const { return at != other.at; }
+        };
+        Iterator begin() const { return {first, words}; }
+        Iterator end() const { return {last, words}; }
     };
     Run run(std::uint64_t begin, std::uint64_t end) {
-        return {cells_.data() + begin / cell_bytes_,
-                cells_.data() + (end + cell_bytes_ - 1) / cell_bytes_};
+        return {names_.data() + begin / cell_bytes_ * words_,
+                names_.data() + (end + cell_bytes_ - 1) / cell_bytes_ * words_, words_};
     }
 
-    void forget() { std::fill(cells_.begin(), cells_.end(), Cell()); }
+    void forget() { std::fill(names_.begin(), names_.end(), kNobody); }
     void forget_readers() {
-        for (Cell& cell : cells_) cell.reader = Cell().reader;
+        for (std::size_t i = 0; i < names_.size(); ++i) {
+            if (i % words_ != 0) names_[i] = kNobody;
+        }
     }
 
 private:
     std::uint64_t cell_bytes_;
-    std::vector<Cell> cells_;
+    std::size_t words_;  // per cell
+    std::vector<std::int32_t> names_;
 };
 
 }  // namespace minisim

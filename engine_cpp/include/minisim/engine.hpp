@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "minisim/arena.hpp"
 #include "minisim/dram.hpp"
@@ -24,7 +25,10 @@ struct EngineConfig {
     std::string kernel = "auto";  // see kernel_named
     bool check_hazards = true;
     std::uint64_t accumulator_bytes = 0;  // a memory of its own, whose addresses follow the SRAM's
+    std::uint32_t cores = 1;  // each with memories of these sizes of its own; all share the DRAM
 };
+
+constexpr std::uint32_t kMostCores = 64;
 
 // A matrix in the caller's memory, with steps in bytes (which may be negative). Its elements have
 // the type that stands for the tensor's outside the engine: float for FP32 and BF16.
@@ -95,7 +99,7 @@ private:
     EngineConfig config_;
     const Kernel& kernel_;
     Program program_;
-    Arena arena_;
+    std::vector<Arena> arenas_;  // by core
     Dram dram_;
     InFlight in_flight_;
     Executor executor_;

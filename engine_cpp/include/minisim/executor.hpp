@@ -1,6 +1,7 @@
 // The units at work: what an operation does to the memories, and how much of it was done.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <tuple>
 #include <vector>
@@ -51,12 +52,12 @@ constexpr StatField kStatFields[] = {
 
 class Executor {
 public:
-    // Keeps references to all of them; the program must have been validated. The arena is the
-    // scratchpad of `sram_bytes` and, behind it, the accumulator memory.
-    Executor(const Program& program, Arena& arena, std::uint64_t sram_bytes, Dram& dram,
-             const Kernel& kernel)
+    // Keeps references to all of them; the program must have been validated. There is an arena per
+    // core: the scratchpad of `sram_bytes` and, behind it, the accumulator memory.
+    Executor(const Program& program, std::vector<Arena>& arenas, std::uint64_t sram_bytes,
+             Dram& dram, const Kernel& kernel)
         : program_(program),
-          arena_(arena),
+          arenas_(arenas),
           sram_bytes_(sram_bytes),
           dram_(dram),
           kernel_(kernel) {}
@@ -95,8 +96,9 @@ private:
     std::byte* write(std::uint32_t tile, std::uint32_t sram);
 
     const Program& program_;
-    Arena& arena_;
+    std::vector<Arena>& arenas_;
     std::uint64_t sram_bytes_;
+    std::size_t core_ = 0;  // of the operation at work
     Dram& dram_;
     const Kernel& kernel_;
     Scratch scratch_;

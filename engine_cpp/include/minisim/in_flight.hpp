@@ -1,10 +1,10 @@
 // Which operations have started and not retired.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <vector>
 
 #include "minisim/program.hpp"
 
@@ -15,6 +15,9 @@ namespace minisim {
 // ScheduleError.
 class InFlight {
 public:
+    // Of a machine with so many cores, each with its own queues.
+    explicit InFlight(std::size_t cores) : fifos_(cores * kQueues), next_(cores * kQueues) {}
+
     // Begin again with nothing started.
     void reset();
 
@@ -27,9 +30,9 @@ public:
     // Throws ScheduleError unless `op` is the oldest of its queue in flight.
     void retire(const Program& program, std::uint32_t op);
 
-    // Of an operation that has started.
-    bool contains(std::int64_t op, Queue queue) const {
-        const auto& fifo = fifos_[static_cast<std::size_t>(queue)];
+    // Of an operation that has started, and its Program::lane.
+    bool contains(std::int64_t op, std::size_t lane) const {
+        const auto& fifo = fifos_[lane];
         return !fifo.empty() && op >= fifo.front();
     }
 
@@ -37,8 +40,9 @@ public:
     std::size_t retired() const { return retired_; }  // operations, all queues
 
 private:
-    std::array<std::deque<std::uint32_t>, kQueues> fifos_;
-    std::array<std::size_t, kQueues> next_{};  // no operation of the queue below it waits to start
+    // By Program::lane.
+    std::vector<std::deque<std::uint32_t>> fifos_;
+    std::vector<std::size_t> next_;  // no operation of the queue below it waits to start
     std::size_t retired_ = 0;
 };
 

@@ -55,10 +55,17 @@ constexpr bool is_binary(VectorOp op) { return op == VectorOp::kAdd || op == Vec
 struct StreamRow {
     std::uint8_t opcode;
     std::uint8_t queue;
-    std::uint16_t reserved;
+    std::uint16_t core;
     std::uint32_t layer;
     std::uint32_t row;
     std::uint32_t wait[kQueues];
+    std::uint32_t sync;
+};
+
+struct SyncRow {
+    std::uint16_t core;
+    std::uint8_t queue, more;
+    std::uint32_t count;
 };
 
 struct TransferRow {
@@ -100,10 +107,15 @@ struct TensorRow {
 #define MINISIM_ISA_FIELDS(FIELD)                                                                  \
     FIELD(StreamRow, opcode, 0)                                                                    \
     FIELD(StreamRow, queue, 1)                                                                     \
-    FIELD(StreamRow, reserved, 2)                                                                  \
+    FIELD(StreamRow, core, 2)                                                                      \
     FIELD(StreamRow, layer, 4)                                                                     \
     FIELD(StreamRow, row, 8)                                                                       \
     FIELD(StreamRow, wait, 12)                                                                     \
+    FIELD(StreamRow, sync, 28)                                                                     \
+    FIELD(SyncRow, core, 0)                                                                        \
+    FIELD(SyncRow, queue, 2)                                                                       \
+    FIELD(SyncRow, more, 3)                                                                        \
+    FIELD(SyncRow, count, 4)                                                                       \
     FIELD(TransferRow, tile, 0)                                                                    \
     FIELD(TransferRow, version, 4)                                                                 \
     FIELD(TransferRow, sram, 8)                                                                    \
@@ -161,7 +173,8 @@ struct TensorRow {
 MINISIM_ISA_FIELDS(MINISIM_ASSERT_OFFSET)
 #undef MINISIM_ASSERT_OFFSET
 
-static_assert(sizeof(StreamRow) == 28);
+static_assert(sizeof(StreamRow) == 32);
+static_assert(sizeof(SyncRow) == 8);
 static_assert(sizeof(TransferRow) == 12);
 static_assert(sizeof(MatmulRow) == 76);
 static_assert(sizeof(VectorRow) == 36);

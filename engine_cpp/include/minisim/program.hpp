@@ -37,9 +37,14 @@ struct Program {
     Table<VectorRow> vectors;
     Table<TileRow> tiles;
     Table<TensorRow> tensors;
+    Table<SyncRow> syncs;
 
     Opcode opcode(std::size_t op) const { return static_cast<Opcode>(stream[op].opcode); }
     Queue queue(std::size_t op) const { return static_cast<Queue>(stream[op].queue); }
+    // The queues of all cores, numbered core by core.
+    std::size_t lane(std::size_t op) const {
+        return std::size_t{stream[op].core} * kQueues + stream[op].queue;
+    }
     const TransferRow& transfer(std::size_t op) const { return transfers[stream[op].row]; }
     const MatmulRow& matmul(std::size_t op) const { return matmuls[stream[op].row]; }
     const VectorRow& vector(std::size_t op) const { return vectors[stream[op].row]; }

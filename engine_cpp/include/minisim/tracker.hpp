@@ -4,6 +4,8 @@
 // order and never overlap in time; an access lasts from its operation's start to its retirement.
 // And every read finds the tile and version that its operation names.
 //
+// An SRAM is its core's own; the DRAM is everybody's, so there the rule orders the cores as well.
+//
 // The one exception: the steps of one accumulation may be in flight together, wherever the sums
 // lie. They run in one pipeline, which adds them up in order. If the sums lie in acc, the last step
 // only reads them; what writes to their place next must wait for it, also a step of the next sum.
@@ -28,7 +30,8 @@ public:
 
     // Keeps references to all three; the DRAM must hold every tensor of the program.
     Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
-            std::uint64_t sram_bytes, std::uint64_t accumulator_bytes, Grain grain);
+            std::uint64_t sram_bytes, std::uint64_t accumulator_bytes, std::uint32_t cores,
+            Grain grain);
 
     // Checks the accesses of `op`, which is about to start, and records them.
     // Throws Hazard, after which the records are of no more use.
@@ -72,6 +75,7 @@ private:
     bool continues(const Access& access, std::int32_t writer) const;
     bool dram_holds(std::int32_t writer, Content expected) const;
     bool in_flight(std::int32_t op) const;
+    std::size_t lane_of_reader(const Access& access, std::size_t reader) const;
     Cells::Run sram_run(const Access& access);
 
     template <class Visit>
@@ -90,9 +94,9 @@ private:
     const Dram& dram_;
     const InFlight& in_flight_;
     Grain grain_;
-    std::uint64_t sram_bytes_;  // where the accumulator memory begins
-    Cells sram_;                // both memories
-    std::vector<Cells> storages_;
+    std::uint64_t sram_bytes_;     // where a core's accumulator memory begins
+    std::vector<Cells> srams_;     // by core, both memories; read by its core's queues
+    std::vector<Cells> storages_;  // of DRAM; read by the load queue of every core
 };
 
 }  // namespace minisim

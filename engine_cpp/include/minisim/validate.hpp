@@ -14,8 +14,12 @@ namespace minisim {
 // Every method throws ScheduleError, naming table, row, field, the value and the rule.
 class Validator {
 public:
-    Validator(const Program& program, std::uint64_t sram_bytes, std::uint64_t accumulator_bytes)
-        : program_(program), sram_bytes_(sram_bytes), accumulator_bytes_(accumulator_bytes) {}
+    Validator(const Program& program, std::uint64_t sram_bytes, std::uint64_t accumulator_bytes,
+              std::uint32_t cores)
+        : program_(program),
+          sram_bytes_(sram_bytes),
+          accumulator_bytes_(accumulator_bytes),
+          cores_(cores) {}
 
     void all() const;  // every row of every table, in order
 
@@ -25,6 +29,7 @@ public:
     void matmul(std::size_t row) const;
     void vector(std::size_t row) const;
     void op(std::size_t row) const;
+    void syncs() const;  // of the whole stream: an operation may only wait for earlier ones
 
 private:
     struct Place;  // table and row, for messages
@@ -51,6 +56,7 @@ private:
 
     const Program& program_;
     std::uint64_t sram_bytes_, accumulator_bytes_;
+    std::uint32_t cores_;
 };
 
 }  // namespace minisim

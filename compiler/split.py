@@ -1,0 +1,260 @@
+"""Which core computes what: the output tiles of each node are cut into rectangles, one for a core.
+
+A cut into r x c rectangles gives each core some rows and some columns of the output: r x 1 cuts by rows, 1 x c by
+columns. k is never cut, so each output is the same chain of sums, on whatever core. The cut that an estimate of
+cycles prefers is taken (`Splitter.estimate`). It weighs
+
+- the slowest core's compute: rectangles differ where the tiles do not divide evenly;
+- bytes: B is loaded once for each of the r rows of rectangles, A once for each of the c columns, more if the
+  SRAM is too small, and the DRAM serves all cores together;
+- what lies where: a tile that its consumer finds in its own SRAM is neither stored nor loaded.
+
+A cut is good or bad for what comes after it, too. So three plans are made for the graph as a whole (cut by rows
+only, by columns only, or each node as is best for itself), and the one with the fewest estimated cycles is taken:
+a chain of matmuls that is cut by rows never moves its activations, which no single node can know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.graph import Graph, Node
+from minisim.compiler.panels import Pace
+from minisim.compiler.tiling import Share, Tiling
+from minisim.hwmodel import isa
+from minisim.hwmodel.config import Machine
+
+Axis = tuple[str, int]
+"""What numbers a tensor's rows (or columns) of tiles: "m", "k" or "n" of the node's grid, or "" if there is but one;
+and the tile's edge along it, in elements."""
+
+Cut = tuple[int, int]
+"""Into how many rows and columns of rectangles."""
+
+POLICIES: Mapping[str, Callable[[Cut], bool]] = {
+    "rows": lambda cut: cut[1] == 1,
+    "columns": lambda cut: cut[0] == 1,
+    "free": lambda cut: True,
+}
+"""The plans for the whole graph, by which cuts they allow."""
+
+ABOUT = 1.05
+"""Estimates that differ by less are taken as equal: more cores, and more bytes, must be worth it."""
+
+SHARE_KEPT = 0.5
+"""Of SRAM: more of an operand than this is not expected to stay there until it is read."""
+
+
+SUM_BYTES = 4
+"""Of a partial sum, whatever the operands: fp32 or int32."""
+
+
+class Read(NamedTuple):
+    """An operand of a node: which tiles of it belong to which output tiles."""
+
+    tensor: str
+    rows: Axis
+    cols: Axis
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Who holds a computed tensor.
+
+    Attributes:
+        edges: of its tiles, in elements; a reader with others finds nothing.
+        core: int64 of shape (rows, cols) of tiles: the core that computed each.
+    """
+
+    edges: tuple[int, int]
+    core: npt.NDArray[np.int64]
+
+
+class Estimate(NamedTuple):
+    """Of a node with one cut (or the sum of them): cycles, bytes to and from DRAM, cores at work."""
+
+    cycles: float
+    bytes: int
+    cores: int
+
+    def plus(self, other: Estimate) -> Estimate:
+        return Estimate(self.cycles + other.cycles, self.bytes + other.bytes, self.cores + other.cores)
+
+
+def best_of(estimates: Sequence[Estimate]) -> int:
+    """The index of the one with the fewest bytes, then cores, of those that are about fastest (ABOUT)."""
+    fast = ABOUT * min(estimate.cycles for estimate in estimates)
+    return min(
+        (i for i, estimate in enumerate(estimates) if estimate.cycles <= fast),
+        key=lambda i: (estimates[i].bytes, estimates[i].cores, i),
+    )
+
+
+class Splitter:
+    """The split of a tiled graph."""
+
+    def __init__(self, graph: Graph, machine: Machine, tilings: Mapping[str, Any]) -> None:
+        self.graph, self.machine, self.tilings = graph, machine, tilings
+        viewed = {name for node in graph.nodes if node.op == "Reshape" for name in (node.inputs[0], node.output)}
+        outputs = set(graph.outputs.values())
+        self.off_chip = viewed | (set() if machine.compiler.keep_on_chip else set(graph.tensors))
+        self.stored = self.off_chip | outputs  # by their producers, whoever reads them
+        self.placed: dict[str, Placement] = {}
+
+    def best(self) -> dict[str, Any]:
+        """The tilings with their shares, and the shares with their panels."""
+        plans = [self._plan(allowed) for allowed in POLICIES.values()]
+        _, shares = plans[best_of([estimate for estimate, _ in plans])]
+        return {
+            node.name: self._with_panels(node, shares[node.name]) if node.name in shares else self.tilings[node.name]
+            for node in self.graph.nodes
+        }
+
+    def _with_panels(self, node: Node, shares: tuple[Share, ...]) -> Tiling:
+        tiling: Tiling = self.tilings[node.name]
+        operator = _operator(node)
+        planned = tuple(
+            replace(share, panels=operator.plan(node, self.graph, tiling, *share.shape, self.machine, len(shares)))
+            for share in shares
+        )
+        return replace(tiling, shares=planned)
+
+    def _plan(self, allowed: Callable[[Cut], bool]) -> tuple[Estimate, dict[str, tuple[Share, ...]]]:
+        """The best cut of each node in turn, given those before it; and the sum of their estimates."""
+        self.placed = {}
+        total, found = Estimate(0.0, 0, 0), {}
+        for node in self.graph.nodes:
+            tiling = self.tilings[node.name]
+            if not isinstance(tiling, Tiling):
+                continue  # a view
+            reads = _operator(node).reads(node, self.graph, tiling)
+            pace = _operator(node).pace(node, self.graph, tiling, self.machine)
+            choices = [self._shares(tiling, reads, cut) for cut in cuts(tiling, self.machine.cores.count, allowed)]
+            estimates = [self.estimate(node, tiling, reads, pace, shares) for shares in choices]
+            at = best_of(estimates)
+            total = total.plus(estimates[at])
+            found[node.name] = choices[at]
+            if node.output not in self.off_chip:
+                owner = replace(tiling, shares=choices[at]).core_of(*np.mgrid[: tiling.m_tiles, : tiling.n_tiles])
+                self.placed[node.output] = Placement((tiling.m, tiling.n), owner)
+        return total, found
+
+    def _shares(self, tiling: Tiling, reads: tuple[Read, ...], cut: Cut) -> tuple[Share, ...]:
+        """The rectangles of a cut, row by row; a single one goes to the core that holds most of the operands."""
+        rows, cols = (_edges(size, parts) for size, parts in zip((tiling.m_tiles, tiling.n_tiles), cut, strict=True))
+        if cut == (1, 1):
+            held = np.zeros(self.machine.cores.count, dtype=np.int64)
+            for read in reads:
+                if (place := self._placement(read)) is not None:
+                    held += np.bincount(place.core.reshape(-1), minlength=len(held)) * self._tile_bytes(read)
+            return (Share(int(held.argmax()), 0, tiling.m_tiles, 0, tiling.n_tiles),)
+        return tuple(
+            Share(i * cut[1] + j, m0, m1, n0, n1)
+            for i, (m0, m1) in enumerate(pairwise(rows))
+            for j, (n0, n1) in enumerate(pairwise(cols))
+        )
+
+    # -- the estimate --------------------------------------------------------------------------------------
+
+    def estimate(
+        self, node: Node, tiling: Tiling, reads: tuple[Read, ...], pace: Pace, shares: tuple[Share, ...]
+    ) -> Estimate:
+        """Cycles of the busiest of all cores' units and ports and of the DRAM, and bytes to and from DRAM.
+
+        If a core reads what another has in its SRAM, the wait for the store and the load are added: they begin
+        when the tile is finished, and hide behind nothing.
+        """
+        tile = isa.align(self._item(node.output) * tiling.m * tiling.n)
+        busiest, moved = 0.0, 0
+        crossing = {
+            read: np.zeros_like(p.core, dtype=bool) for read in reads if (p := self._placement(read)) is not None
+        }
+        for share in shares:
+            area = share.shape[0] * share.shape[1]
+            stored = area * tile if node.output in self.stored else 0
+            loaded = sum(self._loaded(tiling, read, share, crossing) for read in reads)
+            busiest = max(busiest, area * tiling.k_tiles * pace.execute, loaded * pace.load, stored * pace.store)
+            moved += loaded + stored
+        moved += sum(
+            int(mask.sum()) * self._tile_bytes(read)
+            for read, mask in crossing.items()
+            if read.tensor not in self.stored
+        )
+        crosses = any(mask.any() for mask in crossing.values())
+        cycles = max(busiest, moved * pace.dram) + (2 * pace.turnaround if crosses else 0)
+        return Estimate(cycles, moved, len(shares))
+
+    def _loaded(self, tiling: Tiling, read: Read, share: Share, crossing: dict[Read, npt.NDArray[np.bool_]]) -> int:
+        """Bytes of an operand that a share loads; notes in `crossing` the tiles that it needs of other cores."""
+        spans = {"m": (share.m0, share.m1), "n": (share.n0, share.n1), "k": (0, tiling.k_tiles), "": (0, 1)}
+        (r0, r1), (c0, c1) = spans[read.rows[0]], spans[read.cols[0]]
+        tiles, bytes_ = (r1 - r0) * (c1 - c0), self._tile_bytes(read)
+        if (place := self._placement(read)) is not None:
+            elsewhere = place.core[r0:r1, c0:c1] != share.core
+            crossing[read][r0:r1, c0:c1] |= elsewhere
+            here = tiles - int(elsewhere.sum())
+            if here * bytes_ <= SHARE_KEPT * self.machine.sram.bytes:
+                tiles -= here
+        return tiles * bytes_ * self._repeats(tiling, read, share)
+
+    def _repeats(self, tiling: Tiling, read: Read, share: Share) -> int:
+        """How often a share loads an operand of its accumulations: once for each panel of the other side.
+
+        The panels are taken as square as may be, with all of the memory that holds partial sums; those that are
+        planned later are better.
+        """
+        axes = {read.rows[0], read.cols[0]}
+        if "k" not in axes:
+            return 1
+        rows, cols = share.shape
+        sizes = (rows * tiling.k_tiles * tiling.m * tiling.k, cols * tiling.k_tiles * tiling.n * tiling.k)
+        item, apart = self._item(read.tensor), self.machine.accumulator.bytes
+        sums = isa.align(SUM_BYTES * tiling.m * tiling.n)
+        if item * sum(sizes) + (0 if apart else rows * cols * sums) <= self.machine.sram.bytes:
+            return 1
+        room = max(1, (apart or self.machine.sram.bytes) // sums)
+        height = min(rows, max(1, math.isqrt(room)))
+        width = min(cols, max(1, room // height))
+        return -(-cols // width) if "m" in axes else -(-rows // height)
+
+    def _placement(self, read: Read) -> Placement | None:
+        """Where the tiles of an operand are, if its cut is that of its producer."""
+        place = self.placed.get(read.tensor)
+        return place if place and place.edges == (read.rows[1], read.cols[1]) else None
+
+    def _tile_bytes(self, read: Read) -> int:
+        return isa.align(self._item(read.tensor) * read.rows[1] * read.cols[1])
+
+    def _item(self, tensor: str) -> int:
+        """Bytes per element."""
+        return isa.ITEMSIZE[self.graph.tensors[tensor].code]
+
+
+def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> list[Cut]:
+    """For all cores, half of them, a quarter and so on: for each number of rows the most columns that there are cores
+    and tiles for."""
+    found: dict[Cut, None] = {(1, 1): None}
+    while cores > 1:
+        for rows in range(1, min(cores, tiling.m_tiles) + 1):
+            found[rows, min(cores // rows, tiling.n_tiles)] = None
+            found[rows, 1] = None
+        cores //= 2
+    return [cut for cut in found if cut == (1, 1) or allowed(cut)]
+
+
+def _edges(size: int, parts: int) -> list[int]:
+    edges: list[int] = np.linspace(0, size, parts + 1).round().astype(int).tolist()
+    return edges
+
+
+def _operator(node: Node) -> Any:
+    from minisim.compiler.ops import OPERATORS  # the operators import this module: they say what they read
+
+    return OPERATORS[node.op]
