@@ -224,7 +224,7 @@ class Scheduler:
             self.layers["sram_peak"][layer] = self.peak
             self.layers["loads_eliminated"][layer] = self.eliminated
         live = sum(core.used_bytes for core in self.cores)
-        scratchpad, accumulator = self.memories
+        scratchpad, accumulator = self.cores[0].allocators
         return self.emit.finish(self.layers, scratchpad.size, accumulator.size, live)
 
     def _switch(self, core: int) -> None:
