@@ -16,6 +16,9 @@ from minisim.what_if import FACTORS, changes, what_ifs
 
 MODEL, OVERRIDES = "gemm:96x64x80", ["dram.latency=13ns", "tile.m=16"]
 
+PLAIN = [name for name in FACTORS if name != "twice the bursts in flight"]
+"""The changes to a machine without a limit on bursts."""
+
 
 def test_the_answer_has_a_tree_a_path_and_what_ifs(minisim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
@@ -23,7 +26,7 @@ def test_the_answer_has_a_tree_a_path_and_what_ifs(minisim: Any, monkeypatch: py
     cycles = run(load_model(MODEL), machine, numerics=False).cycles
     out = minisim("explain", MODEL, *(f"--set={o}" for o in OVERRIDES)).stdout
     assert f"gemm on npu_32x32: {cycles:,} cycles" in out
-    for part in ("all cycles", "moving data", "load_port", "tail", "longest", "LOAD a[0:16,0:32]", *FACTORS):
+    for part in ("all cycles", "moving data", "load_port", "tail", "longest", "LOAD a[0:16,0:32]", *PLAIN):
         assert part in out
     assert "dram.latency=6.5ns" in out
     assert not list(Path().iterdir())
@@ -43,7 +46,7 @@ def test_with_out_it_writes_the_account(minisim: Any) -> None:
 def test_each_what_if_is_a_run_with_its_settings(jobs: int) -> None:
     graph, machine = load_model("gemm:128x96x160"), Machine.load("npu_32x32", ["control.queue_depth=2"])
     found = what_ifs(graph, machine, jobs=jobs)
-    assert [w.name for w in found] == list(changes(machine)) == list(FACTORS)
+    assert [w.name for w in found] == list(changes(machine)) == PLAIN
     for w in found:
         changed = Machine.load("npu_32x32", ["control.queue_depth=2", *(f"{k}={v}" for k, v in w.settings.items())])
         assert w.cycles == run(graph, changed, numerics=False).cycles
@@ -57,6 +60,9 @@ def test_the_tile_grows_with_the_array_where_it_must() -> None:
 
 
 def test_half_of_no_latency_is_no_change() -> None:
+    assert "twice the bursts in flight" not in changes(Machine())
+    bursts = Machine.load("npu_32x32", ["dma.outstanding_bursts=2"])
+    assert changes(bursts)["twice the bursts in flight"] == {"dma.outstanding_bursts": "4"}
     assert "half the DRAM latency" not in changes(Machine.load("npu_32x32", ["dram.latency=0ns"]))
 
 
