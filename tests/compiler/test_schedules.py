@@ -57,6 +57,25 @@ def test_tiles_that_live_at_the_same_time_lie_apart(case: tuple[ms.Graph, ms.Mac
     assert np.all(end <= np.where(apart, schedule.sram_bytes + schedule.accumulator_bytes, schedule.sram_bytes))
 
 
+@pytest.mark.parametrize(
+    ("shape", "tile", "sram", "accumulator"),
+    [
+        ((66, 277, 136), (16, 32, 40), "64KiB", 2 * 2560),
+        ((204, 270, 317), (40, 16, 32), "64KiB", 2 * 5120),
+        ((193, 170, 381), (40, 24, 16), "16KiB", 4 * 2560),
+    ],
+)
+def test_ragged_sums_are_not_spilled_from_their_own_memory(
+    shape: tuple[int, int, int], tile: tuple[int, int, int], sram: str, accumulator: int
+) -> None:
+    """Ragged tiles between whole ones: were they packed, what becomes free would lie in pieces too small."""
+    edges = dict(zip(("tile__m", "tile__k", "tile__n"), tile, strict=True))
+    on = machine(sram__bytes=sram, accumulator__bytes=accumulator, **edges)
+    schedule = ms.compile_graph(ms.load_model("gemm:{}x{}x{}".format(*shape), "int8"), on)
+    assert len(_sums(schedule)) > 10
+    assert not np.isin(schedule.transfers["tile"], _sums(schedule)).any()
+
+
 @given(compiled())
 def test_the_peak_covers_what_is_live(case: tuple[ms.Graph, ms.Machine, ms.Schedule]) -> None:
     graph, machine, _ = case
