@@ -254,6 +254,8 @@ CHANGES: tuple[dict[str, object], ...] = (
     {"sram.bytes": "512KiB"},
     {"compiler.order": "mnk"},
     {"compiler.keep_on_chip": False},
+    {"cores.count": 2},
+    {"cores.count": 4},
 )
 """What two machines may differ in, one by one."""
 
