@@ -41,7 +41,7 @@ def tilings(graph: ms.Graph, on: ms.Machine) -> list[Tiling]:
     return [t for t in tiled.tilings.values() if t is not None]
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(st.data(), graphs(), st.sampled_from([2, 3, 4, 16, 64]))
 def test_every_output_tile_has_one_core(data: st.DataObject, graph: ms.Graph, count: int) -> None:
     on = data.draw(machines_for(graph)).with_overrides({"cores.count": count})
@@ -111,7 +111,7 @@ def test_cuts_are_within_cores_and_tiles(policy: str) -> None:
     assert {"rows": (5, 1), "columns": (1, 7), "free": (5, 3)}[policy] in found
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data(), graphs(), st.sampled_from([2, 3, 4, 16]))
 def test_no_two_cores_meet_in_dram_unordered(data: st.DataObject, graph: ms.Graph, count: int) -> None:
     """By a check that knows nothing of the engine's; and the results are those of one core."""
