@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,10 +28,12 @@ class Emitter:
     def __init__(self, program: Program, copies: Copies) -> None:
         self.program = program
         self.layer = 0
-        self.core = 0
-        self.count = [[0] * len(Queue) for _ in range(program.cores)]
-        self._stream = {name: array("I") for name in ("opcode", "core", "layer", "row", "sync")}
+        self._all_counts = [[0] * len(Queue) for _ in range(program.cores)]
+        self._stream = {name: array("I") for name in ("opcode", "layer", "row")}
+        self._turns: list[tuple[int, int]] = []  # first operation and core of each stretch of one core
         self._syncs: list[tuple[int, int, int, int]] = []
+        self._syncing: list[tuple[int, int]] = []  # operation and first sync of those that have any
+        self.turn_to(0)
         self._wait = array("I")
         self._transfers = {name: array("I") for name in ("tile", "version", "sram")}
         self._matmul_addresses = array("I")
@@ -39,6 +42,11 @@ class Emitter:
         steps = [program.matmuls[name].tolist() for name in ("step", "last")]
         self._matmuls = list(zip(*operands, *steps, strict=True))
         self._vectors = list(zip(*(copies.vectors[name].tolist() for name in isa.VECTOR_OPERANDS), strict=True))
+
+    def turn_to(self, core: int) -> None:
+        """The operations to come are of `core`."""
+        self.core, self.count = core, self._all_counts[core]
+        self._turns.append((len(self._stream["opcode"]), core))
 
     def matmul_operands(self, row: int) -> tuple[int, int, int, int, int, int, int, int]:
         """Copies of a, b, c, bias, residual, acc, then the step, and whether it is the last."""
@@ -55,10 +63,11 @@ class Emitter:
         rows.append(tile)
         self._transfers["version"].append(version)
         self._transfers["sram"].append(address)
-        sync = len(self._syncs) if syncs else NONE
+        if syncs:
+            self._syncing.append((len(self._stream["opcode"]), len(self._syncs)))
         for i, (core, count) in enumerate(syncs, 1):
             self._syncs.append((core, Queue.STORE, i < len(syncs), count))
-        return self._append(opcode, len(rows) - 1, wait, sync)
+        return self._append(opcode, len(rows) - 1, wait)
 
     def execute(self, row: int, wait: Clock, *addresses: int) -> int:
         self._matmul_addresses.extend(addresses)
@@ -68,16 +77,14 @@ class Emitter:
         self._vector_addresses.extend(addresses)
         return self._append(Opcode.VECTOR, row, wait)
 
-    def _append(self, opcode: Opcode, row: int, wait: Clock, sync: int = NONE) -> int:
-        queue, count = QUEUE_OF[opcode], self.count[self.core]
+    def _append(self, opcode: Opcode, row: int, wait: Clock) -> int:
+        queue = QUEUE_OF[opcode]
         self._stream["opcode"].append(opcode)
-        self._stream["core"].append(self.core)
         self._stream["layer"].append(self.layer)
         self._stream["row"].append(row)
-        self._stream["sync"].append(sync)
         self._wait.extend(wait)
-        count[queue] += 1
-        return count[queue]
+        self.count[queue] += 1
+        return self.count[queue]
 
     def finish(self, layers: isa.Table, sram_bytes: int, accumulator_bytes: int, live_bytes: int) -> isa.Schedule:
         """The schedule. Compute operations were appended in the order of their tables' rows."""
@@ -86,6 +93,11 @@ class Emitter:
         for name, column in self._stream.items():
             stream[name] = column
         stream["queue"] = np.array([QUEUE_OF[op] for op in Opcode], dtype=np.uint8)[stream["opcode"]]
+        for (begin, core), (end, _) in pairwise([*self._turns, (len(stream), 0)]):
+            stream["core"][begin:end] = core
+        stream["sync"] = NONE
+        for op, row in self._syncing:
+            stream["sync"][op] = row
         stream["wait"] = np.array(self._wait, dtype=np.uint32).reshape(-1, len(Queue))
         transfers = np.zeros(len(self._transfers["tile"]), dtype=isa.TRANSFER_DTYPE)
         for name, column in self._transfers.items():

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from minisim.hwmodel.isa import Queue
 from minisim.reports.path import Cause, Path, critical_path
 from minisim.reports.run_record import RunRecord
 
@@ -59,7 +60,7 @@ class Stretch:
     Attributes:
         begin, end: cycles, [begin, end).
         op: the first operation; `ops` is how many there are.
-        lane: the unit: core * 4 + queue.
+        lane: the unit: core * 4 + queue; of several cores' DRAM, cores * 4.
         cause: the one with the most cycles, `share` of the stretch.
     """
 
@@ -124,6 +125,8 @@ class Account:
         """The path in order of time, links of one unit and layer merged."""
         schedule, path = self.record.schedule, self.path
         lane, layer = schedule.lanes()[path.op], schedule.stream["layer"][path.op]
+        if schedule.cores > 1:  # the path hops from core to core while the DRAM serves one after the other
+            lane = np.where(path.cause == Cause.DRAM_CONTENTION, schedule.cores * len(Queue), lane)
         changes = np.flatnonzero((np.diff(lane) != 0) | (np.diff(layer) != 0)) + 1
         edges = [0, *changes.tolist(), len(path.op)] if len(path.op) else [0]
         useful = path.useful(self.record.schedule, self.record.machine)

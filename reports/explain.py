@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from minisim.hwmodel.isa import Queue, Schedule
 from minisim.reports.account import GROUPS, MEANING, Account
 from minisim.reports.write import output_set, write_csv
 
@@ -102,7 +103,7 @@ def _print_stretches(account: Account, console: Console) -> None:
     for s in longest:
         more = f" and {s.ops - 1:,} more" if s.ops > 1 else ""
         cause = f"{s.cause.name.lower()} {100 * s.share:.0f}%"
-        operations = f"{schedule.lane_name(s.lane)}{more}: {schedule.describe(s.op)}"
+        operations = f"{_unit(schedule, s.lane)}{more}: {schedule.describe(s.op)}"
         rows.append((f"{s.begin:,}", f"{s.cycles:,}", cause, schedule.layer_names[s.layer][:LAYER_WIDTH], operations))
     widths = [max(cell_len(row[i]) for row in rows) for i in range(4)]
     for row in rows:
@@ -111,6 +112,10 @@ def _print_stretches(account: Account, console: Console) -> None:
         line = Text("  ".join(["", *cells, row[4]]), style="dim" if row is rows[0] else "")
         line.truncate(console.width, overflow="crop" if console.options.ascii_only else "ellipsis")
         console.print(line, highlight=False, no_wrap=True)
+
+
+def _unit(schedule: Schedule, lane: int) -> str:
+    return schedule.lane_name(lane) if lane < schedule.cores * len(Queue) else "dram"
 
 
 def _print_what_ifs(cycles: int, what_ifs: Sequence[WhatIf], console: Console) -> None:

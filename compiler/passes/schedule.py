@@ -239,7 +239,7 @@ class Scheduler:
 
     def _switch(self, core: int) -> None:
         """The uOps to come are of `core`."""
-        self.emit.core = core
+        self.emit.turn_to(core)
         self.memories, self.candidates = self.cores[core].allocators, self.cores[core].candidates
         self.ahead: int = int(self.program.ahead[self.emit.layer, core])
         self.horizon: int = int(self.program.horizon[self.emit.layer, core])
@@ -342,12 +342,12 @@ class Scheduler:
         stores = [self.stored[tile]]
         if self.version[tile] == self.final[tile] == 0:  # another view of what producers stored
             stores += self.storage_stored[self.storage[tile]].items()
-        syncs, synced = [], self.synced[self.emit.core]
+        syncs, own = [], self.emit.core
         for core, count in stores:
-            if core == self.emit.core:
+            if core == own:
                 wait[Queue.STORE] = max(wait[Queue.STORE], count)
-            elif synced[core] < count:
-                synced[core] = count
+            elif self.synced[own][core] < count:
+                self.synced[own][core] = count
                 syncs.append((core, count))
         return syncs
 

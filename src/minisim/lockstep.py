@@ -72,5 +72,8 @@ class Lockstep:
 def explained(hazard: ScheduleHazard, schedule: Schedule) -> ScheduleHazard:
     """The hazard with both operations spelled out."""
     lines = [str(hazard)]
-    lines += [f"  operation {i}: {schedule.describe(i)}" for i in (hazard.op, hazard.other) if 0 <= i < len(schedule)]
+    for i in (hazard.op, hazard.other):
+        if 0 <= i < len(schedule):
+            core = f" of core {schedule.stream['core'][i]}" if schedule.cores > 1 else ""
+            lines.append(f"  operation {i}{core}: {schedule.describe(i)}")
     return ScheduleHazard("\n".join(lines), hazard.op, hazard.other, hazard.cycle)

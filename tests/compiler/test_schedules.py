@@ -284,6 +284,8 @@ CHANGES: tuple[dict[str, object], ...] = (
     {"accumulator.bytes": "128KiB"},
     {"compiler.order": "mnk"},
     {"compiler.keep_on_chip": False},
+    {"cores.count": 2},
+    {"cores.count": 4},
 )
 """What two machines may differ in, one by one."""
 

@@ -128,7 +128,7 @@ machines = st.fixed_dictionaries(
     }
 ).map(Machine().with_overrides)
 sizes = st.integers(1, 300).map(lambda words: 4 * words)
-many = settings(deadline=None, max_examples=60)
+many = settings(deadline=None, max_examples=40)
 
 
 def service(machine: Machine, size: int) -> int:

@@ -121,3 +121,22 @@ def test_without_perfetto_the_extra_is_named(record: Record, tmp_path: Path, mon
     with pytest.raises(MissingExtraError, match=r"perfetto.*minisim-npu\[trace\]"):
         write_reports(record(), tmp_path / "out", trace=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_several_cores_have_a_group_of_tracks_each(record: Record, tmp_path: Path) -> None:
+    r = record("gemm:96x64x80", "npu_32x32", "cores.count=3", "dram.bandwidth=1000GB/s", "dma.bytes_per_cycle=256")
+    read = written(r, tmp_path)
+    assert [read.titles[trace.core_track(core)] for core in range(3)] == ["core 0", "core 1", "core 2"]
+    for lane, ops in enumerate(r.schedule.lane_ops()):
+        found = read.slices[trace.unit_track(lane)]
+        assert [tuple(s[:2]) for s in found] == list(
+            zip(r.timeline.begin[ops].tolist(), r.timeline.done[ops].tolist(), strict=True)
+        )
+    assert len(read.slices[trace.DRAM_TRACK]) == (r.schedule.stream["opcode"] <= Opcode.STORE).sum()
+
+
+def test_tracks_of_64_cores_have_different_ids() -> None:
+    lanes = range(64 * len(Queue))
+    ids = [trace.ROOT, trace.DRAM_TRACK, *(trace.core_track(core) for core in range(64))]
+    ids += [track for lane in lanes for track in (trace.unit_track(lane), trace.queue_track(lane))]
+    assert len(set(ids)) == len(ids)
