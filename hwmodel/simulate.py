@@ -8,6 +8,7 @@ whoever wants to see it at work passes observers.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Generator, Sequence
 from typing import Protocol
 
@@ -42,14 +43,21 @@ class Run:
         self.env = Environment()
         self.scoreboard = Scoreboard(self.env, len(Queue))
         self.costs = costs(schedule, machine)
+        # Plain lists, once for all units: a numpy element costs five times as much to read.
+        self.setup: list[int] = self.costs.setup.tolist()
         self.busy: list[int] = self.costs.busy.tolist()
+        self.hold: list[int] = self.costs.hold.tolist()
+        self.latency: list[int] = self.costs.latency.tolist()
         self._observers = observers
         self._queue_of: list[int] = schedule.stream["queue"].tolist()
-        self._waits: list[list[int]] = schedule.stream["wait"].tolist()
+        self.waits: list[tuple[int, list[int]]] = [
+            (queue, counts.tolist()) for queue, counts in enumerate(schedule.stream["wait"].T)
+        ]
+        """Per queue, how many of its operations must have retired before each operation may start."""
 
         n = len(schedule)
-        self.issue, self.start, self.begin, self.done, self.end = ([0] * n for _ in range(5))
-        self.waited_for = [0] * n
+        self.issue, self.start, self.begin, self.done, self.end = (array("q", bytes(8 * n)) for _ in range(5))
+        self.waited_for = bytearray(n)
         self.unretired = n
 
         dram: Dram = IdealDram(self.costs) if machine.dram.model == "ideal" else BankedDram(schedule, machine)
@@ -61,10 +69,6 @@ class Run:
             Unit(self, Queue.VECTOR, depth),
         ]
         self.env.process(self._control(machine.control.issue_cycles))
-
-    def waits(self, op: int) -> enumerate[int]:
-        """The pairs (queue, count) that must be reached before `op` may start."""
-        return enumerate(self._waits[op])
 
     def started(self, op: int, cycle: int) -> None:
         self.start[op] = cycle
@@ -87,13 +91,13 @@ class Run:
             while queue.full:
                 yield queue.changed()
             queue.put(op)
-            self.issue[op] = int(env.now)
+            self.issue[op] = now = int(env.now)
             for observer in self._observers:
-                observer.on_issue(op, int(env.now))
+                observer.on_issue(op, now)
 
     def timeline(self) -> Timeline:
-        def column(cycles: list[int]) -> Cycles:
-            return np.array(cycles, dtype=np.int64)
+        def column(cycles: array[int]) -> Cycles:
+            return np.frombuffer(cycles, dtype=np.int64)
 
         return Timeline(
             issue=column(self.issue),
@@ -101,7 +105,7 @@ class Run:
             begin=column(self.begin),
             done=column(self.done),
             end=column(self.end),
-            waited_for=np.array(self.waited_for, dtype=np.uint8),
+            waited_for=np.frombuffer(self.waited_for, dtype=np.uint8),
         )
 
 
@@ -123,7 +127,7 @@ def _deadlock(run: Run, schedule: Schedule) -> ScheduleHazard:
     for unit in run.units:
         if len(unit.queue):
             op = unit.queue.head()
-            short = [(q, n) for q, n in run.waits(op) if run.scoreboard.retired[q] < n]
+            short = [(q, counts[op]) for q, counts in run.waits if run.scoreboard.retired[q] < counts[op]]
             needs = ", ".join(f"{n} of {WAITED_FOR[q + 1]} (retired {run.scoreboard.retired[q]})" for q, n in short)
             stuck.append((op, f"operation {op} ({schedule.describe(op)}) waits for {needs or 'its unit'}"))
     first = min(stuck, default=(-1, "no operation was dispatched"))

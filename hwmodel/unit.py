@@ -43,16 +43,16 @@ class Unit:
         self.process = run.env.process(self._work())
 
     def _work(self) -> Generator[Event, None, None]:
-        run, env, queue, costs = self.run_state, self.env, self.queue, self.run_state.costs
-        setup, hold, latency = costs.setup.tolist(), costs.hold.tolist(), costs.latency.tolist()
+        run, env, queue = self.run_state, self.env, self.queue
+        setup, hold, latency, waits, retired = run.setup, run.hold, run.latency, run.waits, run.scoreboard.retired
         while True:
             while not len(queue):
                 yield queue.changed()
             op = queue.head()
-            for other, count in run.waits(op):
-                if run.scoreboard.retired[other] < count:
+            for other, counts in waits:
+                if retired[other] < counts[op]:
                     run.waited_for[op] = other + 1
-                    yield run.scoreboard.reached(other, count)
+                    yield run.scoreboard.reached(other, counts[op])
             if self._in_flight >= self.max_outstanding:
                 run.waited_for[op] = _OUTSTANDING
                 self._landed = Event(env)
@@ -62,13 +62,15 @@ class Unit:
             run.started(op, int(env.now))
             if setup[op]:
                 yield Timeout(env, setup[op])
-            if self._free_at > env.now:
-                yield Timeout(env, self._free_at - env.now)
-            begin, done = self._occupy(op, int(env.now))
+            now = int(env.now)
+            if self._free_at > now:
+                yield Timeout(env, self._free_at - now)
+                now = self._free_at
+            begin, done = self._occupy(op, now)
             self._free_at = done
             self._retire_at = max(self._retire_at, done + latency[op])
             run.begin[op], run.done[op] = begin, done
-            retirement = Timeout(env, self._retire_at - env.now, op)
+            retirement = Timeout(env, self._retire_at - now, op)
             retirement.callbacks.append(self._retire)
             if hold[op]:
                 yield Timeout(env, hold[op])

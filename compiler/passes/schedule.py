@@ -106,6 +106,7 @@ class Scheduler:
         self.stamp = [0] * n  # candidates with an older stamp are void
         self.next_use = [NEVER] * n
         self.candidates: list[tuple[int, int, int]] = []  # heap of (-next use, tile, stamp)
+        self.most_candidates = 65536  # then the void ones are dropped
         self.operands: list[int] = []  # of the uOp to come: they must not be evicted
         self.now = 0
 
@@ -296,9 +297,10 @@ class Scheduler:
         distance = next_use - self.now
         far = self.now + (distance // 2 if self.dirty[tile] else distance)
         heappush(self.candidates, (-far, tile, self.stamp[tile]))
-        if len(self.candidates) > 4 * len(self.operands) + 65536:
+        if len(self.candidates) > self.most_candidates:
             self._forget_void_candidates()
 
     def _forget_void_candidates(self) -> None:
         self.candidates = [c for c in self.candidates if c[2] == self.stamp[c[1]]]
         heapify(self.candidates)
+        self.most_candidates = max(2 * len(self.candidates), 65536)  # or a large SRAM would come here every time
