@@ -21,10 +21,10 @@ import venv
 from pathlib import Path
 
 CONFIG = """[general]
-run_name = peer
+run_name = run
 [architecture_presets]
-ArrayHeight: 32
-ArrayWidth: 32
+ArrayHeight: {rows}
+ArrayWidth: {cols}
 IfmapSramSzkB: 85
 FilterSramSzkB: 85
 OfmapSramSzkB: 86
@@ -32,7 +32,7 @@ IfmapOffset: 0
 FilterOffset: 10000000
 OfmapOffset: 20000000
 Bandwidth: 16
-Dataflow: ws
+Dataflow: {dataflow}
 MemoryBanks: 1
 ReadRequestBuffer: 32
 WriteRequestBuffer: 32
@@ -87,7 +87,8 @@ def main() -> None:
     python = scalesim_python(args.environment.absolute())
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
-        for name, text in (("peer.cfg", CONFIG), ("peer.csv", TOPOLOGY), ("layout.csv", LAYOUT)):
+        config = CONFIG.format(rows=32, cols=32, dataflow="ws")
+        for name, text in (("peer.cfg", config), ("peer.csv", TOPOLOGY), ("layout.csv", LAYOUT)):
             paths[name] = Path(folder) / name
             paths[name].write_text(text)
         theirs = [str(python), "-m", "scalesim.scale", "-c", str(paths["peer.cfg"]), "-t", str(paths["peer.csv"]),

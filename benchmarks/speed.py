@@ -2,7 +2,8 @@
 
     python benchmarks/speed.py [--runs 5] [--sizes 256,512,1024]
 
-Medians of several runs. Machines differ and are noisy: compare ratios, in one run.
+Medians of several runs; CPU time but for the command, which is timed as a user waits for it. Machines differ and are
+noisy: compare ratios, in one run. How each stage grows with the operations: growth.py.
 """
 
 from __future__ import annotations
@@ -20,19 +21,22 @@ from typing import Any
 import numpy as np
 
 import minisim as ms
+from minisim._engine import DramMemory
 from minisim.compiler import panels
+from minisim.hwmodel.banked import Memory
+from minisim.hwmodel.dram_presets import PRESETS
 from minisim.lockstep import Lockstep
 from minisim.runtime import example_inputs
 
 
-def median_seconds(work: Callable[[], Any], runs: int) -> float:
-    """Median wall time of `work` after one warm-up."""
+def median_seconds(work: Callable[[], Any], runs: int, clock: Callable[[], float] = time.process_time) -> float:
+    """Median time of `work` after one warm-up."""
     times = []
     for i in range(runs + 1):
-        began = time.perf_counter()
+        began = clock()
         work()
         if i:
-            times.append(time.perf_counter() - began)
+            times.append(clock() - began)
     return statistics.median(times)
 
 
@@ -59,6 +63,7 @@ def compile_cold(graph: ms.Graph, machine: ms.Machine) -> ms.Schedule:
 def stage_rows(size: int, runs: int) -> None:
     """A line per stage for a cubic GEMM."""
     machine = ms.Machine.load("npu_32x32")
+    banked = machine.with_overrides({"dram.model": "banked"})
     graph = ms.load_model(f"gemm:{size}x{size}x{size}")
     schedule = ms.compile_graph(graph, machine)
     operations = len(schedule)
@@ -66,7 +71,8 @@ def stage_rows(size: int, runs: int) -> None:
     reference = loaded_runtime(graph, machine, schedule, kernel="reference")
     stages: dict[str, Callable[[], Any]] = {
         "compile": lambda: compile_cold(graph, machine),
-        "timing (simpy)": lambda: ms.simulate(schedule, machine),
+        "timing, ideal": lambda: ms.simulate(schedule, machine),
+        "timing, banked": lambda: ms.simulate(schedule, banked),
         "engine": runtime.execute,
         "engine, scalar": reference.execute,
         "timing + engine": lambda: lockstep(graph, machine, schedule),
@@ -75,6 +81,22 @@ def stage_rows(size: int, runs: int) -> None:
         seconds = median_seconds(work, runs)
         flops = f"{2 * size**3 / seconds / 1e9:8.1f} GFLOP/s" if "engine" in name else ""
         print(f"  {name:<16} {seconds * 1e3:10.1f} ms {operations / seconds:14,.0f} operations/s {flops}")
+
+
+def dram_rows(runs: int) -> None:
+    """Tiles of 32 x 32 floats at a pitch of 64 KiB, every fourth one stored: the banked DRAM, and its definition."""
+    part, tiles = PRESETS["ddr4-3200"], 400
+    seconds = []
+    for name, kind in (("Python, definition", Memory), ("C++, in every run", DramMemory)):
+
+        def serve(kind: type[Memory] | type[DramMemory] = kind) -> None:
+            memory, now = kind(part), 0
+            for i in range(tiles):
+                now = memory.transfer(128 * i, 65536, 32, 128, i % 4 == 3, now, now)
+
+        seconds.append(median_seconds(serve, runs))
+        print(f"  {name:<18} {tiles * 64 / seconds[-1]:12,.0f} bursts/s")
+    print(f"  ratio {seconds[0] / seconds[1]:.0f}")
 
 
 def memory_row(size: int) -> None:
@@ -98,11 +120,12 @@ def memory_row(size: int) -> None:
 
 def command_row(runs: int) -> None:
     """The whole command as a user starts it: interpreter, imports, compile, timing, numerics, reports."""
+    wall = time.perf_counter
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "minisim", "run", "gemm:512x512x512", "--out", out]
-        seconds = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), runs)
+        seconds = median_seconds(lambda: subprocess.run(command, check=True, capture_output=True), runs, wall)
     imports = median_seconds(
-        lambda: subprocess.run([sys.executable, "-c", "import minisim, minisim.reports"], check=True), runs
+        lambda: subprocess.run([sys.executable, "-c", "import minisim, minisim.reports"], check=True), runs, wall
     )
     print(f"  minisim run gemm:512x512x512   {seconds:6.2f} s, of which imports {imports:6.2f} s")
 
@@ -116,6 +139,8 @@ def main() -> None:
         n = len(ms.compile_graph(ms.load_model(f"gemm:{size}x{size}x{size}"), ms.Machine()))
         print(f"gemm {size}x{size}x{size} on npu_32x32: {n:,} operations")
         stage_rows(size, args.runs)
+    print("banked DRAM, bursts of a ddr4-3200")
+    dram_rows(args.runs)
     print("memory, gemm 1024x1024x1024")
     memory_row(1024)
     print("end to end, as a command")

@@ -41,8 +41,8 @@ class Sram:
         """Take `size` bytes: the address, and the clock to wait for before writing. None if no run fits."""
         if size > self.free_bytes:
             return None
-        for start in self._pieces:
-            first = self._run_through(start, size)
+        for start, (length, _) in self._pieces.items():
+            first = start if length >= size else self._run_through(start, size)
             if first is not None:
                 return self._take(first, size)
         return None

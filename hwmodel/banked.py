@@ -2,17 +2,23 @@
 
 A transfer is served in a tight loop over its bursts (`Memory.run`), outside SimPy: one call, however many
 bursts. What the banks, buses and refresh timers remember is carried from transfer to transfer.
+
+`Memory` and `dram_channel.py` are the definition, and where to extend the model. A run takes their twin in C++,
+`DramMemory`, which is held to the same cycles (docs/adr/0012-dram-twin.md).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from minisim._engine import DramMemory
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.dram_channel import NEVER, Channel
@@ -62,8 +68,16 @@ class Served:
     returned: int
 
 
+class TimedMemory(Protocol):
+    """What a transfer needs of a memory: `Memory`, or its twin."""
+
+    def transfer(
+        self, first: int, pitch: int, rows: int, width: int, write: bool, start: int, not_before: int
+    ) -> int: ...
+
+
 class Memory:
-    """All channels of a part."""
+    """All channels of a part: the definition."""
 
     def __init__(self, part: DramPart) -> None:
         self.part = part
@@ -121,6 +135,13 @@ class Memory:
             now = max(now + 1, upcoming)
         return Served(last + self.part.burst_cycles, max(returned, last + 1))
 
+    def transfer(
+        self, first: int, pitch: int, rows: int, width: int, write: bool, start: int, not_before: int = 0
+    ) -> int:
+        """Serve the bursts under `rows` rows of `width` bytes, `pitch` apart; returns `Served.issued`."""
+        asked = lines(first, pitch, rows, width, self.part.burst_bytes)
+        return self.run(asked, [write] * len(asked), start, not_before).issued
+
 
 class BankedDram:
     """Transfers first come, first served; the bursts of each as the banks allow (the Dram protocol).
@@ -131,11 +152,13 @@ class BankedDram:
     its rows are opened while the last one's data is still moving.
     """
 
-    def __init__(self, schedule: isa.Schedule, machine: Machine) -> None:
+    def __init__(
+        self, schedule: isa.Schedule, machine: Machine, memory: Callable[[DramPart], TimedMemory] = DramMemory
+    ) -> None:
         part = machine.dram.part
-        self._memory = Memory(part)
-        self._burst = part.burst_bytes
-        self._per_core_cycle = Fraction(part.MHz * 10**6) / machine.clock.frequency
+        self._memory = memory(part)
+        rate = Fraction(part.MHz * 10**6) / machine.clock.frequency
+        self._dram_cycles, self._core_cycles = rate.numerator, rate.denominator  # so many of each take as long
         self._lead = part.queue * part.burst_cycles
         opcode = schedule.stream["opcode"]
         self._write: list[bool] = (opcode == isa.Opcode.STORE).tolist()
@@ -155,25 +178,21 @@ class BankedDram:
 
     def serve(self, op: int, now: int) -> tuple[int, int]:
         begin, write = max(now, self._free_at), self._write[op]
-        rate = self._per_core_cycle
-        columns = -(-begin * rate.numerator // rate.denominator)
-        earliest = -(-now * rate.numerator // rate.denominator)
+        dram, core = self._dram_cycles, self._core_cycles
+        columns = -(-begin * dram // core)
+        earliest = -(-now * dram // core)
         last_begin, last_end = self._ended[self._lane[op]]
         if now == last_end:  # its port was busy until now: the request has been waiting
             earliest = last_begin
-        lines = self._lines(self._row[op])
+        row = self._row[op]
         start = max(earliest, columns - self._lead)
-        served = self._memory.run(lines, [write] * len(lines), start, not_before=columns)
-        end = -(-served.issued * rate.denominator // rate.numerator)
+        issued = self._memory.transfer(
+            self._first[row], self._pitch[row], self._rows[row], self._width[row], write, start, columns
+        )
+        end = -(-issued * core // dram)
         self._ended[self._lane[op]] = (columns, end)
         self._free_at = end
         return begin, end
-
-    def _lines(self, transfer: int) -> Addresses:
-        """Addresses of the bursts that the transfer touches, row by row."""
-        return lines(
-            self._first[transfer], self._pitch[transfer], self._rows[transfer], self._width[transfer], self._burst
-        )
 
 
 def lines(first: int, pitch: int, rows: int, width: int, burst: int) -> Addresses:

@@ -35,6 +35,7 @@ class Channel:
         """No more requests will come: writes need not wait for company."""
         self.column_at = 0
         """When the last column command was given."""
+        self._write_batch = min(part.write_batch, part.queue)  # more will not come together
         self._draining = 0
         self._waiting = 0
         self._queues: list[list[Request]] = [[] for _ in range(banks)]
@@ -90,7 +91,7 @@ class Channel:
     def _move(self) -> bool:
         """One request from the channel's queue to its bank's; whether one could move."""
         if not self._draining:
-            enough = self.part.queue if self.reads else 1 if self.flushing else self.part.write_batch
+            enough = self.part.queue if self.reads else 1 if self.flushing else self._write_batch
             self._draining = len(self.writes) if len(self.writes) >= enough else 0
         queue = self.writes if self._draining else self.reads
         for i, (bank, request) in enumerate(queue):

@@ -81,8 +81,10 @@ class DramPart:
                 raise ValueError(f"{field.name} must be a power of two")
             elif not _LEAST.get(field.name, 0) <= value <= 2**20:
                 raise ValueError(f"{field.name} must be {_LEAST.get(field.name, 0)} to {2**20}")
-        if self.tREFI < 2 * self.ranks * (self.tRFC + self.tRAS + self.tRP):
-            raise ValueError("tREFI must leave at least half of the time: 2 x ranks x (tRFC + tRAS + tRP) or more")
+        # Or a row might be closed again and again before its first column command: a run without an end.
+        if self.tREFI < 2 * self.ranks * max(self.tRFC + self.tRAS + self.tRP + self.tRCD + self.tFAW, 1):
+            rule = "2 x ranks x (tRFC + tRAS + tRP + tRCD + tFAW), or more"
+            raise ValueError(f"tREFI must leave at least half of the time: {rule}")
 
     @property
     def bytes_per_second(self) -> Fraction:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel.banked import Memory
+from minisim._engine import DramMemory
 from minisim.hwmodel.dram_presets import PRESETS, DramPart
 
 DATA = Path(__file__).parent / "data"
@@ -110,7 +110,7 @@ def replay_pattern(row: Row, part: DramPart, requests: int | None = None) -> flo
     taken = min(requests or row.requests, row.requests)
     row = Row(**{**vars(row), "requests": taken})
     where, writes = addresses(row, part.burst_bytes)
-    served = Memory(part).run(where, writes, start=0, outstanding=row.outstanding)
+    served = DramMemory(part).run(where, writes, start=0, outstanding=row.outstanding)
     return 100 * taken * part.burst_cycles / part.channels / served.returned
 
 

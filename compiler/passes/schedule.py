@@ -154,8 +154,29 @@ def next_uses(program: Program, copies: Copies, place: npt.NDArray[np.int64]) ->
     return following[: len(opcode)]
 
 
-Candidate = tuple[int, int, int]
-"""For eviction: -next use, copy, stamp."""
+class Candidates:
+    """Copies that may be evicted, as a heap of (-next use, copy, stamp); one whose stamp is older than its copy's is
+    void."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, int]] = []
+        self._most = 65536  # then the void ones are dropped
+
+    def push(self, next_use: int, copy: int, stamps: list[int]) -> None:
+        heappush(self._heap, (-next_use, copy, stamps[copy]))
+        if len(self._heap) > self._most:
+            self._heap = [c for c in self._heap if c[2] == stamps[c[1]]]
+            heapify(self._heap)
+            self._most = max(2 * len(self._heap), 65536)  # or a large SRAM would come here every time
+
+    def pop(self, beyond: int, stamps: list[int]) -> int:
+        """The copy whose next use is farthest, -1 if none is used later than `beyond`."""
+        while self._heap and -self._heap[0][0] > beyond:
+            _, copy, stamp = heappop(self._heap)
+            if stamp == stamps[copy]:
+                return copy
+        return -1
+
 
 SCRATCHPAD, ACCUMULATOR = 0, 1
 """Which of a core's memories."""
@@ -166,12 +187,12 @@ class Memories:
     """What one core has on chip: its allocators, and for each a heap of candidates for eviction."""
 
     allocators: tuple[Sram, Sram]
-    candidates: tuple[list[Candidate], list[Candidate]]
+    candidates: tuple[Candidates, Candidates]
 
     @classmethod
     def of(cls, machine: Machine) -> Memories:
         size = machine.sram.bytes
-        return cls((Sram(size), Sram(machine.accumulator.bytes, base=size)), ([], []))
+        return cls((Sram(size), Sram(machine.accumulator.bytes, base=size)), (Candidates(), Candidates()))
 
     @property
     def used_bytes(self) -> int:
@@ -390,13 +411,11 @@ class Scheduler:
 
     def _evict(self, home: int, beyond: int = 0) -> bool:
         """Remove the tile of this memory whose next use is farthest; False if none is used later than `beyond`."""
-        candidates = self.candidates[home]
-        while candidates and -candidates[0][0] > beyond:
-            _, tile, stamp = heappop(candidates)
-            if stamp == self.stamp[tile]:
-                self._remove(tile)
-                return True
-        return False
+        tile = self.candidates[home].pop(beyond, self.stamp)
+        if tile < 0:
+            return False
+        self._remove(tile)
+        return True
 
     def _clear(self, home: int) -> None:
         """Last resort against fragmentation: move the operands to the start of an empty memory."""
@@ -446,8 +465,4 @@ class Scheduler:
         # an eviction of a dirty tile costs two transfers, so it counts as half as far away
         distance = next_use - self.now
         far = self.now + (distance // 2 if self.dirty[tile] else distance)
-        candidates = self.candidates[self.home[tile]]
-        heappush(candidates, (-far, tile, self.stamp[tile]))
-        if len(candidates) > 4 * len(self.operands) + 65536:
-            candidates[:] = [c for c in candidates if c[2] == self.stamp[c[1]]]  # the others are void
-            heapify(candidates)
+        self.candidates[self.home[tile]].push(far, tile, self.stamp)

@@ -1,4 +1,5 @@
-// minisim._engine: the core in Python's terms. Only this file, and its arrays.hpp, know Python.
+// minisim._engine: the core in Python's terms. Only this file, and the headers beside it that are
+// part of it, know Python.
 
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -7,6 +8,7 @@
 #include <utility>
 
 #include "arrays.hpp"
+#include "bindings_dram.hpp"
 #include "docstrings.hpp"
 #include "minisim/engine.hpp"
 #include "minisim/errors.hpp"
@@ -398,4 +400,5 @@ PYBIND11_MODULE(_engine, m) {
     define_config_and_stats(m);
     define_engine(m);
     define_functions(m);
+    define_dram(m);
 }

@@ -1,0 +1,91 @@
+"""How minisim's speed holds up from 10 k to 1 M operations: each stage is linear if its last column is about 1.
+
+    python benchmarks/growth.py [--operations 10000,30000,100000,300000,1000000] [--config npu_32x32]
+
+One cubic GEMM a size, each in a process of its own: every stage once, in CPU seconds (for other work on the machine
+disturbs those less than wall time). `peak` is what the process had in memory at most by the end of the stage, less
+what it had before it compiled; so it grows from stage to stage. The engine's DRAM, which holds the matrices, and
+numpy's inputs are part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import minisim as ms
+from minisim.runtime import example_inputs
+
+STAGES = ["compile", "timing, ideal", "timing, banked", "engine"]
+
+
+def cubic_edge(operations: int, machine: ms.Machine) -> int:
+    """The edge of a GEMM that gives about so many operations: mostly the tiles' EXECUTEs, and a third more."""
+    tiles = (operations / 1.31) ** (1 / 3)
+    return round(tiles * machine.tile.m)
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def measure(operations: int, config: str) -> dict[str, Any]:
+    """Operations, and seconds and peak bytes of each stage."""
+    machine = ms.Machine.load(config)
+    banked = machine.with_overrides({"dram.model": "banked"})
+    edge = cubic_edge(operations, machine)
+    graph = ms.load_model(f"gemm:{edge}x{edge}x{edge}")
+    found: dict[str, Any] = {"edge": edge, "before": peak_bytes(), "seconds": {}, "peak": {}}
+
+    def timed(stage: str, work: Callable[[], Any]) -> Any:
+        began = time.process_time()
+        result = work()
+        found["seconds"][stage] = time.process_time() - began
+        found["peak"][stage] = peak_bytes() - found["before"]
+        return result
+
+    schedule = timed("compile", lambda: ms.compile_graph(graph, machine))
+    found["operations"] = len(schedule)
+    timed("timing, ideal", lambda: ms.simulate(schedule, machine))
+    timed("timing, banked", lambda: ms.simulate(schedule, banked))
+    runtime = ms.Runtime(graph, machine, schedule)
+    for name, values in example_inputs(graph).items():
+        runtime.set(name, values)
+    timed("engine", runtime.execute)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operations", default="10000,30000,100000,300000,1000000")
+    parser.add_argument("--config", default="npu_32x32")
+    parser.add_argument("--one", type=int, help="measure one size and print it as JSON")
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(measure(args.one, args.config)))
+        return
+    sizes = []
+    for size in args.operations.split(","):
+        command = [sys.executable, __file__, "--one", size, "--config", args.config]
+        sizes.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        print(f"gemm of edge {sizes[-1]['edge']}: {sizes[-1]['operations']:,} operations", flush=True)
+    for title, per_size in (
+        ("operations per CPU second", lambda x, stage: f"{x['operations'] / x['seconds'][stage]:12,.0f}"),
+        ("peak bytes per operation", lambda x, stage: f"{x['peak'][stage] / x['operations']:12,.0f}"),
+    ):
+        heads = "".join(f"{x['operations']:12,}" for x in sizes)
+        print(f"{title:<26}{heads}   time per operation, last / first" if "CPU" in title else f"{title:<26}{heads}")
+        for stage in STAGES:
+            first, last = (x["seconds"][stage] / x["operations"] for x in (sizes[0], sizes[-1]))
+            ratio = f"   {last / first:6.2f}" if "CPU" in title else ""
+            print(f"  {stage:<24}{''.join(per_size(x, stage) for x in sizes)}{ratio}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+#include "minisim/dram_memory.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "minisim/errors.hpp"
+
+namespace minisim {
+namespace {
+
+int log2_of(std::int64_t power) {
+    int log = 0;
+    while (std::int64_t{1} << log < power) ++log;
+    return log;
+}
+
+// What the loops rely on; hwmodel's DramPart, where users' mistakes are found, is stricter.
+const DramPart& checked(const DramPart& part) {
+    const auto require = [](bool holds, const char* name, const char* rule) {
+        if (!holds) throw UsageError(std::string(name) + " must be " + rule);
+    };
+#define MINISIM_CHECK_NUMBER(name)                                                                 \
+    require(part.name >= 0 && part.name <= std::int64_t{1} << 20, #name, "0 to 2^20");
+    MINISIM_DRAM_NUMBERS(MINISIM_CHECK_NUMBER)
+#undef MINISIM_CHECK_NUMBER
+    const std::pair<const char*, std::int64_t> powers[] = {
+        {"channels", part.channels}, {"ranks", part.ranks}, {"groups", part.groups},
+        {"banks", part.banks},       {"rows", part.rows},   {"page_bursts", part.page_bursts},
+        {"burst_bytes", part.burst_bytes}};
+    for (const auto& [name, value] : powers) {
+        require(value > 0 && (value & (value - 1)) == 0, name, "a power of two");
+    }
+    const std::pair<const char*, std::int64_t> counts[] = {{"queue", part.queue},
+                                                           {"write_batch", part.write_batch},
+                                                           {"bank_queue", part.bank_queue},
+                                                           {"commands", part.commands},
+                                                           {"burst_cycles", part.burst_cycles}};
+    for (const auto& [name, value] : counts) require(value > 0, name, "at least 1");
+    const std::int64_t rest = part.tRFC + part.tRAS + part.tRP + part.tRCD + part.tFAW;
+    require(part.tREFI >= 2 * part.ranks * std::max(rest, std::int64_t{1}), "tREFI",
+            "2 x ranks x (tRFC + tRAS + tRP + tRCD + tFAW), or more");
+    return part;
+}
+
+}  // namespace
+
+AddressMap::AddressMap(const DramPart& part)
+    : rank_shift_(log2_of(part.groups * part.banks)), group_shift_(log2_of(part.banks)) {
+    struct Named {
+        const char* name;
+        Field& field;
+        std::int64_t size;
+        bool placed;
+    };
+    Field column;  // which of a row's bursts it is makes no difference
+    Named fields[] = {{"ro", row_, part.rows, false},   {"ch", channel_, part.channels, false},
+                      {"ra", rank_, part.ranks, false}, {"bg", group_, part.groups, false},
+                      {"ba", bank_, part.banks, false}, {"co", column, part.page_bursts, false}};
+    int shift = log2_of(part.burst_bytes);
+    for (std::size_t end = part.mapping.size(); end >= 2; end -= 2) {
+        for (Named& each : fields) {
+            if (part.mapping.compare(end - 2, 2, each.name) != 0) continue;
+            each.field = {shift, static_cast<std::uint64_t>(each.size) - 1};
+            each.placed = true;
+            shift += log2_of(each.size);
+        }
+    }
+    const bool all = std::all_of(std::begin(fields), std::end(fields),
+                                 [](const Named& each) { return each.placed; });
+    if (!all || part.mapping.size() != 12) {
+        throw UsageError("mapping must name ro, ch, ra, ba, bg and co once each, not '" +
+                         part.mapping + "'");
+    }
+}
+
+AddressMap::Place AddressMap::locate(std::uint64_t address) const {
+    const std::uint64_t bank = rank_.of(address) << rank_shift_ |
+                               group_.of(address) << group_shift_ | bank_.of(address);
+    return {static_cast<std::size_t>(channel_.of(address)), static_cast<std::size_t>(bank),
+            static_cast<std::int64_t>(row_.of(address))};
+}
+
+DramMemory::DramMemory(const DramPart& part) : part_(checked(part)), map_(part) {
+    channels_.assign(static_cast<std::size_t>(part.channels), DramChannel(part));
+}
+
+DramMemory::Served DramMemory::run(const std::int64_t* addresses, const bool* writes,
+                                   std::size_t count, Cycle start, Cycle not_before,
+                                   std::int64_t outstanding) {
+    if (outstanding < 1) throw UsageError("outstanding must be at least 1");
+    requests_.clear();
+    for (std::size_t i = 0; i < count; ++i) {
+        ask(static_cast<std::uint64_t>(addresses[i]), writes[i]);
+    }
+    return serve(start, not_before, outstanding);
+}
+
+Cycle DramMemory::transfer(std::int64_t first, std::int64_t pitch, std::int64_t rows,
+                           std::int64_t width, bool write, Cycle start, Cycle not_before) {
+    if (first < 0 || pitch < 0 || rows < 1 || width < 1) {
+        throw UsageError("a transfer must have an address, a pitch, rows and a width");
+    }
+    const std::int64_t burst = part_.burst_bytes;
+    std::int64_t last = -1;  // the burst before: one that two rows share counts once
+    requests_.clear();
+    for (std::int64_t row = 0; row < rows; ++row) {
+        const std::int64_t begin = first + row * pitch;
+        for (std::int64_t line = begin / burst; line <= (begin + width - 1) / burst; ++line) {
+            if (line != last) ask(static_cast<std::uint64_t>(line * burst), write);
+            last = line;
+        }
+    }
+    return serve(start, not_before, std::numeric_limits<std::int64_t>::max()).issued;
+}
+
+DramMemory::Served DramMemory::serve(Cycle start, Cycle not_before, std::int64_t outstanding) {
+    const Cycle back = part_.CL + part_.burst_cycles + 1;  // column command to the requester
+    for (DramChannel& channel : channels_) {
+        channel.more_requests();
+        channel.hold_columns(not_before);
+    }
+    const std::size_t count = requests_.size();
+    std::size_t asked = 0, unserved = count;
+    std::int64_t under_way = 0;
+    Cycle now = start, last = start, returned = start;
+    returns_.clear();
+    while (unserved) {
+        while (!returns_.empty() && returns_.front() <= now) {
+            returns_.pop_front();
+            --under_way;
+        }
+        std::int64_t accepted = 0;  // writes, which are through now
+        for (; asked < count && under_way + accepted < outstanding; ++asked) {
+            const auto& [place, write] = requests_[asked];
+            DramChannel& channel = channels_[place.channel];
+            if (!channel.accepts(write)) break;
+            channel.push(place.bank, place.row, write, now);
+            under_way += !write;
+            accepted += write;
+        }
+        Cycle upcoming = accepted ? now + 1 : kNever;
+        for (DramChannel& channel : channels_) {
+            if (asked == count) channel.no_more_requests(now);
+            if (channel.next() <= now) {
+                const DramChannel::Served served = channel.tick(now);
+                unserved -= static_cast<std::size_t>(served.reads + served.writes);
+                if (served.reads + served.writes) last = now;
+                if (served.reads) returned = now + back;
+                returns_.insert(returns_.end(), static_cast<std::size_t>(served.reads), now + back);
+            }
+            upcoming = std::min(upcoming, channel.next());
+        }
+        if (!returns_.empty() && asked < count && under_way >= outstanding) {
+            upcoming = std::min(upcoming, returns_.front());
+        }
+        now = std::max(now + 1, upcoming);
+    }
+    return {last + part_.burst_cycles, std::max(returned, last + 1)};
+}
+
+}  // namespace minisim

@@ -1,0 +1,96 @@
+// The timed DRAM in closed form, what it refuses, and random requests for the sanitizers. That it
+// equals its definition in every cycle is tested from Python (tests/hwmodel/test_dram_twin.py).
+
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "check.hpp"
+#include "minisim/dram_memory.hpp"
+#include "minisim/errors.hpp"
+
+using namespace minisim;
+
+namespace {
+
+DramPart small_part() {
+    DramPart part;
+    part.channels = 2, part.ranks = 2, part.groups = 2, part.banks = 2;
+    part.rows = 16, part.page_bursts = 8, part.burst_bytes = 64, part.burst_cycles = 4;
+    part.CL = 11, part.CWL = 9, part.tRCD = 12, part.tRP = 13, part.tRAS = 30;
+    part.tCCD_S = 4, part.tCCD_L = 6, part.tRRD_S = 4, part.tRRD_L = 6, part.tFAW = 20;
+    part.tWTR_S = 3, part.tWTR_L = 8, part.tWR = 14, part.tRTP = 7, part.tRPRE = 1, part.tRTRS = 2;
+    part.tREFI = 2000, part.tRFC = 100;
+    part.queue = 8, part.write_batch = 4, part.bank_queue = 2, part.commands = 1;
+    part.mapping = "rochrababgco";
+    return part;
+}
+
+}  // namespace
+
+// One cycle from the channel's queue to the bank's, then activate, then the column command.
+TEST(a_lone_read_in_closed_form) {
+    const DramPart part = small_part();
+    DramMemory memory(part);
+    const std::int64_t address = 0;
+    const bool write = false;
+    const DramMemory::Served served = memory.run(&address, &write, 1, 100, 0, kNever);
+    CHECK_EQUAL(served.issued, 100 + 1 + part.tRCD + part.burst_cycles);
+    CHECK_EQUAL(served.returned, 100 + 1 + part.tRCD + part.CL + part.burst_cycles + 1);
+}
+
+// Three rows of 100 bytes, 160 apart: bursts 0 1 | 2 3 4 | 5 6, all in one row of one bank.
+TEST(a_transfer_takes_each_burst_once) {
+    const DramPart part = small_part();
+    DramMemory memory(part);
+    const Cycle issued = memory.transfer(0, 160, 3, 100, false, 0, 0);
+    CHECK_EQUAL(issued, 1 + part.tRCD + 6 * part.tCCD_L + part.burst_cycles);
+}
+
+TEST(no_column_command_comes_too_early) {
+    const DramPart part = small_part();
+    DramMemory memory(part);
+    CHECK_EQUAL(memory.transfer(0, 64, 1, 64, false, 0, 500), 500 + part.burst_cycles);
+}
+
+TEST(what_no_part_can_be_is_refused) {
+    DramPart part = small_part();
+    part.banks = 3;
+    CHECK_THROWS(DramMemory{part}, UsageError, "banks must be a power of two");
+    part = small_part();
+    part.queue = 0;
+    CHECK_THROWS(DramMemory{part}, UsageError, "queue must be at least 1");
+    part = small_part();
+    part.tRFC = 1000;
+    CHECK_THROWS(DramMemory{part}, UsageError, "tREFI must be 2 x ranks");
+    part = small_part();
+    part.mapping = "rochrababg";
+    CHECK_THROWS(DramMemory{part}, UsageError, "mapping must name");
+    DramMemory memory(small_part());
+    CHECK_THROWS(memory.transfer(0, 64, 1, 0, false, 0, 0), UsageError, "a transfer must have");
+}
+
+TEST(random_requests_are_all_served) {
+    std::mt19937_64 random(7);
+    for (int run = 0; run < 20; ++run) {
+        DramPart part = small_part();
+        part.commands = 1 + run % 2;
+        part.queue = 1 + run % 9;
+        DramMemory memory(part);
+        Cycle now = 0;
+        for (int part_of_run = 0; part_of_run < 5; ++part_of_run) {
+            const std::size_t count = random() % 200;
+            std::vector<std::int64_t> addresses(count);
+            const auto writes = std::make_unique<bool[]>(count + 1);
+            for (std::size_t i = 0; i < count; ++i) {
+                addresses[i] = static_cast<std::int64_t>(random() >> 20);
+                writes[i] = random() % 3 == 0;
+            }
+            const auto served = memory.run(addresses.data(), writes.get(), count, now, now,
+                                           1 + static_cast<std::int64_t>(random() % 20));
+            const Cycle least = static_cast<Cycle>(count) * part.burst_cycles / part.channels;
+            CHECK(served.issued >= now + least);  // no faster than the peak
+            now = served.issued + static_cast<Cycle>(random() % 5000);
+        }
+    }
+}

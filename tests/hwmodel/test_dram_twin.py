@@ -1,0 +1,155 @@
+"""The memory in C++ against its definition in Python: the same cycles, request for request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minisim as ms
+from minisim._engine import DramMemory
+from minisim.errors import UsageError
+from minisim.hwmodel import banked as definition
+from minisim.hwmodel.banked import UNLIMITED, Memory
+from minisim.hwmodel.dram_presets import PRESETS, DramPart
+from minisim.hwmodel.timeline import Timeline
+
+POWERS = {"channels": 8, "ranks": 4, "groups": 4, "banks": 8, "rows": 64, "page_bursts": 32, "burst_bytes": 128}
+"""Upper ends of what must be a power of two; few rows, so that addresses wrap around and rows conflict."""
+CYCLES = {
+    "CL": 40, "CWL": 40, "tRCD": 40, "tRP": 40, "tRAS": 80, "tCCD_S": 9, "tCCD_L": 14, "tRRD_S": 8, "tRRD_L": 12,
+    "tFAW": 90, "tWTR_S": 12, "tWTR_L": 20, "tWR": 40, "tRTP": 40, "tRPRE": 4, "tRTRS": 4, "tRFC": 200,
+}  # fmt: skip
+COUNTS = {"burst_cycles": 9, "queue": 40, "write_batch": 40, "bank_queue": 9, "commands": 3}
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> DramPart:
+    """Any part that a machine file may describe, refreshed often."""
+    numbers = {name: 2 ** draw(st.integers(0, most.bit_length() - 1)) for name, most in POWERS.items()}
+    numbers |= {name: draw(st.integers(0, most)) for name, most in CYCLES.items()}
+    numbers |= {name: draw(st.integers(1, most)) for name, most in COUNTS.items()}
+    rest = sum(numbers[name] for name in ("tRFC", "tRAS", "tRP", "tRCD", "tFAW"))
+    numbers["tREFI"] = 2 * numbers["ranks"] * max(rest, 1) + draw(st.integers(0, 300))
+    mapping = "".join(draw(st.permutations(["ro", "ch", "ra", "ba", "bg", "co"])))
+    return DramPart(MHz=1000, mapping=mapping, **numbers)
+
+
+@dataclass(frozen=True)
+class Requests:
+    """One call of `run`: some of its addresses close together, some anywhere, idle time before it or none."""
+
+    addresses: list[int]
+    writes: list[bool]
+    idle: int
+    not_before: int
+    outstanding: int
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> Requests:
+    count = draw(st.integers(0, 60))
+    near = draw(st.booleans())
+    addresses = draw(st.lists(st.integers(0, 4095 if near else 2**40), min_size=count, max_size=count))
+    writes = draw(
+        st.one_of(st.booleans().map(lambda w: [w] * count), st.lists(st.booleans(), min_size=count, max_size=count))
+    )
+    outstanding = draw(st.sampled_from([1, 2, 3, 8, UNLIMITED]))
+    return Requests(
+        addresses, writes, draw(st.sampled_from([0, 1, 7, 500, 10**6])), draw(st.integers(0, 50)), outstanding
+    )
+
+
+@given(parts(), st.lists(requests(), min_size=1, max_size=4))
+@settings(deadline=None)
+def test_runs_of_any_requests(part: DramPart, runs: list[Requests]) -> None:
+    """Banks, buses and refreshes are carried from run to run, so a difference anywhere shows in the next."""
+    one, other, now = Memory(part), DramMemory(part), 0
+    for x in runs:
+        now += x.idle
+        addresses = np.array(x.addresses, dtype=np.int64)
+        served = one.run(addresses, x.writes, now, now + x.not_before, x.outstanding)
+        twin = other.run(addresses, x.writes, now, now + x.not_before, x.outstanding)
+        assert (twin.issued, twin.returned) == (served.issued, served.returned)
+        now = max(now, served.issued)
+
+
+rectangles = st.tuples(
+    st.integers(0, 5000),
+    st.integers(0, 700),
+    st.integers(1, 12),
+    st.integers(1, 400),
+    st.booleans(),
+    st.integers(0, 60),
+)
+
+
+@given(st.one_of(parts(), st.sampled_from(sorted(PRESETS)).map(PRESETS.__getitem__)), st.lists(rectangles, min_size=1))
+@settings(deadline=None)
+def test_transfers_of_any_rectangles(part: DramPart, transfers: list[tuple[int, int, int, int, bool, int]]) -> None:
+    one, other, now = Memory(part), DramMemory(part), 0
+    for first, gap, rows, width, write, idle in transfers:
+        now += idle
+        issued = one.transfer(first, width + gap, rows, width, write, now, now + idle // 2)
+        assert other.transfer(first, width + gap, rows, width, write, now, now + idle // 2) == issued
+        now = issued
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_run_of_the_machine(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole timeline, with loads and stores that meet in the memory."""
+    keys = {"dram.model": "banked", "dram.preset": preset, "clock.frequency": "700MHz", "sram.bytes": "32KiB"}
+    machine = ms.Machine().with_overrides({**keys, "tile.m": 24, "tile.n": 17})
+    schedule = ms.compile_graph(ms.load_model("gemm:150x90x130"), machine)
+
+    def timeline(memory: object) -> Timeline:
+        monkeypatch.setattr(definition.BankedDram.__init__, "__defaults__", (memory,))
+        return ms.simulate(schedule, machine)
+
+    one, other = timeline(Memory), timeline(DramMemory)
+    for name, column in vars(one).items():
+        assert np.array_equal(column, getattr(other, name)), name
+
+
+@pytest.mark.parametrize("memory", [Memory, DramMemory])
+def test_a_queue_shorter_than_a_batch_is_drained_when_full(memory: type[Memory] | type[DramMemory]) -> None:
+    """Writes of one row: one cycle from queue to bank and a long column gap each, whatever the batch."""
+    part = PRESETS["ddr4-3200"].override("queue=4 write_batch=1000")
+    served = memory(part).run(np.arange(9, dtype=np.int64) * 256, [True] * 9, 0)
+    assert served.issued >= part.tRCD + 8 * part.tCCD_L + part.burst_cycles
+    assert served.issued < 9 * (part.tRCD + part.tCCD_L + part.queue)
+
+
+def broken(**numbers: object) -> object:
+    """What looks like a part, with some numbers that `DramPart` would refuse."""
+    return type("Part", (), {**vars(PRESETS["ddr4-3200"]), **numbers})()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"channels": 3}, "channels must be a power of two"),
+        ({"CL": -1}, r"CL must be 0 to 2\^20"),
+        ({"bank_queue": 0}, "bank_queue must be at least 1"),
+        ({"tREFI": 600}, r"tREFI must be 2 x ranks x \(tRFC \+ tRAS \+ tRP \+ tRCD \+ tFAW\), or more"),
+        ({"mapping": "rochrababgbg"}, "mapping must name ro, ch, ra, ba, bg and co once each, not 'rochrababgbg'"),
+    ],
+)
+def test_numbers_that_no_part_can_have(numbers: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        DramMemory(broken(**numbers))  # type: ignore[arg-type]
+
+
+def test_arguments_that_make_no_sense() -> None:
+    memory = DramMemory(PRESETS["ddr4-3200"])
+    with pytest.raises(UsageError, match="one length, not 2 and 1"):
+        memory.run(np.zeros(2, np.int64), [True], 0)
+    with pytest.raises(UsageError, match="addresses must be a packed column of int64"):
+        memory.run(np.zeros(2, np.int32), [True, True], 0)
+    with pytest.raises(UsageError, match="outstanding must be at least 1"):
+        memory.run(np.zeros(1, np.int64), [True], 0, outstanding=0)
+    with pytest.raises(UsageError, match="a transfer must have"):
+        memory.transfer(0, 64, 0, 64, False, 0)
