@@ -9,7 +9,7 @@ Every unit is a pipeline of two stages, with four numbers per operation, in cycl
 
     unit     setup                    busy                          latency
     matrix   shift an operand in      stream the other one          drain the array, epilogue
-    vector   start-up                 elements / lanes x passes     pipeline depth
+    vector   start-up                 elements / lanes x passes     pipeline depth, a reduction's tree
     DMA      decode the descriptor    the port, or DRAM if slower   DRAM latency, but for what busy has of it
 
 The event model adds only what depends on the order of events: queues, waits, and the shared DRAM. The
@@ -28,6 +28,7 @@ from minisim.hwmodel import isa
 from minisim.hwmodel.array import block_cycles, drain_cycles, sram_bytes
 from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.vector import tree_cycles, vector_cycles
 
 __all__ = ["Costs", "Roofline", "costs", "drain_cycles", "dram_cycles", "matmul_cycles", "roofline", "vector_cycles"]
 
@@ -83,14 +84,14 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
 
-    elementwise = opcode == isa.Opcode.VECTOR
-    v = schedule.vectors[row[elementwise]]
-    columns.setup[elementwise] = machine.vector.setup_cycles
-    columns.busy[elementwise] = np.maximum(
-        vector_cycles(v["op"], v["rows"].astype(np.int64) * v["cols"], machine),
-        _vector_port_cycles(schedule, v, machine),
+    of_lanes = opcode == isa.Opcode.VECTOR
+    v = schedule.vectors[row[of_lanes]]
+    rows, cols = schedule.vector_shape(v)
+    columns.setup[of_lanes] = machine.vector.setup_cycles
+    columns.busy[of_lanes] = np.maximum(
+        vector_cycles(v["op"], rows, cols, machine), _vector_port_cycles(schedule, v, machine)
     )
-    columns.latency[elementwise] = machine.vector.latency_cycles
+    columns.latency[of_lanes] = machine.vector.latency_cycles + tree_cycles(v["op"], cols, machine)
     return columns
 
 
@@ -173,14 +174,6 @@ def has_epilogue(matmuls: isa.Table) -> npt.NDArray[np.bool_]:
     """Whether the operation passes the epilogue stage."""
     works = (matmuls["bias"] != isa.NONE) | (matmuls["residual"] != isa.NONE) | (matmuls["activation"] != 0)
     return np.asarray(works & (matmuls["last"] != 0))
-
-
-def vector_cycles(op: npt.ArrayLike, elements: npt.ArrayLike, machine: Machine) -> Cycles:
-    """Busy cycles of a vector operation: ceil(elements / lanes) passes, times the operation's cost."""
-    passes = np.full(len(isa.VectorOp), machine.vector.simple_cost, dtype=np.int64)
-    passes[isa.VectorOp.SIGMOID] = machine.vector.sigmoid_cost
-    elements = np.asarray(elements, dtype=np.int64)
-    return np.asarray(-(-elements // machine.vector.lanes) * passes[np.asarray(op)])
 
 
 def dram_cycles(size: npt.ArrayLike, machine: Machine) -> Cycles:

@@ -6,7 +6,7 @@ all that is made of prices and counts: a breakdown adds up exactly, over layers,
     component     is                                                              by price
     mac           MACs of the array, of the operation's data type                 mac_*
     epilogue      bias and residual additions and the activation, per element     vector_*
-    vector        elements of the vector unit, by operation                       vector_*
+    vector        elements of the vector unit (a reduction: of its source)        vector_*
     sram_read     bytes read: by stores, the array, the vector unit               sram_*, by the SRAM's size
     sram_write    bytes written: by loads, the array, the vector unit             the same x sram_write_percent
     dma           transfers and their bytes                                       dma_descriptor, dma_byte
@@ -96,12 +96,12 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
         return whole
 
     x, v = schedule.matmuls[row[executes]], schedule.vectors[row[elementwise]]
-    elements = v["rows"].astype(np.int64) * v["cols"]
+    rows, cols = schedule.vector_shape(v)
     read, write = sram_prices(machine)
     return {
         "mac": column(executes, _mac_energy(x, machine)),
         "epilogue": column(executes, _epilogue_energy(x, machine)),
-        "vector": column(elementwise, elements * _prices(isa.VectorOp, "vector", machine)[v["op"]]),
+        "vector": column(elementwise, rows * cols * _prices(isa.VectorOp, "vector", machine)[v["op"]]),
         "sram_read": moved.sram_read * read,
         "sram_write": moved.sram_write * write,
         "dma": moved.dram * price.dma_byte + moves * price.dma_descriptor,

@@ -206,13 +206,13 @@ Args:
 )";
 
 constexpr const char* kSchedVector =
-    R"(An elementwise operation of the vector unit.
+    R"(An operation of the vector unit.
 
 Args:
     op: a `minisim.hwmodel.isa.VectorOp`.
-    dst: the target.
-    src0, src1: sources of dst's shape; one with 1 row or 1 column is repeated along it. Unary
-        operations have no src1.
+    dst: the target; of a reduction, a column.
+    src0, src1: sources of dst's shape; one with 1 row or 1 column is repeated along it. A unary
+        operation has no src1, nor has a reduction, whose src0 may have any number of columns.
 )";
 
 constexpr const char* kStats =
@@ -239,6 +239,13 @@ Raises:
 
 constexpr const char* kSigmoid =
     R"(1 / (1 + exp(-x)) of each element, correctly rounded; float32 in and out.
+
+Raises:
+    UsageError: another dtype, or an unknown kernel.
+)";
+
+constexpr const char* kExp =
+    R"(exp(x) of each element, correctly rounded; float32 in and out.
 
 Raises:
     UsageError: another dtype, or an unknown kernel.

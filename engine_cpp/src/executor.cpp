@@ -70,6 +70,7 @@ void Executor::vector(const VectorRow& x) {
             args.dst = floats(write(x.dst, x.dst_sram));
             args.rows = x.rows;
             args.cols = x.cols;
+            args.length = program_.tiles[x.src0].cols;
             kernel_.vector(args);
             break;
         }

@@ -2,7 +2,9 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 
+#include "minisim/exponential.hpp"
 #include "minisim/kernels.hpp"
 #include "minisim/sigmoid.hpp"
 
@@ -46,17 +48,49 @@ void matmul(const MatmulArgs& x, Scratch&) {
     }
 }
 
+float maximum(float x, float y) {
+    if (x != x) return x;
+    if (x == y) return std::signbit(x) ? y : x;  // only zeros differ in their signs
+    return x > y ? x : y;                        // y if it is a NaN
+}
+
 float apply(VectorOp op, float x, float y) {
     switch (op) {
         case VectorOp::kRelu: return relu(x);
         case VectorOp::kSigmoid: return sigmoid(x);
-        case VectorOp::kAdd: return x + y;
+        case VectorOp::kAdd:
+        case VectorOp::kReduceSum: return x + y;
         case VectorOp::kMul: return x * y;
+        case VectorOp::kSub: return x - y;
+        case VectorOp::kDiv: return x / y;
+        case VectorOp::kMax:
+        case VectorOp::kReduceMax: return maximum(x, y);
+        case VectorOp::kExp: return exponential(x);
+        case VectorOp::kSqrt: return std::sqrt(x);
     }
     return x;
 }
 
+float reduce(VectorOp op, const float* x, std::size_t length) {
+    constexpr float kInf = std::numeric_limits<float>::infinity();
+    float partial[kReduceWidth];
+    for (float& p : partial) p = op == VectorOp::kReduceSum ? -0.0f : -kInf;
+    for (std::size_t i = 0; i < length; ++i) {
+        partial[i % kReduceWidth] = apply(op, partial[i % kReduceWidth], x[i]);
+    }
+    for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
+        for (std::size_t j = 0; j < w; ++j) partial[j] = apply(op, partial[j], partial[j + w]);
+    }
+    return one_nan(partial[0]);
+}
+
 void vector(const VectorArgs& x) {
+    if (is_reduction(x.op)) {
+        for (std::size_t i = 0; i < x.rows; ++i) {
+            x.dst[i] = reduce(x.op, x.src0.data + i * x.src0.row_step, x.length);
+        }
+        return;
+    }
     const auto at = [](const VectorSource& source, std::size_t i, std::size_t j) {
         return source.data[i * source.row_step + j * source.col_step];
     };
