@@ -36,6 +36,7 @@ class Program:
         resident_ok: per tensor, whether its tiles may stay in SRAM instead of being stored.
         ahead: per layer, bytes of SRAM to keep free so that loads can run ahead of need.
         horizon: per layer, how many uOps ahead a tile's next use is too near to be evicted for that.
+        whole: per layer, whether its tiles take whole places (`Sram.allocate`).
     """
 
     name: str
@@ -51,6 +52,7 @@ class Program:
     resident_ok: npt.NDArray[np.bool_]
     ahead: npt.NDArray[np.int64]
     horizon: npt.NDArray[np.int64]
+    whole: npt.NDArray[np.bool_]
 
     def as_schedule(self) -> isa.Schedule:
         """The same tables without a stream: lends `Schedule`'s text form to dumps."""
@@ -131,6 +133,7 @@ class _Layer(NamedTuple):
     loads: int
     ahead: int
     horizon: int
+    whole: bool
 
 
 @dataclass
@@ -147,6 +150,7 @@ class ProgramBuilder:
     _matmuls: list[isa.Table] = field(default_factory=list)
     _vectors: list[isa.Table] = field(default_factory=list)
     _layers: list[_Layer] = field(default_factory=list)
+    _scratch: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._tensor_ids = {name: i for i, name in enumerate(self.graph.tensors)}
@@ -159,7 +163,7 @@ class ProgramBuilder:
         Args:
             final: number of writes that complete a tile; passed by the producer.
         """
-        rows, cols = view_2d(self.graph.tensors[tensor].shape)
+        rows, cols = self._scratch.get(tensor) or view_2d(self.graph.tensors[tensor].shape)
         height, width = min(height, rows), min(width, cols)
         index = self._tensor_ids[tensor]
         key = (index, height, width)
@@ -177,6 +181,17 @@ class ProgramBuilder:
         self._grids[key] = grid
         return grid
 
+    def scratch(self, name: str, rows: int, cols: int) -> str:
+        """A tensor between the operations of one node, for `grid`: named `name`, or with _ behind it if that is taken.
+
+        Its tiles live in SRAM; its place in DRAM is for those that must make room.
+        """
+        while name in self._tensor_ids:
+            name += "_"
+        self._scratch[name] = rows, cols
+        self._tensor_ids[name] = len(self._tensor_ids)
+        return name
+
     def matmuls(self, count: int, **columns: npt.ArrayLike) -> Ids:
         """Append rows to the matmul table and return their indices."""
         return self._append(self._matmuls, isa.MATMUL_DTYPE, count, columns)
@@ -185,11 +200,20 @@ class ProgramBuilder:
         """Append rows to the vector table and return their indices."""
         return self._append(self._vectors, isa.VECTOR_DTYPE, count, columns)
 
-    def layer(self, name: str, op: str, macs: int, slots: Sequence[Slot], ahead: int = 0, horizon: int = 0) -> None:
+    def layer(
+        self,
+        name: str,
+        op: str,
+        macs: int,
+        slots: Sequence[Slot],
+        ahead: int = 0,
+        horizon: int = 0,
+        whole: bool = False,
+    ) -> None:
         """Append a layer: for i = 0, 1, ... the i-th uOp of each slot in turn.
 
         Args:
-            ahead, horizon: see `Program`.
+            ahead, horizon, whole: see `Program`.
         """
         count = len(slots[0].refs)
         uops = np.zeros((count, len(slots)), dtype=UOP_DTYPE)
@@ -200,14 +224,14 @@ class ProgramBuilder:
         kept = uops[present]
         loads = int((kept["opcode"] == isa.Opcode.LOAD).sum())
         self._uops.append(kept)
-        self._layers.append(_Layer(name, op, macs, len(kept), loads, ahead, horizon))
+        self._layers.append(_Layer(name, op, macs, len(kept), loads, ahead, horizon, whole))
 
     def finish(self) -> Program:
-        names = tuple(self.graph.tensors)
+        names = tuple(self._tensor_ids)
         layers = np.zeros(len(self._layers), dtype=isa.LAYER_DTYPE)
         for i, layer in enumerate(self._layers):
             layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0)
-        tensors = _tensor_table(self.graph, self.machine)
+        tensors = _tensor_table(self.graph, self.machine, self._scratch)
         return Program(
             name=self.graph.name,
             uops=_joined(self._uops, UOP_DTYPE),
@@ -222,6 +246,7 @@ class ProgramBuilder:
             resident_ok=self._resident_ok(tensors),
             ahead=np.array([layer.ahead for layer in self._layers], dtype=np.int64),
             horizon=np.array([layer.horizon for layer in self._layers], dtype=np.int64),
+            whole=np.array([layer.whole for layer in self._layers], dtype=np.bool_),
         )
 
     def _resident_ok(self, tensors: isa.Table) -> npt.NDArray[np.bool_]:
@@ -248,31 +273,31 @@ def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
     return np.concatenate(chunks) if chunks else np.zeros(0, dtype=dtype)
 
 
-def _tensor_table(graph: Graph, machine: Machine) -> isa.Table:
+def _tensor_table(graph: Graph, machine: Machine, scratch: Mapping[str, tuple[int, int]]) -> isa.Table:
     """Place all tensors in DRAM, one after the other.
 
     Rows and columns are padded to whole tiles, so that a tile starts where a row of tiles does; the
     padding is never read or written. Tensors that a Reshape joins share one unpadded buffer.
     """
-    index = {name: i for i, name in enumerate(graph.tensors)}
-    storage = {name: name for name in graph.tensors}
+    shapes = {**{name: view_2d(tensor.shape) for name, tensor in graph.tensors.items()}, **scratch}
+    index = {name: i for i, name in enumerate(shapes)}
+    storage = {name: name for name in shapes}
     for node in graph.nodes:
         if node.op == "Reshape":
             storage[node.output] = storage[node.inputs[0]]
     viewed = {root for name, root in storage.items() if name != root}
     item = isa.ITEMSIZE[machine.dtype]
-    table = np.zeros(len(graph.tensors), dtype=isa.TENSOR_DTYPE)
+    table = np.zeros(len(shapes), dtype=isa.TENSOR_DTYPE)
     address = 0
-    for name, tensor in graph.tensors.items():
+    for name, (rows, cols) in shapes.items():
         row = table[index[name]]
-        rows, cols = view_2d(tensor.shape)
         root = storage[name]
         padded_rows, pitch = rows, cols * item
         if root not in viewed:
             padded_rows = max(-(-rows // t) * t for t in (machine.tile.m, machine.tile.k))
             pitch = isa.align(item * max(-(-cols // t) * t for t in (machine.tile.k, machine.tile.n)))
         row["rows"], row["cols"], row["pitch"] = rows, cols, pitch
-        row["dtype"], row["role"] = machine.dtype, _role(graph, name)
+        row["dtype"], row["role"] = machine.dtype, isa.Role.INTERMEDIATE if name in scratch else _role(graph, name)
         row["storage"] = index[root]
         if root == name:
             row["address"] = address

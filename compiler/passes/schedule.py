@@ -118,6 +118,7 @@ class Scheduler:
         self.layers = program.layers.copy()
         self.ahead: list[int] = program.ahead.tolist()
         self.horizon: list[int] = program.horizon.tolist()
+        self.whole: list[bool] = program.whole.tolist()
 
     def run(self) -> isa.Schedule:
         uops = self.program.uops
@@ -230,7 +231,7 @@ class Scheduler:
     def _place(self, tile: int) -> Clock:
         """Give `tile` an address, evicting others; return what must have retired before it is written."""
         size = self.size[tile]
-        while (found := self.sram.allocate(size)) is None:
+        while (found := self.sram.allocate(size, self.whole[self.emit.layer])) is None:
             if not self._evict():
                 self._clear()
         self.address[tile], clock = found

@@ -26,10 +26,15 @@ def with_sram(base: Machine, size: int) -> Machine:
 
 def least_sram(graph: Graph, base: Machine) -> int:
     """Bytes for the operands of the greediest operation of `graph`, tiled as `base` says (the smallest SRAM
-    there can be if nothing is executed)."""
-    base = with_sram(base, AMPLE)
-    program = Lower(base).apply(Tile(base).apply(Fuse().apply(graph)))
-    return max(ALIGNMENT, bytes_needed(program, tile_sizes(program))[0])
+    there can be if nothing is executed). Some operators choose smaller tiles for a smaller SRAM."""
+    fused, size = Fuse().apply(graph), AMPLE
+    while True:
+        at_hand = with_sram(base, size)
+        program = Lower(at_hand).apply(Tile(at_hand).apply(fused))
+        needed = max(ALIGNMENT, bytes_needed(program, tile_sizes(program))[0])
+        if needed >= size:
+            return size
+        size = needed
 
 
 @st.composite
