@@ -81,10 +81,19 @@ def block_cycles(
     return f.first_shift, hold - after, hold
 
 
-def sram_bytes(
+class Elements(NamedTuple):
+    """Elements that blocks read from SRAM and write to it, as columns."""
+
+    a: Cycles
+    b: Cycles
+    c_read: Cycles
+    c_written: Cycles
+
+
+def sram_elements(
     m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, accumulates: npt.ArrayLike, machine: Machine
-) -> tuple[Cycles, Cycles]:
-    """Bytes that m x k x n blocks read from SRAM and write to it, fold by fold.
+) -> Elements:
+    """Elements that m x k x n blocks read from SRAM and write to it, fold by fold.
 
     The stationary operand is read once, a moving one once for each fold across it. ws and is pass partial
     sums through SRAM between folds along k; os holds them until the block is done. A block that
@@ -100,9 +109,16 @@ def sram_bytes(
         b_passes = -(-m // cols)
     if matrix.dataflow == "os":
         b_passes, c_passes = -(-m // rows), np.ones_like(m)
-    read = m * k * a_passes + k * n * b_passes + m * n * (c_passes - 1 + (accumulates != 0))
-    item = ITEMSIZE[machine.dtype]
-    return read * item, m * n * c_passes * item
+    c_read = m * n * (c_passes - 1 + (accumulates != 0))
+    return Elements(m * k * a_passes, k * n * b_passes, c_read, m * n * c_passes)
+
+
+def sram_bytes(
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, accumulates: npt.ArrayLike, machine: Machine
+) -> tuple[Cycles, Cycles]:
+    """Bytes read and written, see `sram_elements`."""
+    moved, item = sram_elements(m, k, n, accumulates, machine), ITEMSIZE[machine.dtype]
+    return (moved.a + moved.b + moved.c_read) * item, moved.c_written * item
 
 
 def drain_cycles(machine: Machine) -> int:

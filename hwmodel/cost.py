@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.array import block_cycles, drain_cycles, sram_bytes
+from minisim.hwmodel.banks import bank_cycles, matmul_bank_cycles
 from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.vector import tree_cycles, vector_cycles
@@ -80,7 +81,8 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
-    setup, busy, hold = matmul_cycles(x["m"], x["k"], x["n"], x["step"], machine)
+    transposed = x["a_transposed"], x["b_transposed"]
+    setup, busy, hold = matmul_cycles(x["m"], x["k"], x["n"], x["step"], machine, *transposed)
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
 
@@ -89,7 +91,7 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     rows, cols = schedule.vector_shape(v)
     columns.setup[of_lanes] = machine.vector.setup_cycles
     columns.busy[of_lanes] = np.maximum(
-        vector_cycles(v["op"], rows, cols, machine), _vector_port_cycles(schedule, v, machine)
+        vector_cycles(v["op"], rows, cols, machine), _vector_sram_cycles(schedule, v, machine)
     )
     columns.latency[of_lanes] = machine.vector.latency_cycles + tree_cycles(v["op"], cols, machine)
     return columns
@@ -147,11 +149,19 @@ def port_pace(rows: int, row_bytes: int, machine: Machine, load: bool) -> float:
 
 
 def matmul_cycles(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, step: npt.ArrayLike, machine: Machine
+    m: npt.ArrayLike,
+    k: npt.ArrayLike,
+    n: npt.ArrayLike,
+    step: npt.ArrayLike,
+    machine: Machine,
+    a_transposed: npt.ArrayLike = 0,
+    b_transposed: npt.ArrayLike = 0,
 ) -> tuple[Cycles, Cycles, Cycles]:
-    """Setup, busy and hold cycles of m x k x n blocks: the array's, or its SRAM ports' if those are slower."""
+    """Setup, busy and hold cycles of m x k x n blocks: the array's, or its SRAM's ports or banks' if slower."""
     setup, busy, hold = block_cycles(m, k, n, machine)
-    waits = np.maximum(port_cycles(*sram_bytes(m, k, n, step, machine), machine) - busy, 0)
+    ports = port_cycles(*sram_bytes(m, k, n, step, machine), machine)
+    banks = matmul_bank_cycles(m, k, n, step, a_transposed, b_transposed, machine)
+    waits = np.maximum(np.maximum(ports, banks) - busy, 0)
     return setup, busy + waits, hold + waits
 
 
@@ -164,10 +174,11 @@ def port_cycles(read: Cycles, written: Cycles, machine: Machine) -> Cycles:
     return needed
 
 
-def _vector_port_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
+def _vector_sram_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
     sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
     first, second, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
-    return port_cycles(first + second, result, machine)
+    ports = port_cycles(first + second, result, machine)
+    return np.asarray(np.maximum(ports, bank_cycles(first + second + result, machine.sram)))
 
 
 def has_epilogue(matmuls: isa.Table) -> npt.NDArray[np.bool_]:

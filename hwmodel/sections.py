@@ -132,6 +132,17 @@ class Sram(Section):
         default=0, ge=0, le=2**20, description="bytes: write ports of the array and the vector unit; 0 never binds"
     )
 
+    banks: int = Field(
+        default=1, ge=1, le=4096, description="banks of the scratchpad; neighbouring words lie in neighbouring banks"
+    )
+    bank_bytes_per_cycle: int = Field(
+        default=0,
+        ge=0,
+        le=65536,
+        description="bytes: the word that each bank reads or writes in a cycle for the array and the vector unit, which "
+        "meet conflicts where they walk down the columns of a tile; 0 never binds",
+    )
+
     @field_validator("bytes")
     @classmethod
     def _whole_granules(cls, value: int) -> int:

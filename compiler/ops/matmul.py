@@ -88,7 +88,8 @@ class MatMul(Operator):
         a, b, c = (isa.align(item * size) for size in (m * k, k * n, m * n))
         extra = isa.align(item * n) * ("bias" in node.attrs) + c * ("residual" in node.attrs)
         budget = panels.Budget(machine.sram.bytes, a, b, c, extra)
-        return Tiling(m, k, n, *grid, panels=panels.choose(*grid, budget, pace(m, k, n, machine)))
+        transposed = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
+        return Tiling(m, k, n, *grid, panels=panels.choose(*grid, budget, pace(m, k, n, machine, transposed)))
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """For each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
@@ -138,9 +139,9 @@ class MatMul(Operator):
         return shape[0] if node.attrs.get("transpose_a") else shape[-1]
 
 
-def pace(m: int, k: int, n: int, machine: Machine) -> panels.Pace:
+def pace(m: int, k: int, n: int, machine: Machine, transposed: tuple[bool, bool] = (False, False)) -> panels.Pace:
     """What the panels' estimate needs to know of a machine, for tiles of m x k x n elements."""
-    setup, busy, hold = (int(x) for x in cost.matmul_cycles(m, k, n, 1, machine))
+    setup, busy, hold = (int(x) for x in cost.matmul_cycles(m, k, n, 1, machine, *transposed))
     execute = max(busy, hold + setup)
     dram = float(1 / machine.dram_bytes_per_cycle)
     item = isa.ITEMSIZE[machine.dtype]

@@ -55,6 +55,8 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
         sram__bytes=AMPLE,
         sram__read_bytes_per_cycle=draw(st.sampled_from([0, 0, 5, 64])),
         sram__write_bytes_per_cycle=draw(st.sampled_from([0, 0, 8])),
+        sram__banks=draw(st.sampled_from([1, 6, 16])),
+        sram__bank_bytes_per_cycle=draw(st.sampled_from([0, 0, 4, 16])),
         dma__bytes_per_cycle=draw(st.sampled_from([1, 7, 16, 256])),
         dma__setup_cycles=draw(st.sampled_from([0, 1, 8, 100])),
         dma__max_outstanding=draw(st.sampled_from([1, 2, 16])),
