@@ -139,7 +139,7 @@ class Sram(Section):
         default=0,
         ge=0,
         le=65536,
-        description="bytes: the word that each bank reads or writes in a cycle for the array and the vector unit, which "
+        description="bytes: the word that a bank reads or writes in a cycle for the array and the vector unit, which "
         "meet conflicts where they walk down the columns of a tile; 0 never binds",
     )
 
