@@ -33,14 +33,26 @@ blocks to come the loads, of two done the stores; and as much as two for rows an
 it works as well, but tiles between the operations may go to DRAM and back."""
 
 
+WORTH = 8
+"""A block is large enough if its passes take so many times the vector unit's start-up and latency, and its transfer
+so many times the DMA's. Larger ones only lengthen the run's start and end, where one unit waits for the other."""
+
+
 def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
-    """Blocks of tile.m rows, or as many as `WIDE_TILES` of them fit the SRAM; one at least.
+    """Blocks of tile.m rows if a row is one tile wide, as neighbours have them; otherwise of fewer, if those are
+    large enough. And never of more than the SRAM has room for `WIDE_TILES` of, but of one row at least.
 
     That even one row does not fit is for the scheduler to say, which knows what the operations need.
     """
     rows, cols = view_2d(graph.tensors[node.inputs[0]].shape)
     row_bytes = isa.align(cols * isa.ITEMSIZE[machine.dtype])
-    m = max(1, min(machine.tile.m, rows, machine.sram.bytes // (WIDE_TILES * row_bytes)))
+    m = min(machine.tile.m, rows, machine.sram.bytes // (WIDE_TILES * row_bytes))
+    if cols > machine.tile.n:
+        vector, dma = machine.vector, machine.dma
+        elements = WORTH * (vector.setup_cycles + vector.latency_cycles) * vector.lanes
+        size = WORTH * dma.setup_cycles * dma.bytes_per_cycle
+        m = min(m, max(-(-elements // cols), -(-size // row_bytes)))
+    m = max(1, m)
     return Tiling(m, 1, cols, -(-rows // m), 1, 1, panels=None)
 
 

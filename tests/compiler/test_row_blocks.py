@@ -109,11 +109,31 @@ def test_two_blocks_take_turns_so_that_latency_is_hidden() -> None:
 
 def test_a_reduction_is_charged_by_its_source() -> None:
     on = machine(vector__lanes=16, vector__add_cost=3)
-    schedule = ms.compile_graph(one((32, 100), ms.Graph.reduce_sum), on)
+    schedule = ms.compile_graph(one((8, 100), ms.Graph.reduce_sum), on)
     assert schedule.vectors["op"].tolist() == [VectorOp.REDUCE_SUM]
     found = costs(schedule, on)
     i = int(np.argmax(schedule.stream["opcode"] == Opcode.VECTOR))
-    assert (found.busy[i], found.latency[i]) == (32 * 7 * 3, 8 + 4)  # ceil(100 / 16), log2(16) levels
+    assert (found.busy[i], found.latency[i]) == (8 * 7 * 3, 8 + 4)  # ceil(100 / 16), log2(16) levels
+
+
+@pytest.mark.parametrize(
+    ("shape", "fields", "rows"),
+    [
+        ((100, 32), {}, 32),  # a row is one tile wide: the blocks are those of its neighbours
+        ((100, 512), {}, 8 * 12 * 32 // 512),  # 8 times start-up and latency, on 32 lanes
+        (
+            (100, 384),
+            {"vector__lanes": 1},
+            1,
+        ),  # a row is enough; the next takes 1024 bytes, 8 times 8 cycles of 16 bytes
+        ((100, 384), {"vector__lanes": 1, "dma__setup_cycles": 80}, 7),  # ceil(8 * 80 * 16 / 1536)
+        ((100, 512), {"vector__lanes": 4096}, 12),  # all that 10 of fit the SRAM
+        ((3, 512), {"vector__lanes": 4096}, 3),
+    ],
+)
+def test_blocks_are_as_large_as_is_worth_it(shape: tuple[int, int], fields: dict[str, object], rows: int) -> None:
+    schedule = ms.compile_graph(one(shape, ms.Graph.softmax), machine(**fields))
+    assert schedule.vectors["rows"].max() == rows
 
 
 # -- what does not fit -------------------------------------------------------------------------------------------
