@@ -72,6 +72,18 @@ class Tensor:
     def __mul__(self, other: Tensor | float) -> Tensor:
         return self.graph.mul(self, other)
 
+    def __sub__(self, other: Tensor | float) -> Tensor:
+        return self.graph.sub(self, other)
+
+    def __rsub__(self, other: float) -> Tensor:
+        return self.graph.sub(other, self)
+
+    def __truediv__(self, other: Tensor | float) -> Tensor:
+        return self.graph.div(self, other)
+
+    def __rtruediv__(self, other: float) -> Tensor:
+        return self.graph.div(other, self)
+
     __radd__ = __add__
     __rmul__ = __mul__
 
@@ -162,6 +174,62 @@ class Graph:
     def mul(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a * b``, elementwise, with the broadcasting of `add`."""
         return self.add_node("Mul", [a, self._operand(b, a)], {}, name)
+
+    def sub(self, a: Tensor | float, b: Tensor | float, *, name: str | None = None) -> Tensor:
+        """``a - b``, elementwise, with the broadcasting of `add` for either operand."""
+        return self.add_node("Sub", [self._operand(a, b), self._operand(b, a)], {}, name)
+
+    def div(self, a: Tensor | float, b: Tensor | float, *, name: str | None = None) -> Tensor:
+        """``a / b``, elementwise, with the broadcasting of `add` for either operand."""
+        return self.add_node("Div", [self._operand(a, b), self._operand(b, a)], {}, name)
+
+    def maximum(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
+        """The greater of `a` and `b`, elementwise, with the broadcasting of `add`; NaN where either is."""
+        return self.add_node("Max", [a, self._operand(b, a)], {}, name)
+
+    def exp(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """``e ** x``."""
+        return self.add_node("Exp", [x], {}, name)
+
+    def sqrt(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """The square root; NaN where x < 0."""
+        return self.add_node("Sqrt", [x], {}, name)
+
+    def reduce_sum(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """The sum along the last axis, which becomes 1: (..., n) -> (..., 1)."""
+        return self.add_node("ReduceSum", [x], {}, name)
+
+    def reduce_max(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """The maximum along the last axis, which becomes 1."""
+        return self.add_node("ReduceMax", [x], {}, name)
+
+    def reduce_mean(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """The mean along the last axis, which becomes 1: the sum / n."""
+        return self.add_node("ReduceMean", [x, self._operand(_last_of(x), x)], {}, name)
+
+    def softmax(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """``exp(x - max) / sum(exp(x - max))`` along the last axis."""
+        return self.add_node("Softmax", [x, self._operand(1.0, x)], {}, name)
+
+    def layer_norm(
+        self,
+        x: Tensor,
+        scale: Tensor | None = None,
+        bias: Tensor | None = None,
+        *,
+        epsilon: float = 1e-5,
+        name: str | None = None,
+    ) -> Tensor:
+        """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` along the last axis, of n elements.
+
+        Args:
+            scale, bias: of n elements, or one; no bias without scale.
+        """
+        if bias is not None and scale is None:
+            raise ModelError(f"{caller()}layer_norm takes a bias only with a scale")
+        constants = [self._operand(value, x) for value in (_last_of(x), epsilon, 1.0)]
+        affine = [tensor for tensor in (scale, bias) if tensor is not None]
+        return self.add_node("LayerNorm", [x, *constants, *affine], {}, name)
 
     def relu(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``max(x, 0)``."""
@@ -286,7 +354,7 @@ class Graph:
         t = self.tensors[name]
         return f"{list(t.shape)}{_unless_float32(t.dtype)}{'' if t.scale is None else f' x {t.scale:.6g}'}"
 
-    def _operand(self, value: Tensor | float, other: Tensor) -> Tensor:
+    def _operand(self, value: Tensor | float, other: Tensor | float) -> Tensor:
         """`value`, or the number as a weight of the type of `other`."""
         if isinstance(value, Tensor):
             return value
@@ -300,6 +368,11 @@ class Graph:
             raise ModelError(f"{caller()}an operand must be a tensor of the graph, not {type(x).__name__}")
         if self.tensors.get(x.name) is not x:
             raise ModelError(f"{caller()}tensor {x.name!r} does not belong to graph {self.name!r}")
+
+
+def _last_of(x: Tensor) -> int:
+    """The length of the last axis; what is no tensor, or has no axis, `add_node` refuses."""
+    return x.shape[-1] if isinstance(x, Tensor) and x.shape else 1
 
 
 def view_2d(shape: Shape) -> tuple[int, int]:

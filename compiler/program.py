@@ -38,6 +38,7 @@ class Program:
             memory, if there is one.
         ahead: int64 of shape (layers, cores): bytes of SRAM to keep free so that loads can run ahead of need.
         horizon: likewise, how many of its core's uOps ahead a tile's next use is too near to be evicted for that.
+        whole: per layer, whether its tiles take whole places (`Sram.allocate`).
         cores: how many of them the uOps are for.
     """
 
@@ -55,6 +56,7 @@ class Program:
     sums: npt.NDArray[np.bool_]
     ahead: npt.NDArray[np.int64]
     horizon: npt.NDArray[np.int64]
+    whole: npt.NDArray[np.bool_]
     cores: int = 1
 
     def as_schedule(self) -> isa.Schedule:
@@ -137,15 +139,17 @@ class _Layer(NamedTuple):
     loads: int
     ahead: Sequence[int]  # by core
     horizon: Sequence[int]
+    whole: bool
 
 
-class _Sums(NamedTuple):
-    """A tensor of partial sums: no value of the graph."""
+class _Own(NamedTuple):
+    """A tensor of the program's own, no value of the graph: scratch between operations, or partial sums."""
 
     name: str
     rows: int
     cols: int
     dtype: isa.DType
+    sums: bool
 
 
 @dataclass
@@ -162,7 +166,7 @@ class ProgramBuilder:
     _matmuls: list[isa.Table] = field(default_factory=list)
     _vectors: list[isa.Table] = field(default_factory=list)
     _layers: list[_Layer] = field(default_factory=list)
-    _sums: list[_Sums] = field(default_factory=list)
+    _own: list[_Own] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._tensor_ids = {name: i for i, name in enumerate(self.graph.tensors)}
@@ -175,8 +179,19 @@ class ProgramBuilder:
         Args:
             final: number of writes that complete a tile; passed by the producer.
         """
-        rows, cols = view_2d(self.graph.tensors[tensor].shape)
-        return self._grid(self._tensor_ids[tensor], rows, cols, min(height, rows), min(width, cols), final)
+        index = self._tensor_ids[tensor]
+        if index < len(self.graph.tensors):
+            rows, cols = view_2d(self.graph.tensors[tensor].shape)
+        else:
+            _, rows, cols, *_ = self._own[index - len(self.graph.tensors)]
+        return self._grid(index, rows, cols, min(height, rows), min(width, cols), final)
+
+    def scratch(self, name: str, rows: int, cols: int, dtype: isa.DType) -> str:
+        """A tensor between the operations of one node, for `grid`: named `name`, or with a number if that is taken.
+
+        Its tiles live in SRAM; its place in DRAM is for those that must make room.
+        """
+        return self._add_own(name, rows, cols, dtype, sums=False)
 
     def accumulators(self, tensor: str, dtype: isa.DType, height: int, width: int, steps: int) -> Grid:
         """Tiles for the partial sums of `tensor`, of the accumulator's `dtype` and cut up as it is.
@@ -188,11 +203,14 @@ class ProgramBuilder:
             steps: how many add up to a sum.
         """
         rows, cols = view_2d(self.graph.tensors[tensor].shape)
-        taken = {*self.graph.tensors, *(sums.name for sums in self._sums)}
-        names = (f"{tensor}.acc{i or ''}" for i in range(len(taken) + 1))
-        index = len(self.graph.tensors) + len(self._sums)
-        self._sums.append(_Sums(next(name for name in names if name not in taken), rows, cols, dtype))
-        return self._grid(index, rows, cols, min(height, rows), min(width, cols), steps)
+        return self.grid(self._add_own(f"{tensor}.acc", rows, cols, dtype, sums=True), height, width, steps)
+
+    def _add_own(self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool) -> str:
+        names = (f"{name}{i or ''}" for i in range(len(self._tensor_ids) + 1))
+        free = next(name for name in names if name not in self._tensor_ids)
+        self._tensor_ids[free] = len(self._tensor_ids)
+        self._own.append(_Own(free, rows, cols, dtype, sums))
+        return free
 
     def _grid(self, index: int, rows: int, cols: int, height: int, width: int, final: int) -> Grid:
         key = (index, height, width)
@@ -226,12 +244,14 @@ class ProgramBuilder:
         slots: Sequence[Slot],
         ahead: Sequence[int] = (),
         horizon: Sequence[int] = (),
+        whole: bool = False,
         cores: Ids | int = 0,
     ) -> None:
         """Append a layer: for i = 0, 1, ... the i-th uOp of each slot in turn.
 
         Args:
             ahead, horizon: see `Program`; by core, 0 for those that are left out.
+            whole: see `Program`.
             cores: which core's each i is.
         """
         count = len(slots[0].refs)
@@ -243,14 +263,14 @@ class ProgramBuilder:
         kept = uops[present]
         loads = int((kept["opcode"] == isa.Opcode.LOAD).sum())
         self._uops.append(kept)
-        self._layers.append(_Layer(name, op, macs, len(kept), loads, ahead, horizon))
+        self._layers.append(_Layer(name, op, macs, len(kept), loads, ahead, horizon, whole))
 
     def finish(self) -> Program:
-        names = (*self.graph.tensors, *(sums.name for sums in self._sums))
+        names = tuple(self._tensor_ids)
         layers = np.zeros(len(self._layers), dtype=isa.LAYER_DTYPE)
         for i, layer in enumerate(self._layers):
             layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0)
-        tensors = _tensor_table(self.graph, self._sums, self.machine)
+        tensors = _tensor_table(self.graph, self._own, self.machine)
         return Program(
             name=self.graph.name,
             uops=_joined(self._uops, UOP_DTYPE),
@@ -263,9 +283,10 @@ class ProgramBuilder:
             layer_names=tuple(layer.name for layer in self._layers),
             layer_ops=tuple(layer.op for layer in self._layers),
             resident_ok=self._resident_ok(tensors),
-            sums=np.arange(len(tensors)) >= len(self.graph.tensors),
+            sums=np.array([False] * len(self.graph.tensors) + [own.sums for own in self._own], dtype=np.bool_),
             ahead=self._by_core([layer.ahead for layer in self._layers]),
             horizon=self._by_core([layer.horizon for layer in self._layers]),
+            whole=np.array([layer.whole for layer in self._layers], dtype=np.bool_),
             cores=self.machine.cores.count,
         )
 
@@ -299,8 +320,8 @@ def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
     return np.concatenate(chunks) if chunks else np.zeros(0, dtype=dtype)
 
 
-def _tensor_table(graph: Graph, sums: Sequence[_Sums], machine: Machine) -> isa.Table:
-    """Place all tensors in DRAM, one after the other: those of the graph, then partial sums.
+def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Table:
+    """Place all tensors in DRAM, one after the other: those of the graph, then the program's own.
 
     Rows and columns are padded to whole tiles, so that a tile starts where a row of tiles does; the
     padding is never read or written. Tensors that a Reshape joins share one unpadded buffer.
@@ -311,7 +332,7 @@ def _tensor_table(graph: Graph, sums: Sequence[_Sums], machine: Machine) -> isa.
         if node.op == "Reshape":
             storage[node.output] = storage[node.inputs[0]]
     viewed = {root for name, root in storage.items() if name != root}
-    table = np.zeros(len(graph.tensors) + len(sums), dtype=isa.TENSOR_DTYPE)
+    table = np.zeros(len(graph.tensors) + len(own), dtype=isa.TENSOR_DTYPE)
     address = 0
     for name, tensor in graph.tensors.items():
         row, root = table[index[name]], storage[name]
@@ -319,7 +340,7 @@ def _tensor_table(graph: Graph, sums: Sequence[_Sums], machine: Machine) -> isa.
         padded = _set_form(row, *view_2d(tensor.shape), tensor.code, None if root in viewed else machine)
         row["address"] = address if root == name else table[index[root]]["address"]
         address += padded if root == name else 0
-    for i, each in enumerate(sums, len(graph.tensors)):
+    for i, each in enumerate(own, len(graph.tensors)):
         row = table[i]
         row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, i, address
         address += _set_form(row, each.rows, each.cols, each.dtype, machine)

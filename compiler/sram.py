@@ -37,10 +37,17 @@ class Sram:
     def __repr__(self) -> str:
         return f"<Sram: {self.free_bytes} of {self.size} bytes free in {len(self._pieces)} pieces>"
 
-    def allocate(self, size: int) -> tuple[int, Clock] | None:
-        """Take `size` bytes: the address, and the clock to wait for before writing. None if no run fits."""
+    def allocate(self, size: int, whole: bool = False) -> tuple[int, Clock] | None:
+        """Take `size` bytes: the address, and the clock to wait for before writing. None if no run fits.
+
+        Args:
+            whole: take the place of a tile of this size if there is one, rather than a part of a larger tile's:
+                for layers that hold small tiles beside large ones, whose places would soon be in pieces.
+        """
         if size > self.free_bytes:
             return None
+        if whole and (start := self._fitting(size)) is not None:
+            return self._take(start, size)
         for start, (length, _) in self._pieces.items():
             first = start if length >= size else self._run_through(start, size)
             if first is not None:
@@ -62,6 +69,13 @@ class Sram:
         clocks = [clock for _, clock in self._pieces.values()]
         self._pieces = OrderedDict({self.base: (self.size, [max(counts) for counts in zip(*clocks, strict=True)])})
         self._starts_at_end = {self.base + self.size: self.base}
+
+    def _fitting(self, size: int) -> int | None:
+        """The piece of `size` bytes, or that no tile has used, which has been free longest; else the smallest."""
+        large_enough = [(start, *piece) for start, piece in self._pieces.items() if piece[0] >= size]
+        same = (start for start, length, clock in large_enough if length == size or clock is ZERO)
+        smallest = min(large_enough, key=lambda piece: piece[1], default=(None,))
+        return next(same, smallest[0])
 
     def _run_through(self, start: int, size: int) -> int | None:
         """Where a run of adjacent free pieces begins that contains `start` and has `size` bytes, if there is one."""

@@ -127,15 +127,21 @@ class PortBytes(NamedTuple):
     """What blocks move through the array's ports, as columns of bytes.
 
     Attributes:
-        read: operands.
+        a, b: operands.
         written: results.
         sums_read, sums_written: partial sums, which the block adds to, or leaves for another fold or step.
     """
 
-    read: Cycles
+    a: Cycles
+    b: Cycles
     written: Cycles
     sums_read: Cycles
     sums_written: Cycles
+
+    @property
+    def read(self) -> Cycles:
+        """Of both operands."""
+        return self.a + self.b
 
 
 def port_bytes(
@@ -175,7 +181,8 @@ def port_bytes(
     if matrix.dataflow == "os":
         b_passes, c_passes = -(-m // rows), np.ones_like(m)
     return PortBytes(
-        read=(m * k * a_passes + k * n * b_passes) * item,
+        a=m * k * a_passes * item,
+        b=k * n * b_passes * item,
         written=m * n * result,
         sums_read=m * n * (c_passes - 1 + (step != 0)) * sums,
         sums_written=m * n * (c_passes - (result > 0)) * sums,

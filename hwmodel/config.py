@@ -289,9 +289,11 @@ def as_written(field: Any, value: Any) -> str:
 
 
 def _near_key(key: str) -> str:
-    """The nearest valid key: first within its own section, then anywhere."""
+    """The nearest valid key: one of that very name, else within its own section, else anywhere."""
     section, _, name = key.rpartition(".")
     valid = list(dict.fromkeys([*Machine.model_fields, *keys()]))
+    if same := [k for k in valid if k.rpartition(".")[2] == name.lower()]:
+        return f"; did you mean {same[0]!r}?"
     here = [k for k in valid if k.rpartition(".")[0] == section]
     for group in (here, [k for k in valid if k not in here]):
         names = {k.rpartition(".")[2]: k for k in group}

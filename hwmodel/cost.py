@@ -9,7 +9,7 @@ Every unit is a pipeline of two stages, with four numbers per operation, in cycl
 
     unit     setup                    busy                          latency
     matrix   shift an operand in      stream the other one          drain the array, epilogue
-    vector   start-up                 elements / lanes x passes     pipeline depth
+    vector   start-up                 elements / lanes x passes     pipeline depth, a reduction's tree
     DMA      decode the descriptor    the port, or DRAM if slower   DRAM latency, but for what busy has of it;
                                                                     completion
 
@@ -29,10 +29,12 @@ import numpy.typing as npt
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.array import accumulator_sizes, block_cycles, drain_cycles, port_bytes
+from minisim.hwmodel.banks import bank_cycles, matmul_bank_cycles
 from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.descriptors import apart, descriptors
 from minisim.hwmodel.sections import Accumulator, Sram
+from minisim.hwmodel.vector import tree_cycles, vector_cycles
 
 __all__ = [
     "Costs",
@@ -99,19 +101,27 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
     setup, busy, hold = matmul_cycles(
-        x["m"], x["k"], x["n"], x["step"], machine, result=result_sizes(schedule, x), dtype=x["dtype"]
+        x["m"],
+        x["k"],
+        x["n"],
+        x["step"],
+        machine,
+        a_transposed=x["a_transposed"],
+        b_transposed=x["b_transposed"],
+        result=result_sizes(schedule, x),
+        dtype=x["dtype"],
     )
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
 
-    elementwise = opcode == isa.Opcode.VECTOR
-    v = schedule.vectors[row[elementwise]]
-    columns.setup[elementwise] = machine.vector.setup_cycles
-    columns.busy[elementwise] = np.maximum(
-        vector_cycles(v["op"], v["rows"].astype(np.int64) * v["cols"], machine),
-        _vector_port_cycles(schedule, v, machine),
+    of_lanes = opcode == isa.Opcode.VECTOR
+    v = schedule.vectors[row[of_lanes]]
+    rows, cols = schedule.vector_shape(v)
+    columns.setup[of_lanes] = machine.vector.setup_cycles
+    columns.busy[of_lanes] = np.maximum(
+        vector_cycles(v["op"], rows, cols, machine), _vector_sram_cycles(schedule, v, machine)
     )
-    columns.latency[elementwise] = machine.vector.latency_cycles
+    columns.latency[of_lanes] = machine.vector.latency_cycles + tree_cycles(v["op"], cols, machine)
     return columns
 
 
@@ -183,12 +193,15 @@ def matmul_cycles(
     step: npt.ArrayLike,
     machine: Machine,
     *,
+    a_transposed: npt.ArrayLike = 0,
+    b_transposed: npt.ArrayLike = 0,
     result: npt.ArrayLike | None = None,
     dtype: npt.ArrayLike | None = None,
 ) -> tuple[Cycles, Cycles, Cycles]:
-    """Setup, busy and hold cycles of m x k x n blocks: the array's, or its memory ports' if those are slower.
+    """Setup, busy and hold cycles of m x k x n blocks: the array's, or its memories' ports or banks' if slower.
 
     Args:
+        a_transposed, b_transposed: whether the operand is stored (k, m), (n, k).
         result: bytes per element that the block writes as its result, 0 if it leaves sums for another step;
             default: results of the sums' type.
         dtype: of the operands; default: the machine's.
@@ -202,6 +215,9 @@ def matmul_cycles(
         needed = np.maximum(port_cycles(moved.read, moved.written, machine.sram), of_sums)
     else:
         needed = port_cycles(moved.read + moved.sums_read, moved.written + moved.sums_written, machine.sram)
+    if machine.sram.bank_bytes_per_cycle:
+        banks = matmul_bank_cycles(m, k, n, step, a_transposed, b_transposed, machine, result=result, dtype=dtype)
+        needed = np.maximum(needed, banks)
     waits = np.maximum(needed - busy, 0)
     return setup, busy + waits, hold + waits
 
@@ -215,10 +231,11 @@ def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cy
     return needed
 
 
-def _vector_port_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
+def _vector_sram_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
     sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
     first, second, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
-    return port_cycles(first + second, result, machine.sram)
+    ports = port_cycles(first + second, result, machine.sram)
+    return np.asarray(np.maximum(ports, bank_cycles(first + second + result, machine.sram)))
 
 
 def result_sizes(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
@@ -232,14 +249,6 @@ def has_epilogue(matmuls: isa.Table) -> npt.NDArray[np.bool_]:
     works = (matmuls["bias"] != isa.NONE) | (matmuls["residual"] != isa.NONE) | (matmuls["activation"] != 0)
     works |= matmuls["scale"] != 0
     return np.asarray(works & (matmuls["last"] != 0))
-
-
-def vector_cycles(op: npt.ArrayLike, elements: npt.ArrayLike, machine: Machine) -> Cycles:
-    """Busy cycles of a vector operation: ceil(elements / lanes) passes, times the operation's cost."""
-    passes = np.full(len(isa.VectorOp), machine.vector.simple_cost, dtype=np.int64)
-    passes[isa.VectorOp.SIGMOID] = machine.vector.sigmoid_cost
-    elements = np.asarray(elements, dtype=np.int64)
-    return np.asarray(-(-elements // machine.vector.lanes) * passes[np.asarray(op)])
 
 
 def dram_cycles(size: npt.ArrayLike, machine: Machine) -> Cycles:

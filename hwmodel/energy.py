@@ -7,7 +7,7 @@ all that is made of prices and counts: a breakdown adds up exactly, over layers,
     mac           MACs of the array, of the operation's data type                 mac_*
     epilogue      bias and residual additions, activation, requantisation,        vector_*, add_int32,
                   per element                                                     requantize
-    vector        elements of the vector unit, by operation                       vector_*
+    vector        elements of the vector unit (a reduction: of its source)        vector_*
     sram_read     bytes read: by stores, the array, the vector unit               sram_*, by the memory's size
     sram_write    bytes written: by loads, the array, the vector unit             the same x sram_write_percent
     dma           descriptors and the bytes they move                             dma_descriptor, dma_byte
@@ -125,13 +125,13 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
         return whole
 
     x, v = schedule.matmuls[row[executes]], schedule.vectors[row[elementwise]]
-    elements = v["rows"].astype(np.int64) * v["cols"]
+    rows, cols = schedule.vector_shape(v)
     read, write = sram_prices(machine)
     sums_read, sums_write = sram_prices(machine, machine.accumulator.bytes or None)
     return {
         "mac": column(executes, _mac_energy(x, machine)),
         "epilogue": column(executes, _epilogue_energy(x, machine)),
-        "vector": column(elementwise, elements * _prices(isa.VectorOp, "vector", machine)[v["op"]]),
+        "vector": column(elementwise, rows * cols * _prices(isa.VectorOp, "vector", machine)[v["op"]]),
         "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
         "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
         "dma": moved.dram * price.dma_byte

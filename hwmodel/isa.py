@@ -9,7 +9,7 @@ structured arrays which the C++ engine reads in place (the field offsets are ass
     stream    = opcode, queue, core, layer, row, wait[4], sync    `row` indexes the opcode's operand table
     transfers = LOAD and STORE: one tile between DRAM and SRAM
     matmuls   = one EXECUTE: sums (+)= A x B, and after the last step the epilogue
-    vectors   = one elementwise operation of the vector unit
+    vectors   = one operation of the vector unit: elementwise, or a reduction of rows
 
 **Queues.** Each queue starts its operations in order and retires them in order; the queues run beside
 each other. Order between queues is explicit: operation `i` may start once, for every queue `q`,
@@ -140,12 +140,34 @@ class Activation(IntEnum):
 
 
 class VectorOp(IntEnum):
-    """Operations of the vector unit. Sources with 1 row (or column) are repeated along it."""
+    """Operations of the vector unit, each correctly rounded (engine_cpp/include/minisim/kernels.hpp).
+
+    Elementwise ones repeat a source with 1 row (or column) along it. A reduction makes a column of `src0`, one
+    element of each row, in an order that its definition fixes.
+    """
 
     RELU = 0
     SIGMOID = 1
     ADD = 2
     MUL = 3
+    SUB = 4
+    DIV = 5
+    MAX = 6
+    EXP = 7
+    SQRT = 8
+    REDUCE_SUM = 9
+    REDUCE_MAX = 10
+
+    @property
+    def is_binary(self) -> bool:
+        return self in _BINARY
+
+    @property
+    def is_reduction(self) -> bool:
+        return self >= VectorOp.REDUCE_SUM
+
+
+_BINARY = frozenset({VectorOp.ADD, VectorOp.MUL, VectorOp.SUB, VectorOp.DIV, VectorOp.MAX})
 
 
 STREAM_DTYPE = np.dtype(
@@ -217,7 +239,7 @@ VECTOR_DTYPE = np.dtype(
         ("src1_sram", "u4"),
         ("dst_sram", "u4"),
         ("rows", "u4"),  # of dst; a source with 1 row (or column) is repeated along it
-        ("cols", "u4"),
+        ("cols", "u4"),  # 1 for a reduction, whose src0 has `rows` rows of any length
     ]
 )
 
@@ -414,6 +436,13 @@ class Schedule:
         """Bytes of each tile, int64 of shape (len(tiles),)."""
         item = item_sizes()[self.tensors["dtype"][self.tiles["tensor"]]]
         return np.asarray(self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item)
+
+    def vector_shape(self, vectors: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows and columns that rows of `vectors` work through: those of dst, but of src0 for a reduction."""
+        reduces = vectors["op"] >= VectorOp.REDUCE_SUM
+        cols = vectors["cols"].astype(np.int64)
+        cols[reduces] = self.tiles["cols"][vectors["src0"][reduces]]
+        return vectors["rows"].astype(np.int64), cols
 
     def nbytes(self) -> int:
         """Bytes of all tables together."""

@@ -140,8 +140,26 @@ class Vector(Section):
     latency_cycles: int = Field(
         default=8, ge=1, le=10_000, description="cycles: pipeline depth from last input to last output"
     )
-    simple_cost: int = Field(default=1, ge=1, le=10_000, description="passes over the lanes of relu, add and mul")
+    simple_cost: int = Field(
+        default=1, ge=1, le=10_000, description="passes over the lanes of relu and max, also of each step of a maximum"
+    )
+    add_cost: int = Field(
+        default=0, ge=0, le=10_000, description="passes of add and sub, also of each step of a sum; 0: simple_cost"
+    )
+    mul_cost: int = Field(default=0, ge=0, le=10_000, description="passes of mul; 0: simple_cost")
+    # A quarter of the rate of an addition, as that of the special functions of a GPU of compute capability 7.x
+    # (CUDA C++ programming guide, throughput of native arithmetic instructions: 16 results a cycle beside 64).
+    div_cost: int = Field(default=4, ge=1, le=10_000, description="passes of div (a reciprocal and a product)")
+    exp_cost: int = Field(default=4, ge=1, le=10_000, description="passes of exp")
+    sqrt_cost: int = Field(default=4, ge=1, le=10_000, description="passes of sqrt")
     sigmoid_cost: int = Field(default=4, ge=1, le=10_000, description="passes over the lanes of sigmoid")
+    reduce_level_cycles: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="cycles: a level of the pipelined tree that combines the lanes' partial results of a reduction; "
+        "it has ceil(log2(min(lanes, columns))) levels",
+    )
 
 
 class Sram(Section):
@@ -158,6 +176,17 @@ class Sram(Section):
     )
     write_bytes_per_cycle: int = Field(
         default=0, ge=0, le=2**20, description="bytes: write ports of the array and the vector unit; 0 never binds"
+    )
+
+    banks: int = Field(
+        default=1, ge=1, le=4096, description="banks of the scratchpad; neighbouring words lie in neighbouring banks"
+    )
+    bank_bytes_per_cycle: int = Field(
+        default=0,
+        ge=0,
+        le=65536,
+        description="bytes: the word that a bank reads or writes in a cycle for the array and the vector unit, which "
+        "meet conflicts where they walk down the columns of a tile; 0 never binds",
     )
 
     @field_validator("bytes")
@@ -315,6 +344,13 @@ class Energy(Section):
     requantize: Femtojoules = _energy(
         "4.6pJ", "per int8 result: fp32 multiply 3.7 [H] and rounding, as an fp32 add 0.9"
     )
+    vector_sub: Femtojoules = _energy("0.9pJ", "per element: as an fp32 add [H]")
+    vector_div: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
+    vector_max: Femtojoules = _energy("0.1pJ", "per element: as an int32 add [H]")
+    vector_exp: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
+    vector_sqrt: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
+    vector_reduce_sum: Femtojoules = _energy("0.9pJ", "per element that is summed: an fp32 add [H]")
+    vector_reduce_max: Femtojoules = _energy("0.1pJ", "per element that is compared: as an int32 add [H]")
     sram_8kib: Femtojoules = _energy("1.25pJ", "per byte read from an SRAM of 8 KiB: 10 pJ per 64 bits [H]")
     sram_32kib: Femtojoules = _energy("2.5pJ", "the same of 32 KiB: 20 pJ per 64 bits [H]; between sizes, log-log")
     sram_1mib: Femtojoules = _energy("12.5pJ", "the same of 1 MiB: 100 pJ per 64 bits [H]; beyond, as sqrt(size)")

@@ -108,7 +108,7 @@ def doubled(machine: Machine, keys: list[str]) -> Machine:
 def work_on(record: RunRecord, machine: Machine) -> Work:
     """The run's work on another machine: the same, but that its vector unit may have other lanes."""
     v = record.schedule.vectors
-    vector = int(vector_cycles(v["op"], v["rows"].astype(np.int64) * v["cols"], machine).sum())
+    vector = int(vector_cycles(v["op"], *record.schedule.vector_shape(v), machine).sum())
     return replace(record.work, vector_cycles=vector)
 
 

@@ -97,6 +97,27 @@ RESULT_DEVIATION = 32
 """Standard deviation of int8 results: about one in 16,000 then lies beyond 127 and saturates."""
 
 
+@builtin("softmax:RxC")
+def softmax(r: int, c: int) -> Graph:
+    """y (r, c) = softmax of each row of x (r, c)."""
+    _check_sizes(x=(r, c))
+    g = Graph("softmax")
+    g.output(g.softmax(g.input("x", (r, c)), name="y"))
+    return g
+
+
+@builtin("layernorm:RxC")
+def layernorm(r: int, c: int) -> Graph:
+    """y (r, c) = each row of x (r, c) normalised, times a scale of the order 1, plus a bias."""
+    _check_sizes(x=(r, c))
+    rng = np.random.default_rng(SEED)
+    g = Graph("layernorm")
+    x = g.input("x", (r, c))
+    scale, bias = g.weight("scale", 1 + _values(rng, (c,))), g.weight("bias", _values(rng, (c,)))
+    g.output(g.layer_norm(x, scale, bias, name="y"))
+    return g
+
+
 def _numbers(usage: str, text: str) -> list[int]:
     """The numbers of `text`, one for each field of `usage`, with the same separators between them."""
     form = usage.partition(":")[2]

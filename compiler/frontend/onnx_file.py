@@ -104,6 +104,7 @@ class _Import:
 
     def __init__(self, model: onnx.ModelProto, name: str) -> None:
         self.graph = Graph(name)
+        self.opset = _opsets(model).get("", OLDEST_OPSET)
         self._model = model
         self._constants: dict[str, Array] = {t.name: _values(t) for t in model.graph.initializer}
         self._tensors: dict[str, Tensor] = {}

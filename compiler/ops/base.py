@@ -92,6 +92,8 @@ class OnnxContext(Protocol):
     """What an importer may ask of the ONNX front end."""
 
     graph: Graph
+    opset: int
+    """Of the default domain."""
 
     def value(self, name: str) -> Tensor:
         """The graph's tensor for an ONNX value (a constant becomes a weight)."""

@@ -1,4 +1,4 @@
-"""Elementwise operations of the vector unit: Relu, Sigmoid, and Add and Mul with broadcasting."""
+"""Elementwise operations: Relu, Sigmoid, Exp, Sqrt; and Add, Sub, Mul, Div and Max with broadcasting."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Elementwise(Operator):
         return tuple(found)
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
-        busy = int(cost.vector_cycles(self.code, tiling.m * tiling.n, machine))
+        busy = int(cost.vector_cycles(self.code, tiling.m, tiling.n, machine))
         dram = float(1 / machine.dram_bytes_per_cycle)
         row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
         load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
@@ -149,6 +149,70 @@ class Mul(Binary):
         return inputs[0] * inputs[1]
 
 
-@onnx_import("Relu", "Sigmoid", "Add", "Mul")
+@register
+class Sub(Binary):
+    name = "Sub"
+    code = isa.VectorOp.SUB
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return inputs[0] - inputs[1]
+
+
+@register
+class Div(Binary):
+    name = "Div"
+    code = isa.VectorOp.DIV
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        with np.errstate(divide="ignore"):
+            return inputs[0] / inputs[1]
+
+
+@register
+class Max(Binary):
+    name = "Max"
+    code = isa.VectorOp.MAX
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return np.maximum(inputs[0], inputs[1])
+
+
+@register
+class Exp(Unary):
+    name = "Exp"
+    code = isa.VectorOp.EXP
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return np.exp(inputs[0])
+
+
+@register
+class Sqrt(Unary):
+    name = "Sqrt"
+    code = isa.VectorOp.SQRT
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        return np.sqrt(inputs[0])
+
+
+@onnx_import("Relu", "Sigmoid", "Exp", "Sqrt", "Add", "Sub", "Mul", "Div")
 def import_elementwise(context: OnnxContext, node: OnnxNode) -> Tensor:
     return context.graph.add_node(node.op_type, [context.value(i) for i in node.inputs], {}, node.name)
+
+
+@onnx_import("Pow")
+def import_power(context: OnnxContext, node: OnnxNode) -> Tensor:
+    exponent = context.constant(node.inputs[1])
+    if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) != 2.0:
+        raise UnsupportedError("only the constant exponent 2, a square, is supported")
+    x = context.value(node.inputs[0])
+    if exponent.ndim > len(x.shape):
+        raise UnsupportedError(f"an exponent of {exponent.ndim} dimensions, more than the base has, is not supported")
+    return context.graph.mul(x, x, name=node.name)
+
+
+@onnx_import("Max")
+def import_max(context: OnnxContext, node: OnnxNode) -> Tensor:
+    if len(node.inputs) != 2:
+        raise UnsupportedError(f"a maximum of 2 operands is supported, not of {len(node.inputs)}")
+    return import_elementwise(context, node)

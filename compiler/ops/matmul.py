@@ -126,10 +126,11 @@ class MatMul(Operator):
             budget = panels.Budget(machine.sram.bytes, a, b, c, extra + c, sums=sums, apart=machine.accumulator.bytes)
         else:
             budget = panels.Budget(machine.sram.bytes, a, b, c, extra, sums=c)
-        return panels.choose(rows, tiling.k_tiles, cols, budget, pace(m, k, n, machine, types).among(sharing))
+        return panels.choose(rows, tiling.k_tiles, cols, budget, self.pace(node, graph, tiling, machine).among(sharing))
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
-        return pace(tiling.m, tiling.k, tiling.n, machine, MatMulTypes.of(node, graph))
+        transposed = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
+        return pace(tiling.m, tiling.k, tiling.n, machine, MatMulTypes.of(node, graph), transposed)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         transpose_a, transpose_b = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
@@ -183,7 +184,9 @@ class MatMul(Operator):
         slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(m, n), last)]
         shapes = [graph.tensors[name].shape for name in node.inputs]
         ahead, horizon = tiling.ahead_and_horizon()
-        program.layer(node.name, node.title, self.macs(shapes, node.attrs), slots, ahead, horizon, tiling.core_of(m, n))
+        program.layer(
+            node.name, node.title, self.macs(shapes, node.attrs), slots, ahead, horizon, cores=tiling.core_of(m, n)
+        )
 
     @staticmethod
     def depth(node: Node, graph: Graph) -> int:
@@ -230,9 +233,14 @@ def _evaluate_int8(a: Array, b: Array, epilogue: Sequence[Array], attrs: Attrs) 
     return (requantize(sums, attrs["scale"]) if "scale" in attrs else sums).astype(np.int64)
 
 
-def pace(m: int, k: int, n: int, machine: Machine, types: MatMulTypes) -> panels.Pace:
+def pace(
+    m: int, k: int, n: int, machine: Machine, types: MatMulTypes, transposed: tuple[bool, bool] = (False, False)
+) -> panels.Pace:
     """What the panels' estimate needs to know of a machine, for tiles of m x k x n elements."""
-    setup, busy, hold = (int(x) for x in cost.matmul_cycles(m, k, n, 1, machine, dtype=types.operands))
+    found = cost.matmul_cycles(
+        m, k, n, 1, machine, a_transposed=transposed[0], b_transposed=transposed[1], dtype=types.operands
+    )
+    setup, busy, hold = (int(x) for x in found)
     execute = max(busy, hold + setup)
     dram = float(1 / machine.dram_bytes_per_cycle)
     item, stored = types.item(types.operands), types.item(types.result)

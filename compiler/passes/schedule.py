@@ -236,6 +236,7 @@ class Scheduler:
         self.may_stay: list[bool] = resident[self.copies.tile].tolist()
         self.keep = machine.compiler.keep_on_chip
         self.layers = program.layers.copy()
+        self.whole: list[bool] = program.whole.tolist()
 
     def run(self) -> isa.Schedule:
         uops, place = self.program.uops, places(self.program)
@@ -400,7 +401,7 @@ class Scheduler:
         if home == ACCUMULATOR and size != self.slot[core] and not memory.used_bytes:  # a layer of other slots begins
             memory.merge()
             self.slot[core] = size
-        while (found := memory.allocate(size)) is None:
+        while (found := memory.allocate(size, self.whole[self.emit.layer])) is None:
             if not self._evict(home):
                 self._clear(home)
         self.address[tile], clock = found

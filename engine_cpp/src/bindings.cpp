@@ -374,6 +374,7 @@ void define_functions(py::module_& m) {
           "a_transposed"_a = false, "b_transposed"_a = false, doc::kMatmul);
     m.def("sigmoid", elementwise<VectorOp::kSigmoid>, "array"_a, "kernel"_a = "auto",
           doc::kSigmoid);
+    m.def("exp", elementwise<VectorOp::kExp>, "array"_a, "kernel"_a = "auto", doc::kExp);
     m.def("relu", elementwise<VectorOp::kRelu>, "array"_a, "kernel"_a = "auto", doc::kRelu);
     m.def(
         "kernels",

@@ -221,13 +221,13 @@ The operation is of a's data type; `minisim.hwmodel.isa` says what the others ma
 )";
 
 constexpr const char* kSchedVector =
-    R"(An elementwise operation of the vector unit.
+    R"(An operation of the vector unit.
 
 Args:
     op: a `minisim.hwmodel.isa.VectorOp`.
-    dst: the target.
-    src0, src1: sources of dst's shape; one with 1 row or 1 column is repeated along it. Unary
-        operations have no src1.
+    dst: the target; of a reduction, a column.
+    src0, src1: sources of dst's shape; one with 1 row or 1 column is repeated along it. A unary
+        operation has no src1, nor has a reduction, whose src0 may have any number of columns.
 
 All are of one data type; on INT8 and INT32 there is RELU alone.
 )";
@@ -257,6 +257,13 @@ Raises:
 
 constexpr const char* kSigmoid =
     R"(1 / (1 + exp(-x)) of each element, correctly rounded; float32 in and out.
+
+Raises:
+    UsageError: another dtype, or an unknown kernel.
+)";
+
+constexpr const char* kExp =
+    R"(exp(x) of each element, correctly rounded; float32 in and out.
 
 Raises:
     UsageError: another dtype, or an unknown kernel.

@@ -131,6 +131,7 @@ VectorArgsOf<T> Executor::vector_args(const VectorRow& x) {
     args.dst = as<T>(write(x.dst, x.dst_sram));
     args.rows = x.rows;
     args.cols = x.cols;
+    args.length = program_.tiles[x.src0].cols;
     return args;
 }
 

@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
+#include "minisim/exponential.hpp"
 #include "minisim/inline.hpp"
 #include "minisim/kernels.hpp"
 #include "minisim/sigmoid.hpp"
@@ -100,7 +102,7 @@ MINISIM_INLINE Panel panel_of(const MatmulArgs& x, std::size_t j, Scratch& scrat
     return {scratch.panel.data(), kCols};
 }
 
-// -- elementwise ----------------------------------------------------------------------------------
+// -- vector ---------------------------------------------------------------------------------------
 
 MINISIM_INLINE float one_nan(float x) {
     float nan;
@@ -112,8 +114,13 @@ MINISIM_INLINE void relu_row(const float* x, std::size_t count, float* out) {
     for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(x[j] <= 0.0f ? 0.0f : x[j]);
 }
 
+MINISIM_INLINE void sqrt_row(const float* x, std::size_t count, float* out) {
+    for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(std::sqrt(x[j]));
+}
+
 // Quick evaluations in blocks, and a second look at the rare undecided ones. `x` may be `out`.
-MINISIM_INLINE void sigmoid_row(const float* x, std::size_t count, float* out) {
+template <FloatInterval (*kQuick)(float), float (*kExact)(float)>
+MINISIM_INLINE void interval_row(const float* x, std::size_t count, float* out) {
     constexpr std::size_t kBlock = 32;
     float in[kBlock] = {};
     float low[kBlock], high[kBlock];
@@ -122,18 +129,26 @@ MINISIM_INLINE void sigmoid_row(const float* x, std::size_t count, float* out) {
         std::copy_n(x + begin, length, in);
         int undecided = 0;
         for (std::size_t j = 0; j < kBlock; ++j) {
-            const SigmoidInterval y = sigmoid_quick(in[j]);
+            const FloatInterval y = kQuick(in[j]);
             low[j] = y.low;
             high[j] = y.high;
             undecided |= y.low != y.high;
         }
         if (undecided) {
             for (std::size_t j = 0; j < length; ++j) {
-                if (low[j] != high[j]) low[j] = sigmoid_exact(in[j]);
+                if (low[j] != high[j]) low[j] = kExact(in[j]);
             }
         }
         std::copy_n(low, length, out + begin);
     }
+}
+
+MINISIM_INLINE void sigmoid_row(const float* x, std::size_t count, float* out) {
+    interval_row<sigmoid_quick, sigmoid_exact>(x, count, out);
+}
+
+MINISIM_INLINE void exp_row(const float* x, std::size_t count, float* out) {
+    interval_row<exponential_quick, exponential_exact>(x, count, out);
 }
 
 struct Add {
@@ -141,6 +156,26 @@ struct Add {
 };
 struct Multiply {
     MINISIM_INLINE float operator()(float x, float y) const { return x * y; }
+};
+struct Subtract {
+    MINISIM_INLINE float operator()(float x, float y) const { return x - y; }
+};
+struct Divide {
+    MINISIM_INLINE float operator()(float x, float y) const { return x / y; }
+};
+struct Maximum {
+    // Branch-free. Where x == y only zeros differ in their bits, and the sign is the only one of theirs.
+    MINISIM_INLINE float operator()(float x, float y) const {
+        std::uint32_t x_bits, y_bits;
+        std::memcpy(&x_bits, &x, sizeof x);
+        std::memcpy(&y_bits, &y, sizeof y);
+        const std::uint32_t both = x_bits & y_bits;
+        float same;
+        std::memcpy(&same, &both, sizeof same);
+        const float greater = x > y ? x : y;  // y if it is a NaN
+        const float found = x == y ? same : greater;
+        return x != x ? x : found;
+    }
 };
 
 // One row; a source with col_step 0 repeats its only element.
@@ -170,6 +205,28 @@ MINISIM_INLINE void unary_row(RowFunction f, VectorSource x, const float* row, s
     std::fill_n(out, count, only);
 }
 
+// One row to one element, by the definition's partial results.
+template <class Operation, class T>
+MINISIM_INLINE float reduce_row(Operation f, float start, const T* x, std::size_t length) {
+    float partial[kReduceWidth];
+    std::fill_n(partial, kReduceWidth, start);
+    for (; length >= kReduceWidth; length -= kReduceWidth, x += kReduceWidth) {
+        for (std::size_t j = 0; j < kReduceWidth; ++j) partial[j] = f(partial[j], widen(x[j]));
+    }
+    for (std::size_t j = 0; j < length; ++j) partial[j] = f(partial[j], widen(x[j]));
+    for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
+        for (std::size_t j = 0; j < w; ++j) partial[j] = f(partial[j], partial[j + w]);
+    }
+    return one_nan(partial[0]);
+}
+
+template <class T>
+MINISIM_INLINE float reduce_row(VectorOp op, const T* x, std::size_t length) {
+    constexpr float kInf = std::numeric_limits<float>::infinity();
+    return op == VectorOp::kReduceSum ? reduce_row(Add(), -0.0f, x, length)
+                                      : reduce_row(Maximum(), -kInf, x, length);
+}
+
 MINISIM_INLINE void vector_body(const VectorArgs& x) {
     for (std::size_t i = 0; i < x.rows; ++i) {
         const float* row0 = x.src0.data + i * x.src0.row_step;
@@ -184,6 +241,17 @@ MINISIM_INLINE void vector_body(const VectorArgs& x) {
             case VectorOp::kMul:
                 binary_row(Multiply(), row0, step0, row1, step1, x.cols, out);
                 break;
+            case VectorOp::kSub:
+                binary_row(Subtract(), row0, step0, row1, step1, x.cols, out);
+                break;
+            case VectorOp::kDiv: binary_row(Divide(), row0, step0, row1, step1, x.cols, out); break;
+            case VectorOp::kMax:
+                binary_row(Maximum(), row0, step0, row1, step1, x.cols, out);
+                break;
+            case VectorOp::kExp: unary_row(exp_row, x.src0, row0, x.cols, out); break;
+            case VectorOp::kSqrt: unary_row(sqrt_row, x.src0, row0, x.cols, out); break;
+            case VectorOp::kReduceSum:
+            case VectorOp::kReduceMax: *out = reduce_row(x.op, row0, x.length); break;
         }
     }
 }
@@ -327,6 +395,11 @@ MINISIM_INLINE void vector_bf16_body(const Bf16VectorArgs& x) {
     constexpr std::size_t kBlock = 256;
     float in0[kBlock], in1[kBlock], out[kBlock];
     for (std::size_t i = 0; i < x.rows; ++i) {
+        if (is_reduction(x.op)) {
+            out[0] = reduce_row(x.op, x.src0.data + i * x.src0.row_step, x.length);
+            round_body(out, 1, x.dst + i);
+            continue;
+        }
         for (std::size_t j = 0; j < x.cols; j += kBlock) {
             const std::size_t count = std::min(kBlock, x.cols - j);
             VectorArgs block{};

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
+#include "minisim/exponential.hpp"
 #include "minisim/kernels.hpp"
 #include "minisim/sigmoid.hpp"
 
@@ -61,12 +63,25 @@ void matmul(const MatmulArgsOf<T, Sum>& x, Scratch&) {
     }
 }
 
+float maximum(float x, float y) {
+    if (x != x) return x;
+    if (x == y) return std::signbit(x) ? y : x;  // only zeros differ in their signs
+    return x > y ? x : y;                        // y if it is a NaN
+}
+
 float apply(VectorOp op, float x, float y) {
     switch (op) {
         case VectorOp::kRelu: return relu(x);
         case VectorOp::kSigmoid: return sigmoid(x);
-        case VectorOp::kAdd: return x + y;
+        case VectorOp::kAdd:
+        case VectorOp::kReduceSum: return x + y;
         case VectorOp::kMul: return x * y;
+        case VectorOp::kSub: return x - y;
+        case VectorOp::kDiv: return x / y;
+        case VectorOp::kMax:
+        case VectorOp::kReduceMax: return maximum(x, y);
+        case VectorOp::kExp: return exponential(x);
+        case VectorOp::kSqrt: return std::sqrt(x);
     }
     return x;
 }
@@ -75,7 +90,27 @@ void leave(float x, float& out) { out = one_nan(x); }
 void leave(float x, Bf16& out) { out = narrow(x); }
 
 template <class T>
+float reduce(VectorOp op, const T* x, std::size_t length) {
+    constexpr float kInf = std::numeric_limits<float>::infinity();
+    float partial[kReduceWidth];
+    for (float& p : partial) p = op == VectorOp::kReduceSum ? -0.0f : -kInf;
+    for (std::size_t i = 0; i < length; ++i) {
+        partial[i % kReduceWidth] = apply(op, partial[i % kReduceWidth], widen(x[i]));
+    }
+    for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
+        for (std::size_t j = 0; j < w; ++j) partial[j] = apply(op, partial[j], partial[j + w]);
+    }
+    return partial[0];
+}
+
+template <class T>
 void vector(const VectorArgsOf<T>& x) {
+    if (is_reduction(x.op)) {
+        for (std::size_t i = 0; i < x.rows; ++i) {
+            leave(reduce(x.op, x.src0.data + i * x.src0.row_step, x.length), x.dst[i]);
+        }
+        return;
+    }
     const auto at = [](const VectorSourceOf<T>& source, std::size_t i, std::size_t j) {
         return widen(source.data[i * source.row_step + j * source.col_step]);
     };

@@ -18,6 +18,13 @@ const char* vector_op_name(VectorOp op) {
         case VectorOp::kSigmoid: return "SIGMOID";
         case VectorOp::kAdd: return "ADD";
         case VectorOp::kMul: return "MUL";
+        case VectorOp::kSub: return "SUB";
+        case VectorOp::kDiv: return "DIV";
+        case VectorOp::kMax: return "MAX";
+        case VectorOp::kExp: return "EXP";
+        case VectorOp::kSqrt: return "SQRT";
+        case VectorOp::kReduceSum: return "REDUCE_SUM";
+        case VectorOp::kReduceMax: return "REDUCE_MAX";
     }
     return "?";
 }
@@ -213,12 +220,24 @@ void Validator::vector(std::size_t row) const {
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
-    source(at, "src0", x, x.src0, x.src0_sram);
+    if (is_reduction(static_cast<VectorOp>(x.op))) {
+        reduced(at, x);
+    } else {
+        source(at, "src0", x, x.src0, x.src0_sram);
+    }
     if (is_binary(static_cast<VectorOp>(x.op))) {
         source(at, "src1", x, x.src1, x.src1_sram);
     } else if (x.src1 != kNone) {
-        at.fail("src1 of a unary operation must be NONE, not " + std::to_string(x.src1));
+        at.fail("src1 of an operation with one source must be NONE, not " + std::to_string(x.src1));
     }
+}
+
+// The source of a reduction: as many rows as dst, which is a column, and of any length.
+void Validator::reduced(const Place& at, const VectorRow& x) const {
+    at.equal("cols", x.cols, 1, "a reduction makes a column");
+    operand(at, "src0", x.src0, x.src0_sram, only(static_cast<DType>(x.dtype)), kAsTheOperation);
+    shape(at, "src0", x.src0, x.rows, program_.tiles[x.src0].cols);
+    apart(at, "src0", x.src0, x.src0_sram, x.dst, x.dst_sram);
 }
 
 // A source has dst's shape, or 1 where it is repeated. It may lie exactly where dst lies (an

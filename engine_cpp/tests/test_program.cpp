@@ -145,14 +145,29 @@ TEST(malformed_matmuls) {
 }
 
 TEST(malformed_vectors) {
-    refused([](Sample& s) { s.vectors[0].op = 4; }, "vectors[0]: op must be below 4");
+    refused([](Sample& s) { s.vectors[0].op = 11; }, "vectors[0]: op must be below 11");
     refused([](Sample& s) { s.vectors[0].dtype = 9; }, "vectors[0]: dtype must be below 4");
     refused([](Sample& s) { s.vectors[0].rows = 3; }, "dst must be a tile of shape (3, 4)");
     refused([](Sample& s) { s.vectors[0].src1 = kNone; }, "src1 must be below 4");
-    refused([](Sample& s) { s.vectors[0].op = 0; }, "src1 of a unary operation must be NONE");
+    refused([](Sample& s) { s.vectors[0].op = 0; },
+            "src1 of an operation with one source must be NONE");
     refused([](Sample& s) { s.vectors[0].src1 = s.tx; s.vectors[0].src1_sram = 0; },
             "src1 must be a tile of shape (4, 4), not (4, 8)");
     refused([](Sample& s) { s.vectors[0].src1_sram = 0x140; }, "src1 overlaps");
+    // Row sums of y's tile, into a column at 0x180.
+    const auto reduction = [](Sample& s) {
+        s.vectors[0].op = static_cast<std::uint8_t>(VectorOp::kReduceSum);
+        s.vectors[0].src1 = kNone;
+        s.vectors[0].dst = s.tile(s.y, 0, 0, 4, 1, 1);
+        s.vectors[0].dst_sram = 0x180;
+        s.vectors[0].cols = 1;
+    };
+    refused([&](Sample& s) { reduction(s); s.vectors[0].dst = s.ty; s.vectors[0].cols = 4; },
+            "cols must be 1 (a reduction makes a column), not 4");
+    refused([&](Sample& s) { reduction(s); s.vectors[0].dst_sram = 0x140; },
+            "src0 overlaps the operation's own target");
+    refused([&](Sample& s) { reduction(s); s.vectors[0].src0 = s.tb; },
+            "src0 must be a tile of shape (4, 4), not (1, 4)");
 }
 
 TEST(malformed_tiles_and_tensors) {

@@ -46,7 +46,7 @@ TEST(sigmoid_hard_cases) {
     CHECK_EQUAL(sigmoid(-0x1p-24f), 0.5f);                // just above the middle
     CHECK_EQUAL(sigmoid(-0x1.8p-23f), 0x1.fffffep-2f);
     for (const float x : {0x1p-23f, 0x1.8p-22f, -0x1p-24f, -0x1.8p-23f}) {
-        const SigmoidInterval y = sigmoid_quick(x);
+        const FloatInterval y = sigmoid_quick(x);
         CHECK(y.low != y.high);  // so these did take the slow path
     }
 }
@@ -56,7 +56,7 @@ TEST(sigmoid_quick_and_slow_agree) {
         float x;
         std::memcpy(&x, &u, sizeof x);
         if (x != x) continue;
-        const SigmoidInterval y = sigmoid_quick(x);
+        const FloatInterval y = sigmoid_quick(x);
         if (y.low == y.high) CHECK_EQUAL(bits(y.low), bits(sigmoid_exact(x)));
     }
 }

@@ -270,7 +270,7 @@ def test_hand_built_steps_with_transposes_bias_and_residual(hand):
     np.testing.assert_array_equal(engine.tensor(2), expected)
 
 
-@pytest.mark.parametrize("op", VectorOp)
+@pytest.mark.parametrize("op", [op for op in VectorOp if not op.is_reduction])
 @pytest.mark.parametrize("shape", [(4, 5), (1, 5), (4, 1), (1, 1)])
 def test_hand_built_vector_operations(hand, op, shape):
     engine, *_, c = hand
@@ -278,17 +278,38 @@ def test_hand_built_vector_operations(hand, op, shape):
     values = np.linspace(-2, 2, 20, dtype=F32).reshape(4, 5)
     engine.set_tensor(s, values)
     src0, src1 = Tile(s, 0, 0, 4, 5, 0x200), Tile(s, 0, 0, *shape, 0x300)
-    binary = op in (VectorOp.ADD, VectorOp.MUL)
-    for src in (src0, src1) if binary else (src0,):
+    for src in (src0, src1) if op.is_binary else (src0,):
         engine.dispatch(SchedLoad(src))
-    dispatch(engine, SchedVector(op, c, src0, src1 if binary else None), SchedStore(c))
-    y = values[: shape[0], : shape[1]]
-    if op == VectorOp.SIGMOID:
-        exact = 1 / (1 + np.exp(-values.astype(np.float64)))
-        np.testing.assert_array_equal(engine.tensor(2), exact.astype(F32))
-    else:
-        expected = {VectorOp.RELU: np.maximum(values, 0), VectorOp.ADD: values + y, VectorOp.MUL: values * y}
-        np.testing.assert_array_equal(engine.tensor(2), expected[op])
+    dispatch(engine, SchedVector(op, c, src0, src1 if op.is_binary else None), SchedStore(c))
+    y, exact = values[: shape[0], : shape[1]], values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        expected = {
+            VectorOp.RELU: np.maximum(values, 0),
+            VectorOp.SIGMOID: (1 / (1 + np.exp(-exact))).astype(F32),
+            VectorOp.ADD: values + y,
+            VectorOp.MUL: values * y,
+            VectorOp.SUB: values - y,
+            VectorOp.DIV: values / y,
+            VectorOp.MAX: np.maximum(values, y),
+            VectorOp.EXP: np.exp(exact).astype(F32),
+            VectorOp.SQRT: np.sqrt(values),
+        }
+    np.testing.assert_array_equal(engine.tensor(2), expected[op])
+
+
+@pytest.mark.parametrize("op", [op for op in VectorOp if op.is_reduction])
+def test_hand_built_reductions(hand, op):
+    engine, *_, c = hand
+    s, y = engine.add_tensor(4, 7, Role.INPUT), engine.add_tensor(4, 1, Role.OUTPUT)
+    values = np.linspace(-2, 2, 28, dtype=F32).reshape(4, 7)
+    engine.set_tensor(s, values)
+    source, column = Tile(s, 0, 0, 4, 7, 0x200), Tile(y, 0, 0, 4, 1, 0x300)
+    dispatch(engine, SchedLoad(source), SchedVector(op, column, source), SchedStore(column))
+    exact = values.astype(np.float64)
+    expected = exact.sum(axis=1) if op == VectorOp.REDUCE_SUM else exact.max(axis=1)
+    np.testing.assert_allclose(engine.tensor(y)[:, 0], expected, rtol=0, atol=1e-6)
+    with pytest.raises(ScheduleError, match=r"cols must be 1 \(a reduction makes a column\), not 5"):
+        engine.dispatch(SchedVector(op, c, source))
 
 
 def test_hand_built_operations_are_checked(hand):

@@ -31,15 +31,29 @@ def test_gemm_is_the_same_each_time_and_of_the_order_of_a_tenth() -> None:
     np.testing.assert_array_equal(first, second)
 
 
+def test_softmax_and_layernorm_are_one_operation_each() -> None:
+    assert list(load_model("softmax:2x3").lines())[-2:] == ["  y [2, 3] = Softmax(x, scalar)", "  output y = y"]
+    graph = load_model("layernorm:2x300")
+    node = "  y [2, 300] = LayerNorm(x, scalar, scalar_1, scalar_2, scale, bias)"
+    assert list(graph.lines())[-2:] == [node, "  output y = y"]
+    scale, bias = graph.tensors["scale"].data, graph.tensors["bias"].data
+    assert scale is not None and bias is not None
+    assert (scale.mean(), bias.mean()) == pytest.approx((1, 0), abs=0.02)
+    assert scale.std() == pytest.approx(0.1, rel=0.1)
+
+
 FORM = "must have the form gemm:MxKxN"
-ENDINGS = "must end in .py or .onnx, or be a built-in shape (gemm:MxKxN)"
+ENDINGS = "must end in .py or .onnx, or be a built-in shape (gemm:MxKxN, softmax:RxC, layernorm:RxC)"
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("gem:2x2x2", "unknown built-in 'gem'; did you mean 'gemm'? (built-in: gemm:MxKxN)"),
-        ("tralala:2", "unknown built-in 'tralala'; (built-in: gemm:MxKxN)"),
+        (
+            "gem:2x2x2",
+            "unknown built-in 'gem'; did you mean 'gemm'? (built-in: gemm:MxKxN, softmax:RxC, layernorm:RxC)",
+        ),
+        ("tralala:2", "unknown built-in 'tralala'; (built-in: gemm:MxKxN, softmax:RxC, layernorm:RxC)"),
         ("gemm:12x", FORM),
         ("gemm:", FORM),
         ("gemm:2x2x2x2", FORM),
@@ -53,6 +67,9 @@ ENDINGS = "must end in .py or .onnx, or be a built-in shape (gemm:MxKxN)"
         ("gemm:65536x65536x1", "tensor 'a' (65536, 65536) would have 4294967296 elements; the most is 2147483648"),
         ("gemm:1x65536x65536", "tensor 'b' (65536, 65536) would have 4294967296 elements; the most is 2147483648"),
         ("gemm:65536x1x65536", "tensor 'c' (65536, 65536) would have 4294967296 elements; the most is 2147483648"),
+        ("softmax:3", "must have the form softmax:RxC"),
+        ("layernorm:3x0", "C must be a whole number from 1 to 2147483648, not '0'"),
+        ("softmax:65536x65536", "tensor 'x' (65536, 65536) would have 4294967296 elements; the most is 2147483648"),
         ("", ENDINGS),
         ("resnet", ENDINGS),
         ("gemmm", ENDINGS + "; did you mean 'gemm'?"),

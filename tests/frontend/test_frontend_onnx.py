@@ -45,6 +45,15 @@ def test_trained_networks(name: str) -> None:
     agree(path, graph)
 
 
+@pytest.mark.skipif(OPENWAKEWORD is None, reason="the model comes with openwakeword")
+def test_a_trained_network_with_layer_norms_of_single_operations() -> None:
+    assert OPENWAKEWORD is not None and OPENWAKEWORD.origin is not None
+    path = Path(OPENWAKEWORD.origin).parent / "resources" / "models" / "hey_mycroft_v0.1.onnx"
+    graph = load_model(str(path))
+    assert {"ReduceMean", "Sub", "Sqrt", "Div"} <= {node.op for node in graph.nodes}
+    agree(path, graph)
+
+
 def test_names_of_inputs_outputs_and_nodes(save: Save) -> None:
     save(
         [

@@ -119,6 +119,74 @@ class Builder:
         operands = self.draw(st.permutations([x, self.operand(other)]))
         self.node(op, operands, np.broadcast_shapes(shape, other))
 
+    def sub(self) -> None:
+        self.binary("Sub")
+
+    def max(self) -> None:
+        self.binary("Max")
+
+    def div(self) -> None:
+        """By a constant from 1 to 2: what is nearly 0 would magnify the rounding errors of either side."""
+        x = self.computed()
+        shape = self.draw(st.sampled_from([self.shapes[x], (), (1,)]))
+        divisor = self.constant(self.rng.uniform(1, 2, shape).astype(np.float32))
+        self.node("Div", [x, divisor], np.broadcast_shapes(self.shapes[x], shape))
+
+    def pow(self) -> None:
+        x = self.bounded()
+        exponent = self.constant(np.array(2, np.float32))
+        self.node("Pow", [x, exponent], self.shapes[x])
+
+    def bounded(self, ranks: tuple[int, ...] = (0, 1, 2, 3)) -> str:
+        """A value between 0 and 1: what comes out of long chains may be too large for the function to come."""
+        x = self.computed(ranks)
+        self.node("Sigmoid", [x], self.shapes[x])
+        return self.nodes[-1].output[0]
+
+    def exp(self) -> None:
+        x = self.bounded()
+        self.node("Exp", [x], self.shapes[x])
+
+    def sqrt(self) -> None:
+        x = self.bounded()
+        self.node("Sqrt", [x], self.shapes[x])
+
+    def softmax(self) -> None:
+        """Along the last axis, in every way to say so: the default axis is another before opset 13."""
+        x = self.bounded(ranks=(1, 2, 3))
+        rank = len(self.shapes[x])
+        default = -1 if self.opset >= 13 else 1
+        axes = [rank - 1] + [-1] * (self.opset >= 11)
+        unsaid = default % rank == rank - 1 and default < rank and self.draw(st.booleans())
+        attributes = {} if unsaid else {"axis": self.draw(st.sampled_from(axes))}
+        self.node("Softmax", [x], self.shapes[x], **attributes)
+
+    def layer_norm(self) -> None:
+        if self.opset < 17:
+            self.relu()
+            return
+        x = self.bounded(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        inputs = [x] + [self.operand(shape[-1:]) for _ in range(self.draw(st.integers(1, 2)))]
+        attributes = self.draw(st.sampled_from([{}, {"axis": -1}, {"axis": len(shape) - 1, "stash_type": 1}]))
+        self.node("LayerNormalization", inputs, shape, epsilon=0.5, **attributes)
+
+    def reduction(self, op: str, axes_as_input_from: int) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis = self.draw(st.sampled_from([len(shape) - 1] + [-1] * (self.opset >= 11)))
+        inputs, attributes = [x], {}
+        if len(shape) == 1 and self.draw(st.booleans()):
+            pass  # all axes, without a word
+        elif self.opset >= axes_as_input_from:
+            inputs.append(self.constant(np.array([axis], np.int64)))
+        else:
+            attributes["axes"] = [axis]
+        keeps = self.draw(st.booleans())
+        if not keeps or self.draw(st.booleans()):
+            attributes["keepdims"] = int(keeps)
+        self.node(op, inputs, (*shape[:-1], 1) if keeps else shape[:-1], **attributes)
+
     def matmul(self) -> None:
         n = self.draw(DIMENSIONS)
         a = self.computed(ranks=(1, 2, 3))
@@ -186,14 +254,25 @@ class Builder:
 
 BUILD: dict[str, Callable[[Builder], None]] = {
     "Add": Builder.add,
+    "Div": Builder.div,
+    "Exp": Builder.exp,
     "Flatten": Builder.flatten,
     "Gemm": Builder.gemm,
     "Identity": Builder.identity,
+    "LayerNormalization": Builder.layer_norm,
     "MatMul": Builder.matmul,
+    "Max": Builder.max,
     "Mul": Builder.mul,
+    "Pow": Builder.pow,
+    "ReduceMax": lambda builder: builder.reduction("ReduceMax", 18),
+    "ReduceMean": lambda builder: builder.reduction("ReduceMean", 18),
+    "ReduceSum": lambda builder: builder.reduction("ReduceSum", 13),
     "Relu": Builder.relu,
     "Reshape": Builder.reshape,
     "Sigmoid": Builder.sigmoid,
+    "Softmax": Builder.softmax,
+    "Sqrt": Builder.sqrt,
+    "Sub": Builder.sub,
 }
 
 

@@ -60,7 +60,11 @@ class Program:
         return self._emit(Opcode.EXECUTE, len(self.matmuls), waits)
 
     def vector(self, op: VectorOp, rows: int, cols: int, **waits: int) -> int:
-        self.vectors.append((op, 0, 0, 0, NONE, 0, 0, 0, 0, rows, cols))
+        """That works through rows x cols elements; a reduction's source has its columns in a tile of its own."""
+        if op.is_reduction:
+            self.words.append(cols)
+        source, width = (len(self.words) - 1, 1) if op.is_reduction else (0, cols)
+        self.vectors.append((op, 0, 0, source, NONE, 0, 0, 0, 0, rows, width))
         return self._emit(Opcode.VECTOR, len(self.vectors), waits)
 
     def schedule(self) -> Schedule:
@@ -109,7 +113,13 @@ FIELDS = {
     "vector.setup_cycles": st.integers(0, 30),
     "vector.latency_cycles": st.integers(1, 30),
     "vector.simple_cost": st.integers(1, 5),
+    "vector.add_cost": st.integers(0, 5),
+    "vector.mul_cost": st.integers(0, 5),
+    "vector.div_cost": st.integers(1, 9),
+    "vector.exp_cost": st.integers(1, 9),
+    "vector.sqrt_cost": st.integers(1, 9),
     "vector.sigmoid_cost": st.integers(1, 9),
+    "vector.reduce_level_cycles": st.integers(1, 7),
     "dma.bytes_per_cycle": st.integers(1, 40),
     "dma.setup_cycles": st.integers(0, 60),
     "dma.max_outstanding": st.integers(1, 6),
@@ -149,9 +159,34 @@ def stream(machine: Machine, m: int, k: int, n: int) -> tuple[int, int]:
     return heights[0], m + sum(max(m, k_f) for k_f in heights[1:])
 
 
-def lane_cycles(machine: Machine, op: VectorOp, elements: int) -> int:
-    cost = machine.vector.sigmoid_cost if op == VectorOp.SIGMOID else machine.vector.simple_cost
-    return math.ceil(Fraction(elements, machine.vector.lanes)) * cost
+def lane_cycles(machine: Machine, op: VectorOp, rows: int, cols: int) -> int:
+    """A reduction's lanes take the elements of one row at a time."""
+    v = machine.vector
+    add, mul = v.add_cost or v.simple_cost, v.mul_cost or v.simple_cost
+    cost = {
+        VectorOp.RELU: v.simple_cost,
+        VectorOp.MAX: v.simple_cost,
+        VectorOp.REDUCE_MAX: v.simple_cost,
+        VectorOp.ADD: add,
+        VectorOp.SUB: add,
+        VectorOp.REDUCE_SUM: add,
+        VectorOp.MUL: mul,
+        VectorOp.DIV: v.div_cost,
+        VectorOp.EXP: v.exp_cost,
+        VectorOp.SQRT: v.sqrt_cost,
+        VectorOp.SIGMOID: v.sigmoid_cost,
+    }[op]
+    if op.is_reduction:
+        return rows * math.ceil(Fraction(cols, v.lanes)) * cost
+    return math.ceil(Fraction(rows * cols, v.lanes)) * cost
+
+
+def tree(machine: Machine, op: VectorOp, cols: int) -> int:
+    """Cycles of the levels that halve the lanes' partial results until one is left."""
+    levels, width = 0, min(machine.vector.lanes, cols)
+    while width > 1:
+        levels, width = levels + 1, math.ceil(width / 2)
+    return levels * machine.vector.reduce_level_cycles if op.is_reduction else 0
 
 
 def drain(machine: Machine) -> int:
@@ -211,7 +246,7 @@ def test_one_place_less_in_the_queue_stalls_one_operation_earlier(machine: Machi
 # -- waits -----------------------------------------------------------------------------------------------
 
 
-LOAD_BYTES, STORE_BYTES, MATMUL, ELEMENTS = 256, 128, (9, 5, 7), 33
+LOAD_BYTES, STORE_BYTES, MATMUL, VECTOR = 256, 128, (9, 5, 7), (3, 11)
 
 
 def emit_any(program: Program, queue: Queue, **waits: int) -> int:
@@ -224,7 +259,7 @@ def emit_any(program: Program, queue: Queue, **waits: int) -> int:
         case Queue.MATRIX:
             return program.execute(*MATMUL, **waits)
         case Queue.VECTOR:
-            return program.vector(VectorOp.SIGMOID, 3, 11, **waits)
+            return program.vector(VectorOp.SIGMOID, *VECTOR, **waits)
 
 
 @pytest.mark.parametrize(("producer", "consumer"), list(itertools.permutations(Queue, 2)))
@@ -379,8 +414,23 @@ def test_a_vector_operation_is_start_up_then_passes_then_latency(
     i = program.vector(op, rows, cols)
     t = program.run(machine)
     assert t.begin[i] == t.start[i] + machine.vector.setup_cycles
-    assert t.done[i] == t.begin[i] + lane_cycles(machine, op, rows * cols)
-    assert t.end[i] == t.done[i] + machine.vector.latency_cycles
+    assert t.done[i] == t.begin[i] + lane_cycles(machine, op, rows, cols)
+    assert t.end[i] == t.done[i] + machine.vector.latency_cycles + tree(machine, op, cols)
+
+
+@many
+@given(machines, dims, dims)
+def test_the_tree_of_a_reduction_delays_its_reader_and_not_the_lanes(machine: Machine, rows: int, cols: int) -> None:
+    program = Program()
+    a = program.vector(VectorOp.REDUCE_SUM, rows, cols)
+    b = program.vector(VectorOp.REDUCE_MAX, rows, cols)
+    c = program.vector(VectorOp.RELU, rows, cols, vector=1)
+    t = program.run(deep(machine))
+    assert t.start[b] == max(t.issue[b], t.begin[a])
+    assert t.begin[b] == max(t.done[a], t.start[b] + machine.vector.setup_cycles)
+    in_tree = t.done[a] + machine.vector.latency_cycles + tree(machine, VectorOp.REDUCE_SUM, cols)
+    assert t.end[a] == in_tree
+    assert t.start[c] == max(t.issue[c], t.begin[b], in_tree)
 
 
 @many
@@ -475,7 +525,7 @@ class Gates:
             return max(begin + service(self.machine, size), self.asks(i) + port(self.machine, size))
         if self.queue[i] == Queue.MATRIX:
             return begin + stream(self.machine, *MATMUL)[1]
-        return begin + lane_cycles(self.machine, VectorOp.SIGMOID, ELEMENTS)
+        return begin + lane_cycles(self.machine, VectorOp.SIGMOID, *VECTOR)
 
     def end(self, i: int) -> int:
         m, before = self.machine, self.earlier(i)

@@ -135,7 +135,8 @@ class GraphBuilder:
         column = (*x.shape[:-1], 1)
         other = self.weight(*self.draw(st.sampled_from([(1,), column, (1,) * len(x.shape), x.shape])))
         operands = (x, other) if self.draw(st.booleans()) else (other, x)
-        self.draw(st.sampled_from([self.graph.add, self.graph.mul]))(*operands)
+        g = self.graph
+        self.draw(st.sampled_from([g.add, g.mul, g.sub, g.div, g.maximum]))(*operands)
 
     def multiply(self, x: Tensor) -> None:
         self.graph.mul(x, self.pick(self.values(like=x)))
@@ -145,6 +146,18 @@ class GraphBuilder:
 
     def sigmoid(self, x: Tensor) -> None:
         self.graph.sigmoid(x)
+
+    def unary(self, x: Tensor) -> None:
+        self.draw(st.sampled_from([self.graph.exp, self.graph.sqrt]))(x)
+
+    def rows(self, x: Tensor) -> None:
+        """What needs whole rows."""
+        g = self.graph
+        self.draw(st.sampled_from([g.reduce_sum, g.reduce_max, g.reduce_mean, g.softmax]))(x)
+
+    def layer_norm(self, x: Tensor) -> None:
+        """With one affine part after the other, or none."""
+        self.graph.layer_norm(x, *(self.weight(x.shape[-1]) for _ in range(self.draw(st.integers(0, 2)))))
 
     def epilogue(self, x: Tensor) -> None:
         """A matmul and a chain behind it, in any order and with repetitions: fusion takes what it may."""
@@ -174,6 +187,9 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.broadcast,
     GraphBuilder.multiply,
     GraphBuilder.reshape,
+    GraphBuilder.unary,
+    GraphBuilder.rows,
+    GraphBuilder.layer_norm,
 )
 
 

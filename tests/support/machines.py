@@ -27,9 +27,14 @@ def with_sram(base: Machine, size: int) -> Machine:
 
 def least_sram(graph: Graph, base: Machine) -> int:
     """Bytes for the operands of the greediest operation of `graph`, tiled as `base` says (the smallest SRAM
-    there can be if nothing is executed)."""
-    program = lowered(graph, base)
-    return max(ALIGNMENT, bytes_needed(program, tile_sizes(program), base.accumulator.bytes > 0)[0])
+    there can be if nothing is executed). Some operators choose smaller tiles for a smaller SRAM."""
+    size = AMPLE
+    while True:
+        program = lowered(graph, base, size)
+        needed = max(ALIGNMENT, bytes_needed(program, tile_sizes(program), base.accumulator.bytes > 0)[0])
+        if needed >= size:
+            return size
+        size = needed
 
 
 def least_accumulator(graph: Graph, base: Machine) -> int:
@@ -63,6 +68,8 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
         sram__write_bytes_per_cycle=draw(st.sampled_from([0, 0, 8])),
         accumulator__bytes=draw(st.sampled_from([0, AMPLE])),
         accumulator__read_bytes_per_cycle=draw(st.sampled_from([0, 16])),
+        sram__banks=draw(st.sampled_from([1, 6, 16])),
+        sram__bank_bytes_per_cycle=draw(st.sampled_from([0, 0, 4, 16])),
         dma__bytes_per_cycle=draw(st.sampled_from([1, 7, 16, 256])),
         dma__setup_cycles=draw(st.sampled_from([0, 1, 8, 100])),
         dma__max_outstanding=draw(st.sampled_from([1, 2, 16])),

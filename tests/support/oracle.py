@@ -17,6 +17,7 @@ from minisim import Graph
 from minisim import _engine as engine
 from minisim.compiler.graph import Node
 
+F32 = np.float32
 Array = npt.NDArray[np.float32]
 MatMul = Callable[[Array, Array], Array]
 
@@ -43,6 +44,27 @@ def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
             return _one_nan(x + inputs[1])
         case "Mul":
             return _one_nan(x * inputs[1])
+        case "Sub":
+            return _one_nan(x - inputs[1])
+        case "Div":
+            return _one_nan(x / inputs[1])
+        case "Max":
+            return maximum(x, inputs[1])
+        case "Exp":
+            return engine.exp(np.ascontiguousarray(x), kernel="reference")
+        case "Sqrt":
+            return _one_nan(np.sqrt(x))
+        case "ReduceSum":
+            return reduce_rows(x, adds=True)
+        case "ReduceMax":
+            return reduce_rows(x, adds=False)
+        case "ReduceMean":
+            return _one_nan(reduce_rows(x, adds=True) / F32(x.shape[-1]))
+        case "Softmax":
+            e = engine.exp(np.ascontiguousarray(x - reduce_rows(x, adds=False)), kernel="reference")
+            return _one_nan(e * (F32(1) / reduce_rows(e, adds=True)))
+        case "LayerNorm":
+            return _layer_norm(node, *inputs)
         case "Relu":
             return _one_nan(np.where(x <= 0, np.float32(0), x))
         case "Sigmoid":
@@ -50,6 +72,15 @@ def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
         case "Reshape":
             return x.reshape(node.attrs["shape"])
     raise NotImplementedError(node.op)
+
+
+def _layer_norm(node: Node, x: Array, count: Array, epsilon: Array, one: Array, *affine: Array) -> Array:
+    centred = x - reduce_rows(x, adds=True) / count
+    variance = reduce_rows(centred * centred, adds=True) / count
+    y = centred * (one / np.sqrt(variance + epsilon))
+    if affine:
+        y = y * affine[0]
+    return _one_nan(y + affine[1] if len(affine) > 1 else y)
 
 
 def _matmul(node: Node, a: Array, b: Array, *, matmul: MatMul) -> Array:
@@ -65,6 +96,38 @@ def _reference(a: Array, b: Array) -> Array:
 
 def _one_nan(x: Array) -> Array:
     return np.where(np.isnan(x), NAN, x)
+
+
+def bits(x: Array) -> npt.NDArray[np.uint32]:
+    return np.ascontiguousarray(x, dtype=F32).view(np.uint32)
+
+
+# -- reductions -------------------------------------------------------------------------------------
+
+
+def maximum(x: Array, y: Array) -> Array:
+    """NaN if either is, and +0 rather than -0."""
+    zeros = np.where(np.signbit(x), y, x)
+    return _one_nan(np.where(x == y, zeros, np.maximum(x, y)))
+
+
+def reduce_row(row: Array, adds: bool) -> Array:
+    """The sum or maximum of a row, by 32 partial results and a tree: an array of shape (1,)."""
+    combine = np.add if adds else maximum
+    partial = np.full(32, -0.0 if adds else -np.inf, F32)
+    with np.errstate(all="ignore"):
+        for begin in range(0, len(row), 32):
+            part = row[begin : begin + 32]
+            partial[: len(part)] = combine(partial[: len(part)], part)
+        while len(partial) > 1:
+            partial = combine(*np.split(partial, 2))
+    return _one_nan(partial)
+
+
+def reduce_rows(x: Array, adds: bool) -> Array:
+    """Along the last axis, which becomes 1."""
+    rows = x.reshape(-1, x.shape[-1])
+    return np.array([reduce_row(row, adds) for row in rows]).reshape(*x.shape[:-1], 1)
 
 
 # -- exact ------------------------------------------------------------------------------------------

@@ -28,8 +28,20 @@ constexpr std::uint32_t kRoles = 4;
 enum class Activation : std::uint8_t { kNone = 0, kRelu = 1, kSigmoid = 2 };
 constexpr std::uint32_t kActivations = 3;
 
-enum class VectorOp : std::uint8_t { kRelu = 0, kSigmoid = 1, kAdd = 2, kMul = 3 };
-constexpr std::uint32_t kVectorOps = 4;
+enum class VectorOp : std::uint8_t {
+    kRelu = 0,
+    kSigmoid = 1,
+    kAdd = 2,
+    kMul = 3,
+    kSub = 4,
+    kDiv = 5,
+    kMax = 6,
+    kExp = 7,
+    kSqrt = 8,
+    kReduceSum = 9,
+    kReduceMax = 10,
+};
+constexpr std::uint32_t kVectorOps = 11;
 
 // The one place that knows how wide an element is. The code must be valid.
 constexpr std::uint32_t item_size(DType dtype) {
@@ -47,7 +59,14 @@ constexpr DType accumulator_of(DType operands) {
     return operands == DType::kInt8 ? DType::kInt32 : DType::kFp32;
 }
 
-constexpr bool is_binary(VectorOp op) { return op == VectorOp::kAdd || op == VectorOp::kMul; }
+constexpr bool is_binary(VectorOp op) {
+    return op == VectorOp::kAdd || op == VectorOp::kMul || op == VectorOp::kSub ||
+           op == VectorOp::kDiv || op == VectorOp::kMax;
+}
+
+constexpr bool is_reduction(VectorOp op) {
+    return op == VectorOp::kReduceSum || op == VectorOp::kReduceMax;
+}
 
 // Codes stay plain integers in the rows: a table may hold any byte, and an enum that holds a value
 // it does not name is only safe to switch over once validate.cpp has seen it.

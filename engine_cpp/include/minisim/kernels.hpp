@@ -7,8 +7,18 @@
 // leaves an epilogue or a vector operation is the one with the bits 0x7FC00000, because which NaN
 // an addition passes on differs between processors.
 //
-// bf16 operands are widened first, which is exact; the sums are fp32. Vector operations on bf16
-// widen, compute as above and round once. Sums of int8 products are int32 and wrap around; the
+// An elementwise operation of the vector unit is one correctly rounded operation, exp and sigmoid
+// included (exponential.hpp, sigmoid.hpp). max(x, y) is NaN if either is, and max(-0, +0) is +0, so
+// that it does not depend on the order of its operands (IEEE 754-2019, maximum).
+//
+// A reduction of a row x[0 .. n) goes through kReduceWidth partial results p[j], whatever the number
+// of the machine's lanes: a sum starts them at -0 (x + -0 is x, also for -0), a maximum at -inf. Then
+//     for i ascending:  p[i mod kReduceWidth] = p[i mod kReduceWidth] + x[i]      (or max)
+//     for w = kReduceWidth / 2, ..., 2, 1:  p[j] = p[j] + p[j + w] for all j < w
+// and the result is p[0]. The whole row lies in one tile, so no machine can split it.
+//
+// bf16 operands are widened first, which is exact; the sums are fp32. Vector operations on bf16,
+// reductions included, widen, compute as above and round once. Sums of int8 products are int32 and wrap around; the
 // epilogue adds the bias in int32; a requantisation is one rounded conversion to fp32, one rounded
 // product with the scale, a rounding to an integer, ties to even, and saturation.
 //
@@ -26,6 +36,7 @@
 namespace minisim {
 
 constexpr std::uint32_t kNanBits = 0x7FC00000u;
+constexpr std::size_t kReduceWidth = 32;  // part of the definition: another one gives other bits
 
 // Operands are packed: (m, k) or (k, m) if transposed, (k, n) or (n, k), (m, n), (n), (m, n).
 template <class T, class Sum>
@@ -45,8 +56,8 @@ using MatmulArgs = MatmulArgsOf<float, float>;
 using Bf16MatmulArgs = MatmulArgsOf<Bf16, float>;
 using Int8MatmulArgs = MatmulArgsOf<std::int8_t, std::int32_t>;
 
-// A source of an elementwise operation: element (i, j) is data[i * row_step + j * col_step], and
-// a step of 0 repeats a row or a column. col_step is 0 or 1.
+// A source of a vector operation: element (i, j) is data[i * row_step + j * col_step], and
+// a step of 0 repeats a row or a column. col_step is 0 or 1; a reduction takes its rows as packed.
 template <class T>
 struct VectorSourceOf {
     const T* data;
@@ -58,7 +69,8 @@ struct VectorArgsOf {
     VectorOp op;
     VectorSourceOf<T> src0, src1;  // src1 is not used by unary operations
     T* dst;  // packed (rows, cols); may be src0 or src1 if they are packed alike
-    std::size_t rows, cols;
+    std::size_t rows, cols;  // of dst; 1 column for a reduction
+    std::size_t length = 0;  // of the rows that a reduction reduces
 };
 using VectorSource = VectorSourceOf<float>;
 using VectorArgs = VectorArgsOf<float>;

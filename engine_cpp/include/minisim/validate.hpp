@@ -53,6 +53,7 @@ private:
     void scale(const Place& at, const MatmulRow& x) const;
     void source(const Place& at, const char* field, const VectorRow& x, std::uint32_t tile,
                 std::uint32_t sram) const;
+    void reduced(const Place& at, const VectorRow& x) const;
 
     const Program& program_;
     std::uint64_t sram_bytes_, accumulator_bytes_;

@@ -1,0 +1,198 @@
+"""What operators that need whole rows share: a chain of vector operations on one block of rows after the other.
+
+A block is a few whole rows of each operand, so all that lies between the chain's operations stays in SRAM: the
+source is read from DRAM once, the result written once. Two blocks are in flight at a time, in turns:
+
+    max of block 0, max of block 1, x - max of block 0, x - max of block 1, ...
+
+so that an operation need not wait for the latency of the one before it, whose result it reads.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.graph import Graph, Node, Shape, view_2d
+from minisim.compiler.ops.base import Operator
+from minisim.compiler.panels import Pace
+from minisim.compiler.program import Ids, ProgramBuilder, Slot
+from minisim.compiler.split import Read
+from minisim.compiler.tiling import Tiling
+from minisim.errors import ShapeError
+from minisim.hwmodel import cost, isa
+from minisim.hwmodel.config import Machine
+
+IN_FLIGHT = 2
+"""Blocks whose chains take turns."""
+
+WIDE_TILES = 10
+"""Blocks of whole rows for which the SRAM is to have room: of each of two chains a source and a target, of two
+blocks to come the loads, of two done the stores; and as much as two for rows and columns beside them. With fewer
+it works as well, but tiles between the operations may go to DRAM and back."""
+
+
+WORTH = 8
+"""A block is large enough if its passes take so many times the vector unit's start-up and latency, and its transfer
+so many times the DMA's. Larger ones only lengthen the run's start and end, where one unit waits for the other."""
+
+
+def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
+    """Blocks of tile.m rows if a row is one tile wide, as neighbours have them; otherwise of fewer, if those are
+    large enough. And never of more than the SRAM has room for `WIDE_TILES` of, but of one row at least.
+
+    That even one row does not fit is for the scheduler to say, which knows what the operations need.
+    """
+    rows, cols = view_2d(graph.tensors[node.inputs[0]].shape)
+    row_bytes = isa.align(cols * isa.ITEMSIZE[graph.tensors[node.output].code])
+    m = min(machine.tile.m, rows, machine.sram.bytes // (WIDE_TILES * row_bytes))
+    if cols > machine.tile.n:
+        vector, dma = machine.vector, machine.dma
+        elements = WORTH * (vector.setup_cycles + vector.latency_cycles) * vector.lanes
+        size = WORTH * dma.setup_cycles * dma.bytes_per_cycle
+        m = min(m, max(-(-elements // cols), -(-size // row_bytes)))
+    m = max(1, m)
+    return Tiling(m, 1, cols, -(-rows // m), 1, 1, panels=None)
+
+
+class RowOperator(Operator):
+    """An operator that is a chain of vector operations on whole rows; rows are what cores share."""
+
+    @abstractmethod
+    def chain(self, node: Node, blocks: RowBlocks) -> None:
+        """Append the operations to `blocks`; the last one's result is the node's."""
+
+    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        return tile_rows(node, graph, machine)
+
+    def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
+        shapes = [view_2d(graph.tensors[name].shape) for name in node.inputs]
+        return tuple(
+            Read(name, ("m", tiling.m) if rows > 1 else ("", 1), ("", cols))
+            for name, (rows, cols) in zip(node.inputs, shapes, strict=True)
+        )
+
+    def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
+        blocks = RowBlocks(node, graph, tiling, ProgramBuilder(graph, machine))
+        self.chain(node, blocks)
+        busy, dram = blocks.cycles(machine), float(1 / machine.dram_bytes_per_cycle)
+        row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
+        load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
+        turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
+        return Pace(busy, load, store, dram, turnaround)
+
+    def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
+        blocks = RowBlocks(node, graph, tiling, program)
+        self.chain(node, blocks)
+        blocks.emit()
+
+
+def last_axis_to_one(shape: Shape) -> Shape:
+    """The shape of a reduction's result."""
+    if not shape:
+        raise ShapeError("a scalar has no axis to reduce")
+    return (*shape[:-1], 1)
+
+
+class Value(NamedTuple):
+    """An operand or result of a chain: the tile of each block, and the columns of all."""
+
+    tiles: Ids
+    cols: int
+
+
+class _Step(NamedTuple):
+    op: isa.VectorOp
+    sources: tuple[Value, ...]
+    result: Value
+
+
+@dataclass
+class RowBlocks:
+    """The chain of `node` under construction: `apply` appends an operation, `emit` writes the layer."""
+
+    node: Node
+    graph: Graph
+    tiling: Tiling
+    program: ProgramBuilder
+    _steps: list[_Step] = field(default_factory=list)
+
+    @property
+    def _rows(self) -> int:
+        return view_2d(self.graph.tensors[self.node.inputs[0]].shape)[0]
+
+    def source(self, name: str) -> Value:
+        """An input of the node: whole rows, block by block; one that has a single row has it for all blocks."""
+        rows, cols = view_2d(self.graph.tensors[name].shape)
+        return self._value(name, cols, rows == 1, final=0)
+
+    def apply(self, op: isa.VectorOp, *sources: Value, into: str = "", out: str = "") -> Value:
+        """Append `op`. Its result is a scratch tensor with `into` in its name, or the graph's tensor `out`."""
+        cols = 1 if op.is_reduction else max(source.cols for source in sources)
+        dtype = self.graph.tensors[self.node.output].code
+        name = out or self.program.scratch(f"{self.node.name}/{into}", self._rows, cols, dtype)
+        result = self._value(name, cols, False, final=1)
+        self._steps.append(_Step(op, sources, result))
+        return result
+
+    def emit(self) -> None:
+        """For each operation of each block: LOAD its sources, VECTOR, STORE its result."""
+        count, steps = self.tiling.m_tiles, len(self._steps)
+        block = self._turns()
+        present = np.repeat(block[:, None] < count, steps, axis=1)
+        block = np.minimum(block, count - 1)
+
+        def column(of_steps: Sequence[npt.ArrayLike]) -> Ids:
+            """In the order of the stream: of each step a number, or one for each block."""
+            whole = np.array([np.broadcast_to(x, count) for x in of_steps], dtype=np.int64)
+            return np.asarray(whole[:, block].swapaxes(0, 1)[present])
+
+        first = np.arange(count) * self.tiling.m
+        vectors = np.zeros(present.shape, dtype=np.int64)
+        vectors[present] = self.program.vectors(
+            int(present.sum()),
+            op=column([step.op for step in self._steps]),
+            dtype=self.graph.tensors[self.node.output].code,
+            src0=column([step.sources[0].tiles for step in self._steps]),
+            src1=column([step.sources[1].tiles if len(step.sources) > 1 else isa.NONE for step in self._steps]),
+            dst=column([step.result.tiles for step in self._steps]),
+            rows=column([np.minimum(self.tiling.m, self._rows - first)] * steps),
+            cols=column([step.result.cols for step in self._steps]),
+        )
+        slots = []
+        for (step, j), turn in ((s, t) for s in zip(self._steps, range(steps), strict=True) for t in range(IN_FLIGHT)):
+            here = present[:, j, turn]
+            mine = block[:, turn]
+            slots += [Slot(isa.Opcode.LOAD, source.tiles[mine], here) for source in step.sources]
+            slots.append(Slot(isa.Opcode.VECTOR, vectors[:, j, turn], here))
+            slots.append(Slot(isa.Opcode.STORE, step.result.tiles[mine], here))
+        cores = self.tiling.core_of(block[:, 0], 0 * block[:, 0])
+        self.program.layer(self.node.name, self.node.title, 0, slots, whole=True, cores=cores)
+
+    def _turns(self) -> Ids:
+        """The blocks that take turns, all of one core: shape (turns, IN_FLIGHT); the count of all stands for none."""
+        count = self.tiling.m_tiles
+        turns = []
+        for m0, m1 in [(share.m0, share.m1) for share in self.tiling.shares] or [(0, count)]:
+            mine = np.full(-(-(m1 - m0) // IN_FLIGHT) * IN_FLIGHT, count, dtype=np.int64)
+            mine[: m1 - m0] = np.arange(m0, m1)
+            turns.append(mine.reshape(-1, IN_FLIGHT))
+        return np.concatenate(turns)
+
+    def cycles(self, machine: Machine) -> int:
+        """Busy cycles of the vector unit for one block, and the start-ups that nothing hides."""
+        rows, total = self.tiling.m, 0
+        for step in self._steps:
+            cols = step.sources[0].cols if step.op.is_reduction else step.result.cols
+            total += max(int(cost.vector_cycles(step.op, rows, cols, machine)), machine.vector.setup_cycles)
+        return total
+
+    def _value(self, name: str, cols: int, one_row: bool, final: int) -> Value:
+        blocks = np.arange(self.tiling.m_tiles)
+        grid = self.program.grid(name, 1 if one_row else self.tiling.m, cols, final)
+        return Value(grid.ids(0 * blocks if one_row else blocks, 0), cols)

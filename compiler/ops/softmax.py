@@ -1,0 +1,58 @@
+"""Softmax along the last axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, onnx_import, register
+from minisim.compiler.ops.row_blocks import RowBlocks, RowOperator
+from minisim.errors import ShapeError, UnsupportedError
+from minisim.hwmodel.isa import VectorOp
+
+if TYPE_CHECKING:
+    from minisim.compiler.graph import Node, Shape, Tensor
+
+
+@register
+class Softmax(RowOperator):
+    """Inputs x, and the scalar 1 (`Graph.softmax` supplies it).
+
+    To the bit: m = max(x), e = exp(x - m), y = e * (1 / sum(e)), each operation rounded once. A division per row
+    instead of one per element, as most kernels for real machines have it. Of a row that holds a NaN or +inf, or
+    nothing but -inf, all is NaN.
+    """
+
+    name = "Softmax"
+
+    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+        if not shapes[0]:
+            raise ShapeError("a scalar has no axis to normalise")
+        return shapes[0]
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        x = inputs[0]
+        e = np.exp(x - x.max(axis=-1, keepdims=True))
+        return np.asarray(e / e.sum(axis=-1, keepdims=True))
+
+    def chain(self, node: Node, blocks: RowBlocks) -> None:
+        x, one = (blocks.source(name) for name in node.inputs)
+        greatest = blocks.apply(VectorOp.REDUCE_MAX, x, into="max")
+        e = blocks.apply(VectorOp.EXP, blocks.apply(VectorOp.SUB, x, greatest, into="shifted"), into="exp")
+        inverse = blocks.apply(VectorOp.DIV, one, blocks.apply(VectorOp.REDUCE_SUM, e, into="sum"), into="inverse")
+        blocks.apply(VectorOp.MUL, e, inverse, out=node.output)
+
+
+@onnx_import("Softmax", attributes=["axis"])
+def import_softmax(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """Before opset 13 all axes from `axis` (then 1 if not given) on were one; with the last it is the same."""
+    x = context.value(node.inputs[0])
+    rank = len(x.shape)
+    axis = int(node.attrs.get("axis", -1 if context.opset >= 13 else 1))
+    if not -rank <= axis < max(rank, 1):
+        raise ShapeError(f"axis must lie in [-{rank}, {rank - 1}], not {axis}")
+    if rank and axis % rank != rank - 1:
+        raise UnsupportedError(f"only a softmax along the last axis, {rank - 1} of {x.shape}, is supported, not {axis}")
+    return context.graph.softmax(x, name=node.name)

@@ -1,0 +1,70 @@
+"""The vector unit: how many cycles its operations occupy the lanes.
+
+`lanes` elements are worked upon at a time. A *pass* is one trip of them through the unit, a cycle each; an
+operation's class says how many passes it takes:
+
+    relu, max    add, sub    mul         div         exp         sqrt         sigmoid
+    simple_cost  add_cost    mul_cost    div_cost    exp_cost    sqrt_cost    sigmoid_cost
+
+**Elementwise** operations fill the lanes across the ends of rows (a tile is packed in SRAM):
+
+    busy = ceil(rows x cols / lanes) x passes
+
+**A reduction** works row by row: the lanes take `lanes` elements of one row at a time and combine them with what
+they hold, ceil(cols / lanes) steps of the class add (sum) or simple (maximum). Then a tree combines the lanes'
+partial results, half as many at each level. It is pipelined and takes a row at a time, so the rows follow each
+other at the pace of the lanes, and only the last one's way through the tree is seen, as latency:
+
+    busy    = rows x ceil(cols / lanes) x passes
+    latency = ceil(log2(min(lanes, cols))) x reduce_level_cycles, beside `latency_cycles`
+
+Two simplifications: rows shorter than the lanes leave the others idle (none are packed beside each other), and
+an addition's own latency within a lane is taken to be hidden (by the steps of other rows). The order in which the
+engine adds is its own (kernels.hpp) and the same on every machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.isa import VectorOp
+from minisim.hwmodel.sections import Vector
+
+Cycles = npt.NDArray[np.int64]
+
+COST_KEYS = {
+    VectorOp.RELU: "simple_cost",
+    VectorOp.SIGMOID: "sigmoid_cost",
+    VectorOp.ADD: "add_cost",
+    VectorOp.MUL: "mul_cost",
+    VectorOp.SUB: "add_cost",
+    VectorOp.DIV: "div_cost",
+    VectorOp.MAX: "simple_cost",
+    VectorOp.EXP: "exp_cost",
+    VectorOp.SQRT: "sqrt_cost",
+    VectorOp.REDUCE_SUM: "add_cost",
+    VectorOp.REDUCE_MAX: "simple_cost",
+}
+"""The key of [vector] that each operation is timed by."""
+
+
+def passes(op: VectorOp, vector: Vector) -> int:
+    """Passes over the lanes for each group of elements; a key that is 0 leaves it to `simple_cost`."""
+    return int(getattr(vector, COST_KEYS[op]) or vector.simple_cost)
+
+
+def vector_cycles(op: npt.ArrayLike, rows: npt.ArrayLike, cols: npt.ArrayLike, machine: Machine) -> Cycles:
+    """Busy cycles of vector operations that work through rows x cols elements (`Schedule.vector_shape`)."""
+    op, rows, cols = (np.asarray(x, dtype=np.int64) for x in (op, rows, cols))
+    lanes = machine.vector.lanes
+    groups = np.where(op >= VectorOp.REDUCE_SUM, rows * -(-cols // lanes), -(-rows * cols // lanes))
+    return np.asarray(groups * np.array([passes(code, machine.vector) for code in VectorOp], dtype=np.int64)[op])
+
+
+def tree_cycles(op: npt.ArrayLike, cols: npt.ArrayLike, machine: Machine) -> Cycles:
+    """Cycles from the last pass of a reduction until its tree has the result; 0 for other operations."""
+    wide = np.minimum(np.asarray(cols, dtype=np.int64), machine.vector.lanes)
+    levels = np.frexp(wide - 1)[1]  # the bits of wide - 1: ceil(log2(wide)), exactly
+    return np.asarray(np.where(np.asarray(op) >= VectorOp.REDUCE_SUM, levels * machine.vector.reduce_level_cycles, 0))
