@@ -2,8 +2,8 @@
 
     python benchmarks/fidelity [--requests N]
 
-The DRAM patterns are 65,536 requests each; `--requests` replays only the first so many, which weighs their beginnings
-more. Whole tables: arrays.py, scalesim.py, dma.py and dram.py in this folder.
+The DRAM patterns are 65,536 requests and more; `--requests` replays only the first so many of each, which weighs their
+beginnings more. Whole tables: arrays.py, scalesim.py, dma.py and dram.py in this folder.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ def closing_lines(main: Callable[[], None], *options: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--requests", type=int, default=65536, help="of each DRAM pattern")
-    requests = str(parser.parse_args().requests)
+    parser.add_argument("--requests", type=int, help="of each DRAM pattern (all)")
+    requests = parser.parse_args().requests
+    first = () if requests is None else ("--requests", str(requests))
     for title, script, options in (
         ("systolic arrays, cycles against RTL", arrays, ()),
         ("AlexNet and ResNet-18 in scalesim mode, cycles against SCALE-Sim itself", scalesim, ()),
         ("DMA reads, cycles against RTL", dma, ()),
-        ("DRAM, bandwidth against DRAMsim3", dram, ("--requests", requests)),
+        ("DRAM, bandwidth against DRAMsim3", dram, first),
     ):
         print(title)
         for line in closing_lines(script.main, *options):

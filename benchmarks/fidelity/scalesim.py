@@ -5,8 +5,9 @@
 Replays what SCALE-Sim 3.0.0 reported (data/scalesim.csv) and prints, for each layer as a GEMM (networks.py), its
 cycles and ours: of the array's function (hwmodel/cost.py) and of a run of the whole machine, where the longest
 tile holds the layer (`-` where it does not). SCALE-Sim reports the number of its last cycle, counted from 0: ours
-less one. `--itself` first runs SCALE-Sim on the layers that the file lacks, the shortest first: some two hours
-for all, in an environment of its own.
+less one. `--itself` first runs SCALE-Sim, in an environment of its own, on the cases that the file lacks: the shortest
+first, for it takes minutes for a long one (and, in memory and time, too much for many a machine with AlexNet's fc6).
+It may be stopped at any time, and several may run at once.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from minisim.hwmodel.simulate import simulate
 
 DATA = Path(__file__).parent / "data" / "scalesim.csv"
 ARRAYS = [(128, 64)]
-"""On these all layers."""
+"""On these `--itself` runs all layers, and first."""
 OTHER_ARRAYS = [(128, 128), (32, 32), (16, 64)]
-"""On these the layers of at most SHORT cycles: SCALE-Sim takes minutes for one of the others."""
+"""On these those of at most SHORT cycles."""
 SHORT = 67_000
 DATAFLOWS = ["ws", "os", "is"]
 LONGEST_TILE = 4096
