@@ -194,9 +194,15 @@ TEST(bf16_vector_operations_have_the_bits_of_the_reference) {
         };
         const auto src0 = source(x), src1 = source(y);
         const auto op = static_cast<VectorOp>(seed % kVectorOps);
+        const bool reduces = is_reduction(op);
+        const VectorSourceOf<Bf16> packed = {x.data(), cols, 1};
         const auto result = [&](const Kernel& kernel) {
-            std::vector<Bf16> out(rows * cols);
-            kernel.vector_bf16({op, src0, src1, out.data(), rows, cols});
+            std::vector<Bf16> out(reduces ? rows : rows * cols);
+            if (reduces) {
+                kernel.vector_bf16({op, packed, {}, out.data(), rows, 1, cols});
+            } else {
+                kernel.vector_bf16({op, src0, src1, out.data(), rows, cols});
+            }
             return out;
         };
         const auto expected = result(kReferenceKernel);
@@ -209,6 +215,7 @@ TEST(bf16_vector_operations_in_place) {
     const auto x = drawn<Bf16>(random, 3 * 300);
     for (const Kernel& kernel : kernels()) {
         for (std::uint32_t op = 0; op < kVectorOps; ++op) {
+            if (is_reduction(static_cast<VectorOp>(op))) continue;  // its result has another shape
             std::vector<Bf16> apart(x.size()), in_place = x;
             const VectorSourceOf<Bf16> from = {x.data(), 300, 1}, here = {in_place.data(), 300, 1};
             kernel.vector_bf16({static_cast<VectorOp>(op), from, from, apart.data(), 3, 300});

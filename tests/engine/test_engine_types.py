@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.oracle import NAN, exact_matmul, int8_matmul, requantise, round_bf16
+from support.oracle import NAN, exact_matmul, int8_matmul, maximum, reduce_rows, requantise, round_bf16
 
 import minisim as ms
 from minisim import _engine
@@ -175,13 +175,14 @@ def test_bf16_vector_operations_round_once(kernel, op):
     x, y = bf16s(rng, 6, 300, special=0.05), bf16s(rng, 6, 1, special=0.05)
     engine = Engine(EngineConfig(SRAM, kernel=kernel))
     tensors = [engine.add_tensor(*v.shape, Role.INPUT, DType.BF16) for v in (x, y)]
-    out = engine.add_tensor(6, 300, Role.OUTPUT, DType.BF16)
+    cols = 1 if op.is_reduction else 300
+    out = engine.add_tensor(6, cols, Role.OUTPUT, DType.BF16)
     src0, src1, dst = (
         Tile(tensors[0], 0, 0, 6, 300, 0),
         Tile(tensors[1], 0, 0, 6, 1, 4096),
-        Tile(out, 0, 0, 6, 300, 8192),
+        Tile(out, 0, 0, 6, cols, 8192),
     )
-    binary = op in (VectorOp.ADD, VectorOp.MUL)
+    binary = op in (VectorOp.ADD, VectorOp.MUL, VectorOp.SUB, VectorOp.DIV, VectorOp.MAX)
     for tensor, values, tile in zip(tensors, (x, y), (src0, src1), strict=True):
         engine.set_tensor(tensor, values)
         engine.dispatch(SchedLoad(tile))
@@ -193,6 +194,13 @@ def test_bf16_vector_operations_round_once(kernel, op):
             VectorOp.SIGMOID: lambda: _engine.sigmoid(x, "reference"),
             VectorOp.ADD: lambda: x + y,
             VectorOp.MUL: lambda: x * y,
+            VectorOp.SUB: lambda: x - y,
+            VectorOp.DIV: lambda: x / y,
+            VectorOp.MAX: lambda: maximum(x, np.broadcast_to(y, x.shape)),
+            VectorOp.EXP: lambda: _engine.exp(x, "reference"),
+            VectorOp.SQRT: lambda: np.sqrt(x),
+            VectorOp.REDUCE_SUM: lambda: reduce_rows(x, adds=True),
+            VectorOp.REDUCE_MAX: lambda: reduce_rows(x, adds=False),
         }[op]()
     same(engine.tensor(out), round_bf16(expected))
 

@@ -80,7 +80,7 @@ def test_what_the_array_walks_against_its_rows_conflicts(
     b_each = 4 if transposed[1] == b_by_rows else CONFLICTS[K if transposed[1] else N]
     taken = M * K * a * a_each + K * N * b * b_each + M * N * (2 * c - 1) * 4
     assert matmul_bank_cycles(M, K, N, 0, *transposed, there) == math.ceil(taken / 64)
-    setup, busy, hold = matmul_cycles(M, K, N, 0, there, *transposed)
+    setup, busy, hold = matmul_cycles(M, K, N, 0, there, a_transposed=transposed[0], b_transposed=transposed[1])
     alone = block_cycles(M, K, N, there)
     assert busy == max(alone[1], math.ceil(taken / 64))
     assert (setup, busy - hold) == (alone[0], alone[1] - alone[2])
