@@ -38,6 +38,7 @@ def schedule(**last: Any) -> Schedule:
         matmuls[name][1] = value
     stream = np.zeros(2, isa.STREAM_DTYPE)
     stream["opcode"], stream["queue"], stream["row"] = Opcode.EXECUTE, Queue.MATRIX, [0, 1]
+    stream["sync"] = isa.NONE
     return Schedule(
         stream=stream,
         transfers=np.zeros(0, isa.TRANSFER_DTYPE),
