@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +14,11 @@ import minisim as ms
 from minisim._engine import DramMemory
 from minisim.errors import UsageError
 from minisim.hwmodel import banked as definition
-from minisim.hwmodel.banked import UNLIMITED, Memory
+from minisim.hwmodel.banked import UNLIMITED, AddressMap, Memory
 from minisim.hwmodel.dram_presets import PRESETS, DramPart
 from minisim.hwmodel.timeline import Timeline
 
-POWERS = {"channels": 8, "ranks": 4, "groups": 4, "banks": 8, "rows": 64, "page_bursts": 32, "burst_bytes": 128}
+POWERS = {"channels": 8, "ranks": 4, "groups": 4, "banks": 8, "rows": 8, "page_bursts": 32, "burst_bytes": 128}
 """Upper ends of what must be a power of two; few rows, so that addresses wrap around and rows conflict."""
 CYCLES = {
     "CL": 40, "CWL": 40, "tRCD": 40, "tRP": 40, "tRAS": 80, "tCCD_S": 9, "tCCD_L": 14, "tRRD_S": 8, "tRRD_L": 12,
@@ -40,41 +41,68 @@ def parts(draw: st.DrawFn) -> DramPart:
 
 @dataclass(frozen=True)
 class Requests:
-    """One call of `run`: some of its addresses close together, some anywhere, idle time before it or none."""
+    """One call of `run`: requests to a few places or to any, idle time before them or none."""
 
-    addresses: list[int]
-    writes: list[bool]
+    count: int
+    places: int
+    written: float
+    seed: int
     idle: int
     not_before: int
     outstanding: int
 
-
-@st.composite
-def requests(draw: st.DrawFn) -> Requests:
-    count = draw(st.integers(0, 60))
-    near = draw(st.booleans())
-    addresses = draw(st.lists(st.integers(0, 4095 if near else 2**40), min_size=count, max_size=count))
-    writes = draw(
-        st.one_of(st.booleans().map(lambda w: [w] * count), st.lists(st.booleans(), min_size=count, max_size=count))
-    )
-    outstanding = draw(st.sampled_from([1, 2, 3, 8, UNLIMITED]))
-    return Requests(
-        addresses, writes, draw(st.sampled_from([0, 1, 7, 500, 10**6])), draw(st.integers(0, 50)), outstanding
-    )
+    def columns(self, part: DramPart) -> tuple[npt.NDArray[np.int64], list[bool]]:
+        """Addresses, and which are written. Few places make row hits, conflicts and full queues of one bank."""
+        random = np.random.default_rng(self.seed)
+        where = random.integers(0, 2 * AddressMap(part).capacity, self.places)
+        return where[random.integers(0, self.places, self.count)], (random.random(self.count) < self.written).tolist()
 
 
-@given(parts(), st.lists(requests(), min_size=1, max_size=4))
+requests = st.builds(
+    Requests,
+    count=st.integers(0, 150),
+    places=st.sampled_from([1, 2, 3, 5, 8, 100]),
+    written=st.sampled_from([0, 0.1, 0.5, 1]),
+    seed=st.integers(0, 2**32),
+    idle=st.sampled_from([0, 1, 7, 500, 10**6]),
+    not_before=st.integers(0, 50),
+    outstanding=st.sampled_from([1, 2, 3, 8, 40, UNLIMITED]),
+)
+
+
+@given(parts(), st.lists(requests, min_size=1, max_size=4))
 @settings(deadline=None)
 def test_runs_of_any_requests(part: DramPart, runs: list[Requests]) -> None:
     """Banks, buses and refreshes are carried from run to run, so a difference anywhere shows in the next."""
     one, other, now = Memory(part), DramMemory(part), 0
     for x in runs:
         now += x.idle
-        addresses = np.array(x.addresses, dtype=np.int64)
-        served = one.run(addresses, x.writes, now, now + x.not_before, x.outstanding)
-        twin = other.run(addresses, x.writes, now, now + x.not_before, x.outstanding)
+        addresses, writes = x.columns(part)
+        served = one.run(addresses, writes, now, now + x.not_before, x.outstanding)
+        twin = other.run(addresses, writes, now, now + x.not_before, x.outstanding)
         assert (twin.issued, twin.returned) == (served.issued, served.returned)
         now = max(now, served.issued)
+
+
+@pytest.mark.parametrize("hits", range(1, 12))
+def test_row_hits_overtake_as_often(hits: int) -> None:
+    """One request for another row amid `hits` to the open one: how many pass it decides how often rows are opened."""
+    part = PRESETS["ddr4-3200"].override("tRTP=1 tRAS=22 bank_queue=16")  # it can be closed before the next hit
+    row = AddressMap(part).capacity // part.rows
+    addresses = np.array([0, row] + [0] * (hits - 1), dtype=np.int64)
+    writes = [False] * len(addresses)
+    served, twin = Memory(part).run(addresses, writes, 0), DramMemory(part).run(addresses, writes, 0)
+    assert (twin.issued, twin.returned) == (served.issued, served.returned)
+
+
+@pytest.mark.parametrize("activates", range(1, 13))
+def test_the_window_of_four_activates(activates: int) -> None:
+    """Every bank of a rank once."""
+    part = PRESETS["ddr4-3200"].override("ranks=1 tFAW=90")
+    addresses = np.arange(activates, dtype=np.int64) * part.page_bursts * part.burst_bytes
+    writes = [False] * len(addresses)
+    served, twin = Memory(part).run(addresses, writes, 0), DramMemory(part).run(addresses, writes, 0)
+    assert (twin.issued, twin.returned) == (served.issued, served.returned)
 
 
 rectangles = st.tuples(
