@@ -14,6 +14,9 @@ A *fold* is one filling of the array. `overlap` says how folds follow each other
     drain   one buffer: shifting in waits for the end of the stream, the drain is hidden
     none    one fold after the other: shift in, stream, drain, and `gap_cycles` of control
 
+A core may have several such arrays. Each then takes a share of a block's folds, and the block takes as long as
+the array with the largest share (`Deal`).
+
 Checked to the cycle against the RTL of two designs (benchmarks/fidelity/arrays.py).
 """
 
@@ -31,8 +34,24 @@ from minisim.hwmodel.sections import Matrix
 Cycles = npt.NDArray[np.int64]
 
 
+class Deal(NamedTuple):
+    """How a core with several arrays splits blocks: `across` x `parts` arrays work, the others idle.
+
+    ws and is: the columns of folds (ceil(n/C), or ceil(m/C)) go to `across` arrays, and those of one column of
+    folds, which sum up along k, to the same array. If there are fewer columns than arrays, the streamed
+    rows (or columns) are cut into `parts`: so many arrays hold the same stationary operand, and each streams
+    its part through it. os: every fold is a result of its own, and they are dealt out singly.
+
+    Of the ways to split, the one with the fewest cycles on the busiest array is taken, and of equals the one
+    with the fewest parts: each part reads the stationary operand from SRAM once more.
+    """
+
+    across: Cycles
+    parts: Cycles
+
+
 class Folds(NamedTuple):
-    """The folds of a block, as columns: `full` folds that fill all R rows and `rest` that fill fewer.
+    """The folds of a block on its busiest array, as columns: `full` folds that fill all R rows, `rest` that do not.
 
     Attributes:
         full, rest: how many.
@@ -49,17 +68,55 @@ class Folds(NamedTuple):
     stream: Cycles
 
 
+def deal(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix) -> Deal:
+    """How `matrix.arrays` arrays share m x k x n blocks."""
+    m, k, n = _columns(m, k, n)
+    one, all_of_them = np.ones_like(m), np.full_like(m, matrix.arrays)
+    if matrix.arrays == 1 or matrix.dataflow == "os":
+        return Deal(all_of_them, one)
+    columns, stream = (-(-n // matrix.cols), m) if matrix.dataflow == "ws" else (-(-m // matrix.cols), n)
+    best = Deal(all_of_them, one)
+    fewest = _busiest(columns, stream, k, best, matrix)
+    for parts in range(2, matrix.arrays + 1):
+        way = Deal(np.full_like(m, matrix.arrays // parts), np.full_like(m, parts))
+        cycles = _busiest(columns, stream, k, way, matrix)
+        better = cycles < fewest
+        best = Deal(*(np.where(better, new, old) for new, old in zip(way, best, strict=True)))
+        fewest = np.minimum(cycles, fewest)
+    return best
+
+
+def _busiest(columns: Cycles, stream: Cycles, k: Cycles, way: Deal, matrix: Matrix) -> Cycles:
+    """Cycles of the folds on the array with the most of them, before any drain: what `deal` compares."""
+    f = _share(columns, stream, k, way, matrix.rows)
+    if matrix.timing == "scalesim":
+        return (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
+    if matrix.overlap == "full":
+        return f.full * np.maximum(f.stream, f.shift) + f.rest * np.maximum(f.stream, f.rest_shift)
+    return f.full * (f.stream + f.shift) + f.rest * (f.stream + f.rest_shift)
+
+
+def _share(columns: Cycles, stream: Cycles, k: Cycles, way: Deal, rows: int) -> Folds:
+    """The folds of ws and is on the array with the most of them."""
+    mine, rest = -(-columns // way.across), k % rows
+    shift = np.full_like(k, rows)
+    return Folds(mine * (k // rows), mine * (rest > 0), shift, rest, np.minimum(k, rows), -(-stream // way.parts))
+
+
+def _columns(*sizes: npt.ArrayLike) -> tuple[Cycles, ...]:
+    return tuple(np.broadcast_arrays(*(np.asarray(size, dtype=np.int64) for size in sizes)))
+
+
 def folds(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix) -> Folds:
     """How the dataflow cuts m x k x n blocks into folds; see the module's table."""
-    m, k, n = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in (m, k, n)))
+    m, k, n = _columns(m, k, n)
     rows, cols = matrix.rows, matrix.cols
     none = np.zeros_like(m)
+    way = deal(m, k, n, matrix)
     if matrix.dataflow == "os":
-        return Folds(-(-m // rows) * -(-n // cols), none, none, none, none, k)
-    across, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
-    rest = k % rows
-    shift = np.full_like(m, rows)
-    return Folds(across * (k // rows), across * (rest > 0), shift, rest, np.minimum(k, rows), stream)
+        return Folds(-(-(-(-m // rows) * -(-n // cols)) // way.across), none, none, none, none, k)
+    columns, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
+    return _share(columns, stream, k, way, rows)
 
 
 def block_cycles(
@@ -86,14 +143,16 @@ def sram_bytes(
 ) -> tuple[Cycles, Cycles]:
     """Bytes that m x k x n blocks read from SRAM and write to it, fold by fold.
 
-    The stationary operand is read once, a moving one once for each fold across it. ws and is pass partial
+    The stationary operand is read once (once by each array that holds a copy, see `Deal`), a moving one once for
+    each fold across it. ws and is pass partial
     sums through SRAM between folds along k; os holds them until the block is done. A block that
     `accumulates` also reads the sums that it adds to.
     """
     matrix = machine.matrix
-    m, k, n, accumulates = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in (m, k, n, accumulates)))
+    m, k, n, accumulates = _columns(m, k, n, accumulates)
     rows, cols = matrix.rows, matrix.cols
-    a_passes, b_passes, c_passes = np.ones_like(m), np.ones_like(m), -(-k // rows)
+    copies = deal(m, k, n, matrix).parts
+    a_passes, b_passes, c_passes = copies, copies, -(-k // rows)
     if matrix.dataflow != "is":
         a_passes = -(-n // cols)
     if matrix.dataflow == "is":

@@ -201,7 +201,7 @@ class Roofline:
     """Cycles below which no run of a schedule can end: each resource, working all the time.
 
     Attributes:
-        matrix: MACs / (rows x cols).
+        matrix: MACs / (arrays x rows x cols).
         load_port, store_port: bytes of that direction / DMA width.
         dram: all bytes / DRAM bandwidth.
     """
@@ -236,7 +236,7 @@ class Roofline:
 def roofline(macs: int, vector_cycles: int, read_bytes: int, write_bytes: int, machine: Machine) -> Roofline:
     """The bound for this much work: MACs, lane cycles, and bytes each way."""
     return Roofline(
-        matrix=Fraction(macs, machine.matrix.rows * machine.matrix.cols),
+        matrix=Fraction(macs, machine.matrix.elements),
         vector=Fraction(vector_cycles),
         load_port=Fraction(read_bytes, machine.dma.bytes_per_cycle),
         store_port=Fraction(write_bytes, machine.dma.bytes_per_cycle),

@@ -154,7 +154,7 @@ def _interpolated(size: int, points: tuple[tuple[int, int], ...]) -> int:
 
 def leakage_watts(machine: Machine) -> Fraction:
     """What flows all the time: array, SRAM, DRAM."""
-    price, elements = machine.energy, machine.matrix.rows * machine.matrix.cols
+    price, elements = machine.energy, machine.matrix.elements
     mib = Fraction(machine.sram.bytes, 2**20)
     return price.pe_leakage * elements + price.sram_leakage * mib + price.dram_idle
 

@@ -60,7 +60,7 @@ class Run:
             Unit(self, Queue.MATRIX, depth),
             Unit(self, Queue.VECTOR, depth),
         ]
-        self.env.process(self._control(machine.control.issue_cycles))
+        self.env.process(self._control(machine.control.launch_cycles, machine.control.issue_cycles))
 
     def waits(self, op: int) -> enumerate[int]:
         """The pairs (queue, count) that must be reached before `op` may start."""
@@ -78,9 +78,11 @@ class Run:
             observer.on_retire(op, cycle)
         self.scoreboard.retire(queue)
 
-    def _control(self, issue_cycles: int) -> Generator[Event, None, None]:
-        """Dispatch in program order; one full queue stalls everything behind it."""
+    def _control(self, launch_cycles: int, issue_cycles: int) -> Generator[Event, None, None]:
+        """Dispatch in program order, after the launch; one full queue stalls everything behind it."""
         env = self.env
+        if launch_cycles:
+            yield Timeout(env, launch_cycles)
         for op, queue_id in enumerate(self._queue_of):
             yield Timeout(env, issue_cycles)
             queue = self.units[queue_id].queue

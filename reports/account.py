@@ -21,7 +21,7 @@ GROUPS = {
     "computing": (Cause.COMPUTE, Cause.PADDING, Cause.ARRAY, Cause.VECTOR),
     "moving data": (Cause.LOAD_PORT, Cause.LOAD_DRAM, Cause.DRAM_LATENCY, Cause.DRAM_CONTENTION, Cause.STORE),
     "waiting": (Cause.SRAM_SPACE, Cause.DEPENDENCY, Cause.CONTROL, Cause.SETUP),
-    "ends of the run": (Cause.START, Cause.TAIL),
+    "ends of the run": (Cause.LAUNCH, Cause.START, Cause.TAIL),
 }
 """The top of the tree; every cause is in one of them."""
 
@@ -41,6 +41,7 @@ MEANING = {
     Cause.SETUP: "descriptors and start-up",
     Cause.START: "before the first computation",
     Cause.TAIL: "after the last computation",
+    Cause.LAUNCH: "before the first dispatch: the host",
 }
 """In a few words; docs/reports.md has the definitions."""
 
@@ -134,4 +135,4 @@ class Account:
 
 
 def _macs_per_cycle(record: RunRecord) -> int:
-    return record.machine.matrix.rows * record.machine.matrix.cols
+    return record.machine.matrix.elements

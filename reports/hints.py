@@ -153,7 +153,7 @@ def _mapping(record: RunRecord, layers: pd.DataFrame) -> Iterator[Hint]:
     poor = layers[layers["util_mapping_pct"] < POOR_PCT]
     if poor.empty:
         return
-    peak = machine.matrix.rows * machine.matrix.cols
+    peak = machine.matrix.elements
     lost = (poor["macs"] * (100 / poor["util_mapping_pct"] - 1) / peak).round().astype("int64")
     worst = int(poor["layer_id"].iloc[int(lost.argmax())])
     stream = record.schedule.stream
@@ -218,11 +218,12 @@ def _loads(record: RunRecord, units: pd.DataFrame, stalled: int) -> Iterator[Hin
 def _compute_stalls(record: RunRecord, stalls: dict[str, int]) -> Iterator[Hint]:
     """Stalls of the compute units that do not come from memory."""
     machine, n = record.machine, len(record.schedule)
-    dispatch = n * machine.control.issue_cycles
-    blocked = int(record.timeline.issue.max(initial=0)) - dispatch
+    dispatch, launch = n * machine.control.issue_cycles, machine.control.launch_cycles
+    blocked = int(record.timeline.issue.max(initial=0)) - dispatch - launch
+    host = f"the launch takes {launch:,} (control.launch_cycles), " if launch else ""
     yield Hint(
         stalls["control"],
-        f"The compute units waited {stalls['control']:,} cycles for dispatch: {n:,} operations take {dispatch:,} "
+        f"The compute units waited {stalls['control']:,} cycles for dispatch: {host}{n:,} operations take {dispatch:,} "
         f"(control.issue_cycles = {machine.control.issue_cycles}), and control stood {blocked:,} behind a full queue "
         f"(control.queue_depth = {machine.control.queue_depth}).",
     )

@@ -17,7 +17,8 @@ always a gate that it meets exactly; the walk goes on there:
             end of its queue's operation max_outstanding earlier     none
             its own issue                                            none
     issue   start of the operation whose place in the queue it takes none, if dispatch alone was faster
-            issue of the operation before it (or cycle 0)            control
+            issue of the operation before it                         control
+            the end of the launch (of the first one)                 control, and the launch itself: launch
 
 A latency is exposed because somebody waits: a load for the place that a reader or store still holds
 (sram_space), a compute unit or a store for a result (dependency). The latency of a load is dram_latency. But
@@ -61,6 +62,7 @@ class Cause(IntEnum):
     SETUP = 12
     START = 13
     TAIL = 14
+    LAUNCH = 15
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Path:
 def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost: Costs) -> Path:
     """The critical path of a run.
 
-    Cycles before the first compute operation begins are START, those after the last one retired are TAIL;
-    a link that lies across is cut.
+    Cycles before the first compute operation begins are START (the launch stays LAUNCH), those after the last
+    one retired are TAIL; a link that lies across is cut.
 
     Raises:
         ValueError: a point meets none of its gates: the timeline is not of this schedule and machine.
@@ -107,7 +109,7 @@ def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost
     parts = []
     for lo, hi, name in ((0, first, Cause.START), (first, last, None), (last, timeline.cycles, Cause.TAIL)):
         b, e = np.clip(begin, lo, hi), np.clip(end, lo, hi)
-        of = cause if name is None else np.full_like(cause, name)
+        of = cause if name is None else np.where(cause == Cause.LAUNCH, cause, name)
         parts.append(np.stack([op, of, b, e, macs])[:, e > b])
     return Path(*np.concatenate(parts, axis=1))
 
@@ -237,10 +239,14 @@ class _Walk:
 
     def _issue(self, i: int) -> Node | None:
         issue, pace = self.issue[i], self.machine.control.issue_cycles
-        alone = (self.issue[i - 1] if i else 0) + pace
+        launch = self.machine.control.launch_cycles
+        alone = (self.issue[i - 1] if i else launch) + pace
         if alone == issue:
             self._link(i, Cause.CONTROL, issue - pace, issue)
-            return (self._issue, i - 1) if i else None
+            if i:
+                return self._issue, i - 1
+            self._link(i, Cause.LAUNCH, 0, launch)
+            return None
         out = self._earlier(i, self.machine.control.queue_depth)
         if out < 0 or self.start[out] != issue:
             raise self._loose("issue", i)

@@ -42,7 +42,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "cycles_total": cycles,
         "time_us": float(cycles / machine.clock.frequency * 1_000_000),
         "macs": work.macs,
-        "util_matrix_pct": ratio(100 * work.macs, cycles * machine.matrix.rows * machine.matrix.cols),
+        "util_matrix_pct": ratio(100 * work.macs, cycles * machine.matrix.elements),
         "util_dma_pct": ratio(100 * int(record.costs.dram.sum()), cycles),
         "uops": int(table["uops"].sum()),
         "loads": counts[Opcode.LOAD],
@@ -81,7 +81,7 @@ def layers(record: RunRecord) -> pd.DataFrame:
     macs = schedule.layers["macs"].astype(np.int64)
     reads, writes = total(cost.bytes, Opcode.LOAD), total(cost.bytes, Opcode.STORE)
     vectors = total(cost.busy, Opcode.VECTOR)
-    peak_macs = machine.matrix.rows * machine.matrix.cols
+    peak_macs = machine.matrix.elements
     work = [Work(*row) for row in zip(*(x.tolist() for x in (macs, vectors, reads, writes)), strict=True)]
     bounds = [w.bound(machine) for w in work]
     return pd.DataFrame({
