@@ -14,7 +14,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Tiling:
-    """Of one node: tile edges in elements, tile counts, and the panels (None: the plain m, n, k order)."""
+    """Of one node: tile edges in elements, tile counts, and how they are walked.
+
+    Attributes:
+        panels: None: the plain m, n, k order.
+        sums_apart: whether a matmul's partial sums have tiles of their own.
+    """
 
     m: int
     k: int
@@ -23,6 +28,7 @@ class Tiling:
     k_tiles: int
     n_tiles: int
     panels: PanelPlan | None
+    sums_apart: bool = False
 
     def walk(self) -> tuple[Index, Index, Index]:
         """The executes in order, as columns of tile coordinates m, n, k."""
@@ -37,6 +43,7 @@ class Tiling:
 
     def __str__(self) -> str:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
+        text += ", sums apart" * self.sums_apart
         if self.panels is None:
             return f"{text}, order mnk"
         shapes = " ".join(f"{p.m1 - p.m0}x{p.n1 - p.n0}" for p in self.panels.panels)

@@ -17,6 +17,12 @@ A *fold* is one filling of the array. `overlap` says how folds follow each other
 A core may have several such arrays. Each then takes a share of a block's folds, and the block takes as long as
 the array with the largest share (`Deal`).
 
+**Data types.** A processing element does `matrix.<type>_rate` MACs of a type per cycle. At a rate of p > 1 it
+multiplies p consecutive steps of k at once and adds the products to one sum, as the narrow modes of wide
+multipliers do: an array of R rows then works on p R steps, and k counts as ceil(k / p). At a rate of 1/q it
+takes q cycles for a MAC, so the moving operands stream q cycles an element; shifting in and draining move data,
+an element a cycle, whatever the type.
+
 Checked to the cycle against the RTL of two designs (benchmarks/fidelity/arrays.py).
 """
 
@@ -28,10 +34,42 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import ITEMSIZE
+from minisim.hwmodel.isa import ACCUMULATOR, DType, item_sizes
 from minisim.hwmodel.sections import Matrix
 
 Cycles = npt.NDArray[np.int64]
+
+
+class Rates(NamedTuple):
+    """Rates in whole numbers, as columns: `packed` steps of k at once, `passes` cycles for a MAC; one of them is 1."""
+
+    packed: Cycles
+    passes: Cycles
+
+
+def rates(dtype: npt.ArrayLike, matrix: Matrix) -> Rates:
+    """Of operands of these types (DType codes).
+
+    Raises:
+        ValueError: the array does not have one of the types.
+    """
+    dtype = np.asarray(dtype, dtype=np.int64)
+    table = np.zeros((2, max(DType) + 1), dtype=np.int64)
+    for each in ACCUMULATOR:
+        rate = matrix.rate(each)
+        table[:, each] = (rate.numerator, rate.denominator) if rate else (0, 0)
+    packed, passes = table[:, dtype]
+    if np.any(passes == 0):
+        raise ValueError(f"the array does not have {DType(int(dtype[passes == 0].flat[0])).name}")
+    return Rates(packed, passes)
+
+
+def accumulator_sizes() -> Cycles:
+    """Bytes per sum of a matmul, indexed by the code of its operands' type."""
+    table, item = np.zeros(max(DType) + 1, dtype=np.int64), item_sizes()
+    for operands, sums in ACCUMULATOR.items():
+        table[operands] = item[sums]
+    return table
 
 
 class Deal(NamedTuple):
@@ -68,27 +106,56 @@ class Folds(NamedTuple):
     stream: Cycles
 
 
-def deal(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix) -> Deal:
-    """How `matrix.arrays` arrays share m x k x n blocks."""
-    m, k, n = _columns(m, k, n)
-    one, all_of_them = np.ones_like(m), np.full_like(m, matrix.arrays)
+def deal(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike = 0) -> Deal:
+    """How `matrix.arrays` arrays share m x k x n blocks of operands of `dtype`."""
+    m, k, n, passes = _in_the_array(m, k, n, matrix, dtype)
+    best = Deal(np.full_like(m, matrix.arrays), np.ones_like(m))
     if matrix.arrays == 1 or matrix.dataflow == "os":
-        return Deal(all_of_them, one)
-    columns, stream = (-(-n // matrix.cols), m) if matrix.dataflow == "ws" else (-(-m // matrix.cols), n)
-    best = Deal(all_of_them, one)
-    fewest = _busiest(columns, stream, k, best, matrix)
+        return best
+    fewest = _busiest(_share(m, k, n, passes, best, matrix), matrix)
     for parts in range(2, matrix.arrays + 1):
         way = Deal(np.full_like(m, matrix.arrays // parts), np.full_like(m, parts))
-        cycles = _busiest(columns, stream, k, way, matrix)
-        better = cycles < fewest
-        best = Deal(*(np.where(better, new, old) for new, old in zip(way, best, strict=True)))
+        cycles = _busiest(_share(m, k, n, passes, way, matrix), matrix)
+        best = Deal(*(np.where(cycles < fewest, new, old) for new, old in zip(way, best, strict=True)))
         fewest = np.minimum(cycles, fewest)
     return best
 
 
-def _busiest(columns: Cycles, stream: Cycles, k: Cycles, way: Deal, matrix: Matrix) -> Cycles:
-    """Cycles of the folds on the array with the most of them, before any drain: what `deal` compares."""
-    f = _share(columns, stream, k, way, matrix.rows)
+def folds(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike = 0) -> Folds:
+    """How the dataflow cuts m x k x n blocks of operands of `dtype` into folds; see the module's table."""
+    way = deal(m, k, n, matrix, dtype)
+    return _share(*_in_the_array(m, k, n, matrix, dtype), way, matrix)
+
+
+def _in_the_array(
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike
+) -> tuple[Cycles, Cycles, Cycles, Cycles]:
+    """m, the steps of k that are left at the type's rate, n, and cycles per step."""
+    packed, passes = rates(dtype, matrix)
+    m, k, n, packed, passes = (np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, packed, passes))
+    return m, -(-k // packed), n, passes
+
+
+def _share(m: Cycles, k: Cycles, n: Cycles, passes: Cycles, way: Deal, matrix: Matrix) -> Folds:
+    """The folds of the array with the most of them."""
+    rows, cols = matrix.rows, matrix.cols
+    none = np.zeros_like(m)
+    if matrix.dataflow == "os":
+        return Folds(-(-(-(-m // rows) * -(-n // cols)) // way.across), none, none, none, none, k * passes)
+    columns, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
+    mine, rest = -(-columns // way.across), k % rows
+    return Folds(
+        full=mine * (k // rows),
+        rest=mine * (rest > 0),
+        shift=np.full_like(m, rows),
+        rest_shift=rest,
+        first_shift=np.minimum(k, rows),
+        stream=-(-stream // way.parts) * passes,
+    )
+
+
+def _busiest(f: Folds, matrix: Matrix) -> Cycles:
+    """Cycles of the folds without drains: what `deal` compares."""
     if matrix.timing == "scalesim":
         return (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
     if matrix.overlap == "full":
@@ -96,35 +163,12 @@ def _busiest(columns: Cycles, stream: Cycles, k: Cycles, way: Deal, matrix: Matr
     return f.full * (f.stream + f.shift) + f.rest * (f.stream + f.rest_shift)
 
 
-def _share(columns: Cycles, stream: Cycles, k: Cycles, way: Deal, rows: int) -> Folds:
-    """The folds of ws and is on the array with the most of them."""
-    mine, rest = -(-columns // way.across), k % rows
-    shift = np.full_like(k, rows)
-    return Folds(mine * (k // rows), mine * (rest > 0), shift, rest, np.minimum(k, rows), -(-stream // way.parts))
-
-
-def _columns(*sizes: npt.ArrayLike) -> tuple[Cycles, ...]:
-    return tuple(np.broadcast_arrays(*(np.asarray(size, dtype=np.int64) for size in sizes)))
-
-
-def folds(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix) -> Folds:
-    """How the dataflow cuts m x k x n blocks into folds; see the module's table."""
-    m, k, n = _columns(m, k, n)
-    rows, cols = matrix.rows, matrix.cols
-    none = np.zeros_like(m)
-    way = deal(m, k, n, matrix)
-    if matrix.dataflow == "os":
-        return Folds(-(-(-(-m // rows) * -(-n // cols)) // way.across), none, none, none, none, k)
-    columns, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
-    return _share(columns, stream, k, way, rows)
-
-
 def block_cycles(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine, dtype: npt.ArrayLike | None = None
 ) -> tuple[Cycles, Cycles, Cycles]:
-    """Setup, busy and hold cycles (see `cost.py`) of m x k x n blocks."""
+    """Setup, busy and hold cycles (see `cost.py`) of m x k x n blocks, of `dtype` (default: the machine's)."""
     matrix = machine.matrix
-    f = folds(m, k, n, matrix)
+    f = folds(m, k, n, matrix, machine.dtype if dtype is None else dtype)
     if matrix.timing == "scalesim":
         busy = (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
         return np.zeros_like(busy), busy, busy
@@ -138,30 +182,64 @@ def block_cycles(
     return f.first_shift, hold - after, hold
 
 
-def sram_bytes(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, accumulates: npt.ArrayLike, machine: Machine
-) -> tuple[Cycles, Cycles]:
-    """Bytes that m x k x n blocks read from SRAM and write to it, fold by fold.
+class PortBytes(NamedTuple):
+    """What blocks move through the array's ports, as columns of bytes.
+
+    Attributes:
+        read: operands.
+        written: results.
+        sums_read, sums_written: partial sums, which the block adds to, or leaves for another fold or step.
+    """
+
+    read: Cycles
+    written: Cycles
+    sums_read: Cycles
+    sums_written: Cycles
+
+
+def port_bytes(
+    m: npt.ArrayLike,
+    k: npt.ArrayLike,
+    n: npt.ArrayLike,
+    machine: Machine,
+    *,
+    step: npt.ArrayLike = 0,
+    result: npt.ArrayLike = 0,
+    dtype: npt.ArrayLike | None = None,
+) -> PortBytes:
+    """Bytes of m x k x n blocks, fold by fold.
 
     The stationary operand is read once (once by each array that holds a copy, see `Deal`), a moving one once for
-    each fold across it. ws and is pass partial
-    sums through SRAM between folds along k; os holds them until the block is done. A block that
-    `accumulates` also reads the sums that it adds to.
+    each fold across it. ws and is pass partial sums through memory between folds along k; os holds them until the
+    block is done. A block of a `step` after the first also reads the sums that it adds to.
+
+    Args:
+        result: bytes per element of the result that the block writes; 0: it leaves its sums for another step.
+        dtype: of the operands; default: the machine's.
     """
     matrix = machine.matrix
-    m, k, n, accumulates = _columns(m, k, n, accumulates)
+    code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
+    m, k, n, step, result, packed, item, sums = (
+        np.asarray(x, dtype=np.int64)
+        for x in np.broadcast_arrays(
+            m, k, n, step, result, rates(code, matrix).packed, item_sizes()[code], accumulator_sizes()[code]
+        )
+    )
     rows, cols = matrix.rows, matrix.cols
-    copies = deal(m, k, n, matrix).parts
-    a_passes, b_passes, c_passes = copies, copies, -(-k // rows)
+    copies = deal(m, k, n, matrix, code).parts
+    a_passes, b_passes, c_passes = copies, copies, -(-k // (rows * packed))
     if matrix.dataflow != "is":
         a_passes = -(-n // cols)
     if matrix.dataflow == "is":
         b_passes = -(-m // cols)
     if matrix.dataflow == "os":
         b_passes, c_passes = -(-m // rows), np.ones_like(m)
-    read = m * k * a_passes + k * n * b_passes + m * n * (c_passes - 1 + (accumulates != 0))
-    item = ITEMSIZE[machine.dtype]
-    return read * item, m * n * c_passes * item
+    return PortBytes(
+        read=(m * k * a_passes + k * n * b_passes) * item,
+        written=m * n * result,
+        sums_read=m * n * (c_passes - 1 + (step != 0)) * sums,
+        sums_written=m * n * (c_passes - (result > 0)) * sums,
+    )
 
 
 def drain_cycles(machine: Machine) -> int:
