@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minisim as ms
-from minisim.hwmodel.array import block_cycles, drain_cycles, sram_bytes
+from minisim.hwmodel.array import block_cycles, drain_cycles, port_bytes
 from minisim.hwmodel.cost import matmul_cycles
 from minisim.hwmodel.energy import leakage_watts
 from minisim.hwmodel.isa import Queue
@@ -148,14 +148,15 @@ def test_no_array_is_faster_than_its_multipliers_and_overlap_only_helps(
 # -- several arrays per core ---------------------------------------------------------------------------------
 
 
-def dealt(m: int, k: int, n: int, there: ms.Machine) -> int:
+def dealt(m: int, k: int, n: int, there: ms.Machine, packed: int = 1, passes: int = 1) -> int:
     """Cycles from the first shift to the last stream of the busiest array, fold by fold: the best of all ways to split.
 
-    A column of folds (or a part of its stream) goes to one array; os deals its folds one by one.
+    A column of folds (or a part of its stream) goes to one array; os deals its folds one by one. `packed` steps of k
+    are one, and a step takes `passes` cycles.
     """
-    x = there.matrix
+    x, k = there.matrix, math.ceil(k / packed)
     if x.dataflow == "os":
-        folds = [k] * (math.ceil(m / x.rows) * math.ceil(n / x.cols))
+        folds = [k * passes] * (math.ceil(m / x.rows) * math.ceil(n / x.cols))
         return max(sum(folds[i :: x.arrays]) for i in range(x.arrays))
     across, stream = (n, m) if x.dataflow == "ws" else (m, n)
     columns, heights = math.ceil(across / x.cols), [min(x.rows, k - at) for at in range(0, k, x.rows)]
@@ -163,7 +164,7 @@ def dealt(m: int, k: int, n: int, there: ms.Machine) -> int:
     for parts in range(1, x.arrays + 1):
         groups = x.arrays // parts
         most = max(len(range(g, columns, groups)) for g in range(groups))
-        longest = math.ceil(stream / parts)
+        longest = math.ceil(stream / parts) * passes
         fold_by_fold = most * heights
         if x.overlap == "full":
             ways.append(fold_by_fold[0] + longest + sum(max(longest, height) for height in fold_by_fold[1:]))
@@ -181,15 +182,17 @@ def dealt(m: int, k: int, n: int, there: ms.Machine) -> int:
     st.integers(1, 40),
     st.sampled_from(DATAFLOWS),
     st.sampled_from(["full", "drain"]),
+    st.sampled_from([(1, 1), (4, 1), (1, 3)]),
 )
 def test_arrays_share_the_folds_of_a_block(
-    m: int, k: int, n: int, arrays: int, rows: int, cols: int, dataflow: str, overlap: str
+    m: int, k: int, n: int, arrays: int, rows: int, cols: int, dataflow: str, overlap: str, rate: tuple[int, int]
 ) -> None:
-    there = machine(rows, cols, dataflow, overlap=overlap, arrays=arrays)
+    packed, passes = rate
+    there = machine(rows, cols, dataflow, overlap=overlap, arrays=arrays, fp32_rate=f"{packed}/{passes}")
     setup, busy, hold = block_cycles(m, k, n, there)
-    assert setup + busy == dealt(m, k, n, there)
+    assert setup + busy == dealt(m, k, n, there, packed, passes)
     assert 0 <= hold <= busy
-    assert busy * arrays * rows * cols >= m * k * n  # no more than all their MACs
+    assert busy * arrays * rows * cols * packed >= m * k * n * passes  # no more than all their MACs
 
 
 @pytest.mark.parametrize("overlap", ["full", "drain", "none"])
@@ -212,9 +215,9 @@ def test_arrays_left_over_stream_their_part_of_the_rows() -> None:
     m, k, n = 400, 8, 16
     setup, busy, _ = block_cycles(m, k, n, there)
     assert (setup, busy) == (8, m // 4)
-    read, written = sram_bytes(m, k, n, 0, there)
-    assert read == 4 * (m * k + 4 * k * n)
-    assert written == 4 * m * n
+    moved = port_bytes(m, k, n, there, result=4)
+    assert moved.read == 4 * (m * k + 4 * k * n)
+    assert (moved.written, moved.sums_read, moved.sums_written) == (4 * m * n, 0, 0)
 
 
 def test_arrays_do_not_split_a_stream_shorter_than_the_next_weights_shift() -> None:
@@ -223,8 +226,9 @@ def test_arrays_do_not_split_a_stream_shorter_than_the_next_weights_shift() -> N
     m, k, n = 8, 32, 16
     setup, busy, hold = block_cycles(m, k, n, there)
     assert (setup, busy, hold) == block_cycles(m, k, n, machine(8, 16, "ws"))
-    read, _ = sram_bytes(m, k, n, 0, there)
-    assert read == 4 * (m * k + k * n + 3 * m * n)
+    moved = port_bytes(m, k, n, there)
+    assert moved.read == 4 * (m * k + k * n)
+    assert moved.sums_read == 4 * 3 * m * n
 
 
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
