@@ -81,18 +81,3 @@ def quantize(values: npt.ArrayLike, scale: float) -> npt.NDArray[np.int8]:
     """The int8 values nearest to `values` / `scale`, symmetric: from -127 to 127. NaN has none, and becomes 0."""
     ratio = np.nan_to_num(np.asarray(values, dtype=np.float64) / scale, nan=0.0)
     return np.asarray(np.clip(np.rint(ratio), -127, 127).astype(np.int8))
-
-
-def to_machine(values: Array, dtype: str) -> Array:
-    """Values of `dtype` as the machine stores them (`isa.NUMPY_DTYPE`): bfloat16 as the upper halves of floats."""
-    if dtype != "bfloat16":
-        return values
-    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32) >> np.uint32(16)
-    return bits.astype(np.uint16).reshape(np.shape(values))
-
-
-def from_machine(stored: Array, dtype: str) -> Array:
-    """The reverse of `to_machine`."""
-    if dtype != "bfloat16":
-        return np.asarray(stored, dtype=HELD_AS[dtype])
-    return (np.asarray(stored, dtype=np.uint32) << np.uint32(16)).view(np.float32)

@@ -91,7 +91,8 @@ def accesses(schedule: isa.Schedule) -> Accesses:
         t = schedule.transfers[row[way]]
         of_tile, none = size(t, "tile"), np.zeros(len(t), dtype=np.int64)
         (found.dram_read if is_load else found.dram_write)[way] = of_tile
-        moved(way, *((none, of_tile) if is_load else (of_tile, none)), t["sram"])
+        reads, writes = (none, of_tile) if is_load else (of_tile, none)
+        moved(way, reads, writes, t["sram"])
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
