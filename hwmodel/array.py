@@ -80,8 +80,9 @@ class Deal(NamedTuple):
     rows (or columns) are cut into `parts`: so many arrays hold the same stationary operand, and each streams
     its part through it. os: every fold is a result of its own, and they are dealt out singly.
 
-    Of the ways to split, the one with the fewest cycles on the busiest array is taken, and of equals the one
-    with the fewest parts: each part reads the stationary operand from SRAM once more.
+    Of the ways to split, the one with the shortest period on the busiest array is taken: so many cycles after this
+    block a next one like it follows. Of equals it is the one with the fewest parts, as each part reads the
+    stationary operand from SRAM once more.
     """
 
     across: Cycles
@@ -112,12 +113,12 @@ def deal(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, d
     best = Deal(np.full_like(m, matrix.arrays), np.ones_like(m))
     if matrix.arrays == 1 or matrix.dataflow == "os":
         return best
-    fewest = _busiest(_share(m, k, n, passes, best, matrix), matrix)
+    shortest = _period(_share(m, k, n, passes, best, matrix), matrix)
     for parts in range(2, matrix.arrays + 1):
         way = Deal(np.full_like(m, matrix.arrays // parts), np.full_like(m, parts))
-        cycles = _busiest(_share(m, k, n, passes, way, matrix), matrix)
-        best = Deal(*(np.where(cycles < fewest, new, old) for new, old in zip(way, best, strict=True)))
-        fewest = np.minimum(cycles, fewest)
+        period = _period(_share(m, k, n, passes, way, matrix), matrix)
+        best = Deal(*(np.where(period < shortest, new, old) for new, old in zip(way, best, strict=True)))
+        shortest = np.minimum(period, shortest)
     return best
 
 
@@ -154,8 +155,8 @@ def _share(m: Cycles, k: Cycles, n: Cycles, passes: Cycles, way: Deal, matrix: M
     )
 
 
-def _busiest(f: Folds, matrix: Matrix) -> Cycles:
-    """Cycles of the folds without drains: what `deal` compares."""
+def _period(f: Folds, matrix: Matrix) -> Cycles:
+    """From the first shift of a block to that of the next one, but for drains and gaps: what `deal` compares."""
     if matrix.timing == "scalesim":
         return (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
     if matrix.overlap == "full":

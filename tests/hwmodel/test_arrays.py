@@ -149,10 +149,11 @@ def test_no_array_is_faster_than_its_multipliers_and_overlap_only_helps(
 
 
 def dealt(m: int, k: int, n: int, there: ms.Machine, packed: int = 1, passes: int = 1) -> int:
-    """Cycles from the first shift to the last stream of the busiest array, fold by fold: the best of all ways to split.
+    """Cycles from the first shift to the last stream of the busiest array, fold by fold.
 
-    A column of folds (or a part of its stream) goes to one array; os deals its folds one by one. `packed` steps of k
-    are one, and a step takes `passes` cycles.
+    Of all ways to split it is the one with the shortest period, and then with the fewest parts. A column of folds (or a
+    part of its stream) goes to one array; os deals its folds one by one. `packed` steps of k are one, and a step
+    takes `passes` cycles.
     """
     x, k = there.matrix, math.ceil(k / packed)
     if x.dataflow == "os":
@@ -167,10 +168,12 @@ def dealt(m: int, k: int, n: int, there: ms.Machine, packed: int = 1, passes: in
         longest = math.ceil(stream / parts) * passes
         fold_by_fold = most * heights
         if x.overlap == "full":
-            ways.append(fold_by_fold[0] + longest + sum(max(longest, height) for height in fold_by_fold[1:]))
+            period = sum(max(longest, height) for height in fold_by_fold)
+            total = fold_by_fold[0] + sum(max(longest, height) for height in fold_by_fold[1:]) + longest
         else:
-            ways.append(sum(height + longest for height in fold_by_fold))
-    return min(ways)
+            period = total = sum(height + longest for height in fold_by_fold)
+        ways.append((period, parts, total))
+    return min(ways)[2]
 
 
 @given(
