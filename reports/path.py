@@ -87,7 +87,7 @@ class Path:
         """Cycles of each link in which the array, had it been full, would have done the link's MACs.
 
         Whole cycles: what the running sum of the MACs' share of a cycle along the path gains, rounded down. So the
-        sum over the path is its MACs / (R x C x rate of their type), rounded down once, and no link has more than
+        sum over the path is its MACs / (N x R x C x rate of their type), rounded down once, and no link has more than
         it is long.
         """
         elements, computes = machine.matrix.elements, self.macs > 0
