@@ -260,7 +260,7 @@ class Roofline:
     """Cycles below which no run of a schedule can end: each resource, working all the time.
 
     Attributes:
-        matrix: MACs / (rows x cols x rate of their type), of all cores.
+        matrix: MACs / (arrays x rows x cols x rate of their type), of all cores.
         load_port, store_port: bytes of that direction / DMA width, of all channels of all cores.
         dram: all bytes / DRAM bandwidth.
     """
@@ -304,7 +304,7 @@ def roofline(
     cores = machine.cores.count
     port = machine.dma.bytes_per_cycle * machine.dma.channels * cores
     return Roofline(
-        matrix=Fraction(pe_cycles, machine.matrix.rows * machine.matrix.cols * cores),
+        matrix=Fraction(pe_cycles, machine.matrix.elements * cores),
         vector=Fraction(vector_cycles, cores),
         load_port=Fraction(read_bytes, port),
         store_port=Fraction(write_bytes, port),

@@ -185,8 +185,8 @@ def _interpolated(size: int, points: tuple[tuple[int, int], ...]) -> int:
 
 
 def leakage_watts(machine: Machine) -> Fraction:
-    """What flows all the time: array, SRAM and accumulator memory of every core, DRAM."""
-    price, elements = machine.energy, machine.matrix.rows * machine.matrix.cols
+    """What flows all the time: arrays, SRAM and accumulator memory of every core, DRAM."""
+    price, elements = machine.energy, machine.matrix.elements
     mib = Fraction(machine.sram.bytes + machine.accumulator.bytes, 2**20)
     return machine.cores.count * (price.pe_leakage * elements + price.sram_leakage * mib) + price.dram_idle
 

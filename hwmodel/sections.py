@@ -90,6 +90,9 @@ class Tile(Section):
 class Matrix(Section):
     rows: int = Field(default=32, ge=1, le=4096, description="processing elements: rows of the array")
     cols: int = Field(default=32, ge=1, le=4096, description="processing elements: columns of the array")
+    arrays: int = Field(
+        default=1, ge=1, le=64, description="arrays per core, fed from the same SRAM: they share a block's folds"
+    )
     dataflow: Literal["ws", "os", "is"] = Field(
         default="ws", description="what stays in the array: ws the weights (B), os the outputs, is the inputs (A)"
     )
@@ -130,6 +133,11 @@ class Matrix(Section):
         """MACs per processing element and cycle; 0 if the array does not have the type."""
         found: Fraction = getattr(self, f"{dtype.name.lower()}_rate")
         return found
+
+    @property
+    def elements(self) -> int:
+        """Processing elements of all arrays: MACs per cycle at best."""
+        return self.arrays * self.rows * self.cols
 
 
 class Vector(Section):
@@ -350,6 +358,13 @@ class Control(Section):
         default=16, ge=1, le=1_000_000, description="operations a unit's queue holds; dispatch stalls on a full one"
     )
     issue_cycles: int = Field(default=1, ge=1, le=10_000, description="cycles: dispatch of one operation")
+    launch_cycles: int = Field(
+        default=0,
+        ge=0,
+        le=10**9,
+        description="cycles: from the call to the first dispatch, once a run: a host that chooses tiles and writes "
+        "configuration registers, or starts a kernel",
+    )
 
 
 class Compiler(Section):

@@ -21,7 +21,8 @@ always a gate that it meets exactly; the walk goes on there:
             start of the descriptor before it in its queue           none (on another channel)
             its own issue                                            none
     issue   start of the descriptor whose place in the queue it takes none, if dispatch alone was faster
-            issue of the operation before it (or cycle 0)            control; none within a 3-D descriptor
+            issue of the operation before it                         control; none within a 3-D descriptor
+            the end of the launch (of the first one)                 control, and the launch itself: launch
 
 "The operation before it" is that of its channel, if the DMA has several; only `end` is in order over all.
 
@@ -77,10 +78,10 @@ class Path:
         """Cycles of each link in which the array, had it been full, would have done the link's MACs.
 
         Whole cycles: what the running sum of the MACs' share of a cycle along the path gains, rounded down. So the
-        sum over the path is its MACs / (R x C x rate of their type), rounded down once, and no link has more than
+        sum over the path is its MACs / (N x R x C x rate of their type), rounded down once, and no link has more than
         it is long.
         """
-        elements, computes = machine.matrix.rows * machine.matrix.cols, self.macs > 0
+        elements, computes = machine.matrix.elements, self.macs > 0
         found = rates(schedule.matmuls["dtype"][schedule.stream["row"][self.op[computes]]], machine.matrix)
         together = int(np.lcm.reduce(found.packed, initial=1))  # so that shares are whole numbers
         shares = np.zeros_like(self.macs)
@@ -92,8 +93,8 @@ class Path:
 def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost: Costs) -> Path:
     """The critical path of a run.
 
-    Cycles before the first compute operation begins are START, those after the last one retired are TAIL;
-    a link that lies across is cut.
+    Cycles before the first compute operation begins are START (the launch stays LAUNCH), those after the last
+    one retired are TAIL; a link that lies across is cut.
 
     Raises:
         ValueError: a point meets none of its gates: the timeline is not of this schedule and machine.
@@ -106,7 +107,7 @@ def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost
     parts = []
     for lo, hi, name in ((0, first, Cause.START), (first, last, None), (last, timeline.cycles, Cause.TAIL)):
         b, e = np.clip(begin, lo, hi), np.clip(end, lo, hi)
-        of = cause if name is None else np.full_like(cause, name)
+        of = cause if name is None else np.where(cause == Cause.LAUNCH, cause, name)
         parts.append(np.stack([op, of, b, e, macs])[:, e > b])
     return Path(*np.concatenate(parts, axis=1))
 
@@ -291,13 +292,17 @@ class _Walk:
 
     def _issue(self, i: int) -> Node | None:
         issue, pace = self.issue[i], self.machine.control.issue_cycles
+        launch = self.machine.control.launch_cycles
         if self.follows[i]:
             return self._issue, self.dispatched.of(i)
         before = self.dispatched.of(i)
-        alone = (self.issue[before] if before >= 0 else 0) + pace
+        alone = (self.issue[before] if before >= 0 else launch) + pace
         if alone == issue:
             self.link(i, Cause.CONTROL, issue - pace, issue)
-            return (self._issue, before) if before >= 0 else None
+            if before >= 0:
+                return self._issue, before
+            self.link(i, Cause.LAUNCH, 0, launch)
+            return None
         out = self.queued.of(i, self.machine.control.queue_depth)
         if out < 0 or self.start[out] != issue:
             raise self.loose("issue", i)

@@ -146,7 +146,7 @@ def test_the_data_type_of_the_instruction_set() -> None:
 
 def test_the_reference_machine_is_the_preset() -> None:
     assert Machine.load("npu_32x32") == Machine()
-    assert presets() == ["edge_8x8", "npu_32x32", "tpu_like_128x128"]
+    assert presets() == ["edge_8x8", "gemmini_16x16", "npu_32x32", "tpu_like_128x128", "tpu_v3"]
 
 
 @pytest.mark.parametrize("name", presets())

@@ -117,6 +117,7 @@ FIELDS = {
     "dram.latency": st.integers(0, 150).map(lambda ns: f"{ns}ns"),
     "control.queue_depth": st.integers(1, 6),
     "control.issue_cycles": st.integers(1, 12),
+    "control.launch_cycles": st.sampled_from([0, 0, 1, 40]),
 }
 machines = st.fixed_dictionaries(FIELDS).map(Machine().with_overrides)
 sizes = st.integers(1, 300).map(lambda words: 4 * words)
@@ -175,7 +176,7 @@ def test_dispatch_takes_issue_cycles_for_each_operation(machine: Machine) -> Non
     program.vector(VectorOp.ADD, 1, 1)
     program.store(4)
     issue = program.run(machine).issue
-    assert issue.tolist() == [(i + 1) * machine.control.issue_cycles for i in range(4)]
+    assert issue.tolist() == [machine.control.launch_cycles + (i + 1) * machine.control.issue_cycles for i in range(4)]
 
 
 @many
@@ -191,7 +192,7 @@ def test_dispatch_stalls_on_a_full_queue_and_all_behind_it(machine: Machine, siz
     behind = program.vector(VectorOp.ADD, 1, 1)
     t = program.run(machine)
     assert t.start[first] == max(t.issue[first], t.end[load])
-    assert t.issue[too_many] == max((depth + 2) * pace, t.start[first])
+    assert t.issue[too_many] == max(machine.control.launch_cycles + (depth + 2) * pace, t.start[first])
     assert t.issue[behind] == t.issue[too_many] + pace
 
 
@@ -205,7 +206,7 @@ def test_one_place_less_in_the_queue_stalls_one_operation_earlier(machine: Machi
     for _ in range(depth):
         last = program.execute(1, 1, 1, load=1)
     t = program.run(machine)
-    assert t.issue[last] == (depth + 1) * pace < t.end[load]
+    assert t.issue[last] == machine.control.launch_cycles + (depth + 1) * pace < t.end[load]
 
 
 # -- waits -----------------------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ def test_a_transfer_is_descriptor_then_port_or_dram_then_latency(machine: Machin
     program = Program()
     op = getattr(program, way)(size)
     t = program.run(machine)
-    start = machine.control.issue_cycles
+    start = machine.control.launch_cycles + machine.control.issue_cycles
     begin = start + machine.dma.setup_cycles
     done = begin + max(port(machine, size), service(machine, size))
     assert [t.start[op], t.begin[op], t.done[op], t.end[op]] == [start, begin, done, done + dram_latency(machine)]
@@ -439,7 +440,8 @@ class Gates:
         return int(self.t.done[i]) - MATMUL[0] if self.queue[i] == Queue.MATRIX else self.asks(i)
 
     def issue(self, i: int) -> int:
-        dispatched = (int(self.t.issue[i - 1]) if i else 0) + self.machine.control.issue_cycles
+        before = int(self.t.issue[i - 1]) if i else self.machine.control.launch_cycles
+        dispatched = before + self.machine.control.issue_cycles
         place_of = self.earlier(i, self.machine.control.queue_depth)
         return dispatched if place_of is None else max(dispatched, int(self.t.start[place_of]))
 

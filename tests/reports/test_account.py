@@ -83,7 +83,7 @@ def check_sums(record: RunRecord) -> None:
     stretches = account.stretches()
     assert sum(s.cycles for s in stretches) == record.timeline.cycles
     matrix = record.machine.matrix
-    peak = matrix.rows * matrix.cols * matrix.rate(record.machine.dtype)
+    peak = matrix.arrays * matrix.rows * matrix.cols * matrix.rate(record.machine.dtype)
     assert (path.useful(record.schedule, record.machine) <= path.end - path.begin).all()
     assert account.total()[Cause.COMPUTE] == path.macs.sum() // peak <= record.work.macs // peak
 
@@ -176,10 +176,13 @@ def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
     if stream["opcode"][i] <= Opcode.STORE:
         found["dram"] = (begin, int(t.dram_end[i]))
         found["served"] = (begin, int(t.dram_end[i]) + int(c.lag[i]))
+    if not (stream["core"][:i] == stream["core"][i]).any():
+        found["launch"] = (0, record.machine.control.launch_cycles)
     return found
 
 
 CAUSES_OF = {
+    "launch": {Cause.LAUNCH},
     "dispatch": {Cause.CONTROL},
     "setup": {Cause.SETUP, Cause.ARRAY, Cause.SRAM_SPACE, Cause.CONTROL},
     "busy": {Cause.COMPUTE, Cause.VECTOR, Cause.LOAD_PORT, Cause.STORE},
@@ -240,7 +243,7 @@ def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRec
     at = data.draw(st.integers(0, len(path.op) - 1))
     op, cause, begin, end = (int(x[at]) for x in (path.op, path.cause, path.begin, path.end))
     stage = stage_of(record, op, cause, begin, end)
-    if stage is None or stage == "dispatch":
+    if stage in (None, "dispatch", "launch"):
         return
     if stage == "busy" and record.costs.dram[op] and path.cause[at] in (Cause.START, Cause.TAIL):
         return  # a transfer that is cut there may be the port's or the DRAM's
@@ -331,6 +334,14 @@ def test_one_tile_to_the_cycle(record: Record) -> None:
         Cause.DEPENDENCY: m.matrix.rows + m.matrix.cols - 1,  # the store waits for the last sum
         Cause.TAIL: m.dma.setup_cycles + port + m.dram_latency_cycles,
     }
+
+
+def test_the_launch_is_a_cause_of_its_own(record: Record) -> None:
+    """It delays everything, and nothing else changes: neither the start nor any other cause."""
+    model, preset = "gemm:96x64x80", "npu_32x32"
+    at_once = Account.of(record(model, preset)).total()
+    launched = Account.of(record(model, preset, "control.launch_cycles=1234")).total()
+    assert launched == at_once | {Cause.LAUNCH: 1234}
 
 
 def test_a_small_array_computes(record: Record) -> None:

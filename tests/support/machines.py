@@ -54,6 +54,7 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
         tile__n=draw(edge),
         matrix__rows=draw(array),
         matrix__cols=draw(array),
+        matrix__arrays=draw(st.sampled_from([1, 1, 2, 3])),
         matrix__dataflow=draw(st.sampled_from(["ws", "os", "is"])),
         matrix__overlap=draw(st.sampled_from(["full", "drain", "none"])),
         matrix__timing=draw(st.sampled_from(["pipelined", "pipelined", "scalesim"])),
