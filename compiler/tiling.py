@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from minisim.compiler.graph import Graph
+from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
 
 T = TypeVar("T")
@@ -14,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Tiling:
-    """Of one node: tile edges in elements, tile counts, and the panels (None: the plain m, n, k order)."""
+    """Of one node: tile edges in elements, tile counts, and the panels or blocks (neither: the plain m, n, k order)."""
 
     m: int
     k: int
@@ -23,9 +24,12 @@ class Tiling:
     k_tiles: int
     n_tiles: int
     panels: PanelPlan | None
+    blocks: BlockPlan | None = None
 
     def walk(self) -> tuple[Index, Index, Index]:
         """The executes in order, as columns of tile coordinates m, n, k."""
+        if self.blocks is not None:
+            return self.blocks.walk(self.m_tiles, self.n_tiles, self.k_tiles)
         if self.panels is None:
             return walk_mnk(self.m_tiles, self.n_tiles, self.k_tiles)
         return walk_panels(self.panels, self.k_tiles)
@@ -37,6 +41,8 @@ class Tiling:
 
     def __str__(self) -> str:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
+        if self.blocks is not None:
+            return f"{text}, blocks {self.blocks.m}x{self.blocks.n}"
         if self.panels is None:
             return f"{text}, order mnk"
         shapes = " ".join(f"{p.m1 - p.m0}x{p.n1 - p.n0}" for p in self.panels.panels)

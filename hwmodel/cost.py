@@ -104,13 +104,15 @@ def rectangles(schedule: isa.Schedule) -> Rectangles:
 
 def burst_rules(machine: Machine, load: bool) -> BurstRules:
     """The DMA's rules for a single transfer; what lies between transfers is the event model's."""
+    dma = machine.dma
     return BurstRules(
-        width=machine.dma.bytes_per_cycle,
-        latency=machine.dram_latency_cycles,
-        max_beats=machine.dma.max_burst_beats,
-        boundary=machine.dma.burst_boundary,
-        outstanding=machine.dma.outstanding_bursts,
-        request_cycles=machine.dma.request_cycles,
+        width=dma.bytes_per_cycle,
+        latency=machine.dram_latency_cycles + (0 if load else dma.store_burst_cycles),
+        max_beats=dma.max_burst_beats if load else dma.store_burst_beats or dma.max_burst_beats,
+        boundary=dma.burst_boundary,
+        outstanding=dma.outstanding_bursts,
+        request_cycles=dma.request_cycles,
+        beat_cycles=dma.beat_cycles,
         realign=load,
     )
 
@@ -126,11 +128,12 @@ def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cy
     latency, gap = machine.dram_latency_cycles, machine.dma.gap_cycles
     if machine.dma.has_bursts:
         rules = burst_rules(machine, load)
+        latency = rules.latency
         found = spans(tiles, rules)
         passing = found.cycles - latency
         lag = np.clip(slot_cycles(found, rules) - passing, gap, max(latency, gap))
     else:
-        passing = -(-tiles.row_bytes * tiles.rows // machine.dma.bytes_per_cycle)
+        passing = -(-tiles.row_bytes * tiles.rows // machine.dma.bytes_per_cycle) * machine.dma.beat_cycles
         lag = np.full_like(passing, gap)
     return passing + lag, lag, np.maximum(latency - lag, 0)
 
@@ -138,7 +141,7 @@ def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cy
 def port_pace(rows: int, row_bytes: int, machine: Machine, load: bool) -> float:
     """Port cycles per byte in a stream of tiles whose rows lie apart and begin at the width and boundary."""
     if not (machine.dma.has_bursts or machine.dma.gap_cycles):
-        return 1 / machine.dma.bytes_per_cycle
+        return machine.dma.beat_cycles / machine.dma.bytes_per_cycle
     period = burst_rules(machine, load).period
     shape = (0, row_bytes, rows, row_bytes // period * period + period)
     busy, _, _ = transfer_cycles(Rectangles(*(np.array([x], dtype=np.int64) for x in shape)), machine, load)
@@ -202,7 +205,7 @@ class Roofline:
 
     Attributes:
         matrix: MACs / (rows x cols).
-        load_port, store_port: bytes of that direction / DMA width.
+        load_port, store_port: bytes of that direction / DMA width, at its pace; of a shared port, bytes of both.
         dram: all bytes / DRAM bandwidth.
     """
 
@@ -235,10 +238,12 @@ class Roofline:
 
 def roofline(macs: int, vector_cycles: int, read_bytes: int, write_bytes: int, machine: Machine) -> Roofline:
     """The bound for this much work: MACs, lane cycles, and bytes each way."""
+    dma, bytes_moved = machine.dma, (read_bytes, write_bytes)
+    load, store = (sum(bytes_moved), sum(bytes_moved)) if dma.shared else bytes_moved
     return Roofline(
         matrix=Fraction(macs, machine.matrix.rows * machine.matrix.cols),
         vector=Fraction(vector_cycles),
-        load_port=Fraction(read_bytes, machine.dma.bytes_per_cycle),
-        store_port=Fraction(write_bytes, machine.dma.bytes_per_cycle),
+        load_port=Fraction(load * dma.beat_cycles, dma.bytes_per_cycle),
+        store_port=Fraction(store * dma.beat_cycles, dma.bytes_per_cycle),
         dram=Fraction(read_bytes + write_bytes) / machine.dram_bytes_per_cycle,
     )

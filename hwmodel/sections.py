@@ -129,7 +129,16 @@ class Dma(Section):
     setup_cycles: int = Field(
         default=8, ge=0, le=100_000, description="cycles: decoding a descriptor, hidden behind the last transfer"
     )
-    max_outstanding: int = Field(default=16, ge=1, le=65536, description="transfers in flight per direction")
+    max_outstanding: int = Field(
+        default=16, ge=1, le=65536, description="transfers in flight, per direction (of both together if `shared`)"
+    )
+    shared: bool = Field(
+        default=False,
+        description="loads and stores share one engine: its port, and the transfers in flight, first come first served",
+    )
+    beat_cycles: int = Field(
+        default=1, ge=1, le=1000, description="cycles: from one beat to the next; more than 1 on a bus that cannot stream"
+    )
     max_burst_beats: int = Field(
         default=0, ge=0, le=65536, description="beats of the longest burst (AXI4: 256); 0: rows are not split by length"
     )
@@ -148,6 +157,15 @@ class Dma(Section):
     request_cycles: int = Field(
         default=0, ge=0, le=1000, description="cycles: from one burst's request to the next; 0: never the limit"
     )
+    store_burst_beats: int = Field(
+        default=0, ge=0, le=65536, description="beats of the longest burst of a store; 0: as `max_burst_beats`"
+    )
+    store_burst_cycles: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="cycles: of each burst of a store, beyond one of a load (fetching its data, the write's handshake)",
+    )
     gap_cycles: int = Field(
         default=0, ge=0, le=1000, description="cycles: rest of the port after each transfer, before the next one's data"
     )
@@ -155,7 +173,8 @@ class Dma(Section):
     @property
     def has_bursts(self) -> bool:
         """Whether transfers are timed burst by burst; else they are one packed stream, whatever their rows."""
-        return bool(self.max_burst_beats or self.burst_boundary or self.outstanding_bursts or self.request_cycles)
+        of_loads = self.max_burst_beats or self.burst_boundary or self.outstanding_bursts or self.request_cycles
+        return bool(of_loads or self.store_burst_beats or self.store_burst_cycles)
 
 
 class Dram(Section):
@@ -239,8 +258,20 @@ class Control(Section):
 
 
 class Compiler(Section):
-    order: Literal["auto", "mnk"] = Field(
+    order: Literal["auto", "mnk", "blocked"] = Field(
         default="auto",
-        description="walk of a matmul's tiles: auto picks panels for speed and few bytes, mnk is the plain loop nest",
+        description="walk of a matmul's tiles: auto picks panels for speed and few bytes, mnk is the plain loop nest, "
+        "blocked that of counters in hardware, which loads for each step of a block what that step needs",
     )
-    keep_on_chip: bool = Field(default=True, description="keep intermediate tiles in SRAM for their consumers")
+    block_m: int = Field(default=2, ge=1, le=65536, description="output tiles: rows of a block, if order is blocked")
+    block_n: int = Field(default=2, ge=1, le=65536, description="output tiles: columns of a block, if order is blocked")
+    keep_on_chip: bool = Field(
+        default=True, description="keep intermediate tiles in SRAM for their consumers; false if order is blocked"
+    )
+
+    @field_validator("keep_on_chip")
+    @classmethod
+    def _counters_keep_nothing(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("order") == "blocked":
+            raise ValueError("must be false where compiler.order is 'blocked'")
+        return value

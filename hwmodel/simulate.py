@@ -22,7 +22,7 @@ from minisim.hwmodel.dram import Dram, IdealDram
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.hwmodel.queue import Scoreboard
 from minisim.hwmodel.timeline import WAITED_FOR, Cycles, Timeline
-from minisim.hwmodel.unit import DmaUnit, Unit
+from minisim.hwmodel.unit import DmaUnit, Flights, Port, Unit
 
 
 class Observer(Protocol):
@@ -54,9 +54,11 @@ class Run:
 
         dram: Dram = IdealDram(self.costs) if machine.dram.model == "ideal" else BankedDram(schedule, machine)
         depth = machine.control.queue_depth
+        loads = Flights(self.env, machine.dma.max_outstanding), Port()
+        stores = loads if machine.dma.shared else (Flights(self.env, machine.dma.max_outstanding), Port())
         self.units: list[Unit] = [
-            DmaUnit(self, Queue.LOAD, depth, machine.dma.max_outstanding, dram),
-            DmaUnit(self, Queue.STORE, depth, machine.dma.max_outstanding, dram),
+            DmaUnit(self, Queue.LOAD, depth, *loads, dram),
+            DmaUnit(self, Queue.STORE, depth, *stores, dram),
             Unit(self, Queue.MATRIX, depth),
             Unit(self, Queue.VECTOR, depth),
         ]

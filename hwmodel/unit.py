@@ -1,11 +1,12 @@
 """The units: each takes operations from its queue, in order, and works on them.
 
 A unit is a two-stage pipeline (see `cost.py`): `setup` of an operation overlaps with `busy` of the one
-before it, and its `latency` with whatever follows.
+before it, and its `latency` with whatever follows. The two directions of a DMA may share their second stage.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -22,24 +23,52 @@ if TYPE_CHECKING:
 _OUTSTANDING = WAITED_FOR.index("outstanding")
 
 
+class Flights:
+    """The operations that may have started and not retired: so many slots, given out first come, first served."""
+
+    def __init__(self, env: Environment, slots: int = 2**62) -> None:
+        self._env = env
+        self._free = slots
+        self._waiting: deque[Event] = deque()
+
+    @property
+    def full(self) -> bool:
+        return not self._free
+
+    def take(self) -> None:
+        """The caller has made sure that there is a free slot."""
+        self._free -= 1
+
+    def landed(self) -> Event:
+        """An event that succeeds when a slot is the caller's."""
+        event = Event(self._env)
+        self._waiting.append(event)
+        return event
+
+    def give(self) -> None:
+        """A slot is free: it goes to whoever has waited longest."""
+        if self._waiting:
+            self._waiting.popleft().succeed()
+        else:
+            self._free += 1
+
+
 class Unit:
     """The matrix unit, the vector unit, and what all units have in common.
 
     Args:
         queue: which queue it serves.
-        max_outstanding: operations that may have started and not retired.
+        flights: slots of operations in flight, if there is a limit.
     """
 
-    def __init__(self, run: Run, queue: Queue, depth: int, max_outstanding: int = 2**62) -> None:
+    def __init__(self, run: Run, queue: Queue, depth: int, flights: Flights | None = None) -> None:
         self.env: Environment = run.env
         self.run_state = run
         self.id = queue
         self.queue = UnitQueue(run.env, depth)
-        self.max_outstanding = max_outstanding
-        self._in_flight = 0
+        self._flights = flights or Flights(run.env)
         self._free_at = 0  # when the second stage is free
         self._retire_at = 0  # of the last operation: retirement is in order
-        self._landed: Event | None = None
         self.process = run.env.process(self._work())
 
     def _work(self) -> Generator[Event, None, None]:
@@ -53,12 +82,12 @@ class Unit:
                 if run.scoreboard.retired[other] < count:
                     run.waited_for[op] = other + 1
                     yield run.scoreboard.reached(other, count)
-            if self._in_flight >= self.max_outstanding:
+            if self._flights.full:
                 run.waited_for[op] = _OUTSTANDING
-                self._landed = Event(env)
-                yield self._landed
+                yield self._flights.landed()
+            else:
+                self._flights.take()
             queue.pop()
-            self._in_flight += 1
             run.started(op, int(env.now))
             if setup[op]:
                 yield Timeout(env, setup[op])
@@ -80,22 +109,29 @@ class Unit:
     def _retire(self, retirement: Event) -> None:
         op = retirement.value
         assert op is not None
-        self._in_flight -= 1
         self.run_state.retired(op, int(self.env.now), self.id)
-        if self._landed is not None:
-            self._landed.succeed()
-            self._landed = None
+        self._flights.give()
+
+
+class Port:
+    """The DMA's way to the DRAM, for one direction or for both: one transfer at a time, in the order of asking."""
+
+    def __init__(self) -> None:
+        self.free_at = 0
 
 
 class DmaUnit(Unit):
     """One direction of the DMA: its port, and behind it the DRAM that both directions share."""
 
-    def __init__(self, run: Run, queue: Queue, depth: int, max_outstanding: int, dram: Dram) -> None:
+    def __init__(self, run: Run, queue: Queue, depth: int, flights: Flights, port: Port, dram: Dram) -> None:
+        self._port = port
         self._dram = dram
         self._lag: list[int] = run.costs.lag.tolist()
-        super().__init__(run, queue, depth, max_outstanding)
+        super().__init__(run, queue, depth, flights)
 
     def _occupy(self, op: int, now: int) -> tuple[int, int]:
         """The slower of the two sets the pace: the port is held until both are through."""
-        begin, served = self._dram.serve(op, now)
-        return begin, max(served + self._lag[op], now + self.run_state.busy[op])
+        granted = max(now, self._port.free_at)
+        begin, served = self._dram.serve(op, granted)
+        self._port.free_at = done = max(served + self._lag[op], granted + self.run_state.busy[op])
+        return begin, done

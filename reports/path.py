@@ -6,15 +6,17 @@ always a gate that it meets exactly; the walk goes on there:
     point   the first of these gates that is met                     cycles on the way, and their cause
     end     its own done + latency                                   latency: by who waits for it, below
             end of the operation before it in its queue              none
-    done    ready + busy, or begin + DRAM service (and lag)          compute, vector, load_port, load_dram, store
-    begin   ready                                                    none
+    done    granted + busy, or begin + DRAM service (and lag)        compute, vector, load_port, load_dram, store
+    begin   granted                                                  none
             the DRAM served the other direction                      that service: dram_contention
             a banked DRAM was not ready for it                       the wait: dram_contention
+    granted ready                                                    none
+            done of the other direction's transfer in a shared port  none
     ready   done of the operation before it                          none
             start + setup                                            array (weights shift in), setup
     start   the operation before it left the first stage             the part of its busy cycles until then; array
             end of an operation it waits for: matrix, vector, load, store
-            end of its queue's operation max_outstanding earlier     none
+            end of its queue's operation max_outstanding earlier     none (of either queue, if they share the slots)
             its own issue                                            none
     issue   start of the operation whose place in the queue it takes none, if dispatch alone was faster
             issue of the operation before it (or cycle 0)            control
@@ -147,6 +149,7 @@ class _Walk:
         for mine in ops:
             place[mine] = np.arange(len(mine))
         self.place: list[int] = place.tolist()
+        self.port_before = self._port_order(schedule, timeline) if machine.dma.shared else {}
         self.ops: list[list[int]] = [mine.tolist() for mine in ops]
         self.begins: list[list[int]] = [timeline.begin[mine].tolist() for mine in ops]
         self.found: list[tuple[int, int, int, int, int]] = []
@@ -178,10 +181,10 @@ class _Walk:
         return self._end, before
 
     def _done(self, i: int) -> Node:
-        done, ready, cause = self.done[i], self._ready_at(i), BUSY_OF[Queue(self.queue[i])]
-        if ready + self.busy[i] == done:
-            self._link(i, cause, ready, done)
-            return self._ready, i
+        done, granted, cause = self.done[i], self._granted_at(i), BUSY_OF[Queue(self.queue[i])]
+        if granted + self.busy[i] == done:
+            self._link(i, cause, granted, done)
+            return self._granted, i
         served = self.begin[i] + self.dram[i] + self.lag[i]
         if self.queue[i] > Queue.STORE or (self.ideal and served != done):
             raise self._loose("done", i)
@@ -190,12 +193,12 @@ class _Walk:
 
     def _begin(self, i: int) -> Node:
         """Of a transfer; other units begin when they are ready."""
-        begin = self.begin[i]
-        if self._ready_at(i) == begin:
-            return self._ready, i
+        begin, granted = self.begin[i], self._granted_at(i)
+        if granted == begin:
+            return self._granted, i
         if not self.ideal:  # banks, refresh or other transfers: which of them, the DRAM does not tell
-            self._link(i, Cause.DRAM_CONTENTION, self._ready_at(i), begin)
-            return self._ready, i
+            self._link(i, Cause.DRAM_CONTENTION, granted, begin)
+            return self._granted, i
         other = Queue.STORE if self.queue[i] == Queue.LOAD else Queue.LOAD
         at = bisect_left(self.begins[other], begin) - 1
         served = self.ops[other][at] if at >= 0 else -1
@@ -203,6 +206,9 @@ class _Walk:
             raise self._loose("begin", i)
         self._link(served, Cause.DRAM_CONTENTION, self.begin[served], begin)
         return self._begin, served
+
+    def _granted(self, i: int) -> Node:
+        return (self._ready, i) if self._granted_at(i) == self._ready_at(i) else (self._done, self.port_before[i])
 
     def _ready(self, i: int) -> Node:
         ready, before = self._ready_at(i), self._earlier(i, 1)
@@ -226,9 +232,9 @@ class _Walk:
                     self._started_late(i, Cause.SRAM_SPACE)
                 return self._end, other
         if self.queue[i] <= Queue.STORE:
-            landed = self._earlier(i, self.machine.dma.max_outstanding)
+            landed = self._landed(i)
             if landed >= 0 and self.end[landed] == start:
-                self.awaited_as = LATENCY_OF[Queue(self.queue[i])]
+                self.awaited_as = LATENCY_OF[Queue(self.queue[landed])]
                 return self._end, landed
         if self.issue[i] != start:
             raise self._loose("start", i)
@@ -260,6 +266,27 @@ class _Walk:
         """The operation `by` places before `i` in its queue, -1 if there is none."""
         place = self.place[i] - by
         return self.ops[self.queue[i]][place] if place >= 0 else -1
+
+    def _port_order(self, schedule: Schedule, timeline: Timeline) -> dict[int, int]:
+        """For each transfer the one before it in the port that both directions share."""
+        moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
+        order = moves[np.lexsort((timeline.begin[moves], timeline.done[moves]))].tolist()
+        return dict(zip(order[1:], order[:-1], strict=True))
+
+    def _landed(self, i: int) -> int:
+        """The transfer whose slot `i` took when it started, if it had to wait for one; -1 if there is none."""
+        if not self.machine.dma.shared:
+            return self._earlier(i, self.machine.dma.max_outstanding)
+        for queue in (Queue.LOAD, Queue.STORE):
+            at = bisect_left(self.ops[queue], self.start[i], key=self.end.__getitem__)
+            if at < len(self.ops[queue]) and self.end[self.ops[queue][at]] == self.start[i]:
+                return self.ops[queue][at]
+        return -1
+
+    def _granted_at(self, i: int) -> int:
+        """It is ready, and a port that it shares is free for it."""
+        before = self.port_before.get(i, -1)
+        return max(self._ready_at(i), self.done[before]) if before >= 0 else self._ready_at(i)
 
     def _ready_at(self, i: int) -> int:
         """Its setup is over, and its unit free."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minisim.compiler import panels
+from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.graph import view_2d
 from minisim.compiler.ops.base import (
     Array,
@@ -84,6 +85,8 @@ class MatMul(Operator):
         grid = (-(-m_size // m), -(-k_size // k), -(-n_size // n))
         if machine.compiler.order == "mnk":
             return Tiling(m, k, n, *grid, panels=None)
+        if machine.compiler.order == "blocked":
+            return Tiling(m, k, n, *grid, panels=None, blocks=BlockPlan.of(machine))
         item = isa.ITEMSIZE[machine.dtype]
         a, b, c = (isa.align(item * size) for size in (m * k, k * n, m * n))
         extra = isa.align(item * n) * ("bias" in node.attrs) + c * ("residual" in node.attrs)
@@ -124,8 +127,10 @@ class MatMul(Operator):
             b_transposed=transpose_b,
             dtype=program.machine.dtype,
         )
-        slots = [Slot(isa.Opcode.LOAD, a_ids), Slot(isa.Opcode.LOAD, b_ids)]
-        slots += [Slot(isa.Opcode.LOAD, ids, last) for ids in (bias_ids, residual_ids) if ids is not None]
+        step = tiling.blocks.step(m, n, k) if tiling.blocks else 0
+        row = tiling.blocks.row(m, n) if tiling.blocks else 0
+        slots = [Slot(isa.Opcode.LOAD, a_ids, fetch=step), Slot(isa.Opcode.LOAD, b_ids, fetch=step)]
+        slots += [Slot(isa.Opcode.LOAD, ids, last, fetch=row) for ids in (bias_ids, residual_ids) if ids is not None]
         slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(m, n), last)]
         shapes = [graph.tensors[name].shape for name in node.inputs]
         ahead, horizon = (tiling.panels.budget.ahead, tiling.panels.horizon) if tiling.panels else (0, 0)

@@ -27,7 +27,7 @@ class Dispatch:
     name: str = "dispatch"
 
     def apply(self, schedule: Schedule) -> Schedule:
-        if self.machine.compiler.order == "mnk":  # the plain order stays plain
+        if self.machine.compiler.order != "auto":  # loop nests stay as they are
             return schedule
         order = np.argsort(expected_starts(schedule, self.machine), kind="stable")
         return schedule.replace(stream=schedule.stream[order])
@@ -36,7 +36,8 @@ class Dispatch:
 def expected_starts(schedule: Schedule, machine: Machine) -> npt.NDArray[np.int64]:
     """The cycle at which each operation could start if dispatching cost nothing.
 
-    The recurrence of `hwmodel/unit.py` without queues; loads and stores meet in the DRAM only as a rate.
+    The recurrence of `hwmodel/unit.py` without queues; loads and stores meet in the DRAM only as a rate, and in a
+    port that they share in the order of the stream.
     """
     cost = costs(schedule, machine)
     columns = zip(
@@ -51,12 +52,13 @@ def expected_starts(schedule: Schedule, machine: Machine) -> npt.NDArray[np.int6
     ends: list[list[int]] = [[0] for _ in Queue]  # ends[q][n]: when n operations of queue q have retired
     begun = [0] * len(Queue)  # when the first stage is free
     free = [0] * len(Queue)  # when the second one is
+    stage = [Queue.LOAD if machine.dma.shared and q == Queue.STORE else q for q in Queue]
     load_ends, store_ends, matrix_ends, vector_ends = ends
     starts = np.empty(len(schedule), dtype=np.int64)
     for i, (queue, (loads, stores, executes, vectors), setup, occupied, hold, latency) in enumerate(columns):
         start = max(begun[queue], load_ends[loads], store_ends[stores], matrix_ends[executes], vector_ends[vectors])
-        begin = max(start + setup, free[queue])
-        begun[queue], free[queue] = begin + hold, begin + occupied
+        begin = max(start + setup, free[stage[queue]])
+        begun[queue], free[stage[queue]] = begin + hold, begin + occupied
         retired = ends[queue]
         retired.append(max(retired[-1], begin + occupied + latency))
         starts[i] = start

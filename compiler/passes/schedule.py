@@ -75,7 +75,10 @@ def bytes_needed(program: Program, sizes: npt.NDArray[np.int64]) -> tuple[int, s
 
 
 def next_uses(program: Program) -> npt.NDArray[np.int64]:
-    """For each uOp, the next uOp that touches the same tile (LOAD and STORE: theirs; else the one written)."""
+    """For each uOp, the next uOp that touches the same tile (LOAD and STORE: theirs; else the one written).
+
+    NEVER before a LOAD that fetches the tile anew (`fetch`): it does not stay in SRAM until then.
+    """
     opcode, tile = program.uops["opcode"], program.uops["ref"].astype(np.int64)
     executes, vectors = opcode == Opcode.EXECUTE, opcode == Opcode.VECTOR
     tile[executes] = program.matmuls["c"][tile[executes]]
@@ -83,6 +86,8 @@ def next_uses(program: Program) -> npt.NDArray[np.int64]:
     order = np.argsort(tile, kind="stable")
     following = np.full(len(tile), NEVER, dtype=np.int64)
     same = tile[order][1:] == tile[order][:-1]
+    loads, fetch = opcode[order] == Opcode.LOAD, program.uops["fetch"][order]
+    same &= ~(loads[1:] & loads[:-1] & (fetch[1:] != fetch[:-1]))
     following[order[:-1][same]] = order[1:][same]
     return following
 
