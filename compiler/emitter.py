@@ -11,7 +11,7 @@ from minisim.compiler.sram import Clock
 from minisim.hwmodel import isa
 from minisim.hwmodel.isa import QUEUE_OF, Opcode, Queue
 
-_MATMUL_ADDRESSES = ("a_sram", "b_sram", "c_sram", "bias_sram", "residual_sram")
+_MATMUL_ADDRESSES = ("a_sram", "b_sram", "c_sram", "bias_sram", "residual_sram", "acc_sram")
 _VECTOR_ADDRESSES = ("src0_sram", "src1_sram", "dst_sram")
 
 
@@ -27,12 +27,12 @@ class Emitter:
         self._transfers = {name: array("I") for name in ("tile", "version", "sram")}
         self._matmul_addresses = array("I")
         self._vector_addresses = array("I")
-        names = ("a", "b", "c", "bias", "residual", "step")
+        names = ("a", "b", "c", "bias", "residual", "acc", "step", "last")
         self._matmuls = list(zip(*(program.matmuls[name].tolist() for name in names), strict=True))
         self._vectors = list(zip(*(program.vectors[name].tolist() for name in ("src0", "src1", "dst")), strict=True))
 
-    def matmul_operands(self, row: int) -> tuple[int, int, int, int, int, int]:
-        """Tiles a, b, c, bias, residual, and the step."""
+    def matmul_operands(self, row: int) -> tuple[int, int, int, int, int, int, int, int]:
+        """Tiles a, b, c, bias, residual, acc, then the step, and whether it is the last."""
         return self._matmuls[row]
 
     def vector_operands(self, row: int) -> tuple[int, int, int]:
@@ -63,7 +63,7 @@ class Emitter:
         self.count[queue] += 1
         return self.count[queue]
 
-    def finish(self, layers: isa.Table, sram_bytes: int, live_bytes: int) -> isa.Schedule:
+    def finish(self, layers: isa.Table, sram_bytes: int, accumulator_bytes: int, live_bytes: int) -> isa.Schedule:
         """The schedule. Compute operations were appended in the order of their tables' rows."""
         p = self.program
         stream = np.zeros(len(self._stream["opcode"]), dtype=isa.STREAM_DTYPE)
@@ -88,6 +88,7 @@ class Emitter:
             sram_bytes=sram_bytes,
             sram_final_live_bytes=live_bytes,
             model_name=p.name,
+            accumulator_bytes=accumulator_bytes,
         )
 
 

@@ -1,7 +1,7 @@
 """The graph: what a model computes, before any machine is thought of.
 
     Graph  = tensors (by name), nodes (in topological order), inputs, outputs
-    Tensor = name, shape, data          data: the array of a weight (or an example input)
+    Tensor = name, shape, dtype, data   data: the array of a weight (or an example input)
     Node   = op, name, inputs, output, attrs
 
 A model is written by calling the methods of a `Graph`, or with operators on its tensors:
@@ -11,7 +11,9 @@ A model is written by calling the methods of a `Graph`, or with operators on its
     h = g.relu(x @ g.weight("w1", w1))
     g.output(h + g.weight("b", b), "y")
 
-Shapes are checked as each node is added, so an error names the line of the model that caused it.
+Shapes and types are checked as each node is added, so an error names the line of the model that caused it.
+A tensor is float32 unless it says otherwise; what the types are is in `dtypes.py`. Float32 stands for "in
+whatever type the machine computes" (its key matrix.dtype); a model in another type is computed in that.
 What the operations mean (shape rule, numpy value, lowering) is in `compiler/ops/`, one file each.
 """
 
@@ -26,7 +28,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.dtypes import CODE, converted, is_integer, known
 from minisim.errors import ModelError, ShapeError, UnsupportedError
+from minisim.hwmodel.isa import DType
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
@@ -42,6 +46,8 @@ class Tensor:
         shape: any rank; the machine sees `view_2d(shape)`.
         data: the values of a weight, the example values of an input (or None).
         is_weight: constant, known to the compiler.
+        dtype: a name of `dtypes.CODE`.
+        scale: what one unit stands for, where an integer stands for a float; else None.
     """
 
     graph: Graph = field(repr=False)
@@ -49,6 +55,13 @@ class Tensor:
     shape: Shape
     data: Array | None = field(default=None, repr=False)
     is_weight: bool = False
+    dtype: str = "float32"
+    scale: float | None = None
+
+    @property
+    def code(self) -> DType:
+        """What the machine calls its type."""
+        return CODE[self.dtype]
 
     def __matmul__(self, other: Tensor) -> Tensor:
         return self.graph.matmul(self, other)
@@ -99,41 +112,56 @@ class Graph:
 
     # -- building ----------------------------------------------------------------------------------
 
-    def input(self, name: str, shape: Sequence[int], data: Array | None = None) -> Tensor:
-        """Declare an input. `data` (same shape, converted to float32) is what `run` feeds it; without
-        it, `run` draws seeded random values of the order 0.1."""
-        values = None if data is None else _values(name, data)
+    def input(self, name: str, shape: Sequence[int], data: Array | None = None, dtype: str = "float32") -> Tensor:
+        """Declare an input. `data` (same shape, converted to `dtype`) is what `run` feeds it; without
+        it, `run` draws seeded random values (`example_inputs`)."""
+        values = None if data is None else _values(name, data, dtype)
         checked = _checked_shape(name, shape)
         if values is not None and values.shape != checked:
             raise ShapeError(f"{caller()}input {name!r}: data must have shape {checked}, not {values.shape}")
+        _checked_dtype(name, dtype)
         self.inputs.append(name)
-        return self._add_tensor(Tensor(self, name, checked, values))
+        return self._add_tensor(Tensor(self, name, checked, values, dtype=dtype))
 
-    def weight(self, name: str, data: Array) -> Tensor:
-        """Declare a constant; `data` is converted to float32."""
-        values = _values(name, data)
-        return self._add_tensor(Tensor(self, name, _checked_shape(name, values.shape), values, is_weight=True))
+    def weight(self, name: str, data: Array, dtype: str = "float32") -> Tensor:
+        """Declare a constant; `data` is converted to `dtype`."""
+        values = _values(name, data, dtype)
+        shape = _checked_shape(name, values.shape)
+        return self._add_tensor(Tensor(self, name, shape, values, is_weight=True, dtype=dtype))
 
     def matmul(
         self,
         a: Tensor,
         b: Tensor,
         *,
+        bias: Tensor | None = None,
+        scale: float | None = None,
         transpose_a: bool = False,
         transpose_b: bool = False,
         name: str | None = None,
     ) -> Tensor:
-        """``a @ b``: (..., k) x (k, n) -> (..., n). A transposed operand must be 2-D."""
+        """``a @ b``: (..., k) x (k, n) -> (..., n). A transposed operand must be 2-D.
+
+        Of int8 operands the sums are int32. `bias` (int32, n values) is added to them; with `scale` they are
+        requantised to int8: ``saturate(round(sum * scale))``.
+        """
         attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
-        return self.add_node("MatMul", [a, b], {k: v for k, v in attrs.items() if v}, name)
+        attrs = {k: v for k, v in attrs.items() if v}
+        if bias is None:
+            return self.add_node("MatMul", [a, b], {**attrs, **({} if scale is None else {"scale": scale})}, name)
+        self._own(a)
+        if a.dtype != "int8" and scale is None:  # an operation of its own, until fusion
+            return self.add(self.add_node("MatMul", [a, b], attrs, name and f"{name}/matmul"), bias, name=name)
+        typed = {**attrs, "bias": "Bias", **({} if scale is None else {"scale": scale})}
+        return self.add_node("MatMul", [a, b, bias], typed, name)
 
     def add(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a + b``, elementwise; `b` may be a scalar, a row (bias), a column, or of a's shape."""
-        return self.add_node("Add", [a, self._operand(b)], {}, name)
+        return self.add_node("Add", [a, self._operand(b, a)], {}, name)
 
     def mul(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a * b``, elementwise, with the broadcasting of `add`."""
-        return self.add_node("Mul", [a, self._operand(b)], {}, name)
+        return self.add_node("Mul", [a, self._operand(b, a)], {}, name)
 
     def relu(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``max(x, 0)``."""
@@ -170,11 +198,12 @@ class Graph:
             self._own(x)
         try:
             shape = OPERATORS[op].infer([x.shape for x in inputs], attrs)
+            dtype = OPERATORS[op].infer_dtype([x.dtype for x in inputs], attrs)
         except (ShapeError, UnsupportedError) as e:
-            operands = ", ".join(f"{x.name} {x.shape}" for x in inputs)
+            operands = ", ".join(f"{x.name} {x.shape}{_unless_float32(x.dtype)}" for x in inputs)
             raise type(e)(f"{caller()}node {name!r} ({op} of {operands}): {e}") from None
         self.nodes.append(Node(op, name, tuple(x.name for x in inputs), name, dict(attrs)))
-        return self._add_tensor(Tensor(self, name, shape))
+        return self._add_tensor(Tensor(self, name, shape, dtype=dtype))
 
     def fresh_name(self, stem: str) -> str:
         """`stem`, or the first of stem_1, stem_2, ... that no tensor has."""
@@ -193,15 +222,20 @@ class Graph:
         return readers
 
     def evaluate(self, inputs: Mapping[str, Array], dtype: npt.DTypeLike = np.float64) -> dict[str, Array]:
-        """Compute all tensors with plain numpy, in `dtype`: the independent check of a run.
+        """Compute all tensors with plain numpy: the independent check of a run.
+
+        Floats are computed in `dtype`, without rounding to their own types; integers exactly, as int64.
 
         Args:
             inputs: an array for each of `self.inputs`.
         """
         from minisim.compiler.ops import OPERATORS
 
-        values = {n: t.data.astype(dtype) for n, t in self.tensors.items() if t.is_weight and t.data is not None}
-        values.update({name: np.asarray(array, dtype=dtype) for name, array in inputs.items()})
+        def wide(name: str, array: npt.ArrayLike) -> Array:
+            return np.asarray(array, dtype=np.int64 if is_integer(self.tensors[name].dtype) else dtype)
+
+        values = {n: wide(n, t.data) for n, t in self.tensors.items() if t.is_weight and t.data is not None}
+        values.update({name: wide(name, array) for name, array in inputs.items()})
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             for node in self.nodes:
                 values[node.output] = OPERATORS[node.op].evaluate([values[i] for i in node.inputs], node.attrs)
@@ -211,14 +245,13 @@ class Graph:
         """The text form, for dumps."""
         yield f"graph {self.name}"
         for name in self.inputs:
-            yield f"  input  {name} {list(self.tensors[name].shape)}"
+            yield f"  input  {name} {self._form(name)}"
         for t in self.tensors.values():
             if t.is_weight:
-                yield f"  weight {t.name} {list(t.shape)}"
+                yield f"  weight {t.name} {self._form(t.name)}"
         for node in self.nodes:
             attrs = "".join(f" {k}={v}" for k, v in sorted(node.attrs.items()))
-            shape = list(self.tensors[node.output].shape)
-            yield f"  {node.output} {shape} = {node.title}({', '.join(node.inputs)}){attrs}"
+            yield f"  {node.output} {self._form(node.output)} = {node.title}({', '.join(node.inputs)}){attrs}"
         for public, name in self.outputs.items():
             yield f"  output {public} = {name}"
 
@@ -248,11 +281,18 @@ class Graph:
         self.tensors[tensor.name] = tensor
         return tensor
 
-    def _operand(self, value: Tensor | float) -> Tensor:
+    def _form(self, name: str) -> str:
+        """Shape, and type and scale if they are not float32 and none, for dumps."""
+        t = self.tensors[name]
+        return f"{list(t.shape)}{_unless_float32(t.dtype)}{'' if t.scale is None else f' x {t.scale:.6g}'}"
+
+    def _operand(self, value: Tensor | float, other: Tensor) -> Tensor:
+        """`value`, or the number as a weight of the type of `other`."""
         if isinstance(value, Tensor):
             return value
         if isinstance(value, (int, float, np.floating, np.integer)):
-            return self.weight(self.fresh_name("scalar"), np.asarray(value, dtype=np.float32))
+            dtype = other.dtype if isinstance(other, Tensor) else "float32"
+            return self.weight(self.fresh_name("scalar"), np.asarray(value), dtype)
         raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {value!r}")
 
     def _own(self, x: Tensor) -> None:
@@ -286,11 +326,25 @@ def caller() -> str:
     return ""
 
 
-def _values(name: str, data: Array) -> Array:
+def _values(name: str, data: Array, dtype: str) -> Array:
+    _checked_dtype(name, dtype)
     try:
-        return np.ascontiguousarray(data, dtype=np.float32).reshape(np.shape(data))
+        return converted(data, dtype)
     except (TypeError, ValueError) as e:
+        if is_integer(dtype):
+            raise ModelError(f"{caller()}tensor {name!r}: {e}") from None
         raise ModelError(f"{caller()}tensor {name!r}: its data is not an array of numbers ({e})") from None
+
+
+def _checked_dtype(name: str, dtype: str) -> None:
+    try:
+        known(dtype)
+    except ModelError as e:
+        raise ModelError(f"{caller()}tensor {name!r}: {e}") from None
+
+
+def _unless_float32(dtype: str) -> str:
+    return "" if dtype == "float32" else f" {dtype}"
 
 
 def _checked_shape(name: str, shape: Sequence[int]) -> Shape:

@@ -51,7 +51,8 @@ TIGHT = 2
 them are smaller than that."""
 
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06)
-"""Of SRAM, for accumulators: the candidates. Less than all leaves room for what the next panel shares."""
+"""Of the memory of the partial sums, for these: the candidates. Less than all leaves room for what the next panel
+shares."""
 
 
 class Panel(NamedTuple):
@@ -92,7 +93,9 @@ class Budget:
     Attributes:
         sram: available in all.
         a, b, c: of one tile of each operand.
-        fixed: needed beside (the operands of the epilogue).
+        fixed: needed beside (the operands of the epilogue, and the result where it does not replace its sums).
+        sums: of the partial sums of one output tile.
+        apart: the size of the memory that has these sums, if it is not the SRAM; else 0.
         ahead: kept free, so that this much can be loaded ahead of need.
         most: accumulators' bytes, at most.
     """
@@ -101,9 +104,16 @@ class Budget:
     a: int
     b: int
     c: int
-    fixed: int = 0
+    fixed: int
+    sums: int
+    apart: int = 0
     ahead: int = 0
     most: int = 2**62
+
+    @property
+    def for_sums(self) -> int:
+        """Bytes of the memory that holds the partial sums."""
+        return self.apart or self.sram
 
     def keeps_a(self, pm: int, pn: int) -> bool:
         """Whether a step keeps its column of A and streams B (or else keeps its row of B)."""
@@ -115,10 +125,11 @@ class Budget:
             step = pm * self.a + -(-pm // SKEW) * self.b
         else:
             step = pn * self.b + -(-pn // SKEW) * self.a
-        return self.sram - pm * pn * self.c - step - self.fixed - self.ahead
+        sums = 0 if self.apart else pm * pn * self.sums
+        return self.sram - sums - step - self.fixed - self.ahead
 
     def fits(self, pm: int, pn: int) -> bool:
-        return self.spare(pm, pn) >= 0 and pm * pn * self.c <= self.most
+        return self.spare(pm, pn) >= 0 and pm * pn * self.sums <= min(self.most, self.for_sums)
 
 
 @dataclass(frozen=True)
@@ -190,7 +201,7 @@ def choose(rows: int, depth: int, cols: int, budget: Budget, pace: Pace) -> Pane
     for ahead in AHEAD:
         for share in SHARES:
             tile = max(budget.a, budget.b)
-            most = int(share * budget.sram)
+            most = int(share * budget.for_sums)
             candidate = replace(budget, ahead=ahead * tile, most=most)
             if ahead and not candidate.fits(1, 1):
                 continue

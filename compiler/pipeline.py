@@ -1,10 +1,13 @@
 """The whole compiler on one page.
 
-    import -> fuse -> tile -> lower -> schedule -> dispatch
+    import -> fuse -> [cast | quantize] -> tile -> lower -> schedule -> dispatch
 
-fuse comes before tile, because a fused epilogue needs SRAM beside the panels; tile before lower, because
-the uOps are emitted in the order of the walk; schedule before dispatch, because it fixes addresses and
-waits, and after that operations may only move past those of other queues that they do not wait for.
+fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize
+scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16 or
+int8; before tile, because a tile's bytes depend on its type. fuse comes before tile also because a fused epilogue
+needs SRAM beside the panels; tile before lower, because the uOps are emitted in the order of the walk; schedule
+before dispatch, because it fixes addresses and waits, and after that operations may only move past those of other
+queues that they do not wait for.
 
 Passes know nothing of the tool around them: verifying and dumping happen in the callback between them.
 """
@@ -17,20 +20,34 @@ from pathlib import Path
 
 from minisim.compiler.graph import Graph
 from minisim.compiler.passes.base import IR, Pass
+from minisim.compiler.passes.cast import Cast
 from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import Tile
+from minisim.errors import ModelError
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import Schedule
+from minisim.hwmodel.isa import DType, Schedule
 
 Stage = Callable[[int, str, IR], None]
-"""Called after each stage with its number (0, 10, 20, ...), its name and the IR."""
+"""Called after each stage with its number, its name and the IR."""
+
+Step = tuple[int, Pass]
+"""A pass, and the number of its stage: the same for all machines. 0 is the import."""
+
+CONVERSIONS: dict[DType, tuple[Pass, ...]] = {DType.FP32: (), DType.BF16: (Cast(),), DType.INT8: (Quantize(),)}
+"""What makes a float model one of the machine's type."""
 
 
-def passes(machine: Machine) -> tuple[Pass, ...]:
-    return (Fuse(), Tile(machine), Lower(machine), Allocate(machine), Dispatch(machine))
+def graph_passes(machine: Machine) -> tuple[Step, ...]:
+    """From the user's graph to the one that is computed."""
+    return ((10, Fuse()), *((15, step) for step in CONVERSIONS[machine.dtype]))
+
+
+def machine_passes(machine: Machine) -> tuple[Step, ...]:
+    return ((20, Tile(machine)), (30, Lower(machine)), (40, Allocate(machine)))
 
 
 def compile_graph(
@@ -43,42 +60,58 @@ def compile_graph(
             save all but the last pass.
 
     Raises:
-        ModelError: the graph is not well formed.
-        CapacityError: the SRAM is too small for one operation's operands.
+        ModelError: the graph is not well formed, or the machine cannot compute it in its type.
+        CapacityError: the SRAM, or the accumulator memory, is too small for one operation's operands.
     """
     if undispatched is not None:
         return Dispatch(machine).apply(undispatched)
-    schedule = _through(passes(machine), graph, on_stage)
+    steps = (*graph_passes(machine), *machine_passes(machine), (50, Dispatch(machine)))
+    schedule = _through(steps, graph, on_stage)
     assert isinstance(schedule, Schedule)
     return schedule
 
 
 def compile_undispatched(graph: Graph, machine: Machine) -> Schedule:
     """What many machines have in common (see `schedule_key`); raises as `compile_graph` does."""
-    schedule = _through(passes(machine)[:-1], graph, None)
+    schedule = _through((*graph_passes(machine), *machine_passes(machine)), graph, None)
     assert isinstance(schedule, Schedule)
     return schedule
 
 
-def _through(steps: Sequence[Pass], ir: IR, on_stage: Stage | None) -> IR:
+def computed_graph(graph: Graph, machine: Machine) -> Graph:
+    """`graph` as the machine computes it: fused, its tensors in the types in which they lie in memory."""
+    found = _through(graph_passes(machine), graph, None)
+    assert isinstance(found, Graph)
+    return found
+
+
+def _through(steps: Sequence[Step], ir: IR, on_stage: Stage | None) -> IR:
     """Apply `steps` one after the other; verify and show the IR before the first and after each."""
-    for i, step in enumerate([None, *steps]):
-        ir = step.apply(ir) if step else ir
+    ir.verify()
+    if on_stage:
+        on_stage(0, "import", ir)
+    for number, step in steps:
+        ir = step.apply(ir)
         ir.verify()
         if on_stage:
-            on_stage(10 * i, step.name if step else "import", ir)
+            on_stage(number, step.name, ir)
     return ir
 
 
 def schedule_key(graph: Graph, machine: Machine) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
-    What the passes after `tile` read is the tiled graph, the SRAM's size, the data type, whether to keep
-    tiles on chip, and the tile's edges (which pad the tensors in DRAM).
+    What the passes after `tile` read is the tiled graph, the sizes of SRAM and accumulator memory, the data type,
+    whether to keep tiles on chip, and the tile's edges (which pad the tensors in DRAM). A model that the machine cannot
+    compute has the key of its error.
     """
-    tiled = Tile(machine).apply(Fuse().apply(graph))
-    machine_key = (machine.sram.bytes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile)
-    return hashlib.sha256(repr((machine_key, sorted(tiled.tilings.items()))).encode()).hexdigest()
+    try:
+        tilings = sorted(Tile(machine).apply(computed_graph(graph, machine)).tilings.items())
+    except ModelError as e:
+        return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
+    sizes = (machine.sram.bytes, machine.accumulator.bytes)
+    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile)
+    return hashlib.sha256(repr((machine_key, tilings)).encode()).hexdigest()
 
 
 def dump_to(folder: Path) -> Stage:

@@ -35,6 +35,8 @@ class Program:
 
     Attributes:
         resident_ok: per tensor, whether its tiles may stay in SRAM instead of being stored.
+        sums: per tensor, whether it is the partial sums of a matmul (`acc` in isa.py): they live in the accumulator
+            memory, if there is one.
         ahead: per layer, bytes of SRAM to keep free so that loads can run ahead of need.
         horizon: per layer, how many uOps ahead a tile's next use is too near to be evicted for that.
     """
@@ -50,6 +52,7 @@ class Program:
     layer_names: tuple[str, ...]
     layer_ops: tuple[str, ...]
     resident_ok: npt.NDArray[np.bool_]
+    sums: npt.NDArray[np.bool_]
     ahead: npt.NDArray[np.int64]
     horizon: npt.NDArray[np.int64]
 
@@ -97,7 +100,7 @@ class Program:
         for code, table in tables:
             if np.any(ref[opcode == code] >= len(table)):
                 raise ScheduleError(f"a {code.name} uOp refers beyond its table")
-        order = np.argsort(self.matmuls["c"], kind="stable")
+        order = np.argsort(self.matmuls["c"], kind="stable")  # where sums have tiles of their own, each c has one
         c, step = self.matmuls["c"][order], self.matmuls["step"][order].astype(np.int64)
         first = np.append(True, c[1:] != c[:-1])[: len(c)]
         expected = np.where(first, 0, np.append(0, step[:-1] + 1)[: len(c)])
@@ -135,6 +138,15 @@ class _Layer(NamedTuple):
     horizon: int
 
 
+class _Sums(NamedTuple):
+    """A tensor of partial sums: no value of the graph."""
+
+    name: str
+    rows: int
+    cols: int
+    dtype: isa.DType
+
+
 @dataclass
 class ProgramBuilder:
     """What an operator's `lower` writes to. Everything is emitted as whole columns."""
@@ -149,6 +161,7 @@ class ProgramBuilder:
     _matmuls: list[isa.Table] = field(default_factory=list)
     _vectors: list[isa.Table] = field(default_factory=list)
     _layers: list[_Layer] = field(default_factory=list)
+    _sums: list[_Sums] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._tensor_ids = {name: i for i, name in enumerate(self.graph.tensors)}
@@ -162,8 +175,25 @@ class ProgramBuilder:
             final: number of writes that complete a tile; passed by the producer.
         """
         rows, cols = view_2d(self.graph.tensors[tensor].shape)
-        height, width = min(height, rows), min(width, cols)
-        index = self._tensor_ids[tensor]
+        return self._grid(self._tensor_ids[tensor], rows, cols, min(height, rows), min(width, cols), final)
+
+    def accumulators(self, tensor: str, dtype: isa.DType, height: int, width: int, steps: int) -> Grid:
+        """Tiles for the partial sums of `tensor`, of the accumulator's `dtype` and cut up as it is.
+
+        They are tiles of another tensor, ``tensor.acc``: where there is too little room for them, partial sums
+        go through DRAM as everything else does.
+
+        Args:
+            steps: how many add up to a sum.
+        """
+        rows, cols = view_2d(self.graph.tensors[tensor].shape)
+        taken = {*self.graph.tensors, *(sums.name for sums in self._sums)}
+        names = (f"{tensor}.acc{i or ''}" for i in range(len(taken) + 1))
+        index = len(self.graph.tensors) + len(self._sums)
+        self._sums.append(_Sums(next(name for name in names if name not in taken), rows, cols, dtype))
+        return self._grid(index, rows, cols, min(height, rows), min(width, cols), steps)
+
+    def _grid(self, index: int, rows: int, cols: int, height: int, width: int, final: int) -> Grid:
         key = (index, height, width)
         if key in self._grids:
             return self._grids[key]
@@ -206,11 +236,11 @@ class ProgramBuilder:
         self._layers.append(_Layer(name, op, macs, len(kept), loads, ahead, horizon))
 
     def finish(self) -> Program:
-        names = tuple(self.graph.tensors)
+        names = (*self.graph.tensors, *(sums.name for sums in self._sums))
         layers = np.zeros(len(self._layers), dtype=isa.LAYER_DTYPE)
         for i, layer in enumerate(self._layers):
             layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0)
-        tensors = _tensor_table(self.graph, self.machine)
+        tensors = _tensor_table(self.graph, self._sums, self.machine)
         return Program(
             name=self.graph.name,
             uops=_joined(self._uops, UOP_DTYPE),
@@ -223,6 +253,7 @@ class ProgramBuilder:
             layer_names=tuple(layer.name for layer in self._layers),
             layer_ops=tuple(layer.op for layer in self._layers),
             resident_ok=self._resident_ok(tensors),
+            sums=np.arange(len(tensors)) >= len(self.graph.tensors),
             ahead=np.array([layer.ahead for layer in self._layers], dtype=np.int64),
             horizon=np.array([layer.horizon for layer in self._layers], dtype=np.int64),
         )
@@ -251,8 +282,8 @@ def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
     return np.concatenate(chunks) if chunks else np.zeros(0, dtype=dtype)
 
 
-def _tensor_table(graph: Graph, machine: Machine) -> isa.Table:
-    """Place all tensors in DRAM, one after the other.
+def _tensor_table(graph: Graph, sums: Sequence[_Sums], machine: Machine) -> isa.Table:
+    """Place all tensors in DRAM, one after the other: those of the graph, then partial sums.
 
     Rows and columns are padded to whole tiles, so that a tile starts where a row of tiles does; the
     padding is never read or written. Tensors that a Reshape joins share one unpadded buffer.
@@ -263,26 +294,30 @@ def _tensor_table(graph: Graph, machine: Machine) -> isa.Table:
         if node.op == "Reshape":
             storage[node.output] = storage[node.inputs[0]]
     viewed = {root for name, root in storage.items() if name != root}
-    item = isa.ITEMSIZE[machine.dtype]
-    table = np.zeros(len(graph.tensors), dtype=isa.TENSOR_DTYPE)
+    table = np.zeros(len(graph.tensors) + len(sums), dtype=isa.TENSOR_DTYPE)
     address = 0
     for name, tensor in graph.tensors.items():
-        row = table[index[name]]
-        rows, cols = view_2d(tensor.shape)
-        root = storage[name]
-        padded_rows, pitch = rows, cols * item
-        if root not in viewed:
-            padded_rows = max(-(-rows // t) * t for t in (machine.tile.m, machine.tile.k))
-            pitch = isa.align(item * max(-(-cols // t) * t for t in (machine.tile.k, machine.tile.n)))
-        row["rows"], row["cols"], row["pitch"] = rows, cols, pitch
-        row["dtype"], row["role"] = machine.dtype, _role(graph, name)
-        row["storage"] = index[root]
-        if root == name:
-            row["address"] = address
-            address += isa.align(padded_rows * pitch)
-        else:
-            row["address"] = table[index[root]]["address"]
+        row, root = table[index[name]], storage[name]
+        row["role"], row["storage"] = _role(graph, name), index[root]
+        padded = _set_form(row, *view_2d(tensor.shape), tensor.code, None if root in viewed else machine)
+        row["address"] = address if root == name else table[index[root]]["address"]
+        address += padded if root == name else 0
+    for i, each in enumerate(sums, len(graph.tensors)):
+        row = table[i]
+        row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, i, address
+        address += _set_form(row, each.rows, each.cols, each.dtype, machine)
     return table
+
+
+def _set_form(row: np.void, rows: int, cols: int, dtype: isa.DType, machine: Machine | None) -> int:
+    """Set size, type and pitch of a tensor, padded to whole tiles of `machine` (None: packed); return its bytes."""
+    padded_rows, pitch = rows, cols * isa.ITEMSIZE[dtype]
+    if machine:
+        padded_rows = max(-(-rows // t) * t for t in (machine.tile.m, machine.tile.k))
+        padded_cols = max(-(-cols // t) * t for t in (machine.tile.k, machine.tile.n))
+        pitch = isa.align(isa.ITEMSIZE[dtype] * padded_cols)
+    row["rows"], row["cols"], row["pitch"], row["dtype"] = rows, cols, pitch, dtype
+    return isa.align(padded_rows * pitch)
 
 
 def _role(graph: Graph, name: str) -> isa.Role:

@@ -1,4 +1,4 @@
-"""The address allocator of the on-chip SRAM."""
+"""The address allocator of an on-chip memory: the scratchpad, or the accumulator memory behind it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ class Sram:
 
     Args:
         size: bytes; all sizes and addresses are multiples of `isa.ALIGNMENT`.
+        base: address of its first byte.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, base: int = 0) -> None:
         self.size = size
+        self.base = base
         self.free_bytes = size
-        self._pieces: OrderedDict[int, tuple[int, Clock]] = OrderedDict({0: (size, ZERO)})  # longest free first
-        self._starts_at_end: dict[int, int] = {size: 0}  # end address -> start address
+        self._pieces: OrderedDict[int, tuple[int, Clock]] = OrderedDict({base: (size, ZERO)})  # longest free first
+        self._starts_at_end: dict[int, int] = {base + size: base}  # end address -> start address
 
     def __repr__(self) -> str:
         return f"<Sram: {self.free_bytes} of {self.size} bytes free in {len(self._pieces)} pieces>"
@@ -45,6 +47,10 @@ class Sram:
                 return self._take(first, size)
         return None
 
+    @property
+    def used_bytes(self) -> int:
+        return self.size - self.free_bytes
+
     def free(self, address: int, size: int, clock: Clock) -> None:
         """Give bytes back; `clock` counts every operation that accessed them."""
         self._pieces[address] = (size, clock)
@@ -54,8 +60,8 @@ class Sram:
     def merge(self) -> None:
         """Everything is free: make it one piece again, with the clocks of all."""
         clocks = [clock for _, clock in self._pieces.values()]
-        self._pieces = OrderedDict({0: (self.size, [max(counts) for counts in zip(*clocks, strict=True)])})
-        self._starts_at_end = {self.size: 0}
+        self._pieces = OrderedDict({self.base: (self.size, [max(counts) for counts in zip(*clocks, strict=True)])})
+        self._starts_at_end = {self.base + self.size: self.base}
 
     def _run_through(self, start: int, size: int) -> int | None:
         """Where a run of adjacent free pieces begins that contains `start` and has `size` bytes, if there is one."""

@@ -15,7 +15,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Tiling:
-    """Of one node: tile edges in elements, tile counts, and the panels or blocks (neither: the plain m, n, k order)."""
+    """Of one node: tile edges in elements, tile counts, and how they are walked.
+
+    Attributes:
+        panels, blocks: one of them, or neither: the plain m, n, k order.
+        sums_apart: whether a matmul's partial sums have tiles of their own.
+    """
 
     m: int
     k: int
@@ -24,6 +29,7 @@ class Tiling:
     k_tiles: int
     n_tiles: int
     panels: PanelPlan | None
+    sums_apart: bool = False
     blocks: BlockPlan | None = None
 
     def walk(self) -> tuple[Index, Index, Index]:
@@ -41,6 +47,7 @@ class Tiling:
 
     def __str__(self) -> str:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
+        text += ", sums apart" * self.sums_apart
         if self.blocks is not None:
             return f"{text}, blocks {self.blocks.m}x{self.blocks.n}"
         if self.panels is None:

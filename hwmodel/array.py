@@ -14,6 +14,12 @@ A *fold* is one filling of the array. `overlap` says how folds follow each other
     drain   one buffer: shifting in waits for the end of the stream, the drain is hidden
     none    one fold after the other: shift in, stream, drain, and `gap_cycles` of control
 
+**Data types.** A processing element does `matrix.<type>_rate` MACs of a type per cycle. At a rate of p > 1 it
+multiplies p consecutive steps of k at once and adds the products to one sum, as the narrow modes of wide
+multipliers do: an array of R rows then works on p R steps, and k counts as ceil(k / p). At a rate of 1/q it
+takes q cycles for a MAC, so the moving operands stream q cycles an element; shifting in and draining move data,
+an element a cycle, whatever the type.
+
 Checked to the cycle against the RTL of two designs (benchmarks/fidelity/arrays.py).
 """
 
@@ -25,10 +31,42 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import ITEMSIZE
+from minisim.hwmodel.isa import ACCUMULATOR, DType, item_sizes
 from minisim.hwmodel.sections import Matrix
 
 Cycles = npt.NDArray[np.int64]
+
+
+class Rates(NamedTuple):
+    """Rates in whole numbers, as columns: `packed` steps of k at once, `passes` cycles for a MAC; one of them is 1."""
+
+    packed: Cycles
+    passes: Cycles
+
+
+def rates(dtype: npt.ArrayLike, matrix: Matrix) -> Rates:
+    """Of operands of these types (DType codes).
+
+    Raises:
+        ValueError: the array does not have one of the types.
+    """
+    dtype = np.asarray(dtype, dtype=np.int64)
+    table = np.zeros((2, max(DType) + 1), dtype=np.int64)
+    for each in ACCUMULATOR:
+        rate = matrix.rate(each)
+        table[:, each] = (rate.numerator, rate.denominator) if rate else (0, 0)
+    packed, passes = table[:, dtype]
+    if np.any(passes == 0):
+        raise ValueError(f"the array does not have {DType(int(dtype[passes == 0].flat[0])).name}")
+    return Rates(packed, passes)
+
+
+def accumulator_sizes() -> Cycles:
+    """Bytes per sum of a matmul, indexed by the code of its operands' type."""
+    table, item = np.zeros(max(DType) + 1, dtype=np.int64), item_sizes()
+    for operands, sums in ACCUMULATOR.items():
+        table[operands] = item[sums]
+    return table
 
 
 class Folds(NamedTuple):
@@ -49,25 +87,27 @@ class Folds(NamedTuple):
     stream: Cycles
 
 
-def folds(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix) -> Folds:
-    """How the dataflow cuts m x k x n blocks into folds; see the module's table."""
-    m, k, n = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in (m, k, n)))
+def folds(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike = 0) -> Folds:
+    """How the dataflow cuts m x k x n blocks of operands of `dtype` into folds; see the module's table."""
+    packed, passes = rates(dtype, matrix)
+    m, k, n, packed, passes = (np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, packed, passes))
     rows, cols = matrix.rows, matrix.cols
+    k = -(-k // packed)
     none = np.zeros_like(m)
     if matrix.dataflow == "os":
-        return Folds(-(-m // rows) * -(-n // cols), none, none, none, none, k)
+        return Folds(-(-m // rows) * -(-n // cols), none, none, none, none, k * passes)
     across, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
     rest = k % rows
     shift = np.full_like(m, rows)
-    return Folds(across * (k // rows), across * (rest > 0), shift, rest, np.minimum(k, rows), stream)
+    return Folds(across * (k // rows), across * (rest > 0), shift, rest, np.minimum(k, rows), stream * passes)
 
 
 def block_cycles(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine, dtype: npt.ArrayLike | None = None
 ) -> tuple[Cycles, Cycles, Cycles]:
-    """Setup, busy and hold cycles (see `cost.py`) of m x k x n blocks."""
+    """Setup, busy and hold cycles (see `cost.py`) of m x k x n blocks, of `dtype` (default: the machine's)."""
     matrix = machine.matrix
-    f = folds(m, k, n, matrix)
+    f = folds(m, k, n, matrix, machine.dtype if dtype is None else dtype)
     if matrix.timing == "scalesim":
         busy = (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
         return np.zeros_like(busy), busy, busy
@@ -81,28 +121,63 @@ def block_cycles(
     return f.first_shift, hold - after, hold
 
 
-def sram_bytes(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, accumulates: npt.ArrayLike, machine: Machine
-) -> tuple[Cycles, Cycles]:
-    """Bytes that m x k x n blocks read from SRAM and write to it, fold by fold.
+class PortBytes(NamedTuple):
+    """What blocks move through the array's ports, as columns of bytes.
+
+    Attributes:
+        read: operands.
+        written: results.
+        sums_read, sums_written: partial sums, which the block adds to, or leaves for another fold or step.
+    """
+
+    read: Cycles
+    written: Cycles
+    sums_read: Cycles
+    sums_written: Cycles
+
+
+def port_bytes(
+    m: npt.ArrayLike,
+    k: npt.ArrayLike,
+    n: npt.ArrayLike,
+    machine: Machine,
+    *,
+    step: npt.ArrayLike = 0,
+    result: npt.ArrayLike = 0,
+    dtype: npt.ArrayLike | None = None,
+) -> PortBytes:
+    """Bytes of m x k x n blocks, fold by fold.
 
     The stationary operand is read once, a moving one once for each fold across it. ws and is pass partial
-    sums through SRAM between folds along k; os holds them until the block is done. A block that
-    `accumulates` also reads the sums that it adds to.
+    sums through memory between folds along k; os holds them until the block is done. A block of a `step`
+    after the first also reads the sums that it adds to.
+
+    Args:
+        result: bytes per element of the result that the block writes; 0: it leaves its sums for another step.
+        dtype: of the operands; default: the machine's.
     """
     matrix = machine.matrix
-    m, k, n, accumulates = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in (m, k, n, accumulates)))
+    code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
+    m, k, n, step, result, packed, item, sums = (
+        np.asarray(x, dtype=np.int64)
+        for x in np.broadcast_arrays(
+            m, k, n, step, result, rates(code, matrix).packed, item_sizes()[code], accumulator_sizes()[code]
+        )
+    )
     rows, cols = matrix.rows, matrix.cols
-    a_passes, b_passes, c_passes = np.ones_like(m), np.ones_like(m), -(-k // rows)
+    a_passes, b_passes, c_passes = np.ones_like(m), np.ones_like(m), -(-k // (rows * packed))
     if matrix.dataflow != "is":
         a_passes = -(-n // cols)
     if matrix.dataflow == "is":
         b_passes = -(-m // cols)
     if matrix.dataflow == "os":
         b_passes, c_passes = -(-m // rows), np.ones_like(m)
-    read = m * k * a_passes + k * n * b_passes + m * n * (c_passes - 1 + (accumulates != 0))
-    item = ITEMSIZE[machine.dtype]
-    return read * item, m * n * c_passes * item
+    return PortBytes(
+        read=(m * k * a_passes + k * n * b_passes) * item,
+        written=m * n * result,
+        sums_read=m * n * (c_passes - 1 + (step != 0)) * sums,
+        sums_written=m * n * (c_passes - (result > 0)) * sums,
+    )
 
 
 def drain_cycles(machine: Machine) -> int:

@@ -29,6 +29,7 @@ from pydantic import (
 from minisim.errors import ConfigError, did_you_mean
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.sections import (
+    Accumulator,
     Clock,
     Compiler,
     Control,
@@ -52,6 +53,7 @@ class Machine(Section):
     matrix: Matrix = Matrix()
     vector: Vector = Vector()
     sram: Sram = Sram()
+    accumulator: Accumulator = Accumulator()
     dma: Dma = Dma()
     dram: Dram = Dram()
     control: Control = Control()
@@ -81,6 +83,7 @@ class Machine(Section):
 
     @property
     def dtype(self) -> DType:
+        """What a float model is computed in."""
         return DType[self.matrix.dtype.upper()]
 
     # -- identity ----------------------------------------------------------------------------------

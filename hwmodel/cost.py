@@ -25,11 +25,22 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel import isa
-from minisim.hwmodel.array import block_cycles, drain_cycles, sram_bytes
+from minisim.hwmodel.array import accumulator_sizes, block_cycles, drain_cycles, port_bytes
 from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.sections import Accumulator, Sram
 
-__all__ = ["Costs", "Roofline", "costs", "drain_cycles", "dram_cycles", "matmul_cycles", "roofline", "vector_cycles"]
+__all__ = [
+    "Costs",
+    "Roofline",
+    "accumulator_sizes",
+    "costs",
+    "drain_cycles",
+    "dram_cycles",
+    "matmul_cycles",
+    "roofline",
+    "vector_cycles",
+]
 
 Cycles = npt.NDArray[np.int64]
 
@@ -79,7 +90,9 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
-    setup, busy, hold = matmul_cycles(x["m"], x["k"], x["n"], x["step"], machine)
+    setup, busy, hold = matmul_cycles(
+        x["m"], x["k"], x["n"], x["step"], machine, result=result_sizes(schedule, x), dtype=x["dtype"]
+    )
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
 
@@ -149,18 +162,39 @@ def port_pace(rows: int, row_bytes: int, machine: Machine, load: bool) -> float:
 
 
 def matmul_cycles(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, step: npt.ArrayLike, machine: Machine
+    m: npt.ArrayLike,
+    k: npt.ArrayLike,
+    n: npt.ArrayLike,
+    step: npt.ArrayLike,
+    machine: Machine,
+    *,
+    result: npt.ArrayLike | None = None,
+    dtype: npt.ArrayLike | None = None,
 ) -> tuple[Cycles, Cycles, Cycles]:
-    """Setup, busy and hold cycles of m x k x n blocks: the array's, or its SRAM ports' if those are slower."""
-    setup, busy, hold = block_cycles(m, k, n, machine)
-    waits = np.maximum(port_cycles(*sram_bytes(m, k, n, step, machine), machine) - busy, 0)
+    """Setup, busy and hold cycles of m x k x n blocks: the array's, or its memory ports' if those are slower.
+
+    Args:
+        result: bytes per element that the block writes as its result, 0 if it leaves sums for another step;
+            default: results of the sums' type.
+        dtype: of the operands; default: the machine's.
+    """
+    dtype = machine.dtype if dtype is None else dtype
+    setup, busy, hold = block_cycles(m, k, n, machine, dtype)
+    result = accumulator_sizes()[np.asarray(dtype)] if result is None else result
+    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype)
+    if machine.accumulator.bytes:
+        of_sums = port_cycles(moved.sums_read, moved.sums_written, machine.accumulator)
+        needed = np.maximum(port_cycles(moved.read, moved.written, machine.sram), of_sums)
+    else:
+        needed = port_cycles(moved.read + moved.sums_read, moved.written + moved.sums_written, machine.sram)
+    waits = np.maximum(needed - busy, 0)
     return setup, busy + waits, hold + waits
 
 
-def port_cycles(read: Cycles, written: Cycles, machine: Machine) -> Cycles:
-    """Cycles that the SRAM's ports need for these bytes; a port of width 0 is as wide as it has to be."""
+def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cycles:
+    """Cycles that a memory's ports need for these bytes; a port of width 0 is as wide as it has to be."""
     needed = np.zeros_like(read)
-    for size, width in ((read, machine.sram.read_bytes_per_cycle), (written, machine.sram.write_bytes_per_cycle)):
+    for size, width in ((read, memory.read_bytes_per_cycle), (written, memory.write_bytes_per_cycle)):
         if width:
             needed = np.maximum(needed, -(-size // width))
     return needed
@@ -169,12 +203,19 @@ def port_cycles(read: Cycles, written: Cycles, machine: Machine) -> Cycles:
 def _vector_port_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
     sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
     first, second, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
-    return port_cycles(first + second, result, machine)
+    return port_cycles(first + second, result, machine.sram)
+
+
+def result_sizes(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
+    """Bytes per element of what each of `matmuls` writes as its result; 0 for those that leave sums."""
+    item = isa.item_sizes()[schedule.tensors["dtype"][schedule.tiles["tensor"][matmuls["c"]]]]
+    return np.asarray(np.where(matmuls["last"] != 0, item, 0))
 
 
 def has_epilogue(matmuls: isa.Table) -> npt.NDArray[np.bool_]:
     """Whether the operation passes the epilogue stage."""
     works = (matmuls["bias"] != isa.NONE) | (matmuls["residual"] != isa.NONE) | (matmuls["activation"] != 0)
+    works |= matmuls["scale"] != 0
     return np.asarray(works & (matmuls["last"] != 0))
 
 
@@ -204,7 +245,7 @@ class Roofline:
     """Cycles below which no run of a schedule can end: each resource, working all the time.
 
     Attributes:
-        matrix: MACs / (rows x cols).
+        matrix: MACs / (rows x cols x rate of their type).
         load_port, store_port: bytes of that direction / DMA width, at its pace; of a shared port, bytes of both.
         dram: all bytes / DRAM bandwidth.
     """
@@ -236,12 +277,18 @@ class Roofline:
         return max(units, key=units.__getitem__)
 
 
-def roofline(macs: int, vector_cycles: int, read_bytes: int, write_bytes: int, machine: Machine) -> Roofline:
-    """The bound for this much work: MACs, lane cycles, and bytes each way."""
+def roofline(
+    pe_cycles: int | Fraction, vector_cycles: int, read_bytes: int, write_bytes: int, machine: Machine
+) -> Roofline:
+    """The bound for this much work: cycles of a processing element, lane cycles, and bytes each way.
+
+    Args:
+        pe_cycles: MACs / rate of their type, see `array.rates`: what one processing element would need.
+    """
     dma, bytes_moved = machine.dma, (read_bytes, write_bytes)
     load, store = (sum(bytes_moved), sum(bytes_moved)) if dma.shared else bytes_moved
     return Roofline(
-        matrix=Fraction(macs, machine.matrix.rows * machine.matrix.cols),
+        matrix=Fraction(pe_cycles, machine.matrix.rows * machine.matrix.cols),
         vector=Fraction(vector_cycles),
         load_port=Fraction(load * dma.beat_cycles, dma.bytes_per_cycle),
         store_port=Fraction(store * dma.beat_cycles, dma.bytes_per_cycle),

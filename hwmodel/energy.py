@@ -5,16 +5,19 @@ all that is made of prices and counts: a breakdown adds up exactly, over layers,
 
     component     is                                                              by price
     mac           MACs of the array, of the operation's data type                 mac_*
-    epilogue      bias and residual additions and the activation, per element     vector_*
+    epilogue      bias and residual additions, activation, requantisation,        vector_*, add_int32,
+                  per element                                                     requantize
     vector        elements of the vector unit, by operation                       vector_*
-    sram_read     bytes read: by stores, the array, the vector unit               sram_*, by the SRAM's size
+    sram_read     bytes read: by stores, the array, the vector unit               sram_*, by the memory's size
     sram_write    bytes written: by loads, the array, the vector unit             the same x sram_write_percent
     dma           transfers and their bytes                                       dma_descriptor, dma_byte
     dram          bytes of transfers                                              dram_byte
     leakage       power that flows all the time x the time                        pe_leakage, sram_leakage, dram_idle
 
 **What the array reuses.** An operation reads each operand's tile from SRAM once and writes its result once,
-as the engine counts (`EngineStats`). A step after the first also reads the accumulator's tile. So the array is
+as the engine counts (`EngineStats`). A step after the first also reads the accumulator's tile; where partial sums
+have tiles of their own (`acc` in isa.py), all steps but the last write that one. What lies in the separate
+accumulator memory is priced by that memory's size. The array is
 taken to have operand buffers that hold a tile: when a block is larger than the array and takes several folds,
 they read it again from there, which is not priced. Likewise the hops from one processing element to the
 next are part of the MAC's price or of none.
@@ -23,7 +26,7 @@ next are part of the MAC's price or of none.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -44,12 +47,19 @@ FJ_PER_JOULE = 10**15
 
 @dataclass(frozen=True)
 class Accesses:
-    """Bytes that each operation moves, int64 columns in program order; their sums are the engine's counters."""
+    """Bytes that each operation moves, int64 columns in program order; their sums are the engine's counters.
+
+    Attributes:
+        sram_read, sram_write: of both on-chip memories.
+        accumulator_read, accumulator_write: the part of these that the accumulator memory has.
+    """
 
     sram_read: Column
     sram_write: Column
     dram_read: Column
     dram_write: Column
+    accumulator_read: Column
+    accumulator_write: Column
 
     @property
     def dram(self) -> Column:
@@ -59,22 +69,40 @@ class Accesses:
 
 def accesses(schedule: isa.Schedule) -> Accesses:
     """The bytes that the operations of `schedule` read and write: each operand's tile once."""
-    found = Accesses(*(np.zeros(len(schedule), dtype=np.int64) for _ in range(4)))
+    found = Accesses(*(np.zeros(len(schedule), dtype=np.int64) for _ in range(6)))
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
     sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
 
     def size(table: isa.Table, operand: str) -> Column:
         return np.asarray(sizes[np.minimum(table[operand], len(sizes) - 1)])
 
-    loads, stores = opcode == isa.Opcode.LOAD, opcode == isa.Opcode.STORE
-    found.dram_read[loads] = found.sram_write[loads] = size(schedule.transfers[row[loads]], "tile")
-    found.dram_write[stores] = found.sram_read[stores] = size(schedule.transfers[row[stores]], "tile")
+    def moved(mine: npt.NDArray[np.bool_], reads: Column, writes: Column, address: Column) -> None:
+        """Beside other bytes, tiles of the rows of `mine` at these addresses."""
+        beyond = address >= schedule.sram_bytes
+        for column, part, values in (
+            (found.sram_read, found.accumulator_read, reads),
+            (found.sram_write, found.accumulator_write, writes),
+        ):
+            column[mine] += values
+            part[mine] += np.where(beyond, values, 0)
+
+    for code, is_load in ((isa.Opcode.LOAD, True), (isa.Opcode.STORE, False)):
+        way = opcode == code
+        t = schedule.transfers[row[way]]
+        of_tile, none = size(t, "tile"), np.zeros(len(t), dtype=np.int64)
+        (found.dram_read if is_load else found.dram_write)[way] = of_tile
+        reads, writes = (none, of_tile) if is_load else (of_tile, none)
+        moved(way, reads, writes, t["sram"])
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
-    accumulated = np.where(x["step"] > 0, size(x, "c"), 0)
-    found.sram_read[executes] = accumulated + sum(size(x, name) for name in ("a", "b", "bias", "residual"))
-    found.sram_write[executes] = size(x, "c")
+    found.sram_read[executes] = sum(size(x, name) for name in ("a", "b", "bias", "residual"))
+    through, last = x["acc"] != isa.NONE, x["last"] != 0
+    sums = np.where(through, size(x, "acc"), size(x, "c"))
+    address = np.where(through, x["acc_sram"], x["c_sram"])
+    leaves = ~last | ~through  # its sums where they are; else it writes the result elsewhere
+    moved(executes, np.where(x["step"] > 0, sums, 0), np.where(leaves, sums, 0), address)
+    found.sram_write[executes] += np.where(leaves, 0, size(x, "c"))
 
     elementwise = opcode == isa.Opcode.VECTOR
     v = schedule.vectors[row[elementwise]]
@@ -98,12 +126,13 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
     x, v = schedule.matmuls[row[executes]], schedule.vectors[row[elementwise]]
     elements = v["rows"].astype(np.int64) * v["cols"]
     read, write = sram_prices(machine)
+    sums_read, sums_write = sram_prices(machine, machine.accumulator.bytes or None)
     return {
         "mac": column(executes, _mac_energy(x, machine)),
         "epilogue": column(executes, _epilogue_energy(x, machine)),
         "vector": column(elementwise, elements * _prices(isa.VectorOp, "vector", machine)[v["op"]]),
-        "sram_read": moved.sram_read * read,
-        "sram_write": moved.sram_write * write,
+        "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
+        "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
         "dma": moved.dram * price.dma_byte + moves * price.dma_descriptor,
         "dram": moved.dram * price.dram_byte,
     }
@@ -111,18 +140,19 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
 
 def _mac_energy(x: isa.Table, machine: Machine) -> Column:
     macs = x["m"].astype(np.int64) * x["k"] * x["n"]
-    return np.asarray(macs * _prices(isa.DType, "mac", machine)[x["dtype"]])
+    return np.asarray(macs * _prices(isa.ACCUMULATOR, "mac", machine)[x["dtype"]])
 
 
 def _epilogue_energy(x: isa.Table, machine: Machine) -> Column:
-    """An addition per element for each of bias and residual, then the activation; only last steps have them."""
+    """An addition per element for each of bias and residual, the activation, the requantisation; in last steps only."""
     additions = (x["bias"] != isa.NONE).astype(np.int64) + (x["residual"] != isa.NONE)
+    addition = np.where(x["dtype"] == isa.DType.INT8, machine.energy.add_int32, machine.energy.vector_add)
     activation = _prices(isa.Activation, "vector", machine)[x["activation"]]
-    each = additions * machine.energy.vector_add + activation
+    each = additions * addition + activation + np.where(x["scale"] != 0, machine.energy.requantize, 0)
     return np.asarray(x["m"].astype(np.int64) * x["n"] * each)
 
 
-def _prices(codes: type[isa.DType | isa.VectorOp | isa.Activation], kind: str, machine: Machine) -> Column:
+def _prices(codes: Iterable[isa.DType | isa.VectorOp | isa.Activation], kind: str, machine: Machine) -> Column:
     """Femtojoules by code: the key ``kind_name`` of [energy]; an operation without a key is an AttributeError."""
     table = np.zeros(max(codes) + 1, dtype=np.int64)
     for code in codes:
@@ -131,13 +161,13 @@ def _prices(codes: type[isa.DType | isa.VectorOp | isa.Activation], kind: str, m
     return table
 
 
-def sram_prices(machine: Machine) -> tuple[int, int]:
-    """Femtojoules per byte read and per byte written, for an SRAM of this size, rounded to whole ones.
+def sram_prices(machine: Machine, size: int | None = None) -> tuple[int, int]:
+    """Femtojoules per byte read and written, for an SRAM of `size` bytes (default: the scratchpad's), rounded.
 
     Between the three sizes that have a price it is interpolated in log-log; beyond them it grows with the
     square root of the size, as the wires across a square memory do.
     """
-    price, size = machine.energy, machine.sram.bytes
+    price, size = machine.energy, size or machine.sram.bytes
     points = ((2**13, price.sram_8kib), (2**15, price.sram_32kib), (2**20, price.sram_1mib))
     read = _interpolated(size, points)
     return read, read * price.sram_write_percent // 100
@@ -153,9 +183,9 @@ def _interpolated(size: int, points: tuple[tuple[int, int], ...]) -> int:
 
 
 def leakage_watts(machine: Machine) -> Fraction:
-    """What flows all the time: array, SRAM, DRAM."""
+    """What flows all the time: array, SRAM and accumulator memory, DRAM."""
     price, elements = machine.energy, machine.matrix.rows * machine.matrix.cols
-    mib = Fraction(machine.sram.bytes, 2**20)
+    mib = Fraction(machine.sram.bytes + machine.accumulator.bytes, 2**20)
     return price.pe_leakage * elements + price.sram_leakage * mib + price.dram_idle
 
 

@@ -7,7 +7,7 @@ structured arrays which the C++ engine reads in place (the field offsets are ass
               + tiles, tensors, layers                   what the operations speak about
     stream    = opcode, queue, layer, row, wait[4]       `row` indexes the opcode's operand table
     transfers = LOAD and STORE: one tile between DRAM and SRAM
-    matmuls   = one EXECUTE: C (+)= A x B, and after the last step the epilogue
+    matmuls   = one EXECUTE: sums (+)= A x B, and after the last step the epilogue
     vectors   = one elementwise operation of the vector unit
 
 **Queues.** Each queue starts its operations in order and retires them in order; the queues run beside
@@ -21,6 +21,23 @@ an input or weight, or another cut of an intermediate). Operands name tile and v
 tell not only *where* an operation reads, but whether what lies there is what the program means.
 
 In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
+
+**Types.** A matmul's `dtype` is that of A and B; its sums are wider (`ACCUMULATOR`). Without `acc` the sums
+live in C, step by step, so C has their type (a single step rounds at once, so there C may be narrower).
+With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads them
+and writes C, once. A matmul of
+
+    FP32  one chain of fused multiply-adds, then bias, residual and activation in fp32; all of them FP32
+    BF16  A and B widened, which is exact; as FP32 from there on; bias and residual BF16 or FP32; C FP32, or
+          BF16: rounded once, at the end
+    INT8  exact sums that wrap around in int32; bias INT32; relu or nothing; C INT32, or INT8:
+          saturate(round(float32(sum) x scale)), in fp32. No residual, no sigmoid
+
+Elementwise operations take and give one type. On BF16 they are those of FP32 with one rounding at the end; on
+INT8 and INT32 there is relu alone. All rounding is to nearest, ties to even.
+
+**Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
+`accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
 """
 
 from __future__ import annotations
@@ -48,7 +65,7 @@ ALIGNMENT = 64
 NONE = 0xFFFFFFFF
 """The tile id, or SRAM address, of an operand that an operation does not have."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the file that `Schedule.save` writes."""
 
 
@@ -77,11 +94,25 @@ QUEUE_OF = {
 
 
 class DType(IntEnum):
+    """Of a tensor's elements. BF16 is the upper half of an fp32."""
+
     FP32 = 0
+    BF16 = 1
+    INT8 = 2
+    INT32 = 3
 
 
-ITEMSIZE = {DType.FP32: 4}
-NUMPY_DTYPE = {DType.FP32: np.dtype(np.float32)}
+ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4}
+
+NUMPY_DTYPE = {
+    DType.FP32: np.dtype(np.float32),
+    DType.BF16: np.dtype(np.uint16),  # numpy has none: the bit patterns
+    DType.INT8: np.dtype(np.int8),
+    DType.INT32: np.dtype(np.int32),
+}
+
+ACCUMULATOR = {DType.FP32: DType.FP32, DType.BF16: DType.FP32, DType.INT8: DType.INT32}
+"""The types that a matmul multiplies, each with the type of its sums."""
 
 
 class Role(IntEnum):
@@ -136,20 +167,23 @@ MATMUL_DTYPE = np.dtype(
         ("c", "u4"),
         ("bias", "u4"),  # (1, n) or NONE
         ("residual", "u4"),  # (m, n) or NONE
-        ("a_sram", "u4"),  # byte addresses
+        ("acc", "u4"),  # (m, n), the sums between steps; its `final` is the number of steps. Or NONE: they live in c
+        ("a_sram", "u4"),  # byte addresses; NONE also for what this step does not touch (see `touches`)
         ("b_sram", "u4"),
         ("c_sram", "u4"),
         ("bias_sram", "u4"),
         ("residual_sram", "u4"),
+        ("acc_sram", "u4"),
         ("m", "u4"),
         ("k", "u4"),
         ("n", "u4"),
-        ("step", "u4"),  # c's version before: 0 clears the accumulator
+        ("step", "u4"),  # the version of the sums before: 0 clears the accumulator
+        ("scale", "f4"),  # of a requantisation: positive if c is INT8 and this is the last step, else 0
         ("last", "u1"),  # the last step applies the epilogue; others have none (bias, residual NONE, activation 0)
         ("activation", "u1"),
         ("a_transposed", "u1"),  # the tile of A is stored (k, m)
         ("b_transposed", "u1"),  # the tile of B is stored (n, k)
-        ("dtype", "u1"),
+        ("dtype", "u1"),  # of a and b
         ("reserved", "u1", (3,)),
     ]
 )
@@ -170,7 +204,7 @@ VECTOR_DTYPE = np.dtype(
     ]
 )
 
-MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual")
+MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual", "acc")
 VECTOR_OPERANDS = ("src0", "src1", "dst")
 
 TILE_DTYPE = np.dtype(
@@ -227,8 +261,9 @@ class Schedule:
     Attributes:
         stream ... layers: tables of the dtypes above; `layers` is indexed by `stream["layer"]`.
         tensor_names, layer_names, layer_ops: one string per row of `tensors` and `layers`.
-        sram_bytes: the size of the SRAM it was compiled for; every address lies below it.
+        sram_bytes: the size of the scratchpad it was compiled for.
         sram_final_live_bytes: bytes of tiles still held after the last operation (0 if nothing leaks).
+        accumulator_bytes: the size of the accumulator memory behind the scratchpad; 0 if there is none.
     """
 
     stream: Table
@@ -244,6 +279,7 @@ class Schedule:
     sram_bytes: int
     sram_final_live_bytes: int = 0
     model_name: str = "model"
+    accumulator_bytes: int = 0
 
     def __post_init__(self) -> None:
         for name, dtype in TABLES.items():
@@ -272,20 +308,31 @@ class Schedule:
         for code, table in zip(Opcode, tables, strict=True):
             if np.any(row[opcode == code] >= len(table)):
                 raise ScheduleError(f"{code.name} operation refers beyond its operand table")
-        bytes_of = self.tile_bytes()
+        sizes = self.tile_bytes()
         for table, names in ((self.transfers, ("",)), (self.matmuls, MATMUL_OPERANDS), (self.vectors, VECTOR_OPERANDS)):
             for name in names:
-                tile, address = table[name or "tile"], table[f"{name}_sram".strip("_")].astype(np.int64)
-                used = tile != NONE
-                if np.any(tile[used] >= len(self.tiles)):
-                    raise ScheduleError(f"operand {name or 'tile'!r} refers to a tile that does not exist")
-                if np.any(address[used] % ALIGNMENT) or np.any(address[used] + bytes_of[tile[used]] > self.sram_bytes):
-                    raise ScheduleError(f"operand {name or 'tile'!r} is not aligned, or lies outside the SRAM")
+                self._verify_operand(table, name, sizes)
         for queue in Queue:
             earlier = np.cumsum(self.stream["queue"] == queue) - (self.stream["queue"] == queue)
             if np.any(self.stream["wait"][:, queue] > earlier):
                 i = int(np.argmax(self.stream["wait"][:, queue] > earlier))
                 raise ScheduleError(f"operation {i} waits for more {queue.name} operations than come before it")
+
+    def _verify_operand(self, table: Table, name: str, sizes: npt.NDArray[np.int64]) -> None:
+        """Of each row: the tile exists, and lies aligned in the scratchpad or in the accumulator memory."""
+        label = name or "tile"
+        tile, address = table[label], table[f"{name}_sram".strip("_")].astype(np.int64)
+        used = tile != NONE
+        if np.any(tile[used] >= len(self.tiles)):
+            raise ScheduleError(f"operand {label!r} refers to a tile that does not exist")
+        if name in ("c", "acc"):
+            used &= touches(table, name) | (address != NONE)
+        begin = address[used]
+        end = begin + sizes[tile[used]]
+        size, both = self.sram_bytes, self.sram_bytes + self.accumulator_bytes
+        if np.any(begin % ALIGNMENT) or np.any(end > np.where(begin < size, size, both)):
+            where = "the SRAM and the accumulator memory" if self.accumulator_bytes else "the SRAM"
+            raise ScheduleError(f"operand {label!r} is not aligned, or lies outside {where}")
 
     # -- sizes -------------------------------------------------------------------------------------
 
@@ -376,8 +423,12 @@ class Schedule:
 
     def describe_matmul(self, x: np.void) -> str:
         """A row of `matmuls` as text."""
-        text = (
-            f"EXECUTE {self._operand(x, 'c')} {'+=' if x['step'] else '='} "
+        sums = "c" if x["acc"] == NONE else "acc"
+        target = "c" if x["last"] else sums
+        text = f"EXECUTE {self._operand(x, target)} {'+=' if x['step'] and target == sums else '='} "
+        if x["step"] and target != sums:
+            text += f"{self._operand(x, sums)} + "
+        text += (
             f"{self._operand(x, 'a')}{'^T' if x['a_transposed'] else ''} x "
             f"{self._operand(x, 'b')}{'^T' if x['b_transposed'] else ''}"
         )
@@ -386,7 +437,7 @@ class Schedule:
                 text += f" + {self._operand(x, extra)}"
         if x["activation"]:
             text += f" | {Activation(x['activation']).name.lower()}"
-        return text
+        return f"{text} | scale {float(x['scale']):.9g}" if x["scale"] else text
 
     def describe_vector(self, x: np.void) -> str:
         """A row of `vectors` as text."""
@@ -412,6 +463,15 @@ def item_sizes() -> npt.NDArray[np.int64]:
     for dtype, size in ITEMSIZE.items():
         sizes[dtype] = size
     return sizes
+
+
+def touches(matmuls: Table, operand: str) -> npt.NDArray[np.bool_]:
+    """Whether each matmul reads or writes its "c", or its "acc"; an address only matters where it does.
+
+    The last step alone touches c if the sums live in acc, and it alone does not touch acc if it is the only one.
+    """
+    last, through = matmuls["last"] != 0, matmuls["acc"] != NONE
+    return np.asarray(~through | last if operand == "c" else through & (~last | (matmuls["step"] > 0)))
 
 
 def align(size: int, alignment: int = ALIGNMENT) -> int:

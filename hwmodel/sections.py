@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from minisim.hwmodel import units
 from minisim.hwmodel.dram_presets import PRESETS, DramPart
-from minisim.hwmodel.isa import ALIGNMENT
+from minisim.hwmodel.isa import ALIGNMENT, DType
 
 
 def _quantity(unit: units.Unit, to: Callable[[Fraction], Any]) -> BeforeValidator:
@@ -32,6 +32,7 @@ _AS_MHZ = PlainSerializer(lambda hertz: f"{units.format_exact(hertz / 10**6)}MHz
 _AS_NS = PlainSerializer(lambda seconds: f"{units.format_exact(seconds * 10**9)}ns", return_type=str)
 _AS_PJ = PlainSerializer(lambda fj: f"{units.format_exact(Fraction(fj, 1000))}pJ", return_type=str)
 _AS_MW = PlainSerializer(lambda watts: f"{units.format_exact(watts * 1000)}mW", return_type=str)
+_AS_FRACTION = PlainSerializer(str, return_type=str)
 
 Size = Annotated[int, _quantity(units.SIZE, int), _AS_SIZE]
 Rate = Annotated[Fraction, _quantity(units.RATE, Fraction), _AS_GBPS]
@@ -39,6 +40,31 @@ Frequency = Annotated[Fraction, _quantity(units.FREQUENCY, Fraction), _AS_MHZ]
 Time = Annotated[Fraction, _quantity(units.TIME, Fraction), _AS_NS]
 Femtojoules = Annotated[int, _quantity(units.ENERGY, int), _AS_PJ]
 Watts = Annotated[Fraction, _quantity(units.POWER, Fraction), _AS_MW]
+
+
+def _mac_rate(value: object) -> Fraction:
+    """A whole number, or one divided by a whole number, so that steps and passes are whole."""
+    rule = "must be a whole number or 1/n, such as 2 or '1/4'"
+    try:
+        rate = Fraction(value) if isinstance(value, (int, str, Fraction)) and not isinstance(value, bool) else None
+    except (ValueError, ZeroDivisionError):
+        rate = None
+    if rate is None or (rate.denominator != 1 and rate.numerator != 1):
+        raise ValueError(rule)
+    return rate
+
+
+MacRate = Annotated[Fraction, BeforeValidator(_mac_rate), _AS_FRACTION]
+
+
+def _rate_field(dtype: str) -> Any:
+    return Field(
+        default="1",
+        ge=Fraction(0),
+        le=Fraction(64),
+        description=f"{dtype} MACs per processing element and cycle: above 1 it multiplies so many steps of k at once, "
+        "1/n takes n cycles for one; 0: it cannot",
+    )
 
 
 class Section(BaseModel):
@@ -78,13 +104,32 @@ class Matrix(Section):
     timing: Literal["pipelined", "scalesim"] = Field(
         default="pipelined", description="pipelined: as above; scalesim: SCALE-Sim's formulas, where no folds overlap"
     )
-    dtype: Literal["fp32"] = Field(default="fp32", description="operands and accumulators")
+    dtype: Literal["fp32", "bf16", "int8"] = Field(
+        default="fp32",
+        description="what a float model is computed in: fp32 as it is, bf16 rounded (sums fp32), int8 quantised (sums "
+        "int32)",
+    )
+    fp32_rate: MacRate = _rate_field("fp32")
+    bf16_rate: MacRate = _rate_field("bf16")
+    int8_rate: MacRate = _rate_field("int8")
     epilogue_cycles: int = Field(
         default=8,
         ge=1,
         le=10_000,
-        description="cycles: pipeline depth of the stage that adds bias and residual and activates",
+        description="cycles: pipeline depth of the stage that adds bias and residual, activates and requantises",
     )
+
+    @field_validator("fp32_rate", "bf16_rate", "int8_rate")
+    @classmethod
+    def _has_its_dtype(cls, rate: Fraction, info: ValidationInfo) -> Fraction:
+        if not rate and info.field_name == f"{info.data.get('dtype')}_rate":
+            raise ValueError(f"must be more than 0 where matrix.dtype is {info.data['dtype']!r}")
+        return rate
+
+    def rate(self, dtype: DType) -> Fraction:
+        """MACs per processing element and cycle; 0 if the array does not have the type."""
+        found: Fraction = getattr(self, f"{dtype.name.lower()}_rate")
+        return found
 
 
 class Vector(Section):
@@ -104,7 +149,8 @@ class Sram(Section):
         default="256KiB",  # type: ignore[assignment]
         ge=ALIGNMENT,
         le=2**31,
-        description=f"on-chip scratchpad, operands and accumulators; a multiple of {ALIGNMENT}",
+        description=f"on-chip scratchpad: operands, results, and partial sums if there is no accumulator memory; a "
+        f"multiple of {ALIGNMENT}",
     )
 
     read_bytes_per_cycle: int = Field(
@@ -117,9 +163,36 @@ class Sram(Section):
     @field_validator("bytes")
     @classmethod
     def _whole_granules(cls, value: int) -> int:
-        if value % ALIGNMENT:
-            raise ValueError(f"must be a multiple of {ALIGNMENT} bytes")
-        return value
+        return _whole_granules(value)
+
+
+class Accumulator(Section):
+    """A memory of its own for partial sums, at the array's edge, beside the scratchpad."""
+
+    bytes: Size = Field(
+        default="0",  # type: ignore[assignment]
+        ge=0,
+        le=2**30,
+        description=f"memory for the partial sums of matmuls of several steps; a multiple of {ALIGNMENT}; 0: there is "
+        "none, they lie in the scratchpad",
+    )
+    read_bytes_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="bytes: read port of the array for partial sums; 0 never binds"
+    )
+    write_bytes_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="bytes: write port of the array for partial sums; 0 never binds"
+    )
+
+    @field_validator("bytes")
+    @classmethod
+    def _whole_granules(cls, value: int) -> int:
+        return _whole_granules(value)
+
+
+def _whole_granules(value: int) -> int:
+    if value % ALIGNMENT:
+        raise ValueError(f"must be a multiple of {ALIGNMENT} bytes")
+    return value
 
 
 class Dma(Section):
@@ -224,12 +297,16 @@ class Energy(Section):
     """Prices, whole femtojoules. [H]: M. Horowitz, ISSCC 2014, fig. 1.1.9: 45 nm, 0.9 V."""
 
     mac_fp32: Femtojoules = _energy("4.6pJ", "per MAC: fp32 multiply 3.7 + add 0.9 [H]")
-    mac_bf16: Femtojoules = _energy("2pJ", "per MAC: 16-bit multiply 1.1 + fp32 add 0.9 [H]; for when there is bf16")
-    mac_int8: Femtojoules = _energy("0.3pJ", "per MAC: int8 multiply 0.2 + int32 add 0.1 [H]; for when there is int8")
+    mac_bf16: Femtojoules = _energy("2pJ", "per MAC: 16-bit float multiply 1.1 + fp32 add 0.9 [H]")
+    mac_int8: Femtojoules = _energy("0.3pJ", "per MAC: int8 multiply 0.2 + int32 add 0.1 [H]")
     vector_relu: Femtojoules = _energy("0.1pJ", "per element, also in the epilogue: as an int32 add [H]")
     vector_sigmoid: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
     vector_add: Femtojoules = _energy("0.9pJ", "per element: fp32 add [H]; also bias and residual of the epilogue")
     vector_mul: Femtojoules = _energy("3.7pJ", "per element: fp32 multiply [H]")
+    add_int32: Femtojoules = _energy("0.1pJ", "per element: int32 add [H]; the bias of an int8 matmul")
+    requantize: Femtojoules = _energy(
+        "4.6pJ", "per int8 result: fp32 multiply 3.7 [H] and rounding, as an fp32 add 0.9"
+    )
     sram_8kib: Femtojoules = _energy("1.25pJ", "per byte read from an SRAM of 8 KiB: 10 pJ per 64 bits [H]")
     sram_32kib: Femtojoules = _energy("2.5pJ", "the same of 32 KiB: 20 pJ per 64 bits [H]; between sizes, log-log")
     sram_1mib: Femtojoules = _energy("12.5pJ", "the same of 1 MiB: 100 pJ per 64 bits [H]; beyond, as sqrt(size)")
@@ -246,7 +323,7 @@ class Energy(Section):
         "HBM2 31.2 (O'Connor et al., MICRO 2017); DDR3 about 162 to 325 [H]",
     )
     pe_leakage: Watts = _power("0.05mW", "per processing element, all the time (an assumption: 1 % of its fp32 MACs)")
-    sram_leakage: Watts = _power("20mW", "per MiB of SRAM, all the time (an assumption)")
+    sram_leakage: Watts = _power("20mW", "per MiB of SRAM and accumulator memory, all the time (an assumption)")
     dram_idle: Watts = _power("30mW", "standby and refresh of the DRAM, all the time (an assumption)")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from minisim.compiler.dtypes import known
 from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
 from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.graph import Graph
@@ -26,11 +27,12 @@ def _load_onnx(path: Path) -> Graph:
 _LOADERS: dict[str, Callable[[Path], Graph]] = {".py": load_python, ".onnx": _load_onnx}
 
 
-def load_model(spec: str) -> Graph:
+def load_model(spec: str, dtype: str = "float32") -> Graph:
     """Return the graph, verified, that `spec` names.
 
     Args:
         spec: the path of a ``.py`` or ``.onnx`` file, or a built-in shape such as ``gemm:512x512x512``.
+        dtype: of a built-in shape ("float32", "bfloat16", "int8"); a file says itself what it is.
 
     Raises:
         ModelError: there is no such model, or it is not well-formed.
@@ -43,7 +45,7 @@ def load_model(spec: str) -> Graph:
         _check_file(path)
         graph = load(path)
     elif ":" in spec:
-        graph = load_builtin(spec)
+        graph = load_builtin(spec, known(dtype))
     else:
         raise ModelError(_unknown_kind(spec))
     try:

@@ -4,6 +4,9 @@ A built-in is one function under `@builtin(usage)`. The usage is its documentati
 ``gemm:MxKxN`` takes three numbers, which are the function's arguments in that order. Fields are
 separated by ``x`` or ``,`` (so no word has an x). A field of capitals is a dimension, from 1; a field of
 small letters is an option (``stride``), from 0.
+
+A built-in that is `typed` also takes the data type (``dtype``, a name of `dtypes.CODE`), and builds its model in it;
+others are float32 models, which the machine converts as it does any.
 """
 
 from __future__ import annotations
@@ -26,33 +29,35 @@ _SEPARATOR = re.compile("[x,]")
 
 @dataclass(frozen=True)
 class Builtin:
-    """A built-in shape: `usage` is such as ``gemm:MxKxN``, `build` takes its numbers."""
+    """A built-in shape: `usage` is such as ``gemm:MxKxN``, `build` takes its numbers (and ``dtype``, if `typed`)."""
 
     usage: str
     build: Callable[..., Graph]
+    typed: bool = False
 
 
 BUILTINS: dict[str, Builtin] = {}
 
 
-def builtin(usage: str) -> Callable[[Callable[..., Graph]], Callable[..., Graph]]:
+def builtin(usage: str, typed: bool = False) -> Callable[[Callable[..., Graph]], Callable[..., Graph]]:
     """Decorator: the function builds the shape of this usage."""
     name = usage.partition(":")[0]
 
     def add(build: Callable[..., Graph]) -> Callable[..., Graph]:
         if name in BUILTINS:
             raise ValueError(f"built-in {name!r} is registered twice")
-        BUILTINS[name] = Builtin(usage, build)
+        BUILTINS[name] = Builtin(usage, build, typed)
         return build
 
     return add
 
 
-def load_builtin(spec: str) -> Graph:
-    """Return the graph of a built-in shape; the same numbers give the same weights, always.
+def load_builtin(spec: str, dtype: str = "float32") -> Graph:
+    """Return the graph of a built-in shape; the same numbers and type give the same weights, always.
 
     Args:
         spec: such as ``gemm:512x512x512``.
+        dtype: of the tensors, if the shape is built in any.
 
     Raises:
         ModelError: no built-in has that name, the numbers do not fit its usage, or a tensor would
@@ -64,20 +69,32 @@ def load_builtin(spec: str) -> Graph:
         nearest = did_you_mean(name, BUILTINS) or ";"
         raise ModelError(f"model {spec!r}: unknown built-in {name!r}{nearest} (built-in: {usages})")
     try:
-        return BUILTINS[name].build(*_numbers(BUILTINS[name].usage, text))
+        found = BUILTINS[name]
+        return found.build(*_numbers(found.usage, text), **({"dtype": dtype} if found.typed else {}))
     except ModelError as e:
         raise type(e)(f"model {spec!r}: {e}") from None
 
 
-@builtin("gemm:MxKxN")
-def gemm(m: int, k: int, n: int) -> Graph:
-    """c (m, n) = a (m, k) @ b (k, n)."""
+@builtin("gemm:MxKxN", typed=True)
+def gemm(m: int, k: int, n: int, dtype: str = "float32") -> Graph:
+    """c (m, n) = a (m, k) @ b (k, n). In int8 the operands are uniform over all values, and c is requantised."""
     _check_sizes(a=(m, k), b=(k, n), c=(m, n))
-    g = Graph("gemm")
-    a = g.input("a", (m, k))
-    b = g.weight("b", _values(np.random.default_rng(SEED), (k, n)))
-    g.output(g.matmul(a, b, name="c"))
+    g, rng = Graph("gemm"), np.random.default_rng(SEED)
+    a = g.input("a", (m, k), dtype=dtype)
+    if dtype == "int8":
+        b = g.weight("b", rng.integers(-128, 128, (k, n), dtype=np.int8), dtype)
+        g.output(g.matmul(a, b, scale=RESULT_DEVIATION / (UNIFORM_INT8_VARIANCE * math.sqrt(k)), name="c"))
+    else:
+        b = g.weight("b", _values(rng, (k, n)), dtype)
+        g.output(g.matmul(a, b, name="c"))
     return g
+
+
+UNIFORM_INT8_VARIANCE = (256**2 - 1) / 12
+"""Of values uniform over [-128, 127], but for their mean of -1/2; a product of two has about its square."""
+
+RESULT_DEVIATION = 32
+"""Standard deviation of int8 results: about one in 16,000 then lies beyond 127 and saturates."""
 
 
 def _numbers(usage: str, text: str) -> list[int]:

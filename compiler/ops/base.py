@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.dtypes import CODE, FLOATS
+from minisim.errors import UnsupportedError
+
 if TYPE_CHECKING:
     from minisim.compiler.graph import Graph, Node, Shape, Tensor
     from minisim.compiler.program import ProgramBuilder
@@ -20,17 +23,26 @@ Attrs = Mapping[str, Any]
 
 
 class Operator(ABC):
-    """The meaning of one kind of node."""
+    """The meaning of one kind of node.
+
+    Attributes:
+        dtypes: the types that its operands may have.
+    """
 
     name: ClassVar[str]
+    dtypes: ClassVar[frozenset[str]] = FLOATS
 
     @abstractmethod
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
         """The output's shape. Raises ShapeError or UnsupportedError without naming the node."""
 
+    def infer_dtype(self, dtypes: Sequence[str], attrs: Attrs) -> str:
+        """The output's type: that of the operands. Raises UnsupportedError without naming the node."""
+        return one_dtype(dtypes, self.dtypes)
+
     @abstractmethod
     def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        """The value by plain numpy, in the dtype of the inputs."""
+        """The value by plain numpy: floats in the dtype of the inputs, integers (int64) exactly."""
 
     @abstractmethod
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Any:
@@ -111,6 +123,15 @@ def onnx_import(*op_types: str, attributes: Sequence[str] = ()) -> Callable[[Imp
         return build
 
     return add
+
+
+def one_dtype(dtypes: Sequence[str], allowed: frozenset[str]) -> str:
+    """The type that all operands have; UnsupportedError if they differ or it is not `allowed`."""
+    if len(set(dtypes)) > 1:
+        raise UnsupportedError(f"operands must be of one type, not {' and '.join(dict.fromkeys(dtypes))}")
+    if dtypes[0] not in allowed:
+        raise UnsupportedError(f"operands must be {' or '.join(d for d in CODE if d in allowed)}, not {dtypes[0]}")
+    return dtypes[0]
 
 
 def sigmoid(x: Array) -> Array:

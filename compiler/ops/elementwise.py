@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import view_2d
 from minisim.compiler.ops.base import (
     Array,
@@ -51,7 +52,7 @@ class Elementwise(Operator):
         vectors = program.vectors(
             len(target),
             op=self.code,
-            dtype=program.machine.dtype,
+            dtype=graph.tensors[node.output].code,
             src0=sources[0],
             src1=sources[1] if len(sources) > 1 else isa.NONE,
             dst=target,
@@ -93,6 +94,7 @@ def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
 @register
 class Relu(Unary):
     name = "Relu"
+    dtypes = frozenset(CODE)
     code = isa.VectorOp.RELU
 
     def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:

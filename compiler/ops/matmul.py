@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minisim.compiler import panels
 from minisim.compiler.blocks import BlockPlan
+from minisim.compiler.dtypes import requantize
 from minisim.compiler.graph import view_2d
 from minisim.compiler.ops.base import (
     Array,
@@ -16,6 +18,7 @@ from minisim.compiler.ops.base import (
     OnnxContext,
     OnnxNode,
     Operator,
+    one_dtype,
     onnx_import,
     register,
     sigmoid,
@@ -37,10 +40,12 @@ class MatMul(Operator):
     """Inputs a, b, then `bias` (1, n) and `residual` (m, n) if the attributes of those names are set.
 
     Attributes of the node: transpose_a, transpose_b; set by fusion: bias ("Bias"), residual
-    ("Residual"), activation ("ReLU" or "Sigmoid"). The epilogue runs in that order.
+    ("Residual"), activation ("ReLU" or "Sigmoid"). The epilogue runs in that order. Of int8 operands only
+    bias (int32) and "ReLU", and then `scale`: the sums are requantised to int8, else the output is int32.
     """
 
     name = "MatMul"
+    dtypes = frozenset({"float32", "bfloat16", "int8"})
 
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
         a, b = shapes[:2]
@@ -58,7 +63,21 @@ class MatMul(Operator):
         kb, n = reversed(b) if attrs.get("transpose_b") else b
         if k != kb:
             raise ShapeError(f"inner dimensions must be equal, not {k} and {kb}")
+        if "bias" in attrs and view_2d(shapes[2]) != (1, n):
+            raise ShapeError(f"the bias must have {n} values, not shape {shapes[2]}")
         return (*m_dims, n)
+
+    def infer_dtype(self, dtypes: Sequence[str], attrs: Attrs) -> str:
+        operands, scale = one_dtype(dtypes[:2], self.dtypes), attrs.get("scale")
+        if operands != "int8":
+            if scale is not None:
+                raise UnsupportedError(f"scale requantises the sums of int8 operands, not of {operands}")
+            return operands
+        if len(dtypes) > 2 and dtypes[2] != "int32":
+            raise UnsupportedError(f"the bias of an int8 matmul must be int32, not {dtypes[2]}")
+        if scale is not None and not (isinstance(scale, (int, float)) and 0 < np.float32(scale) < np.inf):
+            raise UnsupportedError(f"scale must be a positive float32, not {scale!r}")
+        return "int32" if scale is None else "int8"
 
     def macs(self, shapes: Sequence[Shape], attrs: Attrs) -> int:
         rows, n = view_2d(self.infer(shapes, attrs))
@@ -67,6 +86,8 @@ class MatMul(Operator):
 
     def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
         a, b, *epilogue = inputs
+        if np.issubdtype(a.dtype, np.integer):
+            return _evaluate_int8(a, b, epilogue, attrs)
         y: Array = (a.T if attrs.get("transpose_a") else a) @ (b.T if attrs.get("transpose_b") else b)
         for operand in epilogue:
             y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
@@ -80,18 +101,27 @@ class MatMul(Operator):
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         m_size, n_size = view_2d(graph.tensors[node.output].shape)
         k_size = self.depth(node, graph)
-        tile = machine.tile
+        tile, types = machine.tile, MatMulTypes.of(node, graph)
+        if not machine.matrix.rate(types.operands):
+            name = types.operands.name.lower()
+            raise UnsupportedError(f"node {node.name!r}: the array has no {name} (matrix.{name}_rate is 0)")
         m, k, n = min(tile.m, m_size), min(tile.k, k_size), min(tile.n, n_size)
         grid = (-(-m_size // m), -(-k_size // k), -(-n_size // n))
+        apart = types.sums_apart(machine, steps=grid[1])
         if machine.compiler.order == "mnk":
-            return Tiling(m, k, n, *grid, panels=None)
+            return Tiling(m, k, n, *grid, panels=None, sums_apart=apart)
         if machine.compiler.order == "blocked":
-            return Tiling(m, k, n, *grid, panels=None, blocks=BlockPlan.of(machine))
-        item = isa.ITEMSIZE[machine.dtype]
-        a, b, c = (isa.align(item * size) for size in (m * k, k * n, m * n))
-        extra = isa.align(item * n) * ("bias" in node.attrs) + c * ("residual" in node.attrs)
-        budget = panels.Budget(machine.sram.bytes, a, b, c, extra)
-        return Tiling(m, k, n, *grid, panels=panels.choose(*grid, budget, pace(m, k, n, machine)))
+            return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=BlockPlan.of(machine))
+        a, b = (isa.align(types.item(types.operands) * size) for size in (m * k, k * n))
+        c, sums = (isa.align(types.item(t) * m * n) for t in (types.result, types.sums))
+        extra = isa.align(types.item(types.bias) * n) * ("bias" in node.attrs)
+        extra += isa.align(types.item(types.result) * m * n) * ("residual" in node.attrs)
+        if apart:  # the sums take what c takes otherwise, and the result stands beside them
+            budget = panels.Budget(machine.sram.bytes, a, b, c, extra + c, sums=sums, apart=machine.accumulator.bytes)
+        else:
+            budget = panels.Budget(machine.sram.bytes, a, b, c, extra, sums=c)
+        plan = panels.choose(*grid, budget, pace(m, k, n, machine, types))
+        return Tiling(m, k, n, *grid, panels=plan, sums_apart=apart)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """For each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
@@ -101,7 +131,11 @@ class MatMul(Operator):
         b = program.grid(next(operands), *tiling.flip(tiling.k, tiling.n, transpose_b))
         bias = program.grid(next(operands), 1, tiling.n) if "bias" in node.attrs else None
         residual = program.grid(next(operands), tiling.m, tiling.n) if "residual" in node.attrs else None
-        c = program.grid(node.output, tiling.m, tiling.n, final=tiling.k_tiles)
+        types = MatMulTypes.of(node, graph)
+        c = program.grid(node.output, tiling.m, tiling.n, final=1 if tiling.sums_apart else tiling.k_tiles)
+        acc = None
+        if tiling.sums_apart:
+            acc = program.accumulators(node.output, types.sums, tiling.m, tiling.n, tiling.k_tiles)
 
         m, n, k = tiling.walk()
         last = k == tiling.k_tiles - 1
@@ -117,6 +151,7 @@ class MatMul(Operator):
             c=c.ids(m, n),
             bias=isa.NONE if bias_ids is None else np.where(last, bias_ids, isa.NONE),
             residual=isa.NONE if residual_ids is None else np.where(last, residual_ids, isa.NONE),
+            acc=isa.NONE if acc is None else acc.ids(m, n),
             m=np.minimum(tiling.m, m_size - m * tiling.m),
             k=np.minimum(tiling.k, self.depth(node, graph) - k * tiling.k),
             n=np.minimum(tiling.n, n_size - n * tiling.n),
@@ -125,7 +160,8 @@ class MatMul(Operator):
             activation=np.where(last, ACTIVATIONS[node.attrs.get("activation", "")], 0),
             a_transposed=transpose_a,
             b_transposed=transpose_b,
-            dtype=program.machine.dtype,
+            dtype=types.operands,
+            scale=np.where(last, np.float32(node.attrs.get("scale", 0)), np.float32(0)),
         )
         step = tiling.blocks.step(m, n, k) if tiling.blocks else 0
         row = tiling.blocks.row(m, n) if tiling.blocks else 0
@@ -143,14 +179,52 @@ class MatMul(Operator):
         return shape[0] if node.attrs.get("transpose_a") else shape[-1]
 
 
-def pace(m: int, k: int, n: int, machine: Machine) -> panels.Pace:
+@dataclass(frozen=True)
+class MatMulTypes:
+    """The types of a matmul: of its operands, its sums, its bias and its result."""
+
+    operands: isa.DType
+    sums: isa.DType
+    bias: isa.DType
+    result: isa.DType
+
+    @classmethod
+    def of(cls, node: Node, graph: Graph) -> MatMulTypes:
+        operands = graph.tensors[node.inputs[0]].code
+        sums = isa.ACCUMULATOR[operands]
+        bias = graph.tensors[node.inputs[2]].code if "bias" in node.attrs else sums
+        return cls(operands, sums, bias, graph.tensors[node.output].code)
+
+    @staticmethod
+    def item(dtype: isa.DType) -> int:
+        """Bytes per element."""
+        return isa.ITEMSIZE[dtype]
+
+    def sums_apart(self, machine: Machine, steps: int) -> bool:
+        """Whether partial sums have tiles of their own: the result's are too narrow, or lie in the wrong memory."""
+        return steps > 1 and (self.sums != self.result or machine.accumulator.bytes > 0)
+
+
+def _evaluate_int8(a: Array, b: Array, epilogue: Sequence[Array], attrs: Attrs) -> Array:
+    """Exactly: sums of products below 2^14 are whole in double precision up to k = 2^39, then wrap to int32."""
+    a, b = (a.T if attrs.get("transpose_a") else a), (b.T if attrs.get("transpose_b") else b)
+    sums = (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+    for bias in epilogue:
+        sums = sums + bias.reshape(-1)
+    sums = sums.astype(np.int32)
+    if attrs.get("activation") == "ReLU":
+        sums = np.maximum(sums, 0)
+    return (requantize(sums, attrs["scale"]) if "scale" in attrs else sums).astype(np.int64)
+
+
+def pace(m: int, k: int, n: int, machine: Machine, types: MatMulTypes) -> panels.Pace:
     """What the panels' estimate needs to know of a machine, for tiles of m x k x n elements."""
-    setup, busy, hold = (int(x) for x in cost.matmul_cycles(m, k, n, 1, machine))
+    setup, busy, hold = (int(x) for x in cost.matmul_cycles(m, k, n, 1, machine, dtype=types.operands))
     execute = max(busy, hold + setup)
     dram = float(1 / machine.dram_bytes_per_cycle)
-    item = isa.ITEMSIZE[machine.dtype]
+    item, stored = types.item(types.operands), types.item(types.result)
     load_port = max(cost.port_pace(m, k * item, machine, True), cost.port_pace(k, n * item, machine, True), dram)
-    store_port = max(cost.port_pace(m, n * item, machine, False), dram)
+    store_port = max(cost.port_pace(m, n * stored, machine, False), dram)
     load = machine.dma.setup_cycles + item * max(m * k, k * n) * load_port + machine.dram_latency_cycles
     turnaround = load + setup + execute + cost.drain_cycles(machine)
     return panels.Pace(execute, load_port, store_port, dram, turnaround)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from minisim.compiler.dtypes import CODE
 from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, Operator, onnx_import, register
 from minisim.errors import ShapeError, UnsupportedError
 
@@ -21,6 +22,7 @@ class Reshape(Operator):
     """A view of the input's DRAM buffer. Attribute `shape`: one dimension may be -1."""
 
     name = "Reshape"
+    dtypes = frozenset(CODE)
 
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
         wanted: Shape = tuple(attrs["shape"])

@@ -1,7 +1,9 @@
 """Fusion: a matmul takes over the bias, the residual and the activation that follow it.
 
-The fused operation applies them in the same order, each rounded once, so the bits do not change: what
-is saved is a trip of the intermediate through SRAM or DRAM for each fused operation.
+The fused operation applies them in the same order, each rounded once, so the bits of a float32 model do not change:
+what is saved is a trip of the intermediate through SRAM or DRAM for each fused operation. In bfloat16 a fused
+operation is computed in float32 up to its one rounding at the end, so fusion is part of what such a model means;
+it never depends on the machine.
 """
 
 from __future__ import annotations

@@ -5,6 +5,10 @@ address, if need be that of the tile whose next use is farthest away (Belady 196
 future, so it can). A tile whose content exists nowhere else is stored before its place is given away. A
 tile is freed after its last use. Finished intermediates stay in SRAM for their consumers.
 
+Partial sums that have tiles of their own (`acc` in isa.py) live in the accumulator memory, if the machine has one:
+a second allocator, with addresses behind the scratchpad's. A tile of sums is placed by the first step and freed by
+the last. Panels are cut so that they fit; where they do not, they are spilled and reloaded as any other tile.
+
 Order between the queues comes out of the same walk: whoever takes a place waits for all who used it
 before, and whoever reads a tile waits for the operation that wrote it (see `wait` in isa.py).
 """
@@ -25,6 +29,7 @@ from minisim.compiler.sram import Clock, Sram
 from minisim.errors import CapacityError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import accumulator_sizes
 from minisim.hwmodel.isa import NONE, Opcode, Queue
 
 NEVER = 2**62
@@ -39,12 +44,18 @@ class Allocate:
     name: str = "schedule"
 
     def apply(self, program: Program) -> isa.Schedule:
-        sizes = tile_sizes(program)
-        needed, layer = bytes_needed(program, sizes)
+        sizes, size = tile_sizes(program), self.machine.accumulator.bytes
+        needed, layer = bytes_needed(program, sizes, sums_apart=size > 0)
         if needed > self.machine.sram.bytes:
             raise CapacityError(
                 f"sram.bytes: layer {layer!r} needs at least {needed} bytes for the operands of one "
                 f"operation, not {self.machine.sram.bytes}"
+            )
+        needed, layer = sums_needed(program)
+        if size and needed > size:
+            raise CapacityError(
+                f"accumulator.bytes: layer {layer!r} needs at least {needed} bytes for the sums of one operation, "
+                f"not {size}"
             )
         return Scheduler(program, self.machine, sizes).run()
 
@@ -56,18 +67,41 @@ def tile_sizes(program: Program) -> npt.NDArray[np.int64]:
     return np.asarray(-(-size // isa.ALIGNMENT) * isa.ALIGNMENT)
 
 
-def bytes_needed(program: Program, sizes: npt.NDArray[np.int64]) -> tuple[int, str]:
-    """The least SRAM that can run `program`, and the layer that needs it."""
+def bytes_needed(program: Program, sizes: npt.NDArray[np.int64], sums_apart: bool = False) -> tuple[int, str]:
+    """The least scratchpad that can run `program`, and the layer that needs it.
+
+    Args:
+        sums_apart: the tiles of partial sums lie in the accumulator memory.
+    """
     padded = np.append(sizes, 0)  # the last entry stands for NONE
 
     def total(table: isa.Table, operands: Sequence[str]) -> npt.NDArray[np.int64]:
         return sum((padded[np.minimum(table[name], len(sizes))] for name in operands), np.zeros(len(table), np.int64))
 
+    x = program.matmuls
+    of_matmul = total(x, ("a", "b", "bias", "residual")) + total(x, ("c",)) * isa.touches(x, "c")
+    of_matmul += total(x, ("acc",)) * (isa.touches(x, "acc") & (not sums_apart))
+    return _most(program, of_matmul, total(program.vectors, ("src0", "src1", "dst")))
+
+
+def sums_needed(program: Program) -> tuple[int, str]:
+    """The least accumulator memory that can run `program`, and the layer that needs it.
+
+    All sums of an array that has such a memory pass through it, also those of an operation that is the only step
+    and therefore leaves none behind.
+    """
+    x = program.matmuls
+    size = x["m"].astype(np.int64) * x["n"] * accumulator_sizes()[x["dtype"]]
+    aligned = -(-size // isa.ALIGNMENT) * isa.ALIGNMENT
+    return _most(program, aligned, np.zeros(len(program.vectors), dtype=np.int64))
+
+
+def _most(program: Program, of_matmul: npt.NDArray[np.int64], of_vector: npt.NDArray[np.int64]) -> tuple[int, str]:
+    """The most that a row of either table needs, and the layer of the first uOp that does."""
     need = np.zeros(len(program.uops), dtype=np.int64)
     opcode, ref = program.uops["opcode"], program.uops["ref"]
-    executes, vectors = opcode == Opcode.EXECUTE, opcode == Opcode.VECTOR
-    need[executes] = total(program.matmuls, ("a", "b", "c", "bias", "residual"))[ref[executes]]
-    need[vectors] = total(program.vectors, ("src0", "src1", "dst"))[ref[vectors]]
+    for code, of_row in ((Opcode.EXECUTE, of_matmul), (Opcode.VECTOR, of_vector)):
+        need[opcode == code] = of_row[ref[opcode == code]]
     if not len(need):
         return 0, ""
     worst = int(np.argmax(need))
@@ -77,19 +111,33 @@ def bytes_needed(program: Program, sizes: npt.NDArray[np.int64]) -> tuple[int, s
 def next_uses(program: Program) -> npt.NDArray[np.int64]:
     """For each uOp, the next uOp that touches the same tile (LOAD and STORE: theirs; else the one written).
 
-    NEVER before a LOAD that fetches the tile anew (`fetch`): it does not stay in SRAM until then.
+    A last step also reads the sums that it turns into a result: that is a use of theirs, and their end. NEVER before
+    a LOAD that fetches the tile anew (`fetch`): it does not stay in SRAM until then.
     """
-    opcode, tile = program.uops["opcode"], program.uops["ref"].astype(np.int64)
+    opcode, ref = program.uops["opcode"], program.uops["ref"].astype(np.int64)
     executes, vectors = opcode == Opcode.EXECUTE, opcode == Opcode.VECTOR
-    tile[executes] = program.matmuls["c"][tile[executes]]
-    tile[vectors] = program.vectors["dst"][tile[vectors]]
-    order = np.argsort(tile, kind="stable")
+    x = program.matmuls[ref[executes]]
+    reads_sums = isa.touches(x, "acc") & (x["last"] != 0)
+    tile = ref.copy()
+    tile[executes] = np.where(isa.touches(x, "c"), x["c"], x["acc"])
+    tile[vectors] = program.vectors["dst"][ref[vectors]]
+    at = np.concatenate([np.arange(len(tile)), np.flatnonzero(executes)[reads_sums]])
+    tile = np.concatenate([tile, x["acc"][reads_sums]])
+    order = np.lexsort((at, tile))
     following = np.full(len(tile), NEVER, dtype=np.int64)
     same = tile[order][1:] == tile[order][:-1]
-    loads, fetch = opcode[order] == Opcode.LOAD, program.uops["fetch"][order]
+    loads, fetch = (program.uops[name][at[order]] for name in ("opcode", "fetch"))
+    loads = loads == Opcode.LOAD
     same &= ~(loads[1:] & loads[:-1] & (fetch[1:] != fetch[:-1]))
-    following[order[:-1][same]] = order[1:][same]
-    return following
+    following[order[:-1][same]] = at[order[1:][same]]
+    return following[: len(ref)]
+
+
+Candidate = tuple[int, int, int]
+"""For eviction: -next use, tile, stamp."""
+
+SCRATCHPAD, ACCUMULATOR = 0, 1
+"""Which of the memories."""
 
 
 class Scheduler:
@@ -99,7 +147,8 @@ class Scheduler:
         n = len(program.tiles)
         self.program = program
         self.emit = Emitter(program)
-        self.sram = Sram(machine.sram.bytes)
+        size = machine.sram.bytes
+        self.memories = (Sram(size), Sram(machine.accumulator.bytes, base=size))
         self.size: list[int] = sizes.tolist()
         self.final: list[int] = program.tiles["final"].tolist()
         self.address = [NONE] * n
@@ -110,11 +159,12 @@ class Scheduler:
         self.stored = [0] * n  # count of the store that last wrote it to DRAM
         self.stamp = [0] * n  # candidates with an older stamp are void
         self.next_use = [NEVER] * n
-        self.candidates: list[tuple[int, int, int]] = []  # heap of (-next use, tile, stamp)
+        self.candidates: tuple[list[Candidate], list[Candidate]] = ([], [])  # a heap for each memory
         self.operands: list[int] = []  # of the uOp to come: they must not be evicted
         self.now = 0
 
         tensor = program.tiles["tensor"]
+        self.home: list[int] = (program.sums[tensor] & (machine.accumulator.bytes > 0)).astype(int).tolist()
         storage = program.tensors["storage"]
         self.storage: list[int] = storage[tensor].tolist()
         self.storage_stored = [0] * len(program.tensors)
@@ -131,14 +181,15 @@ class Scheduler:
         bounds = np.searchsorted(uops["layer"], np.arange(len(self.layers) + 1)).tolist()
         for layer, (begin, end) in enumerate(pairwise(bounds)):
             self.emit.layer = layer
-            self.peak, self.eliminated = self.sram.size - self.sram.free_bytes, 0
+            self.peak, self.eliminated = self.memories[SCRATCHPAD].used_bytes, 0
             for now in range(begin, end):
                 self.now = now
                 self._step(opcodes[now], refs[now], following[now])
             self.layers["sram_peak"][layer] = self.peak
             self.layers["loads_eliminated"][layer] = self.eliminated
-        live = self.sram.size - self.sram.free_bytes
-        return self.emit.finish(self.layers, self.sram.size, live)
+        scratchpad, accumulator = self.memories
+        live = scratchpad.used_bytes + accumulator.used_bytes
+        return self.emit.finish(self.layers, scratchpad.size, accumulator.size, live)
 
     def _step(self, opcode: int, ref: int, next_use: int) -> None:
         if opcode == Opcode.LOAD:
@@ -163,27 +214,44 @@ class Scheduler:
         self.operands.append(tile)
 
     def _execute(self, row: int, next_use: int) -> None:
-        a, b, c, bias, residual, step = self.emit.matmul_operands(row)
+        a, b, c, bias, residual, acc, step, last = self.emit.matmul_operands(row)
+        target, version, sums = c, step + 1, NONE
+        if acc != NONE and not last:
+            target = acc
+        elif acc != NONE:
+            version, sums = 1, acc if step else NONE
         wait = [0] * len(Queue)
-        self._place_target(c, step, wait)
+        if sums != NONE:
+            self._hold(sums)
+        self._place_target(target, version - 1, wait)
         for tile in self.operands:
-            self._wait_for_writer(tile, wait)
+            if tile != sums or self.writer[tile][0] != Queue.MATRIX:  # which accumulates in order by itself
+                self._wait_for_writer(tile, wait)
         address = self.address
         count = self.emit.execute(
             row,
             wait,
             address[a],
             address[b],
-            address[c],
+            address[c] if target == c else NONE,
             NONE if bias == NONE else address[bias],
             NONE if residual == NONE else address[residual],
+            NONE if target == c and sums == NONE else address[acc],
         )
-        self._wrote(c, step + 1, Queue.MATRIX, count)
+        self._wrote(target, version, Queue.MATRIX, count)
         self._release_operands(Queue.MATRIX, count)
-        self._used(c, next_use)
-        while self.sram.free_bytes < self.ahead[self.emit.layer]:
-            if not self._evict(self.now + self.horizon[self.emit.layer]):
+        self._used(target, next_use)
+        while self.memories[SCRATCHPAD].free_bytes < self.ahead[self.emit.layer]:
+            if not self._evict(SCRATCHPAD, self.now + self.horizon[self.emit.layer]):
                 break
+
+    def _hold(self, sums: int) -> None:
+        """Partial sums that the operation to come turns into a result: an operand, for the last time."""
+        if self.address[sums] == NONE:
+            self._load(sums)
+        self.stamp[sums] += 1
+        self.next_use[sums] = NEVER
+        self.operands.append(sums)
 
     def _vector(self, row: int, next_use: int) -> None:
         src0, src1, dst = self.emit.vector_operands(row)
@@ -234,30 +302,33 @@ class Scheduler:
 
     def _place(self, tile: int) -> Clock:
         """Give `tile` an address, evicting others; return what must have retired before it is written."""
-        size = self.size[tile]
-        while (found := self.sram.allocate(size)) is None:
-            if not self._evict():
-                self._clear()
+        size, home = self.size[tile], self.home[tile]
+        memory = self.memories[home]
+        while (found := memory.allocate(size)) is None:
+            if not self._evict(home):
+                self._clear(home)
         self.address[tile], clock = found
         self.touched[tile] = list(clock)
-        self.peak = max(self.peak, self.sram.size - self.sram.free_bytes)
+        if home == SCRATCHPAD:
+            self.peak = max(self.peak, memory.used_bytes)
         return list(clock)
 
-    def _evict(self, beyond: int = 0) -> bool:
-        """Remove the tile whose next use is farthest; False if none is used later than `beyond`."""
-        while self.candidates and -self.candidates[0][0] > beyond:
-            _, tile, stamp = heappop(self.candidates)
+    def _evict(self, home: int, beyond: int = 0) -> bool:
+        """Remove the tile of this memory whose next use is farthest; False if none is used later than `beyond`."""
+        candidates = self.candidates[home]
+        while candidates and -candidates[0][0] > beyond:
+            _, tile, stamp = heappop(candidates)
             if stamp == self.stamp[tile]:
                 self._remove(tile)
                 return True
         return False
 
-    def _clear(self) -> None:
-        """Last resort against fragmentation: move the operands to the start of an empty SRAM."""
-        operands = list(dict.fromkeys(self.operands))
+    def _clear(self, home: int) -> None:
+        """Last resort against fragmentation: move the operands to the start of an empty memory."""
+        operands = [tile for tile in dict.fromkeys(self.operands) if self.home[tile] == home]
         for tile in operands:
             self._remove(tile)
-        self.sram.merge()
+        self.memories[home].merge()
         for tile in operands:
             self._load(tile)
 
@@ -267,7 +338,7 @@ class Scheduler:
         self._free(tile)
 
     def _free(self, tile: int) -> None:
-        self.sram.free(self.address[tile], self.size[tile], self.touched[tile])
+        self.memories[self.home[tile]].free(self.address[tile], self.size[tile], self.touched[tile])
         self.address[tile] = NONE
         self.stamp[tile] += 1
 
@@ -300,10 +371,8 @@ class Scheduler:
         # an eviction of a dirty tile costs two transfers, so it counts as half as far away
         distance = next_use - self.now
         far = self.now + (distance // 2 if self.dirty[tile] else distance)
-        heappush(self.candidates, (-far, tile, self.stamp[tile]))
-        if len(self.candidates) > 4 * len(self.operands) + 65536:
-            self._forget_void_candidates()
-
-    def _forget_void_candidates(self) -> None:
-        self.candidates = [c for c in self.candidates if c[2] == self.stamp[c[1]]]
-        heapify(self.candidates)
+        candidates = self.candidates[self.home[tile]]
+        heappush(candidates, (-far, tile, self.stamp[tile]))
+        if len(candidates) > 4 * len(self.operands) + 65536:
+            candidates[:] = [c for c in candidates if c[2] == self.stamp[c[1]]]  # the others are void
+            heapify(candidates)

@@ -36,6 +36,17 @@ inline py::array_t<float> packed(const py::array& array, const char* name) {
     return py::array_t<float, py::array::c_style | py::array::forcecast>(float_array(array, name));
 }
 
+// The type that stands for a tensor's outside the engine.
+inline py::dtype outside(DType dtype) {
+    switch (dtype) {
+        case DType::kFp32:
+        case DType::kBf16: return py::dtype::of<float>();
+        case DType::kInt8: return py::dtype::of<std::int8_t>();
+        case DType::kInt32: return py::dtype::of<std::int32_t>();
+    }
+    throw UsageError("a tensor has no such dtype");
+}
+
 template <class T>
 const T* column(const py::array& array, const char* name) {
     const bool fits = array.dtype().equal(py::dtype::of<T>()) && array.ndim() == 1 &&
@@ -56,7 +67,7 @@ std::string format_of() {
         using Item = std::remove_extent_t<Field>;
         return "(" + std::to_string(std::extent_v<Field>) + ",)u" + std::to_string(sizeof(Item));
     } else {
-        return "u" + std::to_string(sizeof(Field));
+        return (std::is_floating_point_v<Field> ? "f" : "u") + std::to_string(sizeof(Field));
     }
 }
 

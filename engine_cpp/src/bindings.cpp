@@ -81,21 +81,26 @@ void load_schedule(SharedEngine& self, const py::object& schedule) {
 }
 
 void set_tensor(SharedEngine& self, std::uint32_t tensor, const py::array& values) {
-    const py::array array = float_array(values, "values");
-    if (array.ndim() != 2) {
-        throw UsageError("values must have two dimensions, not be " + describe(array));
+    const TensorRow row = self.locked([&](Engine& engine) { return engine.tensor_row(tensor); });
+    const DType dtype = static_cast<DType>(row.dtype);
+    if (!values.dtype().equal(outside(dtype))) {
+        throw UsageError(py::str("values must have dtype {} for a tensor of {}, not be {}")
+                             .format(outside(dtype), dtype_name(dtype), describe(values)));
     }
-    const FloatMatrix matrix = {static_cast<const std::byte*>(array.data()),
-                                static_cast<std::size_t>(array.shape(0)),
-                                static_cast<std::size_t>(array.shape(1)), array.strides(0),
-                                array.strides(1)};
+    if (values.ndim() != 2) {
+        throw UsageError("values must have two dimensions, not be " + describe(values));
+    }
+    const HostMatrix matrix = {static_cast<const std::byte*>(values.data()),
+                               static_cast<std::size_t>(values.shape(0)),
+                               static_cast<std::size_t>(values.shape(1)), values.strides(0),
+                               values.strides(1)};
     self.locked([&](Engine& engine) { engine.set_tensor(tensor, matrix); });
 }
 
 py::array get_tensor(SharedEngine& self, std::uint32_t tensor) {
     const TensorRow row = self.locked([&](Engine& engine) { return engine.tensor_row(tensor); });
-    py::array_t<float> out({row.rows, row.cols});
-    float* data = out.mutable_data();
+    py::array out(outside(static_cast<DType>(row.dtype)), {row.rows, row.cols});
+    void* data = out.mutable_data();
     self.locked([&](Engine& engine) { engine.get_tensor(tensor, data); });
     return out;
 }
@@ -107,10 +112,13 @@ py::array tensor_view(SharedEngine& self, std::uint32_t tensor) {
         row = engine.tensor_row(tensor);
         return engine.tensor_buffer(tensor);
     }));
-    const auto* data = reinterpret_cast<const float*>((*keeper)->data());
+    const std::byte* data = (*keeper)->data();
     const py::capsule owner(keeper.release(), [](void* p) { delete static_cast<Keeper*>(p); });
-    py::array view(py::dtype::of<float>(), {row.rows, row.cols},
-                   {std::size_t{row.pitch}, sizeof(float)}, data, owner);
+    const DType dtype = static_cast<DType>(row.dtype);
+    const bool patterns = dtype == DType::kBf16;  // numpy has no such type
+    py::array view(patterns ? py::dtype::of<std::uint16_t>() : outside(dtype),
+                   {row.rows, row.cols}, {std::size_t{row.pitch}, std::size_t{item_size(dtype)}},
+                   data, owner);
     view.attr("setflags")("write"_a = false);
     return view;
 }
@@ -248,14 +256,15 @@ void define_operations(py::module_& m) {
         .def(py::init([](const PlacedTile& a, const PlacedTile& b, const PlacedTile& c,
                          std::uint32_t step, std::uint32_t steps, MaybeTile bias,
                          MaybeTile residual, std::uint8_t activation, bool a_transposed,
-                         bool b_transposed) {
+                         bool b_transposed, MaybeTile acc, float scale) {
                  return SchedExecute{a, b, c, step, steps, bias, residual,
                                      static_cast<Activation>(activation), a_transposed,
-                                     b_transposed};
+                                     b_transposed, acc, scale};
              }),
              "a"_a, "b"_a, "c"_a, py::kw_only(), "step"_a = 0, "steps"_a = 1,
              "bias"_a = py::none(), "residual"_a = py::none(), "activation"_a = 0,
-             "a_transposed"_a = false, "b_transposed"_a = false)
+             "a_transposed"_a = false, "b_transposed"_a = false, "acc"_a = py::none(),
+             "scale"_a = 0.0f)
         .def_readonly("a", &SchedExecute::a)
         .def_readonly("b", &SchedExecute::b)
         .def_readonly("c", &SchedExecute::c)
@@ -267,6 +276,8 @@ void define_operations(py::module_& m) {
                                [](const SchedExecute& x) { return int(x.activation); })
         .def_readonly("a_transposed", &SchedExecute::a_transposed)
         .def_readonly("b_transposed", &SchedExecute::b_transposed)
+        .def_readonly("acc", &SchedExecute::acc)
+        .def_readonly("scale", &SchedExecute::scale)
         .def("__repr__", repr<SchedExecute>);
 
     py::class_<SchedVector>(m, "SchedVector", py::is_final(), doc::kSchedVector)
@@ -284,13 +295,17 @@ void define_operations(py::module_& m) {
 
 void define_config_and_stats(py::module_& m) {
     py::class_<EngineConfig>(m, "EngineConfig", py::is_final(), doc::kConfig)
-        .def(py::init([](std::uint64_t sram_bytes, std::string kernel, bool check_hazards) {
-                 return EngineConfig{sram_bytes, std::move(kernel), check_hazards};
+        .def(py::init([](std::uint64_t sram_bytes, std::string kernel, bool check_hazards,
+                         std::uint64_t accumulator_bytes) {
+                 return EngineConfig{sram_bytes, std::move(kernel), check_hazards,
+                                     accumulator_bytes};
              }),
-             "sram_bytes"_a, "kernel"_a = "auto", "check_hazards"_a = true)
+             "sram_bytes"_a, "kernel"_a = "auto", "check_hazards"_a = true,
+             "accumulator_bytes"_a = 0)
         .def_readonly("sram_bytes", &EngineConfig::sram_bytes)
         .def_readonly("kernel", &EngineConfig::kernel)
         .def_readonly("check_hazards", &EngineConfig::check_hazards)
+        .def_readonly("accumulator_bytes", &EngineConfig::accumulator_bytes)
         .def("__repr__", repr<EngineConfig>);
 
     py::class_<EngineStats> stats(m, "EngineStats", py::is_final(), doc::kStats);
@@ -322,11 +337,14 @@ void define_engine(py::module_& m) {
         .def("reset", [](SharedEngine& x) { x.locked([](Engine& e) { e.reset(); }); }, doc::kReset)
         .def(
             "add_tensor",
-            [](SharedEngine& x, std::uint32_t rows, std::uint32_t cols, std::uint8_t role) {
-                return x.locked(
-                    [&](Engine& e) { return e.add_tensor(rows, cols, static_cast<Role>(role)); });
+            [](SharedEngine& x, std::uint32_t rows, std::uint32_t cols, std::uint8_t role,
+               std::uint8_t dtype) {
+                return x.locked([&](Engine& e) {
+                    return e.add_tensor(rows, cols, static_cast<Role>(role),
+                                        static_cast<DType>(dtype));
+                });
             },
-            "rows"_a, "cols"_a, "role"_a, doc::kAddTensor)
+            "rows"_a, "cols"_a, "role"_a, "dtype"_a = 0, doc::kAddTensor)
         .def(
             "dispatch",
             [](SharedEngine& x, const SchedOp& op) {

@@ -8,7 +8,7 @@ constexpr const char* kModule =
 
 An `Engine` executes a `Schedule` on a real SRAM and real DRAM tensors, driven event by event by a
 timing model (`replay`) or on its own (`run`). Numbers are exact: each output of a matrix operation
-is one chain of fused multiply-adds, k ascending. Every access is checked while it happens: an
+is one chain of fused multiply-adds, k ascending; of int8, an exact sum. Every access is checked while it happens: an
 operation that reads what is not there yet, or not there any more, raises
 `minisim.errors.ScheduleHazard`, even if the numbers would have come out right.
 
@@ -37,6 +37,8 @@ constexpr const char* kConfig =
 
 Args:
     sram_bytes: size of the SRAM, from 1 to 2**32 bytes.
+    accumulator_bytes: size of an accumulator memory of its own, whose addresses follow the SRAM's;
+        both together have at most 2**32 bytes.
     kernel: "auto" or "fast" for the fastest that this processor runs, "reference" for the scalar
         definition, or any of `kernels()`. All give the same bits.
     check_hazards: without it a schedule is executed on trust: reads that come too early go
@@ -49,14 +51,15 @@ constexpr const char* kEngine =
     R"(Executes operations on a real SRAM and real DRAM tensors.
 
 Either `load` a compiled schedule and `replay` or `run` it, or `add_tensor` and `dispatch`
-operations built by hand. SRAM, intermediates and outputs start out full of NaN. Methods may be
+operations built by hand. SRAM, intermediates and outputs start out full of NaN (integers, which
+have none, of -1: there it is the check of hazards that finds what was never written). Methods may be
 called from any thread, one at a time; they release the GIL while they work.
 
 Args:
     config: an `EngineConfig`.
 
 Raises:
-    UsageError: the kernel is unknown, or the SRAM's size is out of range.
+    UsageError: the kernel is unknown, or a memory's size is out of range.
 )";
 
 constexpr const char* kLoad =
@@ -75,23 +78,26 @@ constexpr const char* kLoadSchedule =
     R"(`load` with the tables of a `minisim.hwmodel.isa.Schedule`.)";
 
 constexpr const char* kSetTensor =
-    R"(Give a tensor its content, a float32 array of shape (rows, cols) with any strides.
+    R"(Give a tensor its content, an array of shape (rows, cols) with any strides.
+
+Its dtype must be float32 for a tensor of FP32 or BF16 (rounded to the nearest, ties to even; a NaN
+becomes 0x7FC0), int8 for INT8, int32 for INT32.
 
 Raises:
     UsageError: no such tensor, another dtype or shape, or operations are in flight.
 )";
 
 constexpr const char* kTensor =
-    R"(A tensor's content as a new float32 array of shape (rows, cols).
+    R"(A tensor's content as a new array of shape (rows, cols): float32, int8 or int32, as set.
 
 Raises:
     UsageError: no such tensor.
 )";
 
 constexpr const char* kTensorView =
-    R"(A tensor's content in place: a read-only float32 array of shape (rows, cols).
+    R"(A tensor's content in place: a read-only array of shape (rows, cols).
 
-Its rows are a pitch apart. It shows the memory as it is and keeps it alive, also when the engine is
+Its dtype is float32, int8 or int32; of BF16, uint16: the bit patterns. Its rows are a pitch apart. It shows the memory as it is and keeps it alive, also when the engine is
 gone or has loaded another schedule.
 
 Raises:
@@ -143,15 +149,16 @@ Of a hand-built program, only its tensors remain.
 )";
 
 constexpr const char* kAddTensor =
-    R"(Add a float32 tensor to a hand-built program; returns its index.
+    R"(Add a tensor to a hand-built program; returns its index.
 
 Args:
     rows, cols: its shape, in elements. Rows are padded to 64 bytes.
     role: a `minisim.hwmodel.isa.Role`. Inputs and weights may only be written by `set_tensor`.
+    dtype: a `minisim.hwmodel.isa.DType`; FP32 if not given.
 
 Raises:
     UsageError: a schedule has been loaded.
-    ScheduleError: the shape or the role is impossible.
+    ScheduleError: the shape, the role or the dtype is impossible.
 )";
 
 constexpr const char* kDispatch =
@@ -172,7 +179,8 @@ constexpr const char* kTile =
 Args:
     tensor: index of the tensor.
     row, col, rows, cols: the rectangle, in elements.
-    sram: byte address, a multiple of `ALIGNMENT`. In SRAM a tile is packed.
+    sram: byte address, a multiple of `ALIGNMENT`; from the SRAM's size on, in the accumulator
+        memory. In SRAM a tile is packed.
 )";
 
 constexpr const char* kSchedLoad =
@@ -203,6 +211,11 @@ Args:
     residual: a tile of shape (m, n), added after the bias.
     activation: a `minisim.hwmodel.isa.Activation`, applied last.
     a_transposed, b_transposed: the tile of A is stored (k, m), that of B (n, k).
+    acc: a tile of another tensor, of c's shape, that holds the sums between steps (FP32, or INT32
+        for INT8); the last step alone writes c. None: the sums live in c.
+    scale: of the requantisation, where the result is INT8: positive. Otherwise 0.
+
+The operation is of a's data type; `minisim.hwmodel.isa` says what the others may be.
 )";
 
 constexpr const char* kSchedVector =
@@ -213,14 +226,17 @@ Args:
     dst: the target.
     src0, src1: sources of dst's shape; one with 1 row or 1 column is repeated along it. Unary
         operations have no src1.
+
+All are of one data type; on INT8 and INT32 there is RELU alone.
 )";
 
 constexpr const char* kStats =
     R"(How much work has been done since the last load or reset.
 
 Counts of retired operations (loads, stores, executes, vectors), multiply-adds (macs), bytes moved
-(dram_read_bytes ... sram_write_bytes), and the highest end of a range of SRAM that was written
-(sram_peak_bytes).
+(dram_read_bytes ... sram_write_bytes; accumulator_read_bytes and accumulator_write_bytes are the
+part of the SRAM's that the accumulator memory has), and the highest end of a range that was written
+in each memory (sram_peak_bytes, accumulator_peak_bytes). An element counts with the size of its type.
 )";
 
 constexpr const char* kMatmul =

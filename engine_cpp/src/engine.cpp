@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "minisim/errors.hpp"
-#include "minisim/validate.hpp"
+#include "minisim/narrow.hpp"
 
 namespace minisim {
 namespace {
@@ -15,7 +15,40 @@ const EngineConfig& checked(const EngineConfig& config) {
         throw UsageError("sram_bytes must be from 1 to " + std::to_string(kLimit) + ", not " +
                          std::to_string(config.sram_bytes));
     }
+    if (config.accumulator_bytes > kLimit - config.sram_bytes) {
+        throw UsageError("accumulator_bytes must be at most " +
+                         std::to_string(kLimit - config.sram_bytes) +
+                         " behind an SRAM of " + std::to_string(config.sram_bytes) + ", not " +
+                         std::to_string(config.accumulator_bytes));
+    }
+    if (config.accumulator_bytes > 0 && config.sram_bytes % kAlignment != 0) {
+        throw UsageError("sram_bytes must be a multiple of " + std::to_string(kAlignment) +
+                         " if an accumulator memory follows, not " +
+                         std::to_string(config.sram_bytes));
+    }
     return config;
+}
+
+// Items that lie `step` bytes apart, packed.
+void copy_row(const std::byte* from, std::ptrdiff_t step, std::size_t item, std::size_t count,
+              std::byte* to) {
+    if (step == static_cast<std::ptrdiff_t>(item)) {
+        std::memcpy(to, from, count * item);
+        return;
+    }
+    for (std::size_t j = 0; j < count; ++j) {
+        std::memcpy(to + j * item, from + static_cast<std::ptrdiff_t>(j) * step, item);
+    }
+}
+
+// Floats that lie `step` bytes apart, as packed bf16.
+void round_row(const std::byte* from, std::ptrdiff_t step, std::size_t count, std::byte* to) {
+    for (std::size_t j = 0; j < count; ++j) {
+        float wide;
+        std::memcpy(&wide, from + static_cast<std::ptrdiff_t>(j) * step, sizeof wide);
+        const Bf16 x = narrow(wide);
+        std::memcpy(to + j * sizeof x, &x, sizeof x);
+    }
 }
 
 // Also through a view: a reshaped input is the user's, whatever the role of the reshape.
@@ -34,14 +67,14 @@ void refuse_store_to_supplied(const Program& program, const Dram& dram, std::siz
 Engine::Engine(const EngineConfig& config)
     : config_(checked(config)),
       kernel_(kernel_named(config.kernel)),
-      arena_(config.sram_bytes),
-      executor_(program_, arena_, dram_, kernel_),
+      arena_(config.sram_bytes + config.accumulator_bytes),
+      executor_(program_, arena_, config.sram_bytes, dram_, kernel_),
       hand_built_(std::in_place) {
     begin();
 }
 
 void Engine::load(const Program& program) {
-    Validator(program, config_.sram_bytes).all();
+    Validator(program, config_.sram_bytes, config_.accumulator_bytes).all();
     Dram dram(program.tensors);
     for (std::size_t op = 0; op < program.stream.size; ++op) {
         refuse_store_to_supplied(program, dram, op);
@@ -50,6 +83,10 @@ void Engine::load(const Program& program) {
     dram_ = std::move(dram);
     hand_built_.reset();
     begin();
+}
+
+Validator Engine::validator() const {
+    return {program_, config_.sram_bytes, config_.accumulator_bytes};
 }
 
 // Fresh records for the program and the DRAM as they are now.
@@ -61,7 +98,8 @@ void Engine::begin() {
     tracker_.reset();
     if (!config_.check_hazards) return;
     const auto grain = hand_built_ ? Tracker::Grain::kByItem : Tracker::Grain::kAsTiled;
-    tracker_ = std::make_unique<Tracker>(program_, dram_, in_flight_, config_.sram_bytes, grain);
+    tracker_ = std::make_unique<Tracker>(program_, dram_, in_flight_, config_.sram_bytes,
+                                         config_.accumulator_bytes, grain);
 }
 
 void Engine::reset() {
@@ -160,7 +198,7 @@ std::shared_ptr<Buffer> Engine::tensor_buffer(std::uint32_t tensor) const {
     return dram_.buffer(tensor);
 }
 
-void Engine::set_tensor(std::uint32_t tensor, const FloatMatrix& values) {
+void Engine::set_tensor(std::uint32_t tensor, const HostMatrix& values) {
     const TensorRow& row = tensor_row(tensor);
     if (values.rows != row.rows || values.cols != row.cols) {
         throw UsageError("tensor " + std::to_string(tensor) + " has shape (" +
@@ -173,23 +211,33 @@ void Engine::set_tensor(std::uint32_t tensor, const FloatMatrix& values) {
     std::byte* to = dram_.data(tensor);
     for (std::size_t i = 0; i < values.rows; ++i, to += row.pitch) {
         const std::byte* from = values.data + static_cast<std::ptrdiff_t>(i) * values.row_step;
-        if (values.col_step == sizeof(float)) {
-            std::memcpy(to, from, values.cols * sizeof(float));
-            continue;
-        }
-        for (std::size_t j = 0; j < values.cols; ++j) {
-            const std::ptrdiff_t offset = static_cast<std::ptrdiff_t>(j) * values.col_step;
-            std::memcpy(to + j * sizeof(float), from + offset, sizeof(float));
+        switch (static_cast<DType>(row.dtype)) {
+            case DType::kFp32:
+            case DType::kInt32: copy_row(from, values.col_step, 4, values.cols, to); break;
+            case DType::kInt8: copy_row(from, values.col_step, 1, values.cols, to); break;
+            case DType::kBf16: round_row(from, values.col_step, values.cols, to); break;
         }
     }
     if (tracker_) tracker_->supplied(tensor);
 }
 
-void Engine::get_tensor(std::uint32_t tensor, float* packed) const {
+void Engine::get_tensor(std::uint32_t tensor, void* packed) const {
     const TensorRow& row = tensor_row(tensor);
-    const std::size_t row_bytes = row.cols * sizeof(float);
-    copy_rows(reinterpret_cast<std::byte*>(packed), row_bytes, dram_.buffer(tensor)->data(),
-              row.pitch, row.rows, row_bytes);
+    const std::size_t row_bytes = row.cols * item_size(static_cast<DType>(row.dtype));
+    auto* to = static_cast<std::byte*>(packed);
+    const std::byte* from = dram_.buffer(tensor)->data();
+    if (static_cast<DType>(row.dtype) != DType::kBf16) {
+        copy_rows(to, row_bytes, from, row.pitch, row.rows, row_bytes);
+        return;
+    }
+    for (std::size_t i = 0; i < row.rows; ++i, from += row.pitch) {
+        for (std::size_t j = 0; j < row.cols; ++j, to += sizeof(float)) {
+            Bf16 x;
+            std::memcpy(&x, from + j * sizeof x, sizeof x);
+            const float wide = widen(x);
+            std::memcpy(to, &wide, sizeof wide);
+        }
+    }
 }
 
 // -- hand-built programs --------------------------------------------------------------------------
@@ -199,13 +247,13 @@ void Engine::require_hand_built() const {
     throw UsageError("this engine has loaded a schedule: build operations by hand on a new one");
 }
 
-std::uint32_t Engine::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role) {
+std::uint32_t Engine::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype) {
     require_hand_built();
-    hand_built_->add_tensor(rows, cols, role);
+    hand_built_->add_tensor(rows, cols, role, dtype);
     program_ = hand_built_->program();
     const std::size_t tensor = program_.tensors.size - 1;
     try {
-        Validator(program_, config_.sram_bytes).tensor(tensor);
+        validator().tensor(tensor);
         dram_.add(program_.tensors[tensor]);
     } catch (...) {
         hand_built_->drop_tensor();
@@ -237,7 +285,7 @@ void Engine::dispatch(const SchedOp& op) {
 }
 
 void Engine::check_new_rows(const HandBuilt::Mark& old) const {
-    const Validator validator(program_, config_.sram_bytes);
+    const Validator validator = this->validator();
     for (std::size_t i = old.tiles; i < program_.tiles.size; ++i) validator.tile(i);
     for (std::size_t i = old.transfers; i < program_.transfers.size; ++i) validator.transfer(i);
     for (std::size_t i = old.matmuls; i < program_.matmuls.size; ++i) validator.matmul(i);

@@ -5,7 +5,24 @@
 namespace minisim {
 namespace {
 
-float* floats(std::byte* bytes) { return reinterpret_cast<float*>(bytes); }
+template <class T>
+T* as(std::byte* bytes) {
+    return reinterpret_cast<T*>(bytes);
+}
+
+// The kernel of a type.
+void run(const Kernel& kernel, const MatmulArgs& x, Scratch& s) { kernel.matmul(x, s); }
+void run(const Kernel& kernel, const Bf16MatmulArgs& x, Scratch& s) { kernel.matmul_bf16(x, s); }
+void run(const Kernel& kernel, const Int8MatmulArgs& x, Scratch& s) { kernel.matmul_int8(x, s); }
+
+// The end of a matmul whose c is narrower than its sums.
+void leave(const Kernel& kernel, const float* sums, std::size_t count, float, std::byte* c) {
+    kernel.round(sums, count, as<Bf16>(c));
+}
+void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, float scale,
+           std::byte* c) {
+    kernel.requantise(sums, count, scale, as<std::int8_t>(c));
+}
 
 }  // namespace
 
@@ -33,55 +50,95 @@ void Executor::store(const TransferRow& x) {
 }
 
 // Here, and in vector() below, is where a data type finds its kernel. Unknown codes do not get
-// this far: the validator refuses them by name.
+// this far: the validator refuses them by name, and a matmul of INT32, too.
 void Executor::execute(const MatmulRow& x) {
     switch (static_cast<DType>(x.dtype)) {
-        case DType::kFp32: {
-            MatmulArgs args{};
-            args.a = floats(read(x.a, x.a_sram));
-            args.b = floats(read(x.b, x.b_sram));
-            if (x.step > 0) read(x.c, x.c_sram);
-            args.c = floats(write(x.c, x.c_sram));
-            if (x.bias != kNone) args.bias = floats(read(x.bias, x.bias_sram));
-            if (x.residual != kNone) args.residual = floats(read(x.residual, x.residual_sram));
-            args.m = x.m;
-            args.k = x.k;
-            args.n = x.n;
-            args.a_transposed = x.a_transposed != 0;
-            args.b_transposed = x.b_transposed != 0;
-            args.clear = x.step == 0;
-            args.last = x.last != 0;
-            args.activation = static_cast<Activation>(x.activation);
-            kernel_.matmul(args, scratch_);
-            break;
-        }
+        case DType::kFp32: multiply<float, float>(x); break;
+        case DType::kBf16: multiply<Bf16, float>(x); break;
+        case DType::kInt8: multiply<std::int8_t, std::int32_t>(x); break;
+        case DType::kInt32: break;
     }
     ++stats_.executes;
     stats_.macs += std::uint64_t{x.m} * x.k * x.n;
 }
 
+// The sums are computed where they will lie: in acc, or in c if it has their type. Otherwise c is
+// narrower, and this is the last step, which rounds.
+template <class T, class Sum>
+void Executor::multiply(const MatmulRow& x) {
+    auto& wide = std::get<Wide<Sum>>(wide_);
+    const std::size_t count = std::size_t{x.m} * x.n;
+    const bool rounds = Program::touches_c(x) && program_.dtype_of_tile(x.c) !=
+                                                     accumulator_of(static_cast<DType>(x.dtype));
+    MatmulArgsOf<T, Sum> args{};
+    args.a = as<T>(read(x.a, x.a_sram));
+    args.b = as<T>(read(x.b, x.b_sram));
+    const Sum* before = nullptr;
+    if (x.step > 0) {
+        before = as<Sum>(x.acc == kNone ? read(x.c, x.c_sram) : read(x.acc, x.acc_sram));
+    }
+    std::byte* target = Program::touches_c(x) ? write(x.c, x.c_sram) : write(x.acc, x.acc_sram);
+    if (rounds) wide.sums.resize(count);
+    args.c = rounds ? wide.sums.data() : as<Sum>(target);
+    if (before && before != args.c) std::copy_n(before, count, args.c);
+    args.bias = addend(x.bias, x.bias_sram, wide.bias);
+    args.residual = addend(x.residual, x.residual_sram, wide.residual);
+    args.m = x.m;
+    args.k = x.k;
+    args.n = x.n;
+    args.a_transposed = x.a_transposed != 0;
+    args.b_transposed = x.b_transposed != 0;
+    args.clear = x.step == 0;
+    args.last = x.last != 0;
+    args.activation = static_cast<Activation>(x.activation);
+    run(kernel_, args, scratch_);
+    if (rounds) leave(kernel_, args.c, count, x.scale, target);
+}
+
+const float* Executor::addend(std::uint32_t tile, std::uint32_t sram,
+                              std::vector<float>& widened) {
+    if (tile == kNone) return nullptr;
+    std::byte* values = read(tile, sram);
+    if (program_.dtype_of_tile(tile) == DType::kFp32) return as<float>(values);
+    const auto* from = as<Bf16>(values);
+    widened.resize(program_.tile_bytes(tile) / sizeof(Bf16));
+    for (std::size_t i = 0; i < widened.size(); ++i) widened[i] = widen(from[i]);
+    return widened.data();
+}
+
+const std::int32_t* Executor::addend(std::uint32_t tile, std::uint32_t sram,
+                                     std::vector<std::int32_t>&) {
+    return tile == kNone ? nullptr : as<std::int32_t>(read(tile, sram));
+}
+
 void Executor::vector(const VectorRow& x) {
     switch (static_cast<DType>(x.dtype)) {
-        case DType::kFp32: {
-            VectorArgs args{};
-            args.op = static_cast<VectorOp>(x.op);
-            args.src0 = source(x.src0, x.src0_sram);
-            if (x.src1 != kNone) args.src1 = source(x.src1, x.src1_sram);
-            args.dst = floats(write(x.dst, x.dst_sram));
-            args.rows = x.rows;
-            args.cols = x.cols;
-            kernel_.vector(args);
-            break;
-        }
+        case DType::kFp32: kernel_.vector(vector_args<float>(x)); break;
+        case DType::kBf16: kernel_.vector_bf16(vector_args<Bf16>(x)); break;
+        case DType::kInt8: integer_relu(vector_args<std::int8_t>(x)); break;
+        case DType::kInt32: integer_relu(vector_args<std::int32_t>(x)); break;
     }
     ++stats_.vectors;
 }
 
-VectorSource Executor::source(std::uint32_t tile, std::uint32_t sram) {
+template <class T>
+VectorArgsOf<T> Executor::vector_args(const VectorRow& x) {
+    VectorArgsOf<T> args{};
+    args.op = static_cast<VectorOp>(x.op);
+    args.src0 = source<T>(x.src0, x.src0_sram);
+    if (x.src1 != kNone) args.src1 = source<T>(x.src1, x.src1_sram);
+    args.dst = as<T>(write(x.dst, x.dst_sram));
+    args.rows = x.rows;
+    args.cols = x.cols;
+    return args;
+}
+
+template <class T>
+VectorSourceOf<T> Executor::source(std::uint32_t tile, std::uint32_t sram) {
     const TileRow& t = program_.tiles[tile];
     const std::size_t row_step = t.rows == 1 ? 0 : t.cols;
     const std::size_t col_step = t.cols == 1 ? 0 : 1;
-    return {floats(read(tile, sram)), row_step, col_step};
+    return {as<T>(read(tile, sram)), row_step, col_step};
 }
 
 Executor::DramTile Executor::dram_tile(std::uint32_t tile) {
@@ -95,13 +152,17 @@ Executor::DramTile Executor::dram_tile(std::uint32_t tile) {
 std::byte* Executor::read(std::uint32_t tile, std::uint32_t sram) {
     const std::uint64_t bytes = program_.tile_bytes(tile);
     stats_.sram_read_bytes += bytes;
+    if (sram >= sram_bytes_) stats_.accumulator_read_bytes += bytes;
     return arena_.at(sram, bytes);
 }
 
 std::byte* Executor::write(std::uint32_t tile, std::uint32_t sram) {
     const std::uint64_t bytes = program_.tile_bytes(tile);
+    const bool behind = sram >= sram_bytes_;
+    std::uint64_t& peak = behind ? stats_.accumulator_peak_bytes : stats_.sram_peak_bytes;
+    peak = std::max(peak, sram + bytes - (behind ? sram_bytes_ : 0));
     stats_.sram_write_bytes += bytes;
-    stats_.sram_peak_bytes = std::max(stats_.sram_peak_bytes, sram + bytes);
+    if (behind) stats_.accumulator_write_bytes += bytes;
     return arena_.at(sram, bytes);
 }
 

@@ -7,8 +7,8 @@
 
 namespace minisim {
 
-void HandBuilt::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role) {
-    const std::uint64_t row_bytes = std::uint64_t{cols} * item_size(DType::kFp32);
+void HandBuilt::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype) {
+    const std::uint64_t row_bytes = std::uint64_t{cols} * item_size(dtype);
     const std::uint64_t pitch = (row_bytes + kAlignment - 1) / kAlignment * kAlignment;
     if (pitch > UINT32_MAX) {
         throw UsageError("a row of " + std::to_string(cols) + " columns is too long");
@@ -22,7 +22,7 @@ void HandBuilt::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role) {
     tensor.cols = cols;
     tensor.pitch = static_cast<std::uint32_t>(pitch);
     tensor.storage = static_cast<std::uint32_t>(tensors_.size());
-    tensor.dtype = static_cast<std::uint8_t>(DType::kFp32);
+    tensor.dtype = static_cast<std::uint8_t>(dtype);
     tensor.role = static_cast<std::uint8_t>(role);
     tensors_.push_back(tensor);
 }
@@ -60,21 +60,24 @@ void HandBuilt::push_matmul(const SchedExecute& x) {
     row.b = tile_read(x.b);
     row.bias = x.bias ? tile_read(*x.bias) : kNone;
     row.residual = x.residual ? tile_read(*x.residual) : kNone;
-    row.c = tile_written(x.c, x.steps);
+    row.acc = x.acc ? tile_written(*x.acc, x.steps) : kNone;
+    row.c = tile_written(x.c, x.acc ? 1 : x.steps);
     row.a_sram = x.a.sram;
     row.b_sram = x.b.sram;
     row.c_sram = x.c.sram;
     row.bias_sram = x.bias ? x.bias->sram : kNone;
     row.residual_sram = x.residual ? x.residual->sram : kNone;
+    row.acc_sram = x.acc ? x.acc->sram : kNone;
     row.m = x.c.rows;
     row.k = x.a_transposed ? x.a.rows : x.a.cols;
     row.n = x.c.cols;
     row.step = x.step;
+    row.scale = x.scale;
     row.last = std::uint64_t{x.step} + 1 == x.steps;
     row.activation = static_cast<std::uint8_t>(x.activation);
     row.a_transposed = x.a_transposed;
     row.b_transposed = x.b_transposed;
-    row.dtype = static_cast<std::uint8_t>(DType::kFp32);
+    row.dtype = dtype_of(x.a);
     push(Opcode::kExecute, matmuls_.size());
     matmuls_.push_back(row);
 }
@@ -82,7 +85,7 @@ void HandBuilt::push_matmul(const SchedExecute& x) {
 void HandBuilt::push_vector(const SchedVector& x) {
     VectorRow row{};
     row.op = static_cast<std::uint8_t>(x.op);
-    row.dtype = static_cast<std::uint8_t>(DType::kFp32);
+    row.dtype = dtype_of(x.dst);
     row.src0 = tile_read(x.src0);
     row.src1 = x.src1 ? tile_read(*x.src1) : kNone;
     row.dst = tile_written(x.dst, 1);
@@ -93,6 +96,12 @@ void HandBuilt::push_vector(const SchedVector& x) {
     row.cols = x.dst.cols;
     push(Opcode::kVector, vectors_.size());
     vectors_.push_back(row);
+}
+
+// An operation is of the type of what it works on. A tensor that does not exist has none; the
+// tile is refused for it.
+std::uint8_t HandBuilt::dtype_of(const PlacedTile& tile) const {
+    return tile.tensor < tensors_.size() ? tensors_[tile.tensor].dtype : std::uint8_t{0};
 }
 
 // The tile's latest life. A linear search: hand-built programs are short.

@@ -90,13 +90,14 @@ template <std::size_t kCols>
 MINISIM_INLINE Panel panel_of(const MatmulArgs& x, std::size_t j, Scratch& scratch) {
     const std::size_t cols = std::min(kCols, x.n - j);
     if (!x.b_transposed && cols == kCols) return {x.b + j, x.n};
-    scratch.assign(x.k * kCols, 0.0f);
+    scratch.panel.assign(x.k * kCols, 0.0f);
     for (std::size_t p = 0; p < x.k; ++p) {
         for (std::size_t q = 0; q < cols; ++q) {
-            scratch[p * kCols + q] = x.b_transposed ? x.b[(j + q) * x.k + p] : x.b[p * x.n + j + q];
+            scratch.panel[p * kCols + q] =
+                x.b_transposed ? x.b[(j + q) * x.k + p] : x.b[p * x.n + j + q];
         }
     }
-    return {scratch.data(), kCols};
+    return {scratch.panel.data(), kCols};
 }
 
 // -- elementwise ----------------------------------------------------------------------------------
@@ -187,6 +188,8 @@ MINISIM_INLINE void vector_body(const VectorArgs& x) {
     }
 }
 
+// -- fp32, whole ----------------------------------------------------------------------------------
+
 MINISIM_INLINE void epilogue(const MatmulArgs& x) {
     for (std::size_t i = 0; i < x.m; ++i) {
         float* c = x.c + i * x.n;
@@ -217,39 +220,178 @@ MINISIM_INLINE void matmul_body(const MatmulArgs& x, Scratch& scratch) {
     if (x.last) epilogue(x);
 }
 
+// -- bf16 and int8, by way of fp32 ----------------------------------------------------------------
+
+// `rows` rows of `cols` elements, `step` apart, become packed floats. Both types fit exactly.
+template <class T>
+MINISIM_INLINE void widen_rows(const T* from, std::size_t step, std::size_t rows, std::size_t cols,
+                               std::vector<float>& to) {
+    to.resize(rows * cols);
+    for (std::size_t i = 0; i < rows; ++i) {
+        const T* row = from + i * step;
+        float* out = to.data() + i * cols;
+        for (std::size_t j = 0; j < cols; ++j) out[j] = widen(row[j]);
+    }
+}
+template <std::size_t kRows, std::size_t kCols>
+MINISIM_INLINE void matmul_bf16_body(const Bf16MatmulArgs& x, Scratch& scratch) {
+    widen_rows(x.a, x.k, x.m, x.k, scratch.left);  // the layout, transposed or not, stays
+    widen_rows(x.b, x.n, x.k, x.n, scratch.right);
+    matmul_body<kRows, kCols>({scratch.left.data(), scratch.right.data(), x.c, x.bias, x.residual,
+                               x.m, x.k, x.n, x.a_transposed, x.b_transposed, x.clear, x.last,
+                               x.activation},
+                              scratch);
+}
+
+// A product of two int8 is at most 2^14, so a sum of this many of them, and every sum on its way,
+// is an integer of at most 2^24: fp32 is exact, and the order does not matter.
+constexpr std::size_t kExactProducts = 1024;
+
+// c += the part of the product where k is in [begin, begin + count).
+template <std::size_t kRows, std::size_t kCols>
+MINISIM_INLINE void add_products(const Int8MatmulArgs& x, std::size_t begin, std::size_t count,
+                                 Scratch& scratch) {
+    if (x.a_transposed) {
+        widen_rows(x.a + begin * x.m, x.m, count, x.m, scratch.left);
+    } else {
+        widen_rows(x.a + begin, x.k, x.m, count, scratch.left);
+    }
+    if (x.b_transposed) {
+        widen_rows(x.b + begin, x.k, x.n, count, scratch.right);
+    } else {
+        widen_rows(x.b + begin * x.n, x.n, count, x.n, scratch.right);
+    }
+    scratch.sums.resize(x.m * x.n);
+    MatmulArgs part{};
+    part.a = scratch.left.data();
+    part.b = scratch.right.data();
+    part.c = scratch.sums.data();
+    part.m = x.m;
+    part.k = count;
+    part.n = x.n;
+    part.a_transposed = x.a_transposed;
+    part.b_transposed = x.b_transposed;
+    part.clear = true;
+    matmul_body<kRows, kCols>(part, scratch);
+    for (std::size_t i = 0; i < x.m * x.n; ++i) {
+        x.c[i] = wrapping_add(x.c[i], static_cast<std::int32_t>(part.c[i]));
+    }
+}
+
+template <std::size_t kRows, std::size_t kCols>
+MINISIM_INLINE void matmul_int8_body(const Int8MatmulArgs& x, Scratch& scratch) {
+    if (x.clear) std::fill_n(x.c, x.m * x.n, 0);
+    for (std::size_t begin = 0; begin < x.k; begin += kExactProducts) {
+        add_products<kRows, kCols>(x, begin, std::min(kExactProducts, x.k - begin), scratch);
+    }
+    if (!x.last) return;
+    for (std::size_t i = 0; i < x.m; ++i) {
+        std::int32_t* c = x.c + i * x.n;
+        if (x.bias) {
+            for (std::size_t j = 0; j < x.n; ++j) c[j] = wrapping_add(c[j], x.bias[j]);
+        }
+        if (x.activation == Activation::kRelu) {
+            for (std::size_t j = 0; j < x.n; ++j) c[j] = std::max(c[j], 0);
+        }
+    }
+}
+
+MINISIM_INLINE void round_body(const float* x, std::size_t count, Bf16* out) {
+    for (std::size_t i = 0; i < count; ++i) out[i] = narrow(x[i]);
+}
+
+// Saturating first changes nothing, for the ends are integers. Then |y| is below 2^22, and adding
+// 1.5 * 2^23 leaves room for no fraction: the sum is rounded, ties to even, and so is y.
+MINISIM_INLINE void requantise_body(const std::int32_t* x, std::size_t count, float scale,
+                                    std::int8_t* out) {
+    constexpr float kShift = 0x1.8p23f;
+    for (std::size_t i = 0; i < count; ++i) {
+        float y = static_cast<float>(x[i]) * scale;
+        y = y < -128.0f ? -128.0f : y;
+        y = y > 127.0f ? 127.0f : y;
+        out[i] = static_cast<std::int8_t>(static_cast<std::int32_t>((y + kShift) - kShift));
+    }
+}
+
+// A source's elements of row `i` from column `j` on, widened; one that repeats a column has one.
+MINISIM_INLINE VectorSource widened(const VectorSourceOf<Bf16>& x, std::size_t i, std::size_t j,
+                                    std::size_t count, float* to) {
+    const Bf16* from = x.data + i * x.row_step + j * x.col_step;
+    const std::size_t length = x.col_step == 1 ? count : 1;
+    for (std::size_t q = 0; q < length; ++q) to[q] = widen(from[q]);
+    return {to, 0, x.col_step};
+}
+
+// In blocks: all of a block is read before any of it is written, so `dst` may be a source.
+MINISIM_INLINE void vector_bf16_body(const Bf16VectorArgs& x) {
+    constexpr std::size_t kBlock = 256;
+    float in0[kBlock], in1[kBlock], out[kBlock];
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        for (std::size_t j = 0; j < x.cols; j += kBlock) {
+            const std::size_t count = std::min(kBlock, x.cols - j);
+            VectorArgs block{};
+            block.op = x.op;
+            block.src0 = widened(x.src0, i, j, count, in0);
+            if (is_binary(x.op)) block.src1 = widened(x.src1, i, j, count, in1);
+            block.dst = out;
+            block.rows = 1;
+            block.cols = count;
+            vector_body(block);
+            round_body(out, count, x.dst + i * x.cols + j);
+        }
+    }
+}
+
 // -- one instance for each instruction set --------------------------------------------------------
 // Block sizes: the sums, one row of the panel and one element of A must fit the registers.
 
-void matmul_portable(const MatmulArgs& x, Scratch& scratch) { matmul_body<4, 16>(x, scratch); }
-void vector_portable(const VectorArgs& x) { vector_body(x); }
+
+#define MINISIM_INSTANCE(target, set, rows, cols)                                                  \
+    target void matmul_##set(const MatmulArgs& x, Scratch& s) { matmul_body<rows, cols>(x, s); }   \
+    target void vector_##set(const VectorArgs& x) { vector_body(x); }                              \
+    target void matmul_bf16_##set(const Bf16MatmulArgs& x, Scratch& s) {                           \
+        matmul_bf16_body<rows, cols>(x, s);                                                        \
+    }                                                                                              \
+    target void matmul_int8_##set(const Int8MatmulArgs& x, Scratch& s) {                           \
+        matmul_int8_body<rows, cols>(x, s);                                                        \
+    }                                                                                              \
+    target void vector_bf16_##set(const Bf16VectorArgs& x) { vector_bf16_body(x); }                \
+    target void round_##set(const float* x, std::size_t count, Bf16* out) {                        \
+        round_body(x, count, out);                                                                 \
+    }                                                                                              \
+    target void requantise_##set(const std::int32_t* x, std::size_t count, float scale,            \
+                                 std::int8_t* out) {                                               \
+        requantise_body(x, count, scale, out);                                                     \
+    }                                                                                              \
+    constexpr Kernel kernel_##set = {#set,              matmul_##set,      vector_##set,           \
+                                     matmul_bf16_##set, matmul_int8_##set, vector_bf16_##set,      \
+                                     round_##set,       requantise_##set};
+
+MINISIM_INSTANCE(, portable, 4, 16)
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define MINISIM_HAS_X86_TARGETS 1
-
 #define MINISIM_AVX2 __attribute__((target("avx2,fma")))
-MINISIM_AVX2 void matmul_avx2(const MatmulArgs& x, Scratch& s) { matmul_body<4, 16>(x, s); }
-MINISIM_AVX2 void vector_avx2(const VectorArgs& x) { vector_body(x); }
-
 #if defined(__clang__)
 #define MINISIM_AVX512 __attribute__((target("avx512f,avx512dq,fma"), min_vector_width(512)))
 #else
 #define MINISIM_AVX512 __attribute__((target("avx512f,avx512dq,fma,prefer-vector-width=512")))
 #endif
-MINISIM_AVX512 void matmul_avx512(const MatmulArgs& x, Scratch& s) { matmul_body<8, 32>(x, s); }
-MINISIM_AVX512 void vector_avx512(const VectorArgs& x) { vector_body(x); }
+MINISIM_INSTANCE(MINISIM_AVX2, avx2, 4, 16)
+MINISIM_INSTANCE(MINISIM_AVX512, avx512, 8, 32)
 #endif
 
 }  // namespace
 
 std::vector<Kernel> usable_fast_kernels() {
-    std::vector<Kernel> found = {{"portable", matmul_portable, vector_portable}};
+    std::vector<Kernel> found = {kernel_portable};
 #if defined(MINISIM_HAS_X86_TARGETS)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        found.push_back({"avx2", matmul_avx2, vector_avx2});
+        found.push_back(kernel_avx2);
     }
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
-        found.push_back({"avx512", matmul_avx512, vector_avx512});
+        found.push_back(kernel_avx512);
     }
 #endif
     return found;

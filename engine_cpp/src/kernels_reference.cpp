@@ -1,5 +1,6 @@
 // The definition of the arithmetic, in the plainest form.
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -14,6 +15,16 @@ float one_nan(float x) {
     std::memcpy(&nan, &kNanBits, sizeof nan);
     return x != x ? nan : x;
 }
+std::int32_t one_nan(std::int32_t x) { return x; }
+
+float multiply_add(float a, float b, float acc) { return std::fma(a, b, acc); }
+float multiply_add(Bf16 a, Bf16 b, float acc) { return std::fma(widen(a), widen(b), acc); }
+std::int32_t multiply_add(std::int8_t a, std::int8_t b, std::int32_t acc) {
+    return wrapping_add(std::int32_t{a} * std::int32_t{b}, acc);
+}
+
+float add(float x, float y) { return x + y; }
+std::int32_t add(std::int32_t x, std::int32_t y) { return wrapping_add(x, y); }
 
 float relu(float x) { return x <= 0.0f ? 0.0f : x; }
 
@@ -25,20 +36,24 @@ float activate(Activation activation, float x) {
     }
     return x;
 }
+std::int32_t activate(Activation activation, std::int32_t x) {
+    return activation == Activation::kRelu ? std::max(x, 0) : x;
+}
 
-void matmul(const MatmulArgs& x, Scratch&) {
+template <class T, class Sum>
+void matmul(const MatmulArgsOf<T, Sum>& x, Scratch&) {
     for (std::size_t i = 0; i < x.m; ++i) {
         for (std::size_t j = 0; j < x.n; ++j) {
-            float& c = x.c[i * x.n + j];
-            float acc = x.clear ? 0.0f : c;
+            Sum& c = x.c[i * x.n + j];
+            Sum acc = x.clear ? Sum{0} : c;
             for (std::size_t k = 0; k < x.k; ++k) {
-                const float a = x.a_transposed ? x.a[k * x.m + i] : x.a[i * x.k + k];
-                const float b = x.b_transposed ? x.b[j * x.k + k] : x.b[k * x.n + j];
-                acc = std::fma(a, b, acc);
+                const T a = x.a_transposed ? x.a[k * x.m + i] : x.a[i * x.k + k];
+                const T b = x.b_transposed ? x.b[j * x.k + k] : x.b[k * x.n + j];
+                acc = multiply_add(a, b, acc);
             }
             if (x.last) {
-                if (x.bias) acc += x.bias[j];
-                if (x.residual) acc += x.residual[i * x.n + j];
+                if (x.bias) acc = add(acc, x.bias[j]);
+                if (x.residual) acc = add(acc, x.residual[i * x.n + j]);
                 acc = one_nan(activate(x.activation, acc));
             }
             c = acc;
@@ -56,20 +71,43 @@ float apply(VectorOp op, float x, float y) {
     return x;
 }
 
-void vector(const VectorArgs& x) {
-    const auto at = [](const VectorSource& source, std::size_t i, std::size_t j) {
-        return source.data[i * source.row_step + j * source.col_step];
+void leave(float x, float& out) { out = one_nan(x); }
+void leave(float x, Bf16& out) { out = narrow(x); }
+
+template <class T>
+void vector(const VectorArgsOf<T>& x) {
+    const auto at = [](const VectorSourceOf<T>& source, std::size_t i, std::size_t j) {
+        return widen(source.data[i * source.row_step + j * source.col_step]);
     };
     for (std::size_t i = 0; i < x.rows; ++i) {
         for (std::size_t j = 0; j < x.cols; ++j) {
             const float y = is_binary(x.op) ? at(x.src1, i, j) : 0.0f;
-            x.dst[i * x.cols + j] = one_nan(apply(x.op, at(x.src0, i, j), y));
+            leave(apply(x.op, at(x.src0, i, j), y), x.dst[i * x.cols + j]);
         }
+    }
+}
+
+void round(const float* x, std::size_t count, Bf16* out) {
+    for (std::size_t i = 0; i < count; ++i) out[i] = narrow(x[i]);
+}
+
+// nearbyint rounds ties to even: nothing in this process asks for another mode.
+void requantise(const std::int32_t* x, std::size_t count, float scale, std::int8_t* out) {
+    for (std::size_t i = 0; i < count; ++i) {
+        const float rounded = std::nearbyint(static_cast<float>(x[i]) * scale);
+        out[i] = static_cast<std::int8_t>(std::clamp(rounded, -128.0f, 127.0f));
     }
 }
 
 }  // namespace
 
-const Kernel kReferenceKernel = {"reference", matmul, vector};
+const Kernel kReferenceKernel = {"reference",
+                                 matmul<float, float>,
+                                 vector<float>,
+                                 matmul<Bf16, float>,
+                                 matmul<std::int8_t, std::int32_t>,
+                                 vector<Bf16>,
+                                 round,
+                                 requantise};
 
 }  // namespace minisim

@@ -6,7 +6,11 @@ Content Program::result(std::size_t op) const {
     switch (opcode(op)) {
         case Opcode::kLoad:
         case Opcode::kStore: return {transfer(op).tile, transfer(op).version};
-        case Opcode::kExecute: return {matmul(op).c, matmul(op).step + 1};
+        case Opcode::kExecute: {
+            const MatmulRow& x = matmul(op);
+            if (x.acc == kNone) return {x.c, x.step + 1};
+            return x.last ? Content{x.c, 1} : Content{x.acc, x.step + 1};
+        }
         case Opcode::kVector: return {vector(op).dst, 1};
     }
     return {kNone, 0};
@@ -35,6 +39,16 @@ const char* opcode_name(Opcode opcode) {
         case Opcode::kStore: return "STORE";
         case Opcode::kExecute: return "EXECUTE";
         case Opcode::kVector: return "VECTOR";
+    }
+    return "?";
+}
+
+const char* dtype_name(DType dtype) {
+    switch (dtype) {
+        case DType::kFp32: return "FP32";
+        case DType::kBf16: return "BF16";
+        case DType::kInt8: return "INT8";
+        case DType::kInt32: return "INT32";
     }
     return "?";
 }

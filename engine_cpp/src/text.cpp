@@ -1,5 +1,6 @@
 #include "minisim/text.hpp"
 
+#include <iomanip>
 #include <sstream>
 
 namespace minisim {
@@ -34,7 +35,8 @@ std::string to_text(const SchedExecute& x) {
         << ", step=" << x.step << ", steps=" << x.steps << ", bias=" << optional(x.bias)
         << ", residual=" << optional(x.residual) << ", activation=" << int(x.activation)
         << ", a_transposed=" << boolean(x.a_transposed)
-        << ", b_transposed=" << boolean(x.b_transposed) << ")";
+        << ", b_transposed=" << boolean(x.b_transposed) << ", acc=" << optional(x.acc)
+        << ", scale=" << std::setprecision(9) << x.scale << ")";
     return out.str();
 }
 
@@ -45,7 +47,8 @@ std::string to_text(const SchedVector& x) {
 
 std::string to_text(const EngineConfig& x) {
     return "EngineConfig(sram_bytes=" + std::to_string(x.sram_bytes) + ", kernel='" + x.kernel +
-           "', check_hazards=" + boolean(x.check_hazards) + ")";
+           "', check_hazards=" + boolean(x.check_hazards) +
+           ", accumulator_bytes=" + std::to_string(x.accumulator_bytes) + ")";
 }
 
 std::string to_text(const EngineStats& x) {

@@ -20,12 +20,13 @@ RowSpan row_span(const TileRow& tile, const TensorRow& tensor) {
 }  // namespace
 
 Tracker::Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
-                 std::uint64_t sram_bytes, Grain grain)
+                 std::uint64_t sram_bytes, std::uint64_t accumulator_bytes, Grain grain)
     : program_(program),
       dram_(dram),
       in_flight_(in_flight),
       grain_(grain),
-      sram_(sram_bytes, kAlignment) {
+      sram_bytes_(sram_bytes),
+      sram_(sram_bytes + accumulator_bytes, kAlignment) {
     grow();
 }
 
@@ -111,10 +112,17 @@ void Tracker::start_matmul(std::uint32_t op, std::int64_t cycle) {
     source(x.b, x.b_sram);
     source(x.bias, x.bias_sram);
     source(x.residual, x.residual_sram);
-    const Content before = {x.c, x.step};
+    const bool through = x.acc != kNone;
+    const Content before = {through ? x.acc : x.c, x.step};
+    const std::uint32_t at = through ? x.acc_sram : x.c_sram;
     const bool accumulates = x.step > 0;
-    if (accumulates) read_sram({op, cycle, before, false, true, x.c_sram, true, true});
-    write_sram({op, cycle, before, true, true, x.c_sram, false, accumulates});
+    const bool moves = through && x.last != 0;  // the sums, from acc to c
+    if (accumulates) read_sram({op, cycle, before, false, true, at, !moves, true});
+    if (moves) {
+        write_sram({op, cycle, {x.c, 0}, true, true, x.c_sram});
+    } else {
+        write_sram({op, cycle, before, true, true, at, false, accumulates});
+    }
 }
 
 void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {

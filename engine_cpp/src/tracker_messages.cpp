@@ -23,7 +23,8 @@ std::string Tracker::opening(const Access& access, const std::string& kind) cons
                        program_.op_name(access.op) + (access.writes ? " writes " : " reads ");
     if (!access.in_sram) return text + "DRAM " + program_.tile_name(access.content.tile);
     const std::uint64_t end = access.sram + program_.tile_bytes(access.content.tile);
-    return text + "SRAM [" + hex(access.sram) + ", " + hex(end) + ")";
+    const char* memory = access.sram < sram_bytes_ ? "SRAM [" : "accumulator memory [";
+    return text + memory + hex(access.sram) + ", " + hex(end) + ")";
 }
 
 // Two accesses in the wrong order, or at the same time. The kind says what the program means

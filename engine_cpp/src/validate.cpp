@@ -1,8 +1,27 @@
 #include "minisim/validate.hpp"
 
+#include <cmath>
+
 #include "minisim/errors.hpp"
 
 namespace minisim {
+namespace {
+
+// Why a tile must have a type.
+constexpr const char* kAsTheOperation = "by the operation's dtype";
+constexpr const char* kAsTheSums = "by the type of its sums";
+
+const char* vector_op_name(VectorOp op) {
+    switch (op) {
+        case VectorOp::kRelu: return "RELU";
+        case VectorOp::kSigmoid: return "SIGMOID";
+        case VectorOp::kAdd: return "ADD";
+        case VectorOp::kMul: return "MUL";
+    }
+    return "?";
+}
+
+}  // namespace
 
 struct Validator::Place {
     const char* table;
@@ -80,7 +99,7 @@ void Validator::transfer(std::size_t row) const {
     const Place at{"transfers", row};
     const TransferRow& x = program_.transfers[row];
     at.below("tile", x.tile, program_.tiles.size);
-    operand(at, "tile", x.tile, x.sram, program_.tensors[program_.tiles[x.tile].tensor].dtype);
+    placed(at, "tile", x.tile, x.sram);
     const std::uint32_t final = program_.tiles[x.tile].final;
     if (x.version > final) {
         at.fail("version must be at most the tile's final one, " + std::to_string(final) +
@@ -97,19 +116,46 @@ void Validator::matmul(std::size_t row) const {
     at.below("a_transposed", x.a_transposed, 2);
     at.below("b_transposed", x.b_transposed, 2);
 
-    operand(at, "a", x.a, x.a_sram, x.dtype);
-    operand(at, "b", x.b, x.b_sram, x.dtype);
-    operand(at, "c", x.c, x.c_sram, x.dtype);
+    const DType dtype = static_cast<DType>(x.dtype);
+    if (dtype == DType::kInt32) at.fail("a matmul multiplies FP32, BF16 or INT8, not INT32");
+    operand(at, "a", x.a, x.a_sram, only(dtype), kAsTheOperation);
+    operand(at, "b", x.b, x.b_sram, only(dtype), kAsTheOperation);
+    sums(at, x);
     shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
     shape(at, "b", x.b, x.b_transposed ? x.n : x.k, x.b_transposed ? x.k : x.n);
     shape(at, "c", x.c, x.m, x.n);
-    apart(at, "a", x.a, x.a_sram, x.c, x.c_sram);
-    apart(at, "b", x.b, x.b_sram, x.c, x.c_sram);
-
-    const std::uint32_t final = program_.tiles[x.c].final;
-    at.below("step", x.step, final);
-    at.equal("last", x.last, x.step + 1 == final, "c is final after its last step");
+    const bool to_c = Program::touches_c(x);
+    apart(at, "a", x.a, x.a_sram, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
+    apart(at, "b", x.b, x.b_sram, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     epilogue(at, x);
+    if (dtype == DType::kInt8) integers(at, x);
+    scale(at, x);
+}
+
+// Where the sums live and which step of them this is: c and, if there is one, acc. An address of
+// what this step does not touch may be NONE.
+void Validator::sums(const Place& at, const MatmulRow& x) const {
+    const bool through = x.acc != kNone;
+    const DType dtype = static_cast<DType>(x.dtype);
+    const DTypes wide = only(accumulator_of(dtype));
+    typed(at, "c", x.c, wide | only(dtype), kAsTheOperation);
+    if (Program::touches_c(x) || x.c_sram != kNone) placed(at, "c", x.c, x.c_sram);
+    if (through) {
+        typed(at, "acc", x.acc, wide, kAsTheSums);
+        if (program_.tiles[x.acc].tensor == program_.tiles[x.c].tensor) {
+            at.fail("acc must be a tile of another tensor than c");
+        }
+        if (Program::touches_acc(x) || x.acc_sram != kNone) placed(at, "acc", x.acc, x.acc_sram);
+        shape(at, "acc", x.acc, x.m, x.n);
+        if (Program::touches_acc(x) && x.last) apart(at, "acc", x.acc, x.acc_sram, x.c, x.c_sram);
+        at.equal("the final version of c", program_.tiles[x.c].final, 1,
+                 "the last step alone writes it");
+    }
+    const std::uint32_t steps = program_.tiles[through ? x.acc : x.c].final;
+    at.below("step", x.step, steps);
+    at.equal("last", x.last, x.step + 1 == steps,
+             through ? "acc's final version counts the steps" : "c is final after its last step");
+    if (!through && steps > 1) typed(at, "c", x.c, wide, "the sums of its steps live in it");
 }
 
 void Validator::epilogue(const Place& at, const MatmulRow& x) const {
@@ -117,15 +163,36 @@ void Validator::epilogue(const Place& at, const MatmulRow& x) const {
         at.fail("only the last step has an epilogue: bias and residual must be NONE and "
                 "activation 0 before it");
     }
+    // What is added to sums in fp32 may be narrower: widening is exact.
+    DTypes allowed = only(accumulator_of(static_cast<DType>(x.dtype)));
+    if (static_cast<DType>(x.dtype) == DType::kBf16) allowed |= only(DType::kBf16);
     if (x.bias != kNone) {
-        operand(at, "bias", x.bias, x.bias_sram, x.dtype);
+        operand(at, "bias", x.bias, x.bias_sram, allowed, kAsTheSums);
         shape(at, "bias", x.bias, 1, x.n);
         apart(at, "bias", x.bias, x.bias_sram, x.c, x.c_sram);
     }
-    if (x.residual != kNone) {
-        operand(at, "residual", x.residual, x.residual_sram, x.dtype);
+    if (x.residual != kNone && static_cast<DType>(x.dtype) != DType::kInt8) {
+        operand(at, "residual", x.residual, x.residual_sram, allowed, kAsTheSums);
         shape(at, "residual", x.residual, x.m, x.n);
         apart(at, "residual", x.residual, x.residual_sram, x.c, x.c_sram);
+    }
+}
+
+void Validator::integers(const Place& at, const MatmulRow& x) const {
+    if (x.residual != kNone) at.fail("an INT8 matmul adds no residual: it must be NONE");
+    if (static_cast<Activation>(x.activation) == Activation::kSigmoid) {
+        at.fail("an INT8 matmul has no sigmoid: activation must be 0 (none) or 1 (relu)");
+    }
+}
+
+void Validator::scale(const Place& at, const MatmulRow& x) const {
+    const bool requantises = x.last && program_.dtype_of_tile(x.c) == DType::kInt8;
+    if (requantises && !(x.scale > 0.0f && std::isfinite(x.scale))) {
+        at.fail("scale must be positive and finite (c is INT8), not " + std::to_string(x.scale));
+    }
+    if (!requantises && !(x.scale == 0.0f)) {
+        at.fail("scale must be 0 (only the last step of an INT8 c requantises), not " +
+                std::to_string(x.scale));
     }
 }
 
@@ -134,7 +201,13 @@ void Validator::vector(std::size_t row) const {
     const VectorRow& x = program_.vectors[row];
     at.below("op", x.op, kVectorOps);
     at.below("dtype", x.dtype, kDTypes);
-    operand(at, "dst", x.dst, x.dst_sram, x.dtype);
+    const DType dtype = static_cast<DType>(x.dtype);
+    const bool integer = dtype == DType::kInt8 || dtype == DType::kInt32;
+    if (integer && static_cast<VectorOp>(x.op) != VectorOp::kRelu) {
+        at.fail(std::string(vector_op_name(static_cast<VectorOp>(x.op))) + " takes FP32 or BF16, " +
+                "not " + dtype_name(dtype) + ": on integers there is RELU alone");
+    }
+    operand(at, "dst", x.dst, x.dst_sram, only(dtype), kAsTheOperation);
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
@@ -150,7 +223,7 @@ void Validator::vector(std::size_t row) const {
 // operation in place) if the shapes are equal: then each element is read before it is written.
 void Validator::source(const Place& at, const char* field, const VectorRow& x, std::uint32_t tile,
                        std::uint32_t sram) const {
-    operand(at, field, tile, sram, x.dtype);
+    operand(at, field, tile, sram, only(static_cast<DType>(x.dtype)), kAsTheOperation);
     const TileRow& t = program_.tiles[tile];
     shape(at, field, tile, t.rows == 1 ? 1 : x.rows, t.cols == 1 ? 1 : x.cols);
     const bool in_place = sram == x.dst_sram && t.rows == x.rows && t.cols == x.cols;
@@ -171,24 +244,43 @@ void Validator::op(std::size_t row) const {
     }
 }
 
-// An existing tile of the operation's data type, at an aligned address inside the SRAM.
+// An existing tile of a fitting type, at an aligned address inside one of the two memories.
 void Validator::operand(const Place& at, const char* field, std::uint32_t tile,
-                        std::uint32_t sram, std::uint8_t dtype) const {
+                        std::uint32_t sram, DTypes allowed, const char* reason) const {
+    typed(at, field, tile, allowed, reason);
+    placed(at, field, tile, sram);
+}
+
+void Validator::typed(const Place& at, const char* field, std::uint32_t tile, DTypes allowed,
+                      const char* reason) const {
     at.below(field, tile, program_.tiles.size);
-    const auto tile_dtype = static_cast<std::uint8_t>(program_.dtype_of_tile(tile));
-    if (tile_dtype != dtype) {
-        at.fail(std::string(field) + " has dtype " + std::to_string(tile_dtype) +
-                ", the operation " + std::to_string(dtype));
+    const DType dtype = program_.dtype_of_tile(tile);
+    if (allowed & only(dtype)) return;
+    std::string names;
+    for (std::uint32_t code = 0; code < kDTypes; ++code) {
+        if (!(allowed & only(static_cast<DType>(code)))) continue;
+        names += (names.empty() ? "" : " or ") + std::string(dtype_name(static_cast<DType>(code)));
     }
+    at.fail(std::string(field) + " must be " + names + " (" + reason + "), not " +
+            dtype_name(dtype));
+}
+
+void Validator::placed(const Place& at, const char* field, std::uint32_t tile,
+                       std::uint32_t sram) const {
     if (sram % kAlignment != 0) {
         at.fail("the SRAM address of " + std::string(field) + " must be a multiple of " +
                 std::to_string(kAlignment) + ", not " + std::to_string(sram));
     }
     const std::uint64_t bytes = program_.tile_bytes(tile);
-    if (sram > sram_bytes_ || bytes > sram_bytes_ - sram) {
+    const std::uint64_t end = sram < sram_bytes_ ? sram_bytes_ : sram_bytes_ + accumulator_bytes_;
+    if (sram > end || bytes > end - sram) {
+        const std::string behind =
+            accumulator_bytes_ == 0
+                ? ""
+                : " and an accumulator memory of " + std::to_string(accumulator_bytes_);
         at.fail(std::string(field) + " does not fit: " + std::to_string(bytes) +
                 " bytes at address " + std::to_string(sram) + " of an SRAM of " +
-                std::to_string(sram_bytes_));
+                std::to_string(sram_bytes_) + behind);
     }
 }
 

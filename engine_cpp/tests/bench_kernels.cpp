@@ -25,20 +25,23 @@ double seconds(Work work) {
     return best;
 }
 
-void bench_matmul(const Kernel& kernel, std::size_t edge, bool b_transposed) {
-    std::vector<float> a(edge * edge, 0.5f), b(edge * edge, 0.25f), c(edge * edge);
+template <class T, class Sum>
+void bench_matmul(const Kernel& kernel, void (*matmul)(const MatmulArgsOf<T, Sum>&, Scratch&),
+                  const char* name, std::size_t edge, bool b_transposed) {
+    std::vector<T> a(edge * edge), b(edge * edge);
+    std::vector<Sum> c(edge * edge);
     Scratch scratch;
-    MatmulArgs args{};
+    MatmulArgsOf<T, Sum> args{};
     args.a = a.data();
     args.b = b.data();
     args.c = c.data();
     args.m = args.k = args.n = edge;
     args.b_transposed = b_transposed;
     args.clear = true;
-    const double s = seconds([&] { kernel.matmul(args, scratch); });
-    const double flops = 2.0 * static_cast<double>(edge * edge * edge);
-    std::printf("%-10s matmul %3zu%s %8.2f GFLOP/s\n", kernel.name, edge,
-                b_transposed ? " b^T" : "    ", flops / s / 1e9);
+    const double s = seconds([&] { matmul(args, scratch); });
+    const double operations = 2.0 * static_cast<double>(edge * edge * edge);
+    std::printf("%-10s %s %3zu%s %8.2f Gop/s\n", kernel.name, name, edge,
+                b_transposed ? " b^T" : "    ", operations / s / 1e9);
 }
 
 void bench_vector(const Kernel& kernel, VectorOp op, const char* name) {
@@ -54,7 +57,7 @@ double bench_engine(bool check_hazards) {
     constexpr std::uint32_t kSteps = 512;
     Builder b;
     const std::uint32_t x = b.tensor(32, 32 * kSteps, Role::kInput);
-    const std::uint32_t y = b.tensor(32, 32, Role::kOutput);
+    const std::uint32_t y = b.tensor(32, 32, Role::kIntermediate);  // nobody stores it
     const std::uint32_t c = b.tile(y, 0, 0, 32, 32, kSteps);
     for (std::uint32_t step = 0; step < kSteps; ++step) {
         const std::uint32_t a = b.tile(x, 0, 32 * step, 32, 32);
@@ -75,8 +78,12 @@ double bench_engine(bool check_hazards) {
 
 int main() {
     for (const Kernel& kernel : kernels()) {
-        for (const std::size_t edge : {32, 128}) bench_matmul(kernel, edge, false);
-        bench_matmul(kernel, 32, true);
+        for (const std::size_t edge : {32, 128}) {
+            bench_matmul(kernel, kernel.matmul, "fp32", edge, false);
+            bench_matmul(kernel, kernel.matmul_bf16, "bf16", edge, false);
+            bench_matmul(kernel, kernel.matmul_int8, "int8", edge, false);
+        }
+        bench_matmul(kernel, kernel.matmul, "fp32", 32, true);
         bench_vector(kernel, VectorOp::kSigmoid, "sigmoid");
         bench_vector(kernel, VectorOp::kAdd, "add");
     }

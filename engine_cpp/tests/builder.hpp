@@ -16,16 +16,23 @@ struct Builder {
 
     // Rows padded to 64 bytes unless a pitch is given; a storage of its own unless one is.
     std::uint32_t tensor(std::uint32_t rows, std::uint32_t cols, minisim::Role role,
-                         std::uint32_t pitch = 0, std::uint32_t storage = minisim::kNone) {
+                         std::uint32_t pitch = 0, std::uint32_t storage = minisim::kNone,
+                         minisim::DType dtype = minisim::DType::kFp32) {
         minisim::TensorRow x{};
         x.rows = rows;
         x.cols = cols;
-        x.pitch = pitch != 0 ? pitch : (cols * 4 + 63) / 64 * 64;
+        x.pitch = pitch != 0 ? pitch : (cols * minisim::item_size(dtype) + 63) / 64 * 64;
+        x.dtype = static_cast<std::uint8_t>(dtype);
         x.storage = storage != minisim::kNone ? storage : 1000 + id(tensors);
         x.address = std::uint64_t{x.storage} << 20;
         x.role = static_cast<std::uint8_t>(role);
         tensors.push_back(x);
         return id(tensors) - 1;
+    }
+
+    std::uint32_t typed(std::uint32_t rows, std::uint32_t cols, minisim::Role role,
+                        minisim::DType dtype) {
+        return tensor(rows, cols, role, 0, minisim::kNone, dtype);
     }
 
     std::uint32_t tile(std::uint32_t tensor, std::uint32_t row, std::uint32_t col,
@@ -49,7 +56,8 @@ struct Builder {
         x.a = a;
         x.b = b;
         x.c = c;
-        x.bias = x.residual = x.bias_sram = x.residual_sram = minisim::kNone;
+        x.bias = x.residual = x.acc = minisim::kNone;
+        x.bias_sram = x.residual_sram = x.acc_sram = minisim::kNone;
         x.a_sram = a_sram;
         x.b_sram = b_sram;
         x.c_sram = c_sram;
@@ -58,8 +66,20 @@ struct Builder {
         x.n = tiles[c].cols;
         x.step = step;
         x.last = step + 1 == tiles[c].final;
+        x.dtype = tensors[tiles[a].tensor].dtype;
         matmuls.push_back(x);
         return push(minisim::Opcode::kExecute, id(matmuls) - 1);
+    }
+
+    // The same through `acc`, whose final version is the number of steps.
+    std::uint32_t execute_through(std::uint32_t acc, std::uint32_t acc_sram, std::uint32_t a,
+                                  std::uint32_t a_sram, std::uint32_t b, std::uint32_t b_sram,
+                                  std::uint32_t c, std::uint32_t c_sram, std::uint32_t step) {
+        const std::uint32_t op = execute(a, a_sram, b, b_sram, c, c_sram, step);
+        matmuls.back().acc = acc;
+        matmuls.back().acc_sram = acc_sram;
+        matmuls.back().last = step + 1 == tiles[acc].final;
+        return op;
     }
 
     std::uint32_t vector(minisim::VectorOp op, std::uint32_t dst, std::uint32_t dst_sram,
@@ -76,6 +96,7 @@ struct Builder {
         x.dst_sram = dst_sram;
         x.rows = tiles[dst].rows;
         x.cols = tiles[dst].cols;
+        x.dtype = tensors[tiles[dst].tensor].dtype;
         vectors.push_back(x);
         return push(minisim::Opcode::kVector, id(vectors) - 1);
     }
@@ -108,16 +129,19 @@ private:
     }
 };
 
-// Sets a tensor from packed values.
-inline void set(minisim::Engine& engine, std::uint32_t tensor, const std::vector<float>& values) {
+// Sets a tensor from packed values, of the type that stands for its own.
+template <class T>
+void set(minisim::Engine& engine, std::uint32_t tensor, const std::vector<T>& values) {
     const minisim::TensorRow& row = engine.tensor_row(tensor);
     engine.set_tensor(tensor, {reinterpret_cast<const std::byte*>(values.data()), row.rows,
-                               row.cols, static_cast<std::ptrdiff_t>(row.cols * 4), 4});
+                               row.cols, static_cast<std::ptrdiff_t>(row.cols * sizeof(T)),
+                               static_cast<std::ptrdiff_t>(sizeof(T))});
 }
 
-inline std::vector<float> get(const minisim::Engine& engine, std::uint32_t tensor) {
+template <class T = float>
+std::vector<T> get(const minisim::Engine& engine, std::uint32_t tensor) {
     const minisim::TensorRow& row = engine.tensor_row(tensor);
-    std::vector<float> values(std::size_t{row.rows} * row.cols);
+    std::vector<T> values(std::size_t{row.rows} * row.cols);
     engine.get_tensor(tensor, values.data());
     return values;
 }

@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 
 from minisim import __version__
+from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
 from minisim.compiler.passes.base import IR
 from minisim.compiler.pipeline import dump_to
@@ -92,7 +93,7 @@ def run_command(
     from minisim.reports import print_summary, write_reports
 
     machine = Machine.load(source, overrides)
-    graph = load_model(model)
+    graph = load_model(model, NAME[machine.dtype])
     _check_folder("--out", out)
     if dump_ir:
         _check_folder("--dump-ir", dump_ir)
@@ -126,7 +127,7 @@ def explain_command(
     from minisim.what_if import what_ifs
 
     machine = Machine.load(source, overrides)
-    graph = load_model(model)
+    graph = load_model(model, NAME[machine.dtype])
     if out:
         _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
@@ -168,7 +169,8 @@ def sweep_command(
 
     machine = Machine.load(source, overrides)
     points = grid(machine, [parse_param(text) for text in params])
-    graph = load_model(model)
+    varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
+    graph = load_model(model, "float32" if varies else NAME[machine.dtype])
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(

@@ -33,8 +33,10 @@ class Result:
     """What a run gives.
 
     Attributes:
-        outputs: by public name; empty without numerics.
-        max_abs_error: against a plain numpy evaluation in double precision; None without numerics.
+        outputs: by public name, in the model's types; empty without numerics.
+        max_abs_error: against a plain numpy evaluation of the model as it was given: floats in double precision, so
+            that it includes what casting or quantising them for the machine costs; integers exactly. None without
+            numerics.
         wall_compile_s, wall_simulate_s: seconds; the latter includes the numerics, which run in lockstep.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +9,17 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim._engine import Engine, EngineConfig, EngineStats
-from minisim.compiler.graph import Graph, view_2d
-from minisim.compiler.pipeline import compile_graph
+from minisim.compiler.dtypes import converted, quantize
+from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.graph import Graph, Tensor, view_2d
+from minisim.compiler.pipeline import compile_graph, computed_graph
 from minisim.errors import UsageError, did_you_mean
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
 
-Array = npt.NDArray[np.float32]
+__all__ = ["Array", "Runtime", "example_inputs", "largest_difference"]
+
+Array = npt.NDArray[Any]
 
 
 class Runtime:
@@ -27,9 +30,13 @@ class Runtime:
         runtime.execute()
         y = runtime.get("y")
 
+    Values go in and come out in the model's types (bfloat16 as float32 arrays). Where the machine computes a
+    float32 model in another type, inputs are rounded or quantised on their way in, and int8 outputs are given as
+    the floats that they stand for.
+
     Args:
         graph: the model; its weights are registered at once.
-        machine: to compile for. The results do not depend on it.
+        machine: to compile for, and what `schedule` was compiled for. The results depend on its matrix.dtype alone.
         schedule: of `graph`, if it has been compiled already.
         kernel: of the engine: "auto", or "reference" for the scalar definition.
     """
@@ -41,28 +48,41 @@ class Runtime:
         schedule: Schedule | None = None,
         kernel: str = "auto",
     ) -> None:
+        machine = machine or Machine()
         self.graph = graph
-        self.schedule = schedule or compile_graph(graph, machine or Machine())
-        self.engine = Engine(EngineConfig(self.schedule.sram_bytes, kernel=kernel))
+        self.computed = computed_graph(graph, machine)
+        self.schedule = schedule or compile_graph(graph, machine)
+        self.engine = Engine(
+            EngineConfig(self.schedule.sram_bytes, kernel=kernel, accumulator_bytes=self.schedule.accumulator_bytes)
+        )
         self.engine.load_schedule(self.schedule)
         self._index = {name: i for i, name in enumerate(self.schedule.tensor_names)}
-        for tensor in graph.tensors.values():
+        for tensor in self.computed.tensors.values():
             if tensor.is_weight and tensor.data is not None:
-                self._put(tensor.name, tensor.data)
+                self._put(tensor, tensor.data)
 
     def set(self, name: str, values: npt.ArrayLike) -> None:
-        """Give input `name` its values, of its shape; they are converted to float32.
+        """Give input `name` its values, of its shape; they are converted to its type.
 
         Raises:
-            UsageError: there is no such input, or the shape is another.
+            UsageError: there is no such input, the shape is another, or a value is none of an integer type's.
         """
         if name not in self.graph.inputs:
             raise UsageError(f"{name!r} is not an input of {self.graph.name!r}{did_you_mean(name, self.graph.inputs)}")
-        array = np.asarray(values, dtype=np.float32)
-        shape = self.graph.tensors[name].shape
-        if array.shape != shape:
-            raise UsageError(f"input {name!r} must have shape {shape}, not {array.shape}")
-        self._put(name, array)
+        tensor = self.graph.tensors[name]
+        try:
+            array = converted(values, tensor.dtype)
+        except ValueError as e:
+            raise UsageError(f"input {name!r}: {e}") from None
+        if array.shape != tensor.shape:
+            raise UsageError(f"input {name!r} must have shape {tensor.shape}, not {array.shape}")
+        if name not in self.computed.tensors:
+            return
+        computed = self.computed.tensors[name]
+        if computed.scale is not None and tensor.scale is None:
+            self._put(computed, quantize(array, computed.scale))
+        else:
+            self._put(computed, converted(array, computed.dtype))
 
     def execute(self) -> None:
         """Run the schedule in program order; may be called again after other inputs were set.
@@ -84,9 +104,12 @@ class Runtime:
             raise UsageError(f"{name!r} is not an output of {self.graph.name!r}{did_you_mean(name, outputs)}")
         tensor = self.graph.tensors[outputs[name]]
         if tensor.is_weight and tensor.data is not None:
-            return np.array(tensor.data, dtype=np.float32)
-        values = self.engine.tensor(self._index[tensor.name])
-        return np.asarray(values, dtype=np.float32).reshape(tensor.shape)
+            return np.array(tensor.data)
+        computed = self.computed.tensors[tensor.name]
+        values = self.engine.tensor(self._index[tensor.name]).reshape(tensor.shape)
+        if computed.scale is not None and tensor.scale is None:
+            return np.asarray((values * np.float64(computed.scale)).astype(np.float32))
+        return values
 
     def outputs(self) -> dict[str, Array]:
         """All outputs by their public names."""
@@ -97,26 +120,9 @@ class Runtime:
         """What the engine has done since the last `execute` began."""
         return self.engine.stats
 
-    def _put(self, name: str, values: npt.NDArray[Any]) -> None:
-        if name in self._index:  # fusion and folding may have left no use of it
-            shape = view_2d(self.graph.tensors[name].shape)
-            self.engine.set_tensor(self._index[name], values.reshape(shape))
-
-
-def example_inputs(graph: Graph, seed: int = 0) -> dict[str, Array]:
-    """Values for all inputs: the model's own where it gives some, else normal of the order 0.1.
-
-    They depend on the seed, the input's name and its shape alone.
-    """
-    inputs: dict[str, Array] = {}
-    for name in graph.inputs:
-        tensor = graph.tensors[name]
-        if tensor.data is not None:
-            inputs[name] = np.asarray(tensor.data, dtype=np.float32)
-        else:
-            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-            inputs[name] = (0.1 * rng.standard_normal(tensor.shape)).astype(np.float32)
-    return inputs
+    def _put(self, tensor: Tensor, values: Array) -> None:
+        if tensor.name in self._index:
+            self.engine.set_tensor(self._index[tensor.name], values.reshape(view_2d(tensor.shape)))
 
 
 def largest_difference(outputs: Mapping[str, Array], expected: Mapping[str, npt.NDArray[Any]]) -> float:

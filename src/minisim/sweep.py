@@ -18,7 +18,7 @@ from typing import Any
 
 from minisim.compiler.graph import Graph
 from minisim.compiler.pipeline import compile_graph, compile_undispatched, schedule_key
-from minisim.errors import CapacityError, ConfigError, MinisimError, UsageError
+from minisim.errors import CapacityError, ConfigError, MinisimError, UnsupportedError, UsageError
 from minisim.hwmodel.config import Machine, parse_value
 from minisim.hwmodel.isa import Schedule
 from minisim.run import run
@@ -168,7 +168,7 @@ def _run_batch(graph: Graph, batch: Sequence[Point], numerics: bool) -> dict[int
     began = time.perf_counter()
     try:
         shared = compile_undispatched(graph, batch[0].machine)
-    except CapacityError as e:
+    except (CapacityError, UnsupportedError) as e:  # no machine of this size, or of this type
         return {point.index: _row(point, "infeasible", str(e)) for point in batch}
     except Exception as e:
         return {point.index: _row(point, "failed", _reason(e)) for point in batch}

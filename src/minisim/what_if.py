@@ -15,6 +15,7 @@ FACTORS = {
     "twice the DRAM bandwidth": ("dram.bandwidth", Fraction(2)),
     "half the DRAM latency": ("dram.latency", Fraction(1, 2)),
     "twice the SRAM": ("sram.bytes", Fraction(2)),
+    "twice the accumulator memory": ("accumulator.bytes", Fraction(2)),
     "twice the array's rows": ("matrix.rows", Fraction(2)),
     "twice the array's columns": ("matrix.cols", Fraction(2)),
     "queues twice as deep": ("control.queue_depth", Fraction(2)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -27,7 +27,8 @@ from minisim.hwmodel.energy import (
     operation_energy,
     sram_prices,
 )
-from minisim.hwmodel.isa import NONE, Activation, DType, Opcode, Schedule, VectorOp
+from minisim.hwmodel.isa import NONE, Activation, Opcode, Schedule, VectorOp
+from minisim.hwmodel.sections import Matrix
 from minisim.hwmodel.simulate import simulate
 from minisim.runtime import Runtime, example_inputs
 
@@ -162,7 +163,8 @@ def test_vector_operations_are_priced_by_their_class(op: str) -> None:
 def test_every_operation_has_a_price() -> None:
     """A new code needs a key: nothing is priced at zero because it was forgotten."""
     names = [f"vector_{op.name.lower()}" for op in (*VectorOp, *Activation) if op is not Activation.NONE]
-    assert {f"energy.{name}" for name in (*names, *(f"mac_{dtype.name.lower()}" for dtype in DType))} <= set(PRICES)
+    macs = [f"mac_{dtype}" for dtype in get_args(Matrix.model_fields["dtype"].annotation)]
+    assert {f"energy.{name}" for name in (*names, *macs)} <= set(PRICES)
 
 
 def test_operations_pay_for_what_they_do_alone() -> None:

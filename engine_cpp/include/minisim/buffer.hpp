@@ -1,4 +1,4 @@
-// Real memory for SRAM and DRAM: aligned, and full of NaN until something is written.
+// Real memory for SRAM and DRAM: aligned, and poisoned until something is written.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,7 @@ public:
     std::size_t size() const { return size_; }
 
     // All bits set is a NaN in every floating-point format, so a read of what was never written
-    // shows in the results.
+    // shows in the results. Integers have no such value: for them (-1) the tracker has to do.
     void poison() { std::memset(data_, 0xFF, size_); }
 
 private:

@@ -15,6 +15,7 @@
 #include "minisim/kernels.hpp"
 #include "minisim/program.hpp"
 #include "minisim/tracker.hpp"
+#include "minisim/validate.hpp"
 
 namespace minisim {
 
@@ -22,10 +23,12 @@ struct EngineConfig {
     std::uint64_t sram_bytes;
     std::string kernel = "auto";  // see kernel_named
     bool check_hazards = true;
+    std::uint64_t accumulator_bytes = 0;  // a memory of its own, whose addresses follow the SRAM's
 };
 
-// A matrix in the caller's memory, with steps in bytes (which may be negative).
-struct FloatMatrix {
+// A matrix in the caller's memory, with steps in bytes (which may be negative). Its elements have
+// the type that stands for the tensor's outside the engine: float for FP32 and BF16.
+struct HostMatrix {
     const std::byte* data;
     std::size_t rows, cols;
     std::ptrdiff_t row_step, col_step;
@@ -33,7 +36,7 @@ struct FloatMatrix {
 
 class Engine {
 public:
-    // Throws UsageError for an unknown kernel, or an SRAM beyond what an address can name.
+    // Throws UsageError for an unknown kernel, or memories beyond what an address can name.
     explicit Engine(const EngineConfig& config);
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
@@ -64,18 +67,21 @@ public:
     bool finished() const { return in_flight_.retired() == program_.stream.size; }
     const EngineStats& stats() const { return executor_.stats(); }
 
-    // The content of a tensor, without padding. Throws UsageError for a wrong index or shape, or
-    // while an operation is in flight.
-    void set_tensor(std::uint32_t tensor, const FloatMatrix& values);
-    void get_tensor(std::uint32_t tensor, float* packed) const;
+    // The content of a tensor, without padding, in the type that stands for it outside: BF16 is
+    // rounded to nearest from float, ties to even, and widened to it. Throws UsageError for a wrong
+    // index or shape, or while an operation is in flight.
+    void set_tensor(std::uint32_t tensor, const HostMatrix& values);
+    void get_tensor(std::uint32_t tensor, void* packed) const;
     const TensorRow& tensor_row(std::uint32_t tensor) const;  // throws UsageError
     std::shared_ptr<Buffer> tensor_buffer(std::uint32_t tensor) const;
 
     // Hand-built programs: possible until a schedule is loaded.
-    std::uint32_t add_tensor(std::uint32_t rows, std::uint32_t cols, Role role);
+    std::uint32_t add_tensor(std::uint32_t rows, std::uint32_t cols, Role role,
+                             DType dtype = DType::kFp32);
     void dispatch(const SchedOp& op);  // starts and retires it at once
 
 private:
+    Validator validator() const;
     void start(std::uint32_t op, std::int64_t cycle);
     void retire(std::uint32_t op);
     void begin();

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <tuple>
+#include <vector>
 
 #include "minisim/arena.hpp"
 #include "minisim/dram.hpp"
@@ -20,7 +22,10 @@ struct EngineStats {
     std::uint64_t dram_write_bytes = 0;
     std::uint64_t sram_read_bytes = 0;
     std::uint64_t sram_write_bytes = 0;
+    std::uint64_t accumulator_read_bytes = 0;   // of those, in the accumulator memory
+    std::uint64_t accumulator_write_bytes = 0;
     std::uint64_t sram_peak_bytes = 0;  // the highest end of a range that was written
+    std::uint64_t accumulator_peak_bytes = 0;  // the same, from where that memory begins
 };
 
 // All of them by name, for whoever lists them.
@@ -38,14 +43,23 @@ constexpr StatField kStatFields[] = {
     {"dram_write_bytes", &EngineStats::dram_write_bytes},
     {"sram_read_bytes", &EngineStats::sram_read_bytes},
     {"sram_write_bytes", &EngineStats::sram_write_bytes},
+    {"accumulator_read_bytes", &EngineStats::accumulator_read_bytes},
+    {"accumulator_write_bytes", &EngineStats::accumulator_write_bytes},
     {"sram_peak_bytes", &EngineStats::sram_peak_bytes},
+    {"accumulator_peak_bytes", &EngineStats::accumulator_peak_bytes},
 };
 
 class Executor {
 public:
-    // Keeps references to all of them; the program must have been validated.
-    Executor(const Program& program, Arena& arena, Dram& dram, const Kernel& kernel)
-        : program_(program), arena_(arena), dram_(dram), kernel_(kernel) {}
+    // Keeps references to all of them; the program must have been validated. The arena is the
+    // scratchpad of `sram_bytes` and, behind it, the accumulator memory.
+    Executor(const Program& program, Arena& arena, std::uint64_t sram_bytes, Dram& dram,
+             const Kernel& kernel)
+        : program_(program),
+          arena_(arena),
+          sram_bytes_(sram_bytes),
+          dram_(dram),
+          kernel_(kernel) {}
 
     void perform(std::uint32_t op);
 
@@ -64,7 +78,17 @@ private:
     void store(const TransferRow& x);
     void execute(const MatmulRow& x);
     void vector(const VectorRow& x);
-    VectorSource source(std::uint32_t tile, std::uint32_t sram);
+
+    template <class T, class Sum>
+    void multiply(const MatmulRow& x);
+    template <class T>
+    VectorArgsOf<T> vector_args(const VectorRow& x);
+    template <class T>
+    VectorSourceOf<T> source(std::uint32_t tile, std::uint32_t sram);
+
+    // A bias or a residual in the type of the sums, null if there is none.
+    const float* addend(std::uint32_t tile, std::uint32_t sram, std::vector<float>& widened);
+    const std::int32_t* addend(std::uint32_t tile, std::uint32_t sram, std::vector<std::int32_t>&);
 
     // A tile in SRAM, counted as read or written.
     std::byte* read(std::uint32_t tile, std::uint32_t sram);
@@ -72,9 +96,17 @@ private:
 
     const Program& program_;
     Arena& arena_;
+    std::uint64_t sram_bytes_;
     Dram& dram_;
     const Kernel& kernel_;
     Scratch scratch_;
+
+    // Of one matmul: its sums where no tile holds them, and its bias and residual if widened.
+    template <class Sum>
+    struct Wide {
+        std::vector<Sum> sums, bias, residual;
+    };
+    std::tuple<Wide<float>, Wide<std::int32_t>> wide_;
     EngineStats stats_;
 };
 

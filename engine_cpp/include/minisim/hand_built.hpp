@@ -31,6 +31,8 @@ struct SchedExecute {
     std::optional<PlacedTile> bias, residual;
     Activation activation;
     bool a_transposed, b_transposed;
+    std::optional<PlacedTile> acc;  // where the sums lie between steps; none: in c
+    float scale = 0.0f;
 };
 
 struct SchedVector {
@@ -45,7 +47,7 @@ using SchedOp = std::variant<SchedLoad, SchedStore, SchedExecute, SchedVector>;
 class HandBuilt {
 public:
     // A tensor with its pitch padded to the alignment, in a storage of its own.
-    void add_tensor(std::uint32_t rows, std::uint32_t cols, Role role);
+    void add_tensor(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype);
     void drop_tensor() { tensors_.pop_back(); }
 
     // Appends an operation and the tiles that it mentions first. Nothing is checked here.
@@ -66,6 +68,7 @@ private:
     void push_transfer(Opcode opcode, const PlacedTile& tile, std::optional<std::uint32_t> version);
     void push_matmul(const SchedExecute& x);
     void push_vector(const SchedVector& x);
+    std::uint8_t dtype_of(const PlacedTile& tile) const;
     const TileRow* latest(const PlacedTile& tile) const;
     std::uint32_t tile_read(const PlacedTile& tile);
     std::uint32_t tile_written(const PlacedTile& tile, std::uint32_t final);

@@ -19,8 +19,8 @@ constexpr std::uint32_t kOpcodes = 4;
 enum class Queue : std::uint8_t { kLoad = 0, kStore = 1, kMatrix = 2, kVector = 3 };
 constexpr std::uint32_t kQueues = 4;
 
-enum class DType : std::uint8_t { kFp32 = 0 };
-constexpr std::uint32_t kDTypes = 1;
+enum class DType : std::uint8_t { kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3 };
+constexpr std::uint32_t kDTypes = 4;
 
 enum class Role : std::uint8_t { kInput = 0, kWeight = 1, kIntermediate = 2, kOutput = 3 };
 constexpr std::uint32_t kRoles = 4;
@@ -34,9 +34,17 @@ constexpr std::uint32_t kVectorOps = 4;
 // The one place that knows how wide an element is. The code must be valid.
 constexpr std::uint32_t item_size(DType dtype) {
     switch (dtype) {
-        case DType::kFp32: return 4;
+        case DType::kFp32:
+        case DType::kInt32: return 4;
+        case DType::kBf16: return 2;
+        case DType::kInt8: return 1;
     }
     return 0;
+}
+
+// What a matmul adds up in, by the type of its operands.
+constexpr DType accumulator_of(DType operands) {
+    return operands == DType::kInt8 ? DType::kInt32 : DType::kFp32;
 }
 
 constexpr bool is_binary(VectorOp op) { return op == VectorOp::kAdd || op == VectorOp::kMul; }
@@ -60,9 +68,10 @@ struct TransferRow {
 };
 
 struct MatmulRow {
-    std::uint32_t a, b, c, bias, residual;
-    std::uint32_t a_sram, b_sram, c_sram, bias_sram, residual_sram;
+    std::uint32_t a, b, c, bias, residual, acc;
+    std::uint32_t a_sram, b_sram, c_sram, bias_sram, residual_sram, acc_sram;
     std::uint32_t m, k, n, step;
+    float scale;
     std::uint8_t last, activation, a_transposed, b_transposed, dtype;
     std::uint8_t reserved[3];
 };
@@ -103,21 +112,24 @@ struct TensorRow {
     FIELD(MatmulRow, c, 8)                                                                         \
     FIELD(MatmulRow, bias, 12)                                                                     \
     FIELD(MatmulRow, residual, 16)                                                                 \
-    FIELD(MatmulRow, a_sram, 20)                                                                   \
-    FIELD(MatmulRow, b_sram, 24)                                                                   \
-    FIELD(MatmulRow, c_sram, 28)                                                                   \
-    FIELD(MatmulRow, bias_sram, 32)                                                                \
-    FIELD(MatmulRow, residual_sram, 36)                                                            \
-    FIELD(MatmulRow, m, 40)                                                                        \
-    FIELD(MatmulRow, k, 44)                                                                        \
-    FIELD(MatmulRow, n, 48)                                                                        \
-    FIELD(MatmulRow, step, 52)                                                                     \
-    FIELD(MatmulRow, last, 56)                                                                     \
-    FIELD(MatmulRow, activation, 57)                                                               \
-    FIELD(MatmulRow, a_transposed, 58)                                                             \
-    FIELD(MatmulRow, b_transposed, 59)                                                             \
-    FIELD(MatmulRow, dtype, 60)                                                                    \
-    FIELD(MatmulRow, reserved, 61)                                                                 \
+    FIELD(MatmulRow, acc, 20)                                                                      \
+    FIELD(MatmulRow, a_sram, 24)                                                                   \
+    FIELD(MatmulRow, b_sram, 28)                                                                   \
+    FIELD(MatmulRow, c_sram, 32)                                                                   \
+    FIELD(MatmulRow, bias_sram, 36)                                                                \
+    FIELD(MatmulRow, residual_sram, 40)                                                            \
+    FIELD(MatmulRow, acc_sram, 44)                                                                 \
+    FIELD(MatmulRow, m, 48)                                                                        \
+    FIELD(MatmulRow, k, 52)                                                                        \
+    FIELD(MatmulRow, n, 56)                                                                        \
+    FIELD(MatmulRow, step, 60)                                                                     \
+    FIELD(MatmulRow, scale, 64)                                                                    \
+    FIELD(MatmulRow, last, 68)                                                                     \
+    FIELD(MatmulRow, activation, 69)                                                               \
+    FIELD(MatmulRow, a_transposed, 70)                                                             \
+    FIELD(MatmulRow, b_transposed, 71)                                                             \
+    FIELD(MatmulRow, dtype, 72)                                                                    \
+    FIELD(MatmulRow, reserved, 73)                                                                 \
     FIELD(VectorRow, op, 0)                                                                        \
     FIELD(VectorRow, dtype, 1)                                                                     \
     FIELD(VectorRow, reserved, 2)                                                                  \
@@ -151,7 +163,7 @@ MINISIM_ISA_FIELDS(MINISIM_ASSERT_OFFSET)
 
 static_assert(sizeof(StreamRow) == 28);
 static_assert(sizeof(TransferRow) == 12);
-static_assert(sizeof(MatmulRow) == 64);
+static_assert(sizeof(MatmulRow) == 76);
 static_assert(sizeof(VectorRow) == 36);
 static_assert(sizeof(TileRow) == 24);
 static_assert(sizeof(TensorRow) == 32);

@@ -7,6 +7,11 @@
 // leaves an epilogue or a vector operation is the one with the bits 0x7FC00000, because which NaN
 // an addition passes on differs between processors.
 //
+// bf16 operands are widened first, which is exact; the sums are fp32. Vector operations on bf16
+// widen, compute as above and round once. Sums of int8 products are int32 and wrap around; the
+// epilogue adds the bias in int32; a requantisation is one rounded conversion to fp32, one rounded
+// product with the scale, a rounding to an integer, ties to even, and saturation.
+//
 // The kernel "reference" is that definition as scalar loops. All others give the same bits.
 #pragma once
 
@@ -16,47 +21,77 @@
 #include <vector>
 
 #include "minisim/isa.hpp"
+#include "minisim/narrow.hpp"
 
 namespace minisim {
 
 constexpr std::uint32_t kNanBits = 0x7FC00000u;
 
 // Operands are packed: (m, k) or (k, m) if transposed, (k, n) or (n, k), (m, n), (n), (m, n).
-struct MatmulArgs {
-    const float* a;
-    const float* b;
-    float* c;
-    const float* bias;      // or null
-    const float* residual;  // or null
+template <class T, class Sum>
+struct MatmulArgsOf {
+    const T* a;
+    const T* b;
+    Sum* c;
+    const Sum* bias;      // or null
+    const Sum* residual;  // or null; always null for int8
     std::size_t m, k, n;
     bool a_transposed, b_transposed;
     bool clear;  // start from zero, not from what c holds
     bool last;   // apply the epilogue
     Activation activation;
 };
+using MatmulArgs = MatmulArgsOf<float, float>;
+using Bf16MatmulArgs = MatmulArgsOf<Bf16, float>;
+using Int8MatmulArgs = MatmulArgsOf<std::int8_t, std::int32_t>;
 
 // A source of an elementwise operation: element (i, j) is data[i * row_step + j * col_step], and
 // a step of 0 repeats a row or a column. col_step is 0 or 1.
-struct VectorSource {
-    const float* data;
+template <class T>
+struct VectorSourceOf {
+    const T* data;
     std::size_t row_step, col_step;
 };
 
-struct VectorArgs {
+template <class T>
+struct VectorArgsOf {
     VectorOp op;
-    VectorSource src0, src1;  // src1 is not used by unary operations
-    float* dst;               // packed (rows, cols); may be src0 or src1 if they are packed alike
+    VectorSourceOf<T> src0, src1;  // src1 is not used by unary operations
+    T* dst;  // packed (rows, cols); may be src0 or src1 if they are packed alike
     std::size_t rows, cols;
 };
+using VectorSource = VectorSourceOf<float>;
+using VectorArgs = VectorArgsOf<float>;
+using Bf16VectorArgs = VectorArgsOf<Bf16>;
 
 // Memory that a kernel reuses from call to call.
-using Scratch = std::vector<float>;
+struct Scratch {
+    std::vector<float> panel;              // a few columns of B
+    std::vector<float> left, right, sums;  // operands widened to fp32, and their product
+};
 
 struct Kernel {
     const char* name;
     void (*matmul)(const MatmulArgs& args, Scratch& scratch);
     void (*vector)(const VectorArgs& args);
+    void (*matmul_bf16)(const Bf16MatmulArgs& args, Scratch& scratch);
+    void (*matmul_int8)(const Int8MatmulArgs& args, Scratch& scratch);
+    void (*vector_bf16)(const Bf16VectorArgs& args);
+    void (*round)(const float* x, std::size_t count, Bf16* out);
+    void (*requantise)(const std::int32_t* x, std::size_t count, float scale, std::int8_t* out);
 };
+
+// The one vector operation on integers: exact, so every kernel may share it. T is int8 or int32.
+template <class T>
+void integer_relu(const VectorArgsOf<T>& x) {
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        const T* row = x.src0.data + i * x.src0.row_step;
+        for (std::size_t j = 0; j < x.cols; ++j) {
+            const T value = row[j * x.src0.col_step];
+            x.dst[i * x.cols + j] = value > 0 ? value : T{0};
+        }
+    }
+}
 
 // The kernels that this processor can run: the reference first, the fastest last.
 const std::vector<Kernel>& kernels();

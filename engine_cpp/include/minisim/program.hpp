@@ -53,6 +53,12 @@ struct Program {
     }
     bool is_final(Content content) const { return content.version == tiles[content.tile].final; }
 
+    // Whether a matmul reads or writes its c, and its acc.
+    static bool touches_c(const MatmulRow& x) { return x.acc == kNone || x.last != 0; }
+    static bool touches_acc(const MatmulRow& x) {
+        return x.acc != kNone && (x.last == 0 || x.step > 0);
+    }
+
     // What an operation leaves behind at its target.
     Content result(std::size_t op) const;
 
@@ -63,6 +69,7 @@ struct Program {
 };
 
 const char* opcode_name(Opcode opcode);
+const char* dtype_name(DType dtype);
 Queue queue_of(Opcode opcode);
 
 }  // namespace minisim

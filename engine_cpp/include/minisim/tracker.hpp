@@ -4,8 +4,9 @@
 // order and never overlap in time; an access lasts from its operation's start to its retirement.
 // And every read finds the tile and version that its operation names.
 //
-// The one exception: the steps of one accumulation may be in flight together. They run in one
-// pipeline, which adds them up in order.
+// The one exception: the steps of one accumulation may be in flight together, wherever the sums
+// lie. They run in one pipeline, which adds them up in order. If the sums lie in acc, the last step
+// only reads them; what writes to their place next must wait for it, also a step of the next sum.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,7 @@ public:
 
     // Keeps references to all three; the DRAM must hold every tensor of the program.
     Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
-            std::uint64_t sram_bytes, Grain grain);
+            std::uint64_t sram_bytes, std::uint64_t accumulator_bytes, Grain grain);
 
     // Checks the accesses of `op`, which is about to start, and records them.
     // Throws Hazard, after which the records are of no more use.
@@ -89,7 +90,8 @@ private:
     const Dram& dram_;
     const InFlight& in_flight_;
     Grain grain_;
-    Cells sram_;
+    std::uint64_t sram_bytes_;  // where the accumulator memory begins
+    Cells sram_;                // both memories
     std::vector<Cells> storages_;
 };
 

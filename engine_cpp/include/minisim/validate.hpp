@@ -14,8 +14,8 @@ namespace minisim {
 // Every method throws ScheduleError, naming table, row, field, the value and the rule.
 class Validator {
 public:
-    Validator(const Program& program, std::uint64_t sram_bytes)
-        : program_(program), sram_bytes_(sram_bytes) {}
+    Validator(const Program& program, std::uint64_t sram_bytes, std::uint64_t accumulator_bytes)
+        : program_(program), sram_bytes_(sram_bytes), accumulator_bytes_(accumulator_bytes) {}
 
     void all() const;  // every row of every table, in order
 
@@ -29,18 +29,28 @@ public:
 private:
     struct Place;  // table and row, for messages
 
+    // Sets of data types, one bit each.
+    using DTypes = unsigned;
+    static constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); }
+
     void operand(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
-                 std::uint8_t dtype) const;
+                 DTypes allowed, const char* reason) const;
+    void typed(const Place& at, const char* field, std::uint32_t tile, DTypes allowed,
+               const char* reason) const;
+    void placed(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram) const;
     void shape(const Place& at, const char* field, std::uint32_t tile, std::uint64_t rows,
                std::uint64_t cols) const;
     void apart(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
                std::uint32_t target, std::uint32_t target_sram) const;
+    void sums(const Place& at, const MatmulRow& x) const;
     void epilogue(const Place& at, const MatmulRow& x) const;
+    void integers(const Place& at, const MatmulRow& x) const;
+    void scale(const Place& at, const MatmulRow& x) const;
     void source(const Place& at, const char* field, const VectorRow& x, std::uint32_t tile,
                 std::uint32_t sram) const;
 
     const Program& program_;
-    std::uint64_t sram_bytes_;
+    std::uint64_t sram_bytes_, accumulator_bytes_;
 };
 
 }  // namespace minisim

@@ -1,0 +1,83 @@
+"""The types of a graph's tensors: their names, what the machine calls them, and how values become them.
+
+name        in the machine   as numpy array                     values
+float32     FP32             float32
+bfloat16    BF16             float32, numpy has no bfloat16     float32 whose lower 16 bits are zero
+int8        INT8             int8
+int32       INT32            int32                              biases and sums of int8 matmuls
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.errors import ModelError, did_you_mean
+from minisim.hwmodel.isa import DType
+
+Array = npt.NDArray[Any]
+
+CODE = {"float32": DType.FP32, "bfloat16": DType.BF16, "int8": DType.INT8, "int32": DType.INT32}
+"""The machine's types by name."""
+
+NAME = {code: name for name, code in CODE.items()}
+
+HELD_AS: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype(np.float32),
+    "bfloat16": np.dtype(np.float32),
+    "int8": np.dtype(np.int8),
+    "int32": np.dtype(np.int32),
+}
+"""The numpy type of the arrays that hold their values."""
+
+FLOATS = frozenset({"float32", "bfloat16"})
+
+
+def is_integer(dtype: str) -> bool:
+    return dtype not in FLOATS
+
+
+def known(dtype: str) -> str:
+    """`dtype`, if it is one; ModelError otherwise, without naming the place."""
+    if dtype not in CODE:
+        raise ModelError(f"dtype must be {', '.join(CODE)}, not {dtype!r}{did_you_mean(str(dtype), CODE)}")
+    return dtype
+
+
+def converted(data: npt.ArrayLike, dtype: str) -> Array:
+    """`data` as values of `dtype`: floats are rounded to it, integers have to be whole and in range.
+
+    Raises:
+        TypeError, ValueError: they are not, or `data` is no array of numbers.
+    """
+    held_as = HELD_AS[dtype]
+    if dtype in FLOATS:
+        array = np.ascontiguousarray(data, dtype=held_as).reshape(np.shape(data))
+        return round_bfloat16(array) if dtype == "bfloat16" else array
+    given = np.asarray(data)
+    whole = given if np.issubdtype(given.dtype, np.integer) else np.rint(given.astype(np.float64))
+    limits = np.iinfo(held_as)
+    if np.any(whole != given) or np.any(whole < limits.min) or np.any(whole > limits.max):
+        raise ValueError(f"values of {dtype} must be whole numbers from {limits.min} to {limits.max}")
+    return np.ascontiguousarray(whole.astype(held_as)).reshape(np.shape(data))
+
+
+def round_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The nearest bfloat16 values, ties to even; beyond the largest to infinity; NaNs become the quiet one."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(values), np.uint32(0x7FC00000), rounded).view(np.float32).reshape(np.shape(values))
+
+
+def requantize(sums: Array, scale: float) -> npt.NDArray[np.int8]:
+    """int8 results of int32 sums: saturate(round(float32(sum) x scale)), in float32, ties to even."""
+    scaled = sums.astype(np.int32).astype(np.float32) * np.float32(scale)
+    return np.asarray(np.clip(np.rint(scaled), -128, 127).astype(np.int8))
+
+
+def quantize(values: npt.ArrayLike, scale: float) -> npt.NDArray[np.int8]:
+    """The int8 values nearest to `values` / `scale`, symmetric: from -127 to 127. NaN has none, and becomes 0."""
+    ratio = np.nan_to_num(np.asarray(values, dtype=np.float64) / scale, nan=0.0)
+    return np.asarray(np.clip(np.rint(ratio), -127, 127).astype(np.int8))

@@ -1,0 +1,32 @@
+"""Casting: a float32 model for a machine that computes in bfloat16.
+
+Every float32 tensor becomes bfloat16: weights are rounded here, once, inputs when they are set; what an operation
+computes is rounded when it leaves the unit. Sums, and all between them and the end of a fused operation, stay float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from minisim.compiler.dtypes import converted
+from minisim.compiler.graph import Graph, Tensor
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Graph -> Graph."""
+
+    dtype: str = "bfloat16"
+    name: str = "cast"
+
+    def apply(self, graph: Graph) -> Graph:
+        result = Graph(graph.name)
+        result.inputs, result.outputs, result.nodes = list(graph.inputs), dict(graph.outputs), list(graph.nodes)
+        result.tensors = {name: self._cast(tensor, result) for name, tensor in graph.tensors.items()}
+        return result
+
+    def _cast(self, tensor: Tensor, owner: Graph) -> Tensor:
+        if tensor.dtype != "float32":
+            return replace(tensor, graph=owner)
+        data = None if tensor.data is None else converted(tensor.data, self.dtype)
+        return replace(tensor, graph=owner, data=data, dtype=self.dtype)

@@ -1,0 +1,141 @@
+"""Quantisation: a float32 model for a machine that computes in int8.
+
+Symmetric, one scale per tensor, after training: a float x is represented by the int8 value q nearest to x / s, with
+s = max |x| / 127. For weights the maximum is that of their values; for all else it is taken from one evaluation of
+the model, in double precision, on its example inputs (`example_inputs`). A matmul of such values,
+
+    y = relu(A B + bias)  is  s_a s_b relu(A_q B_q + bias_q),  bias_q = round(bias / (s_a s_b)) in int32,
+
+leaves the matrix unit as y_q = saturate(round(sums x s_a s_b / s_y)). Relu and Reshape keep the scale of what they
+are given. (B. Jacob et al., CVPR 2018, have the scheme; theirs has zero points, which are 0 here.)
+
+It comes after fusion, because a scale belongs to what leaves the matrix unit: behind the bias and the relu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.dtypes import HELD_AS, quantize
+from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.graph import Graph, Node
+from minisim.errors import ModelError, UnsupportedError
+
+LEVELS = 127
+"""Of each sign."""
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Graph -> Graph. What is float32 becomes int8; what the model itself declares in another type stays.
+
+    Raises:
+        UnsupportedError: the model has operations that this scheme does not cover; all of them are named.
+        ModelError: a value is not finite.
+    """
+
+    name: str = "quantize"
+
+    def apply(self, graph: Graph) -> Graph:
+        if refused := list(_refused(graph)):
+            raise UnsupportedError(
+                f"model {graph.name!r} cannot be computed in int8 (matrix.dtype): {', '.join(refused)}; "
+                "quantisation covers matmuls with bias and relu, relu and reshape"
+            )
+        return _Quantizer(graph).run()
+
+
+def _refused(graph: Graph) -> Iterator[str]:
+    """What cannot be quantised, for people."""
+    for node in graph.nodes:
+        if graph.tensors[node.output].dtype != "float32":
+            continue
+        if node.op not in ("MatMul", "Relu", "Reshape"):
+            yield f"{node.op} {node.name!r}"
+        elif node.attrs.get("activation") == "Sigmoid":
+            yield f"Sigmoid after {node.name!r}"
+        elif "residual" in node.attrs:
+            yield f"Add of {node.inputs[-1]!r} after {node.name!r}"
+
+
+class _Quantizer:
+    """One walk over the nodes: the scale of a tensor is known before those that read it."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.result = Graph(graph.name)
+        self.result.inputs, self.result.outputs = list(graph.inputs), dict(graph.outputs)
+        self.values = graph.evaluate(example_inputs(graph))
+
+    def run(self) -> Graph:
+        result = self.result
+        biases = {node.inputs[2] for node in self._matmuls() if "bias" in node.attrs}
+        operands = {name for node in self.graph.nodes for name in self._operands(node)}
+        for name, tensor in self.graph.tensors.items():
+            if tensor.dtype != "float32":
+                result.tensors[name] = replace(tensor, graph=result)
+            elif tensor.is_weight and name in biases and name not in operands:
+                continue  # it becomes int32, once for each matmul that adds it
+            elif name in self.graph.inputs or tensor.is_weight:
+                self._add(name, self._scale(name))
+        for node in self.graph.nodes:
+            result.nodes.append(self._node(node))
+        return result
+
+    def _matmuls(self) -> list[Node]:
+        return [n for n in self.graph.nodes if n.op == "MatMul" and self.graph.tensors[n.output].dtype == "float32"]
+
+    def _operands(self, node: Node) -> tuple[str, ...]:
+        return node.inputs[:2] if node.op == "MatMul" else node.inputs
+
+    def _node(self, node: Node) -> Node:
+        """`node` on quantised tensors; its output, and its bias if it has one, are added to the result."""
+        tensors = self.result.tensors
+        if self.graph.tensors[node.output].dtype != "float32":
+            tensors[node.output] = replace(self.graph.tensors[node.output], graph=self.result)
+            return node
+        if node.op != "MatMul":
+            self._add(node.output, tensors[node.inputs[0]].scale or 1.0)
+            return node
+        product = (tensors[node.inputs[0]].scale or 1.0) * (tensors[node.inputs[1]].scale or 1.0)
+        inputs = node.inputs[:2]
+        if "bias" in node.attrs:
+            inputs += (self._add_bias(node.inputs[2], product),)
+        scale = self._scale(node.output)
+        self._add(node.output, scale)
+        return Node(
+            "MatMul", node.name, inputs, node.output, {**node.attrs, "scale": float(np.float32(product / scale))}
+        )
+
+    def _add(self, name: str, scale: float) -> None:
+        tensor = self.graph.tensors[name]
+        data = None if tensor.data is None else quantize(tensor.data, scale)
+        self.result.tensors[name] = replace(tensor, graph=self.result, data=data, dtype="int8", scale=scale)
+
+    def _add_bias(self, bias: str, scale: float) -> str:
+        """A weight with the values of `bias` in units of `scale`; its name."""
+        limits = np.iinfo(HELD_AS["int32"])
+        data = np.clip(np.rint(self.values[bias] / scale), limits.min, limits.max).astype(np.int32)
+        taken = {*self.result.tensors, *(self.graph.tensors.keys() - {bias})}
+        name = next(n for i in range(len(taken) + 1) if (n := f"{bias}.{i}" if i else bias) not in taken)
+        original = self.graph.tensors[bias]
+        self.result.tensors[name] = replace(
+            original, graph=self.result, name=name, data=data, dtype="int32", scale=scale, is_weight=True
+        )
+        return name
+
+    def _scale(self, name: str) -> float:
+        """max |x| / 127; 1 if all values are 0."""
+        largest = _largest(self.values, name)
+        if not np.isfinite(largest):
+            raise ModelError(f"model {self.graph.name!r}: tensor {name!r} has values that int8 cannot scale: {largest}")
+        return largest / LEVELS or 1.0
+
+
+def _largest(values: Mapping[str, npt.NDArray[Any]], name: str) -> float:
+    return float(np.abs(values[name]).max())

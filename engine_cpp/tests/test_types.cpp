@@ -1,0 +1,351 @@
+// bf16 and int8: the definitions by hand, and the bits of the reference from every kernel.
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+
+#include "builder.hpp"
+#include "check.hpp"
+#include "minisim/errors.hpp"
+
+using namespace minisim;
+
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+
+std::uint32_t bits(float x) {
+    std::uint32_t u;
+    std::memcpy(&u, &x, sizeof u);
+    return u;
+}
+float from_bits(std::uint32_t u) {
+    float x;
+    std::memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+template <class T>
+bool same_bits(const std::vector<T>& x, const std::vector<T>& y) {
+    return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(T)) == 0;
+}
+
+// Any pattern now and then: denormals, infinities, NaNs of both kinds.
+void draw(std::mt19937& random, Bf16& x) {
+    std::normal_distribution<float> normal;
+    x = random() % 16 == 0 ? Bf16{static_cast<std::uint16_t>(random())} : narrow(normal(random));
+}
+void draw(std::mt19937& random, float& x) {
+    std::normal_distribution<float> normal;
+    x = random() % 32 == 0 ? from_bits(static_cast<std::uint32_t>(random())) : normal(random);
+}
+void draw(std::mt19937& random, std::int8_t& x) {
+    x = random() % 8 == 0 ? std::int8_t{-128} : static_cast<std::int8_t>(random());
+}
+void draw(std::mt19937& random, std::int32_t& x) { x = static_cast<std::int32_t>(random()); }
+
+template <class T>
+std::vector<T> drawn(std::mt19937& random, std::size_t count) {
+    std::vector<T> values(count);
+    for (T& x : values) draw(random, x);
+    return values;
+}
+
+void run(const Kernel& kernel, const Bf16MatmulArgs& x, Scratch& s) { kernel.matmul_bf16(x, s); }
+void run(const Kernel& kernel, const Int8MatmulArgs& x, Scratch& s) { kernel.matmul_int8(x, s); }
+
+bool equal_sums(bool last, const std::vector<float>& x, const std::vector<float>& y) {
+    if (last) return same_bits(x, y);
+    for (std::size_t i = 0; i < x.size(); ++i) {  // inside a chain NaNs may differ
+        const bool both_nan = x[i] != x[i] && y[i] != y[i];
+        if (!both_nan && bits(x[i]) != bits(y[i])) return false;
+    }
+    return true;
+}
+bool equal_sums(bool, const std::vector<std::int32_t>& x, const std::vector<std::int32_t>& y) {
+    return same_bits(x, y);
+}
+
+template <class T, class Sum>
+void compare_matmuls(unsigned seeds, std::size_t longest_k, bool residuals, unsigned activations) {
+    std::mt19937 random(11);
+    const auto flip = [&] { return random() % 2 == 0; };
+    for (unsigned seed = 0; seed < seeds; ++seed) {
+        const std::size_t m = 1 + random() % 20, n = 1 + random() % 70;
+        const std::size_t k = 1 + random() % (flip() ? 40 : longest_k);
+        const auto a = drawn<T>(random, m * k), b = drawn<T>(random, k * n);
+        const auto bias = drawn<Sum>(random, n), residual = drawn<Sum>(random, m * n);
+        const auto before = drawn<Sum>(random, m * n);
+        MatmulArgsOf<T, Sum> x{};
+        x.a = a.data();
+        x.b = b.data();
+        x.bias = flip() ? bias.data() : nullptr;
+        x.residual = residuals && flip() ? residual.data() : nullptr;
+        x.m = m;
+        x.k = k;
+        x.n = n;
+        x.a_transposed = flip();
+        x.b_transposed = flip();
+        x.clear = flip();
+        x.last = flip();
+        x.activation = static_cast<Activation>(random() % activations);
+        auto expected = before;
+        Scratch scratch;
+        x.c = expected.data();
+        run(kReferenceKernel, x, scratch);
+        for (const Kernel& kernel : kernels()) {
+            auto found = before;
+            x.c = found.data();
+            run(kernel, x, scratch);
+            if (equal_sums(x.last, expected, found)) continue;
+            std::printf("%s: m=%zu k=%zu n=%zu seed=%u\n", kernel.name, m, k, n, seed);
+            CHECK(!"bits of the reference");
+        }
+    }
+}
+
+}  // namespace
+
+// -- bf16 -----------------------------------------------------------------------------------------
+
+TEST(bf16_is_the_upper_half) {
+    CHECK_EQUAL(widen(Bf16{0x3F80}), 1.0f);
+    CHECK_EQUAL(widen(Bf16{0xC049}), -3.140625f);
+    CHECK_EQUAL(bits(widen(Bf16{0x0001})), 0x00010000u);  // a denormal stays one
+    CHECK_EQUAL(widen(Bf16{0xFF80}), -kInf);
+}
+
+TEST(bf16_rounds_to_nearest_even) {
+    const struct {
+        std::uint32_t from;
+        std::uint16_t to;
+    } cases[] = {
+        {0x3F800000, 0x3F80}, {0x3F807FFF, 0x3F80}, {0x3F808000, 0x3F80},  // a tie, down to even
+        {0x3F808001, 0x3F81}, {0x3F818000, 0x3F82},                        // a tie, up to even
+        {0xBF818000, 0xBF82}, {0x80000000, 0x8000}, {0x00008000, 0x0000},  // denormals
+        {0x00008001, 0x0001}, {0x007FFFFF, 0x0080},                        // up to a normal
+        {0x7F7F7FFF, 0x7F7F}, {0x7F7F8000, 0x7F80}, {0xFF7FFFFF, 0xFF80},  // beyond the largest
+        {0x7F800000, 0x7F80}, {0x7F800001, 0x7FC0}, {0xFFFFFFFF, 0x7FC0},  // one NaN for all
+    };
+    for (const auto& x : cases) CHECK_EQUAL(narrow(from_bits(x.from)).bits, x.to);
+    for (std::uint32_t u = 0; u < 0x10000; ++u) {  // what is a bf16 stays it
+        const Bf16 x = {static_cast<std::uint16_t>(u)};
+        const bool nan = (u & 0x7FFF) > 0x7F80;
+        CHECK_EQUAL(narrow(widen(x)).bits, nan ? kBf16NanBits : x.bits);
+    }
+}
+
+// Against the distance to both neighbours, in double.
+TEST(bf16_rounds_to_the_nearer_neighbour) {
+    std::mt19937 random(5);
+    for (int i = 0; i < 20000; ++i) {
+        const std::uint32_t u = static_cast<std::uint32_t>(random()) & 0x7F7EFFFF;  // finite
+        const double x = from_bits(u), low = from_bits(u & 0xFFFF0000);
+        const double high = from_bits((u & 0xFFFF0000) + 0x10000);
+        const bool even = ((u >> 16) & 1) == 0;
+        const bool down = x - low < high - x || (x - low == high - x && even);
+        CHECK_EQUAL(narrow(static_cast<float>(x)).bits, (u >> 16) + (down ? 0 : 1));
+    }
+}
+
+TEST(rounding_has_the_same_bits_in_every_kernel) {
+    std::mt19937 random(6);
+    std::vector<float> x(10007);
+    for (float& value : x) value = from_bits(static_cast<std::uint32_t>(random()));
+    std::vector<Bf16> expected(x.size()), found(x.size());
+    kReferenceKernel.round(x.data(), x.size(), expected.data());
+    for (const Kernel& kernel : kernels()) {
+        kernel.round(x.data(), x.size(), found.data());
+        CHECK(same_bits(expected, found));
+    }
+}
+
+TEST(bf16_matmul_sums_in_fp32) {
+    // 1 + 2^-8 is no bf16, but the sum keeps it until it is rounded.
+    const Bf16 a[] = {narrow(1.0f), narrow(0x1p-8f), narrow(0x1p-20f)};
+    const Bf16 b[] = {narrow(1.0f), narrow(1.0f), narrow(1.0f)};
+    for (const Kernel& kernel : kernels()) {
+        float c = 99.0f;
+        Scratch scratch;
+        Bf16MatmulArgs args{};
+        args.a = a;
+        args.b = b;
+        args.c = &c;
+        args.m = args.n = 1;
+        args.k = 3;
+        args.clear = args.last = true;
+        kernel.matmul_bf16(args, scratch);
+        CHECK_EQUAL(c, 1.0f + 0x1p-8f + 0x1p-20f);
+    }
+}
+
+TEST(bf16_matmuls_have_the_bits_of_the_reference) {
+    compare_matmuls<Bf16, float>(300, 90, true, kActivations);
+}
+
+TEST(bf16_vector_operations_have_the_bits_of_the_reference) {
+    std::mt19937 random(3);
+    for (unsigned seed = 0; seed < 200; ++seed) {
+        const std::size_t rows = 1 + random() % 5, cols = 1 + random() % (seed % 4 ? 70 : 600);
+        const auto x = drawn<Bf16>(random, rows * cols), y = drawn<Bf16>(random, rows * cols);
+        const auto source = [&](const std::vector<Bf16>& values) {
+            return VectorSourceOf<Bf16>{values.data(), random() % 2 == 0 ? 0 : cols, random() % 2};
+        };
+        const auto src0 = source(x), src1 = source(y);
+        const auto op = static_cast<VectorOp>(seed % kVectorOps);
+        const auto result = [&](const Kernel& kernel) {
+            std::vector<Bf16> out(rows * cols);
+            kernel.vector_bf16({op, src0, src1, out.data(), rows, cols});
+            return out;
+        };
+        const auto expected = result(kReferenceKernel);
+        for (const Kernel& kernel : kernels()) CHECK(same_bits(expected, result(kernel)));
+    }
+}
+
+TEST(bf16_vector_operations_in_place) {
+    std::mt19937 random(4);
+    const auto x = drawn<Bf16>(random, 3 * 300);
+    for (const Kernel& kernel : kernels()) {
+        for (std::uint32_t op = 0; op < kVectorOps; ++op) {
+            std::vector<Bf16> apart(x.size()), in_place = x;
+            const VectorSourceOf<Bf16> from = {x.data(), 300, 1}, here = {in_place.data(), 300, 1};
+            kernel.vector_bf16({static_cast<VectorOp>(op), from, from, apart.data(), 3, 300});
+            kernel.vector_bf16({static_cast<VectorOp>(op), here, here, in_place.data(), 3, 300});
+            CHECK(same_bits(apart, in_place));
+        }
+    }
+}
+
+// -- int8 -----------------------------------------------------------------------------------------
+
+TEST(int8_matmuls_have_the_bits_of_the_reference) {
+    compare_matmuls<std::int8_t, std::int32_t>(300, 3000, false, 2);
+}
+
+// 2^31 = 131072 * 2^14: the sum of that many products of -128 with itself does not fit.
+TEST(int8_sums_wrap_around) {
+    const std::vector<std::int8_t> low(131072, -128);
+    for (const Kernel& kernel : kernels()) {
+        std::int32_t c = 99;
+        Scratch scratch;
+        Int8MatmulArgs args{};
+        args.a = args.b = low.data();
+        args.c = &c;
+        args.m = args.n = 1;
+        args.k = low.size();
+        args.clear = args.last = true;
+        kernel.matmul_int8(args, scratch);
+        CHECK_EQUAL(c, std::numeric_limits<std::int32_t>::min());
+        const std::int32_t bias = -1;
+        args.bias = &bias;
+        kernel.matmul_int8(args, scratch);
+        CHECK_EQUAL(c, std::numeric_limits<std::int32_t>::max());
+    }
+}
+
+TEST(requantising_rounds_half_to_even_and_saturates) {
+    constexpr std::int32_t kLowest = std::numeric_limits<std::int32_t>::min();
+    constexpr std::int32_t kHighest = std::numeric_limits<std::int32_t>::max();
+    const std::vector<std::int32_t> sums = {1,   3,   5,   -1,  -3,   -5,     7,       253,
+                                            254, 255, 256, 257, -255, -257,   -258,    kHighest,
+                                            0,   2,   -2,  259, -259, kLowest};
+    const std::vector<std::int8_t> halves = {0,   2,   2,   0,   -2,   -2, 4,    126, 127, 127, 127,
+                                             127, -128, -128, -128, 127, 0, 1, -1, 127, -128, -128};
+    for (const Kernel& kernel : kernels()) {
+        std::vector<std::int8_t> found(sums.size());
+        kernel.requantise(sums.data(), sums.size(), 0.5f, found.data());
+        for (std::size_t i = 0; i < sums.size(); ++i) {
+            CHECK_EQUAL(int{found[i]}, int{halves[i]});
+        }
+        // 2^24 + 1 is no float: the conversion rounds, to even, before the product does.
+        const std::int32_t wide = (1 << 24) + 1;
+        std::int8_t out = 0;
+        kernel.requantise(&wide, 1, 0x1p-23f, &out);
+        CHECK_EQUAL(int{out}, 2);
+        kernel.requantise(&kHighest, 1, 3e38f, &out);  // an infinite product
+        CHECK_EQUAL(int{out}, 127);
+        kernel.requantise(&kLowest, 1, 3e38f, &out);
+        CHECK_EQUAL(int{out}, -128);
+        kernel.requantise(&kLowest, 1, 0x1p-149f, &out);
+        CHECK_EQUAL(int{out}, 0);
+    }
+}
+
+TEST(requantising_has_the_same_bits_in_every_kernel) {
+    std::mt19937 random(8);
+    std::vector<std::int32_t> x(5003);
+    for (std::int32_t& value : x) value = static_cast<std::int32_t>(random()) >> (random() % 32);
+    std::vector<std::int8_t> expected(x.size()), found(x.size());
+    for (const float scale : {1.0f, 0.5f, 0.1f, 1e-3f, 0x1p-17f, 3e-8f, 1e30f}) {
+        kReferenceKernel.requantise(x.data(), x.size(), scale, expected.data());
+        for (const Kernel& kernel : kernels()) {
+            kernel.requantise(x.data(), x.size(), scale, found.data());
+            CHECK(same_bits(expected, found));
+        }
+    }
+}
+
+// -- through the engine ---------------------------------------------------------------------------
+
+TEST(tensors_of_every_type_are_set_and_read) {
+    Builder b;
+    const std::uint32_t f = b.typed(2, 3, Role::kInput, DType::kFp32);
+    const std::uint32_t h = b.typed(2, 3, Role::kInput, DType::kBf16);
+    const std::uint32_t c = b.typed(2, 3, Role::kInput, DType::kInt8);
+    const std::uint32_t i = b.typed(2, 3, Role::kInput, DType::kInt32);
+    Engine engine({64, "auto", true});
+    engine.load(b.program());
+    for (const std::uint32_t x : {f, h}) {  // poison
+        for (const float value : get(engine, x)) CHECK(std::isnan(value));
+    }
+    CHECK(get<std::int8_t>(engine, c) == std::vector<std::int8_t>(6, -1));
+    const std::vector<float> values = {0.0f, 1.0f, 1.00390625f, 3.1415927f, -kInf, 1e-40f};
+    set(engine, f, values);
+    set(engine, h, values);
+    CHECK(get(engine, f) == values);
+    CHECK((get(engine, h) == std::vector<float>{0.0f, 1.0f, 1.0f, 3.140625f, -kInf,
+                                                from_bits(0x00010000)}));
+    set(engine, c, std::vector<std::int8_t>{-128, 127, 0, 1, 2, 3});
+    CHECK((get<std::int8_t>(engine, c) == std::vector<std::int8_t>{-128, 127, 0, 1, 2, 3}));
+    const std::vector<std::int32_t> wide = {INT32_MIN, INT32_MAX, 0, -1, 0x7F800001, 5};
+    set(engine, i, wide);
+    CHECK(get<std::int32_t>(engine, i) == wide);
+    // Any steps: columns of a column-major matrix, backwards.
+    const float columns[] = {1, 4, 2, 5, 3, 6};
+    engine.set_tensor(h, {reinterpret_cast<const std::byte*>(columns + 5), 2, 3, -4, -8});
+    CHECK((get(engine, h) == std::vector<float>{6, 5, 4, 3, 2, 1}));
+    const std::int8_t pairs[] = {1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0};
+    engine.set_tensor(c, {reinterpret_cast<const std::byte*>(pairs), 2, 3, 6, 2});
+    CHECK((get<std::int8_t>(engine, c) == std::vector<std::int8_t>{1, 2, 3, 4, 5, 6}));
+}
+
+TEST(relu_is_all_that_integers_have) {
+    for (const DType dtype : {DType::kInt8, DType::kInt32}) {
+        Builder b;
+        const std::uint32_t x = b.typed(3, 1, Role::kInput, dtype);
+        const std::uint32_t y = b.typed(3, 4, Role::kOutput, dtype);
+        const std::uint32_t from = b.tile(x, 0, 0, 3, 1), to = b.tile(y, 0, 0, 3, 4, 1);
+        b.load(from, 0);
+        b.vector(VectorOp::kRelu, to, 64, from, 0);
+        b.store(to, 64, 1);
+        Engine engine({128, "auto", true});
+        engine.load(b.program());
+        if (dtype == DType::kInt8) {
+            set(engine, x, std::vector<std::int8_t>{-128, 0, 127});
+            engine.run();
+            CHECK((get<std::int8_t>(engine, y) ==
+                   std::vector<std::int8_t>{0, 0, 0, 0, 0, 0, 0, 0, 127, 127, 127, 127}));
+        } else {
+            set(engine, x, std::vector<std::int32_t>{INT32_MIN, 7, INT32_MAX});
+            engine.run();
+            CHECK((get<std::int32_t>(engine, y) ==
+                   std::vector<std::int32_t>{0, 0, 0, 0, 7, 7, 7, 7, INT32_MAX, INT32_MAX,
+                                             INT32_MAX, INT32_MAX}));
+        }
+        b.vectors[0].op = static_cast<std::uint8_t>(VectorOp::kSigmoid);
+        CHECK_THROWS(engine.load(b.program()), ScheduleError,
+                     std::string("SIGMOID takes FP32 or BF16, not ") + dtype_name(dtype));
+    }
+}
