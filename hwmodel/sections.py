@@ -112,6 +112,7 @@ class Matrix(Section):
     fp32_rate: MacRate = _rate_field("fp32")
     bf16_rate: MacRate = _rate_field("bf16")
     int8_rate: MacRate = _rate_field("int8")
+    int16_rate: MacRate = _rate_field("int16 x int8")
     epilogue_cycles: int = Field(
         default=8,
         ge=1,
@@ -299,6 +300,7 @@ class Energy(Section):
     mac_fp32: Femtojoules = _energy("4.6pJ", "per MAC: fp32 multiply 3.7 + add 0.9 [H]")
     mac_bf16: Femtojoules = _energy("2pJ", "per MAC: 16-bit float multiply 1.1 + fp32 add 0.9 [H]")
     mac_int8: Femtojoules = _energy("0.3pJ", "per MAC: int8 multiply 0.2 + int32 add 0.1 [H]")
+    mac_int16: Femtojoules = _energy("0.5pJ", "per int16 x int8 MAC: two int8 multiplies 0.4 + int32 add 0.1 [H]")
     vector_relu: Femtojoules = _energy("0.1pJ", "per element, also in the epilogue: as an int32 add [H]")
     vector_sigmoid: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
     vector_add: Femtojoules = _energy("0.9pJ", "per element: fp32 add [H]; also bias and residual of the epilogue")

@@ -3,7 +3,7 @@
     python benchmarks/fidelity [--requests N]
 
 The DRAM patterns are 65,536 requests each; `--requests` (default 8192) replays only the first so many, which
-weighs their beginnings more. Whole tables: arrays.py, dma.py and dram.py in this folder.
+weighs their beginnings more. Whole tables: arrays.py, dma.py, dram.py and npu.py in this folder.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that this folder runs as it
 import arrays
 import dma
 import dram
+import npu
 
 
 def closing_lines(main: Callable[[], None], *options: str) -> list[str]:
@@ -39,6 +40,7 @@ def main() -> None:
         ("systolic arrays, cycles against RTL", arrays, ()),
         ("DMA reads, cycles against RTL", dma, ()),
         ("DRAM, bandwidth against DRAMsim3", dram, ("--requests", requests)),
+        ("a whole small NPU, cycles against RTL", npu, ()),
     ):
         print(title)
         for line in closing_lines(script.main, *options):
