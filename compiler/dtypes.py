@@ -64,12 +64,15 @@ def converted(data: npt.ArrayLike, dtype: str) -> Array:
     if dtype in FLOATS:
         array = np.ascontiguousarray(data, dtype=held_as).reshape(np.shape(data))
         return round_bfloat16(array) if dtype == "bfloat16" else array
-    given = np.asarray(data)
-    whole = given if np.issubdtype(given.dtype, np.integer) else np.rint(given.astype(np.float64))
-    limits = np.iinfo(held_as)
-    if np.any(whole != given) or np.any(whole < limits.min) or np.any(whole > limits.max):
-        raise ValueError(f"values of {dtype} must be whole numbers from {limits.min} to {limits.max}")
-    return np.ascontiguousarray(whole.astype(held_as)).reshape(np.shape(data))
+    given, limits = np.asarray(data), np.iinfo(held_as)
+    if given.dtype == held_as:
+        return np.ascontiguousarray(given).reshape(given.shape)
+    with np.errstate(invalid="ignore"):
+        fits = (given == np.floor(given)) & (given >= limits.min) & (given <= limits.max)
+    if not fits.all():
+        rule = f"a value must be an integer from {limits.min} to {limits.max}"
+        raise ValueError(f"{rule}, not {given[~fits].flat[0]}")
+    return np.ascontiguousarray(given.astype(held_as)).reshape(given.shape)
 
 
 def round_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

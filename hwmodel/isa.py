@@ -106,7 +106,7 @@ class DType(IntEnum):
 
 ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4, DType.INT16: 2}
 
-NUMPY_DTYPE = {
+NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.FP32: np.dtype(np.float32),
     DType.BF16: np.dtype(np.uint16),  # numpy has none: the bit patterns
     DType.INT8: np.dtype(np.int8),

@@ -87,7 +87,7 @@ class Account:
         """Raises ValueError if the record's timeline is not of its schedule and machine."""
         path = critical_path(record.schedule, record.timeline, record.machine, record.costs)
         layer = record.schedule.stream["layer"][path.op]
-        useful = path.useful(_macs_per_cycle(record))
+        useful = path.useful(record.schedule, record.machine)
         sums = np.zeros((len(record.schedule.layers), len(Cause)), dtype=np.int64)
         np.add.at(sums, (layer, path.cause), path.end - path.begin)
         padding = sums[:, Cause.COMPUTE].copy()
@@ -118,7 +118,7 @@ class Account:
         queue, layer = stream["queue"][path.op], stream["layer"][path.op]
         changes = np.flatnonzero((np.diff(queue) != 0) | (np.diff(layer) != 0)) + 1
         edges = [0, *changes.tolist(), len(path.op)] if len(path.op) else [0]
-        useful = path.useful(_macs_per_cycle(self.record))
+        useful = path.useful(self.record.schedule, self.record.machine)
         return [self._stretch(a, b, useful) for a, b in pairwise(edges)]
 
     def _stretch(self, a: int, b: int, useful: Counts) -> Stretch:
@@ -131,7 +131,3 @@ class Account:
         most = Cause(int(cycles.argmax()))
         where = (Queue(int(stream["queue"][op])), int(stream["layer"][op]))
         return Stretch(begin, end, op, len(np.unique(path.op[a:b])), *where, most, float(cycles[most]) / (end - begin))
-
-
-def _macs_per_cycle(record: RunRecord) -> int:
-    return record.machine.matrix.rows * record.machine.matrix.cols

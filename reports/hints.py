@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from minisim.hwmodel.array import drain_cycles
+from minisim.hwmodel.array import drain_cycles, rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import vector_cycles
-from minisim.hwmodel.isa import Opcode, Role, Schedule, item_sizes
+from minisim.hwmodel.isa import ACCUMULATOR, Opcode, Role, Schedule, item_sizes
 from minisim.reports.attribution import LAYER_CAUSES
 from minisim.reports.run_record import RunRecord, Work
 from minisim.reports.tables import STALLS
@@ -103,7 +103,7 @@ def work_on(record: RunRecord, machine: Machine) -> Work:
     """The run's work on another machine: the same, but that its vector unit may have other lanes."""
     v = record.schedule.vectors
     vector = int(vector_cycles(v["op"], v["rows"].astype(np.int64) * v["cols"], machine).sum())
-    return Work(record.work.macs, vector, record.work.read_bytes, record.work.write_bytes)
+    return replace(record.work, vector_cycles=vector)
 
 
 def _traffic(record: RunRecord) -> Iterator[Hint]:
@@ -113,9 +113,8 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
     if not read + write or work.bytes <= read + write:
         return
     bound = work.bound(machine)
-    least = Work(work.macs, work.vector_cycles, read, write).bound(machine)
-    elements = machine.sram.bytes / int(item_sizes()[machine.dtype])
-    estimate = int(2 * work.macs / math.sqrt(elements) * int(item_sizes()[machine.dtype]))
+    least = replace(work, read_bytes=read, write_bytes=write).bound(machine)
+    key, estimate = _reuse_limit(record)
     text = (
         f"DRAM traffic is {work.bytes:,} bytes, {work.bytes / (read + write):.2f} times the tensors' size "
         f"({read + write:,}); with nothing moved twice the bound would be {math.ceil(least.cycles):,} cycles. "
@@ -123,13 +122,30 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
     if estimate > read + write:
         text += (
             f"This SRAM allows about {estimate:,} bytes (2 x MACs / sqrt(SRAM elements)); "
-            "four times sram.bytes, half of that."
+            f"four times {key}, half of that."
         )
     if machine.compiler.order == "mnk":
         text += " compiler.order is mnk, the plain loop nest; auto reuses more."
     if not machine.compiler.keep_on_chip:
         text += " compiler.keep_on_chip is off: intermediates go through DRAM."
     yield Hint(math.ceil(bound.cycles) - math.ceil(least.cycles), text.strip())
+
+
+def _reuse_limit(record: RunRecord) -> tuple[str, int]:
+    """About how many bytes of operands have to move, and the key of the memory that sets it: that of the partial sums.
+
+    Of S sums that a memory holds, each pair of operand elements serves about sqrt(S) x sqrt(S) MACs.
+    """
+    machine = record.machine
+    key, size = ("sram.bytes", machine.sram.bytes)
+    if machine.accumulator.bytes:
+        key, size = ("accumulator.bytes", machine.accumulator.bytes)
+    item, layers = item_sizes(), record.schedule.layers["macs"].tolist()
+    moved = 0.0
+    for dtype in ACCUMULATOR:
+        macs = sum(n for n, of_layer in zip(layers, record.layer_dtypes, strict=True) if of_layer == dtype)
+        moved += 2 * macs / math.sqrt(size / int(item[ACCUMULATOR[dtype]])) * int(item[dtype])
+    return key, int(moved)
 
 
 def least_traffic(schedule: Schedule) -> tuple[int, int]:
@@ -153,18 +169,22 @@ def _mapping(record: RunRecord, layers: pd.DataFrame) -> Iterator[Hint]:
     poor = layers[layers["util_mapping_pct"] < POOR_PCT]
     if poor.empty:
         return
-    peak = machine.matrix.rows * machine.matrix.cols
-    lost = (poor["macs"] * (100 / poor["util_mapping_pct"] - 1) / peak).round().astype("int64")
+    elements = machine.matrix.rows * machine.matrix.cols
+    pe_cycles = np.array(record.pe_cycles, dtype=np.float64)[poor["layer_id"]]
+    lost = (pe_cycles * (100 / poor["util_mapping_pct"] - 1) / elements).round().astype("int64")
     worst = int(poor["layer_id"].iloc[int(lost.argmax())])
     stream = record.schedule.stream
     mine = (stream["layer"] == worst) & (stream["opcode"] == Opcode.EXECUTE)
     x = record.schedule.matmuls[stream["row"][mine]]
     m, k, n = (int(np.median(x[name])) for name in ("m", "k", "n"))
-    r, c = machine.matrix.rows, machine.matrix.cols
+    packed, passes = (int(x) for x in rates(record.layer_dtypes[worst], machine.matrix))
+    r, c = machine.matrix.rows * packed, machine.matrix.cols
     why = [f"{dim} fills {size} of {side} {name}" for dim, size, side, name in
-           (("k", k, r, "rows"), ("n", n, c, "columns")) if size < side]  # fmt: skip
-    if m < min(k, r):
-        why.append(f"streaming {m} rows takes less than the {min(k, r)} cycles of shifting the next weights in")
+           (("k", k, r, "rows" if packed == 1 else f"rows x {packed} steps of k"), ("n", n, c, "columns"))
+           if size < side]  # fmt: skip
+    shift = min(-(-k // packed), machine.matrix.rows)
+    if m * passes < shift:
+        why.append(f"streaming {m} rows takes less than the {shift} cycles of shifting the next weights in")
     reason = f": {' and '.join(why)}" if why else ""
     yield Hint(
         int(lost.sum()),

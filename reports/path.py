@@ -39,6 +39,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
+from minisim.hwmodel.array import rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
@@ -82,13 +83,19 @@ class Path:
     end: Cycles
     macs: npt.NDArray[np.int64]
 
-    def useful(self, macs_per_cycle: int) -> Cycles:
+    def useful(self, schedule: Schedule, machine: Machine) -> Cycles:
         """Cycles of each link in which the array, had it been full, would have done the link's MACs.
 
-        Whole cycles: what the running sum of MACs along the path gains, rounded down. So the sum over the
-        path is its MACs / `macs_per_cycle`, rounded down once, and no link has more than it is long.
+        Whole cycles: what the running sum of the MACs' share of a cycle along the path gains, rounded down. So the
+        sum over the path is its MACs / (R x C x rate of their type), rounded down once, and no link has more than
+        it is long.
         """
-        whole = np.cumsum(self.macs) // macs_per_cycle
+        elements, computes = machine.matrix.rows * machine.matrix.cols, self.macs > 0
+        found = rates(schedule.matmuls["dtype"][schedule.stream["row"][self.op[computes]]], machine.matrix)
+        together = int(np.lcm.reduce(found.packed, initial=1))  # so that shares are whole numbers
+        shares = np.zeros_like(self.macs)
+        shares[computes] = self.macs[computes] * found.passes * (together // found.packed)
+        whole = np.cumsum(shares) // (elements * together)
         return np.diff(whole, prepend=0)
 
 

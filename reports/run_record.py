@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs, Roofline, costs, roofline
 from minisim.hwmodel.energy import Breakdown, breakdown
-from minisim.hwmodel.isa import Opcode, Schedule
+from minisim.hwmodel.isa import DType, Opcode, Schedule
 from minisim.hwmodel.timeline import Timeline
 from minisim.reports.attribution import layer_edges
 
@@ -51,11 +52,38 @@ class RunRecord:
         return breakdown(self.schedule, self.machine, np.diff(layer_edges(self.schedule, self.timeline)))
 
     @cached_property
+    def layer_dtypes(self) -> list[DType]:
+        """The type of each layer's matmul operands; that of the machine where it has none."""
+        stream = self.schedule.stream
+        found = [self.machine.dtype] * len(self.schedule.layers)
+        executes = np.flatnonzero(stream["opcode"] == Opcode.EXECUTE)
+        layers, first = np.unique(stream["layer"][executes], return_index=True)
+        codes = self.schedule.matmuls["dtype"][stream["row"][executes[first]]]
+        for layer, code in zip(layers.tolist(), codes.tolist(), strict=True):
+            found[layer] = DType(code)
+        return found
+
+    @cached_property
+    def pe_cycles(self) -> list[Fraction]:
+        """Of each layer: its MACs / rate of their type, the cycles that one processing element would need."""
+        macs = self.schedule.layers["macs"].tolist()
+        return [
+            n / self.machine.matrix.rate(t) if n else Fraction(0) for n, t in zip(macs, self.layer_dtypes, strict=True)
+        ]
+
+    @property
+    def dtypes(self) -> str:
+        """The types that the array multiplied, as the machine file calls them: "int8"; "" if it had nothing to do."""
+        codes = np.unique(self.schedule.matmuls["dtype"]).tolist()
+        return "+".join(DType(code).name.lower() for code in codes)
+
+    @cached_property
     def work(self) -> Work:
         """The work of the whole run."""
         opcode, cost = self.schedule.stream["opcode"], self.costs
         return Work(
             macs=int(self.schedule.layers["macs"].sum()),
+            pe_cycles=sum(self.pe_cycles, Fraction(0)),
             vector_cycles=int(cost.busy[opcode == Opcode.VECTOR].sum()),
             read_bytes=int(cost.bytes[opcode == Opcode.LOAD].sum()),
             write_bytes=int(cost.bytes[opcode == Opcode.STORE].sum()),
@@ -64,9 +92,17 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Work:
-    """What had to be done: multiply-accumulates, busy cycles of the vector unit, and bytes each way."""
+    """What had to be done.
+
+    Attributes:
+        macs: multiply-accumulates.
+        pe_cycles: cycles that one processing element would need for them.
+        vector_cycles: busy cycles of the vector unit.
+        read_bytes, write_bytes: from and to DRAM.
+    """
 
     macs: int
+    pe_cycles: Fraction
     vector_cycles: int
     read_bytes: int
     write_bytes: int
@@ -78,4 +114,4 @@ class Work:
 
     def bound(self, machine: Machine) -> Roofline:
         """The cycles below which `machine` cannot do it."""
-        return roofline(self.macs, self.vector_cycles, self.read_bytes, self.write_bytes, machine)
+        return roofline(self.pe_cycles, self.vector_cycles, self.read_bytes, self.write_bytes, machine)

@@ -42,7 +42,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "cycles_total": cycles,
         "time_us": float(cycles / machine.clock.frequency * 1_000_000),
         "macs": work.macs,
-        "util_matrix_pct": ratio(100 * work.macs, cycles * machine.matrix.rows * machine.matrix.cols),
+        "util_matrix_pct": ratio(100 * work.pe_cycles, cycles * machine.matrix.rows * machine.matrix.cols),
         "util_dma_pct": ratio(100 * int(record.costs.dram.sum()), cycles),
         "uops": int(table["uops"].sum()),
         "loads": counts[Opcode.LOAD],
@@ -64,6 +64,8 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "roofline_cycles": math.ceil(bound.cycles),
         "bound_by": bound.bound_by if bound.cycles else "",
         "cycles_over_roofline": ratio(cycles, math.ceil(bound.cycles)),
+        "dtype": record.dtypes,
+        "accumulator_bytes": machine.accumulator.bytes,
     }
     return pd.DataFrame([row])
 
@@ -81,8 +83,9 @@ def layers(record: RunRecord) -> pd.DataFrame:
     macs = schedule.layers["macs"].astype(np.int64)
     reads, writes = total(cost.bytes, Opcode.LOAD), total(cost.bytes, Opcode.STORE)
     vectors = total(cost.busy, Opcode.VECTOR)
-    peak_macs = machine.matrix.rows * machine.matrix.cols
-    work = [Work(*row) for row in zip(*(x.tolist() for x in (macs, vectors, reads, writes)), strict=True)]
+    elements, pe_cycles = machine.matrix.rows * machine.matrix.cols, np.array(record.pe_cycles, dtype=np.float64)
+    columns = (macs.tolist(), record.pe_cycles, *(x.tolist() for x in (vectors, reads, writes)))
+    work = [Work(*row) for row in zip(*columns, strict=True)]
     bounds = [w.bound(machine) for w in work]
     return pd.DataFrame({
         "layer_id": np.arange(n, dtype=np.int64),
@@ -91,8 +94,8 @@ def layers(record: RunRecord) -> pd.DataFrame:
         "cycles_total": cycles,
         "cycles_compute": cycles - sum(stalls.values()),
         **{f"cycles_stall_{cause}": stalls[cause] for cause in LAYER_CAUSES},
-        "util_overall_pct": _ratios(100.0 * macs, cycles * peak_macs),
-        "util_mapping_pct": _ratios(100.0 * macs, total(cost.busy, Opcode.EXECUTE) * peak_macs),
+        "util_overall_pct": _ratios(100.0 * pe_cycles, cycles * elements),
+        "util_mapping_pct": _ratios(100.0 * pe_cycles, total(cost.busy, Opcode.EXECUTE) * elements),
         "macs": macs,
         "dram_read_bytes": reads,
         "dram_write_bytes": writes,

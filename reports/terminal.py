@@ -58,9 +58,12 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
     walls = f"{record.wall_compile_s:.2f} s to compile, {record.wall_simulate_s:.2f} s to simulate"
     facts = [
         ("time", f"{row['cycles_total']:,} cycles = {_scaled(row['time_us'], 's')} at {clock}"),
-        ("array", f"{_percent(row['util_matrix_pct'])} of its MACs used ({row['macs']:,} MACs)"),
+        (
+            "array",
+            f"{_percent(row['util_matrix_pct'])} of its MACs used ({row['macs']:,} {f'{record.dtypes} '.lstrip()}MACs)",
+        ),
         ("DRAM", f"{_percent(row['util_dma_pct'])} busy ({reads}, {writes})"),
-        ("SRAM", f"peak {row['sram_peak_bytes']:,} of {row['sram_bytes']:,} B"),
+        ("SRAM", f"peak {row['sram_peak_bytes']:,} of {row['sram_bytes']:,} B{_beside(record)}"),
         (
             "operations",
             f"{row['executes']:,} executes, {row['vector_ops']:,} vector, {row['loads']:,} loads "
@@ -77,6 +80,12 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
     for name, text in facts:
         grid.add_row(Text(name, style="dim"), Text(text))
     console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)
+
+
+def _beside(record: RunRecord) -> str:
+    """The memory for partial sums, if there is one."""
+    size = record.machine.accumulator.bytes
+    return f", beside {size:,} B for partial sums" if size else ""
 
 
 def _print_bound(record: RunRecord, console: Console) -> None:

@@ -34,6 +34,39 @@ struct Sample : Builder {
     }
 };
 
+// The same in another type: two steps through acc with a spill between them, into c of that type.
+struct TypedSample : Builder {
+    explicit TypedSample(DType dtype) {
+        const bool integer = dtype == DType::kInt8;
+        const DType sums = accumulator_of(dtype);
+        const std::uint32_t x = typed(4, 8, Role::kInput, dtype);
+        const std::uint32_t w = typed(8, 4, Role::kWeight, dtype);
+        const std::uint32_t y = typed(4, 4, Role::kOutput, dtype);
+        const std::uint32_t a = tile(x, 0, 0, 4, 4), b = tile(w, 0, 0, 4, 4);
+        const std::uint32_t c = tile(y, 0, 0, 4, 4, 1);
+        const std::uint32_t acc =
+            tile(typed(4, 4, Role::kIntermediate, sums), 0, 0, 4, 4, 2);
+        load(a, 0x0);
+        load(b, 0x40);
+        execute_through(acc, 0x400, a, 0x0, b, 0x40, c, kNone, 0);
+        store(acc, 0x400, 1);
+        load(acc, 0x440, 1);
+        execute_through(acc, 0x440, a, 0x0, b, 0x40, c, 0x80, 1);
+        matmuls[1].activation = 1;
+        matmuls[1].scale = integer ? 0.5f : 0.0f;
+        vector(VectorOp::kRelu, c, 0x80, c, 0x80);
+        store(c, 0x80, 1);
+    }
+};
+
+// Zeros, in any type: elements of up to four bytes, four bytes apart.
+void clear(Engine& engine, std::uint32_t tensor) {
+    const TensorRow& row = engine.tensor_row(tensor);
+    const std::vector<std::byte> zeros(std::size_t{row.rows} * row.cols * 4);
+    engine.set_tensor(tensor, {zeros.data(), row.rows, row.cols,
+                               static_cast<std::ptrdiff_t>(row.cols) * 4, 4});
+}
+
 void refused(const std::function<void(Sample&)>& spoil, const std::string& text) {
     Sample sample;
     spoil(sample);
@@ -58,6 +91,18 @@ TEST(a_right_program_loads_and_runs) {
     CHECK_EQUAL(engine.stats().vectors, 1u);
     CHECK_EQUAL(engine.stats().stores, 1u);
     CHECK_THROWS(engine.run(), UsageError, "call reset() first");
+}
+
+TEST(programs_of_other_types_load_and_run) {
+    for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kInt8}) {
+        const TypedSample sample(dtype);
+        Engine engine({1024, "auto", true, 512});
+        engine.load(sample.program());
+        clear(engine, 0);
+        clear(engine, 1);
+        engine.run();
+        CHECK_EQUAL(engine.stats().executes, 2u);
+    }
 }
 
 TEST(malformed_stream) {
@@ -152,25 +197,27 @@ TEST(any_bytes_are_safe) {
     std::mt19937 random(7);
     int refusals = 0, hazards = 0, runs = 0;
     for (int i = 0; i < 20000; ++i) {
-        Sample sample;
+        Builder sample = Sample();
+        if (i % 2) sample = TypedSample(static_cast<DType>(random() % 3));
         const auto spoil = [&](auto& rows) {
             auto* bytes = reinterpret_cast<unsigned char*>(rows.data());
             const std::size_t size = rows.size() * sizeof rows[0];
             const auto value = random() % 3 == 0 ? random() : random() % 5;
             bytes[random() % size] = static_cast<unsigned char>(value);
         };
-        switch (random() % 5) {
+        switch (random() % 6) {
             case 0: spoil(sample.stream); break;
             case 1: spoil(sample.transfers); break;
             case 2: spoil(sample.matmuls); break;
             case 3: spoil(sample.vectors); break;
             case 4: spoil(sample.tiles); break;
+            case 5: sample.tensors[random() % 3].dtype = random() % 5; break;
         }
-        Engine engine({1024, "auto", true});
+        Engine engine({1024, "auto", true, 512});
         try {
             engine.load(sample.program());
-            set(engine, sample.x, std::vector<float>(32));
-            set(engine, sample.w, std::vector<float>(32));
+            clear(engine, 0);
+            clear(engine, 1);
             engine.run();
             ++runs;
         } catch (const ScheduleError&) {

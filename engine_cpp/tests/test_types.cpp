@@ -181,7 +181,7 @@ TEST(bf16_matmul_sums_in_fp32) {
 }
 
 TEST(bf16_matmuls_have_the_bits_of_the_reference) {
-    compare_matmuls<Bf16, float>(300, 90, true, kActivations);
+    compare_matmuls<Bf16, float>(200, 90, true, kActivations);
 }
 
 TEST(bf16_vector_operations_have_the_bits_of_the_reference) {
@@ -221,7 +221,7 @@ TEST(bf16_vector_operations_in_place) {
 // -- int8 -----------------------------------------------------------------------------------------
 
 TEST(int8_matmuls_have_the_bits_of_the_reference) {
-    compare_matmuls<std::int8_t, std::int32_t>(300, 3000, false, 2);
+    compare_matmuls<std::int8_t, std::int32_t>(90, 2500, false, 2);
 }
 
 // 2^31 = 131072 * 2^14: the sum of that many products of -128 with itself does not fit.

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim._engine import Engine, EngineConfig, EngineStats
-from minisim.compiler.dtypes import converted, quantize
+from minisim.compiler.dtypes import NAME, converted, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.graph import Graph, Tensor, view_2d
 from minisim.compiler.pipeline import compile_graph, computed_graph
 from minisim.errors import UsageError, did_you_mean
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import Schedule
+from minisim.hwmodel.isa import DType, Schedule
 
 __all__ = ["Array", "Runtime", "example_inputs", "largest_difference"]
 
@@ -61,28 +61,29 @@ class Runtime:
             if tensor.is_weight and tensor.data is not None:
                 self._put(tensor, tensor.data)
 
+    def dtype(self, name: str) -> DType:
+        """Of a tensor, as it lies in memory; one that no operation uses any more is FP32."""
+        index = self._index.get(name)
+        return DType.FP32 if index is None else DType(self.schedule.tensors["dtype"][index])
+
     def set(self, name: str, values: npt.ArrayLike) -> None:
-        """Give input `name` its values, of its shape; they are converted to its type.
+        """Give input `name` its values, of its shape.
+
+        Floats are rounded to the input's type, to nearest, ties to even. Integer types take what is an integer in
+        their range, whatever the array's dtype.
 
         Raises:
-            UsageError: there is no such input, the shape is another, or a value is none of an integer type's.
+            UsageError: there is no such input, the shape is another, or the type has no such value.
         """
         if name not in self.graph.inputs:
             raise UsageError(f"{name!r} is not an input of {self.graph.name!r}{did_you_mean(name, self.graph.inputs)}")
-        tensor = self.graph.tensors[name]
-        try:
-            array = converted(values, tensor.dtype)
-        except ValueError as e:
-            raise UsageError(f"input {name!r}: {e}") from None
+        tensor, array = self.graph.tensors[name], np.asarray(values)
         if array.shape != tensor.shape:
             raise UsageError(f"input {name!r} must have shape {tensor.shape}, not {array.shape}")
-        if name not in self.computed.tensors:
-            return
-        computed = self.computed.tensors[name]
+        computed = self.computed.tensors.get(name, tensor)
         if computed.scale is not None and tensor.scale is None:
-            self._put(computed, quantize(array, computed.scale))
-        else:
-            self._put(computed, converted(array, computed.dtype))
+            array = quantize(array, computed.scale)
+        self._put(tensor, array)
 
     def execute(self) -> None:
         """Run the schedule in program order; may be called again after other inputs were set.
@@ -121,8 +122,17 @@ class Runtime:
         return self.engine.stats
 
     def _put(self, tensor: Tensor, values: Array) -> None:
-        if tensor.name in self._index:
-            self.engine.set_tensor(self._index[tensor.name], values.reshape(view_2d(tensor.shape)))
+        """Convert `values` to the type in which the tensor lies in memory, and write them there."""
+        if tensor.name not in self._index:  # fusion and folding may have left no use of it
+            return
+        code = self.dtype(tensor.name)
+        try:
+            array = converted(values, NAME[code])
+        except ValueError as e:
+            raise UsageError(
+                f"{'weight' if tensor.is_weight else 'input'} {tensor.name!r} is {code.name}: {e}"
+            ) from None
+        self.engine.set_tensor(self._index[tensor.name], array.reshape(view_2d(tensor.shape)))
 
 
 def largest_difference(outputs: Mapping[str, Array], expected: Mapping[str, npt.NDArray[Any]]) -> float:

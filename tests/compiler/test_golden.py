@@ -9,12 +9,15 @@ from support.golden import Golden
 from support.graphs import example, gemm, small_mlp
 from support.machines import machine
 
-from minisim import Graph, Machine, compile_graph
+from minisim import Graph, Machine, compile_graph, load_model
 from minisim.compiler.pipeline import dump_to
 
 PLAIN = machine(compiler__order="mnk")
 TIGHT = machine(compiler__order="mnk", tile__m=24, tile__k=16, tile__n=40, sram__bytes=9984)
 """Unequal ragged tiles, and so little SRAM that tiles are evicted."""
+
+SMALL_INT8 = machine(matrix__dtype="int8", sram__bytes="6KiB", accumulator__bytes="8KiB")
+"""Room for the sums of two output tiles."""
 
 CASES: dict[str, tuple[Graph, Machine]] = {
     "mlp-mnk": (example("mlp"), PLAIN),
@@ -24,6 +27,9 @@ CASES: dict[str, tuple[Graph, Machine]] = {
     "small-mlp-auto": (small_mlp(), machine()),
     "residual-block-mnk": (example("residual_block"), PLAIN),
     "gemm-ragged-mnk": (gemm(50, 45, 70), TIGHT),
+    "gemm-int8-accumulator": (load_model("gemm:70x80x50", "int8"), SMALL_INT8),
+    "small-mlp-quantized": (small_mlp(), machine(matrix__dtype="int8")),
+    "small-mlp-bf16": (small_mlp(), machine(matrix__dtype="bf16")),
 }
 
 

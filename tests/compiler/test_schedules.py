@@ -21,7 +21,7 @@ import minisim as ms
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.pipeline import compile_undispatched, schedule_key
 from minisim.errors import CapacityError
-from minisim.hwmodel.isa import ALIGNMENT, Opcode, Table
+from minisim.hwmodel.isa import ALIGNMENT, NONE, Opcode, Table
 
 
 @st.composite
@@ -38,7 +38,7 @@ def compiled(draw: st.DrawFn) -> tuple[ms.Graph, ms.Machine, ms.Schedule]:
 def test_it_verifies_and_leaves_nothing_behind(case: tuple[ms.Graph, ms.Machine, ms.Schedule]) -> None:
     _, machine, schedule = case
     schedule.verify()
-    assert schedule.sram_bytes == machine.sram.bytes
+    assert (schedule.sram_bytes, schedule.accumulator_bytes) == (machine.sram.bytes, machine.accumulator.bytes)
     assert schedule.sram_final_live_bytes == 0
 
 
@@ -51,7 +51,10 @@ def test_tiles_that_live_at_the_same_time_lie_apart(case: tuple[ms.Graph, ms.Mac
     first, last = (np.array([getattr(stay, name) for stay in stays], dtype=int) for name in ("first", "last"))
     meet = (first[:, None] <= last) & (first <= last[:, None]) & (begin[:, None] < end) & (begin < end[:, None])
     assert not np.any(np.triu(meet, k=1))
-    assert np.all(end <= schedule.sram_bytes)
+    tensor = schedule.tiles["tensor"][[stay.tile for stay in stays]]
+    apart = np.isin(tensor, np.unique(schedule.tiles["tensor"][_sums(schedule)])) & (machine.accumulator.bytes > 0)
+    assert np.all(np.where(apart, begin, 0) >= np.where(apart, schedule.sram_bytes, 0))
+    assert np.all(end <= np.where(apart, schedule.sram_bytes + schedule.accumulator_bytes, schedule.sram_bytes))
 
 
 @given(compiled())
@@ -61,7 +64,7 @@ def test_the_peak_covers_what_is_live(case: tuple[ms.Graph, ms.Machine, ms.Sched
     stays = residencies(schedule)
     begin, end = _bytes(schedule, stays)
     live = np.zeros(len(schedule), dtype=np.int64)
-    for stay, size in zip(stays, end - begin, strict=True):
+    for stay, size in zip(stays, np.where(begin < schedule.sram_bytes, end - begin, 0), strict=True):
         live[stay.first : stay.last + 1] += size
     for layer, peak in enumerate(schedule.layers["sram_peak"].tolist()):
         assert live[schedule.stream["layer"] == layer].max(initial=0) <= peak <= schedule.sram_bytes
@@ -77,6 +80,12 @@ def test_the_peak_covers_what_a_layer_finds_when_it_begins() -> None:
         g.output(g.mul(product, 2.0))
     schedule = ms.compile_graph(g, machine(compiler__order="mnk", sram__bytes=2 * 4096 + 256))
     assert schedule.layers["sram_peak"][2] >= 2 * 4096
+
+
+def _sums(schedule: ms.Schedule) -> np.ndarray:
+    """The tiles of partial sums."""
+    acc = schedule.matmuls["acc"]
+    return np.unique(acc[acc != NONE])
 
 
 def _bytes(schedule: ms.Schedule, stays: list[Residency]) -> tuple[np.ndarray, np.ndarray]:
@@ -253,6 +262,8 @@ CHANGES: tuple[dict[str, object], ...] = (
     {"tile.k": 24},
     {"tile.n": 24},
     {"sram.bytes": "512KiB"},
+    {"accumulator.bytes": "64KiB"},
+    {"accumulator.bytes": "128KiB"},
     {"compiler.order": "mnk"},
     {"compiler.keep_on_chip": False},
 )

@@ -179,7 +179,7 @@ def test_equal_machines_have_equal_digests_whatever_they_are_called() -> None:
 
 CHANGES = {
     "clock.frequency": "2GHz", "matrix.dataflow": "os", "matrix.overlap": "none", "matrix.timing": "scalesim",
-    "matrix.dtype": None, "sram.bytes": "1KiB",
+    "matrix.dtype": "bf16", "sram.bytes": "1KiB", "accumulator.bytes": "1KiB",
     "dram.model": "banked", "dram.preset": "hbm2", "dram.override": "CL=20",
     "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
     "compiler.keep_on_chip": False,

@@ -51,8 +51,9 @@ def check_sums(record: RunRecord) -> None:
     assert (path.begin[1:] == path.end[:-1]).all() and (path.begin < path.end).all()
     stretches = account.stretches()
     assert sum(s.cycles for s in stretches) == record.timeline.cycles
-    peak = record.machine.matrix.rows * record.machine.matrix.cols
-    assert (path.useful(peak) <= path.end - path.begin).all()
+    matrix = record.machine.matrix
+    peak = matrix.rows * matrix.cols * matrix.rate(record.machine.dtype)
+    assert (path.useful(record.schedule, record.machine) <= path.end - path.begin).all()
     assert account.total()[Cause.COMPUTE] == path.macs.sum() // peak <= record.work.macs // peak
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim import Schedule, Timeline
-from minisim.hwmodel.isa import NONE, Opcode, Table
+from minisim.hwmodel.isa import NONE, Opcode, Table, item_sizes
 
 Mask = npt.NDArray[np.bool_]
 
@@ -24,7 +24,7 @@ class Access(NamedTuple):
 
     Attributes:
         address: in SRAM; -1 for DRAM, where the tile says it all.
-        accumulates: it continues the sums that are there.
+        accumulates: it continues the sums that are there (or, without writing, takes them over).
     """
 
     op: int
@@ -57,7 +57,15 @@ def accesses(schedule: Schedule) -> Iterator[Access]:
                 x = schedule.matmuls[row]
                 for name in ("a", "b", "bias", "residual"):
                     yield from _operand(op, "matmuls", row, x, name, writes=False)
-                yield from _operand(op, "matmuls", row, x, "c", writes=True, accumulates=bool(x["step"]))
+                further = bool(x["step"])
+                if x["acc"] == NONE:
+                    yield from _operand(op, "matmuls", row, x, "c", writes=True, accumulates=further)
+                elif not x["last"]:
+                    yield from _operand(op, "matmuls", row, x, "acc", writes=True, accumulates=further)
+                else:
+                    if further:
+                        yield from _operand(op, "matmuls", row, x, "acc", writes=False, accumulates=True)
+                    yield from _operand(op, "matmuls", row, x, "c", writes=True)
             case Opcode.VECTOR:
                 for name in ("src0", "src1", "dst"):
                     yield from _operand(op, "vectors", row, schedule.vectors[row], name, writes=name == "dst")
@@ -138,14 +146,15 @@ def overlaps_in_dram(schedule: Schedule) -> Mask:
 
 
 def _elements(schedule: Schedule, tile: int) -> Mask:
-    """Which elements of its storage the tile covers."""
+    """Which elements of its storage the tile covers. Views share a type."""
     t = schedule.tiles[tile]
     tensors = schedule.tensors
     mine = tensors[t["tensor"]]
     views = tensors[tensors["storage"] == mine["storage"]]
-    size = int((views["rows"].astype(np.int64) * views["pitch"]).max()) // 4
+    item = int(item_sizes()[mine["dtype"]])
+    size = int((views["rows"].astype(np.int64) * views["pitch"]).max()) // item
     covered = np.zeros(size, dtype=bool)
-    pitch = int(mine["pitch"]) // 4
+    pitch = int(mine["pitch"]) // item
     for row in range(int(t["row"]), int(t["row"] + t["rows"])):
         start = row * pitch + int(t["col"])
         covered[start : start + int(t["cols"])] = True

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from minisim import Graph, Machine
-from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
-from minisim.compiler.passes.schedule import bytes_needed, tile_sizes
+from minisim.compiler.passes.schedule import bytes_needed, sums_needed, tile_sizes
 from minisim.compiler.passes.tile import Tile
+from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.program import Program
 from minisim.hwmodel.isa import ALIGNMENT, align
 
 AMPLE = 16 * 2**20
@@ -27,9 +28,19 @@ def with_sram(base: Machine, size: int) -> Machine:
 def least_sram(graph: Graph, base: Machine) -> int:
     """Bytes for the operands of the greediest operation of `graph`, tiled as `base` says (the smallest SRAM
     there can be if nothing is executed)."""
-    base = with_sram(base, AMPLE)
-    program = Lower(base).apply(Tile(base).apply(Fuse().apply(graph)))
-    return max(ALIGNMENT, bytes_needed(program, tile_sizes(program))[0])
+    program = lowered(graph, base)
+    return max(ALIGNMENT, bytes_needed(program, tile_sizes(program), base.accumulator.bytes > 0)[0])
+
+
+def least_accumulator(graph: Graph, base: Machine) -> int:
+    """The same of the accumulator memory, which `base` has."""
+    return max(ALIGNMENT, sums_needed(lowered(graph, base))[0])
+
+
+def lowered(graph: Graph, base: Machine, sram: int = AMPLE) -> Program:
+    """The program of `graph` for `base` with an SRAM of this size."""
+    base = with_sram(base, sram)
+    return Lower(base).apply(Tile(base).apply(computed_graph(graph, base)))
 
 
 @st.composite
@@ -60,6 +71,8 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
         sram__bytes=AMPLE,
         sram__read_bytes_per_cycle=draw(st.sampled_from([0, 0, 5, 64])),
         sram__write_bytes_per_cycle=draw(st.sampled_from([0, 0, 8])),
+        accumulator__bytes=draw(st.sampled_from([0, AMPLE])),
+        accumulator__read_bytes_per_cycle=draw(st.sampled_from([0, 16])),
         dma__bytes_per_cycle=draw(st.sampled_from([1, 7, 16, 256])),
         dma__setup_cycles=draw(st.sampled_from([0, 1, 8, 100])),
         dma__max_outstanding=draw(st.sampled_from([1, 2, 16])),
@@ -74,6 +87,13 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
 
 @st.composite
 def machines_for(draw: st.DrawFn, graph: Graph, slacks: tuple[float, ...] = (1.0, 1.0, 1.2, 1.7, 3.0, 10.0)) -> Machine:
-    """A random machine whose SRAM is the least for `graph`, times one of `slacks`."""
-    base = draw(machines())
+    """A random machine whose SRAM is the least for `graph`, times one of `slacks`; so is its accumulator memory."""
+    return with_memories(draw, graph, draw(machines()), slacks)
+
+
+def with_memories(draw: st.DrawFn, graph: Graph, base: Machine, slacks: tuple[float, ...]) -> Machine:
+    """`base` with memories of the least sizes for `graph`, times some of `slacks`."""
+    if base.accumulator.bytes:
+        size = align(int(least_accumulator(graph, base) * draw(st.sampled_from(slacks))))
+        base = base.with_overrides({"accumulator.bytes": size})
     return with_sram(base, align(int(least_sram(graph, base) * draw(st.sampled_from(slacks)))))

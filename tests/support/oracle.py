@@ -100,3 +100,39 @@ def round_float32(x: Fraction) -> float:
     if abs(rounded) >= 2**128:
         return math.copysign(math.inf, x)
     return math.copysign(float(rounded), x)
+
+
+# -- other types ------------------------------------------------------------------------------------
+
+
+def round_bf16(x: npt.ArrayLike) -> Array:
+    """The bf16 nearest to each value, ties to even, as float32: 8 bits of significand, fp32's exponents."""
+    with np.errstate(all="ignore"):
+        wide = np.asarray(x).astype(np.float64)
+        exponent = np.frexp(wide)[1] - 1
+        quantum = np.ldexp(1.0, np.maximum(exponent, -126) - 7)
+        rounded = np.rint(wide / quantum) * quantum  # powers of two: the division is exact
+        rounded = np.where(np.abs(rounded) >= 2.0**128, np.copysign(np.inf, wide), rounded)
+        return _one_nan(np.where(np.isfinite(wide), rounded, wide).astype(np.float32))
+
+
+def int8_matmul(
+    a: npt.NDArray[np.int8],
+    b: npt.NDArray[np.int8],
+    bias: npt.NDArray[np.int32] | None = None,
+    *,
+    relu: bool = False,
+) -> npt.NDArray[np.int32]:
+    """Sums of products modulo 2^32, in int64 (which holds 2^48 of them), then the bias, also modulo 2^32."""
+    total = a.astype(np.int64) @ b.astype(np.int64)
+    if bias is not None:
+        total = total + bias
+    wrapped = (total + 2**31) % 2**32 - 2**31
+    return (np.maximum(wrapped, 0) if relu else wrapped).astype(np.int32)
+
+
+def requantise(sums: npt.NDArray[np.int32], scale: float) -> npt.NDArray[np.int8]:
+    """saturate(round(float32(sum) x scale)): two roundings to fp32, one to an integer, ties to even."""
+    with np.errstate(over="ignore"):
+        scaled = sums.astype(np.float32) * np.float32(scale)
+    return np.clip(np.rint(scaled), -128, 127).astype(np.int8)

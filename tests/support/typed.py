@@ -1,0 +1,128 @@
+"""What a bfloat16 or int8 graph computes, bit for bit, found without the compiler's lowering or tiles; and such graphs.
+
+The oracle takes the graph that is computed (fused, cast or quantised): there a matmul is one operation with one
+rounding. It shares its arithmetic with `oracle.py` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import strategies as st
+
+from minisim import Graph, Machine, Tensor
+from minisim import _engine as engine
+from minisim.compiler.graph import Node, view_2d
+from support.machines import machines
+from support.oracle import int8_matmul, requantise, round_bf16
+
+Array = npt.NDArray[Any]
+
+RATES = ("1", "2", "8", "1/2", "1/3")
+
+
+def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs by public name. Floats are given as float32 arrays; inputs are rounded to their type here."""
+    values = {name: t.data for name, t in graph.tensors.items() if t.is_weight and t.data is not None}
+    for name, array in inputs.items():
+        if name in graph.tensors:
+            of = graph.tensors[name].dtype
+            values[name] = round_bf16(array) if of == "bfloat16" else np.asarray(array)
+    with np.errstate(all="ignore"):
+        for node in graph.nodes:
+            operands, dtype = [values[i] for i in node.inputs], graph.tensors[node.output].dtype
+            found = _matmul(node, operands) if node.op == "MatMul" else _elementwise(node, operands)
+            values[node.output] = round_bf16(found) if dtype == "bfloat16" else found
+    return {public: values[name].reshape(graph.tensors[name].shape) for public, name in graph.outputs.items()}
+
+
+def _matmul(node: Node, operands: list[Array]) -> Array:
+    a, b, *epilogue = operands
+    a = a.T if node.attrs.get("transpose_a") else a
+    b = b.T if node.attrs.get("transpose_b") else b
+    shape = (*a.shape[:-1], b.shape[1])
+    a, b = np.ascontiguousarray(a.reshape(view_2d(a.shape))), np.ascontiguousarray(b)
+    activation = node.attrs.get("activation", "")
+    if a.dtype == np.int8:
+        bias = epilogue[0].reshape(-1) if epilogue else None
+        sums = int8_matmul(a, b, bias, relu=activation == "ReLU")
+        return (requantise(sums, node.attrs["scale"]) if "scale" in node.attrs else sums).reshape(shape)
+    y = engine.matmul(a, b, kernel="reference")
+    for operand in epilogue:
+        y = y + operand.reshape(y.shape if operand.size == y.size else (1, -1))
+    if activation == "ReLU":
+        y = np.where(y <= 0, np.float32(0), y)
+    if activation == "Sigmoid":
+        y = engine.sigmoid(np.ascontiguousarray(y), kernel="reference")
+    return y.reshape(shape)
+
+
+def _elementwise(node: Node, operands: list[Array]) -> Array:
+    x = operands[0]
+    match node.op:
+        case "Add":
+            return x + operands[1]
+        case "Mul":
+            return x * operands[1]
+        case "Relu":
+            return np.where(x <= 0, x.dtype.type(0), x)
+        case "Sigmoid":
+            return engine.sigmoid(np.ascontiguousarray(x), kernel="reference")
+        case "Reshape":
+            return x.reshape(node.attrs["shape"])
+    raise NotImplementedError(node.op)
+
+
+@st.composite
+def typed_machines(draw: st.DrawFn, dtype: str) -> Machine:
+    """A random machine that computes float models in `dtype`, at some rate; its memories are ample."""
+    return draw(machines()).with_overrides(
+        {"matrix.dtype": dtype, f"matrix.{dtype}_rate": draw(st.sampled_from(RATES))}
+    )
+
+
+SIZES = (1, 3, 8, 17, 40, 65)
+
+
+@st.composite
+def int8_graphs(draw: st.DrawFn) -> Graph:
+    """Chains and branches of int8 matmuls with and without bias, relu and requantisation, and reshapes."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    size = st.sampled_from(SIZES)
+    g = Graph("int8")
+    x = g.input("x", (draw(size), draw(size)), dtype="int8")
+    narrow: list[Tensor] = [x]
+    for i in range(draw(st.integers(1, 4))):
+        x = draw(st.sampled_from([narrow[-1], narrow[-1], *narrow]))
+        kind = draw(st.sampled_from(["matmul", "matmul", "matmul", "relu", "reshape"]))
+        if kind == "relu":
+            narrow.append(g.relu(x))
+        elif kind == "reshape":
+            narrow.append(g.reshape(x, (-1, x.shape[0])))
+        else:
+            narrow += _int8_matmul(draw, g, x, rng, i)
+    read = {name for node in g.nodes for name in node.inputs}
+    for tensor in list(g.tensors.values()):
+        if not tensor.is_weight and tensor.name not in read and tensor.name not in g.inputs:
+            g.output(tensor)
+    return g
+
+
+def _int8_matmul(draw: st.DrawFn, g: Graph, x: Tensor, rng: np.random.Generator, i: int) -> list[Tensor]:
+    """A matmul on x, with what may follow it; its result, if that is int8."""
+    k, n = x.shape[-1], draw(st.sampled_from(SIZES))
+    transposed = draw(st.booleans())
+    w = g.weight(f"w{i}", rng.integers(-128, 128, (n, k) if transposed else (k, n)), "int8")
+    bias = g.weight(f"b{i}", rng.integers(-(2**31), 2**31, n), "int32") if draw(st.booleans()) else None
+    scale = float(rng.choice([1e-3, 0.004, 1e-9])) if draw(st.integers(0, 3)) else None
+    y = g.matmul(x, w, bias=bias, scale=scale, transpose_b=transposed)
+    y = g.relu(y) if draw(st.booleans()) else y
+    return [y] if y.dtype == "int8" else []
+
+
+def int8_inputs(graph: Graph, seed: int) -> dict[str, Array]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.integers(-128, 128, graph.tensors[name].shape, dtype=np.int8) for name in graph.inputs}
