@@ -20,7 +20,7 @@ def test_list_has_a_line_for_each_preset(minisim: Any) -> None:
     lines = minisim("config", "list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == presets()
     for line, machine in zip(lines, map(Machine.load, presets()), strict=True):
-        assert f"{machine.matrix.rows}x{machine.matrix.cols} fp32" in line
+        assert f"{machine.matrix.rows}x{machine.matrix.cols} {machine.matrix.dtype}" in line
         assert machine.flat()["sram.bytes"] in line and machine.flat()["dram.bandwidth"] in line
 
 
