@@ -15,8 +15,8 @@ from minisim.compiler.graph import Graph, Tensor
 def example_inputs(graph: Graph, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
     """Values for all inputs: the model's own where it gives some, else random ones.
 
-    Floats are normal of the order 0.1, int8 and int16 uniform over all their values, int32 uniform over +-1000. They depend
-    on the seed, the input's name, its shape and its type alone.
+    Floats are normal of the order 0.1, int8 and int16 uniform over all their values, int32 uniform over +-1000.
+    They depend on the seed, the input's name, its shape and its type alone.
     """
     return {name: _values(graph.tensors[name], seed) for name in graph.inputs}
 

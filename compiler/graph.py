@@ -142,8 +142,8 @@ class Graph:
     ) -> Tensor:
         """``a @ b``: (..., k) x (k, n) -> (..., n). A transposed operand must be 2-D.
 
-        Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them; with `scale` they are
-        requantised to int8: ``saturate(round(sum * scale))``.
+        Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them;
+        with `scale` they are requantised to int8: ``saturate(round(sum * scale))``.
         """
         attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
         attrs = {k: v for k, v in attrs.items() if v}

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from minisim.compiler.graph import Graph
 from minisim.compiler.blocks import BlockPlan
+from minisim.compiler.graph import Graph
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
 
 T = TypeVar("T")

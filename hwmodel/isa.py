@@ -22,8 +22,8 @@ tell not only *where* an operation reads, but whether what lies there is what th
 
 In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
 
-**Types.** A matmul's `dtype` is that of A, and of B (`SECOND`); its sums are wider (`ACCUMULATOR`). Without `acc` the sums
-live in C, step by step, so C has their type (a single step rounds at once, so there C may be narrower).
+**Types.** A matmul's `dtype` is that of A, and of B (`SECOND`); its sums are wider (`ACCUMULATOR`). Without `acc`
+the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be narrower).
 With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads them
 and writes C, once. A matmul of
 

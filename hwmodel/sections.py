@@ -211,7 +211,10 @@ class Dma(Section):
         description="loads and stores share one engine: its port, and the transfers in flight, first come first served",
     )
     beat_cycles: int = Field(
-        default=1, ge=1, le=1000, description="cycles: from one beat to the next; more than 1 on a bus that cannot stream"
+        default=1,
+        ge=1,
+        le=1000,
+        description="cycles: from one beat to the next; more than 1 on a bus that cannot stream",
     )
     max_burst_beats: int = Field(
         default=0, ge=0, le=65536, description="beats of the longest burst (AXI4: 256); 0: rows are not split by length"

@@ -41,7 +41,8 @@ class MatMul(Operator):
 
     Attributes of the node: transpose_a, transpose_b; set by fusion: bias ("Bias"), residual
     ("Residual"), activation ("ReLU" or "Sigmoid"). The epilogue runs in that order. Of int8 operands
-    (or int16 a and int8 b) only bias (int32) and "ReLU", and then `scale`: the sums are requantised to int8, else the output is int32.
+    (or int16 a and int8 b) only bias (int32) and "ReLU", and then `scale`: the sums are requantised to int8, else
+    the output is int32.
     """
 
     name = "MatMul"

@@ -353,7 +353,10 @@ def test_a_store_has_bursts_of_its_own(words: int, beats_of: int, extra: int, be
     m = machine(dram__bandwidth="1000TB/s", dram__latency=f"{latency}ns", dma__outstanding_bursts=1, **keys)
     load = one_load(words * m.dma.bytes_per_cycle)
     bursts = math.ceil(words / beats_of)
-    for schedule, cycles in ((load, latency + words * beat), (as_store(load), bursts * (latency + extra) + words * beat)):
+    for schedule, cycles in (
+        (load, latency + words * beat),
+        (as_store(load), bursts * (latency + extra) + words * beat),
+    ):
         t = simulate(schedule, m)
         assert t.end[0] - t.begin[0] == cycles
 
