@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import ACCUMULATOR, SECOND, DType, item_sizes
 from minisim.hwmodel.sections import Matrix
@@ -48,7 +49,7 @@ def rates(dtype: npt.ArrayLike, matrix: Matrix) -> Rates:
     """Of operands of these types (DType codes).
 
     Raises:
-        ValueError: the array does not have one of the types.
+        UnsupportedError: the array does not have one of the types.
     """
     dtype = np.asarray(dtype, dtype=np.int64)
     table = np.zeros((2, max(DType) + 1), dtype=np.int64)
@@ -57,7 +58,8 @@ def rates(dtype: npt.ArrayLike, matrix: Matrix) -> Rates:
         table[:, each] = (rate.numerator, rate.denominator) if rate else (0, 0)
     packed, passes = table[:, dtype]
     if np.any(passes == 0):
-        raise ValueError(f"the array does not have {DType(int(dtype[passes == 0].flat[0])).name}")
+        name = DType(int(dtype[passes == 0].flat[0])).name.lower()
+        raise UnsupportedError(f"the array has no {name} (matrix.{name}_rate is 0)")
     return Rates(packed, passes)
 
 

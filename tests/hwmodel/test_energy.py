@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.graphs import example, gemm, graphs
 from support.machines import machine, machines_for
+from support.typed import int8_graphs
 
 from minisim import Graph, load_model
 from minisim.compiler.pipeline import compile_graph
@@ -41,7 +42,7 @@ FREE = {key: 0 if key.endswith("percent") else "0nW" if "leakage" in key or "idl
 def energy_of(schedule: Schedule, on: Machine, cycles: int | None = None) -> Breakdown:
     """Of a run whose cycles (default: the simulation's) all are the first layer's."""
     spent = np.zeros(len(schedule.layers), np.int64)
-    spent[0] = simulate(schedule, on).cycles if cycles is None else cycles
+    spent[:1] = simulate(schedule, on).cycles if cycles is None else cycles  # a model of views alone has no layer
     return breakdown(schedule, on, spent)
 
 
@@ -58,8 +59,10 @@ def prices(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Graph, Machine]:
-    graph = draw(graphs())
-    return graph, draw(machines_for(graph)).with_overrides(draw(prices()))
+    """In all types: float models on a machine of fp32 or bf16 (which needs no more memory), and int8 models."""
+    graph = draw(st.one_of(graphs(), int8_graphs()))
+    dtype = draw(st.sampled_from(["fp32", "fp32", "bf16"]))
+    return graph, draw(machines_for(graph)).with_overrides({**draw(prices()), "matrix.dtype": dtype})
 
 
 # -- sums ------------------------------------------------------------------------------------------------------
@@ -258,7 +261,7 @@ def test_a_price_of_zero_leaves_exactly_the_others(case: tuple[Graph, Machine], 
     before, after = energy_of(schedule, on, 1000), energy_of(schedule, free, 1000)
     touched = {
         "mac": {"mac"}, "vector": {"vector", "epilogue"}, "sram": {"sram_read", "sram_write"}, "dma": {"dma"},
-        "dram": {"dram"}, "pe": {"leakage"},
+        "dram": {"dram"}, "pe": {"leakage"}, "add": {"epilogue"}, "requantize": {"epilogue"},
     }[key.removeprefix("energy.").partition("_")[0]]  # fmt: skip
     if "leakage" in key or "idle" in key:
         touched = {"leakage"}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.machines import machine
 
 import minisim as ms
-from minisim.errors import ConfigError
+from minisim.errors import ConfigError, UnsupportedError
 from minisim.hwmodel.array import block_cycles, drain_cycles, folds, port_bytes, rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import matmul_cycles, roofline
@@ -88,8 +88,11 @@ def test_columns_may_mix_types() -> None:
 
 
 def test_a_type_that_the_array_does_not_have() -> None:
-    with pytest.raises(ValueError, match="the array does not have INT8"):
-        block_cycles(1, 1, 1, machine(matrix__int8_rate=0), DType.INT8)
+    on = machine(matrix__int8_rate=0)
+    with pytest.raises(UnsupportedError, match=r"the array has no int8 \(matrix\.int8_rate is 0\)"):
+        block_cycles(1, 1, 1, on, DType.INT8)
+    with pytest.raises(UnsupportedError, match="the array has no int8"):
+        ms.simulate(ms.compile_graph(ms.load_model("gemm:8x8x8", "int8"), machine()), on)
 
 
 # -- ports ---------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.graphs import graphs as any_graphs
-from support.machines import machines_for
+from support.machines import machines_for, with_memories
 from support.paths import ROOT
+from support.typed import int8_graphs, typed_machines
 
 import minisim as ms
 from minisim.compiler.graph import Graph
@@ -33,6 +34,14 @@ def other_records(draw: st.DrawFn) -> RunRecord:
     """Larger machines and graphs of every operator, in an SRAM that is just large enough, or a little larger."""
     graph = draw(any_graphs())
     return run_record(graph, draw(machines_for(graph)))
+
+
+@st.composite
+def typed_records(draw: st.DrawFn) -> RunRecord:
+    """Models in bfloat16 and int8, on arrays of any rate, with and without an accumulator memory."""
+    dtype = draw(st.sampled_from(["bf16", "int8"]))
+    graph = draw(any_graphs() if dtype == "bf16" else int8_graphs())
+    return run_record(graph, with_memories(draw, graph, draw(typed_machines(dtype)), (1.0, 1.5, 8.0)))
 
 
 # -- every cycle once ----------------------------------------------------------------------------------------
@@ -55,6 +64,13 @@ def check_sums(record: RunRecord) -> None:
     peak = matrix.rows * matrix.cols * matrix.rate(record.machine.dtype)
     assert (path.useful(record.schedule, record.machine) <= path.end - path.begin).all()
     assert account.total()[Cause.COMPUTE] == path.macs.sum() // peak <= record.work.macs // peak
+
+
+@settings(max_examples=80, deadline=None)
+@given(typed_records())
+def test_every_cycle_has_one_cause_in_every_type(record: RunRecord) -> None:
+    check_sums(record)
+    assert record.timeline.cycles >= record.work.bound(record.machine).cycles
 
 
 @settings(max_examples=300, deadline=None)

@@ -15,7 +15,7 @@ import numpy as np
 
 import minisim as ms
 from minisim.errors import MinisimError, ScheduleError, ScheduleHazard
-from minisim.hwmodel.isa import ALIGNMENT, Queue, Table
+from minisim.hwmodel.isa import ALIGNMENT, NONE, Queue, Table
 from support.accesses import Access, Checker, accesses, operand_tables, residencies
 from support.graphs import Array, example, gemm, inputs_of, small_mlp
 from support.machines import least_sram, machine, with_sram
@@ -292,7 +292,8 @@ def change_step(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
     step = int(schedule.matmuls["step"][row])
     step = step - 1 if step and rng.random() < 0.5 else step + 1
     mutant = _change(schedule, "matmuls", row, "step", step)
-    last = step + 1 == schedule.tiles["final"][schedule.matmuls["c"][row]]
+    c, acc = schedule.matmuls["c"][row], schedule.matmuls["acc"][row]
+    last = step + 1 == schedule.tiles["final"][c if acc == NONE else acc]
     return mutant if rng.random() < 0.5 else _change(mutant, "matmuls", row, "last", int(last))
 
 
@@ -371,6 +372,7 @@ def cases() -> list[Case]:
         "mnk": machine(compiler__order="mnk", compiler__keep_on_chip=False),
         "auto": machine(),
         "unequal": machine(tile__m=24, tile__k=16, tile__n=40, control__queue_depth=4, dma__max_outstanding=4),
+        "accumulator": machine(accumulator__bytes="8KiB"),
         "fast": machine(dram__latency="0ns", dma__bytes_per_cycle=256, dram__bandwidth="1000GB/s"),
     }
     found = []
