@@ -7,7 +7,8 @@ tile is freed after its last use. Finished intermediates stay in SRAM for their 
 
 Partial sums that have tiles of their own (`acc` in isa.py) live in the accumulator memory, if the machine has one:
 a second allocator, with addresses behind the scratchpad's. A tile of sums is placed by the first step and freed by
-the last. Panels are cut so that they fit; where they do not, they are spilled and reloaded as any other tile.
+the last. There all tiles of a layer, ragged ones too, take slots of one size. Panels have no more tiles than there are
+slots, so nothing is spilled; of a program that was cut for other sizes, sums are spilled and reloaded like any tile.
 
 Order between the queues comes out of the same walk: whoever takes a place waits for all who used it
 before, and whoever reads a tile waits for the operation that wrote it (see `wait` in isa.py).
@@ -57,7 +58,7 @@ class Allocate:
                 f"accumulator.bytes: layer {layer!r} needs at least {needed} bytes for the sums of one operation, "
                 f"not {size}"
             )
-        return Scheduler(program, self.machine, sizes).run()
+        return Scheduler(program, self.machine, slot_sizes(program, sizes) if size else sizes).run()
 
 
 def tile_sizes(program: Program) -> npt.NDArray[np.int64]:
@@ -65,6 +66,14 @@ def tile_sizes(program: Program) -> npt.NDArray[np.int64]:
     item = isa.item_sizes()[program.tensors["dtype"][program.tiles["tensor"]]]
     size = program.tiles["rows"].astype(np.int64) * program.tiles["cols"] * item
     return np.asarray(-(-size // isa.ALIGNMENT) * isa.ALIGNMENT)
+
+
+def slot_sizes(program: Program, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """`sizes`, but that a tile of partial sums takes as much as the largest of its tensor."""
+    tensor = program.tiles["tensor"]
+    largest = np.zeros(len(program.tensors), dtype=np.int64)
+    np.maximum.at(largest, tensor, sizes)
+    return np.where(program.sums[tensor], largest[tensor], sizes)
 
 
 def bytes_needed(program: Program, sizes: npt.NDArray[np.int64], sums_apart: bool = False) -> tuple[int, str]:
@@ -162,6 +171,7 @@ class Scheduler:
         self.candidates: tuple[list[Candidate], list[Candidate]] = ([], [])  # a heap for each memory
         self.operands: list[int] = []  # of the uOp to come: they must not be evicted
         self.now = 0
+        self.slot = 0  # bytes of a place in the accumulator memory
 
         tensor = program.tiles["tensor"]
         self.home: list[int] = (program.sums[tensor] & (machine.accumulator.bytes > 0)).astype(int).tolist()
@@ -304,6 +314,9 @@ class Scheduler:
         """Give `tile` an address, evicting others; return what must have retired before it is written."""
         size, home = self.size[tile], self.home[tile]
         memory = self.memories[home]
+        if home == ACCUMULATOR and size != self.slot and not memory.used_bytes:  # a layer of other slots begins
+            memory.merge()
+            self.slot = size
         while (found := memory.allocate(size)) is None:
             if not self._evict(home):
                 self._clear(home)

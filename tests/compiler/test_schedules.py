@@ -14,14 +14,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.accesses import Checker, Residency, residencies
 from support.graphs import example, gemm, graphs, inputs_of
-from support.machines import AMPLE, least_sram, machine, machines, machines_for, with_sram
+from support.machines import AMPLE, least_accumulator, least_sram, machine, machines, machines_for, with_sram
 from support.paths import EXAMPLES
+from support.typed import int8_graphs
 
 import minisim as ms
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.pipeline import compile_undispatched, schedule_key
 from minisim.errors import CapacityError
-from minisim.hwmodel.isa import ALIGNMENT, NONE, Opcode, Table
+from minisim.hwmodel.isa import ALIGNMENT, NONE, Opcode, Table, align
 
 
 @st.composite
@@ -55,6 +56,14 @@ def test_tiles_that_live_at_the_same_time_lie_apart(case: tuple[ms.Graph, ms.Mac
     apart = np.isin(tensor, np.unique(schedule.tiles["tensor"][_sums(schedule)])) & (machine.accumulator.bytes > 0)
     assert np.all(np.where(apart, begin, 0) >= np.where(apart, schedule.sram_bytes, 0))
     assert np.all(end <= np.where(apart, schedule.sram_bytes + schedule.accumulator_bytes, schedule.sram_bytes))
+
+
+@given(st.one_of(graphs(), int8_graphs()), st.data())
+def test_sums_are_never_spilled_from_their_own_memory(graph: ms.Graph, data: st.DataObject) -> None:
+    base = data.draw(machines()).with_overrides({"accumulator.bytes": AMPLE})
+    size = align(int(least_accumulator(graph, base) * data.draw(st.sampled_from([1.0, 1.5, 2.0, 3.1, 5.0, 9.0]))))
+    schedule = ms.compile_graph(graph, base.with_overrides({"accumulator.bytes": size}))
+    assert not np.isin(schedule.transfers["tile"], _sums(schedule)).any()
 
 
 @given(compiled())
