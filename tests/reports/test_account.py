@@ -93,6 +93,9 @@ def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
     mine = np.flatnonzero(stream["queue"][:i] == stream["queue"][i])
     start, begin, done = int(t.start[i]), int(t.begin[i]), int(t.done[i])
     ready = max(start + int(c.setup[i]), int(t.done[mine[-1]]) if len(mine) else 0)
+    if record.machine.dma.shared and stream["opcode"][i] <= Opcode.STORE:  # the port passed another transfer before
+        others = t.done[(stream["opcode"] <= Opcode.STORE) & (t.done < done)]
+        ready = max(ready, int(others.max(initial=0)))
     found = {
         "dispatch": (int(t.issue[i]) - record.machine.control.issue_cycles, int(t.issue[i])),
         "setup": (start, start + int(c.setup[i])),
