@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import ACCUMULATOR, DType, item_sizes
+from minisim.hwmodel.isa import ACCUMULATOR, SECOND, DType, item_sizes
 from minisim.hwmodel.sections import Matrix
 
 Cycles = npt.NDArray[np.int64]
@@ -71,6 +71,14 @@ def accumulator_sizes() -> Cycles:
     table, item = np.zeros(max(DType) + 1, dtype=np.int64), item_sizes()
     for operands, sums in ACCUMULATOR.items():
         table[operands] = item[sums]
+    return table
+
+
+def second_sizes() -> Cycles:
+    """Bytes per element of B, indexed by the code of A's type."""
+    table, item = np.zeros(max(DType) + 1, dtype=np.int64), item_sizes()
+    for first, second in SECOND.items():
+        table[first] = item[second]
     return table
 
 
@@ -222,11 +230,9 @@ def port_bytes(
     """
     matrix = machine.matrix
     code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
-    m, k, n, step, result, packed, item, sums = (
-        np.asarray(x, dtype=np.int64)
-        for x in np.broadcast_arrays(
-            m, k, n, step, result, rates(code, matrix).packed, item_sizes()[code], accumulator_sizes()[code]
-        )
+    of_types = (rates(code, matrix).packed, item_sizes()[code], second_sizes()[code], accumulator_sizes()[code])
+    m, k, n, step, result, packed, a_item, b_item, sums = (
+        np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, step, result, *of_types)
     )
     rows, cols = matrix.rows, matrix.cols
     copies = deal(m, k, n, matrix, code).parts
@@ -238,7 +244,7 @@ def port_bytes(
     if matrix.dataflow == "os":
         b_passes, c_passes = -(-m // rows), np.ones_like(m)
     return PortBytes(
-        read=(m * k * a_passes + k * n * b_passes) * item,
+        read=m * k * a_passes * a_item + k * n * b_passes * b_item,
         written=m * n * result,
         sums_read=m * n * (c_passes - 1 + (step != 0)) * sums,
         sums_written=m * n * (c_passes - (result > 0)) * sums,

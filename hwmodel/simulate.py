@@ -20,7 +20,7 @@ from minisim.hwmodel.banked import BankedDram
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import planes
-from minisim.hwmodel.dma import dma_unit
+from minisim.hwmodel.dma import dma_units
 from minisim.hwmodel.dram import Dram, IdealDram
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.hwmodel.queue import Scoreboard, Syncs
@@ -70,8 +70,7 @@ class Run:
         self.units: list[Unit] = []  # by lane: core * 4 + queue
         for core in range(schedule.cores):
             self.units += [
-                dma_unit(self, core, Queue.LOAD, schedule, machine, dram),
-                dma_unit(self, core, Queue.STORE, schedule, machine, dram),
+                *dma_units(self, core, schedule, machine, dram),
                 Unit(self, core, Queue.MATRIX, depth),
                 Unit(self, core, Queue.VECTOR, depth),
             ]

@@ -132,7 +132,9 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
         )
     if machine.compiler.order == "mnk":
         text += " compiler.order is mnk, the plain loop nest; auto reuses more."
-    if not machine.compiler.keep_on_chip:
+    if machine.compiler.order == "blocked":
+        text += " compiler.order is blocked: each step loads its operands again; auto reuses more."
+    elif not machine.compiler.keep_on_chip:
         text += " compiler.keep_on_chip is off: intermediates go through DRAM."
     yield Hint(math.ceil(bound.cycles) - math.ceil(least.cycles), text.strip())
 

@@ -12,12 +12,12 @@ always a gate that it meets exactly; the walk goes on there:
             the DRAM served another transfer                         that service: dram_contention if it went the
                                                                      other way, or was another core's; else load_dram,
                                                                      store
-    ready   done of the operation before it                          none
+    ready   done of the operation before it                          none (in a shared port: of either direction)
             start + setup                                            array (weights shift in), setup
     start   the operation before it left the first stage             the part of its busy cycles until then; array
             end of an operation it waits for: matrix, vector, load, store; then of other cores
             landing (done + latency) of its channel's descriptor     its latency
-            max_outstanding earlier
+            max_outstanding earlier (shared: whose place it takes)
             start of the descriptor before it in its queue           none (on another channel)
             its own issue                                            none
     issue   start of the descriptor whose place in the queue it takes none, if dispatch alone was faster
@@ -144,6 +144,20 @@ class Before:
         return self._found[self._group[i]][place] if place >= 0 else -1
 
 
+def port_of(schedule: Schedule, timeline: Timeline) -> npt.NDArray[np.int64]:
+    """A number for each port that both directions share."""
+    return np.asarray(schedule.stream["core"].astype(np.int64) * 64 + timeline.channel)
+
+
+def port_order(schedule: Schedule, timeline: Timeline) -> dict[int, int]:
+    """For each transfer the one before it in the port that both directions share: it is done earlier."""
+    moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
+    port = port_of(schedule, timeline)[moves]
+    order = np.lexsort((timeline.done[moves], port))
+    same = port[order][1:] == port[order][:-1]
+    return dict(zip(moves[order[1:][same]].tolist(), moves[order[:-1][same]].tolist(), strict=True))
+
+
 class _Walk:
     """The way back from the last retirement. Columns are lists: single items are read, once per link."""
 
@@ -174,6 +188,10 @@ class _Walk:
         self.dram_begin: list[int] = timeline.dram_begin.tolist()
         self.dram_end: list[int] = timeline.dram_end.tolist()
         self.served: dict[int, int] = dict(zip(timeline.dram_end[moves].tolist(), moves.tolist(), strict=True))
+        self.shared = machine.dma.shared
+        self.port: list[int] = port_of(schedule, timeline).tolist()
+        self.port_before = port_order(schedule, timeline) if self.shared else {}
+        self.places = self._places(moves) if self.shared else {}
         self.bursts = Bursts(schedule, timeline, machine, cost, self) if machine.dma.has_bursts else None
         self.found: list[tuple[int, int, int, int, int]] = []
         self.awaited_as: Cause | None = None  # what somebody's wait for the next END on the way counts as
@@ -237,7 +255,7 @@ class _Walk:
         return (self.bursts.served, other) if self.bursts else (self._begin, other)
 
     def _ready(self, i: int) -> Node:
-        ready, before = self._ready_at(i), self.in_channel.of(i)
+        ready, before = self._ready_at(i), self._in_port(i)
         if before >= 0 and self.done[before] == ready:
             return self._done, before
         self.link(i, Cause.ARRAY if self.queue[i] == Queue.MATRIX else Cause.SETUP, self.start[i], ready)
@@ -264,7 +282,7 @@ class _Walk:
                 self.awaited_as = Cause.DEPENDENCY
                 return self._end, other
         if self.queue[i] <= Queue.STORE:
-            landed = self._last_plane(self.flying.of(i, self.machine.dma.max_outstanding))
+            landed = self._whose_place(i)
             if landed >= 0 and self.done[landed] + self.latency[landed] == start:
                 return self._landed, landed
             ahead = self.queued.of(i)
@@ -310,6 +328,21 @@ class _Walk:
 
     # -- helpers -----------------------------------------------------------------------------------------
 
+    def _in_port(self, i: int) -> int:
+        """The operation before `i` in its unit, or its port; -1 if there is none."""
+        return self.port_before.get(i, -1) if self.shared and self.queue[i] <= Queue.STORE else self.in_channel.of(i)
+
+    def _places(self, moves: npt.NDArray[np.int64]) -> dict[tuple[int, int], int]:
+        """By port and cycle, the transfer that left a place in flight there."""
+        ends = [i for i in moves.tolist() if self._last_plane(i) == i]
+        return {(self.port[i], self.done[i] + self.latency[i]): i for i in ends}
+
+    def _whose_place(self, i: int) -> int:
+        """The transfer whose place in flight `i` took, if it had to wait for one."""
+        if not self.shared:
+            return self._last_plane(self.flying.of(i, self.machine.dma.max_outstanding))
+        return self.places.get((self.port[i], self.start[i]), -1)
+
     def link(self, i: int, cause: Cause, begin: int, end: int) -> None:
         macs = 0
         if cause == Cause.COMPUTE and end > begin:
@@ -326,7 +359,7 @@ class _Walk:
 
     def _ready_at(self, i: int) -> int:
         """Its setup is over, and its unit free."""
-        before, after_setup = self.in_channel.of(i), self.start[i] + self.setup[i]
+        before, after_setup = self._in_port(i), self.start[i] + self.setup[i]
         return max(after_setup, self.done[before]) if before >= 0 else after_setup
 
     def _waits_for(self, i: int, other: int) -> Cause | None:

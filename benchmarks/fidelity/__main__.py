@@ -3,7 +3,7 @@
     python benchmarks/fidelity [--requests N]
 
 The DRAM patterns are 65,536 requests each; `--requests` replays only the first so many, which weighs their beginnings
-more. Whole tables: arrays.py, scalesim.py, dma.py, dram.py, gemmini.py and tpu.py in this folder.
+more. Whole tables: arrays.py, scalesim.py, dma.py, dram.py, npu.py, gemmini.py and tpu.py in this folder.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import arrays
 import dma
 import dram
 import gemmini
+import npu
 import scalesim
 import tpu
 
@@ -43,6 +44,7 @@ def main() -> None:
         ("AlexNet and ResNet-18 in scalesim mode, cycles against SCALE-Sim itself", scalesim, ()),
         ("DMA reads, cycles against RTL", dma, ()),
         ("DRAM, bandwidth against DRAMsim3", dram, ("--requests", requests)),
+        ("a whole small NPU, cycles against RTL", npu, ()),
         ("Gemmini, cycles of whole GEMMs against RTL", gemmini, ()),
         ("TPU v3, cycles of GEMMs against silicon: bf16 in HBM, then fp32", tpu, ()),
     ):

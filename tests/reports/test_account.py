@@ -58,11 +58,16 @@ def dma_records(draw: st.DrawFn, bursts: bool) -> RunRecord:
         return draw(st.sampled_from(values))
 
     keys = {"dma.channels": of(1, 2, 3), "dma.dimensions": of(1, 2, 3), "dma.completion_cycles": of(0, 4)}
+    keys |= {"dma.shared": draw(st.booleans()), "dma.beat_cycles": of(1, 1, 3)}
     keys |= {"dma.gap_cycles": of(0, 0, 2), "dram.model": of("ideal", "ideal", "banked")}
     if bursts:
         keys |= {"dma.max_burst_beats": of(1, 2, 16), "dma.burst_boundary": of("0", "64")}
         keys |= {"dma.outstanding_bursts": of(0, 1, 2, 8), "dma.request_cycles": of(0, 0, 3)}
-        keys |= {"dma.burst_gap_cycles": of(0, 0, 2)}
+        keys |= {
+            "dma.burst_gap_cycles": of(0, 0, 2),
+            "dma.store_burst_beats": of(0, 1),
+            "dma.store_burst_cycles": of(0, 3),
+        }
     return run_record(draw(small_graphs()), draw(machines()).with_overrides(keys))
 
 
@@ -163,6 +168,12 @@ def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
     t, c, stream = record.timeline, record.costs, record.schedule.stream
     lanes = record.schedule.lanes()
     mine = np.flatnonzero((lanes[:i] == lanes[i]) & (t.channel[:i] == t.channel[i]))
+    if record.machine.dma.shared and stream["opcode"][i] <= Opcode.STORE:  # a port of both directions
+        mine = np.flatnonzero(
+            (stream["opcode"] <= Opcode.STORE) & (stream["core"] == stream["core"][i]) & (t.channel == t.channel[i])
+        )
+        mine = mine[np.argsort(t.done[mine])]
+        mine = mine[t.done[mine] < t.done[i]]
     start, begin, done = int(t.start[i]), int(t.begin[i]), int(t.done[i])
     ready = max(start + int(c.setup[i]), int(t.done[mine[-1]]) if len(mine) else 0)
     found = {
