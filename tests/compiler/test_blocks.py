@@ -51,12 +51,14 @@ def loads(schedule: Schedule) -> Counter[str]:
     return Counter(schedule.tensor_names[i] for i in tensors.tolist())
 
 
-def compiled(dataflow: str, m: int, n: int, size: tuple[int, int, int], sram: str = "256KiB") -> Schedule:
+def compiled(
+    dataflow: str, m: int, n: int, size: tuple[int, int, int], sram: str = "256KiB", cores: int = 1
+) -> Schedule:
     rows, depth, cols = (EDGE * count for count in size)
     graph = ms.Graph()
     x, w = graph.input("x", (rows, depth)), graph.weight("w", np.zeros((depth, cols)))
     graph.output(x @ w + graph.weight("b", np.zeros(cols)))
-    keys = {"compiler__order": "blocked", "compiler__block_m": m, "compiler__block_n": n}
+    keys = {"compiler__order": "blocked", "compiler__block_m": m, "compiler__block_n": n, "cores__count": cores}
     tiles = {f"tile__{edge}": EDGE for edge in "mkn"}
     base = machine(matrix__dataflow=dataflow, compiler__keep_on_chip=False, sram__bytes=sram, **keys, **tiles)
     return ms.compile_graph(graph, base)
@@ -73,6 +75,31 @@ def test_a_step_loads_its_operands_and_a_row_of_blocks_its_biases(
     assert found["x"] == rows * blocks_n * depth
     assert found["w"] == cols * blocks_m * depth
     assert found["b"] == (cols if dataflow == "is" else cols * blocks_m)
+
+
+@given(st.sampled_from(["ws", "os", "is"]), edges, edges, st.tuples(counts, counts, counts), st.integers(2, 4))
+def test_each_core_walks_the_blocks_of_its_own_share(
+    dataflow: str, m: int, n: int, size: tuple[int, int, int], cores: int
+) -> None:
+    rows, depth, cols = size
+    schedule = compiled(dataflow, m, n, size, cores=cores)
+    rectangles = shares(schedule)
+    assert sum(height * width for height, width in rectangles) == rows * cols
+    found = loads(schedule)
+    assert found["x"] == sum(height * -(-width // n) * depth for height, width in rectangles)
+    assert found["w"] == sum(width * -(-height // m) * depth for height, width in rectangles)
+    assert found["b"] == sum(width * (1 if dataflow == "is" else -(-height // m)) for height, width in rectangles)
+
+
+def shares(schedule: Schedule) -> list[tuple[int, int]]:
+    """Rows and columns of the output tiles that each core at work stores."""
+    at = np.flatnonzero(schedule.stream["opcode"] == Opcode.STORE)
+    tiles = schedule.tiles[schedule.transfers["tile"][schedule.stream["row"][at]]]
+    found = []
+    for core in np.unique(schedule.stream["core"][at]):
+        mine = tiles[schedule.stream["core"][at] == core]
+        found.append((len(np.unique(mine["row"])), len(np.unique(mine["col"]))))
+    return found
 
 
 def test_operands_of_a_step_share_a_small_sram() -> None:
