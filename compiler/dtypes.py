@@ -4,7 +4,8 @@ name        in the machine   as numpy array                     values
 float32     FP32             float32
 bfloat16    BF16             float32, numpy has no bfloat16     float32 whose lower 16 bits are zero
 int8        INT8             int8
-int32       INT32            int32                              biases and sums of int8 matmuls
+int16       INT16            int16                              wide activations, for int8 weights
+int32       INT32            int32                              biases and sums of integer matmuls
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from minisim.hwmodel.isa import DType
 
 Array = npt.NDArray[Any]
 
-CODE = {"float32": DType.FP32, "bfloat16": DType.BF16, "int8": DType.INT8, "int32": DType.INT32}
+CODE = {
+    "float32": DType.FP32,
+    "bfloat16": DType.BF16,
+    "int8": DType.INT8,
+    "int16": DType.INT16,
+    "int32": DType.INT32,
+}
 """The machine's types by name."""
 
 NAME = {code: name for name, code in CODE.items()}
@@ -28,6 +35,7 @@ HELD_AS: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "bfloat16": np.dtype(np.float32),
     "int8": np.dtype(np.int8),
+    "int16": np.dtype(np.int16),
     "int32": np.dtype(np.int32),
 }
 """The numpy type of the arrays that hold their values."""

@@ -154,15 +154,15 @@ class Graph:
     ) -> Tensor:
         """``a @ b``: (..., k) x (k, n) -> (..., n). A transposed operand must be 2-D.
 
-        Of int8 operands the sums are int32. `bias` (int32, n values) is added to them; with `scale` they are
-        requantised to int8: ``saturate(round(sum * scale))``.
+        Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them;
+        with `scale` they are requantised to int8: ``saturate(round(sum * scale))``.
         """
         attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
         attrs = {k: v for k, v in attrs.items() if v}
         if bias is None:
             return self.add_node("MatMul", [a, b], {**attrs, **({} if scale is None else {"scale": scale})}, name)
         self._own(a)
-        if a.dtype != "int8" and scale is None:  # an operation of its own, until fusion
+        if not is_integer(a.dtype) and scale is None:  # an operation of its own, until fusion
             return self.add(self.add_node("MatMul", [a, b], attrs, name and f"{name}/matmul"), bias, name=name)
         typed = {**attrs, "bias": "Bias", **({} if scale is None else {"scale": scale})}
         return self.add_node("MatMul", [a, b, bias], typed, name)

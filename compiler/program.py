@@ -22,8 +22,11 @@ from minisim.errors import ScheduleError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
-UOP_DTYPE = np.dtype([("opcode", "u1"), ("reserved", "u1"), ("core", "u2"), ("layer", "u4"), ("ref", "u4")])
-"""`ref` is a tile id for LOAD and STORE, a row of the operand table for EXECUTE and VECTOR."""
+UOP_DTYPE = np.dtype(
+    [("opcode", "u1"), ("reserved", "u1"), ("core", "u2"), ("layer", "u4"), ("ref", "u4"), ("fetch", "u4")]
+)
+"""`ref` is a tile id for LOAD and STORE, a row of the operand table for EXECUTE and VECTOR. LOADs of a tile with
+different `fetch` are different loads: between them the tile does not stay in SRAM."""
 
 Ids = npt.NDArray[np.int64]
 
@@ -79,7 +82,7 @@ class Program:
     def lines(self) -> Iterator[str]:
         """The text form, for dumps."""
         text = self.as_schedule()
-        for i, (opcode, _, core, layer, ref) in enumerate(self.uops.tolist()):
+        for i, (opcode, _, core, layer, ref, _) in enumerate(self.uops.tolist()):
             match isa.Opcode(opcode):
                 case isa.Opcode.LOAD:
                     what = f"LOAD {text.tile_name(ref)}"
@@ -124,11 +127,12 @@ class Grid(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """One position in the pattern of uOps that a layer repeats: `refs` where `present`."""
+    """One position in the pattern of uOps that a layer repeats: `refs` where `present`, `fetch` as in UOP_DTYPE."""
 
     opcode: isa.Opcode
     refs: Ids
     present: npt.NDArray[np.bool_] | bool = True
+    fetch: Ids | int = 0
 
 
 class _Layer(NamedTuple):
@@ -259,6 +263,7 @@ class ProgramBuilder:
         present = np.empty((count, len(slots)), dtype=bool)
         for j, slot in enumerate(slots):
             uops["opcode"][:, j], uops["ref"][:, j], present[:, j] = slot.opcode, slot.refs, slot.present
+            uops["fetch"][:, j] = slot.fetch
         uops["layer"], uops["core"] = len(self._layers), np.reshape(cores, (-1, 1))
         kept = uops[present]
         loads = int((kept["opcode"] == isa.Opcode.LOAD).sum())

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.graph import Graph
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
 
@@ -39,7 +40,7 @@ class Tiling:
     """Of one node: tile edges in elements, tile counts, and how they are walked.
 
     Attributes:
-        panels: None: the plain m, n, k order.
+        panels, blocks: one of them, or neither: the plain m, n, k order.
         sums_apart: whether a matmul's partial sums have tiles of their own.
         shares: on a machine with several cores, who computes what; then the panels are theirs. Else empty: core 0
             computes all of it.
@@ -54,6 +55,7 @@ class Tiling:
     panels: PanelPlan | None
     sums_apart: bool = False
     shares: tuple[Share, ...] = ()
+    blocks: BlockPlan | None = None
 
     def walk(self) -> tuple[Index, Index, Index]:
         """The executes in order, as columns of tile coordinates m, n, k; one core's after the other's."""
@@ -67,9 +69,22 @@ class Tiling:
         return m, n, k
 
     def _walk(self, rows: int, cols: int, panels: PanelPlan | None) -> tuple[Index, Index, Index]:
+        if self.blocks is not None:
+            return self.blocks.walk(rows, cols, self.k_tiles)
         if panels is None:
             return walk_mnk(rows, cols, self.k_tiles)
         return walk_panels(panels, self.k_tiles)
+
+    def fetches(self, m: Index, n: Index, k: Index) -> tuple[Index | int, Index | int]:
+        """What the loads of each execute of the walk are for (`fetch` in program.py): of a and b, its step; of operands
+        of the epilogue, its row of blocks. Blocks begin anew in each core's share. Without blocks all is for one."""
+        if self.blocks is None:
+            return 0, 0
+        first = np.zeros((2, self.m_tiles, self.n_tiles), dtype=np.int64)
+        for share in self.shares:
+            first[:, share.m0 : share.m1, share.n0 : share.n1] = [[[share.m0]], [[share.n0]]]
+        m, n = m - first[0, m, n], n - first[1, m, n]
+        return self.blocks.step(m, n, k), self.blocks.row(m, n)
 
     def core_of(self, m: Index, n: Index) -> Index:
         """The core that computes each output tile (m, n)."""
@@ -96,8 +111,11 @@ class Tiling:
     def __str__(self) -> str:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
         text += ", sums apart" * self.sums_apart
+        text += f", blocks {self.blocks.m}x{self.blocks.n}" if self.blocks else ""
         if self.shares:
             return f"{text}, {'; '.join(str(share) for share in self.shares)}"
+        if self.blocks:
+            return text
         return f"{text}, {_shapes(self.panels) if self.panels else 'order mnk'}"
 
 

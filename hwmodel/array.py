@@ -14,6 +14,9 @@ A *fold* is one filling of the array. `overlap` says how folds follow each other
     drain   one buffer: shifting in waits for the end of the stream, the drain is hidden
     none    one fold after the other: shift in, stream, drain, and `gap_cycles` of control
 
+A core may have several such arrays. Each then takes a share of a block's folds, and the block takes as long as
+the array with the largest share (`Deal`).
+
 **Data types.** A processing element does `matrix.<type>_rate` MACs of a type per cycle. At a rate of p > 1 it
 multiplies p consecutive steps of k at once and adds the products to one sum, as the narrow modes of wide
 multipliers do: an array of R rows then works on p R steps, and k counts as ceil(k / p). At a rate of 1/q it
@@ -32,7 +35,7 @@ import numpy.typing as npt
 
 from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import ACCUMULATOR, DType, item_sizes
+from minisim.hwmodel.isa import ACCUMULATOR, SECOND, DType, item_sizes
 from minisim.hwmodel.sections import Matrix
 
 Cycles = npt.NDArray[np.int64]
@@ -71,8 +74,33 @@ def accumulator_sizes() -> Cycles:
     return table
 
 
+def second_sizes() -> Cycles:
+    """Bytes per element of B, indexed by the code of A's type."""
+    table, item = np.zeros(max(DType) + 1, dtype=np.int64), item_sizes()
+    for first, second in SECOND.items():
+        table[first] = item[second]
+    return table
+
+
+class Deal(NamedTuple):
+    """How a core with several arrays splits blocks: `across` x `parts` arrays work, the others idle.
+
+    ws and is: the columns of folds (ceil(n/C), or ceil(m/C)) go to `across` arrays, and those of one column of
+    folds, which sum up along k, to the same array. If there are fewer columns than arrays, the streamed
+    rows (or columns) are cut into `parts`: so many arrays hold the same stationary operand, and each streams
+    its part through it. os: every fold is a result of its own, and they are dealt out singly.
+
+    Of the ways to split, the one with the shortest period on the busiest array is taken: so many cycles after this
+    block a next one like it follows. Of equals it is the one with the fewest parts, as each part reads the
+    stationary operand from SRAM once more.
+    """
+
+    across: Cycles
+    parts: Cycles
+
+
 class Folds(NamedTuple):
-    """The folds of a block, as columns: `full` folds that fill all R rows and `rest` that fill fewer.
+    """The folds of a block on its busiest array, as columns: `full` folds that fill all R rows, `rest` that do not.
 
     Attributes:
         full, rest: how many.
@@ -89,19 +117,61 @@ class Folds(NamedTuple):
     stream: Cycles
 
 
+def deal(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike = 0) -> Deal:
+    """How `matrix.arrays` arrays share m x k x n blocks of operands of `dtype`."""
+    m, k, n, passes = _in_the_array(m, k, n, matrix, dtype)
+    best = Deal(np.full_like(m, matrix.arrays), np.ones_like(m))
+    if matrix.arrays == 1 or matrix.dataflow == "os":
+        return best
+    shortest = _period(_share(m, k, n, passes, best, matrix), matrix)
+    for parts in range(2, matrix.arrays + 1):
+        way = Deal(np.full_like(m, matrix.arrays // parts), np.full_like(m, parts))
+        period = _period(_share(m, k, n, passes, way, matrix), matrix)
+        best = Deal(*(np.where(period < shortest, new, old) for new, old in zip(way, best, strict=True)))
+        shortest = np.minimum(period, shortest)
+    return best
+
+
 def folds(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike = 0) -> Folds:
     """How the dataflow cuts m x k x n blocks of operands of `dtype` into folds; see the module's table."""
+    way = deal(m, k, n, matrix, dtype)
+    return _share(*_in_the_array(m, k, n, matrix, dtype), way, matrix)
+
+
+def _in_the_array(
+    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike
+) -> tuple[Cycles, Cycles, Cycles, Cycles]:
+    """m, the steps of k that are left at the type's rate, n, and cycles per step."""
     packed, passes = rates(dtype, matrix)
     m, k, n, packed, passes = (np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, packed, passes))
+    return m, -(-k // packed), n, passes
+
+
+def _share(m: Cycles, k: Cycles, n: Cycles, passes: Cycles, way: Deal, matrix: Matrix) -> Folds:
+    """The folds of the array with the most of them."""
     rows, cols = matrix.rows, matrix.cols
-    k = -(-k // packed)
     none = np.zeros_like(m)
     if matrix.dataflow == "os":
-        return Folds(-(-m // rows) * -(-n // cols), none, none, none, none, k * passes)
-    across, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
-    rest = k % rows
-    shift = np.full_like(m, rows)
-    return Folds(across * (k // rows), across * (rest > 0), shift, rest, np.minimum(k, rows), stream * passes)
+        return Folds(-(-(-(-m // rows) * -(-n // cols)) // way.across), none, none, none, none, k * passes)
+    columns, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
+    mine, rest = -(-columns // way.across), k % rows
+    return Folds(
+        full=mine * (k // rows),
+        rest=mine * (rest > 0),
+        shift=np.full_like(m, rows),
+        rest_shift=rest,
+        first_shift=np.minimum(k, rows),
+        stream=-(-stream // way.parts) * passes,
+    )
+
+
+def _period(f: Folds, matrix: Matrix) -> Cycles:
+    """From the first shift of a block to that of the next one, but for drains and gaps: what `deal` compares."""
+    if matrix.timing == "scalesim":
+        return (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
+    if matrix.overlap == "full":
+        return f.full * np.maximum(f.stream, f.shift) + f.rest * np.maximum(f.stream, f.rest_shift)
+    return f.full * (f.stream + f.shift) + f.rest * (f.stream + f.rest_shift)
 
 
 def block_cycles(
@@ -156,9 +226,9 @@ def port_bytes(
 ) -> PortBytes:
     """Bytes of m x k x n blocks, fold by fold.
 
-    The stationary operand is read once, a moving one once for each fold across it. ws and is pass partial
-    sums through memory between folds along k; os holds them until the block is done. A block of a `step`
-    after the first also reads the sums that it adds to.
+    The stationary operand is read once (once by each array that holds a copy, see `Deal`), a moving one once for
+    each fold across it. ws and is pass partial sums through memory between folds along k; os holds them until the
+    block is done. A block of a `step` after the first also reads the sums that it adds to.
 
     Args:
         result: bytes per element of the result that the block writes; 0: it leaves its sums for another step.
@@ -166,14 +236,13 @@ def port_bytes(
     """
     matrix = machine.matrix
     code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
-    m, k, n, step, result, packed, item, sums = (
-        np.asarray(x, dtype=np.int64)
-        for x in np.broadcast_arrays(
-            m, k, n, step, result, rates(code, matrix).packed, item_sizes()[code], accumulator_sizes()[code]
-        )
+    of_types = (rates(code, matrix).packed, item_sizes()[code], second_sizes()[code], accumulator_sizes()[code])
+    m, k, n, step, result, packed, a_item, b_item, sums = (
+        np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, step, result, *of_types)
     )
     rows, cols = matrix.rows, matrix.cols
-    a_passes, b_passes, c_passes = np.ones_like(m), np.ones_like(m), -(-k // (rows * packed))
+    copies = deal(m, k, n, matrix, code).parts
+    a_passes, b_passes, c_passes = copies, copies, -(-k // (rows * packed))
     if matrix.dataflow != "is":
         a_passes = -(-n // cols)
     if matrix.dataflow == "is":
@@ -181,8 +250,8 @@ def port_bytes(
     if matrix.dataflow == "os":
         b_passes, c_passes = -(-m // rows), np.ones_like(m)
     return PortBytes(
-        a=m * k * a_passes * item,
-        b=k * n * b_passes * item,
+        a=m * k * a_passes * a_item,
+        b=k * n * b_passes * b_item,
         written=m * n * result,
         sums_read=m * n * (c_passes - 1 + (step != 0)) * sums,
         sums_written=m * n * (c_passes - (result > 0)) * sums,

@@ -30,7 +30,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel.array import accumulator_sizes, port_bytes
+from minisim.hwmodel.array import accumulator_sizes, port_bytes, second_sizes
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import item_sizes
 from minisim.hwmodel.sections import Sram
@@ -79,13 +79,14 @@ def matmul_bank_cycles(
     result = accumulator_sizes()[code] if result is None else result
     moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=code)
     m, k, n, a_transposed, b_transposed = (np.asarray(x, dtype=np.int64) for x in (m, k, n, a_transposed, b_transposed))
-    item, dataflow, sram = item_sizes()[code], machine.matrix.dataflow, machine.sram
+    a_item, b_item = item_sizes()[code], second_sizes()[code]
+    dataflow, sram = machine.matrix.dataflow, machine.sram
     a_along, b_along = k if dataflow == "ws" else m, k if dataflow == "is" else n
     a_strided = ((a_transposed != 0) == (dataflow == "ws")) & (a_along > 1)
     b_strided = ((b_transposed != 0) == (dataflow != "is")) & (b_along > 1)
-    a_pitch, b_pitch = np.where(a_transposed, m, k) * item, np.where(b_transposed, k, n) * item
-    taken = walk_bytes(moved.a // item, np.where(a_strided, a_pitch, item), item, sram)
-    taken = taken + walk_bytes(moved.b // item, np.where(b_strided, b_pitch, item), item, sram) + moved.written
+    a_pitch, b_pitch = np.where(a_transposed, m, k) * a_item, np.where(b_transposed, k, n) * b_item
+    taken = walk_bytes(moved.a // a_item, np.where(a_strided, a_pitch, a_item), a_item, sram)
+    taken = taken + walk_bytes(moved.b // b_item, np.where(b_strided, b_pitch, b_item), b_item, sram) + moved.written
     if not machine.accumulator.bytes:
         taken = taken + moved.sums_read + moved.sums_written
     return bank_cycles(taken, sram)

@@ -2,12 +2,12 @@
 
 A *descriptor* asks for a rectangle of memory: rows of so many bytes, a pitch apart. The DMA cuts each row into
 *bursts*, at most `max_beats` long and never across a multiple of `boundary` (AXI4: 256 beats, 4 KiB); a beat is
-what the data bus carries in a cycle, and the ends of a row may fill only a part of theirs. Burst i with b_i beats,
+what the data bus carries at once, and the ends of a row may fill only a part of theirs. Burst i with b_i beats,
 in order, all in cycles:
 
     request_i = max(request_(i-1) + request_cycles, answered_(i - outstanding))     a free slot
     data_i    = max(request_i + latency, free_(i-1))                                answers come in order
-    answered_i = data_i + b_i                                                       one beat a cycle
+    answered_i = data_i + b_i * beat_cycles                                         1 where the bus streams
     free_i    = answered_i + realign_i + burst_gap                                  the data port
 
 `realign` is the cycle in which the byte shifter of an unaligned row delivers what it still holds, if the row
@@ -77,6 +77,7 @@ class BurstRules:
         boundary: bytes; no burst crosses a multiple of it; or 0.
         outstanding: bursts requested and not yet answered; or 0.
         request_cycles: from one request to the next.
+        beat_cycles: from one beat to the next.
         burst_gap: idle cycles of the memory's data bus after each burst.
         realign: whether a shifter aligns the rows to a packed buffer (reads; on its way out a write needs no cycle).
         in_flight, decode_cycles, gap: of descriptors, see the module's text; in_flight is at least 1.
@@ -90,6 +91,7 @@ class BurstRules:
     boundary: int = 0
     outstanding: int = 0
     request_cycles: int = 0
+    beat_cycles: int = 1
     burst_gap: int = 0
     realign: bool = True
     in_flight: int = 2
@@ -151,7 +153,7 @@ def replay(descriptors: Sequence[Descriptor], rules: BurstRules) -> list[int]:
                 free, ready, before = end + max(rules.row_gap, rules.burst_gap), ready + rules.row_decode, row
             slot = answered[0] if rules.outstanding and len(answered) == rules.outstanding else 0
             request = max(request + rules.request_cycles, slot, ready)
-            done = max(request + rules.latency, free) + beats
+            done = max(request + rules.latency, free) + beats * rules.beat_cycles
             answered.append(done)
             end = done + realign
             free = end + rules.burst_gap
@@ -202,7 +204,7 @@ def _spans(patterns: Column, rules: BurstRules) -> tuple[Column, Column, Column]
         slot = answered[0][on] if rules.outstanding and len(answered) == rules.outstanding else 0
         request[on] = np.maximum(np.maximum(request[on] + rules.request_cycles, slot), ready[on])
         done = np.zeros_like(at)
-        done[on] = np.maximum(request[on] + rules.latency, free[on]) + beats
+        done[on] = np.maximum(request[on] + rules.latency, free[on]) + beats * rules.beat_cycles
         answered.append(done)
         at[on], left[on] = here + size, left[on] - size
         bursts[on], total[on] = bursts[on] + 1, total[on] + beats
@@ -245,5 +247,5 @@ def slot_cycles(found: Spans, rules: BurstRules) -> Column:
     paced = found.bursts * rules.request_cycles
     if not rules.outstanding:
         return paced
-    held = found.bursts * rules.latency + found.beats
+    held = found.bursts * rules.latency + found.beats * rules.beat_cycles
     return np.asarray(np.maximum(paced, -(-held // rules.outstanding)))

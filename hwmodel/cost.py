@@ -138,11 +138,12 @@ def burst_rules(machine: Machine, load: bool) -> BurstRules:
     dma, rows = machine.dma, machine.dma.dimensions == 1
     return BurstRules(
         width=dma.bytes_per_cycle,
-        latency=machine.dram_latency_cycles,
-        max_beats=dma.max_burst_beats,
+        latency=machine.dram_latency_cycles + (0 if load else dma.store_burst_cycles),
+        max_beats=dma.max_burst_beats if load else dma.store_burst_beats or dma.max_burst_beats,
         boundary=dma.burst_boundary,
         outstanding=dma.outstanding_bursts,
         request_cycles=dma.request_cycles,
+        beat_cycles=dma.beat_cycles,
         burst_gap=dma.burst_gap_cycles,
         realign=load,
         gap=dma.gap_cycles,
@@ -164,11 +165,12 @@ def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cy
     rows = apart(tiles) if dma.dimensions == 1 else np.ones_like(tiles.rows)
     if dma.has_bursts:
         rules = burst_rules(machine, load)
+        latency = rules.latency
         found = spans(tiles, rules)
         passing = found.cycles - latency
         lag = np.clip(slot_cycles(found, rules) - passing, gap, max(latency, gap))
         return passing + lag, (rows - 1) * dma.setup_cycles, lag, np.full_like(passing, latency + dma.completion_cycles)
-    row = -(-(tiles.row_bytes * tiles.rows // rows) // dma.bytes_per_cycle) + gap
+    row = -(-(tiles.row_bytes * tiles.rows // rows) // dma.bytes_per_cycle) * dma.beat_cycles + gap
     hold = (rows - 1) * np.maximum(row, dma.setup_cycles)
     lag = np.full_like(row, gap)
     return hold + row, hold, lag, np.maximum(latency - lag, 0) + dma.completion_cycles
@@ -178,7 +180,7 @@ def port_pace(rows: int, row_bytes: int, machine: Machine, load: bool) -> float:
     """Port cycles per byte in a stream of tiles whose rows lie apart and begin at the width and boundary."""
     dma = machine.dma
     if not (dma.has_bursts or dma.gap_cycles or dma.dimensions == 1):
-        return 1 / (dma.bytes_per_cycle * dma.channels)
+        return dma.beat_cycles / (dma.bytes_per_cycle * dma.channels)
     period = burst_rules(machine, load).period
     shape = (0, row_bytes, rows, row_bytes // period * period + period)
     busy, hold, _, _ = transfer_cycles(Rectangles(*(np.array([x], dtype=np.int64) for x in shape)), machine, load)
@@ -269,8 +271,9 @@ class Roofline:
     """Cycles below which no run of a schedule can end: each resource, working all the time.
 
     Attributes:
-        matrix: MACs / (rows x cols x rate of their type), of all cores.
-        load_port, store_port: bytes of that direction / DMA width, of all channels of all cores.
+        matrix: MACs / (arrays x rows x cols x rate of their type), of all cores.
+        load_port, store_port: bytes of that direction / DMA width, at its pace, of all channels of all cores; of a
+            shared port, bytes of both.
         dram: all bytes / DRAM bandwidth.
     """
 
@@ -310,12 +313,13 @@ def roofline(
     Args:
         pe_cycles: MACs / rate of their type, see `array.rates`: what one processing element would need.
     """
-    cores = machine.cores.count
-    port = machine.dma.bytes_per_cycle * machine.dma.channels * cores
+    dma, cores, bytes_moved = machine.dma, machine.cores.count, (read_bytes, write_bytes)
+    load, store = (sum(bytes_moved), sum(bytes_moved)) if dma.shared else bytes_moved
+    port = Fraction(dma.bytes_per_cycle * dma.channels * cores, dma.beat_cycles)
     return Roofline(
-        matrix=Fraction(pe_cycles, machine.matrix.rows * machine.matrix.cols * cores),
+        matrix=Fraction(pe_cycles, machine.matrix.elements * cores),
         vector=Fraction(vector_cycles, cores),
-        load_port=Fraction(read_bytes, port),
-        store_port=Fraction(write_bytes, port),
+        load_port=load / port,
+        store_port=store / port,
         dram=Fraction(read_bytes + write_bytes) / machine.dram_bytes_per_cycle,
     )

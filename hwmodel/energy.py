@@ -148,7 +148,8 @@ def _mac_energy(x: isa.Table, machine: Machine) -> Column:
 def _epilogue_energy(x: isa.Table, machine: Machine) -> Column:
     """An addition per element for each of bias and residual, the activation, the requantisation; in last steps only."""
     additions = (x["bias"] != isa.NONE).astype(np.int64) + (x["residual"] != isa.NONE)
-    addition = np.where(x["dtype"] == isa.DType.INT8, machine.energy.add_int32, machine.energy.vector_add)
+    integer = np.isin(x["dtype"], [isa.DType.INT8, isa.DType.INT16])
+    addition = np.where(integer, machine.energy.add_int32, machine.energy.vector_add)
     activation = _prices(isa.Activation, "vector", machine)[x["activation"]]
     each = additions * addition + activation + np.where(x["scale"] != 0, machine.energy.requantize, 0)
     return np.asarray(x["m"].astype(np.int64) * x["n"] * each)
@@ -185,8 +186,8 @@ def _interpolated(size: int, points: tuple[tuple[int, int], ...]) -> int:
 
 
 def leakage_watts(machine: Machine) -> Fraction:
-    """What flows all the time: array, SRAM and accumulator memory of every core, DRAM."""
-    price, elements = machine.energy, machine.matrix.rows * machine.matrix.cols
+    """What flows all the time: arrays, SRAM and accumulator memory of every core, DRAM."""
+    price, elements = machine.energy, machine.matrix.elements
     mib = Fraction(machine.sram.bytes + machine.accumulator.bytes, 2**20)
     return machine.cores.count * (price.pe_leakage * elements + price.sram_leakage * mib) + price.dram_idle
 

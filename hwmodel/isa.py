@@ -28,8 +28,8 @@ tell not only *where* an operation reads, but whether what lies there is what th
 
 In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
 
-**Types.** A matmul's `dtype` is that of A and B; its sums are wider (`ACCUMULATOR`). Without `acc` the sums
-live in C, step by step, so C has their type (a single step rounds at once, so there C may be narrower).
+**Types.** A matmul's `dtype` is that of A, and of B (`SECOND`); its sums are wider (`ACCUMULATOR`). Without `acc`
+the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be narrower).
 With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads them
 and writes C, once. A matmul of
 
@@ -38,9 +38,10 @@ and writes C, once. A matmul of
           BF16: rounded once, at the end
     INT8  exact sums that wrap around in int32; bias INT32; relu or nothing; C INT32, or INT8:
           saturate(round(float32(sum) x scale)), in fp32. No residual, no sigmoid
+    INT16 A INT16 and B INT8; all else as INT8
 
 Elementwise operations take and give one type. On BF16 they are those of FP32 with one rounding at the end; on
-INT8 and INT32 there is relu alone. All rounding is to nearest, ties to even.
+INT8 and INT32 there is relu alone, and on INT16 nothing. All rounding is to nearest, ties to even.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -107,19 +108,24 @@ class DType(IntEnum):
     BF16 = 1
     INT8 = 2
     INT32 = 3
+    INT16 = 4
 
 
-ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4}
+ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4, DType.INT16: 2}
 
 NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.FP32: np.dtype(np.float32),
     DType.BF16: np.dtype(np.uint16),  # numpy has none: the bit patterns
     DType.INT8: np.dtype(np.int8),
     DType.INT32: np.dtype(np.int32),
+    DType.INT16: np.dtype(np.int16),
 }
 
-ACCUMULATOR = {DType.FP32: DType.FP32, DType.BF16: DType.FP32, DType.INT8: DType.INT32}
-"""The types that a matmul multiplies, each with the type of its sums."""
+ACCUMULATOR = {DType.FP32: DType.FP32, DType.BF16: DType.FP32, DType.INT8: DType.INT32, DType.INT16: DType.INT32}
+"""The types of A that a matmul multiplies, each with the type of its sums."""
+
+SECOND = {dtype: dtype for dtype in ACCUMULATOR} | {DType.INT16: DType.INT8}
+"""The type of B by that of A: wide activations are multiplied by narrow weights."""
 
 
 class Role(IntEnum):
@@ -222,7 +228,7 @@ MATMUL_DTYPE = np.dtype(
         ("activation", "u1"),
         ("a_transposed", "u1"),  # the tile of A is stored (k, m)
         ("b_transposed", "u1"),  # the tile of B is stored (n, k)
-        ("dtype", "u1"),  # of a and b
+        ("dtype", "u1"),  # of a; of b as in SECOND
         ("reserved", "u1", (3,)),
     ]
 )

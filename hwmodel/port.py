@@ -5,9 +5,10 @@ whatever its bursts. All times are those of the DRAM's end of the wire: what a p
 answered, `latency` later. So a transfer without limits is busy for its beats, as it is without bursts, and
 
     request_i = max(request_(i-1) + request_cycles, due_i, done_(i - outstanding) + latency)
-    done_i    = max(request_i, free_(i-1)) + beats_i, but no sooner than the DRAM has served its bytes
+    done_i    = max(request_i, free_(i-1)) + beats_i x beat_cycles, but no sooner than the DRAM has served its bytes
 
-where due_i is when the transfer's descriptor was decoded (that of the row, where each row has one).
+where `latency` is that of the direction in which burst i - outstanding went, and due_i is when the transfer's
+descriptor was decoded (that of the row, where each row has one).
 
 The DRAM says from when to when it serves a transfer as a whole. Within that, each burst takes a share in
 proportion to its bytes, after its request and in order.
@@ -25,8 +26,8 @@ class Cut(NamedTuple):
     """A transfer's bursts.
 
     Attributes:
-        bursts: of each: beats, bytes, cycles that the port then rests, and cycles after the first descriptor's
-            decoding at which its own is decoded.
+        bursts: of each: cycles that its beats take, bytes, cycles that the port then rests, and cycles after the
+            first descriptor's decoding at which its own is decoded.
         through: cycles that the port is held if nothing else is in the way.
         size: bytes of all.
         rest: cycles that the port rests at the end, counted by the last burst, and not part of the transfer.
@@ -46,8 +47,8 @@ def cut(descriptor: Descriptor, rules: BurstRules) -> Cut:
     for i, (beats, size, realign, row) in enumerate(split):
         last = i + 1 == len(split)
         gap = rest if last else between_rows if split[i + 1].row > row else rules.burst_gap
-        bursts.append((beats, size, realign + gap, row * rules.row_decode))
-    through = sum(beats + gap for beats, _, gap, _ in bursts) - rest
+        bursts.append((beats * rules.beat_cycles, size, realign + gap, row * rules.row_decode))
+    through = sum(passing + gap for passing, _, gap, _ in bursts) - rest
     return Cut(tuple(bursts), through, sum(burst.size for burst in split), rest)
 
 
@@ -65,25 +66,40 @@ class Step(NamedTuple):
     done: int
 
 
+class Bus:
+    """What the two directions of a channel share, if they do: requests, slots and data, as far as they are spoken for.
+
+    Attributes:
+        asked: when the last request went out.
+        free: when the data bus has passed all that has been asked for, and rested.
+        answered: when each of the slots is free.
+    """
+
+    def __init__(self, rules: BurstRules) -> None:
+        self.asked = -rules.request_cycles
+        self.free = 0
+        self.answered: deque[int] = deque([0] * rules.outstanding, maxlen=rules.outstanding)
+
+
 class BurstPort:
     """One channel of one direction.
 
     Args:
         rules: `latency` and all of bursts; what lies between descriptors is the DMA's, but for `gap`.
+        bus: that of the channel's other direction, if both share one.
     """
 
-    def __init__(self, rules: BurstRules) -> None:
+    def __init__(self, rules: BurstRules, bus: Bus | None = None) -> None:
         self._rules = rules
-        self._asked = -rules.request_cycles
-        self._free = 0
-        self._answered: deque[int] = deque([0] * rules.outstanding, maxlen=rules.outstanding)
+        self._bus = bus or Bus(rules)
         self._plain = not (rules.outstanding or rules.request_cycles or rules.row_decode)
         """Nothing but data passing can hold a burst back."""
 
     def first_request(self, due: int) -> int:
         """When the first request of the next transfer goes out, if its descriptor is decoded at `due`."""
-        asked = max(self._asked + self._rules.request_cycles, due)
-        return max(asked, self._answered[0]) if self._answered else asked
+        bus = self._bus
+        asked = max(bus.asked + self._rules.request_cycles, due)
+        return max(asked, bus.answered[0]) if bus.answered else asked
 
     def move(self, cut: Cut, due: int, served: tuple[int, int], log: list[Step] | None = None) -> tuple[int, int]:
         """Move the next transfer.
@@ -96,29 +112,30 @@ class BurstPort:
         Returns:
             the cycles from and to which its data pass.
         """
-        cycles = served[1] - served[0]
-        self._free = max(self._free, served[0])
-        begin = max(self.first_request(due), self._free)
-        slow = cycles * self._rules.width > cut.size  # else each burst is served at least as fast as its beats pass
+        cycles, bus, rules = served[1] - served[0], self._bus, self._rules
+        bus.free = max(bus.free, served[0])
+        begin = max(self.first_request(due), bus.free)
+        # if not slow, each burst is served at least as fast as its beats pass
+        slow = cycles * rules.width > cut.size * rules.beat_cycles
         if self._plain and not slow and log is None:
-            self._asked, done = due, begin + cut.through
-            self._free = done + cut.rest
+            bus.asked, done = due, begin + cut.through
+            bus.free = done + cut.rest
         else:
             done = self._burst_by_burst(cut, due, served[0], cycles if slow else 0, log)
         return begin, done
 
     def _burst_by_burst(self, cut: Cut, due: int, begin: int, cycles: int, log: list[Step] | None) -> int:
         """Of `move`; `cycles` that the DRAM takes, or 0 if it is faster than the port."""
-        pace, latency, slots = self._rules.request_cycles, self._rules.latency, self._answered
-        asked, free, size, served = self._asked, self._free, cut.size, begin * cut.size
+        pace, latency, slots = self._rules.request_cycles, self._rules.latency, self._bus.answered
+        asked, free, size, served = self._bus.asked, self._bus.free, cut.size, begin * cut.size
         done = free
-        for beats, part, rest, later in cut.bursts:
+        for passing, part, rest, later in cut.bursts:
             raised = asked + pace
             if raised < due + later:
                 raised = due + later
             asked = slots[0] if slots and slots[0] > raised else raised
             starts = asked if asked > free else free
-            done = starts + beats
+            done = starts + passing
             if cycles:  # served is in cycles / size
                 served = max(served, asked * size) + part * cycles
                 done = max(done, -(-served // size))
@@ -127,5 +144,5 @@ class BurstPort:
             free = done + rest
             if log is not None:
                 log.append(Step(raised, asked, starts, done))
-        self._asked, self._free = asked, free
+        self._bus.asked, self._bus.free = asked, free
         return free - cut.rest

@@ -90,6 +90,9 @@ class Tile(Section):
 class Matrix(Section):
     rows: int = Field(default=32, ge=1, le=4096, description="processing elements: rows of the array")
     cols: int = Field(default=32, ge=1, le=4096, description="processing elements: columns of the array")
+    arrays: int = Field(
+        default=1, ge=1, le=64, description="arrays per core, fed from the same SRAM: they share a block's folds"
+    )
     dataflow: Literal["ws", "os", "is"] = Field(
         default="ws", description="what stays in the array: ws the weights (B), os the outputs, is the inputs (A)"
     )
@@ -112,6 +115,7 @@ class Matrix(Section):
     fp32_rate: MacRate = _rate_field("fp32")
     bf16_rate: MacRate = _rate_field("bf16")
     int8_rate: MacRate = _rate_field("int8")
+    int16_rate: MacRate = _rate_field("int16 x int8")
     epilogue_cycles: int = Field(
         default=8,
         ge=1,
@@ -130,6 +134,11 @@ class Matrix(Section):
         """MACs per processing element and cycle; 0 if the array does not have the type."""
         found: Fraction = getattr(self, f"{dtype.name.lower()}_rate")
         return found
+
+    @property
+    def elements(self) -> int:
+        """Processing elements of all arrays: MACs per cycle at best."""
+        return self.arrays * self.rows * self.cols
 
 
 class Vector(Section):
@@ -251,7 +260,23 @@ class Dma(Section):
         description="of a descriptor: 1 moves a row, 2 a tile, 3 a run of tiles at constant strides, if they stand one "
         "after the other in program order",
     )
-    max_outstanding: int = Field(default=16, ge=1, le=65536, description="descriptors in flight per channel")
+    max_outstanding: int = Field(
+        default=16,
+        ge=1,
+        le=65536,
+        description="descriptors in flight per channel (of both directions together if `shared`)",
+    )
+    shared: bool = Field(
+        default=False,
+        description="a channel serves loads and stores: one port, with its bursts' slots and the descriptors in "
+        "flight, first come first served; each direction still decodes its own",
+    )
+    beat_cycles: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="cycles: from one beat to the next; more than 1 on a bus that cannot stream",
+    )
     max_burst_beats: int = Field(
         default=0, ge=0, le=65536, description="beats of the longest burst (AXI4: 256); 0: rows are not split by length"
     )
@@ -276,6 +301,15 @@ class Dma(Section):
         le=1000,
         description="cycles: rest of the data bus after each burst, before the next one's data",
     )
+    store_burst_beats: int = Field(
+        default=0, ge=0, le=65536, description="beats of the longest burst of a store; 0: as `max_burst_beats`"
+    )
+    store_burst_cycles: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="cycles: of each burst of a store, beyond one of a load (fetching its data, the write's handshake)",
+    )
     gap_cycles: int = Field(
         default=0, ge=0, le=1000, description="cycles: rest of the port after each transfer, before the next one's data"
     )
@@ -283,8 +317,9 @@ class Dma(Section):
     @property
     def has_bursts(self) -> bool:
         """Whether transfers are timed burst by burst; else they are one packed stream, whatever their rows."""
-        splits = self.max_burst_beats or self.burst_boundary
-        return bool(splits or self.outstanding_bursts or self.request_cycles or self.burst_gap_cycles)
+        splits = self.max_burst_beats or self.burst_boundary or self.store_burst_beats
+        takes_time = self.request_cycles or self.burst_gap_cycles or self.store_burst_cycles
+        return bool(splits or self.outstanding_bursts or takes_time)
 
 
 class Dram(Section):
@@ -336,6 +371,7 @@ class Energy(Section):
     mac_fp32: Femtojoules = _energy("4.6pJ", "per MAC: fp32 multiply 3.7 + add 0.9 [H]")
     mac_bf16: Femtojoules = _energy("2pJ", "per MAC: 16-bit float multiply 1.1 + fp32 add 0.9 [H]")
     mac_int8: Femtojoules = _energy("0.3pJ", "per MAC: int8 multiply 0.2 + int32 add 0.1 [H]")
+    mac_int16: Femtojoules = _energy("0.5pJ", "per int16 x int8 MAC: two int8 multiplies 0.4 + int32 add 0.1 [H]")
     vector_relu: Femtojoules = _energy("0.1pJ", "per element, also in the epilogue: as an int32 add [H]")
     vector_sigmoid: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
     vector_add: Femtojoules = _energy("0.9pJ", "per element: fp32 add [H]; also bias and residual of the epilogue")
@@ -386,11 +422,30 @@ class Control(Section):
         default=16, ge=1, le=1_000_000, description="operations a unit's queue holds; dispatch stalls on a full one"
     )
     issue_cycles: int = Field(default=1, ge=1, le=10_000, description="cycles: dispatch of one operation")
+    launch_cycles: int = Field(
+        default=0,
+        ge=0,
+        le=10**9,
+        description="cycles: from the call to the first dispatch, once a run: a host that chooses tiles and writes "
+        "configuration registers, or starts a kernel",
+    )
 
 
 class Compiler(Section):
-    order: Literal["auto", "mnk"] = Field(
+    order: Literal["auto", "mnk", "blocked"] = Field(
         default="auto",
-        description="walk of a matmul's tiles: auto picks panels for speed and few bytes, mnk is the plain loop nest",
+        description="walk of a matmul's tiles: auto picks panels for speed and few bytes, mnk is the plain loop nest, "
+        "blocked that of counters in hardware, which loads for each step of a block what that step needs",
     )
-    keep_on_chip: bool = Field(default=True, description="keep intermediate tiles in SRAM for their consumers")
+    block_m: int = Field(default=2, ge=1, le=65536, description="output tiles: rows of a block, if order is blocked")
+    block_n: int = Field(default=2, ge=1, le=65536, description="output tiles: columns of a block, if order is blocked")
+    keep_on_chip: bool = Field(
+        default=True, description="keep intermediate tiles in SRAM for their consumers; false if order is blocked"
+    )
+
+    @field_validator("keep_on_chip")
+    @classmethod
+    def _counters_keep_nothing(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("order") == "blocked":
+            raise ValueError("must be false where compiler.order is 'blocked'")
+        return value

@@ -20,7 +20,7 @@ from minisim.hwmodel.banked import BankedDram
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import planes
-from minisim.hwmodel.dma import dma_unit
+from minisim.hwmodel.dma import dma_units
 from minisim.hwmodel.dram import Dram, IdealDram
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.hwmodel.queue import Scoreboard, Syncs
@@ -70,13 +70,12 @@ class Run:
         self.units: list[Unit] = []  # by lane: core * 4 + queue
         for core in range(schedule.cores):
             self.units += [
-                dma_unit(self, core, Queue.LOAD, schedule, machine, dram),
-                dma_unit(self, core, Queue.STORE, schedule, machine, dram),
+                *dma_units(self, core, schedule, machine, dram),
                 Unit(self, core, Queue.MATRIX, depth),
                 Unit(self, core, Queue.VECTOR, depth),
             ]
             ops = range(n) if schedule.cores == 1 else np.flatnonzero(schedule.stream["core"] == core).tolist()
-            self.env.process(self._control(core, ops, machine.control.issue_cycles))
+            self.env.process(self._control(core, ops, machine.control.launch_cycles, machine.control.issue_cycles))
 
     def syncs(self, op: int) -> Iterator[tuple[int, int]]:
         """The pairs (lane of another core, count) that must be reached as well."""
@@ -94,13 +93,17 @@ class Run:
             observer.on_retire(op, cycle)
         self.scoreboard.retire(lane)
 
-    def _control(self, core: int, ops: Sequence[int], issue_cycles: int) -> Generator[Event, None, None]:
-        """Dispatch a core's operations in program order; one full queue stalls everything behind it.
+    def _control(
+        self, core: int, ops: Sequence[int], launch_cycles: int, issue_cycles: int
+    ) -> Generator[Event, None, None]:
+        """Dispatch a core's operations in program order, after the launch; one full queue stalls all behind it.
 
         A descriptor is one command, whatever it moves.
         """
         env, queue_of, follows = self.env, self._queue_of, self._follows
         units = self.units[core * len(Queue) : (core + 1) * len(Queue)]
+        if launch_cycles:
+            yield Timeout(env, launch_cycles)
         for op in ops:
             if not follows[op]:
                 yield Timeout(env, issue_cycles)

@@ -28,7 +28,7 @@ GROUPS = {
         Cause.STORE,
     ),
     "waiting": (Cause.SRAM_SPACE, Cause.DEPENDENCY, Cause.CONTROL, Cause.SETUP),
-    "ends of the run": (Cause.START, Cause.TAIL),
+    "ends of the run": (Cause.LAUNCH, Cause.START, Cause.TAIL),
 }
 """The top of the tree; every cause is in one of them."""
 
@@ -49,6 +49,7 @@ MEANING = {
     Cause.SETUP: "descriptors and start-up",
     Cause.START: "before the first computation",
     Cause.TAIL: "after the last computation",
+    Cause.LAUNCH: "before the first dispatch: the host",
 }
 """In a few words; docs/reports.md has the definitions."""
 

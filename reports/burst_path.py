@@ -5,7 +5,7 @@ timeline has. As in `path.py` each point is the greatest of its gates, and the w
 
     point    the first of these gates that is met                  cycles on the way, and their cause
     done     of the transfer: that of its last burst               the shifter's last cycle: load_port
-    moved    begin + beats                                         load_port, store
+    moved    begin + its beats' cycles                             load_port, store
              the DRAM has served the burst's bytes                 its service without a break: load_dram, store
     begin    the burst before it has moved, and the port rested    the rest: load_port, store
              its request went out                                  none
@@ -20,7 +20,7 @@ timeline has. As in `path.py` each point is the greatest of its gates, and the w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +29,8 @@ from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs, burst_rules, rectangles
 from minisim.hwmodel.descriptors import tiles_of
 from minisim.hwmodel.dma import Cuts
-from minisim.hwmodel.isa import Queue, Schedule
-from minisim.hwmodel.port import BurstPort, Step
+from minisim.hwmodel.isa import Opcode, Queue, Schedule
+from minisim.hwmodel.port import BurstPort, Bus, Step
 from minisim.hwmodel.timeline import Timeline
 from minisim.reports.cause import BUSY_OF, DRAM_OF, REQUESTS_OF, Cause
 
@@ -41,7 +41,7 @@ Node = tuple[Callable[[int], Any], int]
 
 
 class Bursts:
-    """All bursts of a run, numbered channel by channel, and the way back through them.
+    """All bursts of a run, numbered port by port, and the way back through them.
 
     Raises:
         ValueError: they do not pass when the timeline says: it is not of this schedule and machine.
@@ -51,30 +51,39 @@ class Bursts:
         self.walk = walk
         self.rules = {q: burst_rules(machine, load=q == Queue.LOAD) for q in (Queue.LOAD, Queue.STORE)}
         self.steps: list[Step] = []
-        self.parts: list[tuple[int, int, int, int]] = []  # of each burst: beats, bytes, rest, decoded later by
+        self.parts: list[tuple[int, int, int, int]] = []  # of each burst, as in `Cut`
         self.op: list[int] = []
-        self.is_first: set[int] = set()  # of its channel
+        self.is_first: set[int] = set()  # of its port
         self.bursts_of: dict[int, range] = {}
         self.rest_of: dict[int, int] = {}
         tiles, tile = rectangles(schedule), tiles_of(schedule)
         cuts = {queue: Cuts(tiles, rules) for queue, rules in self.rules.items()}
-        for lane, mine in enumerate(schedule.lane_ops()):
-            if (queue := Queue(lane % len(Queue))) > Queue.STORE:
-                continue
-            rules = self.rules[queue]
-            for channel in np.unique(timeline.channel[mine]):
-                port = BurstPort(rules)
-                self.is_first.add(len(self.steps))
-                for i in mine[timeline.channel[mine] == channel].tolist():
-                    cut = cuts[queue].of(int(tile[i]))
-                    served = (int(timeline.dram_begin[i]), int(timeline.dram_end[i]))
-                    due = int(timeline.start[i] + cost.setup[i])
-                    if port.move(cut, due, served, self.steps) != (timeline.begin[i], timeline.done[i]):
-                        raise walk.loose("done", i)
-                    self.bursts_of[i] = range(len(self.op), len(self.steps))
-                    self.rest_of[i] = cut.rest
-                    self.parts += cut.bursts
-                    self.op += [i] * len(cut.bursts)
+        for mine in self._ports(schedule, timeline, machine):
+            bus = Bus(self.rules[Queue.LOAD])
+            port = {queue: BurstPort(rules, bus) for queue, rules in self.rules.items()}
+            self.is_first.add(len(self.steps))
+            for i in mine:
+                queue = Queue(walk.queue[i])
+                cut = cuts[queue].of(int(tile[i]))
+                served = (int(timeline.dram_begin[i]), int(timeline.dram_end[i]))
+                due = int(timeline.start[i] + cost.setup[i])
+                if port[queue].move(cut, due, served, self.steps) != (timeline.begin[i], timeline.done[i]):
+                    raise walk.loose("done", i)
+                self.bursts_of[i] = range(len(self.op), len(self.steps))
+                self.rest_of[i] = cut.rest
+                self.parts += cut.bursts
+                self.op += [i] * len(cut.bursts)
+
+    @staticmethod
+    def _ports(schedule: Schedule, timeline: Timeline, machine: Machine) -> Iterator[list[int]]:
+        """The transfers of each port in the order in which it took them."""
+        moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
+        port = schedule.lanes()[moves] * 64 + timeline.channel[moves]
+        if machine.dma.shared:
+            moves = moves[np.argsort(timeline.done[moves], kind="stable")]
+            port = schedule.stream["core"][moves].astype(np.int64) * 64 + timeline.channel[moves]
+        for each in np.unique(port):
+            yield moves[port == each].tolist()
 
     def done(self, i: int) -> Node:
         last = self.bursts_of[i][-1]
@@ -125,9 +134,9 @@ class Bursts:
         step = self.steps[b]
         if step.raised == step.asked:
             return self._raised, b
-        rules = self.rules[Queue(self.walk.queue[self.op[b]])]
-        earlier = b - rules.outstanding
-        if earlier < 0 or self.steps[earlier].done + rules.latency != step.asked:
+        earlier = b - self.rules[Queue.LOAD].outstanding  # the same for both directions
+        latency = self.rules[Queue(self.walk.queue[self.op[earlier]])].latency
+        if earlier < 0 or self.steps[earlier].done + latency != step.asked:
             raise self.walk.loose("begin", self.op[b])
         self._link(earlier, REQUESTS_OF, self.steps[earlier].done, step.asked)
         return self._moved, earlier

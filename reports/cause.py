@@ -26,6 +26,7 @@ class Cause(IntEnum):
     SETUP = 13
     START = 14
     TAIL = 15
+    LAUNCH = 16
 
 
 LATENCY_OF = {Queue.LOAD: Cause.DRAM_LATENCY, Queue.STORE: Cause.STORE, Queue.MATRIX: Cause.ARRAY,

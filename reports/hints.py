@@ -132,7 +132,9 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
         )
     if machine.compiler.order == "mnk":
         text += " compiler.order is mnk, the plain loop nest; auto reuses more."
-    if not machine.compiler.keep_on_chip:
+    if machine.compiler.order == "blocked":
+        text += " compiler.order is blocked: each step loads its operands again; auto reuses more."
+    elif not machine.compiler.keep_on_chip:
         text += " compiler.keep_on_chip is off: intermediates go through DRAM."
     yield Hint(math.ceil(bound.cycles) - math.ceil(least.cycles), text.strip())
 
@@ -175,7 +177,7 @@ def _mapping(record: RunRecord, layers: pd.DataFrame) -> Iterator[Hint]:
     poor = layers[layers["util_mapping_pct"] < POOR_PCT]
     if poor.empty:
         return
-    elements = machine.matrix.rows * machine.matrix.cols
+    elements = machine.matrix.elements
     pe_cycles = np.array(record.pe_cycles, dtype=np.float64)[poor["layer_id"]]
     lost = (pe_cycles * (100 / poor["util_mapping_pct"] - 1) / elements).round().astype("int64")
     worst = int(poor["layer_id"].iloc[int(lost.argmax())])
@@ -246,11 +248,12 @@ def _compute_stalls(record: RunRecord, stalls: dict[str, int]) -> Iterator[Hint]
     """Stalls of the compute units that do not come from memory."""
     machine = record.machine
     n = int(np.bincount(record.schedule.stream["core"]).max(initial=0))  # of the core that has most
-    dispatch = n * machine.control.issue_cycles
-    blocked = int(record.timeline.issue.max(initial=0)) - dispatch
+    dispatch, launch = n * machine.control.issue_cycles, machine.control.launch_cycles
+    blocked = int(record.timeline.issue.max(initial=0)) - dispatch - launch
+    host = f"the launch takes {launch:,} (control.launch_cycles), " if launch else ""
     yield Hint(
         stalls["control"],
-        f"The compute units waited {stalls['control']:,} cycles for dispatch: {n:,} operations take {dispatch:,} "
+        f"The compute units waited {stalls['control']:,} cycles for dispatch: {host}{n:,} operations take {dispatch:,} "
         f"(control.issue_cycles = {machine.control.issue_cycles}), and control stood {blocked:,} behind a full queue "
         f"(control.queue_depth = {machine.control.queue_depth}).",
     )

@@ -12,16 +12,17 @@ always a gate that it meets exactly; the walk goes on there:
             the DRAM served another transfer                         that service: dram_contention if it went the
                                                                      other way, or was another core's; else load_dram,
                                                                      store
-    ready   done of the operation before it                          none
+    ready   done of the operation before it                          none (in a shared port: of either direction)
             start + setup                                            array (weights shift in), setup
     start   the operation before it left the first stage             the part of its busy cycles until then; array
             end of an operation it waits for: matrix, vector, load, store; then of other cores
             landing (done + latency) of its channel's descriptor     its latency
-            max_outstanding earlier
+            max_outstanding earlier (shared: whose place it takes)
             start of the descriptor before it in its queue           none (on another channel)
             its own issue                                            none
     issue   start of the descriptor whose place in the queue it takes none, if dispatch alone was faster
-            issue of the operation before it (or cycle 0)            control; none within a 3-D descriptor
+            issue of the operation before it                         control; none within a 3-D descriptor
+            the end of the launch (of the first one)                 control, and the launch itself: launch
 
 "The operation before it" is that of its channel, if the DMA has several; only `end` is in order over all.
 
@@ -77,10 +78,10 @@ class Path:
         """Cycles of each link in which the array, had it been full, would have done the link's MACs.
 
         Whole cycles: what the running sum of the MACs' share of a cycle along the path gains, rounded down. So the
-        sum over the path is its MACs / (R x C x rate of their type), rounded down once, and no link has more than
+        sum over the path is its MACs / (N x R x C x rate of their type), rounded down once, and no link has more than
         it is long.
         """
-        elements, computes = machine.matrix.rows * machine.matrix.cols, self.macs > 0
+        elements, computes = machine.matrix.elements, self.macs > 0
         found = rates(schedule.matmuls["dtype"][schedule.stream["row"][self.op[computes]]], machine.matrix)
         together = int(np.lcm.reduce(found.packed, initial=1))  # so that shares are whole numbers
         shares = np.zeros_like(self.macs)
@@ -92,8 +93,8 @@ class Path:
 def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost: Costs) -> Path:
     """The critical path of a run.
 
-    Cycles before the first compute operation begins are START, those after the last one retired are TAIL;
-    a link that lies across is cut.
+    Cycles before the first compute operation begins are START (the launch stays LAUNCH), those after the last
+    one retired are TAIL; a link that lies across is cut.
 
     Raises:
         ValueError: a point meets none of its gates: the timeline is not of this schedule and machine.
@@ -106,7 +107,7 @@ def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost
     parts = []
     for lo, hi, name in ((0, first, Cause.START), (first, last, None), (last, timeline.cycles, Cause.TAIL)):
         b, e = np.clip(begin, lo, hi), np.clip(end, lo, hi)
-        of = cause if name is None else np.full_like(cause, name)
+        of = cause if name is None else np.where(cause == Cause.LAUNCH, cause, name)
         parts.append(np.stack([op, of, b, e, macs])[:, e > b])
     return Path(*np.concatenate(parts, axis=1))
 
@@ -143,6 +144,20 @@ class Before:
         return self._found[self._group[i]][place] if place >= 0 else -1
 
 
+def port_of(schedule: Schedule, timeline: Timeline) -> npt.NDArray[np.int64]:
+    """A number for each port that both directions share."""
+    return np.asarray(schedule.stream["core"].astype(np.int64) * 64 + timeline.channel)
+
+
+def port_order(schedule: Schedule, timeline: Timeline) -> dict[int, int]:
+    """For each transfer the one before it in the port that both directions share: it is done earlier."""
+    moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
+    port = port_of(schedule, timeline)[moves]
+    order = np.lexsort((timeline.done[moves], port))
+    same = port[order][1:] == port[order][:-1]
+    return dict(zip(moves[order[1:][same]].tolist(), moves[order[:-1][same]].tolist(), strict=True))
+
+
 class _Walk:
     """The way back from the last retirement. Columns are lists: single items are read, once per link."""
 
@@ -173,6 +188,10 @@ class _Walk:
         self.dram_begin: list[int] = timeline.dram_begin.tolist()
         self.dram_end: list[int] = timeline.dram_end.tolist()
         self.served: dict[int, int] = dict(zip(timeline.dram_end[moves].tolist(), moves.tolist(), strict=True))
+        self.shared = machine.dma.shared
+        self.port: list[int] = port_of(schedule, timeline).tolist()
+        self.port_before = port_order(schedule, timeline) if self.shared else {}
+        self.places = self._places(moves) if self.shared else {}
         self.bursts = Bursts(schedule, timeline, machine, cost, self) if machine.dma.has_bursts else None
         self.found: list[tuple[int, int, int, int, int]] = []
         self.awaited_as: Cause | None = None  # what somebody's wait for the next END on the way counts as
@@ -236,7 +255,7 @@ class _Walk:
         return (self.bursts.served, other) if self.bursts else (self._begin, other)
 
     def _ready(self, i: int) -> Node:
-        ready, before = self._ready_at(i), self.in_channel.of(i)
+        ready, before = self._ready_at(i), self._in_port(i)
         if before >= 0 and self.done[before] == ready:
             return self._done, before
         self.link(i, Cause.ARRAY if self.queue[i] == Queue.MATRIX else Cause.SETUP, self.start[i], ready)
@@ -263,7 +282,7 @@ class _Walk:
                 self.awaited_as = Cause.DEPENDENCY
                 return self._end, other
         if self.queue[i] <= Queue.STORE:
-            landed = self._last_plane(self.flying.of(i, self.machine.dma.max_outstanding))
+            landed = self._whose_place(i)
             if landed >= 0 and self.done[landed] + self.latency[landed] == start:
                 return self._landed, landed
             ahead = self.queued.of(i)
@@ -291,19 +310,38 @@ class _Walk:
 
     def _issue(self, i: int) -> Node | None:
         issue, pace = self.issue[i], self.machine.control.issue_cycles
+        launch = self.machine.control.launch_cycles
         if self.follows[i]:
             return self._issue, self.dispatched.of(i)
         before = self.dispatched.of(i)
-        alone = (self.issue[before] if before >= 0 else 0) + pace
+        alone = (self.issue[before] if before >= 0 else launch) + pace
         if alone == issue:
             self.link(i, Cause.CONTROL, issue - pace, issue)
-            return (self._issue, before) if before >= 0 else None
+            if before >= 0:
+                return self._issue, before
+            self.link(i, Cause.LAUNCH, 0, launch)
+            return None
         out = self.queued.of(i, self.machine.control.queue_depth)
         if out < 0 or self.start[out] != issue:
             raise self.loose("issue", i)
         return self._start, out
 
     # -- helpers -----------------------------------------------------------------------------------------
+
+    def _in_port(self, i: int) -> int:
+        """The operation before `i` in its unit, or its port; -1 if there is none."""
+        return self.port_before.get(i, -1) if self.shared and self.queue[i] <= Queue.STORE else self.in_channel.of(i)
+
+    def _places(self, moves: npt.NDArray[np.int64]) -> dict[tuple[int, int], int]:
+        """By port and cycle, the transfer that left a place in flight there."""
+        ends = [i for i in moves.tolist() if self._last_plane(i) == i]
+        return {(self.port[i], self.done[i] + self.latency[i]): i for i in ends}
+
+    def _whose_place(self, i: int) -> int:
+        """The transfer whose place in flight `i` took, if it had to wait for one."""
+        if not self.shared:
+            return self._last_plane(self.flying.of(i, self.machine.dma.max_outstanding))
+        return self.places.get((self.port[i], self.start[i]), -1)
 
     def link(self, i: int, cause: Cause, begin: int, end: int) -> None:
         macs = 0
@@ -321,7 +359,7 @@ class _Walk:
 
     def _ready_at(self, i: int) -> int:
         """Its setup is over, and its unit free."""
-        before, after_setup = self.in_channel.of(i), self.start[i] + self.setup[i]
+        before, after_setup = self._in_port(i), self.start[i] + self.setup[i]
         return max(after_setup, self.done[before]) if before >= 0 else after_setup
 
     def _waits_for(self, i: int, other: int) -> Cause | None:

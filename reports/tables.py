@@ -84,7 +84,7 @@ def layers(record: RunRecord) -> pd.DataFrame:
     macs = schedule.layers["macs"].astype(np.int64)
     reads, writes = total(cost.bytes, Opcode.LOAD), total(cost.bytes, Opcode.STORE)
     vectors = total(cost.busy, Opcode.VECTOR)
-    array, pe_cycles = machine.matrix.rows * machine.matrix.cols, np.array(record.pe_cycles, dtype=np.float64)
+    array, pe_cycles = machine.matrix.elements, np.array(record.pe_cycles, dtype=np.float64)
     columns = (macs.tolist(), record.pe_cycles, *(x.tolist() for x in (vectors, reads, writes)))
     work = [Work(*row) for row in zip(*columns, strict=True)]
     bounds = [w.bound(machine) for w in work]
@@ -166,8 +166,8 @@ def timeline(record: RunRecord) -> pd.DataFrame:
 
 
 def elements(machine: Machine) -> int:
-    """Multiply-accumulates per cycle of all cores."""
-    return machine.matrix.rows * machine.matrix.cols * machine.cores.count
+    """Processing elements of all arrays of all cores: multiply-accumulates per cycle."""
+    return machine.matrix.elements * machine.cores.count
 
 
 def ratio(part: int | Fraction, whole: int | Fraction) -> float:

@@ -3,7 +3,7 @@
     python benchmarks/fidelity [--requests N]
 
 The DRAM patterns are 65,536 requests and more; `--requests` replays only the first so many of each, which weighs their
-beginnings more. Whole tables: arrays.py, scalesim.py, dma.py and dram.py in this folder.
+beginnings more. Whole tables: arrays.py, scalesim.py, dma.py, dram.py, npu.py, gemmini.py and tpu.py in this folder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that this folder runs as it
 import arrays
 import dma
 import dram
+import gemmini
+import npu
 import scalesim
+import tpu
 
 
 def closing_lines(main: Callable[[], None], *options: str) -> list[str]:
@@ -42,6 +45,9 @@ def main() -> None:
         ("AlexNet and ResNet-18 in scalesim mode, cycles against SCALE-Sim itself", scalesim, ()),
         ("DMA reads, cycles against RTL", dma, ()),
         ("DRAM, bandwidth against DRAMsim3", dram, first),
+        ("a whole small NPU, cycles against RTL", npu, ()),
+        ("Gemmini, cycles of whole GEMMs against RTL", gemmini, ()),
+        ("TPU v3, cycles of GEMMs against silicon: bf16 in HBM, then fp32", tpu, ()),
     ):
         print(title)
         for line in closing_lines(script.main, *options):

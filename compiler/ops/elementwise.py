@@ -115,7 +115,7 @@ def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
 @register
 class Relu(Unary):
     name = "Relu"
-    dtypes = frozenset(CODE)
+    dtypes = frozenset(CODE) - {"int16"}
     code = isa.VectorOp.RELU
 
     def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minisim.compiler import panels
-from minisim.compiler.dtypes import requantize
+from minisim.compiler.blocks import BlockPlan
+from minisim.compiler.dtypes import is_integer, requantize
 from minisim.compiler.graph import view_2d
 from minisim.compiler.ops.base import (
     Array,
@@ -40,8 +41,9 @@ class MatMul(Operator):
     """Inputs a, b, then `bias` (1, n) and `residual` (m, n) if the attributes of those names are set.
 
     Attributes of the node: transpose_a, transpose_b; set by fusion: bias ("Bias"), residual
-    ("Residual"), activation ("ReLU" or "Sigmoid"). The epilogue runs in that order. Of int8 operands only
-    bias (int32) and "ReLU", and then `scale`: the sums are requantised to int8, else the output is int32.
+    ("Residual"), activation ("ReLU" or "Sigmoid"). The epilogue runs in that order. Of int8 operands
+    (or int16 a and int8 b) only bias (int32) and "ReLU", and then `scale`: the sums are requantised to int8, else
+    the output is int32.
     """
 
     name = "MatMul"
@@ -68,13 +70,14 @@ class MatMul(Operator):
         return (*m_dims, n)
 
     def infer_dtype(self, dtypes: Sequence[str], attrs: Attrs) -> str:
-        operands, scale = one_dtype(dtypes[:2], self.dtypes), attrs.get("scale")
-        if operands != "int8":
+        wide = tuple(dtypes[:2]) == ("int16", "int8")
+        operands, scale = "int16" if wide else one_dtype(dtypes[:2], self.dtypes), attrs.get("scale")
+        if not is_integer(operands):
             if scale is not None:
                 raise UnsupportedError(f"scale requantises the sums of int8 operands, not of {operands}")
             return operands
         if len(dtypes) > 2 and dtypes[2] != "int32":
-            raise UnsupportedError(f"the bias of an int8 matmul must be int32, not {dtypes[2]}")
+            raise UnsupportedError(f"the bias of an {operands} matmul must be int32, not {dtypes[2]}")
         if scale is not None and not (isinstance(scale, (int, float)) and 0 < np.float32(scale) < np.inf):
             raise UnsupportedError(f"scale must be a positive float32, not {scale!r}")
         return "int32" if scale is None else "int8"
@@ -87,7 +90,7 @@ class MatMul(Operator):
     def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
         a, b, *epilogue = inputs
         if np.issubdtype(a.dtype, np.integer):
-            return _evaluate_int8(a, b, epilogue, attrs)
+            return _evaluate_integers(a, b, epilogue, attrs)
         y: Array = (a.T if attrs.get("transpose_a") else a) @ (b.T if attrs.get("transpose_b") else b)
         for operand in epilogue:
             y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
@@ -107,7 +110,9 @@ class MatMul(Operator):
             raise UnsupportedError(f"node {node.name!r}: the array has no {name} (matrix.{name}_rate is 0)")
         m, k, n = min(tile.m, m_size), min(tile.k, k_size), min(tile.n, n_size)
         grid = (-(-m_size // m), -(-k_size // k), -(-n_size // n))
-        tiling = Tiling(m, k, n, *grid, panels=None, sums_apart=types.sums_apart(machine, steps=grid[1]))
+        blocks = BlockPlan.of(machine) if machine.compiler.order == "blocked" else None
+        apart = types.sums_apart(machine, steps=grid[1])
+        tiling = Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks)
         if machine.cores.count > 1:
             return tiling  # the panels are those of each core's share (split.py)
         return replace(tiling, panels=self.plan(node, graph, tiling, grid[0], grid[2], machine))
@@ -115,10 +120,10 @@ class MatMul(Operator):
     def plan(
         self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
     ) -> panels.PanelPlan | None:
-        if machine.compiler.order == "mnk":
+        if machine.compiler.order != "auto":
             return None
         m, k, n, types = tiling.m, tiling.k, tiling.n, MatMulTypes.of(node, graph)
-        a, b = (isa.align(types.item(types.operands) * size) for size in (m * k, k * n))
+        a, b = isa.align(types.item(types.operands) * m * k), isa.align(types.item(types.second) * k * n)
         c, sums = (isa.align(types.item(t) * m * n) for t in (types.result, types.sums))
         extra = isa.align(types.item(types.bias) * n) * ("bias" in node.attrs)
         extra += isa.align(types.item(types.result) * m * n) * ("residual" in node.attrs)
@@ -179,8 +184,9 @@ class MatMul(Operator):
             dtype=types.operands,
             scale=np.where(last, np.float32(node.attrs.get("scale", 0)), np.float32(0)),
         )
-        slots = [Slot(isa.Opcode.LOAD, a_ids), Slot(isa.Opcode.LOAD, b_ids)]
-        slots += [Slot(isa.Opcode.LOAD, ids, last) for ids in (bias_ids, residual_ids) if ids is not None]
+        step, row = tiling.fetches(m, n, k)
+        slots = [Slot(isa.Opcode.LOAD, a_ids, fetch=step), Slot(isa.Opcode.LOAD, b_ids, fetch=step)]
+        slots += [Slot(isa.Opcode.LOAD, ids, last, fetch=row) for ids in (bias_ids, residual_ids) if ids is not None]
         slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(m, n), last)]
         shapes = [graph.tensors[name].shape for name in node.inputs]
         ahead, horizon = tiling.ahead_and_horizon()
@@ -197,7 +203,7 @@ class MatMul(Operator):
 
 @dataclass(frozen=True)
 class MatMulTypes:
-    """The types of a matmul: of its operands, its sums, its bias and its result."""
+    """The types of a matmul: of A (the operands'), B, its sums, its bias and its result."""
 
     operands: isa.DType
     sums: isa.DType
@@ -211,6 +217,11 @@ class MatMulTypes:
         bias = graph.tensors[node.inputs[2]].code if "bias" in node.attrs else sums
         return cls(operands, sums, bias, graph.tensors[node.output].code)
 
+    @property
+    def second(self) -> isa.DType:
+        """Of B."""
+        return isa.SECOND[self.operands]
+
     @staticmethod
     def item(dtype: isa.DType) -> int:
         """Bytes per element."""
@@ -221,8 +232,8 @@ class MatMulTypes:
         return steps > 1 and (self.sums != self.result or machine.accumulator.bytes > 0)
 
 
-def _evaluate_int8(a: Array, b: Array, epilogue: Sequence[Array], attrs: Attrs) -> Array:
-    """Exactly: sums of products below 2^14 are whole in double precision up to k = 2^39, then wrap to int32."""
+def _evaluate_integers(a: Array, b: Array, epilogue: Sequence[Array], attrs: Attrs) -> Array:
+    """Exactly: sums of products up to 2^22 are whole in double precision up to k = 2^31, then wrap to int32."""
     a, b = (a.T if attrs.get("transpose_a") else a), (b.T if attrs.get("transpose_b") else b)
     sums = (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
     for bias in epilogue:
@@ -243,10 +254,10 @@ def pace(
     setup, busy, hold = (int(x) for x in found)
     execute = max(busy, hold + setup)
     dram = float(1 / machine.dram_bytes_per_cycle)
-    item, stored = types.item(types.operands), types.item(types.result)
-    load_port = max(cost.port_pace(m, k * item, machine, True), cost.port_pace(k, n * item, machine, True), dram)
+    a, b, stored = (types.item(t) for t in (types.operands, types.second, types.result))
+    load_port = max(cost.port_pace(m, k * a, machine, True), cost.port_pace(k, n * b, machine, True), dram)
     store_port = max(cost.port_pace(m, n * stored, machine, False), dram)
-    load = machine.dma.setup_cycles + item * max(m * k, k * n) * load_port + machine.dram_latency_cycles
+    load = machine.dma.setup_cycles + max(m * k * a, k * n * b) * load_port + machine.dram_latency_cycles
     turnaround = load + setup + execute + cost.drain_cycles(machine)
     return panels.Pace(execute, load_port, store_port, dram, turnaround)
 

@@ -28,7 +28,7 @@ class Dispatch:
     name: str = "dispatch"
 
     def apply(self, schedule: Schedule) -> Schedule:
-        if self.machine.compiler.order == "mnk":  # the plain order stays plain
+        if self.machine.compiler.order != "auto":  # loop nests stay as they are
             return schedule
         order = np.argsort(expected_starts(schedule, self.machine), kind="stable")
         return schedule.replace(stream=schedule.stream[order])
@@ -37,7 +37,8 @@ class Dispatch:
 def expected_starts(schedule: Schedule, machine: Machine) -> npt.NDArray[np.int64]:
     """The cycle at which each operation could start if dispatching cost nothing.
 
-    The recurrence of `hwmodel/unit.py` without queues; loads and stores meet in the DRAM only as a rate.
+    The recurrence of `hwmodel/unit.py` without queues; loads and stores meet in the DRAM only as a rate, and in a
+    port that they share in the order of the stream.
     """
     cost = costs(schedule, machine)
     columns = zip(
@@ -55,9 +56,11 @@ def expected_starts(schedule: Schedule, machine: Machine) -> npt.NDArray[np.int6
     ends: list[list[int]] = [[0] for _ in range(lanes)]  # ends[lane][n]: when n operations of it have retired
     begun = [0] * lanes  # when the first stage is free
     free = [0] * lanes  # when the second one is
+    shared = machine.dma.shared
     starts = np.empty(len(schedule), dtype=np.int64)
     for i, (queue, own, (loads, stores, executes, vectors), sync, setup, occupied, hold, latency) in enumerate(columns):
         lane = own + queue
+        port = own + Queue.LOAD if shared and queue == Queue.STORE else lane
         start = max(
             begun[lane],
             ends[own][loads],
@@ -67,8 +70,8 @@ def expected_starts(schedule: Schedule, machine: Machine) -> npt.NDArray[np.int6
         )
         if sync != NONE:
             start = max(start, *(ends[other][count] for other, count in schedule.syncs_of(i)))
-        begin = max(start + setup, free[lane])
-        begun[lane], free[lane] = begin + hold, begin + occupied
+        begin = max(start + setup, free[port])
+        begun[lane], free[port] = begin + hold, begin + occupied
         retired = ends[lane]
         retired.append(max(retired[-1], begin + occupied + latency))
         starts[i] = start

@@ -138,7 +138,8 @@ def next_uses(program: Program, copies: Copies, place: npt.NDArray[np.int64]) ->
     """For each uOp, the place of the next one that touches the same copy (LOAD and STORE: theirs; else the one
     written).
 
-    A last step also reads the sums that it turns into a result: that is a use of theirs, and their end.
+    A last step also reads the sums that it turns into a result: that is a use of theirs, and their end. NEVER before
+    a LOAD that fetches the tile anew (`fetch`): it does not stay in SRAM until then.
     """
     opcode = program.uops["opcode"].astype(np.int64)
     executes = np.flatnonzero(opcode == Opcode.EXECUTE)
@@ -150,6 +151,9 @@ def next_uses(program: Program, copies: Copies, place: npt.NDArray[np.int64]) ->
     order = np.lexsort((at, copy))
     following = np.full(len(copy), NEVER, dtype=np.int64)
     same = copy[order][1:] == copy[order][:-1]
+    loads, fetch = (program.uops[name][at[order]] for name in ("opcode", "fetch"))
+    loads = loads == Opcode.LOAD
+    same &= ~(loads[1:] & loads[:-1] & (fetch[1:] != fetch[:-1]))
     following[order[:-1][same]] = place[at[order[1:][same]]]
     return following[: len(opcode)]
 

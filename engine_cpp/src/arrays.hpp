@@ -43,6 +43,7 @@ inline py::dtype outside(DType dtype) {
         case DType::kBf16: return py::dtype::of<float>();
         case DType::kInt8: return py::dtype::of<std::int8_t>();
         case DType::kInt32: return py::dtype::of<std::int32_t>();
+        case DType::kInt16: return py::dtype::of<std::int16_t>();
     }
     throw UsageError("a tensor has no such dtype");
 }

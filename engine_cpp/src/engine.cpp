@@ -229,6 +229,7 @@ void Engine::set_tensor(std::uint32_t tensor, const HostMatrix& values) {
             case DType::kFp32:
             case DType::kInt32: copy_row(from, values.col_step, 4, values.cols, to); break;
             case DType::kInt8: copy_row(from, values.col_step, 1, values.cols, to); break;
+            case DType::kInt16: copy_row(from, values.col_step, 2, values.cols, to); break;
             case DType::kBf16: round_row(from, values.col_step, values.cols, to); break;
         }
     }

@@ -14,6 +14,7 @@ T* as(std::byte* bytes) {
 void run(const Kernel& kernel, const MatmulArgs& x, Scratch& s) { kernel.matmul(x, s); }
 void run(const Kernel& kernel, const Bf16MatmulArgs& x, Scratch& s) { kernel.matmul_bf16(x, s); }
 void run(const Kernel& kernel, const Int8MatmulArgs& x, Scratch& s) { kernel.matmul_int8(x, s); }
+void run(const Kernel&, const Int16MatmulArgs& x, Scratch& s) { matmul_int16(x, s); }
 
 // The end of a matmul whose c is narrower than its sums.
 void leave(const Kernel& kernel, const float* sums, std::size_t count, float, std::byte* c) {
@@ -51,12 +52,13 @@ void Executor::store(const TransferRow& x) {
 }
 
 // Here, and in vector() below, is where a data type finds its kernel. Unknown codes do not get
-// this far: the validator refuses them by name, and a matmul of INT32, too.
+// this far: the validator refuses them by name, and a matmul of INT32 or vectors of INT16, too.
 void Executor::execute(const MatmulRow& x) {
     switch (static_cast<DType>(x.dtype)) {
         case DType::kFp32: multiply<float, float>(x); break;
         case DType::kBf16: multiply<Bf16, float>(x); break;
         case DType::kInt8: multiply<std::int8_t, std::int32_t>(x); break;
+        case DType::kInt16: multiply<std::int16_t, std::int32_t, std::int8_t>(x); break;
         case DType::kInt32: break;
     }
     ++stats_.executes;
@@ -65,15 +67,15 @@ void Executor::execute(const MatmulRow& x) {
 
 // The sums are computed where they will lie: in acc, or in c if it has their type. Otherwise c is
 // narrower, and this is the last step, which rounds.
-template <class T, class Sum>
+template <class T, class Sum, class TB>
 void Executor::multiply(const MatmulRow& x) {
     auto& wide = std::get<Wide<Sum>>(wide_);
     const std::size_t count = std::size_t{x.m} * x.n;
     const bool rounds = Program::touches_c(x) && program_.dtype_of_tile(x.c) !=
                                                      accumulator_of(static_cast<DType>(x.dtype));
-    MatmulArgsOf<T, Sum> args{};
+    MatmulArgsOf<T, Sum, TB> args{};
     args.a = as<T>(read(x.a, x.a_sram));
-    args.b = as<T>(read(x.b, x.b_sram));
+    args.b = as<TB>(read(x.b, x.b_sram));
     const Sum* before = nullptr;
     if (x.step > 0) {
         before = as<Sum>(x.acc == kNone ? read(x.c, x.c_sram) : read(x.acc, x.acc_sram));
@@ -118,6 +120,7 @@ void Executor::vector(const VectorRow& x) {
         case DType::kBf16: kernel_.vector_bf16(vector_args<Bf16>(x)); break;
         case DType::kInt8: integer_relu(vector_args<std::int8_t>(x)); break;
         case DType::kInt32: integer_relu(vector_args<std::int32_t>(x)); break;
+        case DType::kInt16: break;
     }
     ++stats_.vectors;
 }

@@ -21,8 +21,8 @@ std::int32_t one_nan(std::int32_t x) { return x; }
 
 float multiply_add(float a, float b, float acc) { return std::fma(a, b, acc); }
 float multiply_add(Bf16 a, Bf16 b, float acc) { return std::fma(widen(a), widen(b), acc); }
-std::int32_t multiply_add(std::int8_t a, std::int8_t b, std::int32_t acc) {
-    return wrapping_add(std::int32_t{a} * std::int32_t{b}, acc);
+std::int32_t multiply_add(std::int32_t a, std::int8_t b, std::int32_t acc) {
+    return wrapping_add(a * std::int32_t{b}, acc);
 }
 
 float add(float x, float y) { return x + y; }
@@ -42,15 +42,15 @@ std::int32_t activate(Activation activation, std::int32_t x) {
     return activation == Activation::kRelu ? std::max(x, 0) : x;
 }
 
-template <class T, class Sum>
-void matmul(const MatmulArgsOf<T, Sum>& x, Scratch&) {
+template <class T, class Sum, class TB = T>
+void matmul(const MatmulArgsOf<T, Sum, TB>& x, Scratch&) {
     for (std::size_t i = 0; i < x.m; ++i) {
         for (std::size_t j = 0; j < x.n; ++j) {
             Sum& c = x.c[i * x.n + j];
             Sum acc = x.clear ? Sum{0} : c;
             for (std::size_t k = 0; k < x.k; ++k) {
                 const T a = x.a_transposed ? x.a[k * x.m + i] : x.a[i * x.k + k];
-                const T b = x.b_transposed ? x.b[j * x.k + k] : x.b[k * x.n + j];
+                const TB b = x.b_transposed ? x.b[j * x.k + k] : x.b[k * x.n + j];
                 acc = multiply_add(a, b, acc);
             }
             if (x.last) {
@@ -135,6 +135,10 @@ void requantise(const std::int32_t* x, std::size_t count, float scale, std::int8
 }
 
 }  // namespace
+
+void matmul_int16(const Int16MatmulArgs& args, Scratch& scratch) {
+    matmul<std::int16_t, std::int32_t, std::int8_t>(args, scratch);
+}
 
 const Kernel kReferenceKernel = {"reference",
                                  matmul<float, float>,

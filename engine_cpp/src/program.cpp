@@ -51,6 +51,7 @@ const char* dtype_name(DType dtype) {
         case DType::kBf16: return "BF16";
         case DType::kInt8: return "INT8";
         case DType::kInt32: return "INT32";
+        case DType::kInt16: return "INT16";
     }
     return "?";
 }

@@ -126,9 +126,9 @@ void Validator::matmul(std::size_t row) const {
     at.below("b_transposed", x.b_transposed, 2);
 
     const DType dtype = static_cast<DType>(x.dtype);
-    if (dtype == DType::kInt32) at.fail("a matmul multiplies FP32, BF16 or INT8, not INT32");
+    if (dtype == DType::kInt32) at.fail("a matmul multiplies FP32, BF16, INT8 or INT16, not INT32");
     operand(at, "a", x.a, x.a_sram, only(dtype), kAsTheOperation);
-    operand(at, "b", x.b, x.b_sram, only(dtype), kAsTheOperation);
+    operand(at, "b", x.b, x.b_sram, only(second_of(dtype)), kAsTheOperation);
     sums(at, x);
     shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
     shape(at, "b", x.b, x.b_transposed ? x.n : x.k, x.b_transposed ? x.k : x.n);
@@ -137,7 +137,7 @@ void Validator::matmul(std::size_t row) const {
     apart(at, "a", x.a, x.a_sram, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     apart(at, "b", x.b, x.b_sram, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     epilogue(at, x);
-    if (dtype == DType::kInt8) integers(at, x);
+    if (accumulator_of(dtype) == DType::kInt32) integers(at, x);
     scale(at, x);
 }
 
@@ -147,7 +147,7 @@ void Validator::sums(const Place& at, const MatmulRow& x) const {
     const bool through = x.acc != kNone;
     const DType dtype = static_cast<DType>(x.dtype);
     const DTypes wide = only(accumulator_of(dtype));
-    typed(at, "c", x.c, wide | only(dtype), kAsTheOperation);
+    typed(at, "c", x.c, wide | only(second_of(dtype)), kAsTheOperation);
     if (Program::touches_c(x) || x.c_sram != kNone) placed(at, "c", x.c, x.c_sram);
     if (through) {
         typed(at, "acc", x.acc, wide, kAsTheSums);
@@ -180,7 +180,7 @@ void Validator::epilogue(const Place& at, const MatmulRow& x) const {
         shape(at, "bias", x.bias, 1, x.n);
         apart(at, "bias", x.bias, x.bias_sram, x.c, x.c_sram);
     }
-    if (x.residual != kNone && static_cast<DType>(x.dtype) != DType::kInt8) {
+    if (x.residual != kNone && accumulator_of(static_cast<DType>(x.dtype)) != DType::kInt32) {
         operand(at, "residual", x.residual, x.residual_sram, allowed, kAsTheSums);
         shape(at, "residual", x.residual, x.m, x.n);
         apart(at, "residual", x.residual, x.residual_sram, x.c, x.c_sram);
@@ -188,9 +188,10 @@ void Validator::epilogue(const Place& at, const MatmulRow& x) const {
 }
 
 void Validator::integers(const Place& at, const MatmulRow& x) const {
-    if (x.residual != kNone) at.fail("an INT8 matmul adds no residual: it must be NONE");
+    const std::string matmul = std::string("an ") + dtype_name(static_cast<DType>(x.dtype)) + " matmul ";
+    if (x.residual != kNone) at.fail(matmul + "adds no residual: it must be NONE");
     if (static_cast<Activation>(x.activation) == Activation::kSigmoid) {
-        at.fail("an INT8 matmul has no sigmoid: activation must be 0 (none) or 1 (relu)");
+        at.fail(matmul + "has no sigmoid: activation must be 0 (none) or 1 (relu)");
     }
 }
 
@@ -211,6 +212,7 @@ void Validator::vector(std::size_t row) const {
     at.below("op", x.op, kVectorOps);
     at.below("dtype", x.dtype, kDTypes);
     const DType dtype = static_cast<DType>(x.dtype);
+    if (dtype == DType::kInt16) at.fail("there is no vector operation on INT16");
     const bool integer = dtype == DType::kInt8 || dtype == DType::kInt32;
     if (integer && static_cast<VectorOp>(x.op) != VectorOp::kRelu) {
         at.fail(std::string(vector_op_name(static_cast<VectorOp>(x.op))) + " takes FP32 or BF16, " +

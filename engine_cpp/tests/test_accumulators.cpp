@@ -324,7 +324,7 @@ TEST(refused_types) {
     refused(kFloat, type(&Through::y, DType::kBf16),
             "c must be FP32 (by the operation's dtype), not BF16");
     refused(kFloat, [](Through& p) { p.matmuls[0].dtype = 3; },
-            "a matmul multiplies FP32, BF16 or INT8, not INT32");
+            "a matmul multiplies FP32, BF16, INT8 or INT16, not INT32");
 }
 
 TEST(refused_epilogues) {

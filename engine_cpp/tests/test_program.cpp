@@ -132,7 +132,7 @@ TEST(malformed_matmuls) {
     refused([](Sample& s) { s.matmuls[0].residual = s.tx; s.matmuls[0].residual_sram = 0; },
             "residual must be a tile of shape (4, 4)");
     refused([](Sample& s) { s.matmuls[0].activation = 3; }, "activation must be below 3");
-    refused([](Sample& s) { s.matmuls[0].dtype = 4; }, "dtype must be below 4, not 4");
+    refused([](Sample& s) { s.matmuls[0].dtype = 5; }, "dtype must be below 5, not 5");
     refused([](Sample& s) { s.matmuls[0].step = 1; }, "step must be below 1, not 1");
     refused([](Sample& s) { s.matmuls[0].last = 0; }, "last must be 1 (c is final");
     refused([](Sample& s) { s.matmuls[0].c_sram = 0x40; }, "a overlaps the operation's own target");
@@ -146,7 +146,7 @@ TEST(malformed_matmuls) {
 
 TEST(malformed_vectors) {
     refused([](Sample& s) { s.vectors[0].op = 11; }, "vectors[0]: op must be below 11");
-    refused([](Sample& s) { s.vectors[0].dtype = 9; }, "vectors[0]: dtype must be below 4");
+    refused([](Sample& s) { s.vectors[0].dtype = 9; }, "vectors[0]: dtype must be below 5");
     refused([](Sample& s) { s.vectors[0].rows = 3; }, "dst must be a tile of shape (3, 4)");
     refused([](Sample& s) { s.vectors[0].src1 = kNone; }, "src1 must be below 4");
     refused([](Sample& s) { s.vectors[0].op = 0; },
@@ -179,7 +179,7 @@ TEST(malformed_tiles_and_tensors) {
     refused([](Sample& s) { s.tensors[0].pitch = 66; }, "pitch must be a multiple of 4");
     refused([](Sample& s) { s.tensors[0].cols = 0x40000008; }, "pitch must be");
     refused([](Sample& s) { s.tensors[0].rows = 0; }, "rows and cols must be at least 1");
-    refused([](Sample& s) { s.tensors[0].dtype = 4; }, "tensors[0]: dtype must be below 4");
+    refused([](Sample& s) { s.tensors[0].dtype = 5; }, "tensors[0]: dtype must be below 5");
     refused([](Sample& s) { s.tensors[0].role = 4; }, "role must be below 4");
     refused([](Sample& s) { s.tensors[0].address = 32; }, "address must be a multiple of 64");
 }

@@ -252,6 +252,29 @@ TEST(int8_sums_wrap_around) {
     }
 }
 
+// The widest products there are, of both signs, and transposed operands.
+TEST(int16_activations_times_int8_weights) {
+    const std::vector<std::int16_t> a = {-32768, 32767, 3, -32768, -5, 7};   // 2 x 3
+    const std::vector<std::int8_t> b = {-128, 127, -1, 2, 100, -128};        // 3 x 2
+    const std::vector<std::int32_t> expected = {4161837, -4096386, 4195009, -4162442};
+    const std::vector<std::int16_t> a_transposed = {-32768, -32768, 32767, -5, 3, 7};
+    const std::vector<std::int8_t> b_transposed = {-128, -1, 100, 127, 2, -128};
+    for (const bool transposed : {false, true}) {
+        std::vector<std::int32_t> c(4, 99);
+        Scratch scratch;
+        Int16MatmulArgs args{};
+        args.a = transposed ? a_transposed.data() : a.data();
+        args.b = transposed ? b_transposed.data() : b.data();
+        args.a_transposed = args.b_transposed = transposed;
+        args.c = c.data();
+        args.m = args.n = 2;
+        args.k = 3;
+        args.clear = args.last = true;
+        matmul_int16(args, scratch);
+        for (std::size_t i = 0; i < c.size(); ++i) CHECK_EQUAL(c[i], expected[i]);
+    }
+}
+
 TEST(requantising_rounds_half_to_even_and_saturates) {
     constexpr std::int32_t kLowest = std::numeric_limits<std::int32_t>::min();
     constexpr std::int32_t kHighest = std::numeric_limits<std::int32_t>::max();

@@ -18,6 +18,7 @@ FACTORS = {
     "twice the accumulator memory": ("accumulator.bytes", Fraction(2)),
     "twice the array's rows": ("matrix.rows", Fraction(2)),
     "twice the array's columns": ("matrix.cols", Fraction(2)),
+    "twice the arrays": ("matrix.arrays", Fraction(2)),
     "queues twice as deep": ("control.queue_depth", Fraction(2)),
     "twice the transfers in flight": ("dma.max_outstanding", Fraction(2)),
     "twice the bursts in flight": ("dma.outstanding_bursts", Fraction(2)),
@@ -25,8 +26,9 @@ FACTORS = {
 }
 """The changes, each of one key by a factor."""
 
-TILE_OF = {"matrix.rows": "tile.k", "matrix.cols": "tile.n"}
-"""The edge of a tile that lies along that edge of the array: it grows with it, or the array would stay empty."""
+TILE_OF = {"matrix.rows": "tile.k", "matrix.cols": "tile.n", "matrix.arrays": "tile.n"}
+"""The edge of a tile that lies along that edge of the array: it grows with it, or the array would stay empty. The
+arrays of a core lie side by side."""
 
 
 def changes(machine: Machine) -> dict[str, dict[str, str]]:
@@ -38,8 +40,11 @@ def changes(machine: Machine) -> dict[str, dict[str, str]]:
             continue  # a banked DRAM is as fast as its part
         new = type(old)(old * factor)
         settings = {key: as_written(keys()[key], new)}
-        if key in TILE_OF and value_of(machine, TILE_OF[key]) < new:
-            settings[TILE_OF[key]] = str(new)
+        if key in TILE_OF:
+            wide = machine.with_overrides({key: new}).matrix
+            edge = wide.rows if TILE_OF[key] == "tile.k" else wide.arrays * wide.cols
+            if value_of(machine, TILE_OF[key]) < edge:
+                settings[TILE_OF[key]] = str(edge)
         found[name] = settings
     return found
 

@@ -20,7 +20,9 @@ def test_list_has_a_line_for_each_preset(minisim: Any) -> None:
     lines = minisim("config", "list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == presets()
     for line, machine in zip(lines, map(Machine.load, presets()), strict=True):
-        assert f"{machine.matrix.rows}x{machine.matrix.cols} fp32" in line
+        matrix = machine.matrix
+        arrays = f" {matrix.arrays} x " if matrix.arrays > 1 else " "
+        assert f"{arrays}{matrix.rows}x{matrix.cols} {matrix.dtype} " in line
         assert machine.flat()["sram.bytes"] in line and machine.flat()["dram.bandwidth"] in line
 
 

@@ -57,6 +57,9 @@ def test_the_tile_grows_with_the_array_where_it_must() -> None:
     fits = Machine.load("npu_32x32", ["tile.k=64"])
     assert changes(Machine())["twice the array's rows"] == {"matrix.rows": "64", "tile.k": "64"}
     assert changes(fits)["twice the array's rows"] == {"matrix.rows": "64"}
+    pair = Machine.load("npu_32x32", ["matrix.arrays=2", "tile.n=100"])
+    assert changes(pair)["twice the array's columns"] == {"matrix.cols": "64", "tile.n": "128"}
+    assert changes(pair)["twice the arrays"] == {"matrix.arrays": "4", "tile.n": "128"}
 
 
 def test_half_of_no_latency_is_no_change() -> None:

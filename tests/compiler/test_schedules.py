@@ -140,6 +140,7 @@ def test_every_load_is_emitted_or_eliminated(case: tuple[ms.Graph, ms.Machine, m
 
 @given(graphs(), machines())
 def test_in_an_ample_sram_no_tile_is_loaded_twice(graph: ms.Graph, machine: ms.Machine) -> None:
+    assume(machine.compiler.order != "blocked")  # counters remember nothing
     schedule = ms.compile_graph(graph, machine)
     emitted, eliminated, asked = _loads(schedule)
     assert emitted + eliminated == asked

@@ -405,8 +405,8 @@ def test_tensors_take_the_dtype_that_stands_for_theirs():
             UsageError, match=f"values must have dtype {np.dtype(outside)} for a tensor of {dtype.name}"
         ):
             engine.set_tensor(tensor, values.astype(other))
-    with pytest.raises(ScheduleError, match="dtype must be below 4, not 4"):
-        engine.add_tensor(2, 2, Role.INPUT, 4)
+    with pytest.raises(ScheduleError, match="dtype must be below 5, not 5"):
+        engine.add_tensor(2, 2, Role.INPUT, 5)
 
 
 def test_memories_that_do_not_go_together():

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minisim as ms
-from minisim.hwmodel.array import block_cycles, drain_cycles
+from minisim.hwmodel.array import block_cycles, drain_cycles, port_bytes
 from minisim.hwmodel.cost import matmul_cycles
+from minisim.hwmodel.energy import leakage_watts
 from minisim.hwmodel.isa import Queue
 
 DATAFLOWS = ["ws", "os", "is"]
@@ -142,3 +143,105 @@ def test_no_array_is_faster_than_its_multipliers_and_overlap_only_helps(
         assert busy * rows * cols >= m * k * n
         total[overlap] = int(setup + busy)
     assert total["full"] <= total["drain"] <= total["none"]
+
+
+# -- several arrays per core ---------------------------------------------------------------------------------
+
+
+def dealt(m: int, k: int, n: int, there: ms.Machine, packed: int = 1, passes: int = 1) -> int:
+    """Cycles from the first shift to the last stream of the busiest array, fold by fold.
+
+    Of all ways to split it is the one with the shortest period, and then with the fewest parts. A column of folds (or a
+    part of its stream) goes to one array; os deals its folds one by one. `packed` steps of k are one, and a step
+    takes `passes` cycles.
+    """
+    x, k = there.matrix, math.ceil(k / packed)
+    if x.dataflow == "os":
+        folds = [k * passes] * (math.ceil(m / x.rows) * math.ceil(n / x.cols))
+        return max(sum(folds[i :: x.arrays]) for i in range(x.arrays))
+    across, stream = (n, m) if x.dataflow == "ws" else (m, n)
+    columns, heights = math.ceil(across / x.cols), [min(x.rows, k - at) for at in range(0, k, x.rows)]
+    ways = []
+    for parts in range(1, x.arrays + 1):
+        groups = x.arrays // parts
+        most = max(len(range(g, columns, groups)) for g in range(groups))
+        longest = math.ceil(stream / parts) * passes
+        fold_by_fold = most * heights
+        if x.overlap == "full":
+            period = sum(max(longest, height) for height in fold_by_fold)
+            total = fold_by_fold[0] + sum(max(longest, height) for height in fold_by_fold[1:]) + longest
+        else:
+            period = total = sum(height + longest for height in fold_by_fold)
+        ways.append((period, parts, total))
+    return min(ways)[2]
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(1, 100),
+    st.integers(1, 200),
+    st.integers(1, 9),
+    st.integers(1, 40),
+    st.integers(1, 40),
+    st.sampled_from(DATAFLOWS),
+    st.sampled_from(["full", "drain"]),
+    st.sampled_from([(1, 1), (4, 1), (1, 3)]),
+)
+def test_arrays_share_the_folds_of_a_block(
+    m: int, k: int, n: int, arrays: int, rows: int, cols: int, dataflow: str, overlap: str, rate: tuple[int, int]
+) -> None:
+    packed, passes = rate
+    there = machine(rows, cols, dataflow, overlap=overlap, arrays=arrays, fp32_rate=f"{packed}/{passes}")
+    setup, busy, hold = block_cycles(m, k, n, there)
+    assert setup + busy == dealt(m, k, n, there, packed, passes)
+    assert 0 <= hold <= busy
+    assert busy * arrays * rows * cols * packed >= m * k * n * passes  # no more than all their MACs
+
+
+@pytest.mark.parametrize("overlap", ["full", "drain", "none"])
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize("arrays", [2, 4, 7])
+def test_with_a_column_of_folds_for_each_array_it_is_as_one_array_alone(
+    dataflow: str, overlap: str, arrays: int
+) -> None:
+    """Perfect speed-up: m x k x n on each array, side by side along what the dataflow spreads over them."""
+    m, k, n = 16, 40, 16
+    one = block_cycles(m, k, n, machine(8, 16, dataflow, overlap=overlap, gap_cycles=2))
+    wide = (m * arrays, k, n) if dataflow == "is" else (m, k, n * arrays)
+    many = block_cycles(*wide, machine(8, 16, dataflow, overlap=overlap, gap_cycles=2, arrays=arrays))
+    assert [int(x) for x in many] == [int(x) for x in one]
+
+
+def test_arrays_left_over_stream_their_part_of_the_rows() -> None:
+    """One column of folds and a long stream: each array holds the same weights, and reads them for itself."""
+    there = machine(8, 16, "ws", arrays=4)
+    m, k, n = 400, 8, 16
+    setup, busy, _ = block_cycles(m, k, n, there)
+    assert (setup, busy) == (8, m // 4)
+    moved = port_bytes(m, k, n, there, result=4)
+    assert moved.read == 4 * (m * k + 4 * k * n)
+    assert (moved.written, moved.sums_read, moved.sums_written) == (4 * m * n, 0, 0)
+
+
+def test_arrays_do_not_split_a_stream_shorter_than_the_next_weights_shift() -> None:
+    """Four folds along k with 8 rows each: halving a stream of 8 gains nothing, so the weights are read once."""
+    there = machine(8, 16, "ws", arrays=2)
+    m, k, n = 8, 32, 16
+    setup, busy, hold = block_cycles(m, k, n, there)
+    assert (setup, busy, hold) == block_cycles(m, k, n, machine(8, 16, "ws"))
+    moved = port_bytes(m, k, n, there)
+    assert moved.read == 4 * (m * k + k * n)
+    assert moved.sums_read == 4 * 3 * m * n
+
+
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+def test_two_arrays_in_a_run_give_the_same_bits_in_half_the_array_cycles(dataflow: str) -> None:
+    model = ms.load_model("gemm:64x64x64")
+    fast = {"dma.bytes_per_cycle": 4096, "dram.bandwidth": "4096GB/s", "tile.m": 64, "tile.k": 64, "tile.n": 64}
+    one, two = (ms.run(model, machine(16, 16, dataflow, arrays=a).with_overrides(fast)) for a in (1, 2))
+    assert one.output_sha256 == two.output_sha256
+    assert one.timeline.busy(one.schedule, Queue.MATRIX) == 2 * two.timeline.busy(two.schedule, Queue.MATRIX)
+    matrix_bound = two.record().work.bound(two.machine).matrix
+    assert matrix_bound == math.prod((64, 64, 64)) / (2 * 16 * 16)
+    watts = [leakage_watts(run.machine) for run in (one, two)]
+    assert watts[1] - watts[0] == one.machine.energy.pe_leakage * 16 * 16

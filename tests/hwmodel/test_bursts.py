@@ -72,6 +72,7 @@ rules_drawn = st.builds(
     boundary=st.sampled_from([0, 64, 100, 4096]),
     outstanding=st.sampled_from([0, 1, 2, 5, 16]),
     request_cycles=st.integers(0, 4),
+    beat_cycles=st.sampled_from([1, 1, 2, 3]),
     burst_gap=st.integers(0, 2),
     realign=st.booleans(),
     in_flight=st.integers(1, 4),
@@ -106,6 +107,12 @@ def row(b: int, rules: BurstRules, bursts: int = 1) -> Descriptor:
 def test_a_burst_is_latency_then_a_beat_a_cycle(b: int, latency: int) -> None:
     rules = BurstRules(8, latency)
     assert alone(row(b, rules), rules) == latency + b
+
+
+@given(beats, latencies, st.integers(1, 5), st.integers(1, 6))
+def test_a_bus_that_cannot_stream_takes_its_time_for_each_beat(b: int, latency: int, beat: int, bursts: int) -> None:
+    rules = BurstRules(8, latency, max_beats=b, outstanding=1, beat_cycles=beat)
+    assert alone(row(b, rules, bursts), rules) == bursts * (latency + b * beat)
 
 
 @given(beats, latencies, st.integers(0, 300))
@@ -230,6 +237,7 @@ def test_a_better_dma_is_never_slower(descriptors: list[Descriptor], rules: Burs
         {"gap": rules.gap + more},
         {"outstanding": max(1, rules.outstanding - more)} if rules.outstanding else {"outstanding": more},
         {"in_flight": max(1, rules.in_flight - more)},
+        {"beat_cycles": rules.beat_cycles + more},
     ]
     for worse in better:
         assert (np.array(replay(descriptors, replace(rules, **worse))) >= ends).all(), worse
@@ -255,7 +263,8 @@ def test_no_stream_is_faster_than_its_slots(descriptor: Descriptor, rules: Burst
     """Little's law is a bound: what `cost` takes for the pace of a stream, the loop does not undercut."""
     count = 40
     pace = int(slot_cycles(spans(columns([descriptor]), rules), rules)[0])
-    slack = rules.latency + sum(sizes(descriptor, rules)) + rules.request_cycles  # what is open at the end
+    beats_of = sum(sizes(descriptor, rules)) * rules.beat_cycles
+    slack = rules.latency + beats_of + rules.request_cycles  # what is open at the end
     assert replay([descriptor] * count, rules)[-1] >= (count - 1) * (pace - 1) - slack
 
 
@@ -268,8 +277,13 @@ BURSTS = st.fixed_dictionaries(
         "dma.outstanding_bursts": st.sampled_from([0, 1, 2, 16]),
         "dma.request_cycles": st.integers(0, 3),
         "dma.gap_cycles": st.integers(0, 5),
+        "dma.store_burst_beats": st.sampled_from([0, 1, 8]),
+        "dma.store_burst_cycles": st.integers(0, 4),
+        "dma.beat_cycles": st.integers(1, 3),
     }
 )
+BURST_KEYS = {"max_burst_beats", "burst_boundary", "outstanding_bursts", "request_cycles", "store_burst_beats",
+              "store_burst_cycles"}  # fmt: skip
 ONE_SLOT = {"dma__max_burst_beats": 16, "dma__burst_boundary": "4KiB", "dma__outstanding_bursts": 1}
 
 
@@ -316,6 +330,28 @@ def test_the_gap_holds_the_port_with_and_without_bursts(gap: int, latency: int) 
         assert (t.begin[1:] - t.begin[:-1]).tolist() == [10 + gap] * 2
         arrives = latency if beats_of else max(gap, latency)  # without bursts a transfer retires with its gap
         assert (t.end - t.begin).tolist() == [10 + arrives] * 3
+
+
+def as_store(schedule: Schedule) -> Schedule:
+    """The same transfers the other way."""
+    stream = schedule.stream.copy()
+    stream["opcode"], stream["queue"] = Opcode.STORE, Queue.STORE
+    return schedule.replace(stream=stream)
+
+
+@given(st.integers(1, 40), st.integers(1, 8), st.integers(0, 9), st.integers(1, 3), st.integers(0, 20))
+def test_a_store_has_bursts_of_its_own(words: int, beats_of: int, extra: int, beat: int, latency: int) -> None:
+    """One burst open at a time: each takes the latency, its beats, and what a store's takes beyond a load's."""
+    keys = {"dma__store_burst_beats": beats_of, "dma__store_burst_cycles": extra, "dma__beat_cycles": beat}
+    m = machine(dram__bandwidth="1000TB/s", dram__latency=f"{latency}ns", dma__outstanding_bursts=1, **keys)
+    load = one_load(words * m.dma.bytes_per_cycle)
+    bursts = math.ceil(words / beats_of)
+    for schedule, cycles in (
+        (load, latency + words * beat),
+        (as_store(load), bursts * (latency + extra) + words * beat),
+    ):
+        t = simulate(schedule, m)
+        assert t.end[0] - t.begin[0] == cycles
 
 
 def test_loads_are_realigned_and_stores_are_not() -> None:
@@ -390,7 +426,7 @@ def test_without_burst_keys_a_transfer_is_its_bytes(data: st.DataObject) -> None
     assert not cost.lag.any()
 
 
-@pytest.mark.parametrize("key", ["max_burst_beats", "burst_boundary", "outstanding_bursts", "request_cycles"])
+@pytest.mark.parametrize("key", sorted(BURST_KEYS))
 def test_any_burst_key_turns_bursts_on(key: str) -> None:
     assert not Machine().dma.has_bursts
     assert machine(**{f"dma__{key}": 1}).dma.has_bursts

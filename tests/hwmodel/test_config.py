@@ -146,7 +146,7 @@ def test_the_data_type_of_the_instruction_set() -> None:
 
 def test_the_reference_machine_is_the_preset() -> None:
     assert Machine.load("npu_32x32") == Machine()
-    assert presets() == ["edge_8x8", "npu_32x32", "tpu_like_128x128"]
+    assert presets() == ["edge_8x8", "gemmini_16x16", "mini_tflm_4x4", "npu_32x32", "tpu_like_128x128", "tpu_v3"]
 
 
 @pytest.mark.parametrize("name", presets())
@@ -182,7 +182,7 @@ CHANGES = {
     "matrix.dtype": "bf16", "sram.bytes": "1KiB", "accumulator.bytes": "1KiB",
     "dram.model": "banked", "dram.preset": "hbm2", "dram.override": "CL=20",
     "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
-    "compiler.keep_on_chip": False,
+    "compiler.keep_on_chip": False, "dma.shared": True,
     **{key: "3nW" if "leakage" in key or "idle" in key else "3pJ" for key in keys() if key.startswith("energy.")},
     "energy.sram_write_percent": 3,
 }  # fmt: skip

@@ -23,7 +23,7 @@ from minisim.hwmodel.bursts import BurstRules, Descriptor, replay
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import _runs
-from minisim.hwmodel.dma import Dma
+from minisim.hwmodel.dma import full_units
 from minisim.hwmodel.energy import operation_energy
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.simulate import simulate
@@ -168,10 +168,10 @@ def test_no_transfer_is_done_before_the_dram_has_served_it(data: st.DataObject) 
 def test_the_full_dma_is_the_plain_one_where_that_is_all(data: st.DataObject) -> None:
     graph = data.draw(graphs())
     keys = {"dma.gap_cycles": 3, "dma.completion_cycles": 2, "dma.dimensions": data.draw(st.sampled_from([1, 2]))}
-    m = data.draw(machines_for(graph)).with_overrides(data.draw(st.sampled_from([keys, {}])))
+    m = data.draw(machines_for(graph)).with_overrides({**data.draw(st.sampled_from([keys, {}])), "dma.shared": False})
     schedule = compile_graph(graph, m)
     plain = timed(schedule, m)
-    with patch("minisim.hwmodel.simulate.dma_unit", Dma):
+    with patch("minisim.hwmodel.simulate.dma_units", full_units):
         full = timed(schedule, m)
     for field in fields(Timeline):
         if field.name == "waited_for":

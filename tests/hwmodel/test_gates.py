@@ -123,12 +123,15 @@ FIELDS = {
     "dma.bytes_per_cycle": st.integers(1, 40),
     "dma.setup_cycles": st.integers(0, 60),
     "dma.max_outstanding": st.integers(1, 6),
+    "dma.beat_cycles": st.sampled_from([1, 1, 2, 5]),
     "dram.bandwidth": st.integers(1, 400).map(lambda tenths: f"{tenths / 10}GB/s"),
     "dram.latency": st.integers(0, 150).map(lambda ns: f"{ns}ns"),
     "control.queue_depth": st.integers(1, 6),
     "control.issue_cycles": st.integers(1, 12),
+    "control.launch_cycles": st.sampled_from([0, 0, 1, 40]),
 }
 machines = st.fixed_dictionaries(FIELDS).map(Machine().with_overrides)
+any_machines = st.fixed_dictionaries({**FIELDS, "dma.shared": st.booleans()}).map(Machine().with_overrides)
 sizes = st.integers(1, 300).map(lambda words: 4 * words)
 dims = st.integers(1, 30)
 
@@ -137,7 +140,7 @@ dims = st.integers(1, 30)
 
 
 def port(machine: Machine, size: int) -> int:
-    return math.ceil(Fraction(size, machine.dma.bytes_per_cycle))
+    return math.ceil(Fraction(size, machine.dma.bytes_per_cycle)) * machine.dma.beat_cycles
 
 
 def service(machine: Machine, size: int) -> int:
@@ -210,7 +213,7 @@ def test_dispatch_takes_issue_cycles_for_each_operation(machine: Machine) -> Non
     program.vector(VectorOp.ADD, 1, 1)
     program.store(4)
     issue = program.run(machine).issue
-    assert issue.tolist() == [(i + 1) * machine.control.issue_cycles for i in range(4)]
+    assert issue.tolist() == [machine.control.launch_cycles + (i + 1) * machine.control.issue_cycles for i in range(4)]
 
 
 @many
@@ -226,7 +229,7 @@ def test_dispatch_stalls_on_a_full_queue_and_all_behind_it(machine: Machine, siz
     behind = program.vector(VectorOp.ADD, 1, 1)
     t = program.run(machine)
     assert t.start[first] == max(t.issue[first], t.end[load])
-    assert t.issue[too_many] == max((depth + 2) * pace, t.start[first])
+    assert t.issue[too_many] == max(machine.control.launch_cycles + (depth + 2) * pace, t.start[first])
     assert t.issue[behind] == t.issue[too_many] + pace
 
 
@@ -240,7 +243,7 @@ def test_one_place_less_in_the_queue_stalls_one_operation_earlier(machine: Machi
     for _ in range(depth):
         last = program.execute(1, 1, 1, load=1)
     t = program.run(machine)
-    assert t.issue[last] == (depth + 1) * pace < t.end[load]
+    assert t.issue[last] == machine.control.launch_cycles + (depth + 1) * pace < t.end[load]
 
 
 # -- waits -----------------------------------------------------------------------------------------------
@@ -289,7 +292,7 @@ def test_a_transfer_is_descriptor_then_port_or_dram_then_latency(machine: Machin
     program = Program()
     op = getattr(program, way)(size)
     t = program.run(machine)
-    start = machine.control.issue_cycles
+    start = machine.control.launch_cycles + machine.control.issue_cycles
     begin = start + machine.dma.setup_cycles
     done = begin + max(port(machine, size), service(machine, size))
     assert [t.start[op], t.begin[op], t.done[op], t.end[op]] == [start, begin, done, done + dram_latency(machine)]
@@ -343,6 +346,50 @@ def test_no_more_transfers_in_flight_than_max_outstanding(machine: Machine, extr
         free = max(t.issue[ops[i]], t.begin[ops[i - 1]])
         assert t.start[ops[i]] == max(free, t.end[ops[i - most]])
         assert (WAITED_FOR[t.waited_for[ops[i]]] == "outstanding") == (t.start[ops[i]] > free)
+
+
+def shared(machine: Machine, **dma: Any) -> Machine:
+    return machine.with_overrides({"dma.shared": True, **{f"dma.{key}": value for key, value in dma.items()}})
+
+
+@many
+@given(machines, sizes, sizes)
+def test_a_shared_port_passes_one_direction_at_a_time(machine: Machine, first: int, second: int) -> None:
+    machine = shared(machine, max_outstanding=2)
+    program = Program()
+    load, store = program.load(first), program.store(second)
+    t = program.run(machine)
+    assert t.start[store] == t.issue[store]
+    assert t.begin[store] == max(t.start[store] + machine.dma.setup_cycles, t.done[load])
+    assert t.done[store] == t.begin[store] + max(port(machine, second), service(machine, second))
+
+
+@many
+@given(machines, sizes, sizes)
+def test_a_shared_engine_with_one_slot_has_one_transfer_in_flight(machine: Machine, first: int, second: int) -> None:
+    program = Program()
+    load, store = program.load(first), program.store(second)
+    t = program.run(shared(machine, max_outstanding=1))
+    assert t.start[store] == max(t.issue[store], t.end[load])
+    assert (WAITED_FOR[t.waited_for[store]] == "outstanding") == (t.issue[store] < t.end[load])
+
+
+@many
+@given(machines)
+def test_slots_are_given_to_whoever_asked_first(machine: Machine) -> None:
+    """A stream of loads does not keep a store out: it gets the slot after the load that was there before it.
+
+    With nothing to decode, a load asks for its slot as soon as the load before it has begun.
+    """
+    machine = shared(machine, max_outstanding=1, setup_cycles=0)
+    machine = machine.with_overrides({"control.queue_depth": 100, "dram.latency": "1us"})
+    program = Program()
+    loads = [program.load(40_000), program.load(4)]
+    store = program.store(4)
+    loads += [program.load(4) for _ in range(3)]
+    t = program.run(machine)
+    assert t.start[store] == t.end[loads[1]]
+    assert t.start[loads[2]] == t.end[store]
 
 
 # -- the matrix unit -------------------------------------------------------------------------------------
@@ -484,12 +531,22 @@ class Gates:
         setups = (m.dma.setup_cycles, m.dma.setup_cycles, stream(m, *MATMUL)[0], m.vector.setup_cycles)
         return max(int(self.t.start[i]) + setups[self.queue[i]], 0 if before is None else int(self.t.done[before]))
 
+    def granted(self, i: int) -> int:
+        """When a port that both directions share has passed the transfer before `i`, too."""
+        place = self.transfers.index(i)
+        if not (self.machine.dma.shared and place):
+            return self.asks(i)
+        return max(self.asks(i), int(self.t.done[self.transfers[place - 1]]))
+
     def first_stage_free(self, i: int) -> int:
         """When the operation after `i` in its queue may be set up: for a matmul, when its last fold streams."""
+        if self.is_transfer(i):
+            return self.granted(i)
         return int(self.t.done[i]) - MATMUL[0] if self.queue[i] == Queue.MATRIX else self.asks(i)
 
     def issue(self, i: int) -> int:
-        dispatched = (int(self.t.issue[i - 1]) if i else 0) + self.machine.control.issue_cycles
+        before = int(self.t.issue[i - 1]) if i else self.machine.control.launch_cycles
+        dispatched = before + self.machine.control.issue_cycles
         place_of = self.earlier(i, self.machine.control.queue_depth)
         return dispatched if place_of is None else max(dispatched, int(self.t.start[place_of]))
 
@@ -498,13 +555,19 @@ class Gates:
         gates += [int(self.t.end[self.ops[q][n - 1]]) for q, n in zip(Queue, self.wait[i], strict=True) if n]
         if (before := self.earlier(i)) is not None:
             gates.append(self.first_stage_free(before))
-        landed = self.earlier(i, self.machine.dma.max_outstanding)
-        if self.is_transfer(i) and landed is not None:
-            gates.append(int(self.t.end[landed]))
+        if self.is_transfer(i):
+            gates.append(self.landed(i))
         return max(gates)
 
+    def landed(self, i: int) -> int:
+        """When so many transfers had retired that there was a slot for `i`."""
+        sharing = self.transfers if self.machine.dma.shared else self.ops[self.queue[i]]
+        started = sum(int(self.t.start[other]) <= int(self.t.start[i]) for other in sharing)
+        retired = started - self.machine.dma.max_outstanding
+        return sorted(int(self.t.end[other]) for other in sharing)[retired - 1] if retired > 0 else 0
+
     def begin(self, i: int) -> int:
-        return max(self.asks(i), self.dram_free(i)) if self.is_transfer(i) else self.asks(i)
+        return max(self.granted(i), self.dram_free(i)) if self.is_transfer(i) else self.asks(i)
 
     def dram_free(self, i: int) -> int:
         """When the DRAM has served the transfer before `i`, which asked no later."""
@@ -512,7 +575,7 @@ class Gates:
         if not place:
             return 0
         before = self.transfers[place - 1]
-        assert self.asks(before) <= self.asks(i)
+        assert self.granted(before) <= self.granted(i)
         return int(self.t.begin[before]) + service(self.machine, self.size(before))
 
     def size(self, i: int) -> int:
@@ -522,7 +585,7 @@ class Gates:
         begin = int(self.t.begin[i])
         if self.is_transfer(i):
             size = self.size(i)
-            return max(begin + service(self.machine, size), self.asks(i) + port(self.machine, size))
+            return max(begin + service(self.machine, size), self.granted(i) + port(self.machine, size))
         if self.queue[i] == Queue.MATRIX:
             return begin + stream(self.machine, *MATMUL)[1]
         return begin + lane_cycles(self.machine, VectorOp.SIGMOID, *VECTOR)
@@ -535,7 +598,7 @@ class Gates:
 
 
 @settings(deadline=None, max_examples=150)
-@given(machines, programs())
+@given(any_machines, programs())
 def test_every_column_is_the_greatest_of_its_gates(machine: Machine, program: Program) -> None:
     schedule = program.schedule()
     t = simulate(schedule, machine)

@@ -54,12 +54,12 @@ def machines(draw: st.DrawFn) -> Machine:
         "cores": {"count": of(1, 1, 1, 2, 3)},
         "clock": {"frequency": of("1GHz", "940MHz", "3GHz")},
         "tile": {"m": of(1, 4, 8), "k": of(2, 8), "n": of(4, 8)},
-        "matrix": {"rows": of(2, 4, 16), "cols": of(2, 8), "epilogue_cycles": of(1, 8)},
+        "matrix": {"rows": of(2, 4, 16), "cols": of(2, 8), "arrays": of(1, 1, 2, 3), "epilogue_cycles": of(1, 8)},
         "vector": {"lanes": of(1, 4, 32), "setup_cycles": of(0, 4), "latency_cycles": of(1, 20)},
         "sram": {"bytes": of("1KiB", "2KiB", "16KiB")},
         "dma": {"bytes_per_cycle": of(1, 16, 64), "setup_cycles": of(0, 8), "max_outstanding": of(1, 2, 16)},
         "dram": {"bandwidth": of("0.7GB/s", "6.4GB/s", "100GB/s"), "latency": of("0ns", "60ns")},
-        "control": {"queue_depth": of(1, 2, 16), "issue_cycles": of(1, 5)},
+        "control": {"queue_depth": of(1, 2, 16), "issue_cycles": of(1, 5), "launch_cycles": of(0, 0, 70)},
         "compiler": {"order": of("auto", "mnk"), "keep_on_chip": draw(st.booleans())},
     })  # fmt: skip
 

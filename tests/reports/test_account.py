@@ -58,11 +58,16 @@ def dma_records(draw: st.DrawFn, bursts: bool) -> RunRecord:
         return draw(st.sampled_from(values))
 
     keys = {"dma.channels": of(1, 2, 3), "dma.dimensions": of(1, 2, 3), "dma.completion_cycles": of(0, 4)}
+    keys |= {"dma.shared": draw(st.booleans()), "dma.beat_cycles": of(1, 1, 3)}
     keys |= {"dma.gap_cycles": of(0, 0, 2), "dram.model": of("ideal", "ideal", "banked")}
     if bursts:
         keys |= {"dma.max_burst_beats": of(1, 2, 16), "dma.burst_boundary": of("0", "64")}
         keys |= {"dma.outstanding_bursts": of(0, 1, 2, 8), "dma.request_cycles": of(0, 0, 3)}
-        keys |= {"dma.burst_gap_cycles": of(0, 0, 2)}
+        keys |= {
+            "dma.burst_gap_cycles": of(0, 0, 2),
+            "dma.store_burst_beats": of(0, 1),
+            "dma.store_burst_cycles": of(0, 3),
+        }
     return run_record(draw(small_graphs()), draw(machines()).with_overrides(keys))
 
 
@@ -83,7 +88,7 @@ def check_sums(record: RunRecord) -> None:
     stretches = account.stretches()
     assert sum(s.cycles for s in stretches) == record.timeline.cycles
     matrix = record.machine.matrix
-    peak = matrix.rows * matrix.cols * matrix.rate(record.machine.dtype)
+    peak = matrix.arrays * matrix.rows * matrix.cols * matrix.rate(record.machine.dtype)
     assert (path.useful(record.schedule, record.machine) <= path.end - path.begin).all()
     assert account.total()[Cause.COMPUTE] == path.macs.sum() // peak <= record.work.macs // peak
 
@@ -163,6 +168,12 @@ def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
     t, c, stream = record.timeline, record.costs, record.schedule.stream
     lanes = record.schedule.lanes()
     mine = np.flatnonzero((lanes[:i] == lanes[i]) & (t.channel[:i] == t.channel[i]))
+    if record.machine.dma.shared and stream["opcode"][i] <= Opcode.STORE:  # a port of both directions
+        mine = np.flatnonzero(
+            (stream["opcode"] <= Opcode.STORE) & (stream["core"] == stream["core"][i]) & (t.channel == t.channel[i])
+        )
+        mine = mine[np.argsort(t.done[mine])]
+        mine = mine[t.done[mine] < t.done[i]]
     start, begin, done = int(t.start[i]), int(t.begin[i]), int(t.done[i])
     ready = max(start + int(c.setup[i]), int(t.done[mine[-1]]) if len(mine) else 0)
     found = {
@@ -176,10 +187,13 @@ def stages(record: RunRecord, i: int) -> dict[str, tuple[int, int]]:
     if stream["opcode"][i] <= Opcode.STORE:
         found["dram"] = (begin, int(t.dram_end[i]))
         found["served"] = (begin, int(t.dram_end[i]) + int(c.lag[i]))
+    if not (stream["core"][:i] == stream["core"][i]).any():
+        found["launch"] = (0, record.machine.control.launch_cycles)
     return found
 
 
 CAUSES_OF = {
+    "launch": {Cause.LAUNCH},
     "dispatch": {Cause.CONTROL},
     "setup": {Cause.SETUP, Cause.ARRAY, Cause.SRAM_SPACE, Cause.CONTROL},
     "busy": {Cause.COMPUTE, Cause.VECTOR, Cause.LOAD_PORT, Cause.STORE},
@@ -240,7 +254,7 @@ def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer(record: RunRec
     at = data.draw(st.integers(0, len(path.op) - 1))
     op, cause, begin, end = (int(x[at]) for x in (path.op, path.cause, path.begin, path.end))
     stage = stage_of(record, op, cause, begin, end)
-    if stage is None or stage == "dispatch":
+    if stage in (None, "dispatch", "launch"):
         return
     if stage == "busy" and record.costs.dram[op] and path.cause[at] in (Cause.START, Cause.TAIL):
         return  # a transfer that is cut there may be the port's or the DRAM's
@@ -331,6 +345,14 @@ def test_one_tile_to_the_cycle(record: Record) -> None:
         Cause.DEPENDENCY: m.matrix.rows + m.matrix.cols - 1,  # the store waits for the last sum
         Cause.TAIL: m.dma.setup_cycles + port + m.dram_latency_cycles,
     }
+
+
+def test_the_launch_is_a_cause_of_its_own(record: Record) -> None:
+    """It delays everything, and nothing else changes: neither the start nor any other cause."""
+    model, preset = "gemm:96x64x80", "npu_32x32"
+    at_once = Account.of(record(model, preset)).total()
+    launched = Account.of(record(model, preset, "control.launch_cycles=1234")).total()
+    assert launched == at_once | {Cause.LAUNCH: 1234}
 
 
 def test_a_small_array_computes(record: Record) -> None:

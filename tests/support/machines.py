@@ -49,6 +49,16 @@ def lowered(graph: Graph, base: Machine, sram: int = AMPLE) -> Program:
 
 
 @st.composite
+def orders(draw: st.DrawFn) -> dict[str, object]:
+    """How matmuls are walked."""
+    order = draw(st.sampled_from(["auto", "auto", "mnk", "blocked"]))
+    if order != "blocked":
+        return {"compiler__order": order, "compiler__keep_on_chip": draw(st.booleans())}
+    m, n = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    return {"compiler__order": order, "compiler__keep_on_chip": False, "compiler__block_m": m, "compiler__block_n": n}
+
+
+@st.composite
 def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) -> Machine:
     """Everything that may change cycles and must not change results; its SRAM is ample."""
     edge = st.integers(smallest_tile, largest_tile)
@@ -59,6 +69,7 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
         tile__n=draw(edge),
         matrix__rows=draw(array),
         matrix__cols=draw(array),
+        matrix__arrays=draw(st.sampled_from([1, 1, 2, 3])),
         matrix__dataflow=draw(st.sampled_from(["ws", "os", "is"])),
         matrix__overlap=draw(st.sampled_from(["full", "drain", "none"])),
         matrix__timing=draw(st.sampled_from(["pipelined", "pipelined", "scalesim"])),
@@ -73,12 +84,12 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
         dma__bytes_per_cycle=draw(st.sampled_from([1, 7, 16, 256])),
         dma__setup_cycles=draw(st.sampled_from([0, 1, 8, 100])),
         dma__max_outstanding=draw(st.sampled_from([1, 2, 16])),
+        dma__shared=draw(st.sampled_from([False, False, True])),
         dram__bandwidth=draw(st.sampled_from(["0.3GB/s", "7GB/s", "25.6GB/s", "1000GB/s"])),
         dram__latency=draw(st.sampled_from(["0ns", "13ns", "60ns", "900ns"])),
         control__queue_depth=draw(st.sampled_from([1, 2, 3, 16, 1000])),
         control__issue_cycles=draw(st.sampled_from([1, 1, 5])),
-        compiler__order=draw(st.sampled_from(["auto", "mnk"])),
-        compiler__keep_on_chip=draw(st.booleans()),
+        **draw(orders()),
     )
 
 

@@ -80,7 +80,7 @@ private:
     void execute(const MatmulRow& x);
     void vector(const VectorRow& x);
 
-    template <class T, class Sum>
+    template <class T, class Sum, class TB = T>
     void multiply(const MatmulRow& x);
     template <class T>
     VectorArgsOf<T> vector_args(const VectorRow& x);

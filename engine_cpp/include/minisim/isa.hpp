@@ -19,8 +19,8 @@ constexpr std::uint32_t kOpcodes = 4;
 enum class Queue : std::uint8_t { kLoad = 0, kStore = 1, kMatrix = 2, kVector = 3 };
 constexpr std::uint32_t kQueues = 4;
 
-enum class DType : std::uint8_t { kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3 };
-constexpr std::uint32_t kDTypes = 4;
+enum class DType : std::uint8_t { kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4 };
+constexpr std::uint32_t kDTypes = 5;
 
 enum class Role : std::uint8_t { kInput = 0, kWeight = 1, kIntermediate = 2, kOutput = 3 };
 constexpr std::uint32_t kRoles = 4;
@@ -48,7 +48,8 @@ constexpr std::uint32_t item_size(DType dtype) {
     switch (dtype) {
         case DType::kFp32:
         case DType::kInt32: return 4;
-        case DType::kBf16: return 2;
+        case DType::kBf16:
+        case DType::kInt16: return 2;
         case DType::kInt8: return 1;
     }
     return 0;
@@ -56,7 +57,12 @@ constexpr std::uint32_t item_size(DType dtype) {
 
 // What a matmul adds up in, by the type of its operands.
 constexpr DType accumulator_of(DType operands) {
-    return operands == DType::kInt8 ? DType::kInt32 : DType::kFp32;
+    return operands == DType::kInt8 || operands == DType::kInt16 ? DType::kInt32 : DType::kFp32;
+}
+
+// The type of B, by that of A: wide activations are multiplied by narrow weights.
+constexpr DType second_of(DType operands) {
+    return operands == DType::kInt16 ? DType::kInt8 : operands;
 }
 
 constexpr bool is_binary(VectorOp op) {

@@ -18,7 +18,8 @@
 // and the result is p[0]. The whole row lies in one tile, so no machine can split it.
 //
 // bf16 operands are widened first, which is exact; the sums are fp32. Vector operations on bf16,
-// reductions included, widen, compute as above and round once. Sums of int8 products are int32 and wrap around; the
+// reductions included, widen, compute as above and round once. Sums of int8 (or int16 x int8) products are int32 and
+// wrap around; the
 // epilogue adds the bias in int32; a requantisation is one rounded conversion to fp32, one rounded
 // product with the scale, a rounding to an integer, ties to even, and saturation.
 //
@@ -39,13 +40,13 @@ constexpr std::uint32_t kNanBits = 0x7FC00000u;
 constexpr std::size_t kReduceWidth = 32;  // part of the definition: another one gives other bits
 
 // Operands are packed: (m, k) or (k, m) if transposed, (k, n) or (n, k), (m, n), (n), (m, n).
-template <class T, class Sum>
+template <class T, class Sum, class TB = T>
 struct MatmulArgsOf {
     const T* a;
-    const T* b;
+    const TB* b;
     Sum* c;
     const Sum* bias;      // or null
-    const Sum* residual;  // or null; always null for int8
+    const Sum* residual;  // or null; always null for integers
     std::size_t m, k, n;
     bool a_transposed, b_transposed;
     bool clear;  // start from zero, not from what c holds
@@ -55,6 +56,7 @@ struct MatmulArgsOf {
 using MatmulArgs = MatmulArgsOf<float, float>;
 using Bf16MatmulArgs = MatmulArgsOf<Bf16, float>;
 using Int8MatmulArgs = MatmulArgsOf<std::int8_t, std::int32_t>;
+using Int16MatmulArgs = MatmulArgsOf<std::int16_t, std::int32_t, std::int8_t>;
 
 // A source of a vector operation: element (i, j) is data[i * row_step + j * col_step], and
 // a step of 0 repeats a row or a column. col_step is 0 or 1; a reduction takes its rows as packed.
@@ -104,6 +106,9 @@ void integer_relu(const VectorArgsOf<T>& x) {
         }
     }
 }
+
+// Of int16 activations and int8 weights. Exact as well: the definition serves for all kernels.
+void matmul_int16(const Int16MatmulArgs& args, Scratch& scratch);
 
 // The kernels that this processor can run: the reference first, the fastest last.
 const std::vector<Kernel>& kernels();

@@ -1,0 +1,62 @@
+"""The presets that are named after chips, against what was measured on them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "fidelity"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+systems = load("systems")
+gemmini, tpu = load("gemmini"), load("tpu")
+
+GEMMINI = {"64x64x64": -0.053, "256x256x256": -0.022, "512x512x64": -0.085}
+TPU = {
+    "256x256x256, bf16 in HBM": -0.368,
+    "1024x1024x1024, bf16 in HBM": -0.274,
+    "256x256x256, fp32 in HBM": -0.119,
+    "1024x1024x1024, fp32 in HBM": -0.169,
+}
+"""The errors that docs/fidelity.md claims: a change of the model or of the compiler that moves them says so."""
+
+
+def cases() -> list[tuple[object, float]]:
+    measured = [*gemmini.cases(), *tpu.cases("bf16"), *tpu.cases("fp32")]
+    claimed = {f"gemmini {k}": v for k, v in GEMMINI.items()} | {f"tpu_v3 {k}": v for k, v in TPU.items()}
+    assert [case.name for case in measured] == list(claimed)
+    return [(case, claimed[case.name]) for case in measured]
+
+
+@pytest.mark.parametrize(("case", "claimed"), cases(), ids=lambda x: getattr(x, "name", ""))
+def test_the_errors_are_those_that_the_docs_claim(case: object, claimed: float) -> None:
+    error = case.error(case.ours)  # type: ignore[attr-defined]
+    assert error == pytest.approx(claimed, abs=0.01)
+    assert abs(error) < abs(case.error(case.peak))  # type: ignore[attr-defined]
+    assert abs(error) < abs(case.error(case.roofline))  # type: ignore[attr-defined]
+    page = (FOLDER.parents[1] / "docs" / "fidelity.md").read_text("utf-8")
+    assert f"{error:+.1%}" in next(line for line in page.splitlines() if case.name in line)  # type: ignore[attr-defined]
+
+
+def test_gemmini_is_within_ten_per_cent() -> None:
+    assert max(abs(case.error(case.ours)) for case in gemmini.cases()) < 0.10
+
+
+def test_tpu_v3_has_two_arrays_at_the_rate_of_its_type() -> None:
+    """123 TFLOP/s a chip of two cores, as published (to three digits)."""
+    machine = next(iter(tpu.cases("bf16"))).machine
+    flops = 2 * 2 * machine.matrix.elements * machine.matrix.bf16_rate * machine.clock.frequency
+    assert round(float(flops) / 1e12) == 123
