@@ -18,10 +18,10 @@
 // and the result is p[0]. The whole row lies in one tile, so no machine can split it.
 //
 // bf16 operands are widened first, which is exact; the sums are fp32. Vector operations on bf16,
-// reductions included, widen, compute as above and round once. Sums of int8 (or int16 x int8) products are int32 and
-// wrap around; the
-// epilogue adds the bias in int32; a requantisation is one rounded conversion to fp32, one rounded
-// product with the scale, a rounding to an integer, ties to even, and saturation.
+// reductions included, widen, compute as above and round once. Sums of int8 (or int16 x int8)
+// products are int32 and wrap around; the epilogue adds the bias in int32; a requantisation is one
+// rounded conversion to fp32, one rounded product with the scale, a rounding to an integer, ties to
+// even, and saturation.
 //
 // The kernel "reference" is that definition as scalar loops. All others give the same bits.
 #pragma once
