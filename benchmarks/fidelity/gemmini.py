@@ -22,7 +22,7 @@ def cases() -> Iterator[Case]:
     machine = Machine.load("gemmini_16x16")
     for row in rows("gemmini_gemm_rtl.csv"):
         m, k, n = (int(row[name]) for name in "mkn")
-        yield Case(f"gemmini {m}x{k}x{n}", machine, m, k, n, int(row["rtl_cycles"]))
+        yield Case(f"gemmini {m}x{k}x{n}", machine, f"gemm:{m}x{k}x{n}", int(row["rtl_cycles"]))
 
 
 def main() -> None:

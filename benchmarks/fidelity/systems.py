@@ -1,7 +1,7 @@
 """Whole machines against measurements: what gemmini.py and tpu.py share.
 
-A case is one GEMM on a shipped preset, compiled by our compiler and timed by the event model. Beside it stand
-the two baselines: MACs / peak, and the roofline of our own schedule (which also knows its bytes).
+A case is a built-in model on a shipped preset, compiled by our compiler and timed by the event model. Beside it
+stand the two baselines: MACs / peak, and the roofline of our own schedule (which also knows its bytes).
 """
 
 from __future__ import annotations
@@ -19,20 +19,17 @@ DATA = Path(__file__).parent / "data"
 
 @dataclass(frozen=True)
 class Case:
-    """A GEMM of m x k x n on a machine, and the cycles that somebody measured."""
+    """A built-in model (``gemm:64x64x64``) on a machine, and the cycles that somebody measured."""
 
     name: str
     machine: ms.Machine
-    m: int
-    k: int
-    n: int
+    model: str
     truth: int
 
     @cached_property
     def result(self) -> ms.Result:
         names = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}
-        model = ms.load_model(f"gemm:{self.m}x{self.k}x{self.n}", names[self.machine.matrix.dtype])
-        return ms.run(model, self.machine, numerics=False)
+        return ms.run(ms.load_model(self.model, names[self.machine.matrix.dtype]), self.machine, numerics=False)
 
     @property
     def ours(self) -> int:
@@ -40,9 +37,8 @@ class Case:
 
     @property
     def peak(self) -> float:
-        """Cycles of all multipliers working all the time."""
-        matrix = self.machine.matrix
-        return self.m * self.k * self.n / (matrix.arrays * matrix.rows * matrix.cols)
+        """Cycles of all multipliers working all the time; 0 if the model has no matmul."""
+        return self.result.record().work.macs / self.machine.matrix.elements
 
     @property
     def roofline(self) -> float:
