@@ -31,7 +31,7 @@ struct Relay : Builder {
 };
 
 struct TwoCores {
-    explicit TwoCores(const Relay& program) : engine({4096, "reference", true, 2}) {
+    explicit TwoCores(const Relay& program) : engine({4096, "reference", true, 0, 2}) {
         engine.load(program.program());
         set(engine, program.x, std::vector<float>(64, 3.0f));
     }
@@ -42,7 +42,7 @@ struct TwoCores {
 void refused(const std::function<void(Relay&)>& spoil, const std::string& text) {
     Relay relay;
     spoil(relay);
-    Engine engine({4096, "reference", true, 2});
+    Engine engine({4096, "reference", true, 0, 2});
     CHECK_THROWS(engine.load(relay.program()), ScheduleError, text);
 }
 
@@ -62,7 +62,7 @@ TEST(the_same_address_on_another_core_is_no_conflict) {
     first.stream.resize(1);
     first.core = 1;
     const std::uint32_t other = first.load(first.tx, kA);
-    Engine engine({4096, "reference", true, 2});
+    Engine engine({4096, "reference", true, 0, 2});
     engine.load(first.program());
     set(engine, first.x, std::vector<float>(64, 3.0f));
     Driver drive{engine};
@@ -137,6 +137,6 @@ TEST(cores_and_syncs_are_checked) {
     refused([](Relay& r) { r.syncs[0].queue = 4; }, "syncs[0]: queue must be below 4, not 4");
     refused([](Relay& r) { r.syncs[0].count = 2; },
             "syncs[0]: count must be at most 1, the operations of that queue before stream[3], not 2");
-    CHECK_THROWS(Engine({64, "auto", true, 0}), UsageError, "cores must be from 1 to 64, not 0");
-    CHECK_THROWS(Engine({64, "auto", true, 65}), UsageError, "cores must be from 1 to 64, not 65");
+    CHECK_THROWS(Engine({64, "auto", true, 0, 0}), UsageError, "cores must be from 1 to 64, not 0");
+    CHECK_THROWS(Engine({64, "auto", true, 0, 65}), UsageError, "cores must be from 1 to 64, not 65");
 }
