@@ -199,7 +199,7 @@ def config_list() -> None:
         side_by_side = f"{machine.matrix.arrays} x " if machine.matrix.arrays > 1 else ""
         array = f"{side_by_side}{machine.matrix.rows}x{machine.matrix.cols} {machine.matrix.dtype}"
         sram, bandwidth = machine.flat()["sram.bytes"], machine.flat()["dram.bandwidth"]
-        click.echo(f"{name:<20} {array:<14} SRAM {sram:<8} DRAM {bandwidth}")
+        click.echo(f"{name:<20} {array:<18} SRAM {sram:<8} DRAM {bandwidth}")
 
 
 @config_group.command("show")
