@@ -20,22 +20,21 @@ of each other: one core writes all versions of a tile, so no other ever reads a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.capacity import bytes_needed, slot_sizes, sums_needed, tile_sizes
 from minisim.compiler.copies import Copies, crossing
 from minisim.compiler.emitter import Emitter, Sync
+from minisim.compiler.memories import ACCUMULATOR, SCRATCHPAD, Memories
 from minisim.compiler.program import Program
-from minisim.compiler.sram import Clock, Sram
+from minisim.compiler.sram import Clock
 from minisim.errors import CapacityError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import accumulator_sizes
 from minisim.hwmodel.isa import NONE, Opcode, Queue
 
 NEVER = 2**62
@@ -64,62 +63,6 @@ class Allocate:
                 f"not {size}"
             )
         return Scheduler(program, self.machine, slot_sizes(program, sizes) if size else sizes).run()
-
-
-def tile_sizes(program: Program) -> npt.NDArray[np.int64]:
-    """Bytes that each tile takes in SRAM, alignment included."""
-    item = isa.item_sizes()[program.tensors["dtype"][program.tiles["tensor"]]]
-    size = program.tiles["rows"].astype(np.int64) * program.tiles["cols"] * item
-    return np.asarray(-(-size // isa.ALIGNMENT) * isa.ALIGNMENT)
-
-
-def slot_sizes(program: Program, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """`sizes`, but that a tile of partial sums takes as much as the largest of its tensor."""
-    tensor = program.tiles["tensor"]
-    largest = np.zeros(len(program.tensors), dtype=np.int64)
-    np.maximum.at(largest, tensor, sizes)
-    return np.where(program.sums[tensor], largest[tensor], sizes)
-
-
-def bytes_needed(program: Program, sizes: npt.NDArray[np.int64], sums_apart: bool = False) -> tuple[int, str]:
-    """The least scratchpad that can run `program`, and the layer that needs it.
-
-    Args:
-        sums_apart: the tiles of partial sums lie in the accumulator memory.
-    """
-    padded = np.append(sizes, 0)  # the last entry stands for NONE
-
-    def total(table: isa.Table, operands: Sequence[str]) -> npt.NDArray[np.int64]:
-        return sum((padded[np.minimum(table[name], len(sizes))] for name in operands), np.zeros(len(table), np.int64))
-
-    x = program.matmuls
-    of_matmul = total(x, ("a", "b", "bias", "residual")) + total(x, ("c",)) * isa.touches(x, "c")
-    of_matmul += total(x, ("acc",)) * (isa.touches(x, "acc") & (not sums_apart))
-    return _most(program, of_matmul, total(program.vectors, ("src0", "src1", "dst")))
-
-
-def sums_needed(program: Program) -> tuple[int, str]:
-    """The least accumulator memory that can run `program`, and the layer that needs it.
-
-    All sums of an array that has such a memory pass through it, also those of an operation that is the only step
-    and therefore leaves none behind.
-    """
-    x = program.matmuls
-    size = x["m"].astype(np.int64) * x["n"] * accumulator_sizes()[x["dtype"]]
-    aligned = -(-size // isa.ALIGNMENT) * isa.ALIGNMENT
-    return _most(program, aligned, np.zeros(len(program.vectors), dtype=np.int64))
-
-
-def _most(program: Program, of_matmul: npt.NDArray[np.int64], of_vector: npt.NDArray[np.int64]) -> tuple[int, str]:
-    """The most that a row of either table needs, and the layer of the first uOp that does."""
-    need = np.zeros(len(program.uops), dtype=np.int64)
-    opcode, ref = program.uops["opcode"], program.uops["ref"]
-    for code, of_row in ((Opcode.EXECUTE, of_matmul), (Opcode.VECTOR, of_vector)):
-        need[opcode == code] = of_row[ref[opcode == code]]
-    if not len(need):
-        return 0, ""
-    worst = int(np.argmax(need))
-    return int(need[worst]), program.layer_names[program.uops["layer"][worst]]
 
 
 def places(program: Program) -> npt.NDArray[np.int64]:
@@ -156,51 +99,6 @@ def next_uses(program: Program, copies: Copies, place: npt.NDArray[np.int64]) ->
     same &= ~(loads[1:] & loads[:-1] & (fetch[1:] != fetch[:-1]))
     following[order[:-1][same]] = place[at[order[1:][same]]]
     return following[: len(opcode)]
-
-
-class Candidates:
-    """Copies that may be evicted, as a heap of (-next use, copy, stamp); one whose stamp is older than its copy's is
-    void."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, int]] = []
-        self._most = 65536  # then the void ones are dropped
-
-    def push(self, next_use: int, copy: int, stamps: list[int]) -> None:
-        heappush(self._heap, (-next_use, copy, stamps[copy]))
-        if len(self._heap) > self._most:
-            self._heap = [c for c in self._heap if c[2] == stamps[c[1]]]
-            heapify(self._heap)
-            self._most = max(2 * len(self._heap), 65536)  # or a large SRAM would come here every time
-
-    def pop(self, beyond: int, stamps: list[int]) -> int:
-        """The copy whose next use is farthest, -1 if none is used later than `beyond`."""
-        while self._heap and -self._heap[0][0] > beyond:
-            _, copy, stamp = heappop(self._heap)
-            if stamp == stamps[copy]:
-                return copy
-        return -1
-
-
-SCRATCHPAD, ACCUMULATOR = 0, 1
-"""Which of a core's memories."""
-
-
-@dataclass
-class Memories:
-    """What one core has on chip: its allocators, and for each a heap of candidates for eviction."""
-
-    allocators: tuple[Sram, Sram]
-    candidates: tuple[Candidates, Candidates]
-
-    @classmethod
-    def of(cls, machine: Machine) -> Memories:
-        size = machine.sram.bytes
-        return cls((Sram(size), Sram(machine.accumulator.bytes, base=size)), (Candidates(), Candidates()))
-
-    @property
-    def used_bytes(self) -> int:
-        return sum(memory.used_bytes for memory in self.allocators)
 
 
 class Scheduler:

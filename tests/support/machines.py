@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from minisim import Graph, Machine
+from minisim.compiler.capacity import bytes_needed, sums_needed, tile_sizes
 from minisim.compiler.passes.lower import Lower
-from minisim.compiler.passes.schedule import bytes_needed, sums_needed, tile_sizes
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import computed_graph
 from minisim.compiler.program import Program
