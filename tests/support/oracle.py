@@ -36,51 +36,62 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], matmul: MatMul | None = 
 
 
 def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
+    if node.op == "MatMul":
+        return _one_nan(_matmul(node, *inputs, matmul=matmul))
+    return vector_operation(node, inputs, _one_nan)
+
+
+def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array], Array]) -> Array:
+    """What the vector unit computes; `rounded` is what becomes of each float32 result where it is stored."""
     x = inputs[0]
     match node.op:
-        case "MatMul":
-            return _one_nan(_matmul(node, *inputs, matmul=matmul))
         case "Add":
-            return _one_nan(x + inputs[1])
+            return rounded(x + inputs[1])
         case "Mul":
-            return _one_nan(x * inputs[1])
+            return rounded(x * inputs[1])
         case "Sub":
-            return _one_nan(x - inputs[1])
+            return rounded(x - inputs[1])
         case "Div":
-            return _one_nan(x / inputs[1])
+            return rounded(x / inputs[1])
         case "Max":
-            return maximum(x, inputs[1])
+            return rounded(maximum(x, inputs[1]))
         case "Exp":
-            return engine.exp(np.ascontiguousarray(x), kernel="reference")
+            return rounded(_exp(x))
         case "Sqrt":
-            return _one_nan(np.sqrt(x))
+            return rounded(np.sqrt(x))
         case "ReduceSum":
-            return reduce_rows(x, adds=True)
+            return rounded(reduce_rows(x, adds=True))
         case "ReduceMax":
-            return reduce_rows(x, adds=False)
+            return rounded(reduce_rows(x, adds=False))
         case "ReduceMean":
-            return _one_nan(reduce_rows(x, adds=True) / F32(x.shape[-1]))
+            return rounded(rounded(reduce_rows(x, adds=True)) / inputs[1])
         case "Softmax":
-            e = engine.exp(np.ascontiguousarray(x - reduce_rows(x, adds=False)), kernel="reference")
-            return _one_nan(e * (F32(1) / reduce_rows(e, adds=True)))
+            e = rounded(_exp(rounded(x - rounded(reduce_rows(x, adds=False)))))
+            return rounded(e * rounded(F32(1) / rounded(reduce_rows(e, adds=True))))
         case "LayerNorm":
-            return _layer_norm(node, *inputs)
+            return _layer_norm(rounded, *inputs)
         case "Relu":
-            return _one_nan(np.where(x <= 0, np.float32(0), x))
+            return rounded(np.where(x <= 0, x.dtype.type(0), x))
         case "Sigmoid":
-            return engine.sigmoid(np.ascontiguousarray(x), kernel="reference")
+            return rounded(engine.sigmoid(np.ascontiguousarray(x), kernel="reference"))
         case "Reshape":
             return x.reshape(node.attrs["shape"])
     raise NotImplementedError(node.op)
 
 
-def _layer_norm(node: Node, x: Array, count: Array, epsilon: Array, one: Array, *affine: Array) -> Array:
-    centred = x - reduce_rows(x, adds=True) / count
-    variance = reduce_rows(centred * centred, adds=True) / count
-    y = centred * (one / np.sqrt(variance + epsilon))
+def _exp(x: Array) -> Array:
+    return engine.exp(np.ascontiguousarray(x), kernel="reference")
+
+
+def _layer_norm(
+    rounded: Callable[[Array], Array], x: Array, count: Array, epsilon: Array, one: Array, *affine: Array
+) -> Array:
+    centred = rounded(x - rounded(rounded(reduce_rows(x, adds=True)) / count))
+    variance = rounded(rounded(reduce_rows(rounded(centred * centred), adds=True)) / count)
+    y = rounded(centred * rounded(one / rounded(np.sqrt(rounded(variance + epsilon)))))
     if affine:
-        y = y * affine[0]
-    return _one_nan(y + affine[1] if len(affine) > 1 else y)
+        y = rounded(y * affine[0])
+    return rounded(y + affine[1]) if len(affine) > 1 else y
 
 
 def _matmul(node: Node, a: Array, b: Array, *, matmul: MatMul) -> Array:

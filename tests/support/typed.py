@@ -17,7 +17,7 @@ from minisim import Graph, Machine, Tensor
 from minisim import _engine as engine
 from minisim.compiler.graph import Node, view_2d
 from support.machines import machines
-from support.oracle import int8_matmul, requantise, round_bf16
+from support.oracle import int8_matmul, requantise, round_bf16, vector_operation
 
 Array = npt.NDArray[Any]
 
@@ -34,8 +34,9 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     with np.errstate(all="ignore"):
         for node in graph.nodes:
             operands, dtype = [values[i] for i in node.inputs], graph.tensors[node.output].dtype
-            found = _matmul(node, operands) if node.op == "MatMul" else _elementwise(node, operands)
-            values[node.output] = round_bf16(found) if dtype == "bfloat16" else found
+            rounded = round_bf16 if dtype == "bfloat16" else np.asarray
+            found = _matmul(node, operands) if node.op == "MatMul" else vector_operation(node, operands, rounded)
+            values[node.output] = rounded(found)
     return {public: values[name].reshape(graph.tensors[name].shape) for public, name in graph.outputs.items()}
 
 
@@ -58,22 +59,6 @@ def _matmul(node: Node, operands: list[Array]) -> Array:
     if activation == "Sigmoid":
         y = engine.sigmoid(np.ascontiguousarray(y), kernel="reference")
     return y.reshape(shape)
-
-
-def _elementwise(node: Node, operands: list[Array]) -> Array:
-    x = operands[0]
-    match node.op:
-        case "Add":
-            return x + operands[1]
-        case "Mul":
-            return x * operands[1]
-        case "Relu":
-            return np.where(x <= 0, x.dtype.type(0), x)
-        case "Sigmoid":
-            return engine.sigmoid(np.ascontiguousarray(x), kernel="reference")
-        case "Reshape":
-            return x.reshape(node.attrs["shape"])
-    raise NotImplementedError(node.op)
 
 
 @st.composite
