@@ -1,6 +1,6 @@
-"""All ground-truth cases that the repo carries, replayed, with one line per file and predictor.
+"""All ground-truth cases that the repo carries, replayed: one line per file and predictor, or every case.
 
-    python benchmarks/fidelity [--requests N]
+    python benchmarks/fidelity [--cases] [--requests N]
 
 The DRAM patterns are 65,536 requests and more; `--requests` replays only the first so many of each, which weighs their
 beginnings more. Whole tables: arrays.py, scalesim.py, dma.py, dram.py, npu.py, gemmini.py and tpu.py in this folder.
@@ -26,20 +26,21 @@ import scalesim
 import tpu
 
 
-def closing_lines(main: Callable[[], None], *options: str) -> list[str]:
-    """The lines with which a script sums its table up."""
+def printed_lines(main: Callable[[], None], *options: str) -> list[str]:
+    """What a script prints: a line a case, then those that sum them up."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         sys.argv = [main.__module__, *options]
         main()
-    return [line for line in printed.getvalue().splitlines() if "mean error" in line]
+    return printed.getvalue().splitlines()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, help="of each DRAM pattern (all)")
-    requests = parser.parse_args().requests
-    first = () if requests is None else ("--requests", str(requests))
+    parser.add_argument("--cases", action="store_true", help="every case: truth, ours, error and the baselines")
+    args = parser.parse_args()
+    first = () if args.requests is None else ("--requests", str(args.requests))
     for title, script, options in (
         ("systolic arrays, cycles against RTL", arrays, ()),
         ("AlexNet and ResNet-18 in scalesim mode, cycles against SCALE-Sim itself", scalesim, ()),
@@ -48,10 +49,12 @@ def main() -> None:
         ("a whole small NPU, cycles against RTL", npu, ()),
         ("Gemmini, cycles of whole GEMMs against RTL", gemmini, ()),
         ("TPU v3, cycles of GEMMs against silicon: bf16 in HBM, then fp32", tpu, ()),
+        ("TPU v3, cycles of softmax and layer norm against silicon: bf16 in HBM, then fp32", tpu, ("--rows",)),
     ):
         print(title)
-        for line in closing_lines(script.main, *options):
-            print(f"  {line.strip()}")
+        for line in printed_lines(script.main, *options):
+            if args.cases or "mean error" in line:
+                print(f"  {line.strip()}")
 
 
 if __name__ == "__main__":

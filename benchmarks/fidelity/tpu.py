@@ -1,6 +1,6 @@
 """TPU v3: GEMMs, softmax and layer norm against measured hardware.
 
-    python benchmarks/fidelity/tpu.py
+    python benchmarks/fidelity/tpu.py [--rows]
 
 The preset tpu_v3 as it ships, uncalibrated. How wide the operands were is not recorded with the measurements, so each
 row stands twice: bf16 in HBM (the preset), and fp32 in HBM with one bf16 product each, which is how XLA computes
@@ -9,6 +9,7 @@ an fp32 matmul by default.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,11 @@ def cases(dtype: str, matmuls: bool = True) -> Iterator[Case]:
 
 
 def main() -> None:
-    for matmuls in (True, False):
-        for dtype in ("bf16", "fp32"):
-            print_table(list(cases(dtype, matmuls)))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", action="store_true", help="softmax and layer norm instead of GEMMs")
+    matmuls = not parser.parse_args().rows
+    for dtype in ("bf16", "fp32"):
+        print_table(list(cases(dtype, matmuls)))
 
 
 if __name__ == "__main__":
