@@ -152,7 +152,8 @@ class Dma(Unit):
         self._changed: Event | None = None
         self._unretired: deque[int] = deque()
         self._arrived: set[int] = set()
-        self._started = -1  # the last descriptor's first operation
+        self._started = -1  # the last descriptor's last operation
+        self._last = self._idle[0]  # and its channel
 
     # -- descriptors -------------------------------------------------------------------------------------
 
@@ -163,7 +164,7 @@ class Dma(Unit):
             while not len(queue):
                 yield queue.changed()
             op = queue.head()
-            while not self._idle:
+            while not self._idle or self._last.planes:  # a queue starts in order: the last descriptor's planes go first
                 yield self._change()
             for other, counts in run.waits:
                 if run.scoreboard.retired[own + other] < counts[op]:
@@ -177,7 +178,7 @@ class Dma(Unit):
                     self._engine.waiting.append(self)
                 yield self._change()
             queue.pop()
-            before, self._started = self._started, op
+            before, self._started = self._started, op + self._planes[op] - 1
             if self._several and not run.waited_for[op] and before >= 0 and run.issue[op] < run.start[before]:
                 run.waited_for[op] = run.waited_for[before]  # it stood behind that one, not behind its channel
             self._idle.remove(channel)
@@ -185,7 +186,7 @@ class Dma(Unit):
             if self in self._engine.waiting:
                 self._engine.waiting.remove(self)
                 self._wake()  # whoever stood behind it
-            channel.planes = self._planes[op]
+            channel.planes, self._last = self._planes[op], channel
             self._unretired.extend(range(op, op + self._planes[op]))
             self._start(op, channel)
 
@@ -203,6 +204,8 @@ class Dma(Unit):
         run.channel[op] = channel.number
         channel.planes -= 1
         run.started(op, now)
+        if self._several and not channel.planes:
+            self._wake()  # the next descriptor, on another channel
         due = now + self.run_state.setup[op]
         if self._shared:
             self._at(due, self._ask, op, channel)
@@ -282,7 +285,7 @@ class Dma(Unit):
         event.callbacks.append(lambda _: then(op, channel))
 
     def _change(self) -> Event:
-        """An event that succeeds when a decoder or a place in flight becomes free."""
+        """An event that succeeds when a decoder or a place in flight becomes free, or all planes have started."""
         self._changed = Event(self.env)
         return self._changed
 

@@ -21,8 +21,8 @@ the retirement of one of its own queue in flight; sync: that of an operation of 
 class Timeline:
     """Columns over the operations of a schedule, in program order; cycles are int64.
 
-    issue <= start <= begin <= done <= end. Within a queue of a core issue and end are non-decreasing; within a channel
-    of its DMA, or another unit, all columns are, and begin is no earlier than the done before it.
+    issue <= start <= begin <= done <= end. Within a queue of a core issue, start and end are non-decreasing; within a
+    channel of its DMA, or another unit, all columns are, and begin is no earlier than the done before it.
 
     Attributes:
         issue: dispatched into its queue.
@@ -70,7 +70,7 @@ class Timeline:
         for earlier, later in pairwise(chain):
             assert np.all(earlier <= later)
         for of_lane in schedule.lane_ops():
-            for column in (self.issue, self.end):
+            for column in (self.issue, self.start, self.end):
                 assert np.all(np.diff(column[of_lane]) >= 0)
             for channel in np.unique(self.channel[of_lane]):
                 mine = of_lane[self.channel[of_lane] == channel]

@@ -18,7 +18,7 @@ always a gate that it meets exactly; the walk goes on there:
             end of an operation it waits for: matrix, vector, load, store; then of other cores
             landing (done + latency) of its channel's descriptor     its latency
             max_outstanding earlier (shared: whose place it takes)
-            start of the descriptor before it in its queue           none (on another channel)
+            start of the operation before it in its queue            none (on another channel)
             its own issue                                            none
     issue   start of the descriptor whose place in the queue it takes none, if dispatch alone was faster
             issue of the operation before it                         control; none within a 3-D descriptor
@@ -285,7 +285,7 @@ class _Walk:
             landed = self._whose_place(i)
             if landed >= 0 and self.done[landed] + self.latency[landed] == start:
                 return self._landed, landed
-            ahead = self.queued.of(i)
+            ahead = self.in_queue.of(i)
             if self.machine.dma.channels > 1 and ahead >= 0 and self.start[ahead] == start:
                 return self._start, ahead
         if self.issue[i] != start:

@@ -226,7 +226,8 @@ def test_a_transfer_goes_to_the_channel_that_is_ready_first_and_retires_in_order
 def test_more_channels_never_share_a_port(data: st.DataObject) -> None:
     """The checks of `Timeline.verify`, by channel, on whole models; and with a channel all is as without the key."""
     graph = data.draw(graphs())
-    m = data.draw(machines_for(graph)).with_overrides({"dma.channels": data.draw(st.integers(2, 4))})
+    keys = {"dma.channels": data.draw(st.integers(2, 4)), "dma.dimensions": data.draw(st.integers(1, 3))}
+    m = data.draw(machines_for(graph)).with_overrides(keys)
     timed(compile_graph(graph, m), m)
 
 
@@ -294,6 +295,16 @@ def test_the_next_descriptor_waits_for_the_last_plane() -> None:
     assert costs(other, m).descriptors.tolist() == [1, 0, 0, 0, 0, 1]
     assert t.start[5] == t.end[4] > t.issue[5]
     assert WAITED_FOR[t.waited_for[5]] == "outstanding"
+
+
+@pytest.mark.parametrize("bursts", BURSTS)
+def test_another_channel_starts_behind_the_last_plane(bursts: dict[str, Any]) -> None:
+    """A queue starts its operations in order: the second channel is free, but the first has planes to start."""
+    m = machine(dma__dimensions=3, dma__channels=2, **FAST, **bursts)
+    other = transfers([*(Descriptor(i * 4096, 64, 8, 256) for i in range(5)), Descriptor(0, 4, 1, 4)])
+    t = timed(other, m)
+    assert t.channel.tolist() == [0] * 5 + [1]
+    assert t.start[5] == max(t.start[4], t.issue[5])
 
 
 @pytest.mark.parametrize("breaks", ["stride", "shape", "pitch", "way", "wait", "sram"])
