@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.fidelity import benchmark
 
 import minisim as ms
 from minisim.hwmodel.array import block_cycles, drain_cycles, port_bytes
@@ -23,18 +20,7 @@ from minisim.hwmodel.isa import Queue
 DATAFLOWS = ["ws", "os", "is"]
 
 
-def load_benchmark(name: str) -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "fidelity" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"fidelity_{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-arrays = load_benchmark("arrays")
+arrays = benchmark("arrays")
 CASES = [*arrays.output_stationary(), *arrays.weight_stationary()]
 
 

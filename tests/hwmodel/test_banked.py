@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.fidelity import benchmark
 from support.machines import machines
 
 from minisim.compiler.frontend import load_model
@@ -317,23 +314,13 @@ def test_mistakes_in_an_override(text: str, message: str) -> None:
 # -- against DRAMsim3 ----------------------------------------------------------------------------------------------
 
 
-def fidelity() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "fidelity" / "dram.py"
-    spec = importlib.util.spec_from_file_location("fidelity_dram", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("file", "every", "requests", "mean", "worst"),
     [("dram_patterns.csv", 6, 4096, 3, 15), ("dram_single_tile.csv", 1, None, 1, 10)],
 )
 def test_bandwidth_is_dramsim3s(file: str, every: int, requests: int | None, mean: float, worst: float) -> None:
     """Percent of the measured bandwidth, on the first requests of every so many rows."""
-    dram = fidelity()
+    dram = benchmark("dram")
     errors = []
     for row in dram.rows(file)[::every]:
         ours = dram.replay_pattern(row, PRESETS[dram.PRESET_OF[row.config]], requests)

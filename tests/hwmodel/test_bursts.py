@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import statistics
-import sys
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.fidelity import benchmark
 from support.graphs import graphs
 from support.machines import machine, machines_for
 
@@ -29,17 +26,7 @@ from minisim.hwmodel.simulate import simulate
 many = settings(deadline=None, max_examples=150)
 
 
-def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "fidelity" / "dma.py"
-    spec = importlib.util.spec_from_file_location("fidelity_dma", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fidelity = _benchmark()
+fidelity = benchmark("dma")
 
 
 # -- against RTL -------------------------------------------------------------------------------------------------

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import fields, replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -14,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fidelity import benchmark
 from support.graphs import graphs
 from support.machines import machine, machines_for
 
@@ -33,17 +30,7 @@ FAST = {"dram__bandwidth": "1000TB/s", "control__queue_depth": 1000}
 """The DRAM takes one cycle for a transfer, and dispatch is no limit but for its own pace."""
 
 
-def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "fidelity" / "dma.py"
-    spec = importlib.util.spec_from_file_location("fidelity_dma_machine", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fidelity = _benchmark()
+fidelity = benchmark("dma")
 
 
 def transfers(descriptors: list[Descriptor], load: bool = True) -> Schedule:

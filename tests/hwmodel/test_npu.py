@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fidelity import benchmark
 
 import minisim as ms
 from minisim.compiler.dtypes import requantize
@@ -19,18 +16,7 @@ from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.isa import Opcode
 
-
-def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "fidelity" / "npu.py"
-    spec = importlib.util.spec_from_file_location("fidelity_npu", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fidelity = _benchmark()
+fidelity = benchmark("npu")
 
 
 def test_the_machine_meets_the_rtl() -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.fidelity import benchmark
 from support.machines import machine
 
 from minisim.hwmodel.bursts import Descriptor
@@ -18,18 +15,7 @@ from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.simulate import simulate
 from minisim.hwmodel.timeline import Timeline
 
-
-def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "fidelity" / "dma.py"
-    spec = importlib.util.spec_from_file_location("fidelity_dma_shared", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fidelity = _benchmark()
+fidelity = benchmark("dma")
 FAST = {"dram__bandwidth": "1000TB/s", "control__queue_depth": 1000}
 WIDTH = 16
 aligned = st.builds(

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+from support.fidelity import FOLDER, benchmark
 
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "fidelity"
+gemmini, tpu = benchmark("gemmini"), benchmark("tpu")
 
-
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-systems = load("systems")
-gemmini, tpu = load("gemmini"), load("tpu")
 
 GEMMINI = {"64x64x64": -0.053, "256x256x256": -0.022, "512x512x64": -0.085}
 TPU = {
