@@ -6,8 +6,8 @@ Replays what SCALE-Sim 3.0.0 reported (data/scalesim.csv) and prints, for each l
 cycles and ours: of the array's function (hwmodel/cost.py) and of a run of the whole machine, where the longest
 tile holds the layer (`-` where it does not). SCALE-Sim reports the number of its last cycle, counted from 0: ours
 less one. `--itself` first runs SCALE-Sim, in an environment of its own, on the cases that the file lacks: the shortest
-first, for it takes minutes for a long one (and, in memory and time, too much for many a machine with AlexNet's fc6).
-It may be stopped at any time, and several may run at once.
+first, for a long one takes minutes (and AlexNet's fc6 some 5 GB). It may be stopped at any time, and several may run
+at once.
 """
 
 from __future__ import annotations
