@@ -25,7 +25,7 @@ from minisim.compiler.ops.base import (
 )
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.split import Read
-from minisim.compiler.tiling import Tiling
+from minisim.compiler.tiling import Tiling, tile_height
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 
@@ -108,7 +108,7 @@ class MatMul(Operator):
         if not machine.matrix.rate(types.operands):
             name = types.operands.name.lower()
             raise UnsupportedError(f"node {node.name!r}: the array has no {name} (matrix.{name}_rate is 0)")
-        m, k, n = min(tile.m, m_size), min(tile.k, k_size), min(tile.n, n_size)
+        m, k, n = tile_height(m_size, machine), min(tile.k, k_size), min(tile.n, n_size)
         grid = (-(-m_size // m), -(-k_size // k), -(-n_size // n))
         blocks = BlockPlan.of(machine) if machine.compiler.order == "blocked" else None
         apart = types.sums_apart(machine, steps=grid[1])
