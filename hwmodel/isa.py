@@ -265,7 +265,7 @@ TILE_DTYPE = np.dtype(
 
 TENSOR_DTYPE = np.dtype(
     [
-        ("address", "u8"),  # of element (0, 0) in DRAM; views of one buffer share it
+        ("address", "u8"),  # of element (0, 0) in DRAM; views of one buffer share it; all ends at or below 2^62
         ("rows", "u4"),
         ("cols", "u4"),
         ("pitch", "u4"),  # bytes from row to row
