@@ -230,6 +230,10 @@ def keys() -> dict[str, Any]:
     return found
 
 
+_MOST_CHARACTERS = 10**6
+"""Of a machine file: more is another file, or one without end."""
+
+
 def _read(source: str | PathLike[str]) -> tuple[str, str]:
     """The path to name in messages, and the text. A preset's name is the preset, unless it is a file."""
     try:
@@ -243,7 +247,11 @@ def _read(source: str | PathLike[str]) -> tuple[str, str]:
             return f"{name}.toml", (resources.files("minisim.configs") / f"{name}.toml").read_text("utf-8")
         if not name:
             raise FileNotFoundError
-        return name, Path(source).read_text("utf-8-sig")
+        with Path(source).open(encoding="utf-8-sig") as file:
+            text = file.read(_MOST_CHARACTERS + 1)
+        if len(text) > _MOST_CHARACTERS:
+            raise ConfigError(f"machine {name!r}: a machine file has at most {_MOST_CHARACTERS:,} characters")
+        return name, text
     except UnicodeDecodeError:
         raise ConfigError(f"{name}: not a text file in UTF-8") from None
     except FileNotFoundError:

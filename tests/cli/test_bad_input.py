@@ -112,6 +112,7 @@ CASES = [
     machine("broken TOML", "[tile\nm = 3\n"),
     machine("key given twice", "[tile]\nm = 3\nm = 4\n"),
     machine("not UTF-8", b"name = '\xff'\n"),
+    machine("file without end", "#" * 1_000_001),
     machine("folder", None, "machines"),
     Case("missing machine file", "run gemm:8x8x8 --config hw.toml"),
     Case("missing machine file near another", "run gemm:8x8x8 --config hv.toml", {"hw.toml": ""}),

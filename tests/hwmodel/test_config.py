@@ -377,6 +377,10 @@ def test_a_machine_by_whatever_names_it(tmp_path: Path) -> None:
     assert Machine.load("npu_32x32", "tile.m=8") == Machine.load("npu_32x32", ["tile.m=8"])
 
 
+KINDS = "a machine must be a Machine, a preset's name, a file's path or a mapping of keys"
+TEXTS = "overrides must be a sequence of texts such as 'sram.bytes=128KiB'"
+
+
 class Unfriendly:
     def __repr__(self) -> str:
         raise RuntimeError
@@ -388,11 +392,11 @@ class Unfriendly:
         (lambda: Machine(sram=5), "Machine: sram: must be a section, [sram], not 5"),
         (lambda: Machine(srma={}), "Machine: srma: unknown key; did you mean 'sram'?"),
         (lambda: Machine.check(5), "machine: must be a mapping of sections, not 5"),
-        (lambda: Machine.of(5), "a machine must be a Machine, a preset's name, a file's path or a mapping of keys, not 5"),
+        (lambda: Machine.of(5), f"{KINDS}, not 5"),
         (lambda: Machine.of({3: 4}), "machine: a key must be a text such as 'sram.bytes', not 3"),
         (lambda: Machine.of({"sram.bytes": 3}), "machine: sram.bytes: must be at least 64, not 3"),
         (lambda: Machine.of({"sram": {"bytes": [3]}, "sram.bytes.x": 3}), "machine: 'bytes' is not a section"),
-        (lambda: Machine.load("npu_32x32", 5), "overrides must be a sequence of texts such as 'sram.bytes=128KiB', not 5"),
+        (lambda: Machine.load("npu_32x32", 5), f"{TEXTS}, not 5"),
         (lambda: Machine.load("npu_32x32", [5]), "--set 5: must be KEY=VALUE, such as sram.bytes=128KiB"),
         (lambda: Machine().with_overrides(5), "overrides must be a mapping of dotted keys to values, not 5"),
     ],
