@@ -25,6 +25,19 @@ changes one key of any command, and `minisim sweep --param KEY=VALUE,VALUE` trie
 - An energy and a power are texts too: `"4.6pJ"`, `"50mW"`. An energy is a whole number of femtojoules.
 - [H] is M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9:
   45 nm at 0.9 V.
+- An edge of `[tile]` that is not written follows the array, whatever other keys say of it (`config show` has the
+  number in force, as a comment):
+
+  | `matrix.dataflow` | along the rows | along the columns | streamed |
+  |---|---|---|---|
+  | `"ws"` | `k` = rows x packed | `n` = arrays x cols | `m` |
+  | `"os"` | `m` = rows | `n` = arrays x cols | `k` |
+  | `"is"` | `k` = rows x packed | `m` = arrays x cols | `n` |
+
+  The streamed edge is the longer side of the arrays, max(rows, arrays x cols): so long a stream hides the shifting in
+  of what stays in the array. `packed` is the rate of `matrix.dtype` where that is above 1. Under
+  `matrix.timing = "scalesim"` a matmul's edges that are not written are those of its layer, however long; where the
+  SRAM cannot hold it, it is cut at borders of folds, which leaves the sum of their cycles as it is.
 - Unknown keys are refused, and all mistakes of a file are reported at once.
 """
 

@@ -23,6 +23,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
 )
 
@@ -51,8 +52,8 @@ class Machine(Section):
     name: str = Field(default="npu_32x32", min_length=1, description="for reports")
     clock: Clock = Clock()
     cores: Cores = Cores()
-    tile: Tile = Tile()
     matrix: Matrix = Matrix()
+    tile: Tile = Tile()  # after the matrix, which it follows
     vector: Vector = Vector()
     sram: Sram = Sram()
     accumulator: Accumulator = Accumulator()
@@ -68,6 +69,11 @@ class Machine(Section):
         if not value.isprintable():
             raise ValueError("must be one line of printable text")
         return value
+
+    @field_validator("tile")
+    @classmethod
+    def _follows_the_array(cls, tile: Tile, info: ValidationInfo) -> Tile:
+        return tile.on(info.data["matrix"]) if "matrix" in info.data else tile
 
     # -- in cycles ---------------------------------------------------------------------------------
 
@@ -91,20 +97,39 @@ class Machine(Section):
     # -- identity ----------------------------------------------------------------------------------
 
     def flat(self) -> dict[str, Any]:
-        """All keys under their dotted names, values as a machine file would write them."""
+        """All keys in force under their dotted names, values as a machine file would write them."""
         return dict(_flatten(self.model_dump(mode="json")))
+
+    def written(self) -> dict[str, Any]:
+        """The sections as a machine file has them, without the edges of tiles that follow the array."""
+        return self.model_dump(mode="json", exclude={"tile": set(self.tile.follows)})
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of the given sections (default: all but the name): equal machines, equal digests."""
-        data = self.model_dump(mode="json", include=set(sections) or None, exclude={"name"})
+        data = self.written()
+        del data["name"]
+        data = {section: data[section] for section in sections or data}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
         """A machine file that loads as this machine."""
         lines = [f"name = {json.dumps(self.name, ensure_ascii=False)}"]
         for section, values in self.model_dump(mode="json", exclude={"name"}).items():
-            lines += ["", f"[{section}]"] + [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+            lines += ["", f"[{section}]"]
+            for key, value in values.items():
+                line = f"{key} = {json.dumps(value)}"
+                lines.append(f"# {line}  # {self._followed}" if self._is_followed(section, key) else line)
         return "\n".join(lines) + "\n"
+
+    def _is_followed(self, section: str, key: str) -> bool:
+        return section == "tile" and key in self.tile.follows
+
+    @property
+    def _followed(self) -> str:
+        """What an edge of tiles is that was not written."""
+        if self.matrix.timing == "scalesim":
+            return "not written: a matmul's follow its layer, others the array"
+        return "not written: follows the array"
 
     # -- loading -----------------------------------------------------------------------------------
 
@@ -137,7 +162,7 @@ class Machine(Section):
 
     def with_overrides(self, overrides: Mapping[str, Any], option: str = "--set") -> Machine:
         """A copy with the dotted keys changed; raises ConfigError as `load` does, naming `option`."""
-        data = self.model_dump(mode="json")
+        data = self.written()
         origin = {key: f"{option} {key}={v if isinstance(v, str) else _shown(v)}" for key, v in overrides.items()}
         for key, value in overrides.items():
             _assign(data, key, value, origin[key])
