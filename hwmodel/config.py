@@ -104,6 +104,15 @@ class Machine(Section):
         """The sections as a machine file has them, without the edges of tiles that follow the array."""
         return self.model_dump(mode="json", exclude={"tile": set(self.tile.follows)})
 
+    def written_keys(self) -> list[str]:
+        """The dotted keys that were given, in a file or over it; the others have their defaults."""
+        sections = {name: getattr(self, name) for name in self.model_fields_set}
+        given = {
+            f"{name}.{key}" for name, section in sections.items() if isinstance(section, Section)
+            for key in section.model_fields_set
+        }  # fmt: skip
+        return [key for key in keys() if key in given - {f"tile.{edge}" for edge in self.tile.follows}]
+
     def digest(self, *sections: str) -> str:
         """SHA-256 of the given sections (default: all but the name): equal machines, equal digests."""
         data = self.written()
@@ -175,6 +184,11 @@ def presets() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
+def is_preset(source: str | Path) -> bool:
+    """Whether `source` names a preset, and not a file of that name."""
+    return str(source) in presets() and not Path(source).is_file()
+
+
 def split_override(text: str) -> tuple[str, Any]:
     """``sram.bytes=128KiB`` -> key and value; the value is TOML, or else a string."""
     key, equals, value = text.partition("=")
@@ -206,7 +220,7 @@ def _read(source: str | Path) -> tuple[str, str]:
     """The path to name in messages, and the text. A preset's name is the preset, unless it is a file."""
     name = str(source)
     try:
-        if name in presets() and not Path(name).is_file():
+        if is_preset(name):
             return f"{name}.toml", (resources.files("minisim.configs") / f"{name}.toml").read_text("utf-8")
         if not name:
             raise FileNotFoundError

@@ -52,6 +52,37 @@ def test_check_says_which_files_are_fine(minisim: Any, folder: Path) -> None:
     assert minisim("config", "check", "good.toml").stderr == ""
 
 
+def test_check_tells_of_keys_without_effect(minisim: Any, folder: Path) -> None:
+    (folder / "hw.toml").write_text('[matrix]\ngap_cycles = 5\n[dram]\npreset = "hbm2"\n')
+    (folder / "all.toml").write_text(minisim("config", "show", "npu_32x32").stdout)
+    result = minisim("config", "check", "hw.toml", "all.toml", "tpu_v3")
+    assert result.stdout == "hw.toml: ok\nall.toml: ok\ntpu_v3: ok\n"
+    assert result.stderr.splitlines() == [
+        "minisim: note: hw.toml: matrix.gap_cycles: no effect on this machine, where matrix.overlap is not 'none'",
+        "minisim: note: hw.toml: dram.preset: no effect on this machine, where dram.model is 'ideal'",
+    ]
+
+
+DEAD = "minisim: note: dram.preset: no effect on this machine, where dram.model is 'ideal'\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("run gemm:8x8x8 --set dram.preset=hbm2", DEAD),
+        ("run gemm:8x8x8 --config hw.toml", DEAD),
+        ("run gemm:8x8x8 --config hw.toml --set dram.model=banked", ""),
+        ("explain gemm:8x8x8 --no-what-if --set dram.preset=hbm2", DEAD),
+        ("sweep gemm:8x8x8 --jobs 1 --param dram.preset=hbm2,ddr4-3200", DEAD),
+        ("sweep gemm:8x8x8 --jobs 1 --param dram.preset=hbm2,ddr4-3200 --param dram.model=ideal,banked", ""),
+        ("run gemm:8x8x8 --config tpu_v3", ""),  # what a preset writes is not the user's
+    ],
+)
+def test_every_command_tells_of_keys_without_effect(command: str, expected: str, minisim: Any, folder: Path) -> None:
+    (folder / "hw.toml").write_text('[dram]\npreset = "hbm2"\n')
+    assert minisim(*command.split()).stderr == expected
+
+
 def test_the_version_is_the_packages(minisim: Any) -> None:
     assert minisim("--version").stdout == f"minisim, version {ms.__version__}\n"
 
