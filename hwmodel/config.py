@@ -154,12 +154,7 @@ class Machine(Section):
             data = tomllib.loads(text)
         except (ValueError, RecursionError) as e:  # its own errors, int's on 4301 digits, or too deep a nesting
             raise ConfigError(f"{path}: not valid TOML: {e}") from None
-        origin: dict[str, str] = {}
-        for override in overrides:
-            key, value = split_override(override)
-            origin[key] = f"--set {override}"
-            _assign(data, key, value, origin[key])
-        return cls.check(data, path, origin)
+        return cls.check(data, path, _override(data, overrides, "--set"))
 
     @classmethod
     def check(cls, data: Mapping[str, Any], path: str = "machine", origin: Mapping[str, str] | None = None) -> Machine:
@@ -168,6 +163,15 @@ class Machine(Section):
             return cls.model_validate(data)
         except ValidationError as e:
             raise ConfigError("\n".join(_messages(e, data, path, origin or {}))) from None
+
+    def replace(self, *overrides: str) -> Machine:
+        """A copy with some keys changed, each as `--set` takes it: ``machine.replace("sram.bytes=1MiB", "tile.m=8")``.
+
+        Raises:
+            ConfigError: with every mistake of the overrides.
+        """
+        data = self.written()
+        return Machine.check(data, self.name, _override(data, overrides, "replace"))
 
     def with_overrides(self, overrides: Mapping[str, Any], option: str = "--set") -> Machine:
         """A copy with the dotted keys changed; raises ConfigError as `load` does, naming `option`."""
@@ -189,11 +193,23 @@ def is_preset(source: str | Path) -> bool:
     return str(source) in presets() and not Path(source).is_file()
 
 
-def split_override(text: str) -> tuple[str, Any]:
+def _override(data: dict[str, Any], overrides: Sequence[str], option: str) -> dict[str, str]:
+    """Put `overrides` (``KEY=VALUE``) over `data`; return the place of each key for messages, by `option`."""
+    origin: dict[str, str] = {}
+    for override in overrides:
+        key, value = split_override(override, option)
+        origin[key] = f"{option} {override}"
+        _assign(data, key, value, origin[key])
+    return origin
+
+
+def split_override(text: str, option: str = "--set") -> tuple[str, Any]:
     """``sram.bytes=128KiB`` -> key and value; the value is TOML, or else a string."""
+    if not isinstance(text, str):
+        raise ConfigError(f"{option}: must be a text such as 'sram.bytes=128KiB', not {_shown(text)}")
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: must be KEY=VALUE, such as sram.bytes=128KiB")
+        raise ConfigError(f"{option} {text}: must be KEY=VALUE, such as sram.bytes=128KiB")
     return key.strip(), parse_value(value.strip())
 
 

@@ -20,6 +20,7 @@ from minisim.compiler.frontend import load_model
 from minisim.compiler.passes.base import IR
 from minisim.compiler.pipeline import dump_to
 from minisim.errors import MinisimError, OutputError, ScheduleHazard
+from minisim.hwmodel import reference
 from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
 from minisim.hwmodel.effects import notes
 from minisim.progress import SlowProgress
@@ -222,12 +223,13 @@ def config_list() -> None:
 @config_group.command("show")
 @click.argument("source", default="npu_32x32", metavar="FILE|PRESET")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key. May be repeated.")
+@click.option("--commented", is_flag=True, help="With meaning, unit and range of each key: a file to start from.")
 @click.option("--keys", "describe", is_flag=True, help="List every key with its meaning instead.")
-def config_show(source: str, overrides: tuple[str, ...], describe: bool) -> None:
+def config_show(source: str, overrides: tuple[str, ...], commented: bool, describe: bool) -> None:
     """The complete machine, defaults included, as a machine file."""
     machine = Machine.load(source, overrides)
     if not describe:
-        click.echo(machine.to_toml(), nl=False)
+        click.echo(reference.commented(machine) if commented else machine.to_toml(), nl=False)
         return
     values = machine.flat()
     for key, field in keys().items():

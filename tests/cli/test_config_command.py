@@ -14,6 +14,7 @@ import pytest
 import minisim as ms
 from minisim.cli import main
 from minisim.hwmodel.config import Machine, keys, presets
+from minisim.hwmodel.reference import WIDTH, range_of
 
 
 def test_list_has_a_line_for_each_preset(minisim: Any) -> None:
@@ -34,6 +35,29 @@ def test_show_prints_a_machine_file_that_loads_as_that_machine(name: str, minisi
 
 def test_show_without_a_name_shows_the_reference_machine(minisim: Any) -> None:
     assert minisim("config", "show").stdout == Machine().to_toml()
+
+
+@pytest.mark.parametrize("name", presets())
+def test_the_commented_form_explains_every_key_and_loads_as_that_machine(name: str, minisim: Any, folder: Path) -> None:
+    text = minisim("config", "show", "--commented", name, "--set", "tile.m=48").stdout
+    (folder / "start.toml").write_text(text)
+    assert Machine.load("start.toml") == Machine.load(name, ["tile.m=48"])
+    assert minisim("config", "check", "start.toml").stdout == "start.toml: ok\n"
+    assert max(map(len, text.splitlines())) <= WIDTH
+    words = " ".join(text.replace("\n# ", " ").split())
+    for key, field in keys().items():
+        assert f"{field.description} ({range_of(field)})" in words, key
+
+
+def test_the_commented_form_reads_as_a_file_does(minisim: Any) -> None:
+    text = minisim("config", "show", "--commented", "npu_32x32").stdout
+    assert text.startswith(
+        '# for reports (any text of one line)\nname = "npu_32x32"\n\n[clock]\n\n'
+        '# core clock; every cycle count is in its cycles (1MHz to 100000MHz)\nfrequency = "1000MHz"\n'
+    )
+    assert (
+        "\n\n# elements: rows of A and C per tile; not written, it follows the array (1 to 4096)\n# m = 32  #" in text
+    )
 
 
 def test_show_keys_explains_every_key(minisim: Any) -> None:

@@ -243,6 +243,27 @@ def test_a_mistake_in_an_override_names_the_override() -> None:
     ]
 
 
+def test_a_machine_is_replaced_as_set_does() -> None:
+    base = Machine.load("edge_8x8", ["matrix.rows=16"])
+    assert base.replace("sram.bytes=1MiB") == Machine.load("edge_8x8", ["matrix.rows=16", "sram.bytes=1MiB"])
+    several = base.replace("dram.model = banked", "compiler.keep_on_chip=false", "name=mine")
+    assert (several.dram.model, several.compiler.keep_on_chip, several.name) == ("banked", False, "mine")
+    assert Machine().replace("matrix.rows=64").tile.k == 64  # what is not written follows
+    assert base.replace() == base
+
+
+def test_mistakes_in_a_replacement_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Machine().replace("sram.byte=1MiB", "tile.m=0")
+    assert str(caught.value).splitlines() == [
+        "replace tile.m=0: tile.m: must be at least 1, not 0",
+        "replace sram.byte=1MiB: sram.byte: unknown key; did you mean 'sram.bytes'?",
+    ]
+    for wrong, said in (("x", "replace x: must be KEY=VALUE"), (3, "replace: must be a text such as .*, not 3")):
+        with pytest.raises(ConfigError, match=f"^{said}"):
+            Machine().replace(wrong)  # type: ignore[arg-type]
+
+
 def test_an_override_cannot_go_below_a_value() -> None:
     with pytest.raises(ConfigError, match=r"^--set name\.x=3: 'name' is not a section$"):
         Machine.load("edge_8x8", ["name.x=3"])
