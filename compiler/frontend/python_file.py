@@ -140,7 +140,7 @@ def _is_users(filename: str, names: dict[str, Any], directory: Path) -> bool:
 
 
 def _names_a_line(error: BaseException) -> bool:
-    """Whether the message begins with a file that was being executed: `graph.caller` has put it there."""
+    """Whether the message begins with a file that was being executed: `arguments.caller` has put it there."""
     files = {frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)}
     return any(str(error).startswith(f"{file}:") for file in files)
 

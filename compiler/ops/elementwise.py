@@ -91,6 +91,8 @@ class Unary(Elementwise):
 
 
 class Binary(Elementwise):
+    operands = range(2, 3)
+
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
         try:
             shape = np.broadcast_shapes(*shapes)

@@ -48,6 +48,7 @@ class MatMul(Operator):
     """
 
     name = "MatMul"
+    operands = range(2, 5)
     dtypes = frozenset({"float32", "bfloat16", "int8"})
 
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:

@@ -259,7 +259,7 @@ def test_mistakes_in_a_replacement_are_told_at_once() -> None:
         "replace tile.m=0: tile.m: must be at least 1, not 0",
         "replace sram.byte=1MiB: sram.byte: unknown key; did you mean 'sram.bytes'?",
     ]
-    for wrong, said in (("x", "replace x: must be KEY=VALUE"), (3, "replace: must be a text such as .*, not 3")):
+    for wrong, said in (("x", "replace x: must be KEY=VALUE"), (3, "replace 3: must be KEY=VALUE")):
         with pytest.raises(ConfigError, match=f"^{said}"):
             Machine().replace(wrong)  # type: ignore[arg-type]
 
@@ -431,3 +431,59 @@ def test_a_preset_writes_only_the_edges_that_differ_from_its_array(name: str) ->
     unwritten = edges(Machine.check({"matrix": machine.model_dump(mode="json")["matrix"]}))
     same = {edge for edge, ours, its in zip("mkn", edges(machine), unwritten, strict=True) if ours == its}
     assert machine.tile.follows == same
+
+
+# -- whatever names a machine --------------------------------------------------------------------------------
+
+
+def test_a_machine_by_whatever_names_it(tmp_path: Path) -> None:
+    small = Machine().with_overrides({"sram.bytes": "64KiB", "tile.m": 8})
+    path = write(tmp_path, small.to_toml())
+    assert Machine.of(None) == Machine()
+    assert Machine.of(small) is small
+    assert Machine.of("edge_8x8") == Machine.load("edge_8x8")
+    assert Machine.of(path) == Machine.of(str(path)) == small
+    assert Machine.of({"sram": {"bytes": "64KiB"}, "tile.m": 8}) == small
+    assert Machine.of({"sram.bytes": "64KiB", "tile": {"m": 8}}) == small
+    assert Machine.load("npu_32x32", "tile.m=8") == Machine.load("npu_32x32", ["tile.m=8"])
+
+
+KINDS = "a machine must be a Machine, a preset's name, a file's path or a mapping of keys"
+TEXTS = "overrides must be a sequence of texts such as 'sram.bytes=128KiB'"
+
+
+class Unfriendly:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Machine(sram=5), "Machine: sram: must be a section, [sram], not 5"),
+        (lambda: Machine(srma={}), "Machine: srma: unknown key; did you mean 'sram'?"),
+        (lambda: Machine.check(5), "machine: must be a mapping of sections, not 5"),
+        (lambda: Machine.of(5), f"{KINDS}, not 5"),
+        (lambda: Machine.of({3: 4}), "machine: a key must be a text such as 'sram.bytes', not 3"),
+        (lambda: Machine.of({"sram.bytes": 3}), "machine: sram.bytes: must be at least 64, not 3"),
+        (lambda: Machine.of({"sram": {"bytes": [3]}, "sram.bytes.x": 3}), "machine: 'bytes' is not a section"),
+        (lambda: Machine.load("npu_32x32", 5), f"{TEXTS}, not 5"),
+        (lambda: Machine.load("npu_32x32", [5]), "--set 5: must be KEY=VALUE, such as sram.bytes=128KiB"),
+        (lambda: Machine().with_overrides(5), "overrides must be a mapping of dotted keys to values, not 5"),
+    ],
+)  # fmt: skip
+def test_what_names_no_machine(make: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_a_value_that_cannot_be_written_is_shown_nevertheless() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    for value in (Unfriendly(), deep, 10**5000, {"a": deep}):
+        for key in ("sram.bytes", "compiler.order", "tile.m", "name", "dram.latency", "matrix.int8_rate"):
+            with pytest.raises(ConfigError) as caught:
+                Machine().with_overrides({key: value})
+            assert str(caught.value).startswith(f"--set {key}=") and len(str(caught.value)) < 400
