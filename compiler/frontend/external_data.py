@@ -28,8 +28,8 @@ def check_external_data(model: onnx.ModelProto, folder: Path) -> None:
 def _check(tensor: onnx.TensorProto, folder: Path) -> None:
     about = f"the values of initializer {tensor.name!r}" if tensor.name else "the values of a constant"
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    size = _size_of_file(entries.get("location", ""), folder, about)
     offset, length = (_number(entries, key, about) for key in ("offset", "length"))
+    size = _size_of_file(entries.get("location", ""), folder, about)
     needed = _bytes_needed(tensor)
     if length is not None and needed is not None and length != needed:
         raise ModelError(f"{about} take {needed} bytes, but their length is given as {length}")
