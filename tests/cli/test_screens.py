@@ -1,4 +1,4 @@
-"""What the screen and the files say of a few runs, word for word and number for number: tests/golden/screens.
+"""What the screen and the files say of some runs, word for word and number for number: tests/golden/screens.
 
 Every figure that a user reads passes through here once: a factor of ten, a wrong unit, the least for the most, a row
 too many. The runs are small, and differ in what they have to tell: a bound that is the DRAM or the array, several
@@ -29,6 +29,18 @@ SCREENS = {
     "run-gemmini": ("run", "--config", "gemmini_16x16", MLP),
     "run-without-numerics": ("run", "--config", "edge_8x8", "layernorm:20x70", "--no-numerics"),
     "run-reshapes-only": ("run", "RESHAPES"),
+    "run-many-layers": ("run", "LAYERS", "--set", "sram.bytes=16KiB", "--set", "control.queue_depth=1"),
+    "run-fits-badly": ("run", "gemm:48x20x8", "--set", "tile.m=16", "--set", "sram.bytes=8KiB"),
+    "run-tight": ("run", "gemm:100x128x130", "--set", "sram.bytes=12KiB", "--set", "compiler.order=mnk"),
+    "run-off-chip": ("run", MLP, "--set", "compiler.keep_on_chip=false", "--set", "dma.max_outstanding=1"),
+    "run-counters": ("run", "gemm:20x24x28", "--config", "mini_tflm_4x4", "--set", "accumulator.bytes=1KiB"),
+    "run-bf16-bursts": (
+        "run", "gemm:64x64x96", "--set", "matrix.dtype=bf16", "--set", "matrix.bf16_rate=4", "--set",
+        "dma.max_burst_beats=4", "--set", "dma.outstanding_bursts=2", "--set", "sram.bytes=16KiB",
+    ),
+    "run-banked-shared": ("run", "gemm:64x64x96", "--set", "dram.model=banked", "--set", "dma.shared=true"),
+    "run-slow-vector": ("run", "layernorm:64x48", "--set", "vector.lanes=1", "--set", "vector.latency_cycles=400"),
+    "run-waits": ("run", "gemm:96x96x96", "--set", "dram.bandwidth=1GB/s", "--set", "control.issue_cycles=200"),
     "explain-mlp": ("explain", "--config", "npu_32x32", MLP, "--out", "out"),
     "explain-latency": ("explain", "gemm:40x40x40", "--no-what-if", "--set", "dram.latency=900ns"),
     "explain-two-cores": ("explain", "gemm:64x128x128", "--set", "cores.count=2", "--set", "dram.model=banked"),
@@ -36,15 +48,28 @@ SCREENS = {
     "sweep": ("sweep", "gemm:64x64x64", "--param", "sram.bytes=8KiB,16KiB,64KiB", "--param", "dma.channels=1,2"),
     "config-show": ("config", "show", "mini_tflm_4x4"),
 }  # fmt: skip
-"""Of each name the arguments; what they write to out/ is part of the golden file."""
+"""Of each name the arguments; what they write to out/ is a golden file, too."""
 
-RESHAPES = """
+MODELS = {
+    "RESHAPES": """
 import minisim as ms
 def model():
     graph = ms.Graph("reshapes")
     graph.output(graph.reshape(graph.input("x", (4, 6)), (8, 3)), "y")
     return graph
-"""
+""",
+    "LAYERS": """
+import minisim as ms
+def model():
+    graph = ms.Graph("layers")
+    x = graph.input("x", (33, 40))
+    for i in range(13):
+        x = graph.softmax(x @ graph.weight(f"w{i}", [[0.1] * 40] * 40), name=f"a_layer_with_a_long_name_{i}")
+    graph.output(x, "y")
+    return graph
+""",
+}
+"""Files that arguments above stand for."""
 
 
 def masked(text: str) -> str:
@@ -72,9 +97,10 @@ def csv_of(path: Path) -> str:
 def test_the_screen_says(
     minisim: Minisim, golden: Golden, monkeypatch: pytest.MonkeyPatch, name: str, width: int
 ) -> None:
-    Path("reshapes.py").write_text(RESHAPES, encoding="utf-8")
+    for word, text in MODELS.items():
+        Path(f"{word}.py").write_text(text, encoding="utf-8")
     monkeypatch.setenv("COLUMNS", str(width))
-    result = minisim(*("reshapes.py" if word == "RESHAPES" else word for word in SCREENS[name]))
+    result = minisim(*(f"{word}.py" if word in MODELS else word for word in SCREENS[name]))
     golden.check(f"screens/{name}-{width}.txt", masked(result.output))
     if width == 80 and Path("out").exists():
         tables = [f"{path.name}\n{csv_of(path)}" for path in sorted(Path("out").glob("*.csv"))]
