@@ -1,4 +1,4 @@
-"""Cycles and bytes of some sixty runs, pinned: choices of the compiler that no theory gives, but that a user would see.
+"""Cycles and bytes of seventy runs, pinned: choices of the compiler that no theory gives, but that a user would see.
 
 Each case is small and stands where a choice is made: several cores, a DMA that loads and stores share, residuals,
 transposed operands, an SRAM that holds a few tiles, banked DRAM, narrow types, channels, chains. Its row in
@@ -104,6 +104,24 @@ def reshaped(rows: int, width: int) -> ms.Graph:
     return g
 
 
+def pointwise(rows: int, width: int) -> ms.Graph:
+    """Operations of the vector unit on tiles, with operands that are whole, one row, one column and one number."""
+    g = ms.Graph("pointwise")
+    x, column = g.input("x", (rows, width)), g.input("column", (rows, 1))
+    y = g.maximum(x * column - weights(g, "row", width), 0.25)
+    g.output(g.sigmoid(y + x), "y")
+    return g
+
+
+def reductions(rows: int, width: int) -> ms.Graph:
+    """Each row divided by its sum, less its mean, and its maximum."""
+    g = ms.Graph("reductions")
+    x = g.exp(g.input("x", (rows, width)))
+    g.output(x / g.reduce_sum(x) - g.reduce_mean(x), "y")
+    g.output(g.reduce_max(x), "most")
+    return g
+
+
 SLOW = {"dram.bandwidth": "3.2GB/s"}
 FAST = {"dram.bandwidth": "1000GB/s", "dma.bytes_per_cycle": 256, "dram.latency": "5ns"}
 BANKED = {"dram.model": "banked"}
@@ -149,7 +167,17 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     # whole rows
     "softmax": ("npu_32x32", "softmax:300x384", {"sram.bytes": "64KiB"}),
     "layernorm": ("edge_8x8", "layernorm:50x200", {}),
+    "pointwise": ("npu_32x32", lambda: pointwise(100, 130), {"sram.bytes": "48KiB"}),
+    "reductions": ("npu_32x32", lambda: reductions(100, 130), {"sram.bytes": "48KiB"}),
     # several cores
+    "cores_pointwise": ("npu_32x32", lambda: pointwise(100, 130), {"cores.count": 3, "dma.bytes_per_cycle": 8}),
+    "cores_pointwise_fast": ("npu_32x32", lambda: pointwise(200, 330), {"cores.count": 4, **FAST}),
+    "cores_pointwise_wide": ("edge_8x8", lambda: pointwise(5, 300), {"cores.count": 4, "vector.lanes": 1}),
+    "cores_reductions": ("npu_32x32", lambda: reductions(100, 130), {"cores.count": 4, **FAST}),
+    "cores_reductions_slow": ("edge_8x8", lambda: reductions(60, 50), {"cores.count": 2, "vector.lanes": 2}),
+    "cores_layernorm": ("npu_32x32", "layernorm:70x300", {"cores.count": 3, "dma.bytes_per_cycle": 4}),
+    "cores_softmax_one_row": ("npu_32x32", "softmax:1x900", {"cores.count": 4, **FAST}),
+    "cores_few_rows_tight": ("npu_32x32", lambda: chain(20, 300, 200), {"cores.count": 2, "sram.bytes": "16KiB"}),
     "cores_by_rows": ("npu_32x32", lambda: chain(256, 128, 128, 128), {"cores.count": 4, **FAST}),
     "cores_by_columns": ("npu_32x32", lambda: chain(32, 256, 512, 256), {"cores.count": 4, **FAST}),
     "cores_ragged": ("npu_32x32", "gemm:224x256x160", {"cores.count": 3, "sram.bytes": "32KiB"}),
