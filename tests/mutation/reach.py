@@ -19,7 +19,7 @@ from mutants import Mutant
 from workspace import Workspace
 
 SHORTEST = 0.02
-"""Seconds; tests up to it come first, those up to twice as long next, and so on."""
+"""Seconds; which tests are shorter is no matter."""
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Reach:
         times.rename(record.with_suffix(".json"))
 
     def tests(self, mutant: Mutant, budget: float) -> list[str]:
-        """The tests that reach a mutant, short ones first, of one file after the other; at most `budget` seconds.
+        """The tests that reach a mutant, at most `budget` seconds of them: short ones of many kinds first.
 
         What runs on import has no test of its own: first come those that ran lines with the name that it defines,
         then all that ran any line of the file.
@@ -83,13 +83,14 @@ class Reach:
             nearest = self._of_name(mutant.path, mutant.defines, set())
             others = {test for tests in self._lines(mutant.path).values() for test in tests} - nearest
 
-        def order(test: str) -> tuple[bool, int, str, float]:
-            seconds = self.seconds[test]
-            length = max(0, math.ceil(math.log2(max(seconds, 1e-9) / SHORTEST)))
-            return test in others, length, test.partition("::")[0], seconds
-
+        late = {}  # how late each is: twice as long, or behind twice as many cases of its function, is one later
+        siblings: dict[str, int] = {}
+        for test in sorted((test for test in nearest | others if test in self.seconds), key=self.seconds.__getitem__):
+            function = test.partition("[")[0]
+            siblings[function] = siblings.get(function, 0) + 1
+            late[test] = math.log2(max(self.seconds[test] / SHORTEST, 1) * siblings[function])
         chosen, total = [], 0.0
-        for test in sorted((test for test in nearest | others if test in self.seconds), key=order):
+        for test in sorted(late, key=lambda test: (test in others, int(late[test]), test)):
             if total + self.seconds[test] <= budget:
                 chosen.append(test)
                 total += self.seconds[test]
