@@ -1,4 +1,4 @@
-"""Cycles and bytes of seventy runs, pinned: choices of the compiler that no theory gives, but that a user would see.
+"""Cycles and bytes of some seventy runs, pinned: choices that no theory gives, but that a user would see.
 
 Each case is small and stands where a choice is made: several cores, a DMA that loads and stores share, residuals,
 transposed operands, an SRAM that holds a few tiles, banked DRAM, narrow types, channels, chains. Its row in
@@ -173,6 +173,8 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "cores_pointwise": ("npu_32x32", lambda: pointwise(100, 130), {"cores.count": 3, "dma.bytes_per_cycle": 8}),
     "cores_pointwise_fast": ("npu_32x32", lambda: pointwise(200, 330), {"cores.count": 4, **FAST}),
     "cores_pointwise_wide": ("edge_8x8", lambda: pointwise(5, 300), {"cores.count": 4, "vector.lanes": 1}),
+    "cores_pointwise_bursts": ("npu_32x32", lambda: pointwise(100, 130), {"cores.count": 2, **FAST, **BURSTS}),
+    "cores_rows_bursts": ("npu_32x32", lambda: rows_and_bias(40, 192), {"cores.count": 2, **FAST, **BURSTS}),
     "cores_reductions": ("npu_32x32", lambda: reductions(100, 130), {"cores.count": 4, **FAST}),
     "cores_reductions_slow": ("edge_8x8", lambda: reductions(60, 50), {"cores.count": 2, "vector.lanes": 2}),
     "cores_layernorm": ("npu_32x32", "layernorm:70x300", {"cores.count": 3, "dma.bytes_per_cycle": 4}),
