@@ -21,6 +21,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from minisim.compiler.dtypes import NAME
+from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.passes.base import IR, Pass
 from minisim.compiler.passes.cast import Cast
@@ -30,8 +32,8 @@ from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import Tile
-from minisim.errors import ModelError
-from minisim.hwmodel.config import Machine
+from minisim.errors import ModelError, UsageError, shown
+from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
 Stage = Callable[[int, str, IR], None]
@@ -54,11 +56,16 @@ def machine_passes(machine: Machine) -> tuple[Step, ...]:
 
 
 def compile_graph(
-    graph: Graph, machine: Machine, on_stage: Stage | None = None, undispatched: Schedule | None = None
+    graph: ModelLike,
+    machine: MachineLike = None,
+    on_stage: Stage | None = None,
+    undispatched: Schedule | None = None,
 ) -> Schedule:
     """Compile `graph` for `machine`.
 
     Args:
+        graph: a Graph, or what `load_model` takes.
+        machine: a Machine, or what `Machine.of` takes; default: the reference machine.
         undispatched: the result of `compile_undispatched` for a machine of the same `schedule_key`, to
             save all but the last pass.
 
@@ -66,6 +73,10 @@ def compile_graph(
         ModelError: the graph is not well formed, or the machine cannot compute it in its type.
         CapacityError: the SRAM, or the accumulator memory, is too small for one operation's operands.
     """
+    machine = Machine.of(machine)
+    graph = as_graph(graph, NAME[machine.dtype])
+    if undispatched is not None and not isinstance(undispatched, Schedule):
+        raise UsageError(f"undispatched must be a Schedule, not {shown(undispatched)}")
     if undispatched is not None:
         return Dispatch(machine).apply(undispatched)
     steps = (*graph_passes(machine), *machine_passes(machine), (50, Dispatch(machine)))
@@ -118,12 +129,11 @@ def schedule_key(graph: Graph, machine: Machine) -> str:
     return hashlib.sha256(repr((machine_key, tilings)).encode()).hexdigest()
 
 
-def dump_to(folder: Path) -> Stage:
-    """A callback that writes every stage to ``folder/NN-name.txt``."""
-    folder.mkdir(parents=True, exist_ok=True)
+def dump_to(folder: Path, write: Callable[[Path, bytes], object] = Path.write_bytes) -> Stage:
+    """A callback that writes every stage to ``folder/NN-name.txt``, by `write`; the folder is there."""
 
     def dump(number: int, name: str, ir: IR) -> None:
         text = "\n".join(ir.lines()) + "\n"
-        (folder / f"{number:02d}-{name}.txt").write_text(text, encoding="utf-8")
+        write(folder / f"{number:02d}-{name}.txt", text.encode())
 
     return dump

@@ -49,7 +49,7 @@ def load_onnx(path: Path) -> Graph:
         model = _read(path)
         _check(model, path)
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
-            return _Import(model, path.stem).run()
+            return _Import(model, path.stem.encode(errors="backslashreplace").decode()).run()
     except ModelError as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
 
@@ -78,6 +78,8 @@ def _library(failure: str) -> Iterator[None]:
         yield
     except (ModelError, MemoryError):
         raise
+    except UnicodeDecodeError:  # in the text of a message of its own
+        raise ModelError("is damaged: a name in it is not UTF-8") from None
     except Exception as e:
         text = (
             described(e) if isinstance(e, LookupError) else one_line(e) or type(e).__name__
@@ -97,17 +99,22 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     if opset is not None and not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
         newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
         raise ModelError(f"opset must be from {OLDEST_OPSET} to {newest}, not {opset}")
-    try:
-        onnx.checker.check_model(path)  # by path: a model in memory may not be over 2 GB
-    except UnicodeDecodeError:  # in the text of the checker's own message
-        raise ModelError("is damaged: a name in it is not UTF-8") from None
-    except onnx.checker.ValidationError as e:
-        nodes = model.graph.node
-        known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
-        if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
-            types = zip(_names(nodes), map(_op_type, nodes), strict=True)
-            _refuse(f"node {n!r} ({t})" for n, t in types if t not in ONNX_IMPORTERS and t != "Constant")
-        raise ModelError(f"is not valid ONNX: {one_line(e)}") from None
+    with _library("cannot be checked"):
+        try:
+            # by path, since a model in memory may not be over 2 GB; but only a path that onnx, in C++, can be given
+            onnx.checker.check_model(path if _is_utf8(str(path)) else model)
+        except onnx.checker.ValidationError as e:
+            nodes = model.graph.node
+            known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
+            if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
+                types = zip(_names(nodes), map(_op_type, nodes), strict=True)
+                _refuse(f"node {n!r} ({t})" for n, t in types if t not in ONNX_IMPORTERS and t != "Constant")
+            raise ModelError(f"is not valid ONNX: {one_line(e)}") from None
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether UTF-8 can encode it: a file's name is bytes, and those that are none of UTF-8 are half characters here."""
+    return text.encode(errors="ignore").decode() == text
 
 
 class _Import:

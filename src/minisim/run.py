@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.dtypes import NAME
+from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.pipeline import Stage, compile_graph
-from minisim.errors import UsageError
-from minisim.hwmodel.config import Machine
+from minisim.errors import UsageError, shown
+from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import Schedule
-from minisim.hwmodel.simulate import Observer, simulate
+from minisim.hwmodel.simulate import Observer, check_observers, simulate
 from minisim.hwmodel.timeline import Timeline
 from minisim.lockstep import Lockstep
 from minisim.runtime import Array, Runtime, example_inputs, largest_difference
@@ -78,8 +80,8 @@ class Result:
 
 
 def run(
-    graph: Graph,
-    machine: Machine | None = None,
+    graph: ModelLike,
+    machine: MachineLike = None,
     *,
     inputs: Mapping[str, npt.ArrayLike] | None = None,
     timing: str = "simpy",
@@ -88,9 +90,12 @@ def run(
     schedule: Schedule | None = None,
     on_stage: Stage | None = None,
 ) -> Result:
-    """Compile `graph` for `machine` (default: the reference machine), time it and compute it.
+    """Compile `graph` for `machine`, time it and compute it.
 
     Args:
+        graph: a Graph, or what names one: the path of a .py or .onnx file, a built-in shape ("gemm:512x512x512").
+        machine: a Machine, or what names one: a preset, the path of a machine file, a mapping of keys to values;
+            default: the reference machine.
         inputs: by name; what is missing is drawn as `example_inputs` says.
         timing: the timing core; there is one, "simpy".
         numerics: also compute, in lockstep, and compare with numpy.
@@ -101,9 +106,15 @@ def run(
     Raises:
         MinisimError: a subclass of it for every mistake of the user's.
     """
-    if timing not in TIMING_CORES:
-        raise UsageError(f"timing must be {' or '.join(TIMING_CORES)}, not {timing!r}")
-    machine = machine or Machine()
+    if not isinstance(timing, str) or timing not in TIMING_CORES:
+        raise UsageError(f"timing must be {' or '.join(TIMING_CORES)}, not {shown(timing)}")
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise UsageError(f"inputs must be a mapping of names to arrays, not {shown(inputs)}")
+    if on_stage is not None and not callable(on_stage):
+        raise UsageError(f"on_stage must be a function of number, name and IR, not {shown(on_stage)}")
+    check_observers(observers)
+    machine = Machine.of(machine)
+    graph = as_graph(graph, NAME[machine.dtype])
     began = time.perf_counter()
     if schedule is None:
         schedule = compile_graph(graph, machine, on_stage)

@@ -7,6 +7,7 @@ processes; a point that cannot be compiled, or fails, is a row with its reason, 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,13 +19,17 @@ from typing import Any
 
 from minisim.compiler.graph import Graph
 from minisim.compiler.pipeline import compile_graph, compile_undispatched, schedule_key
-from minisim.errors import CapacityError, ConfigError, MinisimError, UnsupportedError, UsageError
+from minisim.errors import CapacityError, ConfigError, MinisimError, UnsupportedError, UsageError, described, one_line
 from minisim.hwmodel.config import Machine, parse_value
 from minisim.hwmodel.isa import Schedule
 from minisim.run import run
 
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
+
+
+MOST_POINTS = 100_000
+"""Of a grid: more would take days, and are a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,14 @@ def grid(machine: Machine, params: Sequence[tuple[str, Sequence[str]]]) -> list[
     """All combinations, the last parameter varying fastest.
 
     Raises:
-        UsageError: a parameter is given twice.
+        UsageError: a parameter is given twice, or the grid has more than `MOST_POINTS`.
         ConfigError: listing every value that no machine can have.
     """
     names = [name for name, _ in params]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"--param {min(twice)}: given twice; list all its values in one")
+    if (count := math.prod(len(values) for _, values in params)) > MOST_POINTS:
+        raise UsageError(f"the grid would have {count:,} points; the most is {MOST_POINTS:,}")
     mistakes: dict[str, None] = {}
     points: list[Point] = []
     for index, values in enumerate(itertools.product(*(values for _, values in params))):
@@ -194,6 +201,5 @@ def _row(point: Point, status: str, reason: str) -> Row:
 
 
 def _reason(error: Exception) -> str:
-    """One line: a mistake's message as it is, anything else with its type."""
-    text = str(error) if isinstance(error, MinisimError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    """One line: a mistake's message as it is, anything else with its type, as the bug that it is."""
+    return one_line(error) if isinstance(error, MinisimError) else f"a bug in minisim: {described(error)}"

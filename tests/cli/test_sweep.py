@@ -92,7 +92,7 @@ def test_a_point_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sweep_module, "run", sometimes)
     rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9,10"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
-    assert rows[1]["reason"] == "ZeroDivisionError: of all things"
+    assert rows[1]["reason"] == "a bug in minisim: ZeroDivisionError: of all things"
 
 
 def test_a_compiler_that_fails_fails_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,9 @@ def test_a_compiler_that_fails_fails_its_points(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(sweep_module, "compile_undispatched", broken)
     rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9"), jobs=1)
-    assert [(row["status"], row["reason"]) for row in rows] == [("failed", "RuntimeError: a bug of ours")] * 2
+    assert [(row["status"], row["reason"]) for row in rows] == [
+        ("failed", "a bug in minisim: RuntimeError: a bug of ours")
+    ] * 2
 
 
 def test_points_of_one_schedule_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
