@@ -500,7 +500,7 @@ class Schedule:
             ScheduleError: the file is not a schedule, or one of another format version, or breaks a rule.
         """
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
                 header = dict(json.loads(data["header"].tobytes().decode()))
                 tables = {name: data[name] for name in TABLES}
         except Exception as e:  # a damaged file fails in numpy, zipfile, zlib or json, each in its own ways

@@ -113,7 +113,7 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
 
 
 def _is_utf8(text: str) -> bool:
-    """Whether UTF-8 can encode it: a file's name is bytes, and those that are none of UTF-8 are half characters here."""
+    """Whether UTF-8 can encode it: a file name may be any bytes, and those that are not UTF-8 are half characters."""
     return text.encode(errors="ignore").decode() == text
 
 

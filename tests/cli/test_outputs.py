@@ -135,4 +135,4 @@ def test_a_name_that_is_half_a_character(tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
     result = minisim(f"run {name} --trace", tmp_path)
     assert result.returncode == 0, result.stderr
-    assert b"m\\xff on npu_32x32" in result.stdout
+    assert b"m\\udcff on npu_32x32" in result.stdout
