@@ -59,8 +59,8 @@ class Machine(Section):
     name: str = Field(default="npu_32x32", min_length=1, description="for reports")
     clock: Clock = Clock()
     cores: Cores = Cores()
-    tile: Tile = Tile()
     matrix: Matrix = Matrix()
+    tile: Tile = Tile()  # after the matrix, which it follows
     vector: Vector = Vector()
     sram: Sram = Sram()
     accumulator: Accumulator = Accumulator()
@@ -76,6 +76,11 @@ class Machine(Section):
         if not value.isprintable():
             raise ValueError("must be one line of printable text")
         return value
+
+    @field_validator("tile")
+    @classmethod
+    def _follows_the_array(cls, tile: Tile, info: ValidationInfo) -> Tile:
+        return tile.on(info.data["matrix"]) if "matrix" in info.data else tile
 
     @model_validator(mode="wrap")
     @classmethod
@@ -109,20 +114,48 @@ class Machine(Section):
     # -- identity ----------------------------------------------------------------------------------
 
     def flat(self) -> dict[str, Any]:
-        """All keys under their dotted names, values as a machine file would write them."""
+        """All keys in force under their dotted names, values as a machine file would write them."""
         return dict(_flatten(self.model_dump(mode="json")))
+
+    def written(self) -> dict[str, Any]:
+        """The sections as a machine file has them, without the edges of tiles that follow the array."""
+        return self.model_dump(mode="json", exclude={"tile": set(self.tile.follows)})
+
+    def written_keys(self) -> list[str]:
+        """The dotted keys that were given, in a file or over it; the others have their defaults."""
+        sections = {name: getattr(self, name) for name in self.model_fields_set}
+        given = {
+            f"{name}.{key}" for name, section in sections.items() if isinstance(section, Section)
+            for key in section.model_fields_set
+        }  # fmt: skip
+        return [key for key in keys() if key in given - {f"tile.{edge}" for edge in self.tile.follows}]
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of the given sections (default: all but the name): equal machines, equal digests."""
-        data = self.model_dump(mode="json", include=set(sections) or None, exclude={"name"})
+        data = self.written()
+        del data["name"]
+        data = {section: data[section] for section in sections or data}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
         """A machine file that loads as this machine."""
         lines = [f"name = {json.dumps(self.name, ensure_ascii=False)}"]
         for section, values in self.model_dump(mode="json", exclude={"name"}).items():
-            lines += ["", f"[{section}]"] + [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+            lines += ["", f"[{section}]"]
+            for key, value in values.items():
+                line = f"{key} = {json.dumps(value)}"
+                lines.append(f"# {line}  # {self._followed}" if self._is_followed(section, key) else line)
         return "\n".join(lines) + "\n"
+
+    def _is_followed(self, section: str, key: str) -> bool:
+        return section == "tile" and key in self.tile.follows
+
+    @property
+    def _followed(self) -> str:
+        """What an edge of tiles is that was not written."""
+        if self.matrix.timing == "scalesim":
+            return "not written: a matmul's follow its layer, others the array"
+        return "not written: follows the array"
 
     # -- loading -----------------------------------------------------------------------------------
 
@@ -160,23 +193,27 @@ class Machine(Section):
             data = tomllib.loads(text)
         except (ValueError, RecursionError) as e:  # its own errors, int's on 4301 digits, or too deep a nesting
             raise ConfigError(f"{path}: not valid TOML: {e}") from None
-        origin: dict[str, str] = {}
-        for override in _texts(overrides):
-            key, value = split_override(override)
-            origin[key] = f"--set {shortened(override, _MOST_GIVEN)}"
-            _assign(data, key, value, origin[key])
-        return cls.check(data, path, origin)
+        return cls.check(data, path, _override(data, overrides, "--set"))
 
     @classmethod
     def check(cls, data: Mapping[str, Any], path: str = "machine", origin: Mapping[str, str] | None = None) -> Machine:
         """Validate a nested mapping; `origin` says where single keys came from, for messages."""
         return cls.model_validate(data, context=(path, origin or {}))
 
+    def replace(self, *overrides: str) -> Machine:
+        """A copy with some keys changed, each as `--set` takes it: ``machine.replace("sram.bytes=1MiB", "tile.m=8")``.
+
+        Raises:
+            ConfigError: with every mistake of the overrides.
+        """
+        data = self.written()
+        return Machine.check(data, self.name, _override(data, overrides, "replace"))
+
     def with_overrides(self, overrides: Mapping[str, Any], option: str = "--set") -> Machine:
         """A copy with the dotted keys changed; raises ConfigError as `load` does, naming `option`."""
         if not isinstance(overrides, Mapping):
             raise ConfigError(f"overrides must be a mapping of dotted keys to values, not {shown(overrides)}")
-        data = self.model_dump(mode="json")
+        data = self.written()
         origin = {}
         for key, value in overrides.items():
             typed = f"{key}={value if isinstance(value, str) else shown(value)}"
@@ -196,6 +233,21 @@ def presets() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
+def is_preset(source: str | PathLike[str]) -> bool:
+    """Whether `source` names a preset, and not a file of that name."""
+    return str(source) in presets() and not Path(source).is_file()
+
+
+def _override(data: dict[str, Any], overrides: Sequence[str], option: str) -> dict[str, str]:
+    """Put `overrides` (``KEY=VALUE``) over `data`; return the place of each key for messages, by `option`."""
+    origin: dict[str, str] = {}
+    for override in _texts(overrides):
+        key, value = split_override(override, option)
+        origin[key] = f"{option} {shortened(override, _MOST_GIVEN)}"
+        _assign(data, key, value, origin[key])
+    return origin
+
+
 def _texts(overrides: Sequence[str]) -> Sequence[str]:
     """The overrides; one alone may stand without a list around it."""
     if isinstance(overrides, str):
@@ -205,12 +257,12 @@ def _texts(overrides: Sequence[str]) -> Sequence[str]:
     return overrides
 
 
-def split_override(text: str) -> tuple[str, Any]:
+def split_override(text: str, option: str = "--set") -> tuple[str, Any]:
     """``sram.bytes=128KiB`` -> key and value; the value is TOML, or else a string."""
     key, equals, value = text.partition("=") if isinstance(text, str) else ("", "", "")
     if not equals or not key.strip():
         given = shortened(str(text) if isinstance(text, str) else shown(text), _MOST_GIVEN)
-        raise ConfigError(f"--set {given}: must be KEY=VALUE, such as sram.bytes=128KiB")
+        raise ConfigError(f"{option} {given}: must be KEY=VALUE, such as sram.bytes=128KiB")
     return key.strip(), parse_value(value.strip())
 
 
@@ -246,7 +298,7 @@ def _read(source: str | PathLike[str]) -> tuple[str, str]:
         raise ConfigError(f"a machine must be {kinds}, not {shown(source)}") from None
     name = str(source)
     try:
-        if name in presets() and not Path(name).is_file():
+        if is_preset(name):
             return f"{name}.toml", (resources.files("minisim.configs") / f"{name}.toml").read_text("utf-8")
         if not name:
             raise FileNotFoundError
