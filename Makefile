@@ -9,7 +9,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src compiler hwm
              -type f -not -path '*/__pycache__/*' -not -path 'engine_cpp/tests/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep test check lint types sanitize bench mutation clean
+.PHONY: help run sweep test check lint types sanitize fuzz bench mutation clean
 
 help:      ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ sanitize-%: $(VENV)/.test
 	  -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja -DMINISIM_SANITIZE=$* -DMINISIM_BUILD_TESTS=ON -DMINISIM_BUILD_PYTHON=OFF
 	$(BIN)/cmake --build build/sanitize-$*
 	$(BIN)/ctest --test-dir build/sanitize-$* --output-on-failure
+
+N    ?= 10000
+SEED ?= 0
+
+fuzz: $(VENV)/.test  ## damaged models and machines, odd command lines: N=100000 of them, from SEED=0 on
+	PYTHONPATH=tests $(BIN)/python -m fuzz -n $(N) --seed $(SEED)
 
 bench: $(VENV)/.test  ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/speed.py

@@ -24,7 +24,7 @@ try:
     import onnx
     import onnx.inliner
     import onnx.reference
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError, Message
 except ModuleNotFoundError:
     raise MissingExtraError.of("onnx", "onnx", "reading an ONNX model") from None
 
@@ -64,11 +64,23 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"cannot be read ({e.strerror})") from None
     except RecursionError:  # protobuf's own limit is below Python's, where it is written in C
         raise ModelError("is not an ONNX file: nested too deep") from None
+    if not all(isinstance(text, str) for text in _texts(model)):  # protobuf gives bytes then
+        raise ModelError("is damaged: a name in it is not UTF-8")
     check_external_data(model, path.parent)
     with _library("its external data cannot be read"):
         onnx.load_external_data_for_model(model, str(path.parent))
     with _library("its functions cannot be expanded"):
         return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _texts(message: Message) -> Iterator[str | bytes]:
+    """All fields of a message, and of those inside it, that should be text."""
+    for descriptor, value in message.ListFields():
+        if descriptor.type == descriptor.TYPE_STRING:
+            yield from value if descriptor.is_repeated else (value,)
+        elif descriptor.message_type:
+            for part in value if descriptor.is_repeated else (value,):
+                yield from _texts(part)
 
 
 @contextmanager
@@ -149,6 +161,8 @@ class _Import:
     # -- what importers may ask (OnnxContext) ----------------------------------------------------------
 
     def value(self, name: str) -> Tensor:
+        if name not in self._tensors and name not in self._constants:
+            raise ModelError(f"operand {name!r} is missing" if name else "an operand that it needs is left out")
         if name not in self._tensors:
             self._tensors[name] = self.weight(name, self._constants[name])
         return self._tensors[name]
@@ -280,7 +294,8 @@ def _op_type(node: onnx.NodeProto) -> str:
 
 
 def _attribute(proto: onnx.AttributeProto) -> Any:
-    value = onnx.helper.get_attribute_value(proto)
+    with _library(f"attribute {proto.name!r} cannot be read"):
+        value = onnx.helper.get_attribute_value(proto)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 

@@ -22,6 +22,7 @@ from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
 from minisim.compiler.passes.base import IR
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
 from minisim.errors import InternalError, MinisimError, ModelError, OutputError, ScheduleHazard, described
 from minisim.hwmodel import reference
@@ -72,7 +73,8 @@ def told(ctx: click.Context | None = None) -> Iterator[None]:
             _tell("error", ModelError(f"{where}: {described(e)}"))
             sys.exit(MISTAKE)
         machine = ctx.find_root().obj if ctx else None
-        text = e.report if isinstance(e, InternalError) else report(e, shlex.join(["minisim", *sys.argv[1:]]), machine)
+        command = shlex.join(["minisim", *sys.argv[1:]])
+        text = e.report if isinstance(e, InternalError) else report(e, command, machine)
         path = write_report(text)
         what = str(e) if isinstance(e, InternalError) else f"this is a bug in minisim: {described(e)}"
         _tell("internal error", what, f"please file it with {path}" if path else text)
@@ -127,6 +129,10 @@ def _tell_without_effect(
         click.echo(f"minisim: note: {place}{note}", err=True)
 
 
+_max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_default=True, metavar="N",
+                               type=click.IntRange(min=1),
+                               help="Refuse a model that takes more operations.")  # fmt: skip
+
 WORTH_PROCESSES_S = 0.5
 """Seconds that one simulation takes, from which on several are worth starting processes for."""
 
@@ -145,6 +151,7 @@ def main() -> None:
 @_no_numerics
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
+@_max_operations
 def run_command(
     model: str,
     source: str,
@@ -154,6 +161,7 @@ def run_command(
     no_numerics: bool,
     dump_ir: Path | None,
     trace: bool,
+    max_operations: int,
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
 
@@ -177,7 +185,15 @@ def run_command(
                 dump(number, name, ir)
             progress.on_stage(number, name, ir)
 
-        result = run(graph, machine, timing=timing, numerics=not no_numerics, observers=[progress], on_stage=on_stage)
+        result = run(
+            graph,
+            machine,
+            timing=timing,
+            numerics=not no_numerics,
+            observers=[progress],
+            on_stage=on_stage,
+            max_operations=max_operations,
+        )
     record = result.record()
     written = write_reports(record, out, trace=trace)
     console = Console()
@@ -191,8 +207,15 @@ def run_command(
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate larger machines, too.")
 @_jobs
+@_max_operations
 def explain_command(
-    model: str, source: str, overrides: tuple[str, ...], out: Path | None, what_if: bool, jobs: int | None
+    model: str,
+    source: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    what_if: bool,
+    jobs: int | None,
+    max_operations: int,
 ) -> None:
     """Say where every cycle of MODEL went, and what a larger machine would gain."""
     from minisim.reports import Account, print_account, write_account
@@ -204,13 +227,21 @@ def explain_command(
     if out:
         _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
-        result = run(graph, machine, numerics=False, observers=[progress], on_stage=progress.on_stage)
+        result = run(
+            graph,
+            machine,
+            numerics=False,
+            observers=[progress],
+            on_stage=progress.on_stage,
+            max_operations=max_operations,
+        )
         quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
         others = what_ifs(
             graph,
             machine,
             jobs=jobs or (1 if quick else None),
             progress=lambda done, total: progress.advance("simulating larger machines", done, total),
+            max_operations=max_operations,
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
     path = write_account(account, out) if out else None
@@ -228,6 +259,7 @@ def explain_command(
 @_out
 @_no_numerics
 @_jobs
+@_max_operations
 def sweep_command(
     model: str,
     source: str,
@@ -236,6 +268,7 @@ def sweep_command(
     out: Path,
     no_numerics: bool,
     jobs: int | None,
+    max_operations: int,
 ) -> None:
     """Run MODEL on every machine of a grid; write sweep.csv, a row per point."""
     from minisim.reports import print_sweep, write_sweep
@@ -253,6 +286,7 @@ def sweep_command(
             numerics=not no_numerics,
             jobs=jobs,
             progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
+            max_operations=max_operations,
         )
     path = write_sweep(rows, out)
     console = Console()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import Stage, compile_graph
 from minisim.errors import UsageError, shown
 from minisim.hwmodel.config import Machine, MachineLike
@@ -89,6 +90,7 @@ def run(
     observers: Sequence[Observer] = (),
     schedule: Schedule | None = None,
     on_stage: Stage | None = None,
+    max_operations: int = MAX_OPERATIONS,
 ) -> Result:
     """Compile `graph` for `machine`, time it and compute it.
 
@@ -102,6 +104,7 @@ def run(
         observers: told of every step of every operation.
         schedule: of `graph` for `machine`, if it has been compiled already.
         on_stage: called after every stage of the compiler.
+        max_operations: as for `compile_graph`.
 
     Raises:
         MinisimError: a subclass of it for every mistake of the user's.
@@ -117,7 +120,7 @@ def run(
     graph = as_graph(graph, NAME[machine.dtype])
     began = time.perf_counter()
     if schedule is None:
-        schedule = compile_graph(graph, machine, on_stage)
+        schedule = compile_graph(graph, machine, on_stage, max_operations=max_operations)
     compiled = time.perf_counter()
     if not numerics:
         timeline = simulate(schedule, machine, observers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,6 +19,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from minisim.compiler.graph import Graph
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import compile_graph, compile_undispatched, schedule_key
 from minisim.errors import CapacityError, ConfigError, MinisimError, UnsupportedError, UsageError, described, one_line
 from minisim.hwmodel.config import Machine, parse_value
@@ -84,6 +86,7 @@ def sweep(
     numerics: bool = True,
     jobs: int | None = None,
     progress: Progress | None = None,
+    max_operations: int = MAX_OPERATIONS,
 ) -> list[Row]:
     """Run every point and return a row for each, in the order of the grid.
 
@@ -92,10 +95,11 @@ def sweep(
 
     Args:
         jobs: processes; default: one per CPU. 1 works in this process.
+        max_operations: as for `compile_graph`; a point that takes more is infeasible.
     """
     jobs = min(jobs or os.cpu_count() or 1, len(points))
-    done: dict[int, Row] = {}
-    batches = list(_batches(graph, points, jobs))
+    groups, done = _grouped(graph, points, max_operations)
+    batches = list(_batches(groups, len(points), jobs))
     results = _in_processes(graph, batches, numerics, jobs) if jobs > 1 else _here(graph, batches, numerics)
     for rows in results:
         done.update(rows)
@@ -104,13 +108,22 @@ def sweep(
     return [done[point.index] for point in points]
 
 
-def _batches(graph: Graph, points: Sequence[Point], jobs: int) -> Iterator[list[Point]]:
-    """Points that share a schedule together; but no batch so large that a process has nothing to do."""
+def _grouped(graph: Graph, points: Sequence[Point], max_operations: int) -> tuple[list[list[Point]], dict[int, Row]]:
+    """Points that share a schedule together; and the rows of those that take too many operations."""
     groups: dict[str, list[Point]] = {}
+    refused: dict[int, Row] = {}
     for point in points:
-        groups.setdefault(schedule_key(graph, point.machine), []).append(point)
-    most = max(1, -(-len(points) // jobs))
-    for group in groups.values():
+        try:
+            groups.setdefault(schedule_key(graph, point.machine, max_operations), []).append(point)
+        except CapacityError as e:
+            refused[point.index] = _row(point, "infeasible", str(e))
+    return list(groups.values()), refused
+
+
+def _batches(groups: Sequence[list[Point]], points: int, jobs: int) -> Iterator[list[Point]]:
+    """The groups, but none so large that a process has nothing to do."""
+    most = max(1, -(-points // jobs))
+    for group in groups:
         for i in range(0, len(group), most):
             yield group[i : i + most]
 
@@ -174,7 +187,9 @@ def _run_batch(graph: Graph, batch: Sequence[Point], numerics: bool) -> dict[int
     """Compile once for the whole batch, run every point of it; all report the time of that compilation."""
     began = time.perf_counter()
     try:
-        shared = compile_undispatched(graph, batch[0].machine)
+        shared = compile_undispatched(
+            graph, batch[0].machine, max_operations=sys.maxsize
+        )  # `_grouped` has counted them
     except (CapacityError, UnsupportedError) as e:  # no machine of this size, or of this type
         return {point.index: _row(point, "infeasible", str(e)) for point in batch}
     except Exception as e:
