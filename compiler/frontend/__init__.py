@@ -7,15 +7,19 @@ returns a Graph; `_LOADERS` knows it by the file names' ending.
 from __future__ import annotations
 
 from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 from minisim.compiler.dtypes import known
 from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
 from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.graph import Graph
-from minisim.errors import ModelError, did_you_mean
+from minisim.errors import ModelError, did_you_mean, shown
 
-__all__ = ["load_model"]
+__all__ = ["ModelLike", "as_graph", "load_model"]
+
+ModelLike = Graph | str | PathLike[str]
+"""What the public functions take for a model: a Graph, or what `load_model` takes."""
 
 
 def _load_onnx(path: Path) -> Graph:
@@ -27,7 +31,12 @@ def _load_onnx(path: Path) -> Graph:
 _LOADERS: dict[str, Callable[[Path], Graph]] = {".py": load_python, ".onnx": _load_onnx}
 
 
-def load_model(spec: str, dtype: str = "float32") -> Graph:
+def as_graph(model: ModelLike, dtype: str = "float32") -> Graph:
+    """`model` itself if it is a Graph, else the one that it names; raises as `load_model` does."""
+    return model if isinstance(model, Graph) else load_model(model, dtype)
+
+
+def load_model(spec: str | PathLike[str], dtype: str = "float32") -> Graph:
     """Return the graph, verified, that `spec` names.
 
     Args:
@@ -39,7 +48,12 @@ def load_model(spec: str, dtype: str = "float32") -> Graph:
         UnsupportedError: it uses operations that minisim does not implement; all of them are named.
         MissingExtraError: it is an ONNX file, and the package onnx is not installed.
     """
-    path = Path(spec)
+    try:
+        path, spec = Path(spec), str(spec)
+    except TypeError:
+        call = ", which must be called first" if callable(spec) else ""
+        kinds = f"a Graph, the path of a file ({' or '.join(_LOADERS)}), or a built-in shape such as gemm:512x512x512"
+        raise ModelError(f"a model must be {kinds}, not {shown(spec)}{call}") from None
     load = _LOADERS.get(path.suffix.lower())
     if load is not None:
         _check_file(path)

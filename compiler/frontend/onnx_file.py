@@ -24,7 +24,7 @@ try:
     import onnx
     import onnx.inliner
     import onnx.reference
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError, Message
 except ModuleNotFoundError:
     raise MissingExtraError.of("onnx", "onnx", "reading an ONNX model") from None
 
@@ -49,7 +49,7 @@ def load_onnx(path: Path) -> Graph:
         model = _read(path)
         _check(model, path)
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
-            return _Import(model, path.stem).run()
+            return _Import(model, path.stem.encode(errors="backslashreplace").decode()).run()
     except ModelError as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
 
@@ -64,11 +64,23 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"cannot be read ({e.strerror})") from None
     except RecursionError:  # protobuf's own limit is below Python's, where it is written in C
         raise ModelError("is not an ONNX file: nested too deep") from None
+    if not all(isinstance(text, str) for text in _texts(model)):  # protobuf gives bytes then
+        raise ModelError("is damaged: a name in it is not UTF-8")
     check_external_data(model, path.parent)
     with _library("its external data cannot be read"):
         onnx.load_external_data_for_model(model, str(path.parent))
     with _library("its functions cannot be expanded"):
         return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _texts(message: Message) -> Iterator[str | bytes]:
+    """All fields of a message, and of those inside it, that should be text."""
+    for descriptor, value in message.ListFields():
+        if descriptor.type == descriptor.TYPE_STRING:
+            yield from value if descriptor.is_repeated else (value,)
+        elif descriptor.message_type:
+            for part in value if descriptor.is_repeated else (value,):
+                yield from _texts(part)
 
 
 @contextmanager
@@ -78,6 +90,8 @@ def _library(failure: str) -> Iterator[None]:
         yield
     except (ModelError, MemoryError):
         raise
+    except UnicodeDecodeError:  # in the text of a message of its own
+        raise ModelError("is damaged: a name in it is not UTF-8") from None
     except Exception as e:
         text = (
             described(e) if isinstance(e, LookupError) else one_line(e) or type(e).__name__
@@ -97,17 +111,22 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     if opset is not None and not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
         newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
         raise ModelError(f"opset must be from {OLDEST_OPSET} to {newest}, not {opset}")
-    try:
-        onnx.checker.check_model(path)  # by path: a model in memory may not be over 2 GB
-    except UnicodeDecodeError:  # in the text of the checker's own message
-        raise ModelError("is damaged: a name in it is not UTF-8") from None
-    except onnx.checker.ValidationError as e:
-        nodes = model.graph.node
-        known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
-        if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
-            types = zip(_names(nodes), map(_op_type, nodes), strict=True)
-            _refuse(f"node {n!r} ({t})" for n, t in types if t not in ONNX_IMPORTERS and t != "Constant")
-        raise ModelError(f"is not valid ONNX: {one_line(e)}") from None
+    with _library("cannot be checked"):
+        try:
+            # by path, since a model in memory may not be over 2 GB; but only a path that onnx, in C++, can be given
+            onnx.checker.check_model(path if _is_utf8(str(path)) else model)
+        except onnx.checker.ValidationError as e:
+            nodes = model.graph.node
+            known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
+            if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
+                types = zip(_names(nodes), map(_op_type, nodes), strict=True)
+                _refuse(f"node {n!r} ({t})" for n, t in types if t not in ONNX_IMPORTERS and t != "Constant")
+            raise ModelError(f"is not valid ONNX: {one_line(e)}") from None
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether UTF-8 can encode it: a file name may be any bytes, and those that are not UTF-8 are half characters."""
+    return text.encode(errors="ignore").decode() == text
 
 
 class _Import:
@@ -142,6 +161,8 @@ class _Import:
     # -- what importers may ask (OnnxContext) ----------------------------------------------------------
 
     def value(self, name: str) -> Tensor:
+        if name not in self._tensors and name not in self._constants:
+            raise ModelError(f"operand {name!r} is missing" if name else "an operand that it needs is left out")
         if name not in self._tensors:
             self._tensors[name] = self.weight(name, self._constants[name])
         return self._tensors[name]
@@ -273,7 +294,8 @@ def _op_type(node: onnx.NodeProto) -> str:
 
 
 def _attribute(proto: onnx.AttributeProto) -> Any:
-    value = onnx.helper.get_attribute_value(proto)
+    with _library(f"attribute {proto.name!r} cannot be read"):
+        value = onnx.helper.get_attribute_value(proto)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
