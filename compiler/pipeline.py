@@ -30,7 +30,7 @@ from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import Tile
-from minisim.errors import ModelError
+from minisim.errors import ModelError, printable
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import DType, Schedule
 
@@ -123,7 +123,7 @@ def dump_to(folder: Path) -> Stage:
     folder.mkdir(parents=True, exist_ok=True)
 
     def dump(number: int, name: str, ir: IR) -> None:
-        text = "\n".join(ir.lines()) + "\n"
+        text = "\n".join(map(printable, ir.lines())) + "\n"
         (folder / f"{number:02d}-{name}.txt").write_text(text, encoding="utf-8")
 
     return dump
