@@ -1,0 +1,138 @@
+"""Which tests reach which line, and how long they take: what is worth running for a mutant, and in which order.
+
+Each file of tests is run once under coverage, with the test as its context. A record holds until the file, what tests
+share, or the package changes (its lines move).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coverage import CoverageData
+from mutants import Mutant
+from workspace import Workspace
+
+SHORTEST = 0.02
+"""Seconds; which tests are shorter is no matter."""
+
+
+@dataclass
+class Reach:
+    """The records of all files of tests.
+
+    Attributes:
+        sources: the text of each file that is mutated, by path from the root.
+        seconds: of each test that passes when nothing is mutated.
+    """
+
+    workspace: Workspace
+    sources: dict[str, str]
+    seconds: dict[str, float] = field(default_factory=dict)
+    _data: list[CoverageData] = field(default_factory=list)
+    _by_file: dict[str, dict[int, set[str]]] = field(default_factory=dict)
+
+    def load(self, tell: Callable[[str], None]) -> None:
+        """Read the records, and make those that are missing."""
+        tree, records = self.workspace.tree, self.workspace.folder / "records"
+        records.mkdir(exist_ok=True)
+        common = [*tree.glob("tests/support/*.py"), *tree.glob("tests/**/conftest.py")]
+        package = _digest([*(tree / path for path in self.sources), *common, *tree.glob("engine_cpp/**/*.[ch]pp")])
+        kept = set()
+        for path in sorted(tree.glob("tests/**/test_*.py")):
+            record = records / f"{path.stem}-{package}-{_digest([path])}"
+            kept |= {record.with_suffix(".json"), record.with_suffix(".coverage")}
+            if not record.with_suffix(".json").exists():
+                tell(f"recording {path.relative_to(tree)}")
+                self._record(path, record)
+            if record.with_suffix(".coverage").exists():
+                data = CoverageData(str(record.with_suffix(".coverage")))
+                data.read()
+                self._data.append(data)
+            self.seconds |= json.loads(record.with_suffix(".json").read_text("utf-8"))
+        for old in records.iterdir():
+            if old not in kept:
+                old.unlink()
+
+    def _record(self, path: Path, record: Path) -> None:
+        settings = self.workspace.folder / "coverage.ini"
+        settings.write_text(f"[run]\nsource = {self.workspace.package}\n", encoding="utf-8")
+        times = record.with_suffix(".times")
+        arguments = [f"--cov-config={settings}", "--cov", "--cov-context=test", "--cov-report=", f"--times={times}"]
+        self.workspace.pytest(
+            [*arguments, str(path.relative_to(self.workspace.tree))],
+            3600,
+            COVERAGE_FILE=str(record.with_suffix(".coverage")),
+        )
+        times.rename(record.with_suffix(".json"))
+
+    def tests(self, mutant: Mutant, budget: float) -> list[str]:
+        """The tests that reach a mutant, at most `budget` seconds of them: short ones of many kinds first.
+
+        What runs on import has no test of its own: first come those that ran lines with the name that it defines,
+        then all that ran any line of the file.
+        """
+        if mutant.defines is None:
+            nearest, others = self._of_line(mutant), set()
+        else:
+            nearest = self._of_name(mutant.path, mutant.defines, set())
+            others = {test for tests in self._lines(mutant.path).values() for test in tests} - nearest
+
+        late = {}  # how late each is: twice as long, or behind twice as many cases of its function, is one later
+        siblings: dict[str, int] = {}
+        for test in sorted((test for test in nearest | others if test in self.seconds), key=self.seconds.__getitem__):
+            function = test.partition("[")[0]
+            siblings[function] = siblings.get(function, 0) + 1
+            late[test] = math.log2(max(self.seconds[test] / SHORTEST, 1) * siblings[function])
+        chosen, total = [], 0.0
+        for test in sorted(late, key=lambda test: (test in others, int(late[test]), test)):
+            if total + self.seconds[test] <= budget:
+                chosen.append(test)
+                total += self.seconds[test]
+        return chosen
+
+    def _of_line(self, mutant: Mutant) -> set[str]:
+        """The tests that ran the line, or the nearest one before it: a statement of several lines has one that runs."""
+        lines = self._lines(mutant.path)
+        for line in range(mutant.line, max(0, mutant.line - 20), -1):
+            if line in lines:
+                return lines[line]
+        return set()
+
+    def _of_name(self, path: str, name: str, seen: set[str]) -> set[str]:
+        """The tests that ran lines with `name` in them, or with names that are made of it."""
+        if not name or name in seen:
+            return set()
+        seen.add(name)
+        found: set[str] = set()
+        for other, text in self.sources.items():
+            mentions = [i for i, line in enumerate(text.splitlines(), 1) if re.search(rf"\b{re.escape(name)}\b", line)]
+            if mentions and (other == path or not name.startswith("_")):
+                lines = self._lines(other)
+                found |= {test for i in mentions for test in lines.get(i, ())}
+                for made in re.findall(rf"^(?: {{4}})?(\w+)\b.*=.*\b{re.escape(name)}\b", text, re.MULTILINE):
+                    found |= self._of_name(other, made, seen)
+        return found
+
+    def _lines(self, path: str) -> dict[int, set[str]]:
+        """The tests by line of a file."""
+        if path not in self._by_file:
+            found: dict[int, set[str]] = {}
+            for data in self._data:
+                for line, contexts in data.contexts_by_lineno(str(self.workspace.installed(path))).items():
+                    tests = {context.partition("|")[0] for context in contexts if "|" in context}
+                    found.setdefault(line, set()).update(tests)
+            self._by_file[path] = {line: tests for line, tests in found.items() if tests}
+        return self._by_file[path]
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    h = hashlib.sha256()
+    for path in sorted(paths):
+        h.update(path.read_bytes())
+    return h.hexdigest()[:16]
