@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from minisim.compiler.graph import Graph
 from minisim.compiler.pipeline import Stage, compile_graph
-from minisim.errors import UsageError
+from minisim.errors import UsageError, shortened
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.simulate import Observer, simulate
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TIMING_CORES = ("simpy",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a run gives.
 
@@ -49,6 +49,15 @@ class Result:
     timing: str
     wall_compile_s: float
     wall_simulate_s: float
+
+    def __repr__(self) -> str:
+        outputs = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in self.outputs.items())
+        error = "" if self.max_abs_error is None else f"; largest error {self.max_abs_error:.3g}"
+        return (
+            f"<Result of {shortened(self.graph.name)!r} on {shortened(self.machine.name)!r}: {self.cycles:,} cycles,\n"
+            f"  {len(self.schedule):,} operations, layers: {len(self.schedule.layers):,},\n"
+            f"  outputs {shortened(outputs, 80) or 'not computed'}{error}>"
+        )
 
     @property
     def cycles(self) -> int:
