@@ -36,9 +36,12 @@ Texts = tuple[str, str, str]
 @click.option("--seed", default=1, show_default=True, help="Of the sample.")
 @click.option("--changed", metavar="REVISION", help="Only files that differ from it.")
 @click.option("--budget", default=60.0, show_default=True, help="Seconds of tests for a mutant.")
+@click.option("--fresh", is_flag=True, help="Record anew which test reaches which line.")
 @click.option("--folder", default=ROOT / "build" / "mutation", type=Path, help="Where the copy is.")
 @click.argument("files", nargs=-1)
-def main(count: int, seed: int, changed: str | None, budget: float, folder: Path, files: tuple[str, ...]) -> None:
+def main(
+    count: int, seed: int, changed: str | None, budget: float, fresh: bool, folder: Path, files: tuple[str, ...]
+) -> None:
     texts = sources(ROOT)
     wanted = {path for path in texts if _wanted(path, files, _differing(changed))}
     folders = [name for name in FOLDERS if any(path.startswith(f"{name}/") for path in wanted)]
@@ -47,7 +50,7 @@ def main(count: int, seed: int, changed: str | None, budget: float, folder: Path
     workspace = Workspace(ROOT, folder)
     workspace.make()
     reach = Reach(workspace, texts)
-    reach.load(lambda text: click.echo(text, err=True))
+    reach.load(lambda text: click.echo(text, err=True), fresh)
     history = History(folder / "caught_by.json")
     score = {}
     for name in folders:
