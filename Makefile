@@ -34,11 +34,13 @@ lint: $(VENV)/.check
 types: $(VENV)/.check
 	cd $(VENV) && $(BIN)/mypy --config-file ../pyproject.toml -p minisim
 
-sanitize: $(VENV)/.test  ## the engine's own tests under AddressSanitizer and UBSan
-	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja \
-	  -DMINISIM_SANITIZE=ON -DMINISIM_BUILD_TESTS=ON -DMINISIM_BUILD_PYTHON=OFF
-	$(BIN)/cmake --build build/sanitize
-	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+sanitize: sanitize-address sanitize-thread  ## the engine's own tests under ASan and UBSan, and under TSan
+
+sanitize-%: $(VENV)/.test
+	$(BIN)/cmake -S . -B build/sanitize-$* -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja -DMINISIM_SANITIZE=$* -DMINISIM_BUILD_TESTS=ON -DMINISIM_BUILD_PYTHON=OFF
+	$(BIN)/cmake --build build/sanitize-$*
+	$(BIN)/ctest --test-dir build/sanitize-$* --output-on-failure
 
 bench: $(VENV)/.test  ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/speed.py

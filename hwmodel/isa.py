@@ -1,7 +1,7 @@
 """The instruction set: what the compiler emits, the event model times and the engine executes.
 
 A `Schedule` is a program for one machine. A million operations is normal, so it is columns: numpy
-structured arrays which the C++ engine reads in place (the field offsets are asserted on both sides).
+structured arrays which the C++ engine takes as they are (the field offsets are asserted on both sides).
 
     Schedule  = stream, transfers, matmuls, vectors      operations, in program order
               + tiles, tensors, layers                   what the operations speak about
@@ -265,7 +265,7 @@ TILE_DTYPE = np.dtype(
 
 TENSOR_DTYPE = np.dtype(
     [
-        ("address", "u8"),  # of element (0, 0) in DRAM; views of one buffer share it
+        ("address", "u8"),  # of element (0, 0) in DRAM; views of one buffer share it; all ends at or below 2^62
         ("rows", "u4"),
         ("cols", "u4"),
         ("pitch", "u4"),  # bytes from row to row

@@ -63,6 +63,7 @@ class Run:
         self.dram_begin, self.dram_end = (array("q", bytes(8 * n)) for _ in range(2))
         self.waited_for, self.channel = bytearray(n), bytearray(n)
         self.unretired = n
+        self._launch_cycles = machine.control.launch_cycles
 
         dram: Dram = IdealDram(self.costs) if machine.dram.model == "ideal" else BankedDram(schedule, machine)
         depth = machine.control.queue_depth
@@ -129,6 +130,7 @@ class Run:
             channel=np.frombuffer(self.channel, dtype=np.uint8),
             dram_begin=column(self.dram_begin),
             dram_end=column(self.dram_end),
+            launch=np.full(len(self.units) // len(Queue), self._launch_cycles, dtype=np.int64),
         )
 
 

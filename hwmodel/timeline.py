@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -33,6 +33,7 @@ class Timeline:
         waited_for: code (see WAITED_FOR) of the last thing that held `start` back, 0 if nothing did.
         channel: of the DMA that moved it; 0 for other operations.
         dram_begin, dram_end: the DRAM served it in [dram_begin, dram_end); 0 for operations that are no transfers.
+        launch: by core, when the host had launched it, whether or not there was anything to dispatch.
         cycles: when everything had retired: the length of the run.
     """
 
@@ -45,6 +46,7 @@ class Timeline:
     channel: npt.NDArray[np.uint8]
     dram_begin: Cycles
     dram_end: Cycles
+    launch: Cycles = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @property
     def dram_busy(self) -> int:
@@ -53,7 +55,7 @@ class Timeline:
 
     @property
     def cycles(self) -> int:
-        return int(self.end.max(initial=0))
+        return int(np.append(self.end, self.launch).max(initial=0))
 
     def busy(self, schedule: Schedule, queue: Queue) -> int:
         """Cycles in which the unit of `queue` worked, all cores together."""

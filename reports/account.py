@@ -85,7 +85,8 @@ class Account:
 
     Attributes:
         path: its links.
-        by_layer: int64 of shape (layers, causes): cycles; the sum over all is the run's cycles.
+        by_layer: int64 of shape (layers, causes): cycles; the sum over all is the run's cycles (of a run without
+            layers these are its launch, see `total`).
     """
 
     record: RunRecord
@@ -108,12 +109,16 @@ class Account:
 
     def total(self) -> dict[Cause, int]:
         """Cycles of the run by cause."""
-        return {cause: int(self.by_layer[:, cause].sum()) for cause in Cause}
+        whole = {cause: int(self.by_layer[:, cause].sum()) for cause in Cause}
+        if not len(self.by_layer):  # nothing was computed: the launch is all there is
+            whole[Cause.LAUNCH] = self.record.timeline.cycles
+        return whole
 
     def table(self) -> pd.DataFrame:
         """A row per layer, then one for the run (`layer_id` is empty there)."""
         schedule, n = self.record.schedule, len(self.by_layer)
-        cycles = np.vstack([self.by_layer, self.by_layer.sum(axis=0)])
+        total = self.total()
+        cycles = np.vstack([self.by_layer, [total[cause] for cause in Cause]])
         return pd.DataFrame({
             "layer_id": pd.array([*range(n), None], dtype="Int64"),
             "name": pd.Series([*schedule.layer_names, "total"], dtype="str"),

@@ -57,6 +57,8 @@ def hints(record: RunRecord, layers: pd.DataFrame, units: pd.DataFrame) -> list[
     Args:
         layers, units: the tables of the same record.
     """
+    if not len(record.schedule):
+        return []  # of the launch there is nothing to say that the time does not
     stalled = {cause: int(layers[f"cycles_stall_{cause}"].sum()) for cause in LAYER_CAUSES}
     found = [
         *_wider(record),

@@ -49,7 +49,8 @@ class RunRecord:
     @cached_property
     def energy(self) -> Breakdown:
         """The energy by layer and component; a layer's leakage is that of its own cycles."""
-        return breakdown(self.schedule, self.machine, np.diff(layer_edges(self.schedule, self.timeline)))
+        cycles = np.diff(layer_edges(self.schedule, self.timeline))
+        return breakdown(self.schedule, self.machine, cycles, launch=self.timeline.cycles)
 
     @cached_property
     def layer_dtypes(self) -> list[DType]:

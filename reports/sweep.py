@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,10 @@ def print_sweep(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
         table.add_row(
             *values,
             f"{row['cycles_total']:,}{' *' if best else '  '}",
-            f"{row['cycles_over_roofline']:.2f}x",
+            _unless_nan(row["cycles_over_roofline"], "{:.2f}x"),
             str(row["bound_by"]),
             f"{(row['dram_read_bytes'] + row['dram_write_bytes']) / 1e6:.3g}",
-            f"{row['load_reuse_pct']:.0f}%",
+            _unless_nan(row["load_reuse_pct"], "{:.0f}%"),
             Text("ok", style=STATUS_STYLE["ok"]),
         )
     console.print(table)
@@ -70,3 +71,8 @@ def print_sweep(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     reasons = dict.fromkeys((row["status"], row["reason"]) for row in rows if row["status"] != "ok")
     for status, reason in reasons:
         console.print(Text(f"{status}: {reason}", style=STATUS_STYLE[status]))
+
+
+def _unless_nan(value: float, form: str) -> str:
+    """A ratio in its form, or "-" where there is none: nothing was moved, or nothing computed."""
+    return "-" if math.isnan(value) else form.format(value)

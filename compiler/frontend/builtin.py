@@ -18,10 +18,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minisim.compiler.arguments import MAX_ELEMENTS
 from minisim.compiler.graph import Array, Graph, Shape
 from minisim.errors import ModelError, did_you_mean
 
-MAX_ELEMENTS = 2**31  # of one tensor: 8 GiB of float32. More is a slip of the keyboard.
 SEED = 0
 
 _SEPARATOR = re.compile("[x,]")

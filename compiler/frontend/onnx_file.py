@@ -8,15 +8,17 @@ All that remains must have an importer; what has none is refused, all of it in o
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minisim.compiler.arguments import MAX_RANK
 from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.ops import ONNX_IMPORTERS
 from minisim.compiler.ops.base import OnnxNode
-from minisim.errors import MissingExtraError, ModelError, UnsupportedError
+from minisim.errors import MissingExtraError, ModelError, UnsupportedError, described, one_line
 
 try:
     import onnx
@@ -25,6 +27,8 @@ try:
     from google.protobuf.message import DecodeError
 except ModuleNotFoundError:
     raise MissingExtraError.of("onnx", "onnx", "reading an ONNX model") from None
+
+from minisim.compiler.frontend.external_data import check_external_data  # it imports onnx, too
 
 OLDEST_OPSET = 9
 
@@ -44,7 +48,8 @@ def load_onnx(path: Path) -> Graph:
     try:
         model = _read(path)
         _check(model, path)
-        return _Import(model, path.stem).run()
+        with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
+            return _Import(model, path.stem).run()
     except ModelError as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
 
@@ -57,18 +62,27 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError("is not an ONNX file, or is damaged") from None
     except OSError as e:
         raise ModelError(f"cannot be read ({e.strerror})") from None
-    for tensor in model.graph.initializer:
-        if onnx.external_data_helper.uses_external_data(tensor):
-            location = onnx.external_data_helper.ExternalDataInfo(tensor).location
-            if not (path.parent / location).is_file():
-                raise ModelError(
-                    f"the values of initializer {tensor.name!r} are missing: no file {location!r} beside it"
-                )
-    try:
+    except RecursionError:  # protobuf's own limit is below Python's, where it is written in C
+        raise ModelError("is not an ONNX file: nested too deep") from None
+    check_external_data(model, path.parent)
+    with _library("its external data cannot be read"):
         onnx.load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as e:
-        raise ModelError(f"its external data cannot be read: {_one_line(e)}") from None
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
+    with _library("its functions cannot be expanded"):
+        return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+@contextmanager
+def _library(failure: str) -> Iterator[None]:
+    """Whatever the package onnx raises on a damaged file (it indexes and converts unchecked) is `failure`."""
+    try:
+        yield
+    except (ModelError, MemoryError):
+        raise
+    except Exception as e:
+        text = (
+            described(e) if isinstance(e, LookupError) else one_line(e) or type(e).__name__
+        )  # a key says nothing alone
+        raise ModelError(f"{failure}: {text}") from None
 
 
 def _check(model: onnx.ModelProto, path: Path) -> None:
@@ -93,7 +107,7 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
         if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
             types = zip(_names(nodes), map(_op_type, nodes), strict=True)
             _refuse(f"node {n!r} ({t})" for n, t in types if t not in ONNX_IMPORTERS and t != "Constant")
-        raise ModelError(f"is not valid ONNX: {_one_line(e)}") from None
+        raise ModelError(f"is not valid ONNX: {one_line(e)}") from None
 
 
 class _Import:
@@ -133,7 +147,20 @@ class _Import:
         return self._tensors[name]
 
     def constant(self, name: str) -> Array | None:
-        return self._constants.get(name)
+        found = self._constants.get(name)
+        if found is not None and found.dtype.kind in "OSUc":
+            raise UnsupportedError(f"constant {name!r} must be real numbers, not {found.dtype}")
+        return found
+
+    def integers(self, name: str) -> list[int] | None:
+        found = self.constant(name)
+        if found is None:
+            return None
+        if found.dtype.kind not in "iu":
+            raise ModelError(f"constant {name!r} must be integers, not {found.dtype}")
+        if found.size > MAX_RANK:
+            raise ModelError(f"constant {name!r} must have at most {MAX_RANK} values, not {found.size}")
+        return [int(value) for value in found.reshape(-1)]
 
     def weight(self, name: str, data: Array) -> Tensor:
         dtype = self._constants[name].dtype
@@ -179,12 +206,13 @@ class _Import:
         return all(i in self._constants for i in node.inputs if i)
 
     def _fold(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
-        evaluator = onnx.reference.ReferenceEvaluator(proto, opsets=_opsets(self._model))
         try:
-            values = evaluator.run(None, {i: self._constants[i] for i in node.inputs if i})
-            self._constants.update(zip(node.outputs, map(np.asarray, values), strict=True))
-        except Exception as e:  # the evaluator raises whatever its numpy code does
-            self._lose(_about(node, f"its constant value cannot be computed: {_one_line(e)}"), node.outputs)
+            with _library("its constant value cannot be computed"):
+                evaluator = onnx.reference.ReferenceEvaluator(proto, opsets=_opsets(self._model))
+                values = evaluator.run(None, {i: self._constants[i] for i in node.inputs if i})
+                self._constants.update(zip(node.outputs, map(np.asarray, values), strict=True))
+        except ModelError as e:
+            self._lose(_about(node, str(e)), node.outputs)
 
     def _add_output(self, name: str) -> None:
         if name in self._constants:
@@ -202,10 +230,12 @@ class _Import:
 
 
 def _values(initializer: onnx.TensorProto) -> Array:
-    try:
+    if initializer.data_type not in onnx.TensorProto.DataType.values():
+        raise ModelError(
+            f"initializer {initializer.name!r} has a data type that onnx does not know: {initializer.data_type}"
+        )
+    with _library(f"the values of initializer {initializer.name!r} cannot be read"):
         return onnx.numpy_helper.to_array(initializer)
-    except (TypeError, ValueError) as e:
-        raise ModelError(f"the values of initializer {initializer.name!r} cannot be read: {_one_line(e)}") from None
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:
@@ -283,7 +313,3 @@ def _about(node: OnnxNode, message: str) -> str:
     """`message` with the node's name and type before it, unless it begins with them: the graph's own do."""
     known = f"node {node.name!r} ({node.op_type}"
     return message if message.startswith(f"{known} of ") else f"{known}): {message}"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

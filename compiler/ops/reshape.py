@@ -53,10 +53,9 @@ class Reshape(Operator):
 @onnx_import("Reshape", attributes=["allowzero"])
 def import_reshape(context: OnnxContext, node: OnnxNode) -> Tensor:
     x = context.value(node.inputs[0])
-    wanted = context.constant(node.inputs[1])
-    if wanted is None:
+    shape = context.integers(node.inputs[1])
+    if shape is None:
         raise UnsupportedError("a shape that is computed at run time is not supported")
-    shape = [int(d) for d in wanted.reshape(-1)]
     if not node.attrs.get("allowzero", 0):
         shape = [x.shape[i] if d == 0 and i < len(x.shape) else d for i, d in enumerate(shape)]
     return context.graph.reshape(x, shape, name=node.name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,9 @@ from minisim.compiler.frontend import load_model
 from minisim.compiler.passes.base import IR
 from minisim.compiler.pipeline import dump_to
 from minisim.errors import MinisimError, OutputError, ScheduleHazard
-from minisim.hwmodel.config import Machine, keys, presets
+from minisim.hwmodel import reference
+from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
+from minisim.hwmodel.effects import notes
 from minisim.progress import SlowProgress
 from minisim.run import run
 from minisim.sweep import grid, parse_param, sweep
@@ -56,6 +58,19 @@ _out = click.option("--out", default="out", show_default=True, metavar="DIR", ty
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
+
+
+def _tell_without_effect(
+    source: str, overrides: Sequence[str], machines: Sequence[Machine], varied: Sequence[str] = (), place: str = ""
+) -> None:
+    """A line on standard error for each reason why something that the user asked of `machines` has no effect.
+
+    What a preset writes is not the user's; of a sweep only what has no effect on any of its machines is told.
+    """
+    asked = [*(split_override(text)[0] for text in overrides), *varied]
+    for note in notes(machines, asked, [] if is_preset(source) else machines[0].written_keys()):
+        click.echo(f"minisim: note: {place}{note}", err=True)
+
 
 WORTH_PROCESSES_S = 0.5
 """Seconds that one simulation takes, from which on several are worth starting processes for."""
@@ -93,6 +108,7 @@ def run_command(
     from minisim.reports import print_summary, write_reports
 
     machine = Machine.load(source, overrides)
+    _tell_without_effect(source, overrides, [machine])
     graph = load_model(model, NAME[machine.dtype])
     _check_folder("--out", out)
     if dump_ir:
@@ -127,6 +143,7 @@ def explain_command(
     from minisim.what_if import what_ifs
 
     machine = Machine.load(source, overrides)
+    _tell_without_effect(source, overrides, [machine])
     graph = load_model(model, NAME[machine.dtype])
     if out:
         _check_folder("--out", out)
@@ -169,6 +186,7 @@ def sweep_command(
 
     machine = Machine.load(source, overrides)
     points = grid(machine, [parse_param(text) for text in params])
+    _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
     graph = load_model(model, "float32" if varies else NAME[machine.dtype])
     _check_folder("--out", out)
@@ -205,12 +223,13 @@ def config_list() -> None:
 @config_group.command("show")
 @click.argument("source", default="npu_32x32", metavar="FILE|PRESET")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key. May be repeated.")
+@click.option("--commented", is_flag=True, help="With meaning, unit and range of each key: a file to start from.")
 @click.option("--keys", "describe", is_flag=True, help="List every key with its meaning instead.")
-def config_show(source: str, overrides: tuple[str, ...], describe: bool) -> None:
+def config_show(source: str, overrides: tuple[str, ...], commented: bool, describe: bool) -> None:
     """The complete machine, defaults included, as a machine file."""
     machine = Machine.load(source, overrides)
     if not describe:
-        click.echo(machine.to_toml(), nl=False)
+        click.echo(reference.commented(machine) if commented else machine.to_toml(), nl=False)
         return
     values = machine.flat()
     for key, field in keys().items():
@@ -224,11 +243,12 @@ def config_check(sources: tuple[str, ...]) -> None:
     mistakes: list[str] = []
     for source in sources:
         try:
-            Machine.load(source)
+            machine = Machine.load(source)
         except MinisimError as e:
             mistakes += str(e).splitlines()
         else:
             click.echo(f"{source}: ok")
+            _tell_without_effect(source, [], [machine], place=f"{source}: ")
     if mistakes:
         for line in mistakes:
             click.echo(f"minisim: error: {line}", err=True)

@@ -11,6 +11,7 @@ as `type(e)(*e.args)`.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
@@ -66,6 +67,21 @@ class UsageError(MinisimError):
     """An argument of a command or of a public function is not one it accepts."""
 
 
+class InternalError(Exception):
+    """A bug in minisim: something went wrong that no rule foresaw. No `MinisimError`, so that nobody takes it for one.
+
+    Attributes:
+        report: what to file: the traceback, the versions, the call, the machine.
+    """
+
+    def __init__(self, message: str, report: str = "") -> None:
+        super().__init__(message, report)
+        self.report = report
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class MissingExtraError(MinisimError):
     """A feature needs an optional dependency that is not installed."""
 
@@ -74,7 +90,47 @@ class MissingExtraError(MinisimError):
         return cls(f"{purpose} needs the package {package!r}: pip install 'minisim-npu[{extra}]'")
 
 
-def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of `valid`, or an empty string."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+def did_you_mean(name: object, valid: Iterable[object]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest of those of `valid` that are text, or an empty string."""
+    words = [word for word in valid if isinstance(word, str)]
+    near = difflib.get_close_matches(name, words, n=1, cutoff=0.6) if isinstance(name, str) else []
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+_MOST_SHOWN = 60
+"""Characters of a value in a message."""
+
+_MOST_TOLD = 300
+"""Characters of another's message in one of ours."""
+
+_REPR = reprlib.Repr()  # never fails on an object's own repr, and stops in the depths of nested values
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 1000
+_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 20
+
+
+def shown(value: object) -> str:
+    """A value in a message: as Python writes it, but never more than a line, whatever it is."""
+    try:
+        return shortened(_REPR.repr(value))
+    except ValueError:  # int's, on 4301 digits
+        return "a huge number"
+
+
+def shortened(text: str, most: int = _MOST_SHOWN) -> str:
+    """`text`, cut to `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception of others says, in one line of printable text; "" where it says nothing, or fails to."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # it is not ours: whatever its __str__ does
+        return ""
+    return shortened("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), _MOST_TOLD)
+
+
+def described(error: BaseException) -> str:
+    """An exception of others as ``ValueError: its message``."""
+    text = one_line(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

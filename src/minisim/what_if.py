@@ -7,6 +7,7 @@ from fractions import Fraction
 from minisim.compiler.graph import Graph
 from minisim.errors import ConfigError
 from minisim.hwmodel.config import Machine, as_written, keys, parse_value
+from minisim.hwmodel.sections import LIES_ALONG
 from minisim.reports.explain import WhatIf
 from minisim.sweep import Point, Progress, sweep
 
@@ -26,9 +27,9 @@ FACTORS = {
 }
 """The changes, each of one key by a factor."""
 
-TILE_OF = {"matrix.rows": "tile.k", "matrix.cols": "tile.n", "matrix.arrays": "tile.n"}
-"""The edge of a tile that lies along that edge of the array: it grows with it, or the array would stay empty. The
-arrays of a core lie side by side."""
+SIDE = {"matrix.rows": 0, "matrix.cols": 1, "matrix.arrays": 1}
+"""The keys that make the array larger, and along which of its sides (`LIES_ALONG`); arrays lie side by side. An edge of
+tiles that was written grows with it, or the array would stay empty; what was not written follows it anyway."""
 
 
 def changes(machine: Machine) -> dict[str, dict[str, str]]:
@@ -40,11 +41,11 @@ def changes(machine: Machine) -> dict[str, dict[str, str]]:
             continue  # a banked DRAM is as fast as its part
         new = type(old)(old * factor)
         settings = {key: as_written(keys()[key], new)}
-        if key in TILE_OF:
-            wide = machine.with_overrides({key: new}).matrix
-            edge = wide.rows if TILE_OF[key] == "tile.k" else wide.arrays * wide.cols
-            if value_of(machine, TILE_OF[key]) < edge:
-                settings[TILE_OF[key]] = str(edge)
+        if key in SIDE:
+            wide = machine.with_overrides({key: new})
+            edge = LIES_ALONG[wide.matrix.dataflow][SIDE[key]]
+            if getattr(wide.tile, edge) < wide.matrix.edges[edge]:
+                settings[f"tile.{edge}"] = str(wide.matrix.edges[edge])
         found[name] = settings
     return found
 

@@ -54,12 +54,15 @@ def test_each_what_if_is_a_run_with_its_settings(jobs: int) -> None:
 
 
 def test_the_tile_grows_with_the_array_where_it_must() -> None:
-    fits = Machine.load("npu_32x32", ["tile.k=64"])
-    assert changes(Machine())["twice the array's rows"] == {"matrix.rows": "64", "tile.k": "64"}
+    fits, short = (Machine.load("npu_32x32", [f"tile.k={edge}"]) for edge in (64, 32))
+    assert changes(short)["twice the array's rows"] == {"matrix.rows": "64", "tile.k": "64"}
     assert changes(fits)["twice the array's rows"] == {"matrix.rows": "64"}
+    assert changes(Machine())["twice the array's rows"] == {"matrix.rows": "64"}  # what is not written follows
     pair = Machine.load("npu_32x32", ["matrix.arrays=2", "tile.n=100"])
     assert changes(pair)["twice the array's columns"] == {"matrix.cols": "64", "tile.n": "128"}
     assert changes(pair)["twice the arrays"] == {"matrix.arrays": "4", "tile.n": "128"}
+    other = Machine.load("npu_32x32", ["matrix.dataflow=is", "tile.m=32", "tile.n=32"])
+    assert changes(other)["twice the array's columns"] == {"matrix.cols": "64", "tile.m": "64"}
 
 
 def test_half_of_no_latency_is_no_change() -> None:
