@@ -27,7 +27,7 @@ UNMUTATED_TIMES = 6
 """A mutant may take so many times as long as the tests did before, and START seconds, until it counts as caught."""
 START = 40.0
 FIRST = 12
-"""Tests that are run before the others: most mutants are caught by them, and few files of tests are quickly imported."""
+"""Tests that are run before the others: most mutants are caught by them, and few files are quickly imported."""
 
 Texts = tuple[str, str, str]
 """A mutant for people, and for equivalent.toml: file, line before, line after."""
