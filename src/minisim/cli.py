@@ -1,7 +1,8 @@
 """The command line: ``minisim run``, ``minisim explain``, ``minisim sweep``, ``minisim config``.
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
-schedule hazard; 70, a bug in minisim, with a report to file; 141, nobody reads the output any more.
+schedule hazard; 70, a bug in minisim, with a report to file; 71, out of memory; 130, interrupted; 141, nobody reads the
+output any more.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_over
 from minisim.hwmodel.effects import notes
 from minisim.progress import SlowProgress
 from minisim.run import run
+from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep import grid, parse_param, sweep
 
@@ -41,11 +43,11 @@ class _Main(click.Group):
     """The group of commands, inside the command line's boundary."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        with told(), safe_streams():
+        with told(), stops_told(), safe_streams():
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with told(ctx):
+        with told(ctx), stops_told():
             return super().invoke(ctx)
 
 

@@ -46,6 +46,10 @@ class CapacityError(MinisimError):
     """The SRAM cannot hold even the operands of one operation."""
 
 
+class MemoryLimitError(MinisimError):
+    """Values would take more of the host's memory than they may (`--memory-limit`)."""
+
+
 class ScheduleError(MinisimError):
     """A schedule is malformed: it breaks a rule of the instruction set."""
 
