@@ -90,6 +90,7 @@ def main() -> None:
 @_no_numerics
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
 def run_command(
     model: str,
     source: str,
@@ -99,6 +100,7 @@ def run_command(
     no_numerics: bool,
     dump_ir: Path | None,
     trace: bool,
+    what_if: bool,
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
 
@@ -106,6 +108,8 @@ def run_command(
     gemm:512x512x512.
     """
     from minisim.reports import print_summary, write_reports
+    from minisim.reports.hints import MOST_HINTS, hints
+    from minisim.what_if import measured
 
     machine = Machine.load(source, overrides)
     _tell_without_effect(source, overrides, [machine])
@@ -122,10 +126,12 @@ def run_command(
             progress.on_stage(number, name, ir)
 
         result = run(graph, machine, timing=timing, numerics=not no_numerics, observers=[progress], on_stage=on_stage)
+        found = hints(result.record())
+        found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
     record = result.record()
     written = write_reports(record, out, trace=trace)
     console = Console()
-    print_summary(record, console)
+    print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
 
 
@@ -133,12 +139,12 @@ def run_command(
 @click.argument("model")
 @_machine_options
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
-@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate larger machines, too.")
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
 def explain_command(
     model: str, source: str, overrides: tuple[str, ...], out: Path | None, what_if: bool, jobs: int | None
 ) -> None:
-    """Say where every cycle of MODEL went, and what a larger machine would gain."""
+    """Say where every cycle of MODEL went, and what another machine would gain."""
     from minisim.reports import Account, print_account, write_account
     from minisim.what_if import what_ifs
 
@@ -151,10 +157,9 @@ def explain_command(
         result = run(graph, machine, numerics=False, observers=[progress], on_stage=progress.on_stage)
         quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
         others = what_ifs(
-            graph,
-            machine,
+            result,
             jobs=jobs or (1 if quick else None),
-            progress=lambda done, total: progress.advance("simulating larger machines", done, total),
+            progress=lambda done, total: progress.advance("simulating other machines", done, total),
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
     path = write_account(account, out) if out else None
