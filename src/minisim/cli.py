@@ -5,8 +5,8 @@ A user's mistake is one clear message on standard error and exit code 2, never a
 
 from __future__ import annotations
 
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,6 +89,7 @@ def main() -> None:
 @click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
 @_no_numerics
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
+@click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
 def run_command(
@@ -99,6 +100,7 @@ def run_command(
     timing: str,
     no_numerics: bool,
     dump_ir: Path | None,
+    with_timeline: bool,
     trace: bool,
     what_if: bool,
 ) -> None:
@@ -107,10 +109,12 @@ def run_command(
     MODEL is a Python file that defines model(), an ONNX file, or a built-in shape such as
     gemm:512x512x512.
     """
-    from minisim.reports import print_summary, write_reports
+    from minisim.reports import load_protos, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
     from minisim.what_if import measured
 
+    if trace:
+        load_protos()  # what is missing is said before the run
     machine = Machine.load(source, overrides)
     _tell_without_effect(source, overrides, [machine])
     graph = load_model(model, NAME[machine.dtype])
@@ -129,7 +133,7 @@ def run_command(
         found = hints(result.record())
         found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
     record = result.record()
-    written = write_reports(record, out, trace=trace)
+    written = write_reports(record, out, trace=trace, with_timeline=with_timeline)
     console = Console()
     print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
@@ -262,6 +266,8 @@ def config_check(sources: tuple[str, ...]) -> None:
 
 def _check_folder(option: str, folder: Path) -> None:
     """Refuse before the work, not after it: can this folder be written, or made?"""
+    from minisim.reports.write import TEMPORARY_PREFIX
+
     try:
         above = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as e:
@@ -269,8 +275,12 @@ def _check_folder(option: str, folder: Path) -> None:
     if not above.is_dir():
         where = "" if above == folder else f"; {above} is a file"
         raise OutputError(f"{option} {folder}: must be a folder, not a file{where}")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise OutputError(f"{option} {folder}: must be a folder that you may write; {above} is not")
+    try:
+        Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=above)).rmdir()  # the mode of a folder does not say all
+    except OSError as e:
+        raise OutputError(
+            f"{option} {folder}: must be a folder that you may write; {above} is not ({e.strerror})"
+        ) from None
 
 
 if __name__ == "__main__":
