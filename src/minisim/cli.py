@@ -7,9 +7,9 @@ output any more.
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,8 +156,10 @@ def main() -> None:
 @click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
 @_no_numerics
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
+@click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
 @_max_operations
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
 def run_command(
     model: str,
     source: str,
@@ -167,16 +169,22 @@ def run_command(
     timing: str,
     no_numerics: bool,
     dump_ir: Path | None,
+    with_timeline: bool,
     trace: bool,
     max_operations: int,
+    what_if: bool,
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
 
     MODEL is a Python file that defines model(), an ONNX file, or a built-in shape such as
     gemm:512x512x512.
     """
-    from minisim.reports import atomic_bytes, make_folder, print_summary, write_reports
+    from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
+    from minisim.reports.hints import MOST_HINTS, hints
+    from minisim.what_if import measured
 
+    if trace:
+        load_protos()  # what is missing is said before the run
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
     graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
@@ -201,10 +209,12 @@ def run_command(
             on_stage=on_stage,
             max_operations=max_operations,
         )
+        found = hints(result.record())
+        found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
     record = result.record()
-    written = write_reports(record, out, trace=trace)
+    written = write_reports(record, out, trace=trace, with_timeline=with_timeline)
     console = Console()
-    print_summary(record, console)
+    print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
 
 
@@ -213,7 +223,7 @@ def run_command(
 @_machine_options
 @_dims
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
-@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate larger machines, too.")
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
 @_max_operations
 def explain_command(
@@ -226,7 +236,7 @@ def explain_command(
     jobs: int | None,
     max_operations: int,
 ) -> None:
-    """Say where every cycle of MODEL went, and what a larger machine would gain."""
+    """Say where every cycle of MODEL went, and what another machine would gain."""
     from minisim.reports import Account, print_account, write_account
     from minisim.what_if import what_ifs
 
@@ -246,10 +256,9 @@ def explain_command(
         )
         quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
         others = what_ifs(
-            graph,
-            machine,
+            result,
             jobs=jobs or (1 if quick else None),
-            progress=lambda done, total: progress.advance("simulating larger machines", done, total),
+            progress=lambda done, total: progress.advance("simulating other machines", done, total),
             max_operations=max_operations,
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
@@ -357,6 +366,8 @@ def config_check(sources: tuple[str, ...]) -> None:
 
 def _check_folder(option: str, folder: Path) -> None:
     """Refuse before the work, not after it: can this folder be written, or made?"""
+    from minisim.reports.write import TEMPORARY_PREFIX
+
     try:
         above = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as e:
@@ -364,8 +375,12 @@ def _check_folder(option: str, folder: Path) -> None:
     if not above.is_dir():
         where = "" if above == folder else f"; {above} is a file"
         raise OutputError(f"{option} {folder}: must be a folder, not a file{where}")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise OutputError(f"{option} {folder}: must be a folder that you may write; {above} is not")
+    try:
+        Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=above)).rmdir()  # the mode of a folder does not say all
+    except OSError as e:
+        raise OutputError(
+            f"{option} {folder}: must be a folder that you may write; {above} is not ({e.strerror})"
+        ) from None
 
 
 if __name__ == "__main__":
