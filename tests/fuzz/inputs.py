@@ -205,8 +205,8 @@ def _mutate_machine(data: dict[str, Any], rng: random.Random) -> None:
             inside[key] = _value(rng)
 
 
-CHOICES = ["ws", "os", "is", "full", "drain", "none", "pipelined", "scalesim", "ideal", "banked", "auto", "mnk", "blocked",
-           "bf16", "int8", "fp32", "hbm2", "ddr4-3200", "lpddr5-6400"]  # fmt: skip
+CHOICES = ["ws", "os", "is", "full", "drain", "none", "pipelined", "scalesim", "ideal", "banked", "auto", "mnk",
+           "blocked", "bf16", "int8", "fp32", "hbm2", "ddr4-3200", "lpddr5-6400"]  # fmt: skip
 
 
 def _value(rng: random.Random, depth: int = 0) -> Any:
