@@ -32,7 +32,7 @@ from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
-from minisim.errors import ModelError, UsageError, shown
+from minisim.errors import ModelError, UsageError, printable, shown
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
@@ -139,7 +139,7 @@ def dump_to(folder: Path, write: Callable[[Path, bytes], object] = Path.write_by
     """A callback that writes every stage to ``folder/NN-name.txt``, by `write`; the folder is there."""
 
     def dump(number: int, name: str, ir: IR) -> None:
-        text = "\n".join(ir.lines()) + "\n"
+        text = "\n".join(map(printable, ir.lines())) + "\n"
         write(folder / f"{number:02d}-{name}.txt", text.encode())
 
     return dump

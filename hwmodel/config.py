@@ -157,6 +157,21 @@ class Machine(Section):
             return "not written: a matmul's follow its layer, others the array"
         return "not written: follows the array"
 
+    def __repr__(self) -> str:
+        """What it is, in short; `to_toml` has every key."""
+        cores, several = self.cores.count, f"{self.matrix.arrays} x " if self.matrix.arrays > 1 else ""
+        array, tile = self.matrix, self.tile
+        flat = self.flat()
+        dram = flat["dram.bandwidth"] if self.dram.model == "ideal" else f"banked {flat['dram.preset']}"
+        return (
+            f"<Machine {shortened(self.name)!r}: {cores} core{'s' * (cores > 1)} at {flat['clock.frequency']},\n"
+            f"  array {several}{array.rows}x{array.cols} {array.dataflow} {array.dtype}, "
+            f"tiles {tile.m}x{tile.k}x{tile.n}, {self.vector.lanes} lanes,\n"
+            f"  SRAM {flat['sram.bytes']}, DMA {self.dma.bytes_per_cycle} B/cycle, DRAM {dram}>"
+        )
+
+    __str__ = __repr__
+
     # -- loading -----------------------------------------------------------------------------------
 
     @classmethod

@@ -63,7 +63,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.errors import OutputError, ScheduleError, described, one_line, shown
+from minisim.errors import OutputError, ScheduleError, described, one_line, printable, shown
 
 Table = npt.NDArray[np.void]
 
@@ -586,7 +586,7 @@ class Schedule:
         t = self.tiles[tile]
         r, c = int(t["row"]), int(t["col"])
         name = f"{self.tensor_names[t['tensor']]}[{r}:{r + t['rows']},{c}:{c + t['cols']}]"
-        return name if version is None or version == t["final"] else f"{name}#{version}"
+        return printable(name if version is None or version == t["final"] else f"{name}#{version}")
 
 
 def lane_name(lane: int, cores: int) -> str:

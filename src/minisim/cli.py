@@ -21,6 +21,7 @@ from minisim import __version__
 from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
+from minisim.compiler.frontend.dims import parse_dims
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
@@ -114,6 +115,8 @@ def _machine_options(command: F) -> F:
 _out = click.option("--out", default="out", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
+_dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
+                     help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
 
 
@@ -146,6 +149,7 @@ def main() -> None:
 @main.command("run")
 @click.argument("model")
 @_machine_options
+@_dims
 @_out
 @click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
 @_no_numerics
@@ -156,6 +160,7 @@ def run_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
+    dims: tuple[str, ...],
     out: Path,
     timing: str,
     no_numerics: bool,
@@ -172,7 +177,7 @@ def run_command(
 
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    graph = load_model(model, NAME[machine.dtype])
+    graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
     _check_folder("--out", out)
     if dump_ir:
         _check_folder("--dump-ir", dump_ir)
@@ -204,6 +209,7 @@ def run_command(
 @main.command("explain")
 @click.argument("model")
 @_machine_options
+@_dims
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate larger machines, too.")
 @_jobs
@@ -212,6 +218,7 @@ def explain_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
+    dims: tuple[str, ...],
     out: Path | None,
     what_if: bool,
     jobs: int | None,
@@ -223,7 +230,7 @@ def explain_command(
 
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    graph = load_model(model, NAME[machine.dtype])
+    graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
     if out:
         _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
@@ -254,6 +261,7 @@ def explain_command(
 @main.command("sweep")
 @click.argument("model")
 @_machine_options
+@_dims
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @_out
@@ -264,6 +272,7 @@ def sweep_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
+    dims: tuple[str, ...],
     params: tuple[str, ...],
     out: Path,
     no_numerics: bool,
@@ -277,7 +286,7 @@ def sweep_command(
     points = grid(machine, [parse_param(text) for text in params])
     _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
-    graph = load_model(model, "float32" if varies else NAME[machine.dtype])
+    graph = load_model(model, "float32" if varies else NAME[machine.dtype], parse_dims(dims))
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(

@@ -16,7 +16,7 @@ from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import Stage, compile_graph
-from minisim.errors import UsageError, shown
+from minisim.errors import UsageError, shortened, shown
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.simulate import Observer, check_observers, simulate
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TIMING_CORES = ("simpy",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What a run gives.
 
@@ -52,6 +52,15 @@ class Result:
     timing: str
     wall_compile_s: float
     wall_simulate_s: float
+
+    def __repr__(self) -> str:
+        outputs = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in self.outputs.items())
+        error = "" if self.max_abs_error is None else f"; largest error {self.max_abs_error:.3g}"
+        return (
+            f"<Result of {shortened(self.graph.name)!r} on {shortened(self.machine.name)!r}: {self.cycles:,} cycles,\n"
+            f"  {len(self.schedule):,} operations, layers: {len(self.schedule.layers):,},\n"
+            f"  outputs {shortened(outputs, 80) or 'not computed'}{error}>"
+        )
 
     @property
     def cycles(self) -> int:

@@ -191,3 +191,24 @@ def test_a_point_that_takes_too_many_operations_is_infeasible() -> None:
     assert [row["status"] for row in sweep(graph, found, jobs=2, numerics=False, max_operations=operations[0])] == [
         "ok"
     ] * 2
+
+
+def dtypes(folder: Path) -> list[tuple[str, str, str]]:
+    with (folder / "out" / "sweep.csv").open(encoding="utf-8") as file:
+        return [(row["matrix.dtype"], row["status"], row["dtype"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("base", ["fp32", "bf16", "int8"])
+def test_a_sweep_over_types_computes_each_point_in_its_own(base: str, minisim: Any, folder: Path) -> None:
+    """Whatever the machine's own type is: a built-in that was loaded in that would be in it at every point."""
+    minisim("sweep", "gemm:32x32x32", "--jobs", "1", "--set", f"matrix.dtype={base}",
+            "--param", "matrix.dtype=int8,bf16,fp32")  # fmt: skip
+    assert dtypes(folder) == [(dtype, "ok", dtype) for dtype in ("int8", "bf16", "fp32")]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_type_that_the_model_cannot_have_is_infeasible(jobs: str, minisim: Any, folder: Path) -> None:
+    """It is no failure: no machine of that type computes the model."""
+    out = minisim("sweep", "softmax:8x8", "--jobs", jobs, "--param", "matrix.dtype=fp32,int8").stdout
+    assert dtypes(folder) == [("fp32", "ok", ""), ("int8", "infeasible", "")]
+    assert "infeasible: model 'softmax' cannot be computed in int8" in " ".join(out.split())

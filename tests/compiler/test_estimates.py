@@ -15,7 +15,7 @@ from support.machines import machine
 import minisim as ms
 from minisim.compiler.graph import Node
 from minisim.compiler.ops import OPERATORS
-from minisim.compiler.panels import Budget, Pace, Panel, PanelPlan, walk_panels
+from minisim.compiler.panels import Budget, Pace, Panel, PanelPlan, _chained, walk_panels
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.split import POLICIES, Estimate, Placement, Read, Splitter, best_of, cuts
@@ -135,6 +135,13 @@ def test_a_ramped_panel_finishes_its_tiles_one_after_the_other() -> None:
     assert walked(6, (0, 1, 0, 2), no_room, ramped=True) == "000 001 010 011 002 012 003 013 004 005 014 015"
     assert walked(6, (0, 1, 0, 2), ramped=True) == "000 001 002 010 011 012 003 004 005 013 014 015"
     assert walked(3, (0, 1, 0, 2), ramped=True) == "000 010 001 011 002 012"
+
+
+def test_panels_that_share_more_come_next_and_of_equals_the_nearest() -> None:
+    here, far_in_its_rows, beside = Panel(0, 2, 0, 2), Panel(0, 2, 10, 12), Panel(2, 3, 0, 1)
+    assert _chained([here, beside, far_in_its_rows]) == (here, far_in_its_rows, beside)
+    near, far = Panel(0, 2, 2, 4), Panel(0, 2, 8, 10)
+    assert _chained([here, far, near]) == (here, near, far)
 
 
 def test_cores_that_share_the_dram_each_have_a_part_of_it() -> None:
@@ -282,6 +289,15 @@ def test_operands_that_do_not_fit_are_loaded_for_each_panel() -> None:
         assert estimate(s, "h", (1, 1)).bytes == 4 * T * times[0] + 4 * T * times[1], tiles
     apart = splitter(machine(cores__count=2, sram__bytes=8 * T, accumulator__bytes=T))
     assert estimate(apart, "h", (1, 1)).bytes == 8 * T
+
+
+def test_panels_of_a_tall_output_read_the_narrow_side_again() -> None:
+    """8 x 2 output tiles of two steps: 16 tiles of A, 4 of B, 16 of sums. If not all fit, panels are 4 x 2."""
+    g = ms.Graph()
+    g.output(g.matmul(g.input("x", (256, 64)), g.weight("w", np.zeros((64, 64))), name="h"), "y")
+    for tiles, of_b in ((36, 4), (35, 2 * 4), (20, 2 * 4)):
+        s = splitter(machine(cores__count=2, sram__bytes=tiles * T), g)
+        assert estimate(s, "h", (1, 1)).bytes == (16 + of_b + 16) * T, tiles
 
 
 def test_estimates_that_are_about_as_fast_are_told_apart_by_bytes_then_cores() -> None:

@@ -206,6 +206,15 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "banked": ("npu_32x32", "gemm:128x128x192", {**BANKED, "sram.bytes": "48KiB"}),
     "banked_channels": ("edge_8x8", "gemm:32x100x256", {**BANKED, "dma.channels": 2}),
     "banked_hbm": ("npu_32x32", lambda: chain(96, 160, 128), {**BANKED, "dram.preset": "hbm2", "cores.count": 2}),
+    "banked_by_rows": (
+        "npu_32x32", lambda: pointwise(256, 192), {**BANKED, "dram.preset": "lpddr4-2400", "sram.bytes": "32KiB"},
+    ),
+    "banked_lpddr5": (
+        "npu_32x32", "gemm:96x200x300", {**BANKED, "dram.preset": "lpddr5-6400", "dma.channels": 2, "tile.m": 8},
+    ),
+    "banked_slow_part": (
+        "edge_8x8", "gemm:64x64x64", {**BANKED, "dram.override": "CL=40 tRCD=60 tWR=90 queue=4", "sram.bytes": "8KiB"},
+    ),
     # narrow types
     "bf16": ("npu_32x32", lambda: chain(96, 128, 160, bias=True), {"matrix.dtype": "bf16", "sram.bytes": "24KiB"}),
     "int8": ("npu_32x32", lambda: chain(96, 256, 160, bias=True), {"matrix.dtype": "int8", "sram.bytes": "24KiB"}),

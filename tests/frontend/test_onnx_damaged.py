@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto
-from onnx.helper import make_node, make_tensor_value_info
+from onnx.helper import make_function, make_node, make_opsetid, make_tensor_value_info
 
 from minisim.compiler.frontend import load_model
 from minisim.errors import ModelError
@@ -160,6 +160,14 @@ def damage(save: Save, folder: Path, change: Callable[[ModelProto], object]) -> 
     model = save([make_node("Relu", ["x"], ["y"], name="n")])
     change(model)
     (folder / "m.onnx").write_bytes(model.SerializeToString())
+
+
+def test_an_output_that_nothing_computes(save: Save, folder: Path) -> None:
+    """A function's output that none of its nodes makes is gone once the function is expanded."""
+    body = [make_node("Relu", ["p"], ["q"])]
+    function = make_function("mine", "lazy", ["p"], ["r"], body, [make_opsetid("", 17)])
+    save([make_node("lazy", ["x"], ["y"], domain="mine")], functions=[function], domains=["mine"])
+    assert message() == "output 'y' is computed by no node"
 
 
 def test_operators_without_an_opset(save: Save, folder: Path) -> None:

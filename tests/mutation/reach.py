@@ -1,22 +1,29 @@
 """Which tests reach which line, and how long they take: what is worth running for a mutant, and in which order.
 
-Each file of tests is run once under coverage, with the test as its context. A record holds until the file, what tests
-share, or the package changes (its lines move).
+Each file of tests is run once under coverage, with the test as its context, and again when the file changes. Where the
+sources change a record stays good enough: their lines are found again by their text. A stale record can but let a
+mutant survive that a test would have caught; `--fresh` makes all of them anew.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from coverage import CoverageData
 from mutants import Mutant
 from workspace import Workspace
+
+NO_PYTHON = ("test_engine_cpp.py",)
+"""Files of tests that build and run C++ alone: they take minutes, and reach nothing that is mutated."""
 
 SHORTEST = 0.02
 """Seconds; which tests are shorter is no matter."""
@@ -34,42 +41,45 @@ class Reach:
     workspace: Workspace
     sources: dict[str, str]
     seconds: dict[str, float] = field(default_factory=dict)
-    _data: list[CoverageData] = field(default_factory=list)
+    _data: list[tuple[CoverageData, dict[str, str]]] = field(default_factory=list)
     _by_file: dict[str, dict[int, set[str]]] = field(default_factory=dict)
 
-    def load(self, tell: Callable[[str], None]) -> None:
-        """Read the records, and make those that are missing."""
+    def load(self, tell: Callable[[str], None], fresh: bool = False) -> None:
+        """Read the records, and make those that are missing (all of them: `fresh`)."""
         tree, records = self.workspace.tree, self.workspace.folder / "records"
+        if fresh:
+            shutil.rmtree(records, ignore_errors=True)
         records.mkdir(exist_ok=True)
-        common = [*tree.glob("tests/support/*.py"), *tree.glob("tests/**/conftest.py")]
-        package = _digest([*(tree / path for path in self.sources), *common, *tree.glob("engine_cpp/**/*.[ch]pp")])
-        kept = set()
+        now = _digest("".join(self.sources.values()).encode())
+        (records / f"{now}.sources").write_text(json.dumps(self.sources), encoding="utf-8")
+        used = {f"{now}.sources"}
         for path in sorted(tree.glob("tests/**/test_*.py")):
-            record = records / f"{path.stem}-{package}-{_digest([path])}"
-            kept |= {record.with_suffix(".json"), record.with_suffix(".coverage")}
-            if not record.with_suffix(".json").exists():
+            if path.name in NO_PYTHON:
+                continue
+            record = records / f"{path.stem}-{_digest(path.read_bytes())}.json"
+            if not record.exists():
                 tell(f"recording {path.relative_to(tree)}")
-                self._record(path, record)
+                seconds = self._record(path, record.with_suffix(".coverage"))
+                record.write_text(json.dumps({"sources": f"{now}.sources", "seconds": seconds}), encoding="utf-8")
+            found = json.loads(record.read_text("utf-8"))
+            self.seconds |= found["seconds"]
             if record.with_suffix(".coverage").exists():
                 data = CoverageData(str(record.with_suffix(".coverage")))
                 data.read()
-                self._data.append(data)
-            self.seconds |= json.loads(record.with_suffix(".json").read_text("utf-8"))
+                self._data.append((data, json.loads((records / found["sources"]).read_text("utf-8"))))
+            used |= {record.name, record.with_suffix(".coverage").name, found["sources"]}
         for old in records.iterdir():
-            if old not in kept:
+            if old.name not in used:
                 old.unlink()
 
-    def _record(self, path: Path, record: Path) -> None:
-        settings = self.workspace.folder / "coverage.ini"
+    def _record(self, path: Path, coverage: Path) -> dict[str, float]:
+        """Run a file of tests: the seconds of those that pass, and the lines that they reach in `coverage`."""
+        settings, times = self.workspace.folder / "coverage.ini", self.workspace.folder / "times.json"
         settings.write_text(f"[run]\nsource = {self.workspace.package}\n", encoding="utf-8")
-        times = record.with_suffix(".times")
         arguments = [f"--cov-config={settings}", "--cov", "--cov-context=test", "--cov-report=", f"--times={times}"]
-        self.workspace.pytest(
-            [*arguments, str(path.relative_to(self.workspace.tree))],
-            3600,
-            COVERAGE_FILE=str(record.with_suffix(".coverage")),
-        )
-        times.rename(record.with_suffix(".json"))
+        file = str(path.relative_to(self.workspace.tree))
+        self.workspace.pytest([*arguments, file], 3600, COVERAGE_FILE=str(coverage))
+        return {str(test): float(seconds) for test, seconds in json.loads(times.read_text("utf-8")).items()}
 
     def tests(self, mutant: Mutant, budget: float) -> list[str]:
         """The tests that reach a mutant, at most `budget` seconds of them: short ones of many kinds first.
@@ -123,16 +133,25 @@ class Reach:
         """The tests by line of a file."""
         if path not in self._by_file:
             found: dict[int, set[str]] = {}
-            for data in self._data:
+            for data, sources in self._data:
+                where = _moved(sources.get(path, ""), self.sources[path])
                 for line, contexts in data.contexts_by_lineno(str(self.workspace.installed(path))).items():
                     tests = {context.partition("|")[0] for context in contexts if "|" in context}
-                    found.setdefault(line, set()).update(tests)
-            self._by_file[path] = {line: tests for line, tests in found.items() if tests}
+                    if line in where and tests:
+                        found.setdefault(where[line], set()).update(tests)
+            self._by_file[path] = found
         return self._by_file[path]
 
 
-def _digest(paths: Iterable[Path]) -> str:
-    h = hashlib.sha256()
-    for path in sorted(paths):
-        h.update(path.read_bytes())
-    return h.hexdigest()[:16]
+@cache
+def _moved(old: str, new: str) -> dict[int, int]:
+    """Where the lines of a text are in a later one; those that are gone are not."""
+    before, after = old.splitlines(), new.splitlines()
+    if before == after:
+        return {i: i for i in range(1, len(before) + 1)}
+    blocks = difflib.SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
+    return {a + i + 1: b + i + 1 for a, b, size in blocks for i in range(size)}
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
