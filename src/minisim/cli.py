@@ -26,7 +26,7 @@ from minisim.compiler.frontend.dims import parse_dims
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
-from minisim.errors import InternalError, MinisimError, ModelError, OutputError, ScheduleHazard, described
+from minisim.errors import InternalError, MinisimError, ModelError, OutputError, ScheduleHazard, described, printable
 from minisim.hwmodel import reference
 from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
 from minisim.hwmodel.effects import notes
@@ -88,8 +88,8 @@ def _tell(kind: str, *messages: object) -> None:
     """Write messages to standard error; a line that continues the one above is indented, and has no prefix."""
     for message in messages:
         for line in _text(message).splitlines() or [type(message).__name__]:
-            printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-            click.echo(f"minisim: {kind}: {printable}" if not line.startswith("  ") else printable, err=True)
+            text = printable(line)
+            click.echo(text if text.startswith("  ") else f"minisim: {kind}: {text}", err=True)
 
 
 def _text(message: object) -> str:
