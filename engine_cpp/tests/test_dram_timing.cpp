@@ -48,12 +48,18 @@ TEST(addresses_and_banks_have_limits) {
     CHECK_THROWS(memory.transfer(INT64_MAX, 1, 1, 1, false, 0, 0), UsageError,
             "a transfer must end at or below address 2^62");
     CHECK(memory.transfer(end - 64, 64, 1, 64, false, 0, 0) > 0);
-    for (auto* number : {&part.channels, &part.ranks, &part.groups, &part.banks}) *number = 1 << 20;
+    part.tREFI = 1 << 20;
+    for (auto* number : {&part.channels, &part.ranks, &part.groups, &part.banks}) {
+        const std::int64_t before = *number;
+        *number = 1 << 18;  // of the others there are 2 x 2 x 2
+        CHECK_THROWS(DramMemory{part}, UsageError,
+                     "channels x ranks x groups x banks must be at most 2^20");
+        *number = before;
+    }
+    part.channels = part.ranks = part.groups = part.banks = 1 << 16;  // 2^64
     part.tREFI = 1 << 20;
     part.tRFC = part.tRAS = part.tRP = part.tRCD = part.tFAW = 0;
-    part.ranks = 2;
-    CHECK_THROWS(DramMemory{part}, UsageError,
-            "channels x ranks x groups x banks must be at most 2^20");
+    CHECK_THROWS(DramMemory{part}, UsageError, "must be at most 2^20");
 }
 
 TEST(what_no_part_can_be_is_refused) {
