@@ -76,7 +76,15 @@ class Reach:
         """Run a file of tests: the seconds of those that pass, and the lines that they reach in `coverage`."""
         settings, times = self.workspace.folder / "coverage.ini", self.workspace.folder / "times.json"
         settings.write_text(f"[run]\nsource = {self.workspace.package}\n", encoding="utf-8")
-        arguments = [f"--cov-config={settings}", "--cov", "--cov-context=test", "--cov-report=", f"--times={times}"]
+        arguments = [
+            "-p",
+            "pytest_cov.plugin",
+            f"--cov-config={settings}",
+            "--cov",
+            "--cov-context=test",
+            "--cov-report=",
+            f"--times={times}",
+        ]
         file = str(path.relative_to(self.workspace.tree))
         self.workspace.pytest([*arguments, file], 3600, COVERAGE_FILE=str(coverage))
         return {str(test): float(seconds) for test, seconds in json.loads(times.read_text("utf-8")).items()}
