@@ -98,7 +98,7 @@ class Workspace:
     def pytest(self, arguments: Sequence[str], seconds: float, **environment: str) -> tuple[int | None, str]:
         """Run pytest in the tree on the package: its exit code and output.
 
-        The code is -SIGXCPU if it took more than `seconds` of the processor, which others do not change; None if it took
+        It is -SIGXCPU if it took more than `seconds` of the processor, which others do not change; None if it took
         IDLE times as long, as it does when it waits for what never comes.
 
         In a fork of this process, which has imported what is slow to import and is not mutated (HEAVY).
