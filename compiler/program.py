@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.graph import Graph, view_2d
-from minisim.errors import ScheduleError
+from minisim.errors import ScheduleError, printable
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
@@ -263,7 +263,7 @@ class ProgramBuilder:
         kept = uops[present]
         loads = int((kept["opcode"] == isa.Opcode.LOAD).sum())
         self._uops.append(kept)
-        self._layers.append(_Layer(name, op, macs, len(kept), loads, ahead, horizon))
+        self._layers.append(_Layer(printable(name), op, macs, len(kept), loads, ahead, horizon))
 
     def finish(self) -> Program:
         names = tuple(self._tensor_ids)

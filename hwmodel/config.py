@@ -19,7 +19,7 @@ from fractions import Fraction
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from pydantic import (
     Field,
@@ -48,6 +48,9 @@ from minisim.hwmodel.sections import (
     Tile,
     Vector,
 )
+
+MachineLike: TypeAlias = "Machine | Mapping[str, Any] | str | PathLike[str] | None"
+"""What the public functions take for a machine: what `Machine.of` takes."""
 
 
 class Machine(Section):
@@ -154,10 +157,25 @@ class Machine(Section):
             return "not written: a matmul's follow its layer, others the array"
         return "not written: follows the array"
 
+    def __repr__(self) -> str:
+        """What it is, in short; `to_toml` has every key."""
+        cores, several = self.cores.count, f"{self.matrix.arrays} x " if self.matrix.arrays > 1 else ""
+        array, tile = self.matrix, self.tile
+        flat = self.flat()
+        dram = flat["dram.bandwidth"] if self.dram.model == "ideal" else f"banked {flat['dram.preset']}"
+        return (
+            f"<Machine {shortened(self.name)!r}: {cores} core{'s' * (cores > 1)} at {flat['clock.frequency']},\n"
+            f"  array {several}{array.rows}x{array.cols} {array.dataflow} {array.dtype}, "
+            f"tiles {tile.m}x{tile.k}x{tile.n}, {self.vector.lanes} lanes,\n"
+            f"  SRAM {flat['sram.bytes']}, DMA {self.dma.bytes_per_cycle} B/cycle, DRAM {dram}>"
+        )
+
+    __str__ = __repr__
+
     # -- loading -----------------------------------------------------------------------------------
 
     @classmethod
-    def of(cls, machine: Machine | Mapping[str, Any] | str | PathLike[str] | None) -> Machine:
+    def of(cls, machine: MachineLike) -> Machine:
         """A machine, whatever names it.
 
         Args:

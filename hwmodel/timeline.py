@@ -17,7 +17,7 @@ WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding", "sync")
 the retirement of one of its own queue in flight; sync: that of an operation of another core."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Timeline:
     """Columns over the operations of a schedule, in program order; cycles are int64.
 
@@ -47,6 +47,9 @@ class Timeline:
     dram_begin: Cycles
     dram_end: Cycles
     launch: Cycles = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __repr__(self) -> str:
+        return f"<Timeline of {len(self.end):,} operations: {self.cycles:,} cycles, DRAM busy {self.dram_busy:,}>"
 
     @property
     def dram_busy(self) -> int:

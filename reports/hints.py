@@ -7,7 +7,7 @@ Every hint is arithmetic on the run's own record. Where it speaks of a changed m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,8 @@ import pandas as pd
 from minisim.hwmodel.array import drain_cycles, rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import vector_cycles
-from minisim.hwmodel.isa import ACCUMULATOR, Opcode, Role, Schedule, item_sizes
+from minisim.hwmodel.isa import ACCUMULATOR, DType, Opcode, Role, Schedule, item_sizes
+from minisim.hwmodel.sections import LIES_ALONG
 from minisim.reports.attribution import LAYER_CAUSES
 from minisim.reports.run_record import RunRecord, Work
 from minisim.reports.tables import STALLS
@@ -186,21 +187,41 @@ def _mapping(record: RunRecord, layers: pd.DataFrame) -> Iterator[Hint]:
     stream = record.schedule.stream
     mine = (stream["layer"] == worst) & (stream["opcode"] == Opcode.EXECUTE)
     x = record.schedule.matmuls[stream["row"][mine]]
-    m, k, n = (int(np.median(x[name])) for name in ("m", "k", "n"))
-    packed, passes = (int(x) for x in rates(record.layer_dtypes[worst], machine.matrix))
-    r, c = machine.matrix.rows * packed, machine.matrix.cols
-    why = [f"{dim} fills {size} of {side} {name}" for dim, size, side, name in
-           (("k", k, r, "rows" if packed == 1 else f"rows x {packed} steps of k"), ("n", n, c, "columns"))
-           if size < side]  # fmt: skip
-    shift = min(-(-k // packed), machine.matrix.rows)
-    if m * passes < shift:
-        why.append(f"streaming {m} rows takes less than the {shift} cycles of shifting the next weights in")
+    block = {dim: int(np.median(x[dim])) for dim in ("m", "k", "n")}
+    fill, why = array_fill(block, machine, record.layer_dtypes[worst])
     reason = f": {' and '.join(why)}" if why else ""
     yield Hint(
         int(lost.sum()),
         f"{_layers(len(poor))} less than half of the array while it is busy; {layers['name'][worst]!r} loses most, "
-        f"using {poor['util_mapping_pct'][worst]:.0f}% with blocks m x k x n = {m} x {k} x {n}{reason}.",
+        f"using {poor['util_mapping_pct'][worst]:.3g}% with blocks m x k x n = {' x '.join(map(str, block.values()))}, "
+        f"which fill {100 * fill:.3g}% of it{reason}.",
     )
+
+
+def array_fill(block: Mapping[str, int], machine: Machine, dtype: DType) -> tuple[float, list[str]]:
+    """The share of an array's elements that a block fills while it streams, and why it is not all of them.
+
+    Args:
+        block: its edges m, k and n.
+    """
+    matrix = machine.matrix
+    packed, passes = (int(x) for x in rates(dtype, matrix))
+    on_rows, on_cols = LIES_ALONG[matrix.dataflow]
+    (streamed,) = {"m", "k", "n"} - {on_rows, on_cols}
+    steps = packed if on_rows == "k" else 1
+    sides = ((on_rows, matrix.rows * steps, "rows" if steps == 1 else f"rows x {steps} steps of k"),
+             (on_cols, matrix.cols, "columns"))  # fmt: skip
+    fill, why = 1.0, []
+    for dim, side, name in sides:
+        whole = -(-block[dim] // side) * side  # of all its folds
+        fill *= block[dim] / whole
+        if block[dim] < whole:
+            why.append(f"{dim} fills {block[dim]} of {whole} {name}")
+    shift = min(-(-block["k"] // packed), matrix.rows)
+    if streamed != "k" and block[streamed] * passes < shift:
+        what = {"m": "rows", "n": "columns"}[streamed]
+        why.append(f"streaming {block[streamed]} {what} takes less than the {shift} cycles of shifting the next in")
+    return fill, why
 
 
 def _layers(n: int) -> str:

@@ -16,7 +16,7 @@ from minisim.hwmodel.timeline import Timeline
 from minisim.reports.attribution import layer_edges
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunRecord:
     """What ran, on what, and how it went.
 
@@ -40,6 +40,9 @@ class RunRecord:
     wall_simulate_s: float
     output_sha256: str = ""
     max_abs_error: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<RunRecord of {self.model!r} on {self.config!r}: {self.timeline.cycles:,} cycles>"
 
     @cached_property
     def costs(self) -> Costs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from minisim.compiler.graph import Graph
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.errors import ConfigError
 from minisim.hwmodel.config import Machine, as_written, keys, parse_value
 from minisim.hwmodel.sections import LIES_ALONG
@@ -51,12 +52,18 @@ def changes(machine: Machine) -> dict[str, dict[str, str]]:
 
 
 def what_ifs(
-    graph: Graph, machine: Machine, *, jobs: int | None = None, progress: Progress | None = None
+    graph: Graph,
+    machine: Machine,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+    max_operations: int = MAX_OPERATIONS,
 ) -> list[WhatIf]:
     """Time `graph` on every changed machine, in the order of FACTORS.
 
     Args:
         jobs: processes; default: one per CPU. 1 works in this process.
+        max_operations: as for `compile_graph`.
     """
     names = changes(machine)
     refused: dict[str, WhatIf] = {}
@@ -67,7 +74,12 @@ def what_ifs(
             points[name] = Point(len(points), settings, machine.with_overrides(values))
         except ConfigError as e:
             refused[name] = WhatIf(name, settings, None, "no machine has that: " + str(e).splitlines()[0])
-    rows = sweep(graph, list(points.values()), numerics=False, jobs=jobs, progress=progress) if points else []
+    found = list(points.values())
+    rows = (
+        sweep(graph, found, numerics=False, jobs=jobs, progress=progress, max_operations=max_operations)
+        if found
+        else []
+    )
     ran = {
         name: WhatIf(name, names[name], row.get("cycles_total"), f"{row['status']}: {row['reason']}")
         for name, row in zip(points, rows, strict=True)

@@ -66,3 +66,25 @@ def test_a_chain_of_layers_never_slows_down_with_more_sram() -> None:
     ]
     assert found == sorted(found, reverse=True)
     assert found[0] <= 1.15 * found[-1]
+
+
+def test_faster_lanes_do_not_send_the_work_of_two_cores_to_one() -> None:
+    """The DRAM is 13 % busy: one core is not as good as two because neither would be limited by its lanes."""
+    fields = {"sram__bytes": 65536, "cores__count": 2}
+    slow, fast = (
+        cycles("softmax:300x384", "tpu_like_128x128", vector__lanes=lanes, **fields) for lanes in (1024, 2048)
+    )
+    assert fast <= slow
+
+
+def test_a_second_channel_does_not_send_the_work_of_two_cores_to_one() -> None:
+    fields = {"sram__bytes": 32768, "cores__count": 2}
+    one, two = (layers(256, 17, 300, 384, bias=False, dma__channels=channels, **fields) for channels in (1, 2))
+    assert two <= one
+
+
+def test_a_second_channel_helps_on_a_banked_dram() -> None:
+    one, two = (
+        cycles("gemm:32x100x512", "edge_8x8", dram__model="banked", dma__channels=channels) for channels in (1, 2)
+    )
+    assert two <= one

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from rich.console import Console
 
+from minisim.hwmodel.array import folds
 from minisim.hwmodel.config import keys
 from minisim.hwmodel.cost import roofline
 from minisim.reports import RunRecord, layers, print_summary, units
-from minisim.reports.hints import doubled, hints, least_traffic, work_on
+from minisim.reports.hints import array_fill, doubled, hints, least_traffic, work_on
 
 from .conftest import Record, records
 
@@ -120,7 +121,35 @@ def test_least_traffic_is_the_tensors_once(record: Record) -> None:
 
 def test_a_shallow_block_is_explained(record: Record) -> None:
     found = " ".join(texts(record("gemm:256x8x256", "npu_32x32", "dram.bandwidth=1TB/s", "dma.bytes_per_cycle=1024")))
-    assert "using 25% with blocks m x k x n = 32 x 8 x 32: k fills 8 of 32 rows" in found
+    assert "using 25% with blocks m x k x n = 32 x 8 x 32, which fill 25% of it: k fills 8 of 32 rows." in found
+
+
+@pytest.mark.parametrize(("dataflow", "fill", "why"), [
+    ("ws", "12.5%", "k fills 48 of 64 rows and n fills 24 of 144 columns"),
+    ("os", "6.25%", "m fills 16 of 64 rows and n fills 24 of 96 columns."),
+    ("is", "12.5%", "k fills 48 of 64 rows and m fills 16 of 96 columns and streaming 24 columns"),
+])  # fmt: skip
+def test_each_dataflow_has_its_own_dimensions_along_the_array(
+    dataflow: str, fill: str, why: str, record: Record
+) -> None:
+    cols = 144 if dataflow == "ws" else 96
+    tiles = ["tile.m=16", "tile.k=48", "tile.n=24", "matrix.rows=64", f"matrix.cols={cols}"]
+    found = " ".join(texts(record("gemm:160x480x240", "npu_32x32", *tiles, f"matrix.dataflow={dataflow}")))
+    assert f"which fill {fill} of it: {why}" in found
+
+
+@pytest.mark.parametrize("dataflow", ["ws", "os", "is"])
+@pytest.mark.parametrize("sizes", [(16, 48, 24), (64, 64, 64), (65, 130, 97), (7, 200, 96)])
+def test_the_fill_is_what_folds_leave_of_the_array(dataflow: str, sizes: tuple[int, int, int], record: Record) -> None:
+    """Without shifting (whose cycles are no streaming) MACs / (streaming cycles x elements) is the fill."""
+    machine = record(
+        "gemm:8x8x8", "npu_32x32", "matrix.rows=64", "matrix.cols=96", f"matrix.dataflow={dataflow}"
+    ).machine
+    block = dict(zip("mkn", sizes, strict=True))
+    f = folds(*sizes, machine.matrix)
+    streaming = int((f.full + f.rest) * f.stream)
+    expected = math.prod(sizes) / (streaming * machine.matrix.elements)
+    assert array_fill(block, machine, machine.dtype)[0] == pytest.approx(expected)
 
 
 def test_stores_at_the_end_are_named(record: Record) -> None:
