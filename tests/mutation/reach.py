@@ -22,8 +22,8 @@ from coverage import CoverageData
 from mutants import Mutant
 from workspace import Workspace
 
-NO_PYTHON = ("test_engine_cpp.py",)
-"""Files of tests that build and run C++ alone: they take minutes, and reach nothing that is mutated."""
+UNRECORDED = ("test_engine_cpp.py", "test_fuzz.py")
+"""Files of tests that build C++, or start processes by the hundred: minutes, for no line that is recorded."""
 
 SHORTEST = 0.02
 """Seconds; which tests are shorter is no matter."""
@@ -54,7 +54,7 @@ class Reach:
         (records / f"{now}.sources").write_text(json.dumps(self.sources), encoding="utf-8")
         used = {f"{now}.sources"}
         for path in sorted(tree.glob("tests/**/test_*.py")):
-            if path.name in NO_PYTHON:
+            if path.name in UNRECORDED:
                 continue
             record = records / f"{path.stem}-{_digest(path.read_bytes())}.json"
             if not record.exists():
