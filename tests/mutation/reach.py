@@ -22,8 +22,8 @@ from coverage import CoverageData
 from mutants import Mutant
 from workspace import Workspace
 
-UNRECORDED = ("test_engine_cpp.py", "test_fuzz.py")
-"""Files of tests that build C++, or start processes by the hundred: minutes, for no line that is recorded."""
+UNRECORDED = ("test_anomalies.py", "test_engine_cpp.py", "test_fuzz.py")
+"""Files of tests that take minutes: hundreds of random runs or processes, or builds of C++."""
 
 SHORTEST = 0.02
 """Seconds; which tests are shorter is no matter."""
