@@ -36,11 +36,13 @@ class Reach:
     Attributes:
         sources: the text of each file that is mutated, by path from the root.
         seconds: of each test that passes when nothing is mutated.
+        trusted: the tests that have failed on a mutant twice, the second time alone.
     """
 
     workspace: Workspace
     sources: dict[str, str]
     seconds: dict[str, float] = field(default_factory=dict)
+    trusted: set[str] = field(default_factory=set)
     _data: list[tuple[CoverageData, dict[str, str]]] = field(default_factory=list)
     _by_file: dict[str, dict[int, set[str]]] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, NoReturn
 
 import pytest
@@ -132,6 +133,7 @@ class Workspace:
             for stream in (1, 2):
                 os.dup2(file, stream)
             os.chdir(self.tree)
+            sys.modules["__main__"] = ModuleType("__main__")  # which processes that tests start would import
             here = str(Path(__file__).parent)
             os.environ.update(environment, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # which takes as long as a short test
             os.environ.update(PYTHONPATH=os.pathsep.join([str(self.package), here]))
