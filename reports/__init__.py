@@ -28,6 +28,7 @@ __all__ = [
     "atomic_path",
     "energy",
     "layers",
+    "load_protos",
     "make_folder",
     "output_set",
     "print_account",
