@@ -9,7 +9,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src compiler hwm
              -type f -not -path '*/__pycache__/*' -not -path 'engine_cpp/tests/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep test check lint types sanitize mutation-cpp bench clean
+.PHONY: help run sweep test check lint types sanitize fuzz bench mutation mutation-cpp clean
 
 help:      ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,11 +42,17 @@ sanitize-%: $(VENV)/.test
 	$(BIN)/cmake --build build/sanitize-$*
 	$(BIN)/ctest --test-dir build/sanitize-$* --output-on-failure
 
+fuzz: $(VENV)/.test  ## damaged models and machines, odd command lines: N=100000 of them, from SEED=0 on
+	PYTHONPATH=tests $(BIN)/python -m fuzz -n $(or $(N),10000) --seed $(or $(SEED),0)
+
 mutation-cpp: $(VENV)/.mutation-cpp  ## put faults into the C++ engine; see which its tests catch: N=20 SEED=2 FILES="a b" CHANGED=main
 	$(BIN)/python tests/mutation_cpp -n $(or $(N),100) --seed $(or $(SEED),1) $(if $(CHANGED),--changed $(CHANGED)) $(FILES)
 
 bench: $(VENV)/.test  ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/speed.py
+
+mutation: $(VENV)/.mutation  ## put faults into the Python sources; see which a test catches: N=40 SEED=2 FILES="a b" CHANGED=main
+	$(BIN)/python tests/mutation -n $(or $(N),400) --seed $(or $(SEED),1) $(if $(CHANGED),--changed $(CHANGED)) $(FILES)
 
 clean:     ## remove what the other targets made
 	rm -rf $(VENV) build out
@@ -69,4 +75,8 @@ $(VENV)/.mutation-cpp: $(VENV)/.made $(SOURCES)
 
 $(VENV)/.check: $(VENV)/.made $(SOURCES)
 	$(BIN)/python -m pip install -q --disable-pip-version-check '.[check]'
+	touch $@ $(VENV)/.test $(VENV)/.installed
+
+$(VENV)/.mutation: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check '.[mutation]'
 	touch $@ $(VENV)/.test $(VENV)/.installed

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.errors import ModelError, did_you_mean
+from minisim.errors import ModelError, did_you_mean, shown
 from minisim.hwmodel.isa import DType
 
 Array = npt.NDArray[Any]
@@ -49,8 +49,8 @@ def is_integer(dtype: str) -> bool:
 
 def known(dtype: str) -> str:
     """`dtype`, if it is one; ModelError otherwise, without naming the place."""
-    if dtype not in CODE:
-        raise ModelError(f"dtype must be {', '.join(CODE)}, not {dtype!r}{did_you_mean(str(dtype), CODE)}")
+    if not isinstance(dtype, str) or dtype not in CODE:
+        raise ModelError(f"dtype must be {', '.join(CODE)}, not {shown(dtype)}{did_you_mean(dtype, CODE)}")
     return dtype
 
 

@@ -1,7 +1,7 @@
 """The graph: what a model computes, before any machine is thought of.
 
     Graph  = tensors (by name), nodes (in topological order), inputs, outputs
-    Tensor = name, shape, dtype, data   data: the array of a weight (or an example input)
+    Tensor = name, shape, dtype, values   the array of a weight (or of an example input), or the way to it
     Node   = op, name, inputs, output, attrs
 
 A model is written by calling the methods of a `Graph`, or with operators on its tensors:
@@ -22,20 +22,31 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.dtypes import CODE, converted, is_integer, known
-from minisim.errors import ModelError, ShapeError, UnsupportedError
+from minisim.compiler.arguments import (
+    Array,
+    Shape,
+    caller,
+    check_size,
+    checked_dtype,
+    checked_name,
+    checked_shape,
+    checked_values,
+    flag,
+    integers,
+    number,
+)
+from minisim.compiler.dtypes import CODE, is_integer
+from minisim.compiler.values import Lazy, Values, example_values, materialised
+from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown
 from minisim.hwmodel.isa import DType
 
-Shape = tuple[int, ...]
-Array = npt.NDArray[Any]
-
-_PACKAGE_NAME = __name__.split(".")[0]
+__all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "view_2d"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +55,7 @@ class Tensor:
 
     Attributes:
         shape: any rank; the machine sees `view_2d(shape)`.
-        data: the values of a weight, the example values of an input (or None).
+        values: of a weight, or the example values of an input (or None); those that only numerics needs may be `Lazy`.
         is_weight: constant, known to the compiler.
         dtype: a name of `dtypes.CODE`.
         scale: what one unit stands for, where an integer stands for a float; else None.
@@ -53,10 +64,19 @@ class Tensor:
     graph: Graph = field(repr=False)
     name: str
     shape: Shape
-    data: Array | None = field(default=None, repr=False)
+    values: Values = field(default=None, repr=False)
     is_weight: bool = False
     dtype: str = "float32"
     scale: float | None = None
+
+    __array_ufunc__ = (
+        None  # an array beside an operator leaves it to the tensor, and does not take it element by element
+    )
+
+    @property
+    def data(self) -> Array | None:
+        """The values as an array, made now if they have not been; None if there are none."""
+        return materialised(self.values)
 
     @property
     def code(self) -> DType:
@@ -65,6 +85,10 @@ class Tensor:
 
     def __matmul__(self, other: Tensor) -> Tensor:
         return self.graph.matmul(self, other)
+
+    def __rmatmul__(self, other: object) -> Tensor:
+        self.graph._own(other)  # the left one was no tensor
+        raise NotImplementedError
 
     def __add__(self, other: Tensor | float) -> Tensor:
         return self.graph.add(self, other)
@@ -113,7 +137,7 @@ class Graph:
     """
 
     def __init__(self, name: str = "model") -> None:
-        self.name = name
+        self.name = printable(checked_name(name, "a model's name"))
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
@@ -127,19 +151,36 @@ class Graph:
     def input(self, name: str, shape: Sequence[int], data: Array | None = None, dtype: str = "float32") -> Tensor:
         """Declare an input. `data` (same shape, converted to `dtype`) is what `run` feeds it; without
         it, `run` draws seeded random values (`example_inputs`)."""
-        values = None if data is None else _values(name, data, dtype)
-        checked = _checked_shape(name, shape)
+        checked_name(name, "an input's name")
+        values = None if data is None else checked_values(name, data, dtype)
+        checked = checked_shape(name, shape)
         if values is not None and values.shape != checked:
             raise ShapeError(f"{caller()}input {name!r}: data must have shape {checked}, not {values.shape}")
-        _checked_dtype(name, dtype)
+        checked_dtype(name, dtype)
+        tensor = self._add_tensor(Tensor(self, name, checked, values, dtype=dtype))
         self.inputs.append(name)
-        return self._add_tensor(Tensor(self, name, checked, values, dtype=dtype))
+        return tensor
 
-    def weight(self, name: str, data: Array, dtype: str = "float32") -> Tensor:
-        """Declare a constant; `data` is converted to `dtype`."""
-        values = _values(name, data, dtype)
-        shape = _checked_shape(name, values.shape)
-        return self._add_tensor(Tensor(self, name, shape, values, is_weight=True, dtype=dtype))
+    def weight(
+        self, name: str, data: Array | Lazy | None = None, dtype: str = "float32", *, shape: Sequence[int] | None = None
+    ) -> Tensor:
+        """Declare a constant.
+
+        Args:
+            data: its values, converted to `dtype`; or, `Lazy`, a recipe of values of that type.
+            shape: instead of `data`: values are drawn as those of inputs are (`example_inputs`), when they are needed.
+        """
+        checked_name(name, "a weight's name")
+        if (data is None) == (shape is None):
+            raise ModelError(f"{caller()}weight {name!r} must have either data or a shape")
+        checked_dtype(name, dtype)
+        if data is None:
+            checked = checked_shape(name, () if shape is None else shape)
+            values: Values = Lazy(checked, partial(example_values, name, checked, dtype))
+        else:
+            values = data if isinstance(data, Lazy) else checked_values(name, data, dtype)
+            checked = checked_shape(name, values.shape)
+        return self._add_tensor(Tensor(self, name, checked, values, is_weight=True, dtype=dtype))
 
     def matmul(
         self,
@@ -157,10 +198,12 @@ class Graph:
         Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them;
         with `scale` they are requantised to int8: ``saturate(round(sum * scale))``.
         """
-        attrs = {"transpose_a": transpose_a, "transpose_b": transpose_b}
-        attrs = {k: v for k, v in attrs.items() if v}
+        flags = {"transpose_a": transpose_a, "transpose_b": transpose_b}
+        attrs: dict[str, Any] = {what: True for what, given in flags.items() if flag(what, given)}
+        scale = None if scale is None else number("scale", scale)
         if bias is None:
             return self.add_node("MatMul", [a, b], {**attrs, **({} if scale is None else {"scale": scale})}, name)
+        name = name if name is None else checked_name(name, "a node's name")
         self._own(a)
         if not is_integer(a.dtype) and scale is None:  # an operation of its own, until fusion
             return self.add(self.add_node("MatMul", [a, b], attrs, name and f"{name}/matmul"), bias, name=name)
@@ -241,12 +284,12 @@ class Graph:
 
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
         """The same elements in row-major order under another shape; one dimension may be -1."""
-        return self.add_node("Reshape", [x], {"shape": tuple(int(d) for d in shape)}, name)
+        return self.add_node("Reshape", [x], {"shape": integers("the new shape", shape)}, name)
 
     def output(self, x: Tensor, name: str | None = None) -> Tensor:
         """Mark `x` as a result of the model, under `name` (its own name if not given)."""
         self._own(x)
-        public = name or x.name
+        public = x.name if name is None else checked_name(name, "an output's name")
         if public in self.outputs:
             raise ModelError(f"{caller()}output {public!r} is declared twice")
         self.outputs[public] = x.name
@@ -261,13 +304,17 @@ class Graph:
         """
         from minisim.compiler.ops import OPERATORS  # the operators speak about graphs: imported late
 
-        name = self.fresh_name(name or op.lower())
+        if not isinstance(op, str) or op not in OPERATORS:
+            raise UnsupportedError(f"{caller()}there is no operation {shown(op)}{did_you_mean(op, OPERATORS)}")
+        name = self.fresh_name(op.lower() if name is None else checked_name(name, "a node's name"))
         for x in inputs:
             self._own(x)
         try:
+            OPERATORS[op].check_count(len(inputs))
             shape = OPERATORS[op].infer([x.shape for x in inputs], attrs)
             dtype = OPERATORS[op].infer_dtype([x.dtype for x in inputs], attrs)
-        except (ShapeError, UnsupportedError) as e:
+            check_size(shape)
+        except ModelError as e:
             operands = ", ".join(f"{x.name} {x.shape}{_unless_float32(x.dtype)}" for x in inputs)
             raise type(e)(f"{caller()}node {name!r} ({op} of {operands}): {e}") from None
         self.nodes.append(Node(op, name, tuple(x.name for x in inputs), name, dict(attrs)))
@@ -299,11 +346,14 @@ class Graph:
         """
         from minisim.compiler.ops import OPERATORS
 
+        if missing := [name for name in self.inputs if name not in inputs]:
+            raise UsageError(f"input {missing[0]!r} has no values")
+
         def wide(name: str, array: npt.ArrayLike) -> Array:
             return np.asarray(array, dtype=np.int64 if is_integer(self.tensors[name].dtype) else dtype)
 
         values = {n: wide(n, t.data) for n, t in self.tensors.items() if t.is_weight and t.data is not None}
-        values.update({name: wide(name, array) for name, array in inputs.items()})
+        values.update({name: wide(name, inputs[name]) for name in self.inputs})
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             for node in self.nodes:
                 values[node.output] = OPERATORS[node.op].evaluate([values[i] for i in node.inputs], node.attrs)
@@ -361,9 +411,9 @@ class Graph:
         if isinstance(value, (int, float, np.floating, np.integer)):
             dtype = other.dtype if isinstance(other, Tensor) else "float32"
             return self.weight(self.fresh_name("scalar"), np.asarray(value), dtype)
-        raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {value!r}")
+        raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {shown(value)}")
 
-    def _own(self, x: Tensor) -> None:
+    def _own(self, x: object) -> None:
         if not isinstance(x, Tensor):
             raise ModelError(f"{caller()}an operand must be a tensor of the graph, not {type(x).__name__}")
         if self.tensors.get(x.name) is not x:
@@ -385,46 +435,5 @@ def view_2d(shape: Shape) -> tuple[int, int]:
     return rows, shape[-1]
 
 
-def caller() -> str:
-    """``file:line: `` of the innermost frame outside minisim: the line of the model; or an empty string,
-    also where a front end reads the model from something that has no lines (ONNX, a built-in shape)."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith(f"{_PACKAGE_NAME}.compiler.frontend."):
-            return ""  # the frames beyond are those of whoever asked for the model to be loaded
-        if module.split(".")[0] != _PACKAGE_NAME and not frame.f_code.co_filename.startswith("<"):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}: "
-        frame = frame.f_back
-    return ""
-
-
-def _values(name: str, data: Array, dtype: str) -> Array:
-    _checked_dtype(name, dtype)
-    try:
-        return converted(data, dtype)
-    except (TypeError, ValueError) as e:
-        if is_integer(dtype):
-            raise ModelError(f"{caller()}tensor {name!r}: {e}") from None
-        raise ModelError(f"{caller()}tensor {name!r}: its data is not an array of numbers ({e})") from None
-
-
-def _checked_dtype(name: str, dtype: str) -> None:
-    try:
-        known(dtype)
-    except ModelError as e:
-        raise ModelError(f"{caller()}tensor {name!r}: {e}") from None
-
-
 def _unless_float32(dtype: str) -> str:
     return "" if dtype == "float32" else f" {dtype}"
-
-
-def _checked_shape(name: str, shape: Sequence[int]) -> Shape:
-    try:
-        checked = tuple(int(d) for d in shape)
-    except (TypeError, ValueError):
-        raise ShapeError(f"{caller()}tensor {name!r}: shape must be a sequence of integers, not {shape!r}") from None
-    if any(d < 1 for d in checked):
-        raise ShapeError(f"{caller()}tensor {name!r}: every dimension must be at least 1, not {checked}")
-    return checked

@@ -5,10 +5,12 @@ python docs/generate_config.py
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
-from minisim.hwmodel.config import Machine, as_written, keys
+from minisim.hwmodel.config import Machine, keys
+from minisim.hwmodel.reference import range_of
 
 HEAD = """\
 # The machine file
@@ -16,8 +18,9 @@ HEAD = """\
 <!-- Written by docs/generate_config.py from the fields in hwmodel/sections.py. Do not edit. -->
 
 A machine is a TOML file. Every key may be left out: the defaults are those of the preset `npu_32x32`.
-`minisim config show` prints a complete machine, `minisim config check FILE` checks one, `--set KEY=VALUE`
-changes one key of any command, and `minisim sweep --param KEY=VALUE,VALUE` tries several.
+`minisim config show` prints a complete machine, with `--commented` as a file to start from that says of each key what
+stands here; `minisim config check FILE` checks one, `--set KEY=VALUE` changes one key of any command, and
+`minisim sweep --param KEY=VALUE,VALUE` tries several. A key that has no effect on the machine at hand is told.
 
 - A size is a number of bytes, or a text with its unit: `"256KiB"` (1024s), `"256kB"` (1000s).
 - A rate, a frequency and a time are texts with their unit: `"25.6GB/s"`, `"400MHz"`, `"60ns"`. They are
@@ -25,6 +28,19 @@ changes one key of any command, and `minisim sweep --param KEY=VALUE,VALUE` trie
 - An energy and a power are texts too: `"4.6pJ"`, `"50mW"`. An energy is a whole number of femtojoules.
 - [H] is M. Horowitz, "Computing's energy problem (and what we can do about it)", ISSCC 2014, figure 1.1.9:
   45 nm at 0.9 V.
+- An edge of `[tile]` that is not written follows the array, whatever other keys say of it (`config show` has the
+  number in force, as a comment):
+
+  | `matrix.dataflow` | along the rows | along the columns | streamed |
+  |---|---|---|---|
+  | `"ws"` | `k` = rows x packed | `n` = arrays x cols | `m` |
+  | `"os"` | `m` = rows | `n` = arrays x cols | `k` |
+  | `"is"` | `k` = rows x packed | `m` = arrays x cols | `n` |
+
+  The streamed edge is the longer side of the arrays, max(rows, arrays x cols): so long a stream hides the shifting in
+  of what stays in the array. `packed` is the rate of `matrix.dtype` where that is above 1. Under
+  `matrix.timing = "scalesim"` a matmul's edges that are not written are those of its layer, however long; where the
+  SRAM cannot hold it, it is cut at borders of folds, which leaves the sum of their cycles as it is.
 - Unknown keys are refused, and all mistakes of a file are reported at once.
 """
 
@@ -57,14 +73,9 @@ def _default(field: Any) -> str:
 
 
 def _range(field: Any) -> str:
-    if get_origin(field.annotation) is Literal:
-        return ", ".join(f'`"{value}"`' for value in get_args(field.annotation))
-    if field.annotation is bool:
-        return "`true`, `false`"
-    bounds = {side: getattr(m, side) for m in field.metadata for side in ("ge", "le") if hasattr(m, side)}
-    if not bounds:
-        return "any text of one line"
-    return f"{as_written(field, bounds['ge'])} to {as_written(field, bounds['le'])}"
+    text = range_of(field)
+    values = re.findall(r'"[^"]*"|true|false', text)
+    return ", ".join(f"`{value}`" for value in values) or text
 
 
 if __name__ == "__main__":

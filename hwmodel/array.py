@@ -36,7 +36,7 @@ import numpy.typing as npt
 from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import ACCUMULATOR, SECOND, DType, item_sizes
-from minisim.hwmodel.sections import Matrix
+from minisim.hwmodel.sections import LIES_ALONG, Matrix
 
 Cycles = npt.NDArray[np.int64]
 
@@ -151,9 +151,12 @@ def _share(m: Cycles, k: Cycles, n: Cycles, passes: Cycles, way: Deal, matrix: M
     """The folds of the array with the most of them."""
     rows, cols = matrix.rows, matrix.cols
     none = np.zeros_like(m)
-    if matrix.dataflow == "os":
-        return Folds(-(-(-(-m // rows) * -(-n // cols)) // way.across), none, none, none, none, k * passes)
-    columns, stream = (-(-n // cols), m) if matrix.dataflow == "ws" else (-(-m // cols), n)
+    size = {"m": m, "k": k, "n": n}
+    on_rows, on_cols = LIES_ALONG[matrix.dataflow]
+    (streamed,) = size.keys() - {on_rows, on_cols}
+    stream, columns = size[streamed], -(-size[on_cols] // cols)
+    if streamed == "k":
+        return Folds(-(-(-(-m // rows) * columns) // way.across), none, none, none, none, k * passes)
     mine, rest = -(-columns // way.across), k % rows
     return Folds(
         full=mine * (k // rows),

@@ -13,20 +13,25 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
 from importlib import resources
+from os import PathLike
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from pydantic import (
     Field,
+    ModelWrapValidatorHandler,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
+    model_validator,
 )
 
-from minisim.errors import ConfigError, did_you_mean
+from minisim.errors import ConfigError, did_you_mean, shortened, shown
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.sections import (
     Accumulator,
@@ -44,6 +49,9 @@ from minisim.hwmodel.sections import (
     Vector,
 )
 
+MachineLike: TypeAlias = "Machine | Mapping[str, Any] | str | PathLike[str] | None"
+"""What the public functions take for a machine: what `Machine.of` takes."""
+
 
 class Machine(Section):
     """A machine, complete and checked. `Machine()` is the reference machine, npu_32x32."""
@@ -51,8 +59,8 @@ class Machine(Section):
     name: str = Field(default="npu_32x32", min_length=1, description="for reports")
     clock: Clock = Clock()
     cores: Cores = Cores()
-    tile: Tile = Tile()
     matrix: Matrix = Matrix()
+    tile: Tile = Tile()  # after the matrix, which it follows
     vector: Vector = Vector()
     sram: Sram = Sram()
     accumulator: Accumulator = Accumulator()
@@ -68,6 +76,21 @@ class Machine(Section):
         if not value.isprintable():
             raise ValueError("must be one line of printable text")
         return value
+
+    @field_validator("tile")
+    @classmethod
+    def _follows_the_array(cls, tile: Tile, info: ValidationInfo) -> Tile:
+        return tile.on(info.data["matrix"]) if "matrix" in info.data else tile
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, data: Any, check: ModelWrapValidatorHandler[Machine], info: ValidationInfo) -> Machine:
+        """Whoever makes a machine, and however: its mistakes are one ConfigError."""
+        path, origin = info.context or ("Machine", {})
+        try:
+            return check(data)
+        except ValidationError as e:
+            raise ConfigError("\n".join(_messages(e, data, path, origin))) from None
 
     # -- in cycles ---------------------------------------------------------------------------------
 
@@ -91,25 +114,90 @@ class Machine(Section):
     # -- identity ----------------------------------------------------------------------------------
 
     def flat(self) -> dict[str, Any]:
-        """All keys under their dotted names, values as a machine file would write them."""
+        """All keys in force under their dotted names, values as a machine file would write them."""
         return dict(_flatten(self.model_dump(mode="json")))
+
+    def written(self) -> dict[str, Any]:
+        """The sections as a machine file has them, without the edges of tiles that follow the array."""
+        return self.model_dump(mode="json", exclude={"tile": set(self.tile.follows)})
+
+    def written_keys(self) -> list[str]:
+        """The dotted keys that were given, in a file or over it; the others have their defaults."""
+        sections = {name: getattr(self, name) for name in self.model_fields_set}
+        given = {
+            f"{name}.{key}" for name, section in sections.items() if isinstance(section, Section)
+            for key in section.model_fields_set
+        }  # fmt: skip
+        return [key for key in keys() if key in given - {f"tile.{edge}" for edge in self.tile.follows}]
 
     def digest(self, *sections: str) -> str:
         """SHA-256 of the given sections (default: all but the name): equal machines, equal digests."""
-        data = self.model_dump(mode="json", include=set(sections) or None, exclude={"name"})
+        data = self.written()
+        del data["name"]
+        data = {section: data[section] for section in sections or data}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
     def to_toml(self) -> str:
         """A machine file that loads as this machine."""
         lines = [f"name = {json.dumps(self.name, ensure_ascii=False)}"]
         for section, values in self.model_dump(mode="json", exclude={"name"}).items():
-            lines += ["", f"[{section}]"] + [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+            lines += ["", f"[{section}]"]
+            for key, value in values.items():
+                line = f"{key} = {json.dumps(value)}"
+                lines.append(f"# {line}  # {self._followed}" if self._is_followed(section, key) else line)
         return "\n".join(lines) + "\n"
+
+    def _is_followed(self, section: str, key: str) -> bool:
+        return section == "tile" and key in self.tile.follows
+
+    @property
+    def _followed(self) -> str:
+        """What an edge of tiles is that was not written."""
+        if self.matrix.timing == "scalesim":
+            return "not written: a matmul's follow its layer, others the array"
+        return "not written: follows the array"
+
+    def __repr__(self) -> str:
+        """What it is, in short; `to_toml` has every key."""
+        cores, several = self.cores.count, f"{self.matrix.arrays} x " if self.matrix.arrays > 1 else ""
+        array, tile = self.matrix, self.tile
+        flat = self.flat()
+        dram = flat["dram.bandwidth"] if self.dram.model == "ideal" else f"banked {flat['dram.preset']}"
+        return (
+            f"<Machine {shortened(self.name)!r}: {cores} core{'s' * (cores > 1)} at {flat['clock.frequency']},\n"
+            f"  array {several}{array.rows}x{array.cols} {array.dataflow} {array.dtype}, "
+            f"tiles {tile.m}x{tile.k}x{tile.n}, {self.vector.lanes} lanes,\n"
+            f"  SRAM {flat['sram.bytes']}, DMA {self.dma.bytes_per_cycle} B/cycle, DRAM {dram}>"
+        )
+
+    __str__ = __repr__
 
     # -- loading -----------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, source: str | Path, overrides: Sequence[str] = ()) -> Machine:
+    def of(cls, machine: MachineLike) -> Machine:
+        """A machine, whatever names it.
+
+        Args:
+            machine: a Machine; the name of a preset or the path of a machine file; a mapping of sections to their
+                keys, or of dotted keys, to values as a machine file has them; None for the reference machine.
+
+        Raises:
+            ConfigError: it names none.
+        """
+        if isinstance(machine, Machine):
+            return machine
+        if machine is None:
+            return cls()
+        if isinstance(machine, Mapping):
+            data: dict[str, Any] = {}
+            for key, value in machine.items():
+                _assign(data, key, dict(value) if isinstance(value, Mapping) else value, "machine")
+            return cls.check(data)
+        return cls.load(machine)
+
+    @classmethod
+    def load(cls, source: str | PathLike[str], overrides: Sequence[str] = ()) -> Machine:
         """Read a machine file or a shipped preset, then apply `overrides` ("sram.bytes=128KiB").
 
         Raises:
@@ -120,28 +208,38 @@ class Machine(Section):
             data = tomllib.loads(text)
         except (ValueError, RecursionError) as e:  # its own errors, int's on 4301 digits, or too deep a nesting
             raise ConfigError(f"{path}: not valid TOML: {e}") from None
-        origin: dict[str, str] = {}
-        for override in overrides:
-            key, value = split_override(override)
-            origin[key] = f"--set {override}"
-            _assign(data, key, value, origin[key])
-        return cls.check(data, path, origin)
+        return cls.check(data, path, _override(data, overrides, "--set"))
 
     @classmethod
     def check(cls, data: Mapping[str, Any], path: str = "machine", origin: Mapping[str, str] | None = None) -> Machine:
         """Validate a nested mapping; `origin` says where single keys came from, for messages."""
-        try:
-            return cls.model_validate(data)
-        except ValidationError as e:
-            raise ConfigError("\n".join(_messages(e, data, path, origin or {}))) from None
+        return cls.model_validate(data, context=(path, origin or {}))
+
+    def replace(self, *overrides: str) -> Machine:
+        """A copy with some keys changed, each as `--set` takes it: ``machine.replace("sram.bytes=1MiB", "tile.m=8")``.
+
+        Raises:
+            ConfigError: with every mistake of the overrides.
+        """
+        data = self.written()
+        return Machine.check(data, self.name, _override(data, overrides, "replace"))
 
     def with_overrides(self, overrides: Mapping[str, Any], option: str = "--set") -> Machine:
         """A copy with the dotted keys changed; raises ConfigError as `load` does, naming `option`."""
-        data = self.model_dump(mode="json")
-        origin = {key: f"{option} {key}={v if isinstance(v, str) else _shown(v)}" for key, v in overrides.items()}
+        if not isinstance(overrides, Mapping):
+            raise ConfigError(f"overrides must be a mapping of dotted keys to values, not {shown(overrides)}")
+        data = self.written()
+        origin = {}
+        for key, value in overrides.items():
+            typed = f"{key}={value if isinstance(value, str) else shown(value)}"
+            origin[key] = f"{option} {shortened(typed, _MOST_GIVEN)}"
         for key, value in overrides.items():
             _assign(data, key, value, origin[key])
         return Machine.check(data, self.name, origin)
+
+
+_MOST_GIVEN = 120
+"""Characters of an option in a message."""
 
 
 def presets() -> list[str]:
@@ -150,11 +248,36 @@ def presets() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
 
 
-def split_override(text: str) -> tuple[str, Any]:
+def is_preset(source: str | PathLike[str]) -> bool:
+    """Whether `source` names a preset, and not a file of that name."""
+    return str(source) in presets() and not Path(source).is_file()
+
+
+def _override(data: dict[str, Any], overrides: Sequence[str], option: str) -> dict[str, str]:
+    """Put `overrides` (``KEY=VALUE``) over `data`; return the place of each key for messages, by `option`."""
+    origin: dict[str, str] = {}
+    for override in _texts(overrides):
+        key, value = split_override(override, option)
+        origin[key] = f"{option} {shortened(override, _MOST_GIVEN)}"
+        _assign(data, key, value, origin[key])
+    return origin
+
+
+def _texts(overrides: Sequence[str]) -> Sequence[str]:
+    """The overrides; one alone may stand without a list around it."""
+    if isinstance(overrides, str):
+        return (overrides,)
+    if not isinstance(overrides, Sequence):
+        raise ConfigError(f"overrides must be a sequence of texts such as 'sram.bytes=128KiB', not {shown(overrides)}")
+    return overrides
+
+
+def split_override(text: str, option: str = "--set") -> tuple[str, Any]:
     """``sram.bytes=128KiB`` -> key and value; the value is TOML, or else a string."""
-    key, equals, value = text.partition("=")
+    key, equals, value = text.partition("=") if isinstance(text, str) else ("", "", "")
     if not equals or not key.strip():
-        raise ConfigError(f"--set {text}: must be KEY=VALUE, such as sram.bytes=128KiB")
+        given = shortened(str(text) if isinstance(text, str) else shown(text), _MOST_GIVEN)
+        raise ConfigError(f"{option} {given}: must be KEY=VALUE, such as sram.bytes=128KiB")
     return key.strip(), parse_value(value.strip())
 
 
@@ -177,15 +300,28 @@ def keys() -> dict[str, Any]:
     return found
 
 
-def _read(source: str | Path) -> tuple[str, str]:
+_MOST_CHARACTERS = 10**6
+"""Of a machine file: more is another file, or one without end."""
+
+
+def _read(source: str | PathLike[str]) -> tuple[str, str]:
     """The path to name in messages, and the text. A preset's name is the preset, unless it is a file."""
+    try:
+        Path(source)
+    except TypeError:
+        kinds = "a Machine, a preset's name, a file's path or a mapping of keys"
+        raise ConfigError(f"a machine must be {kinds}, not {shown(source)}") from None
     name = str(source)
     try:
-        if name in presets() and not Path(name).is_file():
+        if is_preset(name):
             return f"{name}.toml", (resources.files("minisim.configs") / f"{name}.toml").read_text("utf-8")
         if not name:
             raise FileNotFoundError
-        return name, Path(source).read_text("utf-8-sig")
+        with Path(source).open(encoding="utf-8-sig") as file:
+            text = file.read(_MOST_CHARACTERS + 1)
+        if len(text) > _MOST_CHARACTERS:
+            raise ConfigError(f"machine {name!r}: a machine file has at most {_MOST_CHARACTERS:,} characters")
+        return name, text
     except UnicodeDecodeError:
         raise ConfigError(f"{name}: not a text file in UTF-8") from None
     except FileNotFoundError:
@@ -201,12 +337,17 @@ def _near_machine(path: Path) -> str:
 
 
 def _assign(data: dict[str, Any], dotted: str, value: Any, origin: str) -> None:
-    *parents, last = dotted.split(".")
-    for parent in parents:
-        data = data.setdefault(parent, {})
+    """Put `value` under the dotted key. No key has more than two parts: what lies below a value is not made."""
+    if not isinstance(dotted, str):
+        raise ConfigError(f"{origin}: a key must be a text such as 'sram.bytes', not {shown(dotted)}")
+    section, *rest = dotted.split(".", 2)
+    if rest:
+        data = data.setdefault(section, {})
         if not isinstance(data, dict):
-            raise ConfigError(f"{origin}: {parent!r} is not a section")
-    data[last] = value
+            raise ConfigError(f"{origin}: {shown(section)} is not a section")
+        if len(rest) > 1:
+            raise ConfigError(f"{origin}: {shown(rest[0])} is not a section")
+    data[rest[0] if rest else section] = value
 
 
 def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -221,7 +362,9 @@ def _messages(error: ValidationError, data: Any, path: str, origin: Mapping[str,
     """One line a mistake: place, key, rule, value, nearest valid name."""
     for e in error.errors():
         key = ".".join(str(part) for part in e["loc"])
-        yield f"{_place(key, path, origin)}: {key}: {_rule(e, key, _at(data, e['loc']))}"
+        yield ": ".join(
+            filter(None, [_place(key, path, origin), shortened(key), _rule(e, key, _given(data, e["loc"]))])
+        )
 
 
 def _place(key: str, path: str, origin: Mapping[str, str]) -> str:
@@ -233,20 +376,24 @@ def _place(key: str, path: str, origin: Mapping[str, str]) -> str:
     return origin.get(key) or next((place for given, place in origin.items() if concerns(given)), path)
 
 
-def _at(data: Any, location: Sequence[int | str]) -> Any:
-    """The value at `location`, as it was written."""
+@dataclass(frozen=True)
+class _Given:
+    """The value that broke a rule, and how a message says it."""
+
+    value: Any
+    shown: str
+
+
+def _given(data: Any, location: Sequence[int | str]) -> _Given:
+    """The value at `location` as it was written; or the default of a key that nobody wrote, as `to_toml` writes it."""
+    value = data
     for part in location:
-        data = data[part]
-    return data
-
-
-def _shown(value: Any) -> str:
-    """A value in a message: as Python writes it, but never more than a line."""
-    try:
-        text = repr(value)
-    except ValueError:  # int's, on 4301 digits
-        return "a huge number"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        if not isinstance(value, Mapping) or part not in value:
+            field = keys()[".".join(map(str, location))]
+            default = field.get_default(call_default_factory=True)
+            return _Given(default, f"{json.dumps(default, default=str)}, its default")
+        value = value[part]
+    return _Given(value, shown(value))
 
 
 _BOUNDS = {
@@ -257,14 +404,14 @@ _BOUNDS = {
 }
 
 
-def _rule(e: Any, key: str, value: Any) -> str:
-    context, shown = e.get("ctx", {}), _shown(value)
+def _rule(e: Any, key: str, given: _Given) -> str:
+    context, shown = e.get("ctx", {}), given.shown
     match e["type"]:
         case "extra_forbidden":
             return f"unknown key{_near_key(key)}"
         case "literal_error":
             valid = list(get_args(keys()[key].annotation))
-            return f"must be {' or '.join(valid)}, not {shown}{did_you_mean(str(value), valid)}"
+            return f"must be {' or '.join(valid)}, not {shown}{did_you_mean(given.value, valid)}"
         case "value_error":
             rule, *hint = context["error"].args
             return f"{rule}, not {shown}{''.join(hint)}"
@@ -278,7 +425,7 @@ def _rule(e: Any, key: str, value: Any) -> str:
         case "string_type" | "string_too_short":
             return f"must be a text that is not empty, not {shown}"
         case "model_type" | "model_attributes_type":
-            return f"must be a section, [{key}], not {shown}"
+            return f"must be a section, [{key}], not {shown}" if key else f"must be a mapping of sections, not {shown}"
     return f"{e['msg']}, not {shown}"
 
 

@@ -208,13 +208,16 @@ class Breakdown:
 
     Attributes:
         parts: by component (COMPONENTS), femtojoules of each layer.
+        launch: what leaks during the launch of a run that has no layers.
     """
 
     parts: Mapping[str, tuple[int, ...]]
+    launch: int = 0
 
     def by_component(self) -> dict[str, int]:
         """Femtojoules of the run by component."""
-        return {name: sum(layers) for name, layers in self.parts.items()}
+        whole = {name: sum(layers) for name, layers in self.parts.items()}
+        return whole | {"leakage": whole["leakage"] + self.launch}
 
     def by_layer(self) -> list[int]:
         """Femtojoules of each layer."""
@@ -223,14 +226,15 @@ class Breakdown:
     @property
     def total(self) -> int:
         """Femtojoules of the run."""
-        return sum(self.by_layer())
+        return sum(self.by_component().values())
 
 
-def breakdown(schedule: isa.Schedule, machine: Machine, cycles: npt.ArrayLike) -> Breakdown:
+def breakdown(schedule: isa.Schedule, machine: Machine, cycles: npt.ArrayLike, launch: int = 0) -> Breakdown:
     """The energy of a run of `schedule`, by layer and component.
 
     Args:
         cycles: of each layer, adding up to the run's; leakage goes by them.
+        launch: cycles of a run without layers.
     """
     layers = len(schedule.layers)
     if np.shape(cycles) != (layers,):
@@ -239,7 +243,8 @@ def breakdown(schedule: isa.Schedule, machine: Machine, cycles: npt.ArrayLike) -
         name: _layer_sums(schedule.stream["layer"], column, layers)
         for name, column in operation_energy(schedule, machine).items()
     }
-    return Breakdown({**parts, "leakage": tuple(leakage_energy(cycles, machine))})
+    alone = 0 if layers else sum(leakage_energy([launch], machine))
+    return Breakdown({**parts, "leakage": tuple(leakage_energy(cycles, machine))}, alone)
 
 
 def _layer_sums(layer: npt.NDArray[np.uint32], column: Column, layers: int) -> tuple[int, ...]:

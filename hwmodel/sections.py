@@ -9,7 +9,16 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+)
 
 from minisim.hwmodel import units
 from minisim.hwmodel.dram_presets import PRESETS, DramPart
@@ -81,10 +90,8 @@ class Clock(Section):
     )
 
 
-class Tile(Section):
-    m: int = Field(default=32, ge=1, le=4096, description="elements: rows of A and C per tile")
-    k: int = Field(default=32, ge=1, le=4096, description="elements: columns of A and rows of B per tile")
-    n: int = Field(default=32, ge=1, le=4096, description="elements: columns of B and C per tile")
+LIES_ALONG = {"ws": ("k", "n"), "os": ("m", "n"), "is": ("k", "m")}
+"""By dataflow, the edge of a block that lies along the rows of the array, and the one along its columns."""
 
 
 class Matrix(Section):
@@ -139,6 +146,52 @@ class Matrix(Section):
     def elements(self) -> int:
         """Processing elements of all arrays: MACs per cycle at best."""
         return self.arrays * self.rows * self.cols
+
+    @property
+    def edges(self) -> dict[str, int]:
+        """The edges of a block (m, k, n) that lie along the rows and the columns, and how long fills all arrays.
+
+        Arrays stand side by side. One that multiplies p steps of k of `dtype` at once is filled by p times its rows.
+        """
+        rows, cols = LIES_ALONG[self.dataflow]
+        packed = max(1, int(self.rate(DType[self.dtype.upper()]))) if rows == "k" else 1
+        return {rows: packed * self.rows, cols: self.arrays * self.cols}
+
+
+_FOLLOWS = "; not written, it follows the array"
+
+
+class Tile(Section):
+    """The edges of a matmul's tiles. An edge that is not written follows the array (`on`).
+
+    A machine's tile has all edges in force. Under `matrix.timing = "scalesim"` those of a matmul that are not written
+    follow its layer instead (compiler/layer_tile.py).
+    """
+
+    m: int = Field(default=32, ge=1, le=4096, description=f"elements: rows of A and C per tile{_FOLLOWS}")
+    k: int = Field(default=32, ge=1, le=4096, description=f"elements: columns of A and rows of B per tile{_FOLLOWS}")
+    n: int = Field(default=32, ge=1, le=4096, description=f"elements: columns of B and C per tile{_FOLLOWS}")
+
+    _follows: frozenset[str] | None = PrivateAttr(default=None)
+
+    @property
+    def follows(self) -> frozenset[str]:
+        """The edges that were not written."""
+        written = self.model_fields_set if self._follows is None else {"m", "k", "n"} - self._follows
+        return frozenset({"m", "k", "n"} - written)
+
+    def on(self, matrix: Matrix) -> Tile:
+        """This tile with the edges that were not written as `matrix` has them.
+
+        Two edges lie along the array (`Matrix.edges`) and fill it. Along the third operands stream: it is as long as
+        the longer side of the arrays, so that a stream hides the shifting in of what stays, or the shifting out of
+        results.
+        """
+        streamed = dict.fromkeys(("m", "k", "n"), max(matrix.rows, matrix.arrays * matrix.cols))
+        edges = streamed | matrix.edges
+        tile = self.model_copy(update={edge: edges[edge] for edge in self.follows})
+        tile._follows = self.follows
+        return tile
 
 
 class Vector(Section):
@@ -343,6 +396,11 @@ class Dram(Section):
     latency: Time = Field(
         default="60ns", ge=0, le=Fraction(1, 1000), description="from the last byte's service to its arrival"
     )  # type: ignore[assignment]
+    padding: Literal["row", "tile"] = Field(
+        default="row",
+        description="of a tensor's rows in DRAM: row: to 64 bytes if a row is longer, else none, rows lie packed; "
+        "tile: rows and columns to whole tiles",
+    )
 
     @property
     def part(self) -> DramPart:

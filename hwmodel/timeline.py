@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +17,7 @@ WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding", "sync")
 the retirement of one of its own queue in flight; sync: that of an operation of another core."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Timeline:
     """Columns over the operations of a schedule, in program order; cycles are int64.
 
@@ -33,6 +33,7 @@ class Timeline:
         waited_for: code (see WAITED_FOR) of the last thing that held `start` back, 0 if nothing did.
         channel: of the DMA that moved it; 0 for other operations.
         dram_begin, dram_end: the DRAM served it in [dram_begin, dram_end); 0 for operations that are no transfers.
+        launch: by core, when the host had launched it, whether or not there was anything to dispatch.
         cycles: when everything had retired: the length of the run.
     """
 
@@ -45,6 +46,10 @@ class Timeline:
     channel: npt.NDArray[np.uint8]
     dram_begin: Cycles
     dram_end: Cycles
+    launch: Cycles = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __repr__(self) -> str:
+        return f"<Timeline of {len(self.end):,} operations: {self.cycles:,} cycles, DRAM busy {self.dram_busy:,}>"
 
     @property
     def dram_busy(self) -> int:
@@ -53,7 +58,7 @@ class Timeline:
 
     @property
     def cycles(self) -> int:
-        return int(self.end.max(initial=0))
+        return int(np.append(self.end, self.launch).max(initial=0))
 
     def busy(self, schedule: Schedule, queue: Queue) -> int:
         """Cycles in which the unit of `queue` worked, all cores together."""

@@ -18,7 +18,7 @@ from minisim.reports.sweep import print_sweep, write_sweep
 from minisim.reports.tables import energy, layers, summary, timeline, units
 from minisim.reports.terminal import print_summary
 from minisim.reports.trace import load_protos, write_trace, write_trace_to
-from minisim.reports.write import atomic_bytes, atomic_path, output_set, write_csv, write_tables
+from minisim.reports.write import atomic_bytes, atomic_path, make_folder, output_set, write_csv, write_tables
 
 __all__ = [
     "Account",
@@ -28,6 +28,7 @@ __all__ = [
     "atomic_path",
     "energy",
     "layers",
+    "make_folder",
     "output_set",
     "print_account",
     "print_summary",
@@ -47,10 +48,15 @@ TIMELINE_FILE = "timeline.csv"
 TRACE_FILE = "trace.perfetto-trace"
 
 
-def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -> list[Path]:
+def write_reports(
+    record: RunRecord, out_dir: str | Path, trace: bool = False, with_timeline: bool = False
+) -> list[Path]:
     """Write summary, layers, units and energy.csv into `out_dir`; with `trace` also timeline.csv and the trace.
 
-    All of them or none; summary.csv comes last. Without `trace`, those two files of an older run are removed.
+    All of them or none; summary.csv comes last. What was not asked for is removed, if an older run wrote it.
+
+    Args:
+        with_timeline: also timeline.csv, which needs no package.
 
     Returns:
         the paths of the files.
@@ -62,7 +68,7 @@ def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -
     protos = load_protos() if trace else None
     tables = {"layers": layers(record), "units": units(record), "energy": energy(record)}
     tables["summary"] = summary(record)
-    if trace:
+    if trace or with_timeline:
         tables["timeline"] = timeline(record)
     with output_set(out_dir, optional=(TIMELINE_FILE, TRACE_FILE)) as staging:
         for name, table in tables.items():

@@ -14,9 +14,10 @@ from minisim.hwmodel.energy import Breakdown, breakdown
 from minisim.hwmodel.isa import DType, Opcode, Schedule
 from minisim.hwmodel.timeline import Timeline
 from minisim.reports.attribution import layer_edges
+from minisim.reports.path import Path, critical_path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunRecord:
     """What ran, on what, and how it went.
 
@@ -41,15 +42,26 @@ class RunRecord:
     output_sha256: str = ""
     max_abs_error: float | None = None
 
+    def __repr__(self) -> str:
+        return f"<RunRecord of {self.model!r} on {self.config!r}: {self.timeline.cycles:,} cycles>"
+
     @cached_property
     def costs(self) -> Costs:
         """The cost of every operation: for bytes, DRAM cycles and lane cycles."""
         return costs(self.schedule, self.machine)
 
     @cached_property
+    def path(self) -> Path:
+        """The critical path, which every account of this run's cycles is made from.
+
+        Raises ValueError if the timeline is not of its schedule and machine."""
+        return critical_path(self.schedule, self.timeline, self.machine, self.costs)
+
+    @cached_property
     def energy(self) -> Breakdown:
         """The energy by layer and component; a layer's leakage is that of its own cycles."""
-        return breakdown(self.schedule, self.machine, np.diff(layer_edges(self.schedule, self.timeline)))
+        cycles = np.diff(layer_edges(self.schedule, self.timeline))
+        return breakdown(self.schedule, self.machine, cycles, launch=self.timeline.cycles)
 
     @cached_property
     def layer_dtypes(self) -> list[DType]:

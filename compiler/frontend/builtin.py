@@ -15,13 +15,14 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-
+from minisim.compiler.arguments import MAX_ELEMENTS
+from minisim.compiler.dtypes import converted
 from minisim.compiler.graph import Array, Graph, Shape
-from minisim.errors import ModelError, did_you_mean
+from minisim.compiler.values import Lazy, drawn_integers, drawn_normal, mapped
+from minisim.errors import ModelError, did_you_mean, shown
 
-MAX_ELEMENTS = 2**31  # of one tensor: 8 GiB of float32. More is a slip of the keyboard.
 SEED = 0
 
 _SEPARATOR = re.compile("[x,]")
@@ -67,25 +68,26 @@ def load_builtin(spec: str, dtype: str = "float32") -> Graph:
     if name not in BUILTINS:
         usages = ", ".join(b.usage for b in BUILTINS.values())
         nearest = did_you_mean(name, BUILTINS) or ";"
-        raise ModelError(f"model {spec!r}: unknown built-in {name!r}{nearest} (built-in: {usages})")
+        raise ModelError(f"model {shown(spec)}: unknown built-in {shown(name)}{nearest} (built-in: {usages})")
     try:
         found = BUILTINS[name]
         return found.build(*_numbers(found.usage, text), **({"dtype": dtype} if found.typed else {}))
     except ModelError as e:
-        raise type(e)(f"model {spec!r}: {e}") from None
+        raise type(e)(f"model {shown(spec)}: {e}") from None
 
 
 @builtin("gemm:MxKxN", typed=True)
 def gemm(m: int, k: int, n: int, dtype: str = "float32") -> Graph:
     """c (m, n) = a (m, k) @ b (k, n). In int8 the operands are uniform over all values, and c is requantised."""
     _check_sizes(a=(m, k), b=(k, n), c=(m, n))
-    g, rng = Graph("gemm"), np.random.default_rng(SEED)
+    g = Graph("gemm")
     a = g.input("a", (m, k), dtype=dtype)
     if dtype == "int8":
-        b = g.weight("b", rng.integers(-128, 128, (k, n), dtype=np.int8), dtype)
+        b = g.weight("b", Lazy((k, n), partial(drawn_integers, SEED, (k, n), -128, 128, "int8")), dtype)
         g.output(g.matmul(a, b, scale=RESULT_DEVIATION / (UNIFORM_INT8_VARIANCE * math.sqrt(k)), name="c"))
     else:
-        b = g.weight("b", _values(rng, (k, n)), dtype)
+        drawn = Lazy((k, n), partial(drawn_normal, SEED, (k, n)))
+        b = g.weight("b", drawn if dtype == "float32" else mapped(drawn, partial(converted, dtype=dtype)), dtype)
         g.output(g.matmul(a, b, name="c"))
     return g
 
@@ -110,10 +112,10 @@ def softmax(r: int, c: int) -> Graph:
 def layernorm(r: int, c: int) -> Graph:
     """y (r, c) = each row of x (r, c) normalised, times a scale of the order 1, plus a bias."""
     _check_sizes(x=(r, c))
-    rng = np.random.default_rng(SEED)
     g = Graph("layernorm")
     x = g.input("x", (r, c))
-    scale, bias = g.weight("scale", 1 + _values(rng, (c,))), g.weight("bias", _values(rng, (c,)))
+    scale = g.weight("scale", Lazy((c,), partial(_scales, c)))
+    bias = g.weight("bias", Lazy((c,), partial(drawn_normal, SEED, (c,), skip=c)))
     g.output(g.layer_norm(x, scale, bias, name="y"))
     return g
 
@@ -131,7 +133,7 @@ def _number(field: str, text: str) -> int:
     # Ten digits hold MAX_ELEMENTS; without that bound int() would refuse a number of thousands in its own words.
     if re.fullmatch("[0-9]{1,10}", text) and lowest <= int(text) <= MAX_ELEMENTS:
         return int(text)
-    raise ModelError(f"{field} must be a whole number from {lowest} to {MAX_ELEMENTS}, not {text!r}")
+    raise ModelError(f"{field} must be a whole number from {lowest} to {MAX_ELEMENTS}, not {shown(text)}")
 
 
 def _check_sizes(**shapes: Shape) -> None:
@@ -140,6 +142,5 @@ def _check_sizes(**shapes: Shape) -> None:
             raise ModelError(f"tensor {name!r} {shape} would have {size} elements; the most is {MAX_ELEMENTS}")
 
 
-def _values(rng: np.random.Generator, shape: Shape) -> Array:
-    """Values of the order 0.1, so that sums of products stay far from overflow."""
-    return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.1)
+def _scales(count: int) -> Array:
+    return 1 + drawn_normal(SEED, (count,))

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from minisim.compiler.graph import Graph
-from minisim.errors import MinisimError, ModelError, did_you_mean
+from minisim.errors import InternalError, MinisimError, ModelError, described, did_you_mean, one_line
 
 _STANDARD_LIBRARY = {
     sysconfig.get_path("stdlib"),
@@ -77,12 +77,22 @@ def _model_function(path: Path, names: dict[str, Any]) -> Callable[[], object]:
     if not callable(model):
         raise ModelError(f"{path}: model must be a function, not {type(model).__name__}")
     try:
-        inspect.signature(model).bind()
+        signature = inspect.signature(model)
+    except Exception:  # a builtin without one, or one that is made as it is asked for: calling it will tell
+        return model  # type: ignore[no-any-return]  # any callable: its result is checked
+    try:
+        signature.bind()
     except TypeError:
-        raise ModelError(f"{path}: model() must need no arguments, but is model{inspect.signature(model)}") from None
-    except ValueError:
-        pass  # a builtin without a signature: calling it will tell
+        raise ModelError(f"{path}: model() must need no arguments, but is model{_written(signature)}") from None
     return model  # type: ignore[no-any-return]  # any callable: its result is checked
+
+
+def _written(signature: inspect.Signature) -> str:
+    """``(batch, width=3)``; without the defaults if one of them cannot be written."""
+    try:
+        return str(signature)
+    except Exception:  # a default is the user's own object
+        return f"({', '.join(signature.parameters)})"
 
 
 def _checked_graph(path: Path, result: object) -> Graph:
@@ -95,7 +105,7 @@ def _checked_graph(path: Path, result: object) -> Graph:
 
 
 def _is_torch(value: object) -> bool:
-    return any(base.__module__.split(".")[0] == "torch" for base in type(value).__mro__)
+    return any(str(base.__module__).split(".")[0] == "torch" for base in type(value).__mro__)
 
 
 # -- errors in the user's files ------------------------------------------------------------------------
@@ -103,21 +113,24 @@ def _is_torch(value: object) -> bool:
 
 @contextmanager
 def _user_code(path: Path) -> Iterator[None]:
-    """Turn whatever the user's code raises, except KeyboardInterrupt, into one line that says where."""
+    """Turn whatever the user's code raises into one line that says where.
+
+    Not KeyboardInterrupt, MemoryError and our errors, which pass.
+    """
     try:
         yield
-    except ModelError as e:
-        if _names_a_line(e):
+    except MinisimError as e:
+        if not isinstance(e, ModelError) or _names_a_line(e):
             raise
-        raise type(e)(f"{_location(e, path)}{e}") from e
-    except MinisimError:
+        ours = type(e).__module__ == ModelError.__module__  # of a user's own subclass only the base is known
+        raise (type(e) if ours else ModelError)(f"{_location(e, path)}{str(e) if ours else described(e)}") from e
+    except (InternalError, KeyboardInterrupt, MemoryError):
         raise
-    except (Exception, SystemExit) as e:
-        if isinstance(e, SyntaxError) and e.filename and Path(e.filename).is_file():
+    except BaseException as e:  # also what is no Exception: it ends the user's code, not ours
+        if isinstance(e, SyntaxError) and isinstance(e.filename, str) and Path(e.filename).is_file():
             line = f":{e.lineno}" if e.lineno else ""
             raise ModelError(f"{e.filename}{line}: syntax error: {e.msg}") from e
-        text = f": {e}" if str(e) else ""
-        raise ModelError(f"{_location(e, path)}{type(e).__name__}{text}") from e
+        raise ModelError(f"{_location(e, path)}{described(e)}") from e
 
 
 def _location(error: BaseException, path: Path) -> str:
@@ -140,9 +153,9 @@ def _is_users(filename: str, names: dict[str, Any], directory: Path) -> bool:
 
 
 def _names_a_line(error: BaseException) -> bool:
-    """Whether the message begins with a file that was being executed: `graph.caller` has put it there."""
+    """Whether the message begins with a file that was being executed: `arguments.caller` has put it there."""
     files = {frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)}
-    return any(str(error).startswith(f"{file}:") for file in files)
+    return any(one_line(error).startswith(f"{file}:") for file in files)
 
 
 # -- isolation -----------------------------------------------------------------------------------------
@@ -183,5 +196,8 @@ def _added_modules(before: set[str], directory: Path) -> list[str]:
 
 
 def _lies_in(module: ModuleType, directory: Path) -> bool:
-    places = getattr(module, "__path__", None) or [getattr(module, "__file__", None)]
-    return any(place is not None and Path(place).parent == directory for place in places)
+    try:
+        places = list(getattr(module, "__path__", None) or [getattr(module, "__file__", None)])
+    except Exception:  # what stands in sys.modules need not be a module: the user's code may put anything there
+        return False
+    return any(isinstance(place, str) and Path(place).parent == directory for place in places)

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.dtypes import CODE, FLOATS
-from minisim.errors import UnsupportedError
+from minisim.errors import ModelError, UnsupportedError
 
 if TYPE_CHECKING:
     from minisim.compiler.graph import Graph, Node, Shape, Tensor
     from minisim.compiler.panels import Pace
     from minisim.compiler.program import ProgramBuilder
     from minisim.compiler.split import Read
+    from minisim.compiler.tiling import Tiling
     from minisim.hwmodel.config import Machine
 
 Array = npt.NDArray[Any]
@@ -28,11 +29,18 @@ class Operator(ABC):
     """The meaning of one kind of node.
 
     Attributes:
-        dtypes: the types that its operands may have.
+        operands: how many it may have.
+        dtypes: the types that they may have.
     """
 
     name: ClassVar[str]
+    operands: ClassVar[range] = range(1, 2)
     dtypes: ClassVar[frozenset[str]] = FLOATS
+
+    def check_count(self, count: int) -> None:
+        """Raises ModelError, without naming the node, if it cannot have so many operands."""
+        if count not in self.operands:
+            raise ModelError(f"must have {' or '.join(map(str, self.operands))} operands, not {count}")
 
     @abstractmethod
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
@@ -49,6 +57,11 @@ class Operator(ABC):
     @abstractmethod
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Any:
         """How to cut the node into tiles: what `lower` needs to know (a `Tiling`, or None)."""
+
+    def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling | None:
+        """The tiles alone, not yet their order: quick, whatever their number. None if there are none."""
+        found: Tiling | None = self.tile(node, graph, machine)
+        return found
 
     @abstractmethod
     def lower(self, node: Node, graph: Graph, tiling: Any, program: ProgramBuilder) -> None:
@@ -99,7 +112,10 @@ class OnnxContext(Protocol):
         """The graph's tensor for an ONNX value (a constant becomes a weight)."""
 
     def constant(self, name: str) -> Array | None:
-        """The array of an initializer or folded constant, or None if the value is computed."""
+        """The numbers of an initializer or folded constant, or None if the value is computed."""
+
+    def integers(self, name: str) -> list[int] | None:
+        """A constant that lists dimensions or axes, or None if the value is computed. Raises ModelError for others."""
 
     def weight(self, name: str, data: Array) -> Tensor:
         """A new weight derived from the constant `name` (a transposed or scaled copy), and named after it."""

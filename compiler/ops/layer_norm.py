@@ -27,6 +27,7 @@ class LayerNorm(RowOperator):
     """
 
     name = "LayerNorm"
+    operands = range(4, 7)
 
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
         x = shapes[0]

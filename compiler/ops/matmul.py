@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from minisim.compiler import panels
 from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.dtypes import is_integer, requantize
 from minisim.compiler.graph import view_2d
+from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import (
     Array,
     Attrs,
@@ -47,6 +48,7 @@ class MatMul(Operator):
     """
 
     name = "MatMul"
+    operands = range(2, 5)
     dtypes = frozenset({"float32", "bfloat16", "int8"})
 
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
@@ -102,31 +104,36 @@ class MatMul(Operator):
         return y
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        tiling = self.cut(node, graph, machine)
+        if machine.cores.count > 1:
+            return tiling  # the panels are those of each core's share (split.py)
+        return replace(tiling, panels=self.plan(node, graph, tiling, tiling.m_tiles, tiling.n_tiles, machine))
+
+    def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         m_size, n_size = view_2d(graph.tensors[node.output].shape)
-        k_size = self.depth(node, graph)
-        tile, types = machine.tile, MatMulTypes.of(node, graph)
+        sizes = {"m": m_size, "k": self.depth(node, graph), "n": n_size}
+        types = MatMulTypes.of(node, graph)
         if not machine.matrix.rate(types.operands):
             name = types.operands.name.lower()
             raise UnsupportedError(f"node {node.name!r}: the array has no {name} (matrix.{name}_rate is 0)")
-        m, k, n = min(tile.m, m_size), min(tile.k, k_size), min(tile.n, n_size)
-        grid = (-(-m_size // m), -(-k_size // k), -(-n_size // n))
+
+        def needed(edges: Edges) -> int:
+            apart = types.sums_apart(machine, -(-sizes["k"] // edges["k"]))
+            return types.footprint(node, **edges).needed(apart, machine)
+
+        edges = matmul_edges(sizes, machine, needed)
+        m, k, n = edges["m"], edges["k"], edges["n"]
+        grid = (-(-sizes["m"] // m), -(-sizes["k"] // k), -(-sizes["n"] // n))
         blocks = BlockPlan.of(machine) if machine.compiler.order == "blocked" else None
         apart = types.sums_apart(machine, steps=grid[1])
-        tiling = Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks)
-        if machine.cores.count > 1:
-            return tiling  # the panels are those of each core's share (split.py)
-        return replace(tiling, panels=self.plan(node, graph, tiling, grid[0], grid[2], machine))
+        return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks)
 
     def plan(
         self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
     ) -> panels.PanelPlan | None:
         if machine.compiler.order != "auto":
             return None
-        m, k, n, types = tiling.m, tiling.k, tiling.n, MatMulTypes.of(node, graph)
-        a, b = isa.align(types.item(types.operands) * m * k), isa.align(types.item(types.second) * k * n)
-        c, sums = (isa.align(types.item(t) * m * n) for t in (types.result, types.sums))
-        extra = isa.align(types.item(types.bias) * n) * ("bias" in node.attrs)
-        extra += isa.align(types.item(types.result) * m * n) * ("residual" in node.attrs)
+        a, b, c, sums, extra = MatMulTypes.of(node, graph).footprint(node, tiling.m, tiling.k, tiling.n)
         if tiling.sums_apart:  # the sums take what c takes otherwise, and the result stands beside them
             budget = panels.Budget(machine.sram.bytes, a, b, c, extra + c, sums=sums, apart=machine.accumulator.bytes)
         else:
@@ -201,6 +208,20 @@ class MatMul(Operator):
         return shape[0] if node.attrs.get("transpose_a") else shape[-1]
 
 
+class Footprint(NamedTuple):
+    """Bytes of a matmul's tiles, whole granules: operands, result, partial sums, and operands of the epilogue."""
+
+    a: int
+    b: int
+    c: int
+    sums: int
+    extra: int
+
+    def needed(self, sums_apart: bool, machine: Machine) -> int:
+        """Of scratchpad; sums that are apart lie in the accumulator memory, if there is one."""
+        return self.a + self.b + self.c + self.extra + self.sums * (sums_apart and not machine.accumulator.bytes)
+
+
 @dataclass(frozen=True)
 class MatMulTypes:
     """The types of a matmul: of A (the operands'), B, its sums, its bias and its result."""
@@ -226,6 +247,17 @@ class MatMulTypes:
     def item(dtype: isa.DType) -> int:
         """Bytes per element."""
         return isa.ITEMSIZE[dtype]
+
+    def footprint(self, node: Node, m: int, k: int, n: int) -> Footprint:
+        """Bytes of the tiles of an operation on m x k x n elements."""
+        c = isa.align(self.item(self.result) * m * n)
+        return Footprint(
+            a=isa.align(self.item(self.operands) * m * k),
+            b=isa.align(self.item(self.second) * k * n),
+            c=c,
+            sums=isa.align(self.item(self.sums) * m * n),
+            extra=isa.align(self.item(self.bias) * n) * ("bias" in node.attrs) + c * ("residual" in node.attrs),
+        )
 
     def sums_apart(self, machine: Machine, steps: int) -> bool:
         """Whether partial sums have tiles of their own: the result's are too narrow, or lie in the wrong memory."""

@@ -51,6 +51,7 @@ class ReduceMean(Reduction):
     """Inputs x, and the scalar n (`Graph.reduce_mean` supplies it): the sum, divided by n."""
 
     name = "ReduceMean"
+    operands = range(2, 3)
     code = VectorOp.REDUCE_SUM
 
     def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
@@ -81,7 +82,7 @@ def import_reduction(context: OnnxContext, node: OnnxNode) -> Tensor:
 def _axes(context: OnnxContext, node: OnnxNode) -> list[int]:
     if len(node.inputs) < 2 or not node.inputs[1]:
         return [int(axis) for axis in node.attrs.get("axes", ())]
-    axes = context.constant(node.inputs[1])
+    axes = context.integers(node.inputs[1])
     if axes is None:
         raise UnsupportedError("axes that are computed at run time are not supported")
-    return [int(axis) for axis in axes.reshape(-1)]
+    return axes

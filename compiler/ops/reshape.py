@@ -53,10 +53,9 @@ class Reshape(Operator):
 @onnx_import("Reshape", attributes=["allowzero"])
 def import_reshape(context: OnnxContext, node: OnnxNode) -> Tensor:
     x = context.value(node.inputs[0])
-    wanted = context.constant(node.inputs[1])
-    if wanted is None:
+    shape = context.integers(node.inputs[1])
+    if shape is None:
         raise UnsupportedError("a shape that is computed at run time is not supported")
-    shape = [int(d) for d in wanted.reshape(-1)]
     if not node.attrs.get("allowzero", 0):
         shape = [x.shape[i] if d == 0 and i < len(x.shape) else d for i, d in enumerate(shape)]
     return context.graph.reshape(x, shape, name=node.name)
@@ -74,4 +73,14 @@ def import_flatten(context: OnnxContext, node: OnnxNode) -> Tensor:
 
 @onnx_import("Identity")
 def import_identity(context: OnnxContext, node: OnnxNode) -> Tensor:
+    return context.value(node.inputs[0])
+
+
+@onnx_import("Dropout", attributes=["ratio", "seed"])
+def import_dropout(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """In inference it drops nothing, whatever its ratio. Its mask is another output (which the front end refuses)."""
+    if len(node.inputs) > 2 and node.inputs[2]:
+        training = context.constant(node.inputs[2])
+        if training is None or training.any():
+            raise UnsupportedError("training_mode must be constant, and false: only inference is supported")
     return context.value(node.inputs[0])

@@ -26,6 +26,7 @@ class Softmax(RowOperator):
     """
 
     name = "Softmax"
+    operands = range(2, 3)
 
     def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
         if not shapes[0]:

@@ -1,13 +1,17 @@
 """The command line: ``minisim run``, ``minisim explain``, ``minisim sweep``, ``minisim config``.
 
-A user's mistake is one clear message on standard error and exit code 2, never a traceback.
+A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
+schedule hazard; 70, a bug in minisim, with a report to file; 71, out of memory; 130, interrupted; 141, nobody reads the
+output any more.
 """
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,33 +19,91 @@ import click
 from rich.console import Console
 
 from minisim import __version__
+from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
+from minisim.compiler.frontend.dims import parse_dims
 from minisim.compiler.passes.base import IR
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
-from minisim.errors import MinisimError, OutputError, ScheduleHazard
-from minisim.hwmodel.config import Machine, keys, presets
+from minisim.errors import InternalError, MinisimError, ModelError, OutputError, ScheduleHazard, described, printable
+from minisim.hwmodel import reference
+from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
+from minisim.hwmodel.effects import notes
 from minisim.progress import SlowProgress
 from minisim.run import run
+from minisim.stopped import stops_told
+from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep import grid, parse_param, sweep
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Main(click.Group):
-    """The group of commands; turns our exceptions into messages."""
+    """The group of commands, inside the command line's boundary."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with told(), stops_told(), safe_streams():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with told(ctx), stops_told():
             return super().invoke(ctx)
-        except ScheduleHazard as e:  # not the user's mistake: the compiler's, or of a schedule made by hand
-            click.echo(f"minisim: schedule hazard: {e}", err=True)
-            sys.exit(1)
-        except MinisimError as e:
-            lines = str(e).splitlines() or [type(e).__name__]
-            for line in lines:
-                click.echo(f"minisim: error: {line}" if not line.startswith("  ") else line, err=True)
-            sys.exit(2)
+
+
+HAZARD, MISTAKE, BUG, READER_GONE = 1, 2, 70, 141
+"""Exit codes: the schedule is wrong; the user's mistake (click's is the same); sysexits' EX_SOFTWARE; and what a
+program has that dies of SIGPIPE."""
+
+
+@contextmanager
+def told(ctx: click.Context | None = None) -> Iterator[None]:
+    """The command line's boundary: whatever leaves it is a message on standard error and an exit code."""
+    try:
+        yield
+    except ReaderGone:
+        sys.exit(READER_GONE)
+    except ScheduleHazard as e:  # not the user's mistake: the compiler's, or of a schedule made by hand
+        _tell("schedule hazard", e)
+        sys.exit(HAZARD)
+    except MinisimError as e:
+        _tell("error", e)
+        sys.exit(MISTAKE)
+    except (click.ClickException, click.exceptions.Exit, click.Abort, MemoryError):
+        raise
+    except Exception as e:
+        if where := users_line(e):  # of a model's own class, say
+            _tell("error", ModelError(f"{where}: {described(e)}"))
+            sys.exit(MISTAKE)
+        machine = ctx.find_root().obj if ctx else None
+        command = shlex.join(["minisim", *sys.argv[1:]])
+        text = e.report if isinstance(e, InternalError) else report(e, command, machine)
+        path = write_report(text)
+        what = str(e) if isinstance(e, InternalError) else f"this is a bug in minisim: {described(e)}"
+        _tell("internal error", what, f"please file it with {path}" if path else text)
+        sys.exit(BUG)
+
+
+def _tell(kind: str, *messages: object) -> None:
+    """Write messages to standard error; a line that continues the one above is indented, and has no prefix."""
+    for message in messages:
+        for line in _text(message).splitlines() or [type(message).__name__]:
+            text = printable(line)
+            click.echo(text if text.startswith("  ") else f"minisim: {kind}: {text}", err=True)
+
+
+def _text(message: object) -> str:
+    try:
+        return str(message)
+    except Exception:  # a subclass of a model's own
+        return type(message).__name__
+
+
+def _load_machine(source: str, overrides: Sequence[str]) -> Machine:
+    """The machine of a command; a report of a bug will have it."""
+    machine = Machine.load(source, overrides)
+    click.get_current_context().find_root().obj = machine
+    return machine
 
 
 def _machine_options(command: F) -> F:
@@ -55,7 +117,26 @@ def _machine_options(command: F) -> F:
 _out = click.option("--out", default="out", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
+_dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
+                     help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
+
+
+def _tell_without_effect(
+    source: str, overrides: Sequence[str], machines: Sequence[Machine], varied: Sequence[str] = (), place: str = ""
+) -> None:
+    """A line on standard error for each reason why something that the user asked of `machines` has no effect.
+
+    What a preset writes is not the user's; of a sweep only what has no effect on any of its machines is told.
+    """
+    asked = [*(split_override(text)[0] for text in overrides), *varied]
+    for note in notes(machines, asked, [] if is_preset(source) else machines[0].written_keys()):
+        click.echo(f"minisim: note: {place}{note}", err=True)
+
+
+_max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_default=True, metavar="N",
+                               type=click.IntRange(min=1),
+                               help="Refuse a model that takes more operations.")  # fmt: skip
 
 WORTH_PROCESSES_S = 0.5
 """Seconds that one simulation takes, from which on several are worth starting processes for."""
@@ -70,34 +151,48 @@ def main() -> None:
 @main.command("run")
 @click.argument("model")
 @_machine_options
+@_dims
 @_out
 @click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
 @_no_numerics
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
+@click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
+@_max_operations
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
 def run_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
+    dims: tuple[str, ...],
     out: Path,
     timing: str,
     no_numerics: bool,
     dump_ir: Path | None,
+    with_timeline: bool,
     trace: bool,
+    max_operations: int,
+    what_if: bool,
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
 
     MODEL is a Python file that defines model(), an ONNX file, or a built-in shape such as
     gemm:512x512x512.
     """
-    from minisim.reports import print_summary, write_reports
+    from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
+    from minisim.reports.hints import MOST_HINTS, hints
+    from minisim.what_if import measured
 
-    machine = Machine.load(source, overrides)
-    graph = load_model(model, NAME[machine.dtype])
+    if trace:
+        load_protos()  # what is missing is said before the run
+    machine = _load_machine(source, overrides)
+    _tell_without_effect(source, overrides, [machine])
+    graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
     _check_folder("--out", out)
     if dump_ir:
         _check_folder("--dump-ir", dump_ir)
-    dump = dump_to(dump_ir) if dump_ir else None
+        make_folder(dump_ir)
+    dump = dump_to(dump_ir, write=atomic_bytes) if dump_ir else None
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
 
         def on_stage(number: int, name: str, ir: IR) -> None:
@@ -105,39 +200,66 @@ def run_command(
                 dump(number, name, ir)
             progress.on_stage(number, name, ir)
 
-        result = run(graph, machine, timing=timing, numerics=not no_numerics, observers=[progress], on_stage=on_stage)
+        result = run(
+            graph,
+            machine,
+            timing=timing,
+            numerics=not no_numerics,
+            observers=[progress],
+            on_stage=on_stage,
+            max_operations=max_operations,
+        )
+        found = hints(result.record())
+        found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
     record = result.record()
-    written = write_reports(record, out, trace=trace)
+    written = write_reports(record, out, trace=trace, with_timeline=with_timeline)
     console = Console()
-    print_summary(record, console)
+    print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
 
 
 @main.command("explain")
 @click.argument("model")
 @_machine_options
+@_dims
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
-@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate larger machines, too.")
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
+@_max_operations
 def explain_command(
-    model: str, source: str, overrides: tuple[str, ...], out: Path | None, what_if: bool, jobs: int | None
+    model: str,
+    source: str,
+    overrides: tuple[str, ...],
+    dims: tuple[str, ...],
+    out: Path | None,
+    what_if: bool,
+    jobs: int | None,
+    max_operations: int,
 ) -> None:
-    """Say where every cycle of MODEL went, and what a larger machine would gain."""
+    """Say where every cycle of MODEL went, and what another machine would gain."""
     from minisim.reports import Account, print_account, write_account
     from minisim.what_if import what_ifs
 
-    machine = Machine.load(source, overrides)
-    graph = load_model(model, NAME[machine.dtype])
+    machine = _load_machine(source, overrides)
+    _tell_without_effect(source, overrides, [machine])
+    graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
     if out:
         _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
-        result = run(graph, machine, numerics=False, observers=[progress], on_stage=progress.on_stage)
-        quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
-        others = what_ifs(
+        result = run(
             graph,
             machine,
+            numerics=False,
+            observers=[progress],
+            on_stage=progress.on_stage,
+            max_operations=max_operations,
+        )
+        quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
+        others = what_ifs(
+            result,
             jobs=jobs or (1 if quick else None),
-            progress=lambda done, total: progress.advance("simulating larger machines", done, total),
+            progress=lambda done, total: progress.advance("simulating other machines", done, total),
+            max_operations=max_operations,
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
     path = write_account(account, out) if out else None
@@ -150,27 +272,32 @@ def explain_command(
 @main.command("sweep")
 @click.argument("model")
 @_machine_options
+@_dims
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @_out
 @_no_numerics
 @_jobs
+@_max_operations
 def sweep_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
+    dims: tuple[str, ...],
     params: tuple[str, ...],
     out: Path,
     no_numerics: bool,
     jobs: int | None,
+    max_operations: int,
 ) -> None:
     """Run MODEL on every machine of a grid; write sweep.csv, a row per point."""
     from minisim.reports import print_sweep, write_sweep
 
-    machine = Machine.load(source, overrides)
+    machine = _load_machine(source, overrides)
     points = grid(machine, [parse_param(text) for text in params])
+    _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
-    graph = load_model(model, "float32" if varies else NAME[machine.dtype])
+    graph = load_model(model, "float32" if varies else NAME[machine.dtype], parse_dims(dims))
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(
@@ -179,6 +306,7 @@ def sweep_command(
             numerics=not no_numerics,
             jobs=jobs,
             progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
+            max_operations=max_operations,
         )
     path = write_sweep(rows, out)
     console = Console()
@@ -205,12 +333,13 @@ def config_list() -> None:
 @config_group.command("show")
 @click.argument("source", default="npu_32x32", metavar="FILE|PRESET")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one key. May be repeated.")
+@click.option("--commented", is_flag=True, help="With meaning, unit and range of each key: a file to start from.")
 @click.option("--keys", "describe", is_flag=True, help="List every key with its meaning instead.")
-def config_show(source: str, overrides: tuple[str, ...], describe: bool) -> None:
+def config_show(source: str, overrides: tuple[str, ...], commented: bool, describe: bool) -> None:
     """The complete machine, defaults included, as a machine file."""
-    machine = Machine.load(source, overrides)
+    machine = _load_machine(source, overrides)
     if not describe:
-        click.echo(machine.to_toml(), nl=False)
+        click.echo(reference.commented(machine) if commented else machine.to_toml(), nl=False)
         return
     values = machine.flat()
     for key, field in keys().items():
@@ -224,19 +353,21 @@ def config_check(sources: tuple[str, ...]) -> None:
     mistakes: list[str] = []
     for source in sources:
         try:
-            Machine.load(source)
+            machine = Machine.load(source)
         except MinisimError as e:
             mistakes += str(e).splitlines()
         else:
             click.echo(f"{source}: ok")
+            _tell_without_effect(source, [], [machine], place=f"{source}: ")
     if mistakes:
-        for line in mistakes:
-            click.echo(f"minisim: error: {line}", err=True)
-        sys.exit(2)
+        _tell("error", *mistakes)
+        sys.exit(MISTAKE)
 
 
 def _check_folder(option: str, folder: Path) -> None:
     """Refuse before the work, not after it: can this folder be written, or made?"""
+    from minisim.reports.write import TEMPORARY_PREFIX
+
     try:
         above = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as e:
@@ -244,8 +375,12 @@ def _check_folder(option: str, folder: Path) -> None:
     if not above.is_dir():
         where = "" if above == folder else f"; {above} is a file"
         raise OutputError(f"{option} {folder}: must be a folder, not a file{where}")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise OutputError(f"{option} {folder}: must be a folder that you may write; {above} is not")
+    try:
+        Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=above)).rmdir()  # the mode of a folder does not say all
+    except OSError as e:
+        raise OutputError(
+            f"{option} {folder}: must be a folder that you may write; {above} is not ({e.strerror})"
+        ) from None
 
 
 if __name__ == "__main__":

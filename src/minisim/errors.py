@@ -11,11 +11,19 @@ as `type(e)(*e.args)`.
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 
 class MinisimError(Exception):
-    """A mistake of the user's, or a fault found in a schedule; never a bug of ours."""
+    """A mistake of the user's, or a fault found in a schedule; never a bug of ours.
+
+    As a text it is printable, whatever names and values went into it, and its lines are short enough to be read.
+    """
+
+    def __str__(self) -> str:
+        lines = str(self.args[0] if self.args else "").split("\n")
+        return "\n".join(_without_middle(printable(line), _MOST_OF_A_LINE) for line in lines)
 
 
 class ConfigError(MinisimError):
@@ -38,6 +46,10 @@ class CapacityError(MinisimError):
     """The SRAM cannot hold even the operands of one operation."""
 
 
+class MemoryLimitError(MinisimError):
+    """Values would take more of the host's memory than they may (`--memory-limit`)."""
+
+
 class ScheduleError(MinisimError):
     """A schedule is malformed: it breaks a rule of the instruction set."""
 
@@ -54,9 +66,6 @@ class ScheduleHazard(MinisimError):
         super().__init__(message, op, other, cycle)
         self.op, self.other, self.cycle = op, other, cycle
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 class OutputError(MinisimError):
     """A report cannot be written."""
@@ -64,6 +73,21 @@ class OutputError(MinisimError):
 
 class UsageError(MinisimError):
     """An argument of a command or of a public function is not one it accepts."""
+
+
+class InternalError(Exception):
+    """A bug in minisim: something went wrong that no rule foresaw. No `MinisimError`, so that nobody takes it for one.
+
+    Attributes:
+        report: what to file: the traceback, the versions, the call, the machine.
+    """
+
+    def __init__(self, message: str, report: str = "") -> None:
+        super().__init__(message, report)
+        self.report = report
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class MissingExtraError(MinisimError):
@@ -74,7 +98,60 @@ class MissingExtraError(MinisimError):
         return cls(f"{purpose} needs the package {package!r}: pip install 'minisim-npu[{extra}]'")
 
 
-def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the nearest of `valid`, or an empty string."""
-    near = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+def did_you_mean(name: object, valid: Iterable[object]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the nearest of those of `valid` that are text, or an empty string."""
+    words = [word for word in valid if isinstance(word, str)]
+    near = difflib.get_close_matches(name, words, n=1, cutoff=0.6) if isinstance(name, str) else []
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+_MOST_SHOWN = 60
+"""Characters of a value in a message."""
+
+_MOST_TOLD = 300
+"""Characters of another's message in one of ours."""
+
+_MOST_OF_A_LINE = 2000
+"""Characters of a line of a message: more than any that is meant to be read."""
+
+_REPR = reprlib.Repr()  # never fails on an object's own repr, and stops in the depths of nested values
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 1000
+_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 20
+
+
+def shown(value: object) -> str:
+    """A value in a message: as Python writes it, but never more than a line, whatever it is."""
+    try:
+        return shortened(_REPR.repr(value))
+    except ValueError:  # int's, on 4301 digits
+        return "a huge number"
+
+
+def _without_middle(text: str, most: int) -> str:
+    """`text`, cut to `most` characters: the place, at its beginning, stays, and so does the rule, at its end."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[3 - (most - most // 2) :]}"
+
+
+def shortened(text: str, most: int = _MOST_SHOWN) -> str:
+    """`text`, cut to `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def printable(text: str) -> str:
+    """`text` with an escape for each character that a terminal or a table would not show as one."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception of others says, in one line of printable text; "" where it says nothing, or fails to."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # it is not ours: whatever its __str__ does
+        return ""
+    return shortened(printable(text), _MOST_TOLD)
+
+
+def described(error: BaseException) -> str:
+    """An exception of others as ``ValueError: its message``."""
+    text = one_line(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

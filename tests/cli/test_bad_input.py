@@ -7,17 +7,18 @@ name where there is one. It is reviewed like code: after a change run pytest wit
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from onnx import TensorProto
-from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx import ModelProto, TensorProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor, make_tensor_value_info
 from support.golden import Golden
 
 from minisim.cli import main
+from minisim.errors import MinisimError
 
 GOLDEN = "bad_input.golden"
 
@@ -54,6 +55,32 @@ def sweep(name: str, *params: str) -> Case:
     return Case(name, " ".join(["sweep gemm:8x8x8", *(f"--param {shlex.quote(p)}" for p in params)]))
 
 
+def damaged_onnx(change: Callable[[ModelProto], object]) -> bytes:
+    """A model of one weight, with what `change` does to it."""
+    model = make_model(
+        make_graph(
+            [make_node("Add", ["x", "w"], ["y"], "node")],
+            "graph",
+            [make_tensor_value_info("x", TensorProto.FLOAT, (2, 3))],
+            [make_tensor_value_info("y", TensorProto.FLOAT, (2, 3))],
+            [make_tensor("w", TensorProto.FLOAT, (3,), b"\0" * 12, raw=True)],
+        ),
+        opset_imports=[make_opsetid("", 17)],
+        ir_version=8,
+    )
+    change(model)
+    return bytes(model.SerializeToString())
+
+
+def outside(model: ModelProto, **entries: str) -> None:
+    """Where the weight's values are said to lie."""
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in entries.items():
+        weight.external_data.add(key=key, value=value)
+
+
 def onnx_file(*op_types: str) -> bytes:
     """A chain of operators of one operand each."""
     names = [f"t{i}" for i in range(len(op_types) + 1)]
@@ -65,6 +92,8 @@ def onnx_file(*op_types: str) -> bytes:
 
 
 GRAPH = "import minisim as ms\n\ndef model():\n    g = ms.Graph('m')\n    x = g.input('x', (4, 6))\n"
+
+UNFRIENDLY = "class Unfriendly(Exception):\n    def __str__(self): raise ValueError\n    __repr__ = __str__\n\n"
 
 CASES = [
     # -- machine files
@@ -86,6 +115,11 @@ CASES = [
     machine("huge integer", f"[tile]\nm = 0x1{'0' * 5000}\n"),
     machine("huge size", "[sram]\nbytes = '99999999999GiB'\n"),
     machine("huge exponent", "[sram]\nbytes = '1e999999999B'\n"),
+    machine("huge number where a choice belongs", f"[compiler]\norder = 0x1{'0' * 5000}\n"),
+    machine("key that is not there, and is wrong beside another", "[compiler]\norder = 'blocked'\n"),
+    machine("value nested too deep for a message", f"[sram]\nbytes = {'[' * 150}{']' * 150}\n"),
+    machine("section nested too deep for a message", f"[{'.'.join('a' * 1000)}]\nb = 1\n"),
+    machine("long key", f"[sram]\n{'a' * 500} = 1\n"),
     machine("nan", "[tile]\nm = nan\n"),
     machine("infinite size", "[sram]\nbytes = inf\n"),
     machine("infinite bandwidth as text", "[dram]\nbandwidth = 'inf GB/s'\n"),
@@ -107,6 +141,7 @@ CASES = [
     machine("broken TOML", "[tile\nm = 3\n"),
     machine("key given twice", "[tile]\nm = 3\nm = 4\n"),
     machine("not UTF-8", b"name = '\xff'\n"),
+    machine("file without end", "#" * 1_000_001),
     machine("folder", None, "machines"),
     Case("missing machine file", "run gemm:8x8x8 --config hw.toml"),
     Case("missing machine file near another", "run gemm:8x8x8 --config hv.toml", {"hw.toml": ""}),
@@ -123,6 +158,9 @@ CASES = [
     override("override with a bad value", "sram.bytes=lots"),
     override("override with an empty value", "tile.m="),
     override("override below a value", "name.x=3"),
+    override("override of a key that the file does not have, wrong beside another", "compiler.order=blocked"),
+    override("override of a key of a thousand parts", f"{'.'.join(['sram'] * 1000)}=3"),
+    override("override with a long value", f"sram.bytes={'9' * 500}"),
     override("several bad overrides at once", "tile.m=0", "tile.k=x", "tile.n=99999"),
     # -- models
     Case("missing model", "run nothing.py"),
@@ -151,6 +189,16 @@ CASES = [
     model("model with arguments", "def model(size):\n    pass\n"),
     model("exception in a model", "def model():\n    return [][3]\n"),
     model("exit in a model", "raise SystemExit(0)\n"),
+    model("exception that is no Exception", "class Stop(BaseException):\n    pass\n\ndef model():\n    raise Stop\n"),
+    model("generator's exit in a model", "def model():\n    raise GeneratorExit('over')\n"),
+    model("exception that cannot be written", f"{UNFRIENDLY}def model():\n    raise Unfriendly\n"),
+    model("exception with a message of many lines", "raise ValueError('a\\nb\\x1b[31m' + 'c' * 1000)\n"),
+    model("model error of the user's own that cannot be written",
+          f"import minisim.errors\n{UNFRIENDLY}class Mine(minisim.errors.ModelError, Unfriendly):\n"
+          "    def __init__(self): pass\n    __str__ = Unfriendly.__str__\n\ndef model():\n    raise Mine\n"),
+    model("model function whose signature cannot be written", f"{UNFRIENDLY}def model(x, y=Unfriendly()):\n    pass\n"),
+    model("names that are no text", "globals()[3] = len\n"),
+    model("input whose name is a number", GRAPH + "    g.input(7, (1, 1))\n"),
     model("missing import", "import no_such_package\n\ndef model():\n    pass\n"),
     model("model that returns nothing", "def model():\n    pass\n"),
     model("model without an output", GRAPH + "    g.relu(x)\n    return g\n"),
@@ -164,9 +212,24 @@ CASES = [
     model("operator that ONNX does not know", onnx_file("Relu", "Frobnicate"), "model.onnx"),
     model("damaged ONNX file", onnx_file("Relu")[:40], "model.onnx"),
     model("text as ONNX file", "hello", "model.onnx"),
+    model("ONNX file with an unknown type", damaged_onnx(lambda m: setattr(m.graph.initializer[0], "data_type", 99)),
+          "model.onnx"),
+    model("ONNX file with a constant without a value", damaged_onnx(lambda m: m.graph.node.insert(
+          0, make_node("Constant", [], ["c"], "constant"))), "model.onnx"),
+    model("ONNX file with a huge dimension", damaged_onnx(lambda m: setattr(
+          m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 2**62)), "model.onnx"),
+    model("ONNX file with values of negative length", damaged_onnx(lambda m: outside(m, location="w", length="-1")),
+          "model.onnx"),
+    model("ONNX file with values at no offset", damaged_onnx(lambda m: outside(m, location="w", offset="abc")),
+          "model.onnx"),
+    model("ONNX file with values outside its folder", damaged_onnx(lambda m: outside(m, location="../w")),
+          "model.onnx"),
     # -- SRAM too small
     Case("SRAM that holds no operation", "run gemm:64x64x64 --set sram.bytes=4KiB"),
     Case("SRAM of one granule", "run gemm:64x64x64 --set sram.bytes=64"),
+    # -- too many operations
+    Case("more operations than there may be", "run softmax:20000000x4 --set tile.m=1 --no-numerics"),
+    Case("more operations than are allowed", "explain softmax:200x3 --set tile.m=1 --max-operations 199"),
     # -- sweeps
     sweep("parameter without values", "tile.m"),
     sweep("parameter with an empty value", "tile.m=8,,16"),
@@ -264,3 +327,12 @@ def test_a_command_line_that_is_not_one(command: str, words: list[str], folder: 
     assert code == 2
     assert "Traceback" not in text and all(word in text for word in words), text
     assert contents(folder) == {}
+
+
+def test_a_message_keeps_its_ends_whatever_is_in_the_middle() -> None:
+    """A value that was not cut where it was written is cut here: never the place, never the rule."""
+    text = str(MinisimError(f"hw.toml: {'x' * 10**6}: must be a number\n  \x1b[31m"))
+    first, second = text.splitlines()
+    assert len(first) == 2000 and first.startswith("hw.toml: xxx") and first.endswith("xxx: must be a number")
+    assert second == r"  \x1b[31m"
+    assert str(MinisimError("x" * 2000)) == "x" * 2000 and str(MinisimError()) == ""

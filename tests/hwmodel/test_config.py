@@ -243,6 +243,27 @@ def test_a_mistake_in_an_override_names_the_override() -> None:
     ]
 
 
+def test_a_machine_is_replaced_as_set_does() -> None:
+    base = Machine.load("edge_8x8", ["matrix.rows=16"])
+    assert base.replace("sram.bytes=1MiB") == Machine.load("edge_8x8", ["matrix.rows=16", "sram.bytes=1MiB"])
+    several = base.replace("dram.model = banked", "compiler.keep_on_chip=false", "name=mine")
+    assert (several.dram.model, several.compiler.keep_on_chip, several.name) == ("banked", False, "mine")
+    assert Machine().replace("matrix.rows=64").tile.k == 64  # what is not written follows
+    assert base.replace() == base
+
+
+def test_mistakes_in_a_replacement_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Machine().replace("sram.byte=1MiB", "tile.m=0")
+    assert str(caught.value).splitlines() == [
+        "replace tile.m=0: tile.m: must be at least 1, not 0",
+        "replace sram.byte=1MiB: sram.byte: unknown key; did you mean 'sram.bytes'?",
+    ]
+    for wrong, said in (("x", "replace x: must be KEY=VALUE"), (3, "replace 3: must be KEY=VALUE")):
+        with pytest.raises(ConfigError, match=f"^{said}"):
+            Machine().replace(wrong)  # type: ignore[arg-type]
+
+
 def test_an_override_cannot_go_below_a_value() -> None:
     with pytest.raises(ConfigError, match=r"^--set name\.x=3: 'name' is not a section$"):
         Machine.load("edge_8x8", ["name.x=3"])
@@ -360,3 +381,109 @@ def test_the_reference_of_all_keys_is_up_to_date() -> None:
     stale = "run: python docs/generate_config.py"
     assert (ROOT / "docs" / "config.md").read_text("utf-8") == script.page(), stale
     assert all(f"| `{key.rpartition('.')[2]}` |" in script.page() for key in keys())
+
+
+# -- tiles that follow the array ---------------------------------------------------------------------------------
+
+
+def edges(machine: Machine) -> tuple[int, int, int]:
+    return machine.tile.m, machine.tile.k, machine.tile.n
+
+
+@pytest.mark.parametrize(
+    ("dataflow", "expected"), [("ws", (192, 64, 192)), ("os", (64, 192, 192)), ("is", (192, 64, 192))]
+)
+def test_edges_that_are_not_written_follow_the_array(dataflow: str, expected: tuple[int, int, int]) -> None:
+    """ws has k along the rows and n along the columns of all arrays, os m and n, is k and m."""
+    array = {"matrix.rows": 64, "matrix.cols": 96, "matrix.arrays": 2, "matrix.dataflow": dataflow}
+    follows = Machine().with_overrides(array)
+    assert edges(follows) == expected and follows.tile.follows == {"m", "k", "n"}
+    written = follows.with_overrides({"tile.k": 5})
+    assert edges(written) == (expected[0], 5, expected[2]) and written.tile.follows == {"m", "n"}
+    assert edges(written.with_overrides({"matrix.rows": 200})) == ((200, 5, 192) if dataflow != "is" else (192, 5, 200))
+
+
+def test_a_packed_type_fills_the_array_with_more_of_k() -> None:
+    quick = {"matrix.dtype": "int8", "matrix.int8_rate": "4"}
+    assert edges(Machine().with_overrides(quick)) == (32, 128, 32)
+    assert edges(Machine().with_overrides({**quick, "matrix.dataflow": "os"})) == (32, 32, 32)
+    assert edges(Machine().with_overrides({**quick, "matrix.dtype": "fp32"})) == (32, 32, 32)
+
+
+def test_a_machine_file_keeps_what_follows(tmp_path: Path) -> None:
+    """A machine that is shown and read again still follows; what it shows is in force."""
+    machine = Machine.load("npu_32x32", ["matrix.rows=64", "tile.n=48"])
+    text = machine.to_toml()
+    assert "\n# m = 64  # not written: follows the array\n# k = 64  #" in text and "\nn = 48\n" in text
+    again = Machine.load(write(tmp_path, text), ["matrix.cols=128"])
+    assert edges(again) == (128, 64, 48)
+    assert again != machine.with_overrides({"matrix.cols": 128, "tile.m": 128, "tile.k": 64})  # that stays behind
+
+
+PRESET_EDGES = {"edge_8x8": 3 * (16,), "gemmini_16x16": (16, 64, 64), "mini_tflm_4x4": 3 * (4,),
+                "npu_32x32": 3 * (32,), "tpu_like_128x128": 3 * (128,), "tpu_v3": 3 * (256,)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", presets())
+def test_a_preset_writes_only_the_edges_that_differ_from_its_array(name: str) -> None:
+    machine = Machine.load(name)
+    assert edges(machine) == PRESET_EDGES[name]
+    unwritten = edges(Machine.check({"matrix": machine.model_dump(mode="json")["matrix"]}))
+    same = {edge for edge, ours, its in zip("mkn", edges(machine), unwritten, strict=True) if ours == its}
+    assert machine.tile.follows == same
+
+
+# -- whatever names a machine --------------------------------------------------------------------------------
+
+
+def test_a_machine_by_whatever_names_it(tmp_path: Path) -> None:
+    small = Machine().with_overrides({"sram.bytes": "64KiB", "tile.m": 8})
+    path = write(tmp_path, small.to_toml())
+    assert Machine.of(None) == Machine()
+    assert Machine.of(small) is small
+    assert Machine.of("edge_8x8") == Machine.load("edge_8x8")
+    assert Machine.of(path) == Machine.of(str(path)) == small
+    assert Machine.of({"sram": {"bytes": "64KiB"}, "tile.m": 8}) == small
+    assert Machine.of({"sram.bytes": "64KiB", "tile": {"m": 8}}) == small
+    assert Machine.load("npu_32x32", "tile.m=8") == Machine.load("npu_32x32", ["tile.m=8"])
+
+
+KINDS = "a machine must be a Machine, a preset's name, a file's path or a mapping of keys"
+TEXTS = "overrides must be a sequence of texts such as 'sram.bytes=128KiB'"
+
+
+class Unfriendly:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Machine(sram=5), "Machine: sram: must be a section, [sram], not 5"),
+        (lambda: Machine(srma={}), "Machine: srma: unknown key; did you mean 'sram'?"),
+        (lambda: Machine.check(5), "machine: must be a mapping of sections, not 5"),
+        (lambda: Machine.of(5), f"{KINDS}, not 5"),
+        (lambda: Machine.of({3: 4}), "machine: a key must be a text such as 'sram.bytes', not 3"),
+        (lambda: Machine.of({"sram.bytes": 3}), "machine: sram.bytes: must be at least 64, not 3"),
+        (lambda: Machine.of({"sram": {"bytes": [3]}, "sram.bytes.x": 3}), "machine: 'bytes' is not a section"),
+        (lambda: Machine.load("npu_32x32", 5), f"{TEXTS}, not 5"),
+        (lambda: Machine.load("npu_32x32", [5]), "--set 5: must be KEY=VALUE, such as sram.bytes=128KiB"),
+        (lambda: Machine().with_overrides(5), "overrides must be a mapping of dotted keys to values, not 5"),
+    ],
+)  # fmt: skip
+def test_what_names_no_machine(make: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value) == message
+
+
+def test_a_value_that_cannot_be_written_is_shown_nevertheless() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    for value in (Unfriendly(), deep, 10**5000, {"a": deep}):
+        for key in ("sram.bytes", "compiler.order", "tile.m", "name", "dram.latency", "matrix.int8_rate"):
+            with pytest.raises(ConfigError) as caught:
+                Machine().with_overrides({key: value})
+            assert str(caught.value).startswith(f"--set {key}=") and len(str(caught.value)) < 400

@@ -1,0 +1,115 @@
+"""Arguments of a graph's methods, as the author of a model passes them: checked, and refused with the line in question.
+
+Every function returns what it was given in the form that the graph keeps, or raises a ModelError (of shapes: a
+ShapeError), whose message begins with the file and line of the model.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.dtypes import converted, is_integer, known
+from minisim.errors import ModelError, ShapeError, one_line, shown
+
+Shape = tuple[int, ...]
+Array = npt.NDArray[Any]
+
+MAX_RANK = 32
+"""Dimensions of a tensor: numpy has no more."""
+
+MAX_ELEMENTS = 2**31
+"""Elements of a tensor: 8 GiB of float32. More is a slip of the keyboard, and would not fit the schedule's columns."""
+
+_PACKAGE_NAME = __name__.split(".")[0]
+
+
+def caller() -> str:
+    """``file:line: `` of the innermost frame outside minisim: the line of the model; or an empty string,
+    also where a front end reads the model from something that has no lines (ONNX, a built-in shape)."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith(f"{_PACKAGE_NAME}.compiler.frontend."):
+            return ""  # the frames beyond are those of whoever asked for the model to be loaded
+        if module.split(".")[0] != _PACKAGE_NAME and not frame.f_code.co_filename.startswith("<"):
+            return f"{frame.f_code.co_filename}:{frame.f_lineno}: "
+        frame = frame.f_back
+    return ""
+
+
+def checked_values(name: str, data: Array, dtype: str) -> Array:
+    checked_dtype(name, dtype)
+    try:
+        return converted(data, dtype)
+    except (TypeError, ValueError, OverflowError) as e:
+        if is_integer(dtype):
+            raise ModelError(f"{caller()}tensor {name!r}: {one_line(e)}") from None
+        raise ModelError(f"{caller()}tensor {name!r}: its data is not an array of numbers ({one_line(e)})") from None
+
+
+def checked_name(name: object, what: str) -> str:
+    """`name`, if it can be the name of something, and be written to a file."""
+    if not isinstance(name, str) or not name:
+        raise ModelError(f"{caller()}{what} must be a text that is not empty, not {shown(name)}")
+    if any("\ud800" <= c <= "\udfff" for c in name):  # halves of characters, which UTF-8 cannot encode
+        raise ModelError(f"{caller()}{what} must be text that UTF-8 can encode, not {shown(name)}")
+    return name
+
+
+def checked_dtype(name: str, dtype: str) -> None:
+    try:
+        known(dtype)
+    except ModelError as e:
+        raise ModelError(f"{caller()}tensor {name!r}: {e}") from None
+
+
+def checked_shape(name: str, shape: Sequence[int]) -> Shape:
+    checked = integers(f"tensor {name!r}: shape", shape, ShapeError)
+    if any(d < 1 for d in checked):
+        raise ShapeError(f"{caller()}tensor {name!r}: every dimension must be at least 1, not {shown(checked)}")
+    try:
+        check_size(checked)
+    except ShapeError as e:
+        raise ShapeError(f"{caller()}tensor {name!r}: {e}") from None
+    return checked
+
+
+def check_size(shape: Shape) -> None:
+    """Raises ShapeError, without naming the place, if no tensor can have this shape."""
+    if len(shape) > MAX_RANK:
+        raise ShapeError(f"a tensor has at most {MAX_RANK} dimensions, not {len(shape)}")
+    if (size := math.prod(shape)) > MAX_ELEMENTS:
+        raise ShapeError(f"{shown(shape)} would have {shown(size)} elements; the most is {MAX_ELEMENTS}")
+
+
+def integers(what: str, values: Iterable[int], error: type[ModelError] = ModelError) -> tuple[int, ...]:
+    """`values` as integers; no text, and nothing with a fraction."""
+    try:
+        if isinstance(values, (str, bytes, Mapping)):
+            raise TypeError
+        return tuple(operator.index(value) for value in values)
+    except TypeError:
+        raise error(f"{caller()}{what} must be a sequence of integers, not {shown(values)}") from None
+
+
+def number(what: str, value: object) -> float:
+    try:
+        if isinstance(value, (int, float, np.floating, np.integer)):
+            return float(value)
+    except OverflowError:
+        pass
+    raise ModelError(f"{caller()}{what} must be a number, not {shown(value)}")
+
+
+def flag(what: str, value: object) -> bool:
+    if not isinstance(value, (bool, np.bool_, int)):
+        raise ModelError(f"{caller()}{what} must be true or false, not {shown(value)}")
+    return bool(value)

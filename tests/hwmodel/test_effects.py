@@ -1,0 +1,192 @@
+"""Keys without effect: what is told of them is held to runs, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.machines import machines
+
+import minisim as ms
+from minisim.errors import MinisimError
+from minisim.hwmodel.config import Machine, keys, presets
+from minisim.hwmodel.effects import RULES, no_effect, notes
+from minisim.hwmodel.energy import breakdown
+
+OTHER: dict[str, list[Any]] = {
+    "clock.frequency": ["700MHz"],
+    "matrix.dataflow": ["os", "is", "ws"],
+    "matrix.overlap": ["none", "drain", "full"],
+    "matrix.timing": ["scalesim", "pipelined"],
+    "matrix.dtype": ["bf16", "int8", "fp32"],
+    "sram.bytes": ["16KiB", "96KiB", "2MiB"],
+    "accumulator.bytes": ["16KiB", "96KiB", "2MiB"],
+    "dma.shared": [True, False],
+    "dma.burst_boundary": ["64", "16"],
+    "dram.model": ["banked", "ideal"],
+    "dram.preset": ["hbm2", "lpddr4-2400"],
+    "dram.override": ["CL=40 tRCD=60"],
+    "dram.bandwidth": ["3GB/s"],
+    "dram.latency": ["333ns"],
+    "dram.padding": ["tile", "row"],
+    "compiler.order": ["mnk", "auto", "blocked"],
+    "compiler.keep_on_chip": [False, True],
+    **{f"matrix.{dtype}_rate": ["1/3", "4"] for dtype in ("fp32", "bf16", "int8", "int16")},
+    **{
+        key: ["77mW"] if "leakage" in key or "idle" in key else ["77pJ"]
+        for key in keys()
+        if key.startswith("energy.") and key != "energy.sram_write_percent"
+    },
+    "energy.sram_write_percent": [57],
+}
+"""Other values for keys that are no plain numbers; of those 1, 2, 3 and 50 are tried."""
+
+
+def values(key: str) -> list[Any]:
+    return OTHER.get(key, [1, 2, 3, 50])
+
+
+def typed_graph(dtype: str) -> ms.Graph:
+    """A matmul of int8 weights, with all that an epilogue of integers has."""
+    rng, g = np.random.default_rng(0), ms.Graph(dtype)
+    w, b = rng.integers(-9, 9, (40, 40)).astype(np.int8), rng.integers(-9, 9, 40).astype(np.int32)
+    x = g.input("x", (40, 40), dtype=dtype)
+    g.output(g.relu(g.matmul(x, g.weight("w", w, "int8"), bias=g.weight("b", b, "int32"), scale=0.01)))
+    return g
+
+
+def float_graph() -> ms.Graph:
+    """Every operation of the vector unit, and matmuls with and without an epilogue."""
+    rng, g = np.random.default_rng(0), ms.Graph("floats")
+    x, y = g.input("x", (40, 40)), g.input("y", (40, 40))
+    w, b = g.weight("w", rng.standard_normal((40, 40))), g.weight("b", rng.standard_normal(40))
+    one, zero = g.weight("one", np.ones(40)), g.weight("zero", np.zeros(40))
+    z = g.softmax(g.layer_norm(g.relu(y), one, zero))
+    g.output(g.exp(g.maximum(g.sub(g.sigmoid(x @ w + b), z), g.sqrt(g.sigmoid(y)))))
+    g.output(g.div(g.mul(x, y), g.add(y, g.reduce_sum(x))))
+    g.output(g.reduce_max(g.relu(y @ w)))
+    return g
+
+
+def bfloat16_graph() -> ms.Graph:
+    g = ms.Graph("bf16")
+    g.output(g.input("x", (40, 40), dtype="bfloat16") @ g.weight("w", np.ones((40, 40)), "bfloat16"))
+    return g
+
+
+GRAPHS = [float_graph(), bfloat16_graph(), typed_graph("int8"), typed_graph("int16")]
+
+
+def outcome(machine: Machine) -> list[tuple[int, Any]]:
+    """Cycles and energy of all models, or what is said instead."""
+    found: list[tuple[int, Any]] = []
+    for model in GRAPHS:
+        try:
+            result = ms.run(model, machine, numerics=False)
+        except MinisimError as e:
+            found.append((0, type(e)))
+            continue
+        layers = [result.cycles] + [0] * (len(result.schedule.layers) - 1)
+        found.append((result.cycles, breakdown(result.schedule, machine, layers).by_component()))
+    return found
+
+
+def changed(machine: Machine, key: str, value: Any) -> Machine | None:
+    try:
+        return machine.with_overrides({key: value})
+    except MinisimError:
+        return None
+
+
+TOLD = sorted({key for rule in RULES for key in rule.keys})
+VALID = {key: [value for value in values(key) if changed(Machine(), key, value)] for key in TOLD}
+
+
+@settings(max_examples=40, deadline=None)
+@given(machines(), st.sampled_from(["ideal", "banked"]), st.sampled_from(["0", "1"]), st.data())
+def test_keys_that_are_told_change_nothing(machine: Machine, dram: str, rate: str, data: st.DataObject) -> None:
+    """All of them at once, each to any other value: where one is told, so is what it governs."""
+    machine = machine.with_overrides({"dram.model": dram, "matrix.int8_rate": rate, "matrix.int16_rate": rate})
+    told = [key for key in TOLD if no_effect(machine, key)]
+    other = machine.with_overrides({key: data.draw(st.sampled_from(VALID[key])) for key in told})
+    assert told and outcome(other) == outcome(machine)
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"sram.bytes": "16KiB", "accumulator.bytes": "64KiB", "matrix.overlap": "none", "sram.bank_bytes_per_cycle": 4,
+     "dma.bytes_per_cycle": 4},
+    {"sram.bytes": "2MiB", "dram.model": "banked", "compiler.order": "blocked", "compiler.keep_on_chip": False,
+     "dma.max_burst_beats": 8, "dma.outstanding_bursts": 4},
+    {"matrix.timing": "scalesim", "tile.m": 16, "cores.count": 2},
+    {"matrix.dataflow": "os", "matrix.rows": 8, "matrix.cols": 8, "tile.k": 32, "vector.lanes": 4, "dma.shared": True},
+    {"matrix.dataflow": "is", "matrix.dtype": "bf16", "dma.dimensions": 1, "matrix.arrays": 2, "dma.channels": 2,
+     "vector.add_cost": 2, "vector.mul_cost": 2},
+]  # fmt: skip
+"""Machines that have between them every mechanism."""
+
+WITHOUT_ITS_MODEL = {"name"}
+
+
+@pytest.mark.parametrize("key", [key for key in keys() if key not in WITHOUT_ITS_MODEL])
+def test_a_key_that_is_not_told_can_change_something(key: str) -> None:
+    """On at least one of the machines on which it is not told; so no rule is missing that holds always."""
+    free = [m for m in (Machine().with_overrides(each) for each in SETTINGS) if not no_effect(m, key)]
+    assert free, "told on every machine"
+    for machine in free:
+        before = outcome(machine)
+        for value in values(key):
+            other = changed(machine, key, value)
+            if other is not None and other != machine and outcome(other) != before:
+                return
+    pytest.fail(f"{key} changes nothing on {len(free)} machines")
+
+
+@pytest.mark.parametrize(("rule", "machine"), [(r, m) for r in RULES for m in map(Machine.load, presets())],
+                         ids=lambda x: x.name if isinstance(x, Machine) else "+".join(x.keys))  # fmt: skip
+def test_a_rule_says_what_is_so(rule: Any, machine: Machine) -> None:
+    """On presets: where it holds, its keys change nothing."""
+    if rule.holds(machine):
+        for key in rule.keys:
+            other = changed(machine, key, values(key)[0])
+            assert other is not None and outcome(other) == outcome(machine)
+
+
+def test_a_preset_writes_no_key_without_effect_but_prices_and_what_it_cannot() -> None:
+    """Prices of memories of all sizes stand in one table; and a chip says at which rate it has fp32 beside its type."""
+    for name in presets():
+        machine = Machine.load(name)
+        dead = [key for key in machine.written_keys() if no_effect(machine, key)]
+        assert all(key.startswith("energy.sram_") or key == "matrix.fp32_rate" for key in dead)
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------
+
+
+def test_a_key_that_is_asked_for_is_told_with_its_reason() -> None:
+    machine = Machine.load("npu_32x32", ["dram.preset=hbm2", "matrix.gap_cycles=0"])
+    assert list(notes([machine], ["dram.preset", "matrix.gap_cycles", "sram.bytes"])) == [
+        "dram.preset: no effect on this machine, where dram.model is 'ideal'",
+        "matrix.gap_cycles: no effect on this machine, where matrix.overlap is not 'none'",
+    ]
+    assert not list(notes([machine.with_overrides({"dram.model": "banked"})], ["dram.preset"]))
+
+
+def test_a_key_that_acts_on_one_machine_of_several_is_not_told() -> None:
+    ideal, banked = Machine(), Machine().with_overrides({"dram.model": "banked"})
+    assert not list(notes([ideal, banked], ["dram.preset"]))
+    assert list(notes([ideal, ideal], ["dram.preset"]))
+
+
+def test_a_file_that_lists_every_key_is_no_mistake() -> None:
+    """The default of a key that its reason's key stands beside is not told; another value, or without that key, is."""
+    listed = Machine.check({"dram": {"model": "ideal", "preset": "ddr4-3200"}})
+    assert not list(notes([listed], [], listed.written_keys()))
+    forgot = Machine.check({"dram": {"preset": "ddr4-3200"}})
+    other = Machine.check({"dram": {"model": "ideal", "preset": "hbm2"}})
+    for machine in (forgot, other):
+        assert list(notes([machine], [], machine.written_keys())) == [
+            "dram.preset: no effect on this machine, where dram.model is 'ideal'"
+        ]
