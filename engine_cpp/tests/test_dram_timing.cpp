@@ -60,6 +60,11 @@ TEST(addresses_and_banks_have_limits) {
     part.tREFI = 1 << 20;
     part.tRFC = part.tRAS = part.tRP = part.tRCD = part.tFAW = 0;
     CHECK_THROWS(DramMemory{part}, UsageError, "must be at most 2^20");
+    part = small_part();
+    part.tRFC = part.tRAS = part.tRP = part.tRCD = part.tFAW = 0;
+    part.tREFI = 3;  // a rank's turn takes a cycle at least
+    CHECK_THROWS(DramMemory{part}, UsageError,
+                 "tREFI must be 2 x ranks x (tRFC + tRAS + tRP + tRCD + tFAW), or more");
 }
 
 TEST(what_no_part_can_be_is_refused) {
