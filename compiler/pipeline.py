@@ -83,6 +83,10 @@ def compile_graph(
     """
     machine = Machine.of(machine)
     graph = as_graph(graph, NAME[machine.dtype])
+    if on_stage is not None and not callable(on_stage):
+        raise UsageError(f"on_stage must be a function of number, name and IR, not {shown(on_stage)}")
+    if not isinstance(max_operations, int):
+        raise UsageError(f"max_operations must be a whole number, not {shown(max_operations)}")
     if undispatched is not None and not isinstance(undispatched, Schedule):
         raise UsageError(f"undispatched must be a Schedule, not {shown(undispatched)}")
     if undispatched is not None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.graph import Graph, view_2d
-from minisim.errors import ScheduleError, printable
+from minisim.errors import CapacityError, ScheduleError, printable
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
@@ -355,6 +355,10 @@ def _set_form(row: np.void, rows: int, cols: int, dtype: isa.DType, machine: Mac
         pitch = isa.align(isa.ITEMSIZE[dtype] * padded_cols)
     elif machine and pitch > isa.ALIGNMENT:
         pitch = isa.align(pitch)
+    if pitch >= 2**32:  # its column of the table has 32 bits
+        raise CapacityError(
+            f"a tensor's row of {cols:,} elements takes {pitch:,} bytes in DRAM; the most is {2**32 - 1:,}"
+        )
     row["rows"], row["cols"], row["pitch"], row["dtype"] = rows, cols, pitch, dtype
     return isa.align(padded_rows * pitch)
 

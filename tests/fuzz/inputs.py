@@ -288,6 +288,8 @@ def _model(rng: random.Random) -> str:
     name, count = rng.choice([("gemm", 3), ("softmax", 2), ("layernorm", 2)])
     sizes = [str(rng.choice([1, 3, 8, 31, 32, 33, 64, 100])) for _ in range(count)]
     if rng.random() < 0.2:
+        sizes = [str(int(2 ** rng.uniform(0, 33 * rng.random()))) for _ in range(count)]
+    elif rng.random() < 0.2:
         sizes[rng.randrange(count)] = str(rng.choice([*INTEGERS, *FLOATS, *TEXTS]))
     shape = ("x" if rng.random() < 0.9 else rng.choice([",", "X", "*"])).join(sizes)
     others = [f"{_typo(name, rng)}:{shape}", "model.py", "file", rng.choice(TEXTS)]

@@ -80,7 +80,7 @@ def _said(result: Result) -> Iterator[str]:
     if "Traceback" in result.output:
         yield "a traceback in its output"
     lines = [line for line in result.stderr.splitlines(keepends=True) if not line.startswith("minisim: note: ")]
-    if result.exit_code == 2 and not "".join(lines[:1]).startswith(("minisim: error: ", "Usage: ")):
+    if result.exit_code == 2 and not "".join(lines[:1]).startswith(("minisim: error: ", "Usage: ", "Error: ")):
         yield f"exit code 2 without a message: {result.stderr[:200]!r}"
     if any(len(line) > 1000 for line in result.stderr.splitlines()):
         yield "a message of more than 1000 characters in a line"
