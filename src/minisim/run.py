@@ -14,6 +14,7 @@ import numpy.typing as npt
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import Stage, compile_graph
 from minisim.errors import UsageError, shortened, shown
@@ -100,6 +101,7 @@ def run(
     schedule: Schedule | None = None,
     on_stage: Stage | None = None,
     max_operations: int = MAX_OPERATIONS,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> Result:
     """Compile `graph` for `machine`, time it and compute it.
 
@@ -114,6 +116,7 @@ def run(
         schedule: of `graph` for `machine`, if it has been compiled already.
         on_stage: called after every stage of the compiler.
         max_operations: as for `compile_graph`.
+        memory_limit: bytes that values may take, of the model's constants and, with numerics, of all tensors.
 
     Raises:
         MinisimError: a subclass of it for every mistake of the user's.
@@ -126,7 +129,9 @@ def run(
         raise UsageError(f"on_stage must be a function of number, name and IR, not {shown(on_stage)}")
     check_observers(observers)
     machine = Machine.of(machine)
-    graph = as_graph(graph, NAME[machine.dtype])
+    graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit)
+    if numerics:
+        check_numerics(graph, machine, memory_limit)
     began = time.perf_counter()
     if schedule is None:
         schedule = compile_graph(graph, machine, on_stage, max_operations=max_operations, numerics=numerics)
