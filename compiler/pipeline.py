@@ -125,7 +125,7 @@ def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERA
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
     What the passes after `tile` read is the tiled graph, the sizes of SRAM and accumulator memory, the data type,
-    whether to keep tiles on chip, the tile's edges (which pad the tensors in DRAM), and how many cores there are. A
+    whether to keep tiles on chip, the tile's edges, how rows are padded in DRAM, and how many cores there are. A
     model that the machine cannot compute has the key of its error.
 
     Raises:
@@ -138,8 +138,8 @@ def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERA
     except ModelError as e:
         return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
-    cores = machine.cores.count
-    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile, cores)
+    cores, padding = machine.cores.count, machine.dram.padding
+    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile, padding, cores)
     return hashlib.sha256(repr((machine_key, tilings)).encode()).hexdigest()
 
 

@@ -11,13 +11,15 @@ equivalent.toml, with the reason, and does not count.
 
 from __future__ import annotations
 
+import argparse
 import json
-import shutil
 import subprocess
+import sys
 import tomllib
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
-import click
 from mutants import FOLDERS, Mutant, find, sample, sources
 from reach import Reach
 from workspace import Outcome, Workspace
@@ -33,42 +35,52 @@ Texts = tuple[str, str, str]
 """A mutant for people, and for equivalent.toml: file, line before, line after."""
 
 
-@click.command(help=__doc__)
-@click.option("-n", "count", default=400, show_default=True, help="Mutants in all, as many of each folder.")
-@click.option("--seed", default=1, show_default=True, help="Of the sample.")
-@click.option("--changed", metavar="REVISION", help="Only files that differ from it.")
-@click.option("--budget", default=60.0, show_default=True, help="Seconds of tests for a mutant.")
-@click.option("--fresh", is_flag=True, help="Record anew which test reaches which line.")
-@click.option("--folder", default=ROOT / "build" / "mutation", type=Path, help="Where the copy is.")
-@click.argument("files", nargs=-1)
-def main(
-    count: int, seed: int, changed: str | None, budget: float, fresh: bool, folder: Path, files: tuple[str, ...]
-) -> None:
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", help="files and folders; all if none")
+    parser.add_argument("-n", "--count", type=int, default=400, help="mutants in all, as many of each folder")
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--changed", metavar="REVISION", help="only files that differ from it")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for a mutant")
+    parser.add_argument("--fresh", action="store_true", help="record anew which test reaches which line")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutation", help="where the copy is")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
     texts = sources(ROOT)
-    wanted = {path for path in texts if _wanted(path, files, _differing(changed))}
+    wanted = {path for path in texts if _wanted(path, args.files, _differing(args.changed))}
     folders = [name for name in FOLDERS if any(path.startswith(f"{name}/") for path in wanted)]
     if not folders:
-        raise click.UsageError(f"no file of {', '.join(FOLDERS)} is meant")
-    workspace = Workspace(ROOT, folder)
+        sys.exit(f"no file of {', '.join(FOLDERS)} is meant")
+    workspace = Workspace(ROOT, args.folder)
     workspace.make()
     reach = Reach(workspace, texts)
-    reach.load(lambda text: click.echo(text, err=True), fresh)
-    history = History(folder / "caught_by.json")
-    score = {}
-    for name in folders:
-        mutants = [m for path in sorted(wanted) if path.startswith(f"{name}/") for m in find(path, texts[path])]
-        drawn = sample(mutants, max(1, count // len(folders)), seed)
-        score[name] = [_try(mutant, texts[mutant.path], workspace, reach, history, budget) for mutant in drawn]
-    click.echo("\nfolder    mutants  equivalent  caught  survived   score")
-    for name, outcomes in score.items():
+    reach.load(lambda text: print(text, file=sys.stderr, flush=True), args.fresh)
+    history = History(args.folder / "caught_by.json")
+    found = {name: [m for path in sorted(wanted) if path.startswith(f"{name}/") for m in find(path, texts[path])]
+             for name in folders}  # fmt: skip
+    drawn = zip_longest(*(sample(mutants, max(1, args.count // len(folders)), args.seed) for mutants in found.values()))
+    fates: dict[str, list[str]] = {name: [] for name in folders}
+    try:
+        for mutant in (mutant for one_of_each in drawn for mutant in one_of_each if mutant):
+            fates[mutant.folder].append(_try(mutant, texts[mutant.path], workspace, reach, history, args.budget))
+    except KeyboardInterrupt:
+        print("\nstopped: the score is of those that were tried")
+    _print_score(fates)
+
+
+def _print_score(fates: dict[str, list[str]]) -> None:
+    print("\nfolder    mutants  equivalent  caught  survived    score")
+    for name, outcomes in fates.items():
         caught, equivalent = outcomes.count("caught"), outcomes.count("equivalent")
         counted = len(outcomes) - equivalent
-        share = f"{100 * caught / counted:5.1f} %" if counted else "-"
-        click.echo(f"{name:9} {len(outcomes):7} {equivalent:11} {caught:7} {counted - caught:9}  {share:>7}")
-    shutil.rmtree(workspace.package)
+        share = f"{100 * caught / counted:.1f} %" if counted else "-"
+        print(f"{name:9} {len(outcomes):7} {equivalent:11} {caught:7} {counted - caught:9}  {share:>7}")
 
 
-def _wanted(path: str, files: tuple[str, ...], changed: set[str] | None) -> bool:
+def _wanted(path: str, files: Sequence[str], changed: set[str] | None) -> bool:
     named = not files or any(path == name or path.startswith(f"{name.rstrip('/')}/") for name in files)
     return named and (changed is None or path in changed)
 
@@ -90,19 +102,43 @@ def _try(
     tests = reach.tests(mutant, budget)
     if (last := history.get(texts)) in tests:
         tests.insert(0, tests.pop(tests.index(last)))
-    outcome = Outcome(True, "" if tests else "no test reaches it")
     workspace.write(mutant.path, mutant.apply(source))
-    for some in (tests[:FIRST], tests[FIRST:]):
-        if some and outcome.passed:
-            outcome = workspace.run(some, START + UNMUTATED_TIMES * sum(reach.seconds[test] for test in some))
+    outcome = _run(tests, workspace, reach)
+    while not _confirmed(outcome.caught_by, workspace, reach):
+        tests.remove(outcome.caught_by)
+        outcome = _run(tests, workspace, reach)
     workspace.write(mutant.path, source)
     if not outcome.passed:
         history.put(texts, outcome.caught_by)
-        click.echo(f"caught    {mutant.path}:{mutant.line} {mutant.operator} by {outcome.caught_by}", err=True)
+        print(
+            f"caught    {mutant.path}:{mutant.line} {mutant.operator} by {outcome.caught_by}",
+            file=sys.stderr,
+            flush=True,
+        )
         return "caught"
-    click.echo(f"\nsurvived {len(tests)} tests: {mutant.path}:{mutant.line} {mutant.operator} {outcome.caught_by}")
-    click.echo(f"  - {texts[1]}\n  + {texts[2]}")
+    print(f"\nsurvived {len(tests)} tests: {mutant.path}:{mutant.line} {mutant.operator} {outcome.caught_by}")
+    print(f"  - {texts[1]}\n  + {texts[2]}", flush=True)
     return "survived"
+
+
+def _run(tests: list[str], workspace: Workspace, reach: Reach) -> Outcome:
+    outcome = Outcome(True, "" if tests else "no test reaches it")
+    for some in (tests[:FIRST], tests[FIRST:]):
+        if some and outcome.passed:
+            outcome = workspace.run(some, START + UNMUTATED_TIMES * sum(reach.seconds[test] for test in some))
+    return outcome
+
+
+def _confirmed(test: str, workspace: Workspace, reach: Reach) -> bool:
+    """Whether a test that failed on the mutant does so alone. One that does not, because it is in a hurry where all is
+    busy, or minds what ran before it, is never asked again."""
+    if test not in reach.seconds or test in reach.trusted:
+        return True
+    if workspace.run([test], START).passed:
+        del reach.seconds[test]
+        return False
+    reach.trusted.add(test)
+    return True
 
 
 def equivalent() -> set[Texts]:

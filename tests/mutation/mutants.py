@@ -186,7 +186,7 @@ def sample(mutants: Iterable[Mutant], count: int, seed: int) -> list[Mutant]:
             *key, best[key].operator, best[key].occurrence
         ):
             best[key] = mutant
-    return sorted((best[key] for key in sorted(best, key=lambda key: rank(*key))[:count]), key=lambda m: m.path)
+    return [best[key] for key in sorted(best, key=lambda key: rank(*key))[:count]]
 
 
 def sources(root: Path, folders: Sequence[str] = FOLDERS) -> dict[str, str]:

@@ -22,8 +22,8 @@ from coverage import CoverageData
 from mutants import Mutant
 from workspace import Workspace
 
-NO_PYTHON = ("test_engine_cpp.py",)
-"""Files of tests that build and run C++ alone: they take minutes, and reach nothing that is mutated."""
+UNRECORDED = ("test_anomalies.py", "test_engine_cpp.py", "test_fuzz.py")
+"""Files of tests that take minutes: hundreds of random runs or processes, or builds of C++."""
 
 SHORTEST = 0.02
 """Seconds; which tests are shorter is no matter."""
@@ -36,11 +36,13 @@ class Reach:
     Attributes:
         sources: the text of each file that is mutated, by path from the root.
         seconds: of each test that passes when nothing is mutated.
+        trusted: the tests that have failed on a mutant twice, the second time alone.
     """
 
     workspace: Workspace
     sources: dict[str, str]
     seconds: dict[str, float] = field(default_factory=dict)
+    trusted: set[str] = field(default_factory=set)
     _data: list[tuple[CoverageData, dict[str, str]]] = field(default_factory=list)
     _by_file: dict[str, dict[int, set[str]]] = field(default_factory=dict)
 
@@ -54,7 +56,7 @@ class Reach:
         (records / f"{now}.sources").write_text(json.dumps(self.sources), encoding="utf-8")
         used = {f"{now}.sources"}
         for path in sorted(tree.glob("tests/**/test_*.py")):
-            if path.name in NO_PYTHON:
+            if path.name in UNRECORDED:
                 continue
             record = records / f"{path.stem}-{_digest(path.read_bytes())}.json"
             if not record.exists():
@@ -76,7 +78,15 @@ class Reach:
         """Run a file of tests: the seconds of those that pass, and the lines that they reach in `coverage`."""
         settings, times = self.workspace.folder / "coverage.ini", self.workspace.folder / "times.json"
         settings.write_text(f"[run]\nsource = {self.workspace.package}\n", encoding="utf-8")
-        arguments = [f"--cov-config={settings}", "--cov", "--cov-context=test", "--cov-report=", f"--times={times}"]
+        arguments = [
+            "-p",
+            "pytest_cov.plugin",
+            f"--cov-config={settings}",
+            "--cov",
+            "--cov-context=test",
+            "--cov-report=",
+            f"--times={times}",
+        ]
         file = str(path.relative_to(self.workspace.tree))
         self.workspace.pytest([*arguments, file], 3600, COVERAGE_FILE=str(coverage))
         return {str(test): float(seconds) for test, seconds in json.loads(times.read_text("utf-8")).items()}

@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import math
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -23,16 +25,21 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, NoReturn
 
 import pytest
 
 HEAVY = ("numpy", "pandas", "onnx", "onnxruntime", "pydantic", "rich.console", "rich.table", "simpy", "click.testing")
-"""Modules that tests and the package import. None of them may have a plugin of pytest."""
+HEAVY += ("hypothesis", "hypothesis.strategies", "hypothesis.extra.numpy")
+"""Modules that tests and the package import."""
+
+
+IDLE = 10
 
 
 class Outcome(NamedTuple):
-    """Of a run of tests: whether all passed, and else the test that did not ("timeout", "import": no test did)."""
+    """Of a run of tests: whether all passed, and else the test that did not, or what ended the run."""
 
     passed: bool
     caught_by: str
@@ -90,7 +97,10 @@ class Workspace:
         Path(importlib.util.cache_from_source(str(target))).unlink(missing_ok=True)
 
     def pytest(self, arguments: Sequence[str], seconds: float, **environment: str) -> tuple[int | None, str]:
-        """Run pytest in the tree on the package: its exit code (None: it took longer than `seconds`) and output.
+        """Run pytest in the tree on the package: its exit code and output.
+
+        It is -SIGXCPU if it took more than `seconds` of the processor, which others do not change; None if it took
+        IDLE times as long, as it does when it waits for what never comes.
 
         In a fork of this process, which has imported what is slow to import and is not mutated (HEAVY).
         """
@@ -100,8 +110,8 @@ class Workspace:
         child = os.fork()
         if not child:
             os.setsid()  # a group of its own, to end with whatever the tests start
-            self._run_pytest(log, arguments, environment)
-        end, code = time.monotonic() + seconds, None
+            self._run_pytest(log, arguments, seconds, environment)
+        end, code = time.monotonic() + IDLE * seconds, None
         while time.monotonic() < end:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
@@ -114,16 +124,19 @@ class Workspace:
             os.waitpid(child, 0)
         return code, log.read_text("utf-8", "replace")
 
-    def _run_pytest(self, log: Path, arguments: Sequence[str], environment: dict[str, str]) -> NoReturn:
+    def _run_pytest(self, log: Path, arguments: Sequence[str], seconds: float, environment: dict[str, str]) -> NoReturn:
         """What the child does."""
         code = 1
         try:
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
             file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             for stream in (1, 2):
                 os.dup2(file, stream)
             os.chdir(self.tree)
+            sys.modules["__main__"] = ModuleType("__main__")  # which processes that tests start would import
             here = str(Path(__file__).parent)
-            os.environ.update(environment, PYTHONPATH=os.pathsep.join([str(self.package), here]))
+            os.environ.update(environment, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")  # which takes as long as a short test
+            os.environ.update(PYTHONPATH=os.pathsep.join([str(self.package), here]))
             sys.path.insert(0, str(self.package))
             code = int(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "plugin", "--rootdir=.", *arguments]))
         finally:
@@ -131,16 +144,16 @@ class Workspace:
             os._exit(code)
 
     def run(self, tests: Sequence[str], seconds: float) -> Outcome:
-        """Run these tests in this order until one fails, or for so many seconds."""
+        """Run these tests in this order until one fails, or for so many seconds (of the processor)."""
         only = self.folder / "only.txt"
         only.write_text("\n".join(tests), encoding="utf-8")
         files = sorted({test.partition("::")[0] for test in tests})
         code, output = self.pytest(["-x", "--tb=no", f"--only={only}", *files], seconds)
-        if code == 0:
+        if code == pytest.ExitCode.OK:
             return Outcome(True, "")
-        if code is None:
-            return Outcome(False, "timeout")
         if code == pytest.ExitCode.NO_TESTS_COLLECTED:
             raise RuntimeError(f"none of {len(tests)} tests was found")
+        if code is None or code < 0:
+            return Outcome(False, "timeout" if code in (None, -signal.SIGXCPU) else signal.Signals(-code).name)
         failed = [line.split(" ", 1)[1] for line in output.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-        return Outcome(False, failed[0].split(" - ")[0] if failed and "::" in failed[0] else "import")
+        return Outcome(False, failed[0].split(" - ")[0] if failed else f"pytest's exit code {code}")
