@@ -119,6 +119,7 @@ def _machine_options(command: F) -> F:
 _out = click.option("--out", default="out", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
+_no_check = click.option("--no-check", is_flag=True, help="Compute the values, but do not compare them with numpy.")
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
@@ -174,6 +175,7 @@ def main() -> None:
 @_out
 @click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
 @_no_numerics
+@_no_check
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
@@ -188,6 +190,7 @@ def run_command(
     out: Path,
     timing: str,
     no_numerics: bool,
+    no_check: bool,
     dump_ir: Path | None,
     with_timeline: bool,
     trace: bool,
@@ -228,6 +231,7 @@ def run_command(
             machine,
             timing=timing,
             numerics=not no_numerics,
+            check=not no_check,
             observers=[progress],
             on_stage=on_stage,
             max_operations=max_operations,
