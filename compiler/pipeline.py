@@ -45,7 +45,9 @@ Step = tuple[int, Pass]
 
 def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
     """What makes a float model one of the machine's type."""
-    return {DType.FP32: (), DType.BF16: (Cast(),), DType.INT8: (Quantize(numerics),)}[dtype]
+    found: dict[DType, tuple[Pass, ...]]
+    found = {DType.FP32: (), DType.BF16: (Cast(),), DType.INT8: (Quantize(numerics),)}
+    return found[dtype]
 
 
 def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:

@@ -142,7 +142,7 @@ _max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_
                                help="Refuse a model that takes more operations.")  # fmt: skip
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType[int]):
     """Bytes, as machine files write them: 4GiB."""
 
     name = "size"
