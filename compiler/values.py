@@ -65,6 +65,17 @@ def _applied(function: Callable[[Array], Array], values: Lazy) -> Array:
     return function(values.array())
 
 
+def scaled(values: Array | Lazy, factor: float, transposed: bool = False) -> Array | Lazy:
+    """`values` times `factor` in float32, of a matrix transposed if wanted; later, if they are not there yet."""
+    if isinstance(values, Lazy):
+        return Lazy(values.shape[::-1] if transposed else values.shape, partial(_scaled, values, factor, transposed))
+    return np.asarray(np.float32(factor) * (values.T if transposed else values))
+
+
+def _scaled(values: Lazy, factor: float, transposed: bool) -> Array:
+    return np.asarray(scaled(values.array(), factor, transposed))
+
+
 BLOCK = 2**22
 """Elements that are drawn at a time: a fraction of a second, after which a Ctrl-C is heard."""
 

@@ -87,6 +87,8 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
         facts.append(("energy", f"{_scaled(row['energy_uj'], 'J')} ({_scaled(1e6 * watts, 'W')} on average)"))
     if record.max_abs_error is not None:
         facts.append(("outputs", f"largest error {record.max_abs_error:.3g}, sha256 {record.output_sha256[:12]}"))
+    elif record.output_sha256:
+        facts.append(("outputs", f"not checked, sha256 {record.output_sha256[:12]}"))
     facts.append(("took", f"{walls} ({record.timing})"))
     grid = Table.grid(padding=(0, 2))
     for name, text in facts:

@@ -15,6 +15,7 @@ from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
 from minisim.compiler.frontend.dims import check_dims
 from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.graph import Graph
+from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.errors import ModelError, did_you_mean, shown
 
 __all__ = ["ModelLike", "as_graph", "load_model"]
@@ -23,26 +24,35 @@ ModelLike = Graph | str | PathLike[str]
 """What the public functions take for a model: a Graph, or what `load_model` takes."""
 
 
-def _load_onnx(path: Path, dims: Mapping[str, int]) -> Graph:
+def _load_onnx(path: Path, dims: Mapping[str, int], numerics: bool, memory_limit: int) -> Graph:
     from minisim.compiler.frontend.onnx_file import load_onnx  # late: it imports onnx, which is optional
 
-    return load_onnx(path, dims)
+    return load_onnx(path, dims, numerics=numerics, memory_limit=memory_limit)
 
 
-def _load_python(path: Path, dims: Mapping[str, int]) -> Graph:
+def _load_python(path: Path, dims: Mapping[str, int], numerics: bool, memory_limit: int) -> Graph:
     _has_none_open(str(path), dims)
     return load_python(path)
 
 
-_LOADERS: dict[str, Callable[[Path, Mapping[str, int]], Graph]] = {".py": _load_python, ".onnx": _load_onnx}
+_LOADERS: dict[str, Callable[[Path, Mapping[str, int], bool, int], Graph]] = {".py": _load_python, ".onnx": _load_onnx}
 
 
-def as_graph(model: ModelLike, dtype: str = "float32") -> Graph:
+def as_graph(
+    model: ModelLike, dtype: str = "float32", numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+) -> Graph:
     """`model` itself if it is a Graph, else the one that it names; raises as `load_model` does."""
-    return model if isinstance(model, Graph) else load_model(model, dtype)
+    return model if isinstance(model, Graph) else load_model(model, dtype, numerics=numerics, memory_limit=memory_limit)
 
 
-def load_model(spec: str | PathLike[str], dtype: str = "float32", dims: Mapping[str, int] | None = None) -> Graph:
+def load_model(
+    spec: str | PathLike[str],
+    dtype: str = "float32",
+    dims: Mapping[str, int] | None = None,
+    *,
+    numerics: bool = True,
+    memory_limit: int = MEMORY_LIMIT,
+) -> Graph:
     """Return the graph, verified, that `spec` names.
 
     Args:
@@ -51,7 +61,11 @@ def load_model(spec: str | PathLike[str], dtype: str = "float32", dims: Mapping[
         dims: sizes of the dimensions that an ONNX file leaves open, by name: ``{"seq": 128}``; one without a name is
             called as its input and its position, ``x.0``.
 
+        numerics: False for a model that is only timed: weights of an ONNX file may then be elsewhere, or missing.
+        memory_limit: bytes that the constants of an ONNX file may take together.
+
     Raises:
+        MemoryLimitError: they would take more.
         ModelError: there is no such model, it is not well-formed, or it has no such dimension to bind.
         UsageError: `dims` are no sizes.
         UnsupportedError: it uses operations that minisim does not implement; all of them are named.
@@ -67,7 +81,7 @@ def load_model(spec: str | PathLike[str], dtype: str = "float32", dims: Mapping[
     load = _LOADERS.get(path.suffix.lower())
     if load is not None:
         _check_file(path)
-        graph = load(path, dims)
+        graph = load(path, dims, numerics, memory_limit)
     elif ":" in spec:
         _has_none_open(spec, dims)
         graph = load_builtin(spec, known(dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -12,20 +12,20 @@ import onnx
 from minisim.errors import ModelError, shown
 
 
-def check_external_data(model: onnx.ModelProto, folder: Path) -> None:
-    """Confirm that all external data of `model`, whose file is in `folder`, can be read, before any of it is.
+def check_external_data(tensors: Iterable[onnx.TensorProto], folder: Path) -> None:
+    """Confirm that the external data of `tensors`, of a model in `folder`, can be read, before any of it is.
 
     Where the model gives no length, that of the values is written into it: what follows them in the file is others'.
 
     Raises:
         ModelError: naming the tensor whose data lies outside the folder, in no file, or beyond its end.
     """
-    for tensor in _tensors(model.graph):
+    for tensor in tensors:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _check(tensor, folder)
+            check_tensor(tensor, folder)
 
 
-def _check(tensor: onnx.TensorProto, folder: Path) -> None:
+def check_tensor(tensor: onnx.TensorProto, folder: Path) -> None:
     about = f"the values of initializer {tensor.name!r}" if tensor.name else "the values of a constant"
     entries = {entry.key: entry.value for entry in tensor.external_data}
     offset, length = (_number(entries, key, about) for key in ("offset", "length"))
@@ -76,11 +76,16 @@ _WHOLE_BYTES = {
 }
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def all_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     """All that may have external data: initializers, and values of attributes, also in graphs inside nodes."""
     yield from graph.initializer
+    yield from attributes_of(graph)
+
+
+def attributes_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Those that are values of attributes."""
     for node in graph.node:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+                yield from all_tensors(inner)

@@ -7,6 +7,7 @@ All that remains must have an importer; what has none is refused, all of it in o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,13 @@ from minisim.compiler.arguments import MAX_RANK
 from minisim.compiler.frontend.dims import bind, how_to_bind
 from minisim.compiler.frontend.refusals import Refusals
 from minisim.compiler.graph import Array, Graph, Tensor
+from minisim.compiler.memory import MEMORY_LIMIT, Budget
 from minisim.compiler.ops import ONNX_IMPORTERS
 from minisim.compiler.ops.base import OnnxNode
+from minisim.compiler.values import Lazy
 from minisim.errors import (
+    MemoryLimitError,
+    MinisimError,
     MissingExtraError,
     ModelError,
     UnsupportedError,
@@ -39,18 +44,29 @@ try:
 except ModuleNotFoundError:
     raise MissingExtraError.of("onnx", "onnx", "reading an ONNX model") from None
 
-from minisim.compiler.frontend.external_data import check_external_data  # it imports onnx, too
+from onnx.external_data_helper import load_external_data_for_tensor
+
+from minisim.compiler.frontend.external_data import (  # they import onnx, too
+    all_tensors,
+    attributes_of,
+    check_external_data,
+)
+from minisim.compiler.frontend.onnx_constants import folded, initializer, is_absent
 
 OLDEST_OPSET = 9
 
 
-def load_onnx(path: Path, dims: Mapping[str, int] | None = None) -> Graph:
+def load_onnx(
+    path: Path, dims: Mapping[str, int] | None = None, *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+) -> Graph:
     """Return the graph of an ONNX file; inputs and outputs keep their ONNX names.
 
     All tensors of the graph are float32.
 
     Args:
         dims: sizes of the dimensions of inputs that the file leaves open (see dims.py); without one it is refused.
+        numerics: if nobody computes with the model, weights may be elsewhere, or missing: their shapes are enough.
+        memory_limit: bytes of all constants together.
 
     Raises:
         ModelError: the file is damaged, not valid ONNX, or older than opset 9.
@@ -59,17 +75,18 @@ def load_onnx(path: Path, dims: Mapping[str, int] | None = None) -> Graph:
         MissingExtraError: when this module is imported without the package onnx.
     """
     try:
-        model = _read(path)
-        _check(model, path)
+        model = _read(path, numerics)
+        _check(model if numerics else _without_absent(model), path, numerics)
         constants = {tensor.name for tensor in model.graph.initializer}
         bind([info for info in model.graph.input if info.name not in constants], dims or {})
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
-            return _Import(model, path.stem.encode(errors="backslashreplace").decode()).run()
-    except ModelError as e:
+            name = path.stem.encode(errors="backslashreplace").decode()
+            return _Import(model, name, path.parent, Budget(memory_limit), numerics).run()
+    except (ModelError, MemoryLimitError) as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def _read(path: Path, numerics: bool) -> onnx.ModelProto:
     """The model with its external data, and its local functions expanded."""
     try:
         model = onnx.load(path, load_external_data=False)
@@ -81,9 +98,14 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError("is not an ONNX file: nested too deep") from None
     if not all(isinstance(text, str) for text in _texts(model)):  # protobuf gives bytes then
         raise ModelError("is damaged: a name in it is not UTF-8")
-    check_external_data(model, path.parent)
+    tensors = all_tensors(model.graph) if numerics else attributes_of(model.graph)
+    external = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    check_external_data(external, path.parent)
     with _library("its external data cannot be read"):
-        onnx.load_external_data_for_model(model, str(path.parent))
+        for tensor in external:
+            load_external_data_for_tensor(tensor, str(path.parent))
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
     with _library("its functions cannot be expanded"):
         return onnx.inliner.inline_local_functions(model) if model.functions else model
 
@@ -103,7 +125,7 @@ def _library(failure: str) -> Iterator[None]:
     """Whatever the package onnx raises on a damaged file (it indexes and converts unchecked) is `failure`."""
     try:
         yield
-    except (ModelError, MemoryError):
+    except (MinisimError, MemoryError):
         raise
     except UnicodeDecodeError:  # in the text of a message of its own
         raise ModelError("is damaged: a name in it is not UTF-8") from None
@@ -114,7 +136,22 @@ def _library(failure: str) -> Iterator[None]:
         raise ModelError(f"{failure}: {text}") from None
 
 
-def _check(model: onnx.ModelProto, path: Path) -> None:
+def _without_absent(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy for the checker, which asks for all values: weights that are not in the file are inputs."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    inputs = {info.name for info in bare.graph.input}
+    absent = [tensor for tensor in bare.graph.initializer if is_absent(tensor)]
+    bare.graph.input.extend(
+        onnx.helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in absent if t.name not in inputs
+    )
+    kept = [tensor for tensor in bare.graph.initializer if not is_absent(tensor)]
+    del bare.graph.initializer[:]
+    bare.graph.initializer.extend(kept)
+    return bare
+
+
+def _check(model: onnx.ModelProto, path: Path, numerics: bool) -> None:
     """Check the opset, and that the file is valid ONNX.
 
     Raises:
@@ -133,7 +170,7 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
         try:
             # by path, unless something was added: a model in memory may not be over 2 GB; but only a path that onnx, in
             # C++, can be given
-            onnx.checker.check_model(path if complete and _is_utf8(str(path)) else model)
+            onnx.checker.check_model(path if numerics and complete and _is_utf8(str(path)) else model)
         except onnx.checker.ValidationError as e:
             nodes = model.graph.node
             known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
@@ -167,11 +204,14 @@ class _Import:
     Each ONNX value is a constant, or a tensor of the graph, or lost: it depends on something refused.
     """
 
-    def __init__(self, model: onnx.ModelProto, name: str) -> None:
+    def __init__(self, model: onnx.ModelProto, name: str, folder: Path, budget: Budget, numerics: bool) -> None:
         self.graph = Graph(name)
         self.opset = _opsets(model).get("", OLDEST_OPSET)
         self._model = model
-        self._constants: dict[str, Array] = {t.name: _values(t) for t in model.graph.initializer}
+        self._budget = budget
+        self._numerics = numerics
+        with _library("its initializers cannot be read"):
+            self._constants = {t.name: initializer(t, folder, budget, numerics) for t in model.graph.initializer}
         self._tensors: dict[str, Tensor] = {}
         self._lost: set[str] = set()
         self._refusals = Refusals()
@@ -198,26 +238,27 @@ class _Import:
         if name not in self._tensors and name not in self._constants:
             raise ModelError(f"operand {name!r} is missing" if name else "an operand that it needs is left out")
         if name not in self._tensors:
-            self._tensors[name] = self.weight(name, self._constants[name])
+            self._tensors[name] = self.weight(name, self._constants[name].values)
         return self._tensors[name]
 
-    def constant(self, name: str) -> Array | None:
+    def constant(self, name: str) -> Array | Lazy | None:
         found = self._constants.get(name)
         if found is not None and found.dtype.kind in "OSUc":
             raise UnsupportedError(f"constant {name!r} must be real numbers, not {found.dtype}")
-        return found
+        return None if found is None else found.values
 
     def integers(self, name: str) -> list[int] | None:
-        found = self.constant(name)
-        if found is None:
+        values = self.constant(name)
+        if values is None:
             return None
-        if found.dtype.kind not in "iu":
-            raise ModelError(f"constant {name!r} must be integers, not {found.dtype}")
-        if found.size > MAX_RANK:
-            raise ModelError(f"constant {name!r} must have at most {MAX_RANK} values, not {found.size}")
+        if self._constants[name].dtype.kind not in "iu":
+            raise ModelError(f"constant {name!r} must be integers, not {self._constants[name].dtype}")
+        if math.prod(values.shape) > MAX_RANK:
+            raise ModelError(f"constant {name!r} must have at most {MAX_RANK} values, not {math.prod(values.shape)}")
+        found = values.array() if isinstance(values, Lazy) else values
         return [int(value) for value in found.reshape(-1)]
 
-    def weight(self, name: str, data: Array) -> Tensor:
+    def weight(self, name: str, data: Array | Lazy) -> Tensor:
         dtype = self._constants[name].dtype
         if dtype != np.float32:
             raise UnsupportedError(f"constant {name!r} must be float32, not {dtype}")
@@ -263,9 +304,9 @@ class _Import:
     def _fold(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         try:
             with _library("its constant value cannot be computed"):
-                evaluator = onnx.reference.ReferenceEvaluator(proto, opsets=_opsets(self._model))
-                values = evaluator.run(None, {i: self._constants[i] for i in node.inputs if i})
-                self._constants.update(zip(node.outputs, map(np.asarray, values), strict=True))
+                operands = {i: self._constants[i] for i in node.inputs if i}
+                opsets = _opsets(self._model)
+                self._constants.update(folded(proto, operands, opsets, self._budget, self._numerics))
         except ModelError as e:
             self._lose_node(node, str(e))
 
@@ -301,15 +342,6 @@ class _Import:
         if others := [name for name in node.outputs[1:] if name in self._used - {""}]:
             return f"only the first of its {len(node.outputs)} outputs is supported, but {shown(others[0])} is used"
         return None if node.outputs and node.outputs[0] else "it must have a first output"
-
-
-def _values(initializer: onnx.TensorProto) -> Array:
-    if initializer.data_type not in onnx.TensorProto.DataType.values():
-        raise ModelError(
-            f"initializer {initializer.name!r} has a data type that onnx does not know: {initializer.data_type}"
-        )
-    with _library(f"the values of initializer {initializer.name!r} cannot be read"):
-        return onnx.numpy_helper.to_array(initializer)
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from minisim.compiler.program import ProgramBuilder
     from minisim.compiler.split import Read
     from minisim.compiler.tiling import Tiling
+    from minisim.compiler.values import Lazy
     from minisim.hwmodel.config import Machine
 
 Array = npt.NDArray[Any]
@@ -111,13 +112,13 @@ class OnnxContext(Protocol):
     def value(self, name: str) -> Tensor:
         """The graph's tensor for an ONNX value (a constant becomes a weight)."""
 
-    def constant(self, name: str) -> Array | None:
+    def constant(self, name: str) -> Array | Lazy | None:
         """The numbers of an initializer or folded constant, or None if the value is computed."""
 
     def integers(self, name: str) -> list[int] | None:
         """A constant that lists dimensions or axes, or None if the value is computed. Raises ModelError for others."""
 
-    def weight(self, name: str, data: Array) -> Tensor:
+    def weight(self, name: str, data: Array | Lazy) -> Tensor:
         """A new weight derived from the constant `name` (a transposed or scaled copy), and named after it."""
 
 

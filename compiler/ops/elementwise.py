@@ -23,6 +23,7 @@ from minisim.compiler.ops.base import (
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.split import Read
 from minisim.compiler.tiling import Tiling, tile_height
+from minisim.compiler.values import materialised
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 
@@ -204,7 +205,7 @@ def import_elementwise(context: OnnxContext, node: OnnxNode) -> Tensor:
 
 @onnx_import("Pow")
 def import_power(context: OnnxContext, node: OnnxNode) -> Tensor:
-    exponent = context.constant(node.inputs[1])
+    exponent = materialised(context.constant(node.inputs[1]))
     if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) != 2.0:
         raise UnsupportedError("only the constant exponent 2, a square, is supported")
     x = context.value(node.inputs[0])

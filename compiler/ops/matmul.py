@@ -27,6 +27,7 @@ from minisim.compiler.ops.base import (
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.split import Read
 from minisim.compiler.tiling import Tiling
+from minisim.compiler.values import scaled
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 
@@ -311,7 +312,7 @@ def import_gemm(context: OnnxContext, node: OnnxNode) -> Tensor:
     if constant_b is None or (alpha == 1.0 and not transpose_b):
         b = context.value(node.inputs[1])
     else:
-        b = context.weight(node.inputs[1], np.float32(alpha) * (constant_b.T if transpose_b else constant_b))
+        b = context.weight(node.inputs[1], scaled(constant_b, alpha, transpose_b))
         alpha, transpose_b = 1.0, False
     if len(a.shape) != 2 or len(b.shape) != 2:
         raise ShapeError(f"Gemm takes 2-D operands, not {a.shape} and {b.shape}")
@@ -333,7 +334,7 @@ def import_gemm(context: OnnxContext, node: OnnxNode) -> Tensor:
     if beta == 1.0:
         c = context.value(node.inputs[2])
     elif constant_c is not None:
-        c = context.weight(node.inputs[2], np.float32(beta) * constant_c)
+        c = context.weight(node.inputs[2], scaled(constant_c, beta))
     else:
         c = graph.mul(context.value(node.inputs[2]), beta, name=f"{node.name}/beta")
     return graph.add(y, c, name=node.name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from minisim.compiler.dtypes import CODE
 from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, Operator, onnx_import, register
+from minisim.compiler.values import materialised
 from minisim.errors import ShapeError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def import_identity(context: OnnxContext, node: OnnxNode) -> Tensor:
 def import_dropout(context: OnnxContext, node: OnnxNode) -> Tensor:
     """In inference it drops nothing, whatever its ratio. Its mask is another output (which the front end refuses)."""
     if len(node.inputs) > 2 and node.inputs[2]:
-        training = context.constant(node.inputs[2])
+        training = materialised(context.constant(node.inputs[2]))
         if training is None or training.any():
             raise UnsupportedError("training_mode must be constant, and false: only inference is supported")
     return context.value(node.inputs[0])

@@ -23,6 +23,7 @@ from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
 from minisim.compiler.frontend.dims import parse_dims
+from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
@@ -30,6 +31,7 @@ from minisim.errors import InternalError, MinisimError, ModelError, OutputError,
 from minisim.hwmodel import reference
 from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
 from minisim.hwmodel.effects import notes
+from minisim.hwmodel.units import SIZE, format_size
 from minisim.progress import SlowProgress
 from minisim.run import run
 from minisim.stopped import stops_told
@@ -117,6 +119,7 @@ def _machine_options(command: F) -> F:
 _out = click.option("--out", default="out", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
+_no_check = click.option("--no-check", is_flag=True, help="Compute the values, but do not compare them with numpy.")
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
@@ -138,6 +141,23 @@ _max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_
                                type=click.IntRange(min=1),
                                help="Refuse a model that takes more operations.")  # fmt: skip
 
+
+class _Size(click.ParamType[int]):
+    """Bytes, as machine files write them: 4GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return int(SIZE.parse(value))
+        except ValueError as e:
+            self.fail(str(e), param, ctx)
+
+
+_memory_limit = click.option("--memory-limit", default=format_size(MEMORY_LIMIT), show_default=True,
+                             metavar="SIZE", type=_Size(),
+                             help="Refuse a model whose values take more of this computer's memory.")  # fmt: skip
+
 WORTH_PROCESSES_S = 0.5
 """Seconds that one simulation takes, from which on several are worth starting processes for."""
 
@@ -155,10 +175,12 @@ def main() -> None:
 @_out
 @click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
 @_no_numerics
+@_no_check
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
 @_max_operations
+@_memory_limit
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
 def run_command(
     model: str,
@@ -168,10 +190,12 @@ def run_command(
     out: Path,
     timing: str,
     no_numerics: bool,
+    no_check: bool,
     dump_ir: Path | None,
     with_timeline: bool,
     trace: bool,
     max_operations: int,
+    memory_limit: int,
     what_if: bool,
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
@@ -187,7 +211,9 @@ def run_command(
         load_protos()  # what is missing is said before the run
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
+    graph = load_model(
+        model, NAME[machine.dtype], parse_dims(dims), numerics=not no_numerics, memory_limit=memory_limit
+    )
     _check_folder("--out", out)
     if dump_ir:
         _check_folder("--dump-ir", dump_ir)
@@ -205,9 +231,11 @@ def run_command(
             machine,
             timing=timing,
             numerics=not no_numerics,
+            check=not no_check,
             observers=[progress],
             on_stage=on_stage,
             max_operations=max_operations,
+            memory_limit=memory_limit,
         )
         found = hints(result.record())
         found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
@@ -226,6 +254,7 @@ def run_command(
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
 @_max_operations
+@_memory_limit
 def explain_command(
     model: str,
     source: str,
@@ -235,6 +264,7 @@ def explain_command(
     what_if: bool,
     jobs: int | None,
     max_operations: int,
+    memory_limit: int,
 ) -> None:
     """Say where every cycle of MODEL went, and what another machine would gain."""
     from minisim.reports import Account, print_account, write_account
@@ -242,7 +272,7 @@ def explain_command(
 
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
+    graph = load_model(model, NAME[machine.dtype], parse_dims(dims), numerics=False, memory_limit=memory_limit)
     if out:
         _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
@@ -279,6 +309,7 @@ def explain_command(
 @_no_numerics
 @_jobs
 @_max_operations
+@_memory_limit
 def sweep_command(
     model: str,
     source: str,
@@ -289,6 +320,7 @@ def sweep_command(
     no_numerics: bool,
     jobs: int | None,
     max_operations: int,
+    memory_limit: int,
 ) -> None:
     """Run MODEL on every machine of a grid; write sweep.csv, a row per point."""
     from minisim.reports import print_sweep, write_sweep
@@ -297,7 +329,8 @@ def sweep_command(
     points = grid(machine, [parse_param(text) for text in params])
     _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
-    graph = load_model(model, "float32" if varies else NAME[machine.dtype], parse_dims(dims))
+    dtype = "float32" if varies else NAME[machine.dtype]
+    graph = load_model(model, dtype, parse_dims(dims), numerics=not no_numerics, memory_limit=memory_limit)
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(
@@ -307,6 +340,7 @@ def sweep_command(
             jobs=jobs,
             progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
             max_operations=max_operations,
+            memory_limit=memory_limit,
         )
     path = write_sweep(rows, out)
     console = Console()

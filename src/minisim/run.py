@@ -14,6 +14,7 @@ import numpy.typing as npt
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import Stage, compile_graph
 from minisim.errors import UsageError, shortened, shown
@@ -38,8 +39,8 @@ class Result:
     Attributes:
         outputs: by public name, in the model's types; empty without numerics.
         max_abs_error: against a plain numpy evaluation of the model as it was given: floats in double precision, so
-            that it includes what casting or quantising them for the machine costs; integers exactly. None without
-            numerics.
+            that it includes what casting or quantising them for the machine costs; integers exactly. None if
+            they were not compared.
         wall_compile_s, wall_simulate_s: seconds; the latter includes the numerics, which run in lockstep.
     """
 
@@ -96,10 +97,12 @@ def run(
     inputs: Mapping[str, npt.ArrayLike] | None = None,
     timing: str = "simpy",
     numerics: bool = True,
+    check: bool = True,
     observers: Sequence[Observer] = (),
     schedule: Schedule | None = None,
     on_stage: Stage | None = None,
     max_operations: int = MAX_OPERATIONS,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> Result:
     """Compile `graph` for `machine`, time it and compute it.
 
@@ -109,11 +112,13 @@ def run(
             default: the reference machine.
         inputs: by name; what is missing is drawn as `example_inputs` says.
         timing: the timing core; there is one, "simpy".
-        numerics: also compute, in lockstep, and compare with numpy.
+        numerics: also compute, in lockstep.
+        check: with numerics, also compare the outputs with numpy.
         observers: told of every step of every operation.
         schedule: of `graph` for `machine`, if it has been compiled already.
         on_stage: called after every stage of the compiler.
         max_operations: as for `compile_graph`.
+        memory_limit: bytes that values may take, of the model's constants and, with numerics, of all tensors.
 
     Raises:
         MinisimError: a subclass of it for every mistake of the user's.
@@ -126,7 +131,9 @@ def run(
         raise UsageError(f"on_stage must be a function of number, name and IR, not {shown(on_stage)}")
     check_observers(observers)
     machine = Machine.of(machine)
-    graph = as_graph(graph, NAME[machine.dtype])
+    graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit)
+    if numerics:
+        check_numerics(graph, machine, memory_limit)
     began = time.perf_counter()
     if schedule is None:
         schedule = compile_graph(graph, machine, on_stage, max_operations=max_operations, numerics=numerics)
@@ -146,6 +153,8 @@ def run(
     walls = (compiled - began, time.perf_counter() - compiled)
 
     outputs = runtime.outputs()
+    if not check:
+        return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls)
     truth = graph.evaluate({name: np.asarray(array) for name, array in values.items()})
     expected = {public: truth[name] for public, name in graph.outputs.items()}
     return Result(graph, machine, schedule, timeline, outputs, largest_difference(outputs, expected), timing, *walls)

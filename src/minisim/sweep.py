@@ -18,9 +18,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minisim.compiler.graph import Graph
+from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import compile_graph, compile_undispatched, schedule_key
-from minisim.errors import CapacityError, ConfigError, MinisimError, UnsupportedError, UsageError, described, one_line
+from minisim.errors import (
+    CapacityError,
+    ConfigError,
+    MemoryLimitError,
+    MinisimError,
+    UnsupportedError,
+    UsageError,
+    described,
+    one_line,
+)
 from minisim.hwmodel.config import Machine, parse_value
 from minisim.hwmodel.isa import Schedule
 from minisim.run import run
@@ -87,6 +97,7 @@ def sweep(
     jobs: int | None = None,
     progress: Progress | None = None,
     max_operations: int = MAX_OPERATIONS,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> list[Row]:
     """Run every point and return a row for each, in the order of the grid.
 
@@ -95,10 +106,11 @@ def sweep(
 
     Args:
         jobs: processes; default: one per CPU. 1 works in this process.
+        memory_limit: as for `run`, of each process; a point whose values take more is infeasible.
         max_operations: as for `compile_graph`; a point that takes more is infeasible.
     """
     jobs = min(jobs or os.cpu_count() or 1, len(points))
-    groups, done = _grouped(graph, points, max_operations)
+    groups, done = _grouped(graph, points, max_operations, memory_limit if numerics else None)
     batches = list(_batches(groups, len(points), jobs))
     results = _in_processes(graph, batches, numerics, jobs) if jobs > 1 else _here(graph, batches, numerics)
     for rows in results:
@@ -108,14 +120,18 @@ def sweep(
     return [done[point.index] for point in points]
 
 
-def _grouped(graph: Graph, points: Sequence[Point], max_operations: int) -> tuple[list[list[Point]], dict[int, Row]]:
-    """Points that share a schedule together; and the rows of those that take too many operations."""
+def _grouped(
+    graph: Graph, points: Sequence[Point], max_operations: int, values_limit: int | None
+) -> tuple[list[list[Point]], dict[int, Row]]:
+    """Points that share a schedule together; and the rows of those that take too many operations or bytes."""
     groups: dict[str, list[Point]] = {}
     refused: dict[int, Row] = {}
     for point in points:
         try:
+            if values_limit is not None:
+                check_numerics(graph, point.machine, values_limit)
             groups.setdefault(schedule_key(graph, point.machine, max_operations), []).append(point)
-        except CapacityError as e:
+        except (CapacityError, MemoryLimitError) as e:
             refused[point.index] = _row(point, "infeasible", str(e))
     return list(groups.values()), refused
 
@@ -186,7 +202,7 @@ def _run_batch(graph: Graph, batch: Sequence[Point], numerics: bool) -> dict[int
     began = time.perf_counter()
     try:
         shared = compile_undispatched(
-            graph, batch[0].machine, max_operations=sys.maxsize
+            graph, batch[0].machine, max_operations=sys.maxsize, numerics=numerics
         )  # `_grouped` has counted them
     except (CapacityError, UnsupportedError) as e:  # no machine of this size, or of this type
         return {point.index: _row(point, "infeasible", str(e)) for point in batch}
@@ -201,7 +217,8 @@ def _run_point(graph: Graph, point: Point, shared: Schedule, compile_s: float, n
 
     try:
         schedule = compile_graph(graph, point.machine, undispatched=shared)
-        result = run(graph, point.machine, numerics=numerics, schedule=schedule)
+        limit = sys.maxsize  # `_grouped` has held it to the real one
+        result = run(graph, point.machine, numerics=numerics, schedule=schedule, memory_limit=limit)
         record = replace(result.record(), wall_compile_s=compile_s)
         columns: Row = {str(k): v for k, v in summary(record).iloc[0].to_dict().items()}
     except Exception as e:

@@ -15,18 +15,39 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl: the signal that a process gets when the one that started it ends."""
 
 
+class _Shielded(SpawnProcess):
+    """Born deaf to Ctrl-C, which goes to all processes at a terminal: it is the parent's to tell."""
+
+    def start(self) -> None:
+        if not hasattr(signal, "pthread_sigmask"):
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Context(SpawnContext):
+    """The workers must not inherit threads of the parent's libraries."""
+
+    Process = _Shielded
+
+
 @contextmanager
 def workers(jobs: int, initializer: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """A pool of `jobs` processes, each of which has called `initializer` first. Leaving by an exception kills them."""
-    context = get_context("spawn")  # the workers must not inherit threads of the parent's libraries
+    context = _Context()
     watched, held = context.Pipe(duplex=False)
     others = set(active_children())
     pool = ProcessPoolExecutor(
@@ -47,7 +68,7 @@ def workers(jobs: int, initializer: Callable[..., None], *arguments: Any) -> Ite
 
 def _begin(watched: Connection, parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """First thing in a worker: watch the parent, leave Ctrl-C to it, then whatever the caller wants."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be blocked from the start
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # a C library without prctl: the pipe is enough
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

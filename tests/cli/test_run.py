@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from minisim.compiler.frontend import load_model
+from minisim.compiler.graph import Graph
 from minisim.errors import ScheduleHazard
 from minisim.hwmodel.config import Machine
 from minisim.run import run
@@ -212,3 +214,11 @@ def test_an_out_that_cannot_be_made_is_said_before_the_run(
         monkeypatch.setattr(f"minisim.cli.{name}", lambda *args, **keys: pytest.fail("it ran"))
     result = minisim(command[0], "gemm:8x8x8", *command[1:], "--out", "/proc/minisim/out", code=2)
     assert result.stderr.startswith("minisim: error: --out /proc/minisim/out: must be a folder that you may write")
+
+
+def test_no_check_computes_and_does_not_compare(minisim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = minisim("run", "gemm:8x8x8").output
+    monkeypatch.setattr(Graph, "evaluate", None)
+    unchecked = minisim("run", "gemm:8x8x8", "--no-check").output
+    assert "not checked, sha256" in unchecked
+    assert re.findall("sha256 ([0-9a-f]+)", unchecked) == re.findall("sha256 ([0-9a-f]+)", checked)

@@ -52,6 +52,13 @@ def members(group: int) -> list[int]:
     return found
 
 
+def assert_gone(group: int) -> None:
+    until = time.perf_counter() + SOON_S
+    while members(group) and time.perf_counter() < until:
+        time.sleep(0.05)
+    assert not members(group)
+
+
 def wait_until_busy(process: subprocess.Popen[str], argv: list[str]) -> None:
     if argv[0] != RUN:
         assert process.stdout is not None
@@ -78,7 +85,7 @@ def test_ctrl_c_is_one_line_and_130(what: str, whole_group: bool, tmp_path: Path
         process.kill()
     took = time.perf_counter() - began
     assert (process.returncode, err) == (130, "minisim: interrupted\n"), took
-    assert not members(process.pid)
+    assert_gone(process.pid)
     assert not list(tmp_path.iterdir())
 
 
@@ -89,10 +96,7 @@ def test_a_killed_sweep_leaves_no_worker(tmp_path: Path) -> None:
     assert len(members(process.pid)) >= 3  # itself and two workers
     process.kill()
     process.communicate()
-    until = time.perf_counter() + SOON_S
-    while members(process.pid) and time.perf_counter() < until:
-        time.sleep(0.05)
-    assert not members(process.pid)
+    assert_gone(process.pid)
 
 
 BELOW = "import resource\nimport minisim.reports, minisim.what_if\nfrom minisim.cli import main\n" \

@@ -111,9 +111,9 @@ def test_points_of_one_schedule_are_compiled_once(monkeypatch: pytest.MonkeyPatc
     compiled = []
     compile_once = sweep_module.compile_undispatched
 
-    def counted(graph: Any, machine: Machine, max_operations: int) -> Any:
+    def counted(graph: Any, machine: Machine, **options: Any) -> Any:
         compiled.append(machine)
-        return compile_once(graph, machine, max_operations)
+        return compile_once(graph, machine, **options)
 
     monkeypatch.setattr(sweep_module, "compile_undispatched", counted)
     rows = sweep(load_model(GEMM), points("vector.lanes=8,16,32", "sram.bytes=32KiB,64KiB"), jobs=1, numerics=False)
