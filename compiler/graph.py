@@ -1,7 +1,7 @@
 """The graph: what a model computes, before any machine is thought of.
 
     Graph  = tensors (by name), nodes (in topological order), inputs, outputs
-    Tensor = name, shape, dtype, data   data: the array of a weight (or an example input)
+    Tensor = name, shape, dtype, values   the array of a weight (or of an example input), or the way to it
     Node   = op, name, inputs, output, attrs
 
 A model is written by calling the methods of a `Graph`, or with operators on its tensors:
@@ -22,6 +22,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from minisim.compiler.arguments import (
     number,
 )
 from minisim.compiler.dtypes import CODE, is_integer
+from minisim.compiler.values import Lazy, Values, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown
 from minisim.hwmodel.isa import DType
 
@@ -53,7 +55,7 @@ class Tensor:
 
     Attributes:
         shape: any rank; the machine sees `view_2d(shape)`.
-        data: the values of a weight, the example values of an input (or None).
+        values: of a weight, or the example values of an input (or None); those that only numerics needs may be `Lazy`.
         is_weight: constant, known to the compiler.
         dtype: a name of `dtypes.CODE`.
         scale: what one unit stands for, where an integer stands for a float; else None.
@@ -62,7 +64,7 @@ class Tensor:
     graph: Graph = field(repr=False)
     name: str
     shape: Shape
-    data: Array | None = field(default=None, repr=False)
+    values: Values = field(default=None, repr=False)
     is_weight: bool = False
     dtype: str = "float32"
     scale: float | None = None
@@ -70,6 +72,11 @@ class Tensor:
     __array_ufunc__ = (
         None  # an array beside an operator leaves it to the tensor, and does not take it element by element
     )
+
+    @property
+    def data(self) -> Array | None:
+        """The values as an array, made now if they have not been; None if there are none."""
+        return materialised(self.values)
 
     @property
     def code(self) -> DType:
@@ -154,12 +161,26 @@ class Graph:
         self.inputs.append(name)
         return tensor
 
-    def weight(self, name: str, data: Array, dtype: str = "float32") -> Tensor:
-        """Declare a constant; `data` is converted to `dtype`."""
+    def weight(
+        self, name: str, data: Array | Lazy | None = None, dtype: str = "float32", *, shape: Sequence[int] | None = None
+    ) -> Tensor:
+        """Declare a constant.
+
+        Args:
+            data: its values, converted to `dtype`; or, `Lazy`, a recipe of values of that type.
+            shape: instead of `data`: values are drawn as those of inputs are (`example_inputs`), when they are needed.
+        """
         checked_name(name, "a weight's name")
-        values = checked_values(name, data, dtype)
-        shape = checked_shape(name, values.shape)
-        return self._add_tensor(Tensor(self, name, shape, values, is_weight=True, dtype=dtype))
+        if (data is None) == (shape is None):
+            raise ModelError(f"{caller()}weight {name!r} must have either data or a shape")
+        checked_dtype(name, dtype)
+        if data is None:
+            checked = checked_shape(name, () if shape is None else shape)
+            values: Values = Lazy(checked, partial(example_values, name, checked, dtype))
+        else:
+            values = data if isinstance(data, Lazy) else checked_values(name, data, dtype)
+            checked = checked_shape(name, values.shape)
+        return self._add_tensor(Tensor(self, name, checked, values, is_weight=True, dtype=dtype))
 
     def matmul(
         self,

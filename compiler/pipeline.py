@@ -42,13 +42,15 @@ Stage = Callable[[int, str, IR], None]
 Step = tuple[int, Pass]
 """A pass, and the number of its stage: the same for all machines. 0 is the import."""
 
-CONVERSIONS: dict[DType, tuple[Pass, ...]] = {DType.FP32: (), DType.BF16: (Cast(),), DType.INT8: (Quantize(),)}
-"""What makes a float model one of the machine's type."""
+
+def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
+    """What makes a float model one of the machine's type."""
+    return {DType.FP32: (), DType.BF16: (Cast(),), DType.INT8: (Quantize(numerics),)}[dtype]
 
 
-def graph_passes(machine: Machine) -> tuple[Step, ...]:
+def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
     """From the user's graph to the one that is computed."""
-    return ((10, Fuse()), *((15, step) for step in CONVERSIONS[machine.dtype]))
+    return ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
 
 
 def machine_passes(machine: Machine, max_operations: int) -> tuple[Step, ...]:
@@ -61,6 +63,7 @@ def compile_graph(
     on_stage: Stage | None = None,
     undispatched: Schedule | None = None,
     max_operations: int = MAX_OPERATIONS,
+    numerics: bool = True,
 ) -> Schedule:
     """Compile `graph` for `machine`.
 
@@ -70,6 +73,7 @@ def compile_graph(
         undispatched: the result of `compile_undispatched` for a machine of the same `schedule_key`, to
             save all but the last pass.
         max_operations: of the array and the vector unit; more are refused before any of them is made.
+        numerics: whether the schedule will be computed with; if not, a float model is not calibrated for int8.
 
     Raises:
         ModelError: the graph is not well formed, or the machine cannot compute it in its type.
@@ -82,22 +86,24 @@ def compile_graph(
         raise UsageError(f"undispatched must be a Schedule, not {shown(undispatched)}")
     if undispatched is not None:
         return Dispatch(machine).apply(undispatched)
-    steps = (*graph_passes(machine), *machine_passes(machine, max_operations), (50, Dispatch(machine)))
+    steps = (*graph_passes(machine, numerics), *machine_passes(machine, max_operations), (50, Dispatch(machine)))
     schedule = _through(steps, graph, on_stage)
     assert isinstance(schedule, Schedule)
     return schedule
 
 
-def compile_undispatched(graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS) -> Schedule:
+def compile_undispatched(
+    graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS, numerics: bool = True
+) -> Schedule:
     """What many machines have in common (see `schedule_key`); raises as `compile_graph` does."""
-    schedule = _through((*graph_passes(machine), *machine_passes(machine, max_operations)), graph, None)
+    schedule = _through((*graph_passes(machine, numerics), *machine_passes(machine, max_operations)), graph, None)
     assert isinstance(schedule, Schedule)
     return schedule
 
 
-def computed_graph(graph: Graph, machine: Machine) -> Graph:
+def computed_graph(graph: Graph, machine: Machine, numerics: bool = True) -> Graph:
     """`graph` as the machine computes it: fused, its tensors in the types in which they lie in memory."""
-    found = _through(graph_passes(machine), graph, None)
+    found = _through(graph_passes(machine, numerics), graph, None)
     assert isinstance(found, Graph)
     return found
 
@@ -119,19 +125,21 @@ def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERA
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
     What the passes after `tile` read is the tiled graph, the sizes of SRAM and accumulator memory, the data type,
-    whether to keep tiles on chip, the tile's edges (which pad the tensors in DRAM), and how many cores there are. A
+    whether to keep tiles on chip, the tile's edges, how rows are padded in DRAM, and how many cores there are. A
     model that the machine cannot compute has the key of its error.
 
     Raises:
         CapacityError: the model takes more than `max_operations`.
     """
     try:
-        tilings = sorted(Tile(machine, max_operations).apply(computed_graph(graph, machine)).tilings.items())
+        tilings = sorted(
+            Tile(machine, max_operations).apply(computed_graph(graph, machine, numerics=False)).tilings.items()
+        )
     except ModelError as e:
         return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
-    cores = machine.cores.count
-    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile, cores)
+    cores, padding = machine.cores.count, machine.dram.padding
+    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile, padding, cores)
     return hashlib.sha256(repr((machine_key, tilings)).encode()).hexdigest()
 
 

@@ -322,8 +322,8 @@ def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
 def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Table:
     """Place all tensors in DRAM, one after the other: those of the graph, then the program's own.
 
-    Rows and columns are padded to whole tiles, so that a tile starts where a row of tiles does; the
-    padding is never read or written. Tensors that a Reshape joins share one unpadded buffer.
+    Their rows are padded as `dram.padding` says (docs/adr/0013-dram-rows.md); the padding is never read or written.
+    Tensors that a Reshape joins share one unpadded buffer.
     """
     index = {name: i for i, name in enumerate(graph.tensors)}
     storage = {name: name for name in graph.tensors}
@@ -347,12 +347,14 @@ def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Ta
 
 
 def _set_form(row: np.void, rows: int, cols: int, dtype: isa.DType, machine: Machine | None) -> int:
-    """Set size, type and pitch of a tensor, padded to whole tiles of `machine` (None: packed); return its bytes."""
+    """Set size, type and pitch of a tensor, padded as `machine` pads (None: packed); return its bytes."""
     padded_rows, pitch = rows, cols * isa.ITEMSIZE[dtype]
-    if machine:
+    if machine and machine.dram.padding == "tile":
         padded_rows = max(-(-rows // t) * t for t in (machine.tile.m, machine.tile.k))
         padded_cols = max(-(-cols // t) * t for t in (machine.tile.k, machine.tile.n))
         pitch = isa.align(isa.ITEMSIZE[dtype] * padded_cols)
+    elif machine and pitch > isa.ALIGNMENT:
+        pitch = isa.align(pitch)
     row["rows"], row["cols"], row["pitch"], row["dtype"] = rows, cols, pitch, dtype
     return isa.align(padded_rows * pitch)
 

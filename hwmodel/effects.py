@@ -36,11 +36,19 @@ def _has_no(dtype: str) -> Callable[[Machine], bool]:
     return lambda machine: not machine.matrix.rate(DType[dtype.upper()])
 
 
+def _sees_no_rows(machine: Machine) -> bool:
+    """Whether a transfer costs its bytes alone, wherever they lie in DRAM."""
+    return machine.dram.model == "ideal" and not machine.dma.has_bursts and machine.dma.dimensions == 2
+
+
 _SCALESIM = (lambda machine: machine.matrix.timing == "scalesim", "matrix.timing is 'scalesim'", ("matrix.timing",))
 _SIZES = ("sram.bytes", "accumulator.bytes")
 
 RULES = (
     Rule(("dram.preset", "dram.override"), lambda m: m.dram.model == "ideal", "dram.model is 'ideal'", ("dram.model",)),
+    Rule(("dram.padding",), _sees_no_rows,
+         "dram.model is 'ideal', and the DMA has neither bursts nor descriptors that ask where rows lie",
+         ("dram.model", "dma.dimensions")),
     Rule(("dram.bandwidth",), lambda m: m.dram.model == "banked", "dram.model is 'banked'", ("dram.model",)),
     Rule(("matrix.overlap", "matrix.gap_cycles", "matrix.multiplier_latency", "matrix.adder_latency"), *_SCALESIM),
     Rule(("matrix.gap_cycles",), lambda m: m.matrix.overlap != "none", "matrix.overlap is not 'none'",

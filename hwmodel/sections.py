@@ -396,6 +396,11 @@ class Dram(Section):
     latency: Time = Field(
         default="60ns", ge=0, le=Fraction(1, 1000), description="from the last byte's service to its arrival"
     )  # type: ignore[assignment]
+    padding: Literal["row", "tile"] = Field(
+        default="row",
+        description="of a tensor's rows in DRAM: row: to 64 bytes if a row is longer, else none, rows lie packed; "
+        "tile: rows and columns to whole tiles",
+    )
 
     @property
     def part(self) -> DramPart:

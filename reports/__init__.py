@@ -48,10 +48,15 @@ TIMELINE_FILE = "timeline.csv"
 TRACE_FILE = "trace.perfetto-trace"
 
 
-def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -> list[Path]:
+def write_reports(
+    record: RunRecord, out_dir: str | Path, trace: bool = False, with_timeline: bool = False
+) -> list[Path]:
     """Write summary, layers, units and energy.csv into `out_dir`; with `trace` also timeline.csv and the trace.
 
-    All of them or none; summary.csv comes last. Without `trace`, those two files of an older run are removed.
+    All of them or none; summary.csv comes last. What was not asked for is removed, if an older run wrote it.
+
+    Args:
+        with_timeline: also timeline.csv, which needs no package.
 
     Returns:
         the paths of the files.
@@ -63,7 +68,7 @@ def write_reports(record: RunRecord, out_dir: str | Path, trace: bool = False) -
     protos = load_protos() if trace else None
     tables = {"layers": layers(record), "units": units(record), "energy": energy(record)}
     tables["summary"] = summary(record)
-    if trace:
+    if trace or with_timeline:
         tables["timeline"] = timeline(record)
     with output_set(out_dir, optional=(TIMELINE_FILE, TRACE_FILE)) as staging:
         for name, table in tables.items():

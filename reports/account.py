@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from minisim.hwmodel.isa import Queue
-from minisim.reports.path import Cause, Path, critical_path
+from minisim.reports.path import Cause, Path
 from minisim.reports.run_record import RunRecord
 
 Counts = npt.NDArray[np.int64]
@@ -34,14 +34,14 @@ GROUPS = {
 
 MEANING = {
     Cause.COMPUTE: "MACs, as if the array were full",
-    Cause.PADDING: "blocks that do not fill the array",
+    Cause.PADDING: "blocks that leave PEs empty",
     Cause.ARRAY: "weights in, last sums out",
     Cause.VECTOR: "vector unit at work",
     Cause.LOAD_PORT: "loads, at the pace of the port",
     Cause.LOAD_DRAM: "loads, at the pace of the DRAM",
-    Cause.LOAD_REQUESTS: "bursts waiting for a slot, or their turn",
+    Cause.LOAD_REQUESTS: "bursts wait for a slot or turn",
     Cause.DRAM_LATENCY: "loads on their way",
-    Cause.DRAM_CONTENTION: "the DRAM was not free for it",
+    Cause.DRAM_CONTENTION: "the DRAM served another",
     Cause.STORE: "stores that something waited for",
     Cause.SRAM_SPACE: "places in SRAM were still in use",
     Cause.DEPENDENCY: "waiting for a result",
@@ -49,9 +49,12 @@ MEANING = {
     Cause.SETUP: "descriptors and start-up",
     Cause.START: "before the first computation",
     Cause.TAIL: "after the last computation",
-    Cause.LAUNCH: "before the first dispatch: the host",
+    Cause.LAUNCH: "the host, before any dispatch",
 }
 """In a few words; docs/reports.md has the definitions."""
+
+FULL = 0.9
+"""The share of the run in which the DRAM serves, from which it is called full."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Account:
     @classmethod
     def of(cls, record: RunRecord) -> Account:
         """Raises ValueError if the record's timeline is not of its schedule and machine."""
-        path = critical_path(record.schedule, record.timeline, record.machine, record.costs)
+        path = record.path
         layer = record.schedule.stream["layer"][path.op]
         useful = path.useful(record.schedule, record.machine)
         sums = np.zeros((len(record.schedule.layers), len(Cause)), dtype=np.int64)
@@ -113,6 +116,28 @@ class Account:
         if not len(self.by_layer):  # nothing was computed: the launch is all there is
             whole[Cause.LAUNCH] = self.record.timeline.cycles
         return whole
+
+    def meaning(self, cause: Cause) -> str:
+        """In a few words, for this run: who it was that the DRAM served instead."""
+        if cause != Cause.DRAM_CONTENTION:
+            return MEANING[cause]
+        timeline = self.record.timeline
+        full = "a full DRAM" if timeline.dram_busy >= FULL * timeline.cycles else "the DRAM"
+        return f"{'reads, writes' if self.record.schedule.cores == 1 else 'the cores'} share {full}"
+
+    def exposed_latency(self) -> dict[Cause, int]:
+        """Cycles of the DRAM's latency that count for the cause which exposed them, by that cause.
+
+        A load that starts late, for lack of a place or of its dispatch, exposes its latency: that is `sram_space` or
+        `control`, not `dram_latency`; but half the latency makes it shorter all the same.
+        """
+        path, done = self.path, self.record.timeline.done
+        of_load = self.record.schedule.stream["queue"][path.op] == Queue.LOAD
+        late = of_load & (path.begin >= done[path.op])
+        return {
+            cause: int((path.end - path.begin)[late & (path.cause == cause)].sum())
+            for cause in (Cause.SRAM_SPACE, Cause.CONTROL)
+        }
 
     def table(self) -> pd.DataFrame:
         """A row per layer, then one for the run (`layer_id` is empty there)."""

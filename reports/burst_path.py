@@ -56,6 +56,7 @@ class Bursts:
         self.is_first: set[int] = set()  # of its port
         self.bursts_of: dict[int, range] = {}
         self.rest_of: dict[int, int] = {}
+        self.services: dict[int, list[tuple[int, int]]] = {}  # of the transfers that the path came by
         tiles, tile = rectangles(schedule), tiles_of(schedule)
         cuts = {queue: Cuts(tiles, rules) for queue, rules in self.rules.items()}
         for mine in self._ports(schedule, timeline, machine):
@@ -109,15 +110,21 @@ class Bursts:
     def _service(self, b: int) -> tuple[int, int]:
         """The burst, and its cycle, from which on the DRAM has served this transfer without a break until `b`."""
         i = self.op[b]
+        if i not in self.services:
+            self.services[i] = list(self._services_of(i))
+        return self.services[i][b - self.bursts_of[i][0]]
+
+    def _services_of(self, i: int) -> Iterator[tuple[int, int]]:
+        """`_service` of each burst of transfer `i`, in one pass: the path may come by at all of them."""
         bursts, begin = self.bursts_of[i], self.walk.dram_begin[i]
         size, cycles = sum(self.parts[j][1] for j in bursts), self.walk.dram_end[i] - begin
         opened, at, served = bursts[0], begin, begin * size
-        for j in range(bursts[0], b + 1):
+        for j in bursts:
             if self.steps[j].asked * size > served:
                 opened, at = j, self.steps[j].asked
                 served = at * size
             served += self.parts[j][1] * cycles
-        return opened, at
+            yield opened, at
 
     def _begin(self, b: int) -> Node:
         begin, i = self.steps[b].begin, self.op[b]

@@ -14,7 +14,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from minisim.hwmodel.isa import Queue, Schedule
-from minisim.reports.account import GROUPS, MEANING, Account
+from minisim.reports.account import GROUPS, Account
 from minisim.reports.write import output_set, write_csv
 
 ACCOUNT_FILE = "account.csv"
@@ -71,6 +71,7 @@ def print_account(account: Account, what_ifs: Sequence[WhatIf], console: Console
 def _print_tree(account: Account, console: Console) -> None:
     """Groups and causes that have cycles, in the order of the table's columns."""
     cycles, total = account.total(), account.record.timeline.cycles
+    latency = account.exposed_latency()
     tree = Tree(_branch("all cycles", total, total, NAME_WIDTH + 8))
     for group, causes in GROUPS.items():
         here = sum(cycles[cause] for cause in causes)
@@ -81,8 +82,10 @@ def _print_tree(account: Account, console: Console) -> None:
             if cycles[cause]:
                 line = _branch(cause.name.lower(), cycles[cause], total, NAME_WIDTH)
                 if console.width >= WIDE:
-                    line.append(f"  {MEANING[cause]}", style="dim")
-                branch.add(line)
+                    line.append(f"  {account.meaning(cause)}", style="dim")
+                leaf = branch.add(line)
+                if latency.get(cause):
+                    leaf.add(_branch("DRAM latency", latency[cause], total, NAME_WIDTH - 4))
     console.print(Padding(tree, (0, 0, 0, 2), expand=False), highlight=False, no_wrap=True, crop=True)
 
 
@@ -124,18 +127,27 @@ def _print_what_ifs(cycles: int, what_ifs: Sequence[WhatIf], console: Console) -
         return
     _heading(console, "What if (each compiled for and simulated)")
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for _ in range(2):
         grid.add_column(justify="right", no_wrap=True)
     grid.add_column(overflow="fold")
     grid.add_row(*(Text(name, style="dim") for name in ("machine", "cycles", "speed-up", "change")))
-    for w in sorted(what_ifs, key=lambda w: (w.cycles is None, w.cycles)):
-        change = " ".join(f"{key}={value}" for key, value in w.settings.items())
-        if w.cycles is None:
-            grid.add_row(w.name, "-", "-", Text(f"{change} ({w.reason})"))
-        else:
-            grid.add_row(w.name, f"{w.cycles:,}", f"{cycles / w.cycles:.2f}x" if w.cycles else "-", Text(change))
+    ran = [w for w in what_ifs if w.cycles is not None]
+    for w in sorted(ran, key=lambda w: w.cycles or 0):
+        speed_up = f"{cycles / w.cycles:.2f}x" if w.cycles else "-"
+        grid.add_row(w.name, f"{w.cycles:,}", speed_up, Text("\n".join(_settings(w))))
     console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)
+    failed: dict[str, list[WhatIf]] = {}
+    for w in what_ifs:
+        if w.cycles is None:
+            failed.setdefault(w.reason, []).append(w)
+    for reason, those in failed.items():
+        names = "; ".join(f"{w.name} ({' '.join(_settings(w))})" for w in those)
+        console.print(Padding(Text(f"{names}: {reason}"), (0, 0, 0, 2), expand=False), highlight=False)
+
+
+def _settings(what_if: WhatIf) -> list[str]:
+    return [f"{key}={value}" for key, value in what_if.settings.items()]
 
 
 def _heading(console: Console, text: str) -> None:

@@ -1,7 +1,8 @@
 """What to try: statements about a run that follow from its numbers.
 
 Every hint is arithmetic on the run's own record. Where it speaks of a changed machine it gives a bound
-(`cost.roofline`): what no run can beat, not what one will reach. Nothing here is a guess.
+(`cost.roofline`): what no run can beat, not what one will reach. What one does reach is measured: a hint names the
+settings to try, whoever can run a model tries them (`minisim.what_if.measured`), and drops what gains nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -17,10 +19,12 @@ from minisim.hwmodel.array import drain_cycles, rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import vector_cycles
 from minisim.hwmodel.isa import ACCUMULATOR, DType, Opcode, Role, Schedule, item_sizes
-from minisim.hwmodel.sections import LIES_ALONG
+from minisim.hwmodel.sections import LIES_ALONG, Tile
+from minisim.hwmodel.variants import possible, scaled
+from minisim.reports.account import Account
 from minisim.reports.attribution import LAYER_CAUSES
 from minisim.reports.run_record import RunRecord, Work
-from minisim.reports.tables import STALLS
+from minisim.reports.tables import STALLS, layers, units
 
 MATTERS = 0.05
 """The share of the run's cycles from which something is worth a hint."""
@@ -34,9 +38,19 @@ POOR_PCT = 50
 FULL = 0.9
 """The share of the SRAM from which it counts as full."""
 
+FAR = 1.3
+"""A run that takes more than this times its bound is held up by its schedule, not by the unit that sets the bound."""
+
+MOST_HINTS = 5
+"""Hints shown."""
+
 SPEED_KEYS = {"matrix": "matrix.cols", "vector": "vector.lanes", "load": "dma.bytes_per_cycle",
               "store": "dma.bytes_per_cycle", "dram": "dram.bandwidth"}  # fmt: skip
 """The key of the machine that makes each unit faster in proportion."""
+
+
+Settings = Mapping[str, str]
+"""What `--set` takes, by dotted key."""
 
 
 @dataclass(frozen=True)
@@ -46,31 +60,38 @@ class Hint:
     Attributes:
         cycles: how many of the run's cycles it speaks about; the hints with the most come first.
         text: one or two sentences.
+        tries: settings that may help, each to be tried alone; none if no key changes what it says.
+        then: the cycles of a run with `tries[0]`; None if that was not tried.
     """
 
     cycles: int
     text: str
+    tries: tuple[Settings, ...] = ()
+    then: int | None = None
 
 
-def hints(record: RunRecord, layers: pd.DataFrame, units: pd.DataFrame) -> list[Hint]:
-    """All hints that matter for this run, the weightiest first.
-
-    Args:
-        layers, units: the tables of the same record.
-    """
+def hints(record: RunRecord) -> list[Hint]:
+    """All hints that matter for this run, the weightiest first."""
     if not len(record.schedule):
         return []  # of the launch there is nothing to say that the time does not
-    stalled = {cause: int(layers[f"cycles_stall_{cause}"].sum()) for cause in LAYER_CAUSES}
+    by_layer, by_unit = layers(record), units(record)
+    stalled = {cause: int(by_layer[f"cycles_stall_{cause}"].sum()) for cause in LAYER_CAUSES}
     found = [
+        *_schedule(record),
         *_wider(record),
         *_traffic(record),
-        *_mapping(record, layers),
+        *_mapping(record, by_layer),
         *_tail(record),
-        *_loads(record, _by_kind(units, record.schedule.cores), stalled["load"]),
+        *_loads(record, _by_kind(by_unit, record.schedule.cores), stalled["load"]),
         *_compute_stalls(record, stalled),
     ]
     worth = [hint for hint in found if hint.cycles and hint.cycles >= MATTERS * record.timeline.cycles]
     return sorted(worth, key=lambda hint: -hint.cycles)
+
+
+def _tries(machine: Machine, *settings: Settings) -> tuple[Settings, ...]:
+    """Those that make another machine."""
+    return tuple(each for each in settings if possible(machine, each))
 
 
 def _by_kind(units: pd.DataFrame, cores: int) -> pd.DataFrame:
@@ -79,22 +100,40 @@ def _by_kind(units: pd.DataFrame, cores: int) -> pd.DataFrame:
     return cycles.groupby(units["unit"].str.rpartition(".")[2]).sum() // cores
 
 
+def _schedule(record: RunRecord) -> Iterator[Hint]:
+    """A run far from its bound: more of what sets the bound is not what it lacks."""
+    cycles, bound = record.timeline.cycles, math.ceil(record.work.bound(record.machine).cycles)
+    if not bound or cycles <= FAR * bound:
+        return
+    causes = sorted(Account.of(record).total().items(), key=lambda item: -item[1])
+    path = ", ".join(f"{cause.name.lower()} {100 * n / cycles:.0f}%" for cause, n in causes[:3] if n)
+    yield Hint(
+        cycles - bound,
+        f"The run takes {cycles / bound:.2f} times its bound: what holds it up is the schedule, that is how the work "
+        f"is cut and what waits for what, more than any unit's speed. Mostly on its critical path: {path}.",
+    )
+
+
 def _wider(record: RunRecord) -> Iterator[Hint]:
     """The bound for the same work when the units that set it are twice as fast."""
-    bound = record.work.bound(record.machine)
-    needed = record.work.bound(record.machine).by_unit()
-    limiting = [unit for unit, cycles in needed.items() if cycles >= NEAR * bound.cycles]
-    if not bound.cycles or ("dram" in limiting and record.machine.dram.model != "ideal"):
-        return  # a banked DRAM is as fast as its part: there is no key to turn
+    machine = record.machine
+    bound = record.work.bound(machine)
+    limiting = [unit for unit, cycles in bound.by_unit().items() if cycles >= NEAR * bound.cycles]
     keys = list(dict.fromkeys(SPEED_KEYS[unit] for unit in limiting))
-    faster = doubled(record.machine, keys)
+    parts = [scaled(machine, key) for key in keys]
+    settings = {key: value for part in parts for key, value in part.items()}
+    if not bound.cycles or not all(parts) or not possible(machine, settings):
+        return  # there is no key to turn: a banked DRAM is as fast as its part, a key has its largest value
+    faster = doubled(machine, keys)
     then = work_on(record, faster).bound(faster)
-    values = " and ".join(f"{key} = {faster.flat()[key]}" for key in keys)
+    values = " and ".join(f"{key} = {settings[key]}" for key in keys)
     before, after = math.ceil(bound.cycles), math.ceil(then.cycles)
     yield Hint(
         before - after,
         f"{' and '.join(limiting)} set{'s' * (len(limiting) == 1)} the bound. Twice as much, {values}, lowers it "
-        f"from {before:,} to {after:,} cycles for the same traffic; {then.bound_by} is then the limit.",
+        f"from {before:,} to {after:,} cycles for the same traffic; {then.bound_by} is "
+        f"{'still' if then.bound_by in limiting else 'then'} the limit.",
+        _tries(machine, settings, *([scaled(machine, "matrix.rows")] if limiting == ["matrix"] else [])),
     )
 
 
@@ -124,6 +163,7 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
     bound = work.bound(machine)
     least = replace(work, read_bytes=read, write_bytes=write).bound(machine)
     key, estimate = _reuse_limit(record)
+    tries: list[Settings] = []
     text = (
         f"DRAM traffic is {work.bytes:,} bytes, {work.bytes / (read + write):.2f} times the tensors' size "
         f"({read + write:,}); with nothing moved twice the bound would be {math.ceil(least.cycles):,} cycles. "
@@ -133,13 +173,17 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
             f"This SRAM allows about {estimate:,} bytes (2 x MACs / sqrt(SRAM elements)); "
             f"four times {key}, half of that."
         )
+        tries.append(scaled(machine, key, Fraction(4)))
     if machine.compiler.order == "mnk":
         text += " compiler.order is mnk, the plain loop nest; auto reuses more."
+        tries.insert(0, {"compiler.order": "auto"})
     if machine.compiler.order == "blocked":
         text += " compiler.order is blocked: each step loads its operands again; auto reuses more."
+        tries.insert(0, {"compiler.order": "auto", "compiler.keep_on_chip": "true"})
     elif not machine.compiler.keep_on_chip:
         text += " compiler.keep_on_chip is off: intermediates go through DRAM."
-    yield Hint(math.ceil(bound.cycles) - math.ceil(least.cycles), text.strip())
+        tries.insert(0, {"compiler.keep_on_chip": "true"})
+    yield Hint(math.ceil(bound.cycles) - math.ceil(least.cycles), text.strip(), _tries(machine, *tries))
 
 
 def _reuse_limit(record: RunRecord) -> tuple[str, int]:
@@ -195,7 +239,19 @@ def _mapping(record: RunRecord, layers: pd.DataFrame) -> Iterator[Hint]:
         f"{_layers(len(poor))} less than half of the array while it is busy; {layers['name'][worst]!r} loses most, "
         f"using {poor['util_mapping_pct'][worst]:.3g}% with blocks m x k x n = {' x '.join(map(str, block.values()))}, "
         f"which fill {100 * fill:.3g}% of it{reason}.",
+        _tries(machine, _larger_tiles(machine, block)),
     )
+
+
+def _larger_tiles(machine: Machine, block: Mapping[str, int]) -> Settings:
+    """The tile's edges as long as the array's, where blocks are no longer than the tile; nothing for other edges."""
+    matrix = machine.matrix
+    whole = Tile().on(matrix)
+    return {
+        f"tile.{edge}": str(getattr(whole, edge))
+        for edge, size in block.items()
+        if size == getattr(machine.tile, edge) < getattr(whole, edge)
+    }
 
 
 def array_fill(block: Mapping[str, int], machine: Machine, dtype: DType) -> tuple[float, list[str]]:
@@ -233,9 +289,11 @@ def _tail(record: RunRecord) -> Iterator[Hint]:
     computes = record.schedule.stream["opcode"] >= Opcode.EXECUTE
     tail = record.timeline.cycles - int(record.timeline.end[computes].max(initial=0))
     begun = int((record.timeline.end > record.timeline.cycles - tail).sum())
+    faster = (scaled(record.machine, key) for key in ("dma.bytes_per_cycle", "dram.bandwidth"))
     yield Hint(
         tail,
         f"After the last computation the run goes on for {tail:,} cycles, until the last {begun} transfers are done.",
+        _tries(record.machine, *faster),
     )
 
 
@@ -244,26 +302,29 @@ def _loads(record: RunRecord, units: pd.DataFrame, stalled: int) -> Iterator[Hin
     machine = record.machine
     by_cause = {cause: int(units[f"cycles_stall_{cause}"]["load"]) for cause in STALLS}
     places = by_cause["matrix"] + by_cause["vector"] + by_cause["store"]
-    no_room = "more sram.bytes lets loads run further ahead"
     peak, room = int(record.schedule.layers["sram_peak"].max(initial=0)), machine.sram.bytes
+    full = peak > FULL * room
     yield Hint(
         min(stalled, places),
         f"The compute units waited {stalled:,} cycles for loads, and the load DMA waited {places:,} for operations "
         f"that still used the place in SRAM it was to fill; the schedule's peak is {peak:,} of {room:,} bytes "
-        f"({no_room if peak > FULL * room else 'so the size is not what limits'}).",
+        f"({'more would let loads run further ahead' if full else 'so the size is not what limits'}).",
+        _tries(machine, scaled(machine, "sram.bytes")) if full else (),
     )
     flight, limit = by_cause["outstanding"], machine.dma.max_outstanding
     yield Hint(
         min(stalled, flight),
         f"The load DMA stood still for {flight:,} cycles with dma.max_outstanding = {limit} transfers in flight, while "
         f"compute units waited {stalled:,} cycles for loads (DRAM latency: {machine.dram_latency_cycles} cycles).",
+        _tries(machine, scaled(machine, "dma.max_outstanding")),
     )
     shared = by_cause["dram"]
     slots = ", or had their bursts wait for a slot" if machine.dma.has_bursts else ""
+    speed = f" (dram.bandwidth = {machine.flat()['dram.bandwidth']})" if machine.dram.model == "ideal" else ""
     yield Hint(
         min(stalled, shared),
-        f"Loads that were ready lost {shared:,} cycles to other transfers, which the DRAM served first{slots} "
-        f"(dram.bandwidth = {machine.flat()['dram.bandwidth']}).",
+        f"Loads that were ready lost {shared:,} cycles to other transfers, which the DRAM served first{slots}{speed}.",
+        _tries(machine, scaled(machine, "dram.bandwidth"), scaled(machine, "dma.outstanding_bursts")),
     )
 
 
@@ -273,18 +334,27 @@ def _compute_stalls(record: RunRecord, stalls: dict[str, int]) -> Iterator[Hint]
     n = int(np.bincount(record.schedule.stream["core"]).max(initial=0))  # of the core that has most
     dispatch, launch = n * machine.control.issue_cycles, machine.control.launch_cycles
     blocked = int(record.timeline.issue.max(initial=0)) - dispatch - launch
+    bound = record.work.bound(machine)
+    compute_bound = bound.bound_by in ("matrix", "vector") and bound.cycles >= FULL * record.timeline.cycles
+    queue = ("" if compute_bound else  # then a full queue is as it should be
+             f", and control stood {blocked:,} behind a full queue (control.queue_depth = "
+             f"{machine.control.queue_depth})")  # fmt: skip
     host = f"the launch takes {launch:,} (control.launch_cycles), " if launch else ""
     yield Hint(
         stalls["control"],
         f"The compute units waited {stalls['control']:,} cycles for dispatch: {host}{n:,} operations take {dispatch:,} "
-        f"(control.issue_cycles = {machine.control.issue_cycles}), and control stood {blocked:,} behind a full queue "
-        f"(control.queue_depth = {machine.control.queue_depth}).",
+        f"(control.issue_cycles = {machine.control.issue_cycles}){queue}.",
+        _tries(
+            machine, scaled(machine, "control.queue_depth"), scaled(machine, "control.issue_cycles", Fraction(1, 2))
+        ),
     )
+    longer = {"tile.m": str(2 * machine.tile.m)}
     yield Hint(
         stalls["dependency"],
         f"The compute units waited {stalls['dependency']:,} cycles for each other's results: one is there "
         f"{drain_cycles(machine)} cycles after the array's last input, and {machine.vector.latency_cycles} after the "
         "vector unit's.",
+        _tries(machine, longer),
     )
     text = (
         f"Setup and drain that nothing hid took {stalls['pipeline']:,} cycles: setup begins when an operation's "
@@ -292,4 +362,4 @@ def _compute_stalls(record: RunRecord, stalls: dict[str, int]) -> Iterator[Hint]
     )
     if machine.tile.m < machine.matrix.rows:
         text += f" And a block of tile.m = {machine.tile.m} rows hides at most {machine.tile.m} of them."
-    yield Hint(stalls["pipeline"], text)
+    yield Hint(stalls["pipeline"], text, _tries(machine, longer))

@@ -14,6 +14,7 @@ from minisim.hwmodel.energy import Breakdown, breakdown
 from minisim.hwmodel.isa import DType, Opcode, Schedule
 from minisim.hwmodel.timeline import Timeline
 from minisim.reports.attribution import layer_edges
+from minisim.reports.path import Path, critical_path
 
 
 @dataclass(frozen=True, repr=False)
@@ -48,6 +49,13 @@ class RunRecord:
     def costs(self) -> Costs:
         """The cost of every operation: for bytes, DRAM cycles and lane cycles."""
         return costs(self.schedule, self.machine)
+
+    @cached_property
+    def path(self) -> Path:
+        """The critical path, which every account of this run's cycles is made from.
+
+        Raises ValueError if the timeline is not of its schedule and machine."""
+        return critical_path(self.schedule, self.timeline, self.machine, self.costs)
 
     @cached_property
     def energy(self) -> Breakdown:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.variants import LARGER, value_of, with_settings
+from minisim.reports.columns import Column, fitting, table_of, width_of
 from minisim.reports.write import output_set, write_csv
 
 SWEEP_FILE = "sweep.csv"
@@ -40,37 +42,62 @@ def write_sweep(rows: Sequence[Mapping[str, Any]], out_dir: str | Path) -> Path:
 
 
 def print_sweep(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """A line per point: its parameters, and what came of it; the fastest is marked."""
+    """A line per point: its parameters, and what came of it; of the fastest those with the least hardware are marked.
+
+    Where the terminal is narrow, columns are left out; no number is cut.
+    """
     if not rows:
         return
     params = list(rows[0])[: list(rows[0]).index("status")]
-    cycles = [row["cycles_total"] for row in rows if row["status"] == "ok"]
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in params:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("cycles", "of roofline", "bound by", "DRAM MB", "reuse", "status"):
-        table.add_column(name, justify="left" if name in ("bound by", "status") else "right")
-    for row in rows:
-        values = [str(row[name]) for name in params]
-        if row["status"] != "ok":
-            table.add_row(*values, "", "", "", "", "", Text(row["status"], style=STATUS_STYLE[row["status"]]))
-            continue
-        best = row["cycles_total"] == min(cycles)
-        table.add_row(
-            *values,
-            f"{row['cycles_total']:,}{' *' if best else '  '}",
-            _unless_nan(row["cycles_over_roofline"], "{:.2f}x"),
-            str(row["bound_by"]),
-            f"{(row['dram_read_bytes'] + row['dram_write_bytes']) / 1e6:.3g}",
-            _unless_nan(row["load_reuse_pct"], "{:.0f}%"),
-            Text("ok", style=STATUS_STYLE["ok"]),
-        )
-    console.print(table)
-    if cycles:
+    marked = _best(rows, params)
+
+    def cells(write: Callable[[Mapping[str, Any]], str]) -> list[str]:
+        return [write(row) if row["status"] == "ok" else "" for row in rows]
+
+    columns = [Column(name, [str(row[name]) for row in rows]) for name in params]
+    columns += [
+        Column("cycles", [f"{'* ' * (i in marked)}{row['cycles_total']:,}" if row["status"] == "ok" else ""
+                          for i, row in enumerate(rows)]),
+        Column("of roofline", cells(lambda row: _unless_nan(row["cycles_over_roofline"], "{:.2f}x")), drop=2),
+        Column("bound by", cells(lambda row: str(row["bound_by"])), left=True, drop=3),
+        Column("DRAM MB", cells(lambda row: f"{(row['dram_read_bytes'] + row['dram_write_bytes']) / 1e6:.3g}"), drop=4),
+        Column("reuse", cells(lambda row: _unless_nan(row["load_reuse_pct"], "{:.0f}%")), drop=5),
+        Column("status", [row["status"] for row in rows], left=True, drop=1,
+               style=[STATUS_STYLE[row["status"]] for row in rows]),
+    ]  # fmt: skip
+    shown = fitting(columns, console.width)
+    if width_of(shown) <= console.width:
+        console.print(table_of(shown), highlight=False)
+    else:  # the parameters alone are too wide: a sentence for each point
+        for i, row in enumerate(rows):
+            point = " ".join(f"{name}={row[name]}" for name in params)
+            console.print(Text(f"{point}: {columns[len(params)].by[i] or row['status']}"), highlight=False)
+    if len(shown) < len(columns):
+        left_out = ", ".join(column.title for column in columns if column not in shown)
+        console.print(Text(f"no room for: {left_out} (all are in {SWEEP_FILE})", style="dim"))
+    if marked:
         console.print("* fewest cycles", style="dim")
     reasons = dict.fromkeys((row["status"], row["reason"]) for row in rows if row["status"] != "ok")
     for status, reason in reasons:
         console.print(Text(f"{status}: {reason}", style=STATUS_STYLE[status]))
+
+
+def _best(rows: Sequence[Mapping[str, Any]], params: Sequence[str]) -> set[int]:
+    """The points with the fewest cycles, without those that others reach with less hardware."""
+    cycles = {i: row["cycles_total"] for i, row in enumerate(rows) if row["status"] == "ok"}
+    fastest = [i for i, n in cycles.items() if n == min(cycles.values())]
+    return {i for i in fastest if not any(_is_less(rows[j], rows[i], params) for j in fastest)}
+
+
+def _is_less(row: Mapping[str, Any], other: Mapping[str, Any], params: Sequence[str]) -> bool:
+    """Whether the first point's machine has less hardware (`variants.LARGER`), and is like the other's otherwise."""
+    pairs = {name: (row[name], other[name]) for name in params if row[name] != other[name]}
+    return bool(pairs) and all(name in LARGER and _costs_less(name, a, b) for name, (a, b) in pairs.items())
+
+
+def _costs_less(key: str, value: str, than: str) -> bool:
+    a, b = (value_of(with_settings(Machine(), {key: text}), key) for text in (value, than))
+    return a < b if LARGER[key] > 1 else a > b
 
 
 def _unless_nan(value: float, form: str) -> str:

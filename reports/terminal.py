@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,44 +15,51 @@ from rich.table import Table
 from rich.text import Text
 
 from minisim.hwmodel.isa import Opcode
-from minisim.reports.attribution import LAYER_CAUSES
-from minisim.reports.hints import hints
+from minisim.reports.account import GROUPS, Account
+from minisim.reports.columns import Column, fitting, table_of
+from minisim.reports.hints import MOST_HINTS, Hint, hints
 from minisim.reports.run_record import RunRecord
-from minisim.reports.tables import layers, summary, units
+from minisim.reports.tables import layers, summary
 
 TOP = 10
 """Layers shown."""
 
-MOST_HINTS = 5
-
 SHOWN = 0.0005
 """The share from which a cause is in the legend: below it would read 0.0%."""
 
-SIGNS = {
-    "compute": ("█", "green"),
-    "load": ("l", "red"),
-    "store": ("s", "magenta"),
-    "dependency": ("d", "yellow"),
-    "control": ("c", "blue"),
-    "pipeline": ("p", "cyan"),
-}
-"""One character and colour per cause: the bars can be read without colour."""
+SIGNS = {"computing": ("█", "green"), "moving data": ("m", "red"), "waiting": ("w", "yellow"),
+         "ends of the run": ("e", "blue")}  # fmt: skip
+"""One character and colour per group of causes (`account.GROUPS`): the bars can be read without colour."""
 
 
-def print_summary(record: RunRecord, console: Console) -> None:
-    """Print the summary; it fits any width from 60 columns on."""
-    by_layer, by_unit = layers(record), units(record)
+def print_summary(record: RunRecord, console: Console, found: Sequence[Hint] | None = None) -> None:
+    """Print the summary; it fits any width from 60 columns on.
+
+    Args:
+        found: the hints, measured or not; default: those of the record, which are not measured.
+    """
     _print_taken(record, summary(record).iloc[0], console)
     _print_bound(record, console)
-    _print_layers(by_layer, console)
+    _print_layers(record, console)
     _print_energy(record, console)
-    found = hints(record, by_layer, by_unit)
+    found = hints(record)[:MOST_HINTS] if found is None else found
     if found:
         _heading(console, "What to try")
-        for hint in found[:MOST_HINTS]:
+        for hint in found:
             grid = Table.grid(padding=(0, 1))
-            grid.add_row("-", Text(hint.text))
+            grid.add_row("-", Text(advice(hint, record.timeline.cycles)))
             console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)
+
+
+def advice(hint: Hint, cycles: int) -> str:
+    """The hint's text; below it what to set, and what the run of `cycles` takes with that, if it was measured."""
+    if not hint.tries:
+        return hint.text
+    settings = " ".join(f"--set {key}={value}" for key, value in hint.tries[0].items())
+    then = (
+        "(not measured)" if hint.then is None else f"{hint.then:,} cycles, {cycles / max(1, hint.then):.2f} x as fast"
+    )
+    return f"{hint.text}\n{settings}: {then}"
 
 
 def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> None:
@@ -60,10 +69,6 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
     walls = f"{record.wall_compile_s:.2f} s to compile, {record.wall_simulate_s:.2f} s to simulate"
     facts = [
         ("time", f"{row['cycles_total']:,} cycles = {_scaled(row['time_us'], 's')} at {clock}"),
-        (
-            "array",
-            f"{_percent(row['util_matrix_pct'])} of its MACs used ({row['macs']:,} {f'{record.dtypes} '.lstrip()}MACs)",
-        ),
         ("DRAM", f"{_percent(row['util_dma_pct'])} busy ({reads}, {writes})"),
         ("SRAM", f"peak {row['sram_peak_bytes']:,} of {row['sram_bytes']:,} B{_beside(record)}"),
         (
@@ -72,6 +77,9 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
             f"({row['loads_eliminated']:,} eliminated), {row['stores']:,} stores",
         ),
     ]
+    if row["macs"]:
+        used = f"{_percent(row['util_matrix_pct'])} of its MACs used"
+        facts.insert(1, ("array", f"{used} ({row['macs']:,} {record.dtypes} MACs)"))
     if record.schedule.cores > 1:
         facts.insert(2, ("cores", f"{record.schedule.cores}: {_share_of_work(record)}"))
     if record.energy.total:
@@ -119,51 +127,55 @@ def _print_bound(record: RunRecord, console: Console) -> None:
     for unit, needed in sorted(least.items(), key=lambda item: -item[1]):
         if needed:
             note = "<- the bound" if unit == limit else ""
-            bar = _bar(console, {"compute": float(needed)}, cycles, width)
+            bar = _bar(console, {"computing": float(needed)}, cycles, width)
             table.add_row(unit, f"{math.ceil(needed):,}", bar, note)
     over = f"{cycles / math.ceil(least[limit]):.2f} x the bound" if least[limit] else ""
-    bar = _bar(console, {"compute": float(cycles)}, cycles, width)
+    bar = _bar(console, {"computing": float(cycles)}, cycles, width)
     table.add_row(Text("this run", style="bold"), f"{cycles:,}", bar, over)
     console.print(Padding(table, (0, 0, 0, 2), expand=False), highlight=False)
 
 
-def _print_layers(table: pd.DataFrame, console: Console) -> None:
-    """The layers with the most cycles, each with a bar of what they went to."""
-    top = table[table["cycles_total"] > 0].sort_values("cycles_total", ascending=False, kind="stable").head(TOP)
-    if top.empty:
+def _print_layers(record: RunRecord, console: Console) -> None:
+    """The layers with the most cycles on the critical path, each with a bar of what they went to."""
+    account, everything = Account.of(record), record.timeline.cycles
+    cycles = account.by_layer.sum(axis=1)
+    top = [layer for layer in np.argsort(-cycles, kind="stable").tolist() if cycles[layer]][:TOP]
+    if not top:
         return
-    _heading(console, "Where the time went")
-    longest = int(top["cycles_total"].max())
-    width = max(10, min(60, console.width - 52))
-    grid = Table.grid(padding=(0, 1))
-    grid.add_column(max_width=24, no_wrap=True, overflow="crop" if console.options.ascii_only else "ellipsis")
-    for _ in range(3):
-        grid.add_column(justify="right", no_wrap=True)
-    grid.add_row(*(Text(name, style="dim") for name in ("layer", "cycles", "share", "array", "")))
-    everything = int(table["cycles_total"].sum())
-    for _, row in top.iterrows():
-        parts = {"compute": float(row["cycles_compute"])}
-        parts.update({cause: float(row[f"cycles_stall_{cause}"]) for cause in LAYER_CAUSES})
-        share = f"{100 * row['cycles_total'] / everything:.1f}%"
-        bar = _bar(console, parts, longest, width)
-        grid.add_row(Text(row["name"]), f"{row['cycles_total']:,}", share, _percent(row["util_overall_pct"]), bar)
-    if (rest := int((table["cycles_total"] > 0).sum()) - len(top)) > 0:
-        cycles = everything - int(top["cycles_total"].sum())
-        grid.add_row(Text(f"{rest} more layers", style="dim"), f"{cycles:,}", f"{100 * cycles / everything:.1f}%")
-    console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)
-    _print_legend(table, everything, console)
+    _heading(console, "Where the time went (on its critical path)")
+    fill = layers(record)["util_mapping_pct"]
+    columns = [Column("layer", left=True, most=24, by=[record.schedule.layer_names[layer] for layer in top]),
+               Column("cycles", by=[f"{cycles[layer]:,}" for layer in top]),
+               Column("share", by=[f"{100 * cycles[layer] / everything:.1f}%" for layer in top], drop=1)]  # fmt: skip
+    if record.work.macs:
+        columns.append(Column("array fill", by=[_percent(fill[layer]) for layer in top], drop=2))
+    if (rest := int((cycles > 0).sum()) - len(top)) > 0:
+        others = everything - int(cycles[top].sum())
+        last = {"layer": f"{rest} more layers", "cycles": f"{others:,}", "share": f"{100 * others / everything:.1f}%"}
+        columns = [replace(column, by=[*column.by, last.get(column.title, "")]) for column in columns]
+    room = max(10, min(60, console.width - 52))
+    columns = fitting(columns, console.width - 2 - room - 2)
+    width = max(0, min(room, console.width - 4 - sum(column.width + 2 for column in columns)))
+    bars = []
+    for layer in top:
+        parts = {group: float(account.by_layer[layer, list(causes)].sum()) for group, causes in GROUPS.items()}
+        bars.append(_bar(console, parts, int(cycles[top[0]]), width))
+    console.print(Padding(table_of(columns, bars), (0, 0, 0, 2), expand=False), highlight=False)
+    _print_legend(account, console)
 
 
-def _print_legend(table: pd.DataFrame, everything: int, console: Console) -> None:
-    """What the characters of the bars mean, and how much of the run each is."""
-    cycles = {"compute": int(table["cycles_compute"].sum())}
-    cycles.update({cause: int(table[f"cycles_stall_{cause}"].sum()) for cause in LAYER_CAUSES})
+def _print_legend(account: Account, console: Console) -> None:
+    """What the characters of the bars mean, how much of the run each is, and the causes behind them."""
+    cycles, everything = account.total(), account.record.timeline.cycles
     legend = [
-        Text.assemble((_sign(console, name), SIGNS[name][1]), f" {name} {100 * n / everything:.1f}%")
-        for name, n in cycles.items()
-        if n / everything >= SHOWN
+        Text.assemble((_sign(console, group), SIGNS[group][1]), f" {group} {100 * n / everything:.1f}%")
+        for group, causes in GROUPS.items()
+        if (n := sum(cycles[cause] for cause in causes)) / everything >= SHOWN
     ]
     console.print(Padding(Columns(legend, padding=(0, 2)), (0, 0, 0, 2), expand=False), highlight=False)
+    largest = sorted(cycles.items(), key=lambda item: -item[1])[:3]
+    mostly = ", ".join(f"{cause.name.lower()} {100 * n / everything:.1f}%" for cause, n in largest if n)
+    console.print(Padding(Text(f"mostly {mostly}"), (0, 0, 0, 2), expand=False), highlight=False)
 
 
 def _print_energy(record: RunRecord, console: Console) -> None:
@@ -189,7 +201,7 @@ def _bar(console: Console, parts: dict[str, float], whole: float, width: int) ->
 
 
 def _sign(console: Console, name: str) -> str:
-    return "#" if name == "compute" and console.options.ascii_only else SIGNS[name][0]
+    return "#" if name == "computing" and console.options.ascii_only else SIGNS[name][0]
 
 
 def _heading(console: Console, text: str) -> None:

@@ -107,7 +107,7 @@ def load_protos() -> ModuleType:
     try:
         return import_module("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
     except ImportError:
-        raise MissingExtraError.of("perfetto", "trace", "writing a trace") from None
+        raise MissingExtraError.of("perfetto", "trace", "writing a trace (timeline.csv needs none)") from None
 
 
 def write_trace_to(file: IO[bytes], record: RunRecord, protos: ModuleType) -> None:

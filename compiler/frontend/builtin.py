@@ -15,11 +15,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
+from functools import partial
 
 from minisim.compiler.arguments import MAX_ELEMENTS
+from minisim.compiler.dtypes import converted
 from minisim.compiler.graph import Array, Graph, Shape
+from minisim.compiler.values import Lazy, drawn_integers, drawn_normal, mapped
 from minisim.errors import ModelError, did_you_mean, shown
 
 SEED = 0
@@ -79,13 +80,14 @@ def load_builtin(spec: str, dtype: str = "float32") -> Graph:
 def gemm(m: int, k: int, n: int, dtype: str = "float32") -> Graph:
     """c (m, n) = a (m, k) @ b (k, n). In int8 the operands are uniform over all values, and c is requantised."""
     _check_sizes(a=(m, k), b=(k, n), c=(m, n))
-    g, rng = Graph("gemm"), np.random.default_rng(SEED)
+    g = Graph("gemm")
     a = g.input("a", (m, k), dtype=dtype)
     if dtype == "int8":
-        b = g.weight("b", rng.integers(-128, 128, (k, n), dtype=np.int8), dtype)
+        b = g.weight("b", Lazy((k, n), partial(drawn_integers, SEED, (k, n), -128, 128, "int8")), dtype)
         g.output(g.matmul(a, b, scale=RESULT_DEVIATION / (UNIFORM_INT8_VARIANCE * math.sqrt(k)), name="c"))
     else:
-        b = g.weight("b", _values(rng, (k, n)), dtype)
+        drawn = Lazy((k, n), partial(drawn_normal, SEED, (k, n)))
+        b = g.weight("b", drawn if dtype == "float32" else mapped(drawn, partial(converted, dtype=dtype)), dtype)
         g.output(g.matmul(a, b, name="c"))
     return g
 
@@ -110,10 +112,10 @@ def softmax(r: int, c: int) -> Graph:
 def layernorm(r: int, c: int) -> Graph:
     """y (r, c) = each row of x (r, c) normalised, times a scale of the order 1, plus a bias."""
     _check_sizes(x=(r, c))
-    rng = np.random.default_rng(SEED)
     g = Graph("layernorm")
     x = g.input("x", (r, c))
-    scale, bias = g.weight("scale", 1 + _values(rng, (c,))), g.weight("bias", _values(rng, (c,)))
+    scale = g.weight("scale", Lazy((c,), partial(_scales, c)))
+    bias = g.weight("bias", Lazy((c,), partial(drawn_normal, SEED, (c,), skip=c)))
     g.output(g.layer_norm(x, scale, bias, name="y"))
     return g
 
@@ -140,6 +142,5 @@ def _check_sizes(**shapes: Shape) -> None:
             raise ModelError(f"tensor {name!r} {shape} would have {size} elements; the most is {MAX_ELEMENTS}")
 
 
-def _values(rng: np.random.Generator, shape: Shape) -> Array:
-    """Values of the order 0.1, so that sums of products stay far from overflow."""
-    return rng.standard_normal(shape, dtype=np.float32) * np.float32(0.1)
+def _scales(count: int) -> Array:
+    return 1 + drawn_normal(SEED, (count,))

@@ -126,6 +126,8 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     if opset is not None and not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
         newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
         raise ModelError(f"opset must be from {OLDEST_OPSET} to {newest}, not {opset}")
+    if opset is None and any(not _domain(node.domain) for node in model.graph.node):
+        raise ModelError("is not valid ONNX: it has operators of ONNX, but does not import their opset")
     complete = not _complete_outputs(model)
     with _library("cannot be checked"):
         try:
@@ -270,6 +272,8 @@ class _Import:
     def _add_output(self, name: str) -> None:
         if name in self._constants:
             self._lose(f"output {shown(name)} is a constant: nothing computes it", [name])
+        elif name not in self._tensors and name not in self._lost:
+            raise ModelError(f"output {shown(name)} is computed by no node")
         elif name not in self._lost:
             tensor = self._tensors[name]
             if tensor.name in self.graph.inputs:

@@ -113,7 +113,10 @@ def _is_torch(value: object) -> bool:
 
 @contextmanager
 def _user_code(path: Path) -> Iterator[None]:
-    """Turn whatever the user's code raises, except KeyboardInterrupt and our errors, into one line that says where."""
+    """Turn whatever the user's code raises into one line that says where.
+
+    Not KeyboardInterrupt, MemoryError and our errors, which pass.
+    """
     try:
         yield
     except MinisimError as e:
@@ -121,7 +124,7 @@ def _user_code(path: Path) -> Iterator[None]:
             raise
         ours = type(e).__module__ == ModelError.__module__  # of a user's own subclass only the base is known
         raise (type(e) if ours else ModelError)(f"{_location(e, path)}{str(e) if ours else described(e)}") from e
-    except (InternalError, KeyboardInterrupt):
+    except (InternalError, KeyboardInterrupt, MemoryError):
         raise
     except BaseException as e:  # also what is no Exception: it ends the user's code, not ours
         if isinstance(e, SyntaxError) and isinstance(e.filename, str) and Path(e.filename).is_file():

@@ -7,9 +7,11 @@ computes is rounded when it leaves the unit. Sums, and all between them and the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from minisim.compiler.dtypes import converted
 from minisim.compiler.graph import Graph, Tensor
+from minisim.compiler.values import mapped
 
 
 @dataclass(frozen=True)
@@ -28,5 +30,5 @@ class Cast:
     def _cast(self, tensor: Tensor, owner: Graph) -> Tensor:
         if tensor.dtype != "float32":
             return replace(tensor, graph=owner)
-        data = None if tensor.data is None else converted(tensor.data, self.dtype)
-        return replace(tensor, graph=owner, data=data, dtype=self.dtype)
+        values = mapped(tensor.values, partial(converted, dtype=self.dtype))
+        return replace(tensor, graph=owner, values=values, dtype=self.dtype)

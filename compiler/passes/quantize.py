@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy.typing as npt
 from minisim.compiler.dtypes import HELD_AS, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.graph import Graph, Node
+from minisim.compiler.values import mapped
 from minisim.errors import ModelError, UnsupportedError
 
 LEVELS = 127
@@ -34,11 +36,16 @@ LEVELS = 127
 class Quantize:
     """Graph -> Graph. What is float32 becomes int8; what the model itself declares in another type stays.
 
+    Args:
+        numerics: whether anybody computes with the result. If not, nothing is evaluated, and all scales are 1: time
+            does not depend on them.
+
     Raises:
         UnsupportedError: the model has operations that this scheme does not cover; all of them are named.
         ModelError: a value is not finite.
     """
 
+    numerics: bool = True
     name: str = "quantize"
 
     def apply(self, graph: Graph) -> Graph:
@@ -47,7 +54,7 @@ class Quantize:
                 f"model {graph.name!r} cannot be computed in int8 (matrix.dtype): {', '.join(refused)}; "
                 "quantisation covers matmuls with bias and relu, relu and reshape"
             )
-        return _Quantizer(graph).run()
+        return _Quantizer(graph, self.numerics).run()
 
 
 def _refused(graph: Graph) -> Iterator[str]:
@@ -66,11 +73,11 @@ def _refused(graph: Graph) -> Iterator[str]:
 class _Quantizer:
     """One walk over the nodes: the scale of a tensor is known before those that read it."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, numerics: bool) -> None:
         self.graph = graph
         self.result = Graph(graph.name)
         self.result.inputs, self.result.outputs = list(graph.inputs), dict(graph.outputs)
-        self.values = graph.evaluate(example_inputs(graph))
+        self.values = graph.evaluate(example_inputs(graph)) if numerics else None
 
     def run(self) -> Graph:
         result = self.result
@@ -114,27 +121,34 @@ class _Quantizer:
 
     def _add(self, name: str, scale: float) -> None:
         tensor = self.graph.tensors[name]
-        data = None if tensor.data is None else quantize(tensor.data, scale)
-        self.result.tensors[name] = replace(tensor, graph=self.result, data=data, dtype="int8", scale=scale)
+        values = mapped(tensor.values, partial(quantize, scale=scale))
+        self.result.tensors[name] = replace(tensor, graph=self.result, values=values, dtype="int8", scale=scale)
 
     def _add_bias(self, bias: str, scale: float) -> str:
         """A weight with the values of `bias` in units of `scale`; its name."""
-        limits = np.iinfo(HELD_AS["int32"])
-        data = np.clip(np.rint(self.values[bias] / scale), limits.min, limits.max).astype(np.int32)
         taken = {*self.result.tensors, *(self.graph.tensors.keys() - {bias})}
         name = next(n for i in range(len(taken) + 1) if (n := f"{bias}.{i}" if i else bias) not in taken)
         original = self.graph.tensors[bias]
+        values = mapped(original.values, partial(_in_units, scale=scale))
         self.result.tensors[name] = replace(
-            original, graph=self.result, name=name, data=data, dtype="int32", scale=scale, is_weight=True
+            original, graph=self.result, name=name, values=values, dtype="int32", scale=scale, is_weight=True
         )
         return name
 
     def _scale(self, name: str) -> float:
-        """max |x| / 127; 1 if all values are 0."""
+        """max |x| / 127; 1 if all values are 0, or nobody computes with them."""
+        if self.values is None:
+            return 1.0
         largest = _largest(self.values, name)
         if not np.isfinite(largest):
             raise ModelError(f"model {self.graph.name!r}: tensor {name!r} has values that int8 cannot scale: {largest}")
         return largest / LEVELS or 1.0
+
+
+def _in_units(bias: npt.NDArray[Any], scale: float) -> npt.NDArray[np.int32]:
+    """A bias in units of `scale`; beyond int32 it saturates."""
+    limits = np.iinfo(HELD_AS["int32"])
+    return np.clip(np.rint(bias.astype(np.float64) / scale), limits.min, limits.max).astype(np.int32)
 
 
 def _largest(values: Mapping[str, npt.NDArray[Any]], name: str) -> float:

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "bindings_dram.hpp"
 #include "docstrings.hpp"
 #include "minisim/errors.hpp"
+#include "minisim/interrupt.hpp"
 #include "minisim/shared_engine.hpp"
 #include "minisim/text.hpp"
 
@@ -38,6 +40,13 @@ void translate(std::exception_ptr error) {
     } catch (const UsageError& e) {
         raise("UsageError", e.what());
     }
+}
+
+// Ctrl-C: Python notes the signal, and its handler, which raises KeyboardInterrupt, waits for the
+// interpreter. Only the main thread runs it; elsewhere this does nothing.
+void raise_if_signalled() {
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 
 // -- the engine -----------------------------------------------------------------------------------
@@ -193,13 +202,19 @@ py::array elementwise(const py::array& array, const std::string& kernel_name) {
     py::array_t<float> out(std::vector<py::ssize_t>(in.shape(), in.shape() + in.ndim()));
     VectorArgs args{};
     args.op = kOp;
-    args.src0 = {in.data(), 0, 1};
-    args.dst = out.mutable_data();
     args.rows = 1;
-    args.cols = static_cast<std::size_t>(in.size());
+    constexpr std::size_t kBlock = std::size_t{1} << 20;  // what is done before a Ctrl-C is heard
+    const auto size = static_cast<std::size_t>(in.size());
     {
+        const float* from = in.data();
+        float* to = out.mutable_data();
         const py::gil_scoped_release without_gil;
-        kernel.vector(args);
+        for (std::size_t begin = 0; begin < size; begin += kBlock) {
+            args.src0 = {from + begin, 0, 1};
+            args.dst = to + begin;
+            args.cols = std::min(kBlock, size - begin);
+            kernel.vector(args);
+        }
     }
     return out;
 }
@@ -364,6 +379,7 @@ void define_functions(py::module_& m) {
 PYBIND11_MODULE(_engine, m) {
     m.doc() = doc::kModule;
     py::register_local_exception_translator(translate);
+    set_interruption(raise_if_signalled);
     m.attr("ALIGNMENT") = kAlignment;
     m.attr("NONE") = kNone;
     m.attr("TILE_M") = kTileEdge;

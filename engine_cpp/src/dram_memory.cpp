@@ -35,9 +35,11 @@ const DramPart& checked(const DramPart& part) {
     for (const auto& [name, value] : powers) {
         require(value > 0 && (value & (value - 1)) == 0, name, "a power of two");
     }
-    require(part.channels * part.ranks <= kMostBanks && part.groups * part.banks <= kMostBanks &&
-                part.channels * part.ranks * part.groups * part.banks <= kMostBanks,
-            "channels x ranks x groups x banks", "at most 2^20");
+    std::int64_t banks = 1;  // of the whole memory
+    for (const std::int64_t count : {part.channels, part.ranks, part.groups, part.banks}) {
+        require(count <= kMostBanks / banks, "channels x ranks x groups x banks", "at most 2^20");
+        banks *= count;
+    }
     const std::pair<const char*, std::int64_t> counts[] = {{"queue", part.queue},
                                                            {"write_batch", part.write_batch},
                                                            {"bank_queue", part.bank_queue},

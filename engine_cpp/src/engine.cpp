@@ -5,10 +5,13 @@
 #include <utility>
 
 #include "minisim/errors.hpp"
+#include "minisim/interrupt.hpp"
 #include "minisim/narrow.hpp"
 
 namespace minisim {
 namespace {
+
+constexpr std::uint64_t kWorkOfEvent = 10000;  // what it may cost beside its kernel, in multiply-adds
 
 const EngineConfig& checked(const EngineConfig& config) {
     constexpr std::uint64_t kLimit = std::uint64_t{1} << 32;  // addresses have 32 bits
@@ -137,6 +140,7 @@ void Engine::replay(const std::uint32_t* events, const std::int64_t* cycles, std
                                     std::to_string(op) + ", but the stream has " +
                                     std::to_string(program().stream.size));
             }
+            interruptible(kWorkOfEvent);
             events[i] % 2 == 0 ? start(op, cycles[i]) : retire(op);
         }
     });
@@ -160,6 +164,7 @@ void Engine::run() {
     }
     guarded([&] {
         for (std::uint32_t op = 0; op < program().stream.size; ++op) {
+            interruptible(kWorkOfEvent);
             start(op, op);
             retire(op);
         }

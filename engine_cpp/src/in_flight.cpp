@@ -16,13 +16,14 @@ void InFlight::append(const Program& program) {
     follower_.push_back(kNone);
     Lane& lane = lanes_[program.lane(op)];
     if (lane.first == kNone) lane.first = op;
+    if (lane.oldest == kNone) lane.oldest = op;
     if (lane.next == kNone) lane.next = op;
     if (lane.last != kNone) follower_[lane.last] = op;
     lane.last = op;
 }
 
 void InFlight::restart() noexcept {
-    for (Lane& lane : lanes_) lane = {lane.first, lane.last, lane.first, kNone, 0};
+    for (Lane& lane : lanes_) lane.next = lane.oldest = lane.first;
     in_flight_ = retired_ = 0;
 }
 
@@ -46,16 +47,13 @@ void InFlight::check_start(const Program& program, std::uint32_t op) const {
 }
 
 void InFlight::start(const Program& program, std::uint32_t op) noexcept {
-    Lane& lane = lanes_[program.lane(op)];
-    if (lane.in_flight == 0) lane.oldest = op;
-    lane.next = follower_[op];
-    ++lane.in_flight;
+    lanes_[program.lane(op)].next = follower_[op];
     ++in_flight_;
 }
 
 void InFlight::retire(const Program& program, std::uint32_t op) {
     Lane& lane = lanes_[program.lane(op)];
-    if (lane.in_flight == 0) {
+    if (lane.oldest == lane.next) {
         throw ScheduleError(program.op_name(op) +
                             " retired, but nothing of its queue is in flight");
     }
@@ -65,7 +63,6 @@ void InFlight::retire(const Program& program, std::uint32_t op) {
                             program.op_name(lane.oldest));
     }
     lane.oldest = follower_[op];
-    --lane.in_flight;
     --in_flight_;
     ++retired_;
 }

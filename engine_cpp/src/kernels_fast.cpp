@@ -12,6 +12,7 @@
 
 #include "minisim/exponential.hpp"
 #include "minisim/inline.hpp"
+#include "minisim/interrupt.hpp"
 #include "minisim/kernels.hpp"
 #include "minisim/sigmoid.hpp"
 
@@ -75,6 +76,7 @@ MINISIM_INLINE void panel_rows(const MatmulArgs& x, Left a, Panel b, std::size_t
     for (; i + kRows <= x.m; i += kRows) {
         const Left rows = {a.data + i * a.row_step, a.row_step, a.k_step};
         float* c = x.c + i * x.n + j;
+        interruptible(kRows * kCols * x.k);
         if (cols == kCols) {
             block<kRows, kCols>(rows, b, c, x.n, x.k, x.clear);
         } else {
@@ -229,6 +231,7 @@ MINISIM_INLINE float reduce_row(VectorOp op, const T* x, std::size_t length) {
 
 MINISIM_INLINE void vector_body(const VectorArgs& x) {
     for (std::size_t i = 0; i < x.rows; ++i) {
+        interruptible(is_reduction(x.op) ? x.length : x.cols);
         const float* row0 = x.src0.data + i * x.src0.row_step;
         const float* row1 = is_binary(x.op) ? x.src1.data + i * x.src1.row_step : nullptr;
         const std::size_t step0 = x.src0.col_step;

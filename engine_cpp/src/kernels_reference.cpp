@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "minisim/exponential.hpp"
+#include "minisim/interrupt.hpp"
 #include "minisim/kernels.hpp"
 #include "minisim/sigmoid.hpp"
 
@@ -46,6 +47,7 @@ template <class T, class Sum, class TB = T>
 void matmul(const MatmulArgsOf<T, Sum, TB>& x, Scratch&) {
     for (std::size_t i = 0; i < x.m; ++i) {
         for (std::size_t j = 0; j < x.n; ++j) {
+            interruptible(x.k);
             Sum& c = x.c[i * x.n + j];
             Sum acc = x.clear ? Sum{0} : c;
             for (std::size_t k = 0; k < x.k; ++k) {
@@ -115,6 +117,7 @@ void vector(const VectorArgsOf<T>& x) {
         return widen(source.data[i * source.row_step + j * source.col_step]);
     };
     for (std::size_t i = 0; i < x.rows; ++i) {
+        interruptible(x.cols);
         for (std::size_t j = 0; j < x.cols; ++j) {
             const float y = is_binary(x.op) ? at(x.src1, i, j) : 0.0f;
             leave(apply(x.op, at(x.src0, i, j), y), x.dst[i * x.cols + j]);

@@ -1,25 +1,8 @@
 #include "minisim/tracker.hpp"
 
 #include <algorithm>
-#include <numeric>
 
 namespace minisim {
-namespace {
-
-// Bytes from the start of a row of DRAM. A tile at the end of its tensor's rows owns their
-// padding as well: nobody else can use it, and cells need not end where the data happens to.
-struct RowSpan {
-    std::uint64_t begin, end;
-};
-
-RowSpan row_span(const TileRow& tile, const TensorRow& tensor) {
-    const std::uint64_t item = item_size(static_cast<DType>(tensor.dtype));
-    const std::uint64_t end = std::uint64_t{tile.col} + tile.cols;
-    return {tile.col * item, end == tensor.cols ? tensor.pitch : end * item};
-}
-
-}  // namespace
-
 Tracker::Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
                  std::vector<Cells>& srams, std::uint64_t sram_bytes, Grain grain)
     : program_(program),
@@ -32,60 +15,77 @@ Tracker::Tracker(const Program& program, const Dram& dram, const InFlight& in_fl
 }
 
 void Tracker::grow() {
-    // The greatest common divisor of all places where a row or a tile of the storage begins.
-    std::vector<std::uint64_t> cell_bytes(dram_.storages(), 0);
+    std::vector<DramGrid> grids = whole_storages();
     for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
-        const TensorRow& tensor = program_.tensors[i];
-        const bool by_item = grain_ == Grain::kByItem;
-        std::uint64_t& bytes = cell_bytes[dram_.storage_of(i)];
-        bytes = std::gcd(bytes, by_item ? item_size(static_cast<DType>(tensor.dtype))
-                                        : std::uint64_t{tensor.pitch});
+        DramGrid& grid = grids[dram_.storage_of(i)];
+        const TensorRow& t = program_.tensors[i];
+        grid.cut(grid.span(t, 0, t.rows, 0, t.cols));
+        if (grain_ == Grain::kByItem) grid.cut_to_items(item_size(static_cast<DType>(t.dtype)));
     }
-    for (const TileRow& tile : program_.tiles) {
-        const RowSpan span = row_span(tile, program_.tensors[tile.tensor]);
-        std::uint64_t& bytes = cell_bytes[dram_.storage_of(tile.tensor)];
-        bytes = std::gcd(bytes, std::gcd(span.begin, span.end));
+    for (const TileRow& t : program_.tiles) {
+        DramGrid& grid = grids[dram_.storage_of(t.tensor)];
+        grid.cut(grid.span(program_.tensors[t.tensor], t.row, t.rows, t.col, t.cols));
     }
-    for (std::size_t i = storages_.size(); i < cell_bytes.size(); ++i) {
-        storages_.emplace_back(dram_.storage_bytes(static_cast<std::uint32_t>(i)), cell_bytes[i],
-                               srams_.size());
+    for (std::size_t i = storages_.size(); i < grids.size(); ++i) {
+        storages_.push_back({grids[i], Cells(grids[i].cells(), 1, srams_.size())});
     }
+}
+
+// A grid for each storage, not cut yet.
+std::vector<DramGrid> Tracker::whole_storages() const {
+    constexpr std::uint32_t kNoTensor = kNone;
+    std::vector<std::uint32_t> first(dram_.storages(), kNoTensor);
+    std::vector<DramGrid> grids(dram_.storages());
+    for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
+        const std::uint32_t storage = dram_.storage_of(i);
+        if (first[storage] == kNoTensor) first[storage] = i;
+        const TensorRow &t = program_.tensors[i], &other = program_.tensors[first[storage]];
+        const bool alike = t.rows == other.rows && t.cols == other.cols;
+        if (first[storage] == i) {
+            grids[storage] = {t.rows, t.cols * item_size(static_cast<DType>(t.dtype))};
+        } else if (!alike) {
+            grids[storage] = {1, dram_.storage_bytes(storage)};
+        }
+    }
+    return grids;
 }
 
 void Tracker::restart() noexcept {
     for (Cells& sram : srams_) sram.forget();
     for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
-        Cells& cells = storages_[dram_.storage_of(i)];
+        Cells& cells = storages_[dram_.storage_of(i)].cells;
         dram_.supplied(i) ? cells.forget_readers() : cells.forget();
     }
 }
 
 void Tracker::supplied(std::uint32_t tensor) noexcept {
     const TensorRow& t = program_.tensors[tensor];
-    Cells& cells = storages_[dram_.storage_of(tensor)];
-    for (const Cells::Cell cell : cells.run(0, std::uint64_t{t.rows} * t.pitch)) {
-        std::fill_n(cell.names, 1 + cells.readers(), kNobody);
-        cell.writer() = kUser;
-    }
+    for_each_run({tensor, 0, 0, t.rows, t.cols, 0}, [](Cells::Run run) {
+        for (const Cells::Cell cell : run) {
+            std::fill_n(cell.names, run.words, kNobody);
+            cell.writer() = kUser;
+        }
+    });
 }
 
 void Tracker::finish(std::int64_t cycle) {
     for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
         const TensorRow& t = program_.tensors[i];
         if (static_cast<Role>(t.role) != Role::kOutput) continue;
-        const std::uint64_t row_bytes = t.cols * item_size(static_cast<DType>(t.dtype));
-        for (std::uint64_t row = 0; row < t.rows; ++row) {
-            const std::uint64_t begin = row * t.pitch;
-            for (const auto cell : storages_[dram_.storage_of(i)].run(begin, begin + row_bytes)) {
-                const std::int32_t writer = cell.writer();
-                if (writer == kUser) continue;
-                const bool complete =
-                    writer != kNobody &&
-                    program_.is_final(program_.result(static_cast<std::size_t>(writer)));
-                if (!complete) unfinished(i, row, writer, cycle);
-            }
+        for (std::uint32_t row = 0; row < t.rows; ++row) {
+            for_each_run({i, row, 0, 1, t.cols, 0}, [&](Cells::Run run) {
+                for (const Cells::Cell cell : run) {
+                    if (!complete(cell.writer())) unfinished(i, row, cell.writer(), cycle);
+                }
+            });
         }
     }
+}
+
+// Whether what `writer` left in DRAM is a tile's final content.
+bool Tracker::complete(std::int32_t writer) const {
+    if (writer < 0) return writer == kUser;
+    return program_.is_final(program_.result(static_cast<std::size_t>(writer)));
 }
 
 void Tracker::start(std::uint32_t op, std::int64_t cycle) {
@@ -169,7 +169,7 @@ void Tracker::read_sram(const Access& access) {
 void Tracker::read_dram(const Access& access) {
     const std::size_t core = program_.stream[access.op].core;
     std::int32_t checked = kNobody;  // the last writer that was found in order
-    for_each_row(access.content.tile, [&](Cells::Run run) {
+    for_each_run(program_.tiles[access.content.tile], [&](Cells::Run run) {
         for (const Cells::Cell cell : run) {
             const std::int32_t writer = cell.writer();
             if (writer != checked || writer == kNobody) {
@@ -203,7 +203,7 @@ bool Tracker::dram_holds(std::int32_t writer, Content expected) const {
 void Tracker::write_sram(const Access& access) { write(access, sram_run(access)); }
 
 void Tracker::write_dram(const Access& access) {
-    for_each_row(access.content.tile, [&](Cells::Run run) { write(access, run); });
+    for_each_run(program_.tiles[access.content.tile], [&](Cells::Run run) { write(access, run); });
 }
 
 void Tracker::write(const Access& access, Cells::Run run) const {
@@ -255,15 +255,14 @@ Cells::Run Tracker::sram_run(const Access& access) {
 }
 
 template <class Visit>
-void Tracker::for_each_row(std::uint32_t tile, Visit visit) {
-    const TileRow& t = program_.tiles[tile];
-    const TensorRow& tensor = program_.tensors[t.tensor];
-    const RowSpan span = row_span(t, tensor);
-    Cells& cells = storages_[dram_.storage_of(t.tensor)];
-    for (std::uint64_t row = t.row; row < std::uint64_t{t.row} + t.rows; ++row) {
-        const std::uint64_t start = row * tensor.pitch;
-        visit(cells.run(start + span.begin, start + span.end));
-    }
+void Tracker::for_each_run(const TileRow& tile, Visit visit) {
+    Storage& storage = storages_[dram_.storage_of(tile.tensor)];
+    const DramGrid& grid = storage.grid;
+    const TensorRow& tensor = program_.tensors[tile.tensor];
+    const DramSpan span = grid.span(tensor, tile.row, tile.rows, tile.col, tile.cols);
+    grid.for_each_run(span, [&](std::uint64_t begin, std::uint64_t end) {
+        visit(storage.cells.run(begin, end));
+    });
 }
 
 }  // namespace minisim

@@ -170,7 +170,9 @@ TEST(acc_taken_by_the_next_sum_while_the_last_step_reads_it) {
     Machine machine(p);
     machine.drive.both({0, 1, 2, 3, first});
     machine.drive.start(last);
-    CHECK_HAZARD(machine.drive.start(next), "write-after-read hazard", next, last, 11);
+    CHECK_HAZARD(machine.drive.start(next),
+            "write-after-read hazard at cycle 11: EXECUTE (op 6) writes accumulator "
+            "memory [0x1000, 0x1100), which EXECUTE (op 5), still in flight, reads", next, last, 11);
 
     machine.engine.reset();
     machine.drive.both({0, 1, 2, 3, first, last});
@@ -186,7 +188,9 @@ TEST(acc_cleared_while_an_earlier_step_is_in_flight) {
     Machine machine(p);
     machine.drive.both({0, 1, 2, 3});
     machine.drive.start(first);
-    CHECK_HAZARD(machine.drive.start(again), "write-after-write hazard", again, first, 9);
+    CHECK_HAZARD(machine.drive.start(again),
+            "write-after-write hazard at cycle 9: EXECUTE (op 5) writes accumulator "
+            "memory [0x1000, 0x1100), which EXECUTE (op 4), still in flight, writes", again, first, 9);
 }
 
 TEST(c_still_being_stored_when_the_last_step_writes_it) {
@@ -240,7 +244,9 @@ TEST(wrong_sums_in_acc) {
     Machine machine(p);
     machine.drive.both({0, 1, 2, 3, first});
     CHECK_HAZARD(machine.drive.start(skipping),
-                 "for version 2 of tensor 3 [0:8, 0:8], but EXECUTE (op 4) put version 1", skipping,
+            "wrong content hazard at cycle 10: EXECUTE (op 5) reads accumulator memory "
+            "[0x1000, 0x1100) for version 2 of tensor 3 [0:8, 0:8], but EXECUTE (op 4) "
+            "put version 1 of tensor 3 [0:8, 0:8] there", skipping,
                  first, 10);
 }
 
@@ -252,7 +258,8 @@ TEST(acc_never_written) {
     Machine machine(p);
     machine.drive.both({0, 1, 2, 3});
     CHECK_HAZARD(machine.drive.start(last),
-                 "EXECUTE (op 4) reads accumulator memory [0x1000, 0x1100) that nothing wrote",
+            "never written hazard at cycle 8: EXECUTE (op 4) reads accumulator memory "
+            "[0x1000, 0x1100) that nothing wrote, for version 1 of tensor 3 [0:8, 0:8]",
                  last, -1, 8);
 }
 
@@ -264,7 +271,10 @@ TEST(the_last_step_leaves_c_and_not_acc) {
     const std::uint32_t spill = p.store(p.acc, kAcc, 2);
     Machine machine(p);
     machine.drive.both({0, 1, 2, 3, 4, 5});
-    CHECK_HAZARD(machine.drive.start(spill), "wrong content", spill, 4, 12);
+    CHECK_HAZARD(machine.drive.start(spill),
+            "wrong content hazard at cycle 12: STORE (op 6) reads accumulator memory "
+            "[0x1000, 0x1100) for version 2 of tensor 3 [0:8, 0:8], but EXECUTE (op 4) "
+            "put version 1 of tensor 3 [0:8, 0:8] there", spill, 4, 12);
 }
 
 // -- the only step --------------------------------------------------------------------------------
@@ -300,8 +310,10 @@ TEST(without_acc_the_only_step_may_round) {
         p.matmuls[0].last = 0;
         p.matmuls[0].scale = 0.0f;
         CHECK_THROWS(machine.engine.load(p.program()), ScheduleError,
-                     integer ? "c must be INT32 (the sums of its steps live in it), not INT8"
-                             : "c must be FP32 (the sums of its steps live in it), not BF16");
+                     integer ?
+            "matmuls[0]: c must be INT32 (the sums of its steps live in it), not INT8"
+                             :
+            "matmuls[0]: c must be FP32 (the sums of its steps live in it), not BF16");
     }
 }
 
@@ -314,17 +326,17 @@ TEST(refused_types) {
     refused(kHalf, type(&Through::w, DType::kFp32),
             "matmuls[0]: b must be BF16 (by the operation's dtype), not FP32");
     refused(kHalf, type(&Through::y, DType::kInt8),
-            "c must be FP32 or BF16 (by the operation's dtype), not INT8");
+            "matmuls[0]: c must be FP32 or BF16 (by the operation's dtype), not INT8");
     refused(kHalf, type(&Through::s, DType::kBf16),
-            "acc must be FP32 (by the type of its sums), not BF16");
+            "matmuls[0]: acc must be FP32 (by the type of its sums), not BF16");
     refused(kInteger, type(&Through::s, DType::kFp32),
-            "acc must be INT32 (by the type of its sums), not FP32");
+            "matmuls[0]: acc must be INT32 (by the type of its sums), not FP32");
     refused(kInteger, type(&Through::y, DType::kBf16),
-            "c must be INT8 or INT32 (by the operation's dtype), not BF16");
+            "matmuls[0]: c must be INT8 or INT32 (by the operation's dtype), not BF16");
     refused(kFloat, type(&Through::y, DType::kBf16),
-            "c must be FP32 (by the operation's dtype), not BF16");
+            "matmuls[0]: c must be FP32 (by the operation's dtype), not BF16");
     refused(kFloat, [](Through& p) { p.matmuls[0].dtype = 3; },
-            "a matmul multiplies FP32, BF16, INT8 or INT16, not INT32");
+            "matmuls[0]: a matmul multiplies FP32, BF16, INT8 or INT16, not INT32");
 }
 
 TEST(refused_epilogues) {
@@ -335,45 +347,65 @@ TEST(refused_epilogues) {
             p.matmuls[1].bias_sram = 0xF00;
         };
     };
-    refused(kInteger, bias(DType::kInt8), "bias must be INT32 (by the type of its sums), not INT8");
-    refused(kFloat, bias(DType::kBf16), "bias must be FP32 (by the type of its sums), not BF16");
-    refused(kHalf, bias(DType::kInt32), "bias must be FP32 or BF16 (by the type of its sums)");
+    refused(kInteger, bias(DType::kInt8),
+            "matmuls[1]: bias must be INT32 (by the type of its sums), not INT8");
+    refused(kFloat, bias(DType::kBf16),
+            "matmuls[1]: bias must be FP32 (by the type of its sums), not BF16");
+    refused(kHalf, bias(DType::kInt32),
+            "matmuls[1]: bias must be FP32 or BF16 (by the type of its sums), not INT32");
     refused(kInteger, [](Through& p) { p.matmuls[1].residual = p.acc; },
-            "matmuls[1]: an INT8 matmul adds no residual");
+            "matmuls[1]: an INT8 matmul adds no residual: it must be NONE");
     refused(kInteger, [](Through& p) { p.matmuls[1].activation = 2; },
-            "an INT8 matmul has no sigmoid");
+            "matmuls[1]: an INT8 matmul has no sigmoid: activation must be 0 (none) or 1 "
+            "(relu)");
     for (const float scale : {0.0f, -1.0f, std::numeric_limits<float>::infinity(),
                               std::numeric_limits<float>::quiet_NaN()}) {
         refused(kInteger, [=](Through& p) { p.matmuls[1].scale = scale; },
                 "scale must be positive and finite (c is INT8), not ");
     }
     refused(kInteger, [](Through& p) { p.matmuls[0].scale = 0.5f; },
-            "matmuls[0]: scale must be 0 (only the last step of an INT8 c requantises), not 0.5");
-    refused(kHalf, [](Through& p) { p.matmuls[1].scale = 1.0f; }, "scale must be 0");
+            "matmuls[0]: scale must be 0 (only the last step of an INT8 c requantises), "
+            "not 0.500000");
+    refused(kHalf, [](Through& p) { p.matmuls[1].scale = 1.0f; },
+            "matmuls[1]: scale must be 0 (only the last step of an INT8 c requantises), "
+            "not 1.000000");
 }
 
 TEST(refused_places_and_steps) {
-    refused(kFloat, [](Through& p) { p.matmuls[0].acc = 99; }, "acc must be below 6, not 99");
+    refused(kFloat, [](Through& p) { p.matmuls[0].acc = 99; },
+            "matmuls[0]: acc must be below 6, not 99");
     refused(kFloat, [](Through& p) { p.tiles[p.acc].tensor = p.y; },
-            "acc must be a tile of another tensor than c");
+            "matmuls[0]: acc must be a tile of another tensor than c");
     refused(kFloat, [](Through& p) { p.tiles[p.acc].rows = 4; },
-            "acc must be a tile of shape (8, 8), not (4, 8)");
+            "matmuls[0]: acc must be a tile of shape (8, 8), not (4, 8)");
     refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kAcc + 0x340; },
-            "acc does not fit: 256 bytes at address 4928 of an SRAM of 4096 and an accumulator "
-            "memory of 1024");
-    refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kAcc - 0x40; }, "acc does not fit");
-    refused(kFloat, [](Through& p) { p.transfers[0].sram = kAcc - 0x40; }, "tile does not fit");
-    refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kNone; }, "address of acc must be");
-    refused(kFloat, [](Through& p) { p.matmuls[1].c_sram = kNone; }, "address of c must be");
-    refused(kFloat, [](Through& p) { p.matmuls[0].c_sram = 1; }, "address of c must be");
-    refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kA; }, "a overlaps");
-    refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kB + 0x40; }, "b overlaps");
-    refused(kFloat, [](Through& p) { p.matmuls[1].c_sram = kAcc + 0x80; }, "acc overlaps");
+            "matmuls[0]: acc does not fit: 256 bytes at address 4928 of an SRAM of 4096 "
+            "and an accumulator memory of 1024");
+    refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kAcc - 0x40; },
+            "matmuls[0]: acc does not fit: 256 bytes at address 4032 of an SRAM of 4096 "
+            "and an accumulator memory of 1024");
+    refused(kFloat, [](Through& p) { p.transfers[0].sram = kAcc - 0x40; },
+            "transfers[0]: tile does not fit: 256 bytes at address 4032 of an SRAM of "
+            "4096 and an accumulator memory of 1024");
+    refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kNone; },
+            "matmuls[0]: the SRAM address of acc must be a multiple of 64, not 4294967295");
+    refused(kFloat, [](Through& p) { p.matmuls[1].c_sram = kNone; },
+            "matmuls[1]: the SRAM address of c must be a multiple of 64, not 4294967295");
+    refused(kFloat, [](Through& p) { p.matmuls[0].c_sram = 1; },
+            "matmuls[0]: the SRAM address of c must be a multiple of 64, not 1");
+    refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kA; },
+            "matmuls[0]: a overlaps the operation's own target in SRAM");
+    refused(kFloat, [](Through& p) { p.matmuls[0].acc_sram = kB + 0x40; },
+            "matmuls[0]: b overlaps the operation's own target in SRAM");
+    refused(kFloat, [](Through& p) { p.matmuls[1].c_sram = kAcc + 0x80; },
+            "matmuls[1]: acc overlaps the operation's own target in SRAM");
     refused(kFloat, [](Through& p) { p.tiles[p.c].final = 2; },
-            "the final version of c must be 1 (the last step alone writes it), not 2");
+            "matmuls[0]: the final version of c must be 1 (the last step alone writes "
+            "it), not 2");
     refused(kFloat, [](Through& p) { p.tiles[p.acc].final = 3; },
-            "last must be 0 (acc's final version counts the steps), not 1");
-    refused(kFloat, [](Through& p) { p.matmuls[1].step = 2; }, "step must be below 2, not 2");
+            "matmuls[1]: last must be 0 (acc's final version counts the steps), not 1");
+    refused(kFloat, [](Through& p) { p.matmuls[1].step = 2; },
+            "matmuls[1]: step must be below 2, not 2");
 }
 
 TEST(an_address_that_a_step_does_not_use_may_be_none) {
@@ -392,5 +424,6 @@ TEST(memories_that_no_address_reaches) {
     CHECK_THROWS(Engine({1000, "auto", true, 64}), UsageError,
                  "sram_bytes must be a multiple of 64 if an accumulator memory follows, not 1000");
     CHECK_THROWS(Engine({64, "auto", true, std::uint64_t{1} << 32}), UsageError,
-                 "accumulator_bytes must be at most 4294967232 behind an SRAM of 64");
+            "accumulator_bytes must be at most 4294967232 behind an SRAM of 64, not "
+            "4294967296");
 }

@@ -197,7 +197,7 @@ TEST(the_harness_makes_allocations_fail) {
     const Failing second(2);
     void* first = ::operator new(1);
     CHECK(!second.happened());
-    CHECK_THROWS(::operator new(1), std::bad_alloc, "");
+    CHECK_THROWS(first = ::operator new(1), std::bad_alloc, "");
     CHECK(second.happened());
     ::operator delete(first);
     ::operator delete(::operator new(1));  // only that one

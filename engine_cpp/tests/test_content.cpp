@@ -11,7 +11,8 @@ TEST(sram_never_written) {
     Bench bench(p);
     bench.drive.both({0});
     CHECK_HAZARD(bench.drive.start(1),
-                 "EXECUTE (op 1) reads SRAM [0x400, 0x500) that nothing wrote", 1, -1, 2);
+            "never written hazard at cycle 2: EXECUTE (op 1) reads SRAM [0x400, 0x500) "
+            "that nothing wrote, for version 0 of tensor 1 [0:8, 0:8]", 1, -1, 2);
 }
 
 TEST(sram_partly_written) {
@@ -22,7 +23,10 @@ TEST(sram_partly_written) {
     p.vector(VectorOp::kRelu, p.c, kC, p.x0, kA);
     Bench bench(p);
     bench.drive.both({0});
-    CHECK_HAZARD(bench.drive.start(1), "wrong content", 1, 0, 2);
+    CHECK_HAZARD(bench.drive.start(1),
+            "wrong content hazard at cycle 2: VECTOR (op 1) reads SRAM [0x0, 0x100) for "
+            "version 0 of tensor 0 [0:8, 0:8], but LOAD (op 0) put version 0 of tensor 0 "
+            "[0:4, 0:8] there", 1, 0, 2);
 }
 
 TEST(wrong_tile_in_sram) {
@@ -73,7 +77,9 @@ TEST(accumulator_missing_step_in_flight) {
     Bench bench(p);
     bench.drive.both({0, 1});
     bench.drive.start(2);
-    CHECK_HAZARD(bench.drive.start(3), "read-after-write hazard", 3, 2, 5);
+    CHECK_HAZARD(bench.drive.start(3),
+            "read-after-write hazard at cycle 5: EXECUTE (op 3) reads SRAM [0x800, "
+            "0x900), which EXECUTE (op 2), still in flight, writes", 3, 2, 5);
 }
 
 TEST(partial_sum_spilled_and_reloaded) {
@@ -101,8 +107,9 @@ TEST(partial_sum_taken_for_final) {
     Bench bench(p);
     bench.drive.both({0, 1, 2, 3});
     CHECK_HAZARD(bench.drive.start(4),
-                 "wrong content hazard at cycle 8: LOAD (op 4) reads DRAM tensor 2 [0:8, 0:8] for "
-                 "version 2 of tensor 2 [0:8, 0:8], but STORE (op 3) put version 1",
+            "wrong content hazard at cycle 8: LOAD (op 4) reads DRAM tensor 2 [0:8, 0:8] "
+            "for version 2 of tensor 2 [0:8, 0:8], but STORE (op 3) put version 1 of "
+            "tensor 2 [0:8, 0:8] there",
                  4, 3, 8);
 }
 
@@ -111,7 +118,9 @@ TEST(user_data_taken_for_a_partial_sum) {
     p.load(p.c, kA, 1);
     Bench bench(p);
     set(bench.engine, p.y, std::vector<float>(64));
-    CHECK_HAZARD(bench.drive.start(0), "but what the user supplied lies there", 0, -1, 0);
+    CHECK_HAZARD(bench.drive.start(0),
+            "wrong content hazard at cycle 0: LOAD (op 0) reads DRAM tensor 2 [0:8, 0:8] "
+            "for version 1 of tensor 2 [0:8, 0:8], but what the user supplied lies there", 0, -1, 0);
 }
 
 TEST(store_before_the_last_step) {
@@ -146,7 +155,8 @@ TEST(dram_never_written) {
     p.load(p.c, kA, 2);
     Bench bench(p);
     CHECK_HAZARD(bench.drive.start(0),
-                 "LOAD (op 0) reads DRAM tensor 2 [0:8, 0:8] that nothing wrote", 0, -1, 0);
+            "never written hazard at cycle 0: LOAD (op 0) reads DRAM tensor 2 [0:8, 0:8] "
+            "that nothing wrote, for version 2 of tensor 2 [0:8, 0:8]", 0, -1, 0);
 }
 
 TEST(input_never_set) {
@@ -155,7 +165,9 @@ TEST(input_never_set) {
     Engine engine({4096, "reference", true});
     engine.load(p.program());
     Driver drive{engine};
-    CHECK_HAZARD(drive.start(0), "that nothing wrote", 0, -1, 0);
+    CHECK_HAZARD(drive.start(0),
+            "never written hazard at cycle 0: LOAD (op 0) reads DRAM tensor 0 [0:8, 0:8] "
+            "that nothing wrote, for version 0 of tensor 0 [0:8, 0:8]", 0, -1, 0);
 }
 
 TEST(write_after_read_in_dram) {
@@ -171,7 +183,9 @@ TEST(write_after_read_in_dram) {
     Bench bench(p);
     bench.drive.both({0, 1, 2, 3});
     bench.drive.start(4);
-    CHECK_HAZARD(bench.drive.start(5), "write-after-read hazard", 5, 4, 9);
+    CHECK_HAZARD(bench.drive.start(5),
+            "write-after-read hazard at cycle 9: STORE (op 5) writes DRAM tensor 2 [0:8, "
+            "0:8], which LOAD (op 4), still in flight, reads", 5, 4, 9);
 }
 
 // The same bytes through two shapes: (8, 8) and, flat, (1, 64).
@@ -193,7 +207,9 @@ TEST(views_share_hazards_and_content) {
     Bench bench(p);
     bench.drive.both({0, 1});
     bench.drive.start(2);
-    CHECK_HAZARD(bench.drive.start(3), "read-after-write hazard", 3, 2, 5);
+    CHECK_HAZARD(bench.drive.start(3),
+            "read-after-write hazard at cycle 5: LOAD (op 3) reads DRAM tensor 4 [0:1, "
+            "20:30], which STORE (op 2), still in flight, writes", 3, 2, 5);
 }
 
 // Stores beside each other in one row are no conflict, whatever lies in the padding.
@@ -248,7 +264,9 @@ TEST(a_complete_output_is_fine) {
 TEST(an_output_that_was_not_stored) {
     Output p;
     Bench bench(p);
-    CHECK_HAZARD(bench.engine.run(), "row 0 of tensor 2 was not stored completely", -1, -1, 6);
+    CHECK_HAZARD(bench.engine.run(),
+            "unfinished output hazard at cycle 6: the program is done, but row 0 of "
+            "tensor 2 was not stored completely", -1, -1, 6);
 }
 
 TEST(an_output_stored_in_part) {
@@ -256,7 +274,9 @@ TEST(an_output_stored_in_part) {
     p.tensors[p.y].rows = 9;
     p.store(p.c, kC, 2);
     Bench bench(p);
-    CHECK_HAZARD(bench.engine.run(), "row 8 of tensor 2 was not stored completely", -1, -1, 7);
+    CHECK_HAZARD(bench.engine.run(),
+            "unfinished output hazard at cycle 7: the program is done, but row 8 of "
+            "tensor 2 was not stored completely", -1, -1, 7);
 }
 
 TEST(an_output_stored_too_early) {
@@ -267,7 +287,9 @@ TEST(an_output_stored_too_early) {
     p.execute(p.x0, kA, p.w0, kB, p.c, kC);
     p.store(p.c, kC, 1);
     Bench bench(p);
-    CHECK_HAZARD(bench.engine.run(), "row 0 of tensor 2 holds a partial sum", -1, 3, 4);
+    CHECK_HAZARD(bench.engine.run(),
+            "unfinished output hazard at cycle 4: the program is done, but row 0 of "
+            "tensor 2 holds a partial sum, from STORE (op 3)", -1, 3, 4);
 }
 
 TEST(the_end_comes_after_the_last_event) {
@@ -275,5 +297,6 @@ TEST(the_end_comes_after_the_last_event) {
     p.store(p.c, kC, 2);
     Bench bench(p);
     bench.drive.both({0, 1});
-    CHECK_THROWS(bench.engine.finish(2), ScheduleError, "2 of 7 operations have retired");
+    CHECK_THROWS(bench.engine.finish(2), ScheduleError,
+            "the events ended, but 2 of 7 operations have retired");
 }

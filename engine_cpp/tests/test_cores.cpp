@@ -77,7 +77,9 @@ TEST(a_load_before_the_other_cores_store_began_reads_nothing) {
     const Relay relay;
     TwoCores bench(relay);
     bench.drive.both({0, 1});
-    CHECK_HAZARD(bench.drive.start(3), "never written hazard at cycle 4: LOAD (op 3 of core 1) reads DRAM",
+    CHECK_HAZARD(bench.drive.start(3),
+            "never written hazard at cycle 4: LOAD (op 3 of core 1) reads DRAM tensor 1 "
+            "[0:8, 0:8] that nothing wrote, for version 1 of tensor 1 [0:8, 0:8]",
                  3, -1, 4);
 }
 
@@ -87,8 +89,8 @@ TEST(a_load_beside_the_other_cores_store_is_a_hazard) {
     bench.drive.both({0, 1});
     bench.drive.start(2);
     CHECK_HAZARD(bench.drive.start(3),
-                 "read-after-write hazard at cycle 5: LOAD (op 3 of core 1) reads DRAM tensor 1 [0:8, "
-                 "0:8], which STORE (op 2), still in flight, writes",
+                 "read-after-write hazard at cycle 5: LOAD (op 3 of core 1) reads DRAM tensor 1 "
+                 "[0:8, 0:8], which STORE (op 2), still in flight, writes",
                  3, 2, 5);
 }
 
@@ -101,8 +103,8 @@ TEST(a_store_beside_the_other_cores_load_is_a_hazard) {
     bench.drive.both({0, 1, 2});
     bench.drive.start(3);
     CHECK_HAZARD(bench.drive.start(again),
-                 "write-after-read hazard at cycle 7: STORE (op 6) writes DRAM tensor 1 [0:8, 0:8], "
-                 "which LOAD (op 3 of core 1), still in flight, reads",
+                 "write-after-read hazard at cycle 7: STORE (op 6) writes DRAM tensor 1 "
+                 "[0:8, 0:8], which LOAD (op 3 of core 1), still in flight, reads",
                  again, 3, 7);
 }
 
@@ -116,14 +118,18 @@ TEST(a_reader_of_another_core_does_not_hide_one_in_flight) {
     bench.drive.both({0, 1, 2});
     bench.drive.start(3);
     bench.drive.both({other});
-    CHECK_HAZARD(bench.drive.start(again), "which LOAD (op 3 of core 1), still in flight, reads", again, 3, 9);
+    CHECK_HAZARD(bench.drive.start(again),
+            "write-after-read hazard at cycle 9: STORE (op 7) writes DRAM tensor 1 [0:8, "
+            "0:8], which LOAD (op 3 of core 1), still in flight, reads", again, 3, 9);
 }
 
 TEST(queues_of_two_cores_are_in_order_each_for_itself) {
     Relay relay;
     const std::uint32_t early = relay.load(relay.tx, kFree);
     TwoCores bench(relay);
-    CHECK_THROWS(bench.drive.start(early), ScheduleError, "started out of order");
+    CHECK_THROWS(bench.drive.start(early), ScheduleError,
+            "LOAD (op 6 of core 1) started out of order: the next of its queue is LOAD "
+            "(op 3 of core 1)");
 }
 
 TEST(cores_and_syncs_are_checked) {
@@ -138,5 +144,6 @@ TEST(cores_and_syncs_are_checked) {
     refused([](Relay& r) { r.syncs[0].count = 2; },
             "syncs[0]: count must be at most 1, the operations of that queue before stream[3], not 2");
     CHECK_THROWS(Engine({64, "auto", true, 0, 0}), UsageError, "cores must be from 1 to 64, not 0");
-    CHECK_THROWS(Engine({64, "auto", true, 0, 65}), UsageError, "cores must be from 1 to 64, not 65");
+    CHECK_THROWS(Engine({64,
+            "auto", true, 0, 65}), UsageError, "cores must be from 1 to 64, not 65");
 }

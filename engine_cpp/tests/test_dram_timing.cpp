@@ -41,15 +41,25 @@ TEST(addresses_and_banks_have_limits) {
     DramPart part = small_part();
     DramMemory memory(part);
     const std::int64_t end = std::int64_t{1} << 62;
-    CHECK_THROWS(memory.transfer(end, 0, 1, 1, false, 0, 0), UsageError, "address 2^62");
-    CHECK_THROWS(memory.transfer(64, end / 2, 3, 1, false, 0, 0), UsageError, "address 2^62");
-    CHECK_THROWS(memory.transfer(INT64_MAX, 1, 1, 1, false, 0, 0), UsageError, "address 2^62");
+    CHECK_THROWS(memory.transfer(end, 0, 1, 1, false, 0, 0), UsageError,
+            "a transfer must end at or below address 2^62");
+    CHECK_THROWS(memory.transfer(64, end / 2, 3, 1, false, 0, 0), UsageError,
+            "a transfer must end at or below address 2^62");
+    CHECK_THROWS(memory.transfer(INT64_MAX, 1, 1, 1, false, 0, 0), UsageError,
+            "a transfer must end at or below address 2^62");
     CHECK(memory.transfer(end - 64, 64, 1, 64, false, 0, 0) > 0);
-    for (auto* number : {&part.channels, &part.ranks, &part.groups, &part.banks}) *number = 1 << 20;
+    part.tREFI = 1 << 20;
+    for (auto* number : {&part.channels, &part.ranks, &part.groups, &part.banks}) {
+        const std::int64_t before = *number;
+        *number = 1 << 18;  // of the others there are 2 x 2 x 2
+        CHECK_THROWS(DramMemory{part}, UsageError,
+                     "channels x ranks x groups x banks must be at most 2^20");
+        *number = before;
+    }
+    part.channels = part.ranks = part.groups = part.banks = 1 << 16;  // 2^64
     part.tREFI = 1 << 20;
     part.tRFC = part.tRAS = part.tRP = part.tRCD = part.tFAW = 0;
-    part.ranks = 2;
-    CHECK_THROWS(DramMemory{part}, UsageError, "at most 2^20");
+    CHECK_THROWS(DramMemory{part}, UsageError, "must be at most 2^20");
 }
 
 TEST(what_no_part_can_be_is_refused) {
@@ -61,12 +71,15 @@ TEST(what_no_part_can_be_is_refused) {
     CHECK_THROWS(DramMemory{part}, UsageError, "queue must be at least 1");
     part = small_part();
     part.tRFC = 1000;
-    CHECK_THROWS(DramMemory{part}, UsageError, "tREFI must be 2 x ranks");
+    CHECK_THROWS(DramMemory{part}, UsageError,
+            "tREFI must be 2 x ranks x (tRFC + tRAS + tRP + tRCD + tFAW), or more");
     part = small_part();
     part.mapping = "rochrababg";
-    CHECK_THROWS(DramMemory{part}, UsageError, "mapping must name");
+    CHECK_THROWS(DramMemory{part}, UsageError,
+            "mapping must name ro, ch, ra, ba, bg and co once each, not 'rochrababg'");
     DramMemory memory(small_part());
-    CHECK_THROWS(memory.transfer(0, 64, 1, 0, false, 0, 0), UsageError, "a transfer must have");
+    CHECK_THROWS(memory.transfer(0, 64, 1, 0, false, 0, 0), UsageError,
+            "a transfer must have an address, a pitch, rows and a width");
 }
 
 TEST(random_requests_are_all_served) {

@@ -63,7 +63,9 @@ TEST(write_after_read_with_two_readers) {
     bench.drive.both({0, 1});
     bench.drive.start(2);
     bench.drive.both({3});
-    CHECK_HAZARD(bench.drive.start(4), "write-after-read hazard", 4, 2, 7);
+    CHECK_HAZARD(bench.drive.start(4),
+            "write-after-read hazard at cycle 7: LOAD (op 4) writes SRAM [0x0, 0x100), "
+            "which EXECUTE (op 2), still in flight, reads", 4, 2, 7);
 }
 
 TEST(write_after_write_in_sram) {
@@ -87,7 +89,9 @@ TEST(two_loads_to_one_place_in_flight) {
     p.load(p.x1, kA + 0x40);  // shares three of its four granules
     Bench bench(p);
     bench.drive.start(0);
-    CHECK_HAZARD(bench.drive.start(1), "write-after-write hazard", 1, 0, 1);
+    CHECK_HAZARD(bench.drive.start(1),
+            "write-after-write hazard at cycle 1: LOAD (op 1) writes SRAM [0x40, 0x140), "
+            "which LOAD (op 0), still in flight, writes", 1, 0, 1);
 }
 
 TEST(neighbours_do_not_conflict) {
@@ -158,7 +162,9 @@ TEST(accumulator_steps_may_be_in_flight_together) {
     bench.drive.start(2);
     bench.drive.start(3);
     bench.drive.retire(2);
-    CHECK_HAZARD(bench.drive.start(4), "read-after-write hazard", 4, 3, 7);
+    CHECK_HAZARD(bench.drive.start(4),
+            "read-after-write hazard at cycle 7: STORE (op 4) reads SRAM [0x800, 0x900), "
+            "which EXECUTE (op 3), still in flight, writes", 4, 3, 7);
 }
 
 TEST(a_long_chain_in_flight) {
@@ -188,7 +194,9 @@ TEST(accumulator_still_being_reloaded) {
     Bench bench(p);
     bench.drive.both({0, 1, 2, 3});
     bench.drive.start(4);
-    CHECK_HAZARD(bench.drive.start(5), "read-after-write hazard", 5, 4, 9);
+    CHECK_HAZARD(bench.drive.start(5),
+            "read-after-write hazard at cycle 9: EXECUTE (op 5) reads SRAM [0xc00, "
+            "0xd00), which LOAD (op 4), still in flight, writes", 5, 4, 9);
 }
 
 // Clearing the accumulator is not accumulating: it must wait for the steps before.
@@ -201,7 +209,9 @@ TEST(accumulator_cleared_while_in_flight) {
     Bench bench(p);
     bench.drive.both({0, 1});
     bench.drive.start(2);
-    CHECK_HAZARD(bench.drive.start(3), "write-after-write hazard", 3, 2, 5);
+    CHECK_HAZARD(bench.drive.start(3),
+            "write-after-write hazard at cycle 5: EXECUTE (op 3) writes SRAM [0x800, "
+            "0x900), which EXECUTE (op 2), still in flight, writes", 3, 2, 5);
 }
 
 TEST(accumulator_read_by_a_store_in_flight) {
@@ -260,7 +270,9 @@ TEST(reset_forgets_all_accesses) {
     CHECK(bench.engine.finished());
     bench.engine.reset();
     bench.drive.both({0, 1});
-    CHECK_THROWS(bench.drive.start(3), Hazard, "that nothing wrote");
+    CHECK_THROWS(bench.drive.start(3), Hazard,
+            "never written hazard at cycle 4: LOAD (op 3) reads DRAM tensor 2 [0:8, 0:8] "
+            "that nothing wrote, for version 1 of tensor 2 [0:8, 0:8]");
 }
 
 TEST(after_a_hazard_only_reset_helps) {
@@ -269,9 +281,17 @@ TEST(after_a_hazard_only_reset_helps) {
     p.load(p.x1, kA);
     Bench bench(p);
     bench.drive.start(0);
-    CHECK_THROWS(bench.drive.start(1), Hazard, "write-after-write");
-    CHECK_THROWS(bench.drive.retire(0), ScheduleError, "needs reset()");
-    CHECK_THROWS(bench.engine.run(), ScheduleError, "write-after-write");
+    CHECK_THROWS(bench.drive.start(1), Hazard,
+            "write-after-write hazard at cycle 1: LOAD (op 1) writes SRAM [0x0, 0x100), "
+            "which LOAD (op 0), still in flight, writes");
+    CHECK_THROWS(bench.drive.retire(0), ScheduleError,
+            "the engine stopped and needs reset(); it stopped because: write-after-write "
+            "hazard at cycle 1: LOAD (op 1) writes SRAM [0x0, 0x100), which LOAD (op 0), "
+            "still in flight, writes");
+    CHECK_THROWS(bench.engine.run(), ScheduleError,
+            "the engine stopped and needs reset(); it stopped because: write-after-write "
+            "hazard at cycle 1: LOAD (op 1) writes SRAM [0x0, 0x100), which LOAD (op 0), "
+            "still in flight, writes");
     bench.engine.reset();
     bench.engine.run();
     CHECK(bench.engine.finished());

@@ -13,9 +13,12 @@ TEST(arena_is_aligned_and_bounded) {
     CHECK_EQUAL(reinterpret_cast<std::uintptr_t>(arena.at(0, 1)) % kAlignment, 0u);
     CHECK(arena.at(999, 1) == arena.at(0, 1) + 999);
     arena.at(1000, 0);
-    CHECK_THROWS(arena.at(999, 2), ScheduleError, "SRAM has 1000 bytes");
-    CHECK_THROWS(arena.at(1001, 0), ScheduleError, "do not fit");
-    CHECK_THROWS(arena.at(8, UINT64_MAX), ScheduleError, "do not fit");
+    CHECK_THROWS(arena.at(999, 2), ScheduleError,
+            "SRAM has 1000 bytes: 2 bytes at address 999 do not fit");
+    CHECK_THROWS(arena.at(1001, 0), ScheduleError,
+            "SRAM has 1000 bytes: 0 bytes at address 1001 do not fit");
+    CHECK_THROWS(arena.at(8, UINT64_MAX), ScheduleError,
+            "SRAM has 1000 bytes: 18446744073709551615 bytes at address 8 do not fit");
 }
 
 TEST(memory_starts_as_nan) {
@@ -28,8 +31,10 @@ TEST(memory_starts_as_nan) {
 }
 
 TEST(sram_size_must_be_addressable) {
-    CHECK_THROWS(Engine({0, "auto", true}), UsageError, "sram_bytes");
-    CHECK_THROWS(Engine({(std::uint64_t{1} << 32) + 1, "auto", true}), UsageError, "sram_bytes");
+    CHECK_THROWS(Engine({0,
+            "auto", true}), UsageError, "sram_bytes must be from 1 to 4294967296, not 0");
+    CHECK_THROWS(Engine({(std::uint64_t{1} << 32) + 1,
+            "auto", true}), UsageError, "sram_bytes must be from 1 to 4294967296, not 4294967297");
 }
 
 TEST(views_share_a_buffer) {
@@ -55,13 +60,17 @@ TEST(views_must_fit) {
     padded.tensor(4, 6, Role::kInput, 64, 5);
     padded.tensor(8, 3, Role::kIntermediate, 12, 5);
     Engine engine({64, "auto", true});
-    CHECK_THROWS(engine.load(padded.program()), ScheduleError, "tensors[1]: it shares storage 5");
+    CHECK_THROWS(engine.load(padded.program()), ScheduleError,
+            "tensors[1]: it shares storage 5 with a tensor of another address, dtype or "
+            "padded shape");
 
     Builder moved;
     moved.tensor(4, 16, Role::kInput, 64, 5);
     moved.tensor(4, 16, Role::kIntermediate, 64, 5);
     moved.tensors[1].address += 64;
-    CHECK_THROWS(engine.load(moved.program()), ScheduleError, "another address");
+    CHECK_THROWS(engine.load(moved.program()), ScheduleError,
+            "tensors[1]: it shares storage 5 with a tensor of another address, dtype or "
+            "padded shape");
 }
 
 TEST(the_users_data_may_not_be_stored_to) {
@@ -72,7 +81,9 @@ TEST(the_users_data_may_not_be_stored_to) {
     b.load(t, 0);
     b.store(t, 0, 0);
     Engine engine({1024, "auto", true});
-    CHECK_THROWS(engine.load(b.program()), ScheduleError, "stream[1]: STORE into tensor 1");
+    CHECK_THROWS(engine.load(b.program()), ScheduleError,
+            "stream[1]: STORE into tensor 1 [0:2, 0:32], which lies in an input or a "
+            "weight: those belong to the user");
 }
 
 // Rows lie a pitch apart in DRAM and together in SRAM; padding stays what it was.
@@ -120,8 +131,10 @@ TEST(set_tensor_takes_any_steps) {
     CHECK((get(engine, 0) == std::vector<float>{1, 2, 3, 4, 5, 6}));
     engine.set_tensor(0, {reinterpret_cast<const std::byte*>(columns + 5), 2, 3, -12, -4});
     CHECK((get(engine, 0) == std::vector<float>{6, 3, 5, 2, 4, 1}));
-    CHECK_THROWS(engine.set_tensor(0, {nullptr, 3, 2, 8, 4}), UsageError, "has shape (2, 3)");
-    CHECK_THROWS(engine.set_tensor(1, {nullptr, 3, 2, 8, 4}), UsageError, "below 1, not 1");
+    CHECK_THROWS(engine.set_tensor(0, {nullptr, 3, 2, 8, 4}), UsageError,
+            "tensor 0 has shape (2, 3), not (3, 2)");
+    CHECK_THROWS(engine.set_tensor(1, {nullptr, 3, 2, 8, 4}), UsageError,
+            "tensor must be below 1, not 1");
 }
 
 TEST(a_tensor_in_use_is_not_set) {
@@ -132,5 +145,6 @@ TEST(a_tensor_in_use_is_not_set) {
     engine.load(b.program());
     set(engine, x, std::vector<float>(6));
     Driver{engine}.start(0);
-    CHECK_THROWS(set(engine, x, std::vector<float>(6)), UsageError, "in flight");
+    CHECK_THROWS(set(engine, x, std::vector<float>(6)), UsageError,
+            "a tensor cannot be set while operations are in flight");
 }

@@ -68,11 +68,13 @@ void clear(Engine& engine, std::uint32_t tensor) {
                                outside_name(shape.dtype)});
 }
 
+// With this message, all of it: it is what the user has to go by.
 void refused(const std::function<void(Sample&)>& spoil, const std::string& text) {
     Sample sample;
     spoil(sample);
     Engine engine({1024, "auto", true});
-    CHECK_THROWS(engine.load(sample.program()), ScheduleError, text);
+    CHECK_THROWS_AND(engine.load(sample.program()), ScheduleError, text,
+                     CHECK_EQUAL(std::string(error.what()), text));
     CHECK_EQUAL(engine.program().stream.size, 0u);  // nothing changed
 }
 
@@ -91,7 +93,8 @@ TEST(a_right_program_loads_and_runs) {
     CHECK_EQUAL(engine.stats().executes, 1u);
     CHECK_EQUAL(engine.stats().vectors, 1u);
     CHECK_EQUAL(engine.stats().stores, 1u);
-    CHECK_THROWS(engine.run(), UsageError, "call reset() first");
+    CHECK_THROWS(engine.run(), UsageError,
+            "run() needs a program that has not started: call reset() first");
 }
 
 TEST(programs_of_other_types_load_and_run) {
@@ -107,54 +110,83 @@ TEST(programs_of_other_types_load_and_run) {
 }
 
 TEST(malformed_stream) {
-    refused([](Sample& s) { s.stream[1].opcode = 4; }, "stream[1]: opcode must be below 4, not 4");
-    refused([](Sample& s) { s.stream[1].queue = 2; }, "stream[1]: queue must be 0 (LOAD), not 2");
-    refused([](Sample& s) { s.stream[0].row = 4; }, "stream[0]: row must be below 4, not 4");
-    refused([](Sample& s) { s.stream[3].row = 1; }, "stream[3]: row must be below 1, not 1");
-    refused([](Sample& s) { s.stream[4].row = kNone; }, "stream[4]: row must be below 1");
+    refused([](Sample& s) { s.stream[1].opcode = 4; },
+            "stream[1]: opcode must be below 4, not 4");
+    refused([](Sample& s) { s.stream[1].queue = 2; },
+            "stream[1]: queue must be 0 (LOAD), not 2");
+    refused([](Sample& s) { s.stream[0].row = 4; },
+            "stream[0]: row must be below 4, not 4");
+    refused([](Sample& s) { s.stream[3].row = 1; },
+            "stream[3]: row must be below 1, not 1");
+    refused([](Sample& s) { s.stream[4].row = kNone; },
+            "stream[4]: row must be below 1, not 4294967295");
 }
 
 TEST(malformed_transfers) {
-    refused([](Sample& s) { s.transfers[0].tile = 4; }, "transfers[0]: tile must be below 4");
-    refused([](Sample& s) { s.transfers[0].sram = 4; }, "must be a multiple of 64, not 4");
-    refused([](Sample& s) { s.transfers[0].sram = 960; }, "128 bytes at address 960");
-    refused([](Sample& s) { s.transfers[0].sram = 0xFFFFFFC0; }, "tile does not fit");
-    refused([](Sample& s) { s.transfers[3].version = 2; }, "at most the tile's final one, 1");
+    refused([](Sample& s) { s.transfers[0].tile = 4; },
+            "transfers[0]: tile must be below 4, not 4");
+    refused([](Sample& s) { s.transfers[0].sram = 4; },
+            "transfers[0]: the SRAM address of tile must be a multiple of 64, not 4");
+    refused([](Sample& s) { s.transfers[0].sram = 960; },
+            "transfers[0]: tile does not fit: 128 bytes at address 960 of an SRAM of 1024");
+    refused([](Sample& s) { s.transfers[0].sram = 0xFFFFFFC0; },
+            "transfers[0]: tile does not fit: 128 bytes at address 4294967232 of an SRAM of "
+            "1024");
+    refused([](Sample& s) { s.transfers[3].version = 2; },
+            "transfers[3]: version must be at most the tile's final one, 1, not 2");
 }
 
 TEST(malformed_matmuls) {
-    refused([](Sample& s) { s.matmuls[0].a = kNone; }, "matmuls[0]: a must be below 4");
-    refused([](Sample& s) { s.matmuls[0].c_sram = 1; }, "address of c must be a multiple");
-    refused([](Sample& s) { s.matmuls[0].m = 5; }, "a must be a tile of shape (5, 8), not (4, 8)");
-    refused([](Sample& s) { s.matmuls[0].k = 0; }, "a must be a tile of shape (4, 0)");
-    refused([](Sample& s) { s.matmuls[0].b_transposed = 1; }, "b must be a tile of shape (4, 8)");
-    refused([](Sample& s) { s.matmuls[0].b_transposed = 2; }, "b_transposed must be below 2");
-    refused([](Sample& s) { s.matmuls[0].bias = s.ty; }, "bias must be a tile of shape (1, 4)");
+    refused([](Sample& s) { s.matmuls[0].a = kNone; },
+            "matmuls[0]: a must be below 4, not 4294967295");
+    refused([](Sample& s) { s.matmuls[0].c_sram = 1; },
+            "matmuls[0]: the SRAM address of c must be a multiple of 64, not 1");
+    refused([](Sample& s) { s.matmuls[0].m = 5; },
+            "matmuls[0]: a must be a tile of shape (5, 8), not (4, 8)");
+    refused([](Sample& s) { s.matmuls[0].k = 0; },
+            "matmuls[0]: a must be a tile of shape (4, 0), not (4, 8)");
+    refused([](Sample& s) { s.matmuls[0].b_transposed = 1; },
+            "matmuls[0]: b must be a tile of shape (4, 8), not (8, 4)");
+    refused([](Sample& s) { s.matmuls[0].b_transposed = 2; },
+            "matmuls[0]: b_transposed must be below 2, not 2");
+    refused([](Sample& s) { s.matmuls[0].bias = s.ty; },
+            "matmuls[0]: bias must be a tile of shape (1, 4), not (4, 4)");
     refused([](Sample& s) { s.matmuls[0].residual = s.tx; s.matmuls[0].residual_sram = 0; },
-            "residual must be a tile of shape (4, 4)");
-    refused([](Sample& s) { s.matmuls[0].activation = 3; }, "activation must be below 3");
-    refused([](Sample& s) { s.matmuls[0].dtype = 5; }, "dtype must be below 5, not 5");
-    refused([](Sample& s) { s.matmuls[0].step = 1; }, "step must be below 1, not 1");
-    refused([](Sample& s) { s.matmuls[0].last = 0; }, "last must be 1 (c is final");
-    refused([](Sample& s) { s.matmuls[0].c_sram = 0x40; }, "a overlaps the operation's own target");
+            "matmuls[0]: residual must be a tile of shape (4, 4), not (4, 8)");
+    refused([](Sample& s) { s.matmuls[0].activation = 3; },
+            "matmuls[0]: activation must be below 3, not 3");
+    refused([](Sample& s) { s.matmuls[0].dtype = 5; },
+            "matmuls[0]: dtype must be below 5, not 5");
+    refused([](Sample& s) { s.matmuls[0].step = 1; },
+            "matmuls[0]: step must be below 1, not 1");
+    refused([](Sample& s) { s.matmuls[0].last = 0; },
+            "matmuls[0]: last must be 1 (c is final after its last step), not 0");
+    refused([](Sample& s) { s.matmuls[0].c_sram = 0x40; },
+            "matmuls[0]: a overlaps the operation's own target in SRAM");
     refused(
         [](Sample& s) {
             s.tiles[s.ty].final = 2;
             s.matmuls[0].last = 0;
         },
-        "only the last step has an epilogue");
+            "matmuls[0]: only the last step has an epilogue: bias and residual must be NONE "
+            "and activation 0 before it");
 }
 
 TEST(malformed_vectors) {
-    refused([](Sample& s) { s.vectors[0].op = 11; }, "vectors[0]: op must be below 11");
-    refused([](Sample& s) { s.vectors[0].dtype = 9; }, "vectors[0]: dtype must be below 5");
-    refused([](Sample& s) { s.vectors[0].rows = 3; }, "dst must be a tile of shape (3, 4)");
-    refused([](Sample& s) { s.vectors[0].src1 = kNone; }, "src1 must be below 4");
+    refused([](Sample& s) { s.vectors[0].op = 11; },
+            "vectors[0]: op must be below 11, not 11");
+    refused([](Sample& s) { s.vectors[0].dtype = 9; },
+            "vectors[0]: dtype must be below 5, not 9");
+    refused([](Sample& s) { s.vectors[0].rows = 3; },
+            "vectors[0]: dst must be a tile of shape (3, 4), not (4, 4)");
+    refused([](Sample& s) { s.vectors[0].src1 = kNone; },
+            "vectors[0]: src1 must be below 4, not 4294967295");
     refused([](Sample& s) { s.vectors[0].op = 0; },
-            "src1 of an operation with one source must be NONE");
+            "vectors[0]: src1 of an operation with one source must be NONE, not 2");
     refused([](Sample& s) { s.vectors[0].src1 = s.tx; s.vectors[0].src1_sram = 0; },
-            "src1 must be a tile of shape (4, 4), not (4, 8)");
-    refused([](Sample& s) { s.vectors[0].src1_sram = 0x140; }, "src1 overlaps");
+            "vectors[0]: src1 must be a tile of shape (4, 4), not (4, 8)");
+    refused([](Sample& s) { s.vectors[0].src1_sram = 0x140; },
+            "vectors[0]: src1 overlaps the operation's own target in SRAM");
     // Row sums of y's tile, into a column at 0x180.
     const auto reduction = [](Sample& s) {
         s.vectors[0].op = static_cast<std::uint8_t>(VectorOp::kReduceSum);
@@ -164,25 +196,40 @@ TEST(malformed_vectors) {
         s.vectors[0].cols = 1;
     };
     refused([&](Sample& s) { reduction(s); s.vectors[0].dst = s.ty; s.vectors[0].cols = 4; },
-            "cols must be 1 (a reduction makes a column), not 4");
+            "vectors[0]: cols must be 1 (a reduction makes a column), not 4");
     refused([&](Sample& s) { reduction(s); s.vectors[0].dst_sram = 0x140; },
-            "src0 overlaps the operation's own target");
+            "vectors[0]: src0 overlaps the operation's own target in SRAM");
     refused([&](Sample& s) { reduction(s); s.vectors[0].src0 = s.tb; },
-            "src0 must be a tile of shape (4, 4), not (1, 4)");
+            "vectors[0]: src0 must be a tile of shape (4, 4), not (1, 4)");
 }
 
 TEST(malformed_tiles_and_tensors) {
-    refused([](Sample& s) { s.tiles[0].tensor = 3; }, "tiles[0]: tensor must be below 3");
-    refused([](Sample& s) { s.tiles[0].rows = 0; }, "rows and cols must be at least 1");
-    refused([](Sample& s) { s.tiles[0].row = 1; }, "reaches beyond the tensor's shape (4, 8)");
-    refused([](Sample& s) { s.tiles[0].col = 0xFFFFFFFF; }, "reaches beyond");
-    refused([](Sample& s) { s.tensors[0].pitch = 28; }, "at least 32 bytes (one row), not 28");
-    refused([](Sample& s) { s.tensors[0].pitch = 66; }, "pitch must be a multiple of 4");
-    refused([](Sample& s) { s.tensors[0].cols = 0x40000008; }, "pitch must be");
-    refused([](Sample& s) { s.tensors[0].rows = 0; }, "rows and cols must be at least 1");
-    refused([](Sample& s) { s.tensors[0].dtype = 5; }, "tensors[0]: dtype must be below 5");
-    refused([](Sample& s) { s.tensors[0].role = 4; }, "role must be below 4");
-    refused([](Sample& s) { s.tensors[0].address = 32; }, "address must be a multiple of 64");
+    refused([](Sample& s) { s.tiles[0].tensor = 3; },
+            "tiles[0]: tensor must be below 3, not 3");
+    refused([](Sample& s) { s.tiles[0].rows = 0; },
+            "tiles[0]: rows and cols must be at least 1");
+    refused([](Sample& s) { s.tiles[0].row = 1; },
+            "tiles[0]: tensor 0 [1:5, 0:8] reaches beyond the tensor's shape (4, 8)");
+    refused([](Sample& s) { s.tiles[0].col = 0xFFFFFFFF; },
+            "tiles[0]: tensor 0 [0:4, 4294967295:4294967303] reaches beyond the tensor's "
+            "shape (4, 8)");
+    refused([](Sample& s) { s.tensors[0].pitch = 28; },
+            "tensors[0]: pitch must be a multiple of 4 and at least 32 bytes (one row), not "
+            "28");
+    refused([](Sample& s) { s.tensors[0].pitch = 66; },
+            "tensors[0]: pitch must be a multiple of 4 and at least 32 bytes (one row), not "
+            "66");
+    refused([](Sample& s) { s.tensors[0].cols = 0x40000008; },
+            "tensors[0]: pitch must be a multiple of 4 and at least 4294967328 bytes (one "
+            "row), not 64");
+    refused([](Sample& s) { s.tensors[0].rows = 0; },
+            "tensors[0]: rows and cols must be at least 1");
+    refused([](Sample& s) { s.tensors[0].dtype = 5; },
+            "tensors[0]: dtype must be below 5, not 5");
+    refused([](Sample& s) { s.tensors[0].role = 4; },
+            "tensors[0]: role must be below 4, not 4");
+    refused([](Sample& s) { s.tensors[0].address = 32; },
+            "tensors[0]: address must be a multiple of 64, not 32");
 }
 
 TEST(impossible_events) {
@@ -196,15 +243,18 @@ TEST(impossible_events) {
         engine.reset();
         CHECK_THROWS(work(), ScheduleError, text);
     };
-    refuses([&] { drive.start(6); }, "of operation 6, but the stream has 6");
-    refuses([&] { drive.start(0x7FFFFFFF); }, "of operation 2147483647");
+    refuses([&] { drive.start(6); }, "event 12 is of operation 6, but the stream has 6");
+    refuses([&] { drive.start(0x7FFFFFFF); },
+            "event 4294967294 is of operation 2147483647, but the stream has 6");
     refuses([&] { drive.retire(0); }, "LOAD (op 0) retired, but nothing of its queue is in flight");
     refuses([&] { drive.start(1); }, "LOAD (op 1) started out of order: the next of its queue is "
                                      "LOAD (op 0)");
-    refuses([&] { drive.start(0); drive.start(0); }, "the next of its queue is LOAD (op 1)");
+    refuses([&] { drive.start(0); drive.start(0); },
+            "LOAD (op 0) started out of order: the next of its queue is LOAD (op 1)");
     refuses([&] { drive.start(0); drive.start(1); drive.retire(1); },
             "LOAD (op 1) retired out of order: the oldest of its queue in flight is LOAD (op 0)");
-    refuses([&] { drive.both({0, 1, 2}); drive.start(2); }, "all operations of its queue");
+    refuses([&] { drive.both({0, 1, 2}); drive.start(2); },
+            "LOAD (op 2) started, but all operations of its queue have started already");
 }
 
 // Random bytes in random places: either refused, or a program that runs without misbehaving (the
@@ -252,13 +302,17 @@ TEST(hand_built_operations_are_taken_back_if_refused) {
     const std::uint32_t x = engine.add_tensor(4, 4, Role::kInput);
     set(engine, x, std::vector<float>(16, 3.0f));
     const PlacedTile good = {x, 0, 0, 4, 4, 0x40}, beyond = {x, 0, 0, 4, 5, 0x40};
-    CHECK_THROWS(engine.dispatch(SchedLoad{beyond, {}}), ScheduleError, "reaches beyond");
+    CHECK_THROWS(engine.dispatch(SchedLoad{beyond, {}}), ScheduleError,
+            "tiles[0]: tensor 0 [0:4, 0:5] reaches beyond the tensor's shape (4, 4)");
     CHECK_EQUAL(engine.program().stream.size, 0u);
     CHECK_EQUAL(engine.program().tiles.size, 0u);
     engine.dispatch(SchedLoad{good, {}});
-    CHECK_THROWS(engine.dispatch(SchedStore{good, {}}), ScheduleError, "belong to the user");
+    CHECK_THROWS(engine.dispatch(SchedStore{good, {}}), ScheduleError,
+            "stream[1]: STORE into tensor 0 [0:4, 0:4], which lies in an input or a "
+            "weight: those belong to the user");
     CHECK_EQUAL(engine.program().stream.size, 1u);
-    CHECK_THROWS(engine.add_tensor(0, 4, Role::kInput), ScheduleError, "at least 1");
+    CHECK_THROWS(engine.add_tensor(0, 4, Role::kInput), ScheduleError,
+            "tensors[1]: rows and cols must be at least 1");
     CHECK_EQUAL(engine.program().tensors.size, 1u);
     engine.load(Sample().program());
 }

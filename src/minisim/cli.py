@@ -1,14 +1,15 @@
 """The command line: ``minisim run``, ``minisim explain``, ``minisim sweep``, ``minisim config``.
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
-schedule hazard; 70, a bug in minisim, with a report to file; 141, nobody reads the output any more.
+schedule hazard; 70, a bug in minisim, with a report to file; 71, out of memory; 130, interrupted; 141, nobody reads the
+output any more.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,12 +26,13 @@ from minisim.compiler.frontend.dims import parse_dims
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
-from minisim.errors import InternalError, MinisimError, ModelError, OutputError, ScheduleHazard, described
+from minisim.errors import InternalError, MinisimError, ModelError, OutputError, ScheduleHazard, described, printable
 from minisim.hwmodel import reference
 from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
 from minisim.hwmodel.effects import notes
 from minisim.progress import SlowProgress
 from minisim.run import run
+from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep import grid, parse_param, sweep
 
@@ -41,11 +43,11 @@ class _Main(click.Group):
     """The group of commands, inside the command line's boundary."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        with told(), safe_streams():
+        with told(), stops_told(), safe_streams():
             return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with told(ctx):
+        with told(ctx), stops_told():
             return super().invoke(ctx)
 
 
@@ -86,8 +88,8 @@ def _tell(kind: str, *messages: object) -> None:
     """Write messages to standard error; a line that continues the one above is indented, and has no prefix."""
     for message in messages:
         for line in _text(message).splitlines() or [type(message).__name__]:
-            printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-            click.echo(f"minisim: {kind}: {printable}" if not line.startswith("  ") else printable, err=True)
+            text = printable(line)
+            click.echo(text if text.startswith("  ") else f"minisim: {kind}: {text}", err=True)
 
 
 def _text(message: object) -> str:
@@ -154,8 +156,10 @@ def main() -> None:
 @click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
 @_no_numerics
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
+@click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
 @_max_operations
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
 def run_command(
     model: str,
     source: str,
@@ -165,16 +169,22 @@ def run_command(
     timing: str,
     no_numerics: bool,
     dump_ir: Path | None,
+    with_timeline: bool,
     trace: bool,
     max_operations: int,
+    what_if: bool,
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
 
     MODEL is a Python file that defines model(), an ONNX file, or a built-in shape such as
     gemm:512x512x512.
     """
-    from minisim.reports import atomic_bytes, make_folder, print_summary, write_reports
+    from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
+    from minisim.reports.hints import MOST_HINTS, hints
+    from minisim.what_if import measured
 
+    if trace:
+        load_protos()  # what is missing is said before the run
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
     graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
@@ -199,10 +209,12 @@ def run_command(
             on_stage=on_stage,
             max_operations=max_operations,
         )
+        found = hints(result.record())
+        found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
     record = result.record()
-    written = write_reports(record, out, trace=trace)
+    written = write_reports(record, out, trace=trace, with_timeline=with_timeline)
     console = Console()
-    print_summary(record, console)
+    print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
 
 
@@ -211,7 +223,7 @@ def run_command(
 @_machine_options
 @_dims
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
-@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate larger machines, too.")
+@click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
 @_max_operations
 def explain_command(
@@ -224,7 +236,7 @@ def explain_command(
     jobs: int | None,
     max_operations: int,
 ) -> None:
-    """Say where every cycle of MODEL went, and what a larger machine would gain."""
+    """Say where every cycle of MODEL went, and what another machine would gain."""
     from minisim.reports import Account, print_account, write_account
     from minisim.what_if import what_ifs
 
@@ -244,10 +256,9 @@ def explain_command(
         )
         quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
         others = what_ifs(
-            graph,
-            machine,
+            result,
             jobs=jobs or (1 if quick else None),
-            progress=lambda done, total: progress.advance("simulating larger machines", done, total),
+            progress=lambda done, total: progress.advance("simulating other machines", done, total),
             max_operations=max_operations,
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
@@ -355,6 +366,8 @@ def config_check(sources: tuple[str, ...]) -> None:
 
 def _check_folder(option: str, folder: Path) -> None:
     """Refuse before the work, not after it: can this folder be written, or made?"""
+    from minisim.reports.write import TEMPORARY_PREFIX
+
     try:
         above = next(path for path in (folder, *folder.parents) if path.exists())
     except OSError as e:
@@ -362,8 +375,12 @@ def _check_folder(option: str, folder: Path) -> None:
     if not above.is_dir():
         where = "" if above == folder else f"; {above} is a file"
         raise OutputError(f"{option} {folder}: must be a folder, not a file{where}")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise OutputError(f"{option} {folder}: must be a folder that you may write; {above} is not")
+    try:
+        Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=above)).rmdir()  # the mode of a folder does not say all
+    except OSError as e:
+        raise OutputError(
+            f"{option} {folder}: must be a folder that you may write; {above} is not ({e.strerror})"
+        ) from None
 
 
 if __name__ == "__main__":

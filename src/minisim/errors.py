@@ -23,7 +23,7 @@ class MinisimError(Exception):
 
     def __str__(self) -> str:
         lines = str(self.args[0] if self.args else "").split("\n")
-        return "\n".join(shortened(printable(line), _MOST_OF_A_LINE) for line in lines)
+        return "\n".join(_without_middle(printable(line), _MOST_OF_A_LINE) for line in lines)
 
 
 class ConfigError(MinisimError):
@@ -44,6 +44,10 @@ class UnsupportedError(ModelError):
 
 class CapacityError(MinisimError):
     """The SRAM cannot hold even the operands of one operation."""
+
+
+class MemoryLimitError(MinisimError):
+    """Values would take more of the host's memory than they may (`--memory-limit`)."""
 
 
 class ScheduleError(MinisimError):
@@ -121,6 +125,11 @@ def shown(value: object) -> str:
         return shortened(_REPR.repr(value))
     except ValueError:  # int's, on 4301 digits
         return "a huge number"
+
+
+def _without_middle(text: str, most: int) -> str:
+    """`text`, cut to `most` characters: the place, at its beginning, stays, and so does the rule, at its end."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[3 - (most - most // 2) :]}"
 
 
 def shortened(text: str, most: int = _MOST_SHOWN) -> str:

@@ -129,7 +129,7 @@ def run(
     graph = as_graph(graph, NAME[machine.dtype])
     began = time.perf_counter()
     if schedule is None:
-        schedule = compile_graph(graph, machine, on_stage, max_operations=max_operations)
+        schedule = compile_graph(graph, machine, on_stage, max_operations=max_operations, numerics=numerics)
     compiled = time.perf_counter()
     if not numerics:
         timeline = simulate(schedule, machine, observers)

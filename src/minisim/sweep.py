@@ -12,10 +12,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from typing import Any
 
 from minisim.compiler.graph import Graph
@@ -25,6 +24,7 @@ from minisim.errors import CapacityError, ConfigError, MinisimError, Unsupported
 from minisim.hwmodel.config import Machine, parse_value
 from minisim.hwmodel.isa import Schedule
 from minisim.run import run
+from minisim.workers import workers
 
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
@@ -137,9 +137,7 @@ def _in_processes(graph: Graph, batches: Sequence[list[Point]], numerics: bool, 
     """As they complete. A process that dies (out of memory, say) costs its batch, not the sweep."""
     waiting = list(batches)
     while waiting:
-        # spawn: the workers must not inherit threads of the parent's libraries
-        pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_set_graph, initargs=(graph,))
-        with pool:
+        with workers(jobs, _set_graph, graph) as pool:
             running: dict[Future[dict[int, Row]], list[Point]] = {}
             for batch in waiting:
                 running[pool.submit(_run_batch_in_worker, batch, numerics)] = batch
@@ -162,7 +160,7 @@ def _in_processes(graph: Graph, batches: Sequence[list[Point]], numerics: bool, 
 def _alone(graph: Graph, batch: list[Point], numerics: bool) -> Iterator[dict[int, Row]]:
     """Each point in a process of its own."""
     for point in batch:
-        with ProcessPoolExecutor(1, get_context("spawn"), initializer=_set_graph, initargs=(graph,)) as pool:
+        with workers(1, _set_graph, graph) as pool:
             try:
                 yield pool.submit(_run_batch_in_worker, [point], numerics).result()
             except BrokenProcessPool:
@@ -217,4 +215,6 @@ def _row(point: Point, status: str, reason: str) -> Row:
 
 def _reason(error: Exception) -> str:
     """One line: a mistake's message as it is, anything else with its type, as the bug that it is."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
     return one_line(error) if isinstance(error, MinisimError) else f"a bug in minisim: {described(error)}"

@@ -1,94 +1,154 @@
-"""What if the machine were larger? Each change is a machine, compiled for and simulated, never an estimate."""
+"""What if the machine were another? Each change is a machine, compiled for and simulated, never an estimate."""
 
 from __future__ import annotations
 
-from fractions import Fraction
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
-from minisim.compiler.graph import Graph
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.errors import ConfigError
-from minisim.hwmodel.config import Machine, as_written, keys, parse_value
-from minisim.hwmodel.sections import LIES_ALONG
+from minisim.hwmodel.isa import DType
+from minisim.hwmodel.variants import LARGER, scaled, with_settings
 from minisim.reports.explain import WhatIf
+from minisim.reports.hints import NEAR, SPEED_KEYS, Hint
+from minisim.reports.run_record import RunRecord
+from minisim.run import Result
 from minisim.sweep import Point, Progress, sweep
 
-FACTORS = {
-    "twice the DMA width": ("dma.bytes_per_cycle", Fraction(2)),
-    "twice the DRAM bandwidth": ("dram.bandwidth", Fraction(2)),
-    "half the DRAM latency": ("dram.latency", Fraction(1, 2)),
-    "twice the SRAM": ("sram.bytes", Fraction(2)),
-    "twice the accumulator memory": ("accumulator.bytes", Fraction(2)),
-    "twice the array's rows": ("matrix.rows", Fraction(2)),
-    "twice the array's columns": ("matrix.cols", Fraction(2)),
-    "twice the arrays": ("matrix.arrays", Fraction(2)),
-    "queues twice as deep": ("control.queue_depth", Fraction(2)),
-    "twice the transfers in flight": ("dma.max_outstanding", Fraction(2)),
-    "twice the bursts in flight": ("dma.outstanding_bursts", Fraction(2)),
-    "twice the cores": ("cores.count", Fraction(2)),
+NAMES = {
+    "dma.bytes_per_cycle": "twice the DMA width",
+    "dram.bandwidth": "twice the DRAM bandwidth",
+    "dram.latency": "half the DRAM latency",
+    "sram.bytes": "twice the SRAM",
+    "accumulator.bytes": "twice the accumulator memory",
+    "matrix.rows": "twice the array's rows",
+    "matrix.cols": "twice the array's columns",
+    "matrix.arrays": "twice the arrays",
+    "vector.lanes": "twice the vector lanes",
+    "control.queue_depth": "queues twice as deep",
+    "dma.max_outstanding": "twice the transfers in flight",
+    "dma.outstanding_bursts": "twice the bursts in flight",
+    "cores.count": "twice the cores",
 }
-"""The changes, each of one key by a factor."""
+"""What the changes of `variants.LARGER` are called."""
 
-SIDE = {"matrix.rows": 0, "matrix.cols": 1, "matrix.arrays": 1}
-"""The keys that make the array larger, and along which of its sides (`LIES_ALONG`); arrays lie side by side. An edge of
-tiles that was written grows with it, or the array would stay empty; what was not written follows it anyway."""
+NARROWER = {DType.FP32: ("bf16", "int8"), DType.BF16: ("int8",)}
+"""The types that a float model may be computed in instead."""
+
+WORTH = 0.01
+"""The share of the run's cycles that a change has to save to be a hint, or a part of a pair."""
+
+PAIRED = 3
+"""So many of the best changes are tried in pairs."""
+
+MOST_OPERATIONS = 20_000
+"""Operations that are simulated beside a run to measure its hints, all together."""
+
+SLOW_COMPILE_S = 2.0
+"""A model that took longer to compile is not compiled again for hints."""
 
 
-def changes(machine: Machine) -> dict[str, dict[str, str]]:
-    """The settings of each change, as `--set` takes them. A change that changes nothing is left out."""
+def changes(record: RunRecord) -> dict[str, dict[str, str]]:
+    """The settings of each single change, as `--set` takes them. What can change nothing for this run is left out."""
+    machine, work = record.machine, record.work
     found = {}
-    for name, (key, factor) in FACTORS.items():
-        old = value_of(machine, key)
-        if not old or (key == "dram.bandwidth" and machine.dram.model != "ideal"):
-            continue  # a banked DRAM is as fast as its part
-        new = type(old)(old * factor)
-        settings = {key: as_written(keys()[key], new)}
-        if key in SIDE:
-            wide = machine.with_overrides({key: new})
-            edge = LIES_ALONG[wide.matrix.dataflow][SIDE[key]]
-            if getattr(wide.tile, edge) < wide.matrix.edges[edge]:
-                settings[f"tile.{edge}"] = str(wide.matrix.edges[edge])
-        found[name] = settings
+    for key in LARGER:
+        idle = (key.startswith(("matrix.", "accumulator.")) and not work.macs) or (
+            key == "vector.lanes" and not work.vector_cycles
+        )
+        settings = {} if idle else scaled(machine, key)
+        if settings:
+            found[NAMES[key]] = settings
+    if set(record.layer_dtypes) == {machine.dtype}:
+        for dtype in NARROWER.get(machine.dtype, ()):
+            if machine.matrix.rate(DType[dtype.upper()]):
+                found[f"{dtype} instead of {machine.matrix.dtype}"] = {"matrix.dtype": dtype}
+    if machine.compiler.order != "auto":
+        found["the compiler's own order"] = {"compiler.order": "auto"}
+    elif len(record.schedule.layers) > 1:
+        kept = machine.compiler.keep_on_chip
+        name = "nothing kept on chip between layers" if kept else "intermediates kept on chip"
+        found[name] = {"compiler.keep_on_chip": "false" if kept else "true"}
     return found
 
 
 def what_ifs(
-    graph: Graph,
-    machine: Machine,
-    *,
-    jobs: int | None = None,
-    progress: Progress | None = None,
-    max_operations: int = MAX_OPERATIONS,
+    result: Result, *, jobs: int | None = None, progress: Progress | None = None, max_operations: int = MAX_OPERATIONS
 ) -> list[WhatIf]:
-    """Time `graph` on every changed machine, in the order of FACTORS.
+    """Time the model of a run on every changed machine; then on those with two of the changes that helped most.
 
     Args:
         jobs: processes; default: one per CPU. 1 works in this process.
         max_operations: as for `compile_graph`.
     """
-    names = changes(machine)
+    record = result.record()
+    single = _tried(result, changes(record), jobs, progress, max_operations)
+    both = dict(_pairs(record, single))
+    return [*single, *_tried(result, both, jobs, progress, max_operations)]
+
+
+def _pairs(record: RunRecord, single: Sequence[WhatIf]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Two changes at once: of the best, and of the units that set the bound together."""
+    least = (1 - WORTH) * record.timeline.cycles
+    gain = sorted((w for w in single if w.cycles is not None and w.cycles <= least), key=lambda w: w.cycles or 0)
+    bound = record.work.bound(record.machine)
+    limiting = {NAMES[SPEED_KEYS[unit]] for unit, n in bound.by_unit().items() if n and n >= NEAR * bound.cycles}
+    together = [w for w in single if w.name in limiting]
+    pairs = [*combinations(gain[:PAIRED], 2), *combinations(together, 2)]
+    for one, other in {frozenset((a.name, b.name)): (a, b) for a, b in pairs}.values():
+        if not one.settings.keys() & other.settings.keys():
+            yield f"{one.name}, {other.name}", {**one.settings, **other.settings}
+
+
+def _tried(
+    result: Result,
+    named: Mapping[str, Mapping[str, str]],
+    jobs: int | None,
+    progress: Progress | None = None,
+    max_operations: int = MAX_OPERATIONS,
+) -> list[WhatIf]:
+    """Each change compiled for and simulated, in order."""
     refused: dict[str, WhatIf] = {}
     points: dict[str, Point] = {}
-    for name, settings in names.items():
+    for name, settings in named.items():
         try:
-            values = {key: parse_value(text) for key, text in settings.items()}
-            points[name] = Point(len(points), settings, machine.with_overrides(values))
+            points[name] = Point(len(points), settings, with_settings(result.machine, settings))
         except ConfigError as e:
             refused[name] = WhatIf(name, settings, None, "no machine has that: " + str(e).splitlines()[0])
     found = list(points.values())
     rows = (
-        sweep(graph, found, numerics=False, jobs=jobs, progress=progress, max_operations=max_operations)
+        sweep(result.graph, found, numerics=False, jobs=jobs, progress=progress, max_operations=max_operations)
         if found
         else []
     )
     ran = {
-        name: WhatIf(name, names[name], row.get("cycles_total"), f"{row['status']}: {row['reason']}")
+        name: WhatIf(name, named[name], row.get("cycles_total"), f"{row['status']}: {row['reason']}")
         for name, row in zip(points, rows, strict=True)
     }
-    return [(ran | refused)[name] for name in names]
+    return [(ran | refused)[name] for name in named]
 
 
-def value_of(machine: Machine, dotted: str) -> int | Fraction:
-    """The value of a numeric key, in base units."""
-    section, key = dotted.split(".")
-    value: int | Fraction = getattr(getattr(machine, section), key)
-    return value
+def measured(result: Result, found: Sequence[Hint], most: int) -> list[Hint]:
+    """The first `most` hints that are worth it: each with the best of its tries, and the cycles of a run with that.
+
+    A hint whose tries all save less than WORTH is dropped. Tries of large runs are not measured: those beyond
+    MOST_OPERATIONS operations, or that take long to compile.
+    """
+    left = MOST_OPERATIONS if result.wall_compile_s <= SLOW_COMPILE_S else 0
+    cycles: dict[frozenset[tuple[str, str]], int | None] = {}
+    kept: list[Hint] = []
+    for hint in found:
+        if len(kept) == most:
+            break
+        new = {str(i): each for i, each in enumerate(hint.tries) if frozenset(each.items()) not in cycles}
+        if not hint.tries or len(new) * len(result.schedule) > left:
+            kept.append(hint)
+            continue
+        left -= len(new) * len(result.schedule)
+        cycles |= {frozenset(w.settings.items()): w.cycles for w in _tried(result, new, jobs=1)}
+        ran = [(n, i) for i, each in enumerate(hint.tries) if (n := cycles[frozenset(each.items())]) is not None]
+        then, best = min(ran, default=(result.cycles, 0))
+        if then <= (1 - WORTH) * result.cycles:
+            kept.append(replace(hint, tries=(hint.tries[best],), then=then))
+    return kept

@@ -18,6 +18,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 from support.golden import Golden
 
 from minisim.cli import main
+from minisim.errors import MinisimError
 
 GOLDEN = "bad_input.golden"
 
@@ -326,3 +327,12 @@ def test_a_command_line_that_is_not_one(command: str, words: list[str], folder: 
     assert code == 2
     assert "Traceback" not in text and all(word in text for word in words), text
     assert contents(folder) == {}
+
+
+def test_a_message_keeps_its_ends_whatever_is_in_the_middle() -> None:
+    """A value that was not cut where it was written is cut here: never the place, never the rule."""
+    text = str(MinisimError(f"hw.toml: {'x' * 10**6}: must be a number\n  \x1b[31m"))
+    first, second = text.splitlines()
+    assert len(first) == 2000 and first.startswith("hw.toml: xxx") and first.endswith("xxx: must be a number")
+    assert second == r"  \x1b[31m"
+    assert str(MinisimError("x" * 2000)) == "x" * 2000 and str(MinisimError()) == ""

@@ -33,6 +33,15 @@ def test_show_prints_a_machine_file_that_loads_as_that_machine(name: str, minisi
     assert Machine.load("shown.toml") == Machine.load(name, ["tile.m=48"])
 
 
+def test_show_has_the_edges_in_force_as_comments(minisim: Any) -> None:
+    lines = minisim("config", "show", "--set", "matrix.rows=64", "--set", "tile.n=48").stdout.splitlines()
+    assert lines[lines.index("[tile]") + 1 :][:3] == [
+        "# m = 64  # not written: follows the array", "# k = 64  # not written: follows the array", "n = 48",
+    ]  # fmt: skip
+    text = minisim("config", "show", "--set", "matrix.timing=scalesim").stdout
+    assert "# m = 32  # not written: a matmul's follow its layer, others the array\n" in text
+
+
 def test_show_without_a_name_shows_the_reference_machine(minisim: Any) -> None:
     assert minisim("config", "show").stdout == Machine().to_toml()
 

@@ -129,7 +129,9 @@ def test_a_hazard_is_not_the_users_mistake(minisim: Any, monkeypatch: pytest.Mon
 def test_a_folder_that_may_not_be_written(minisim: Any, folder: Path) -> None:
     (folder / "locked").mkdir(mode=0o500)
     result = minisim("run", "gemm:8x8x8", "--out", "locked/out", code=2)
-    assert result.stderr == ("minisim: error: --out locked/out: must be a folder that you may write; locked is not\n")
+    assert result.stderr == (
+        "minisim: error: --out locked/out: must be a folder that you may write; locked is not (Permission denied)\n"
+    )
 
 
 # -- as a process --------------------------------------------------------------------------------------------
@@ -187,3 +189,26 @@ def test_a_slow_run_shows_its_progress_on_a_terminal_only(folder: Path) -> None:
 
 def test_a_quick_run_shows_no_progress(folder: Path) -> None:
     assert terminal_output([*COMMAND, "run", "gemm:8x8x8"]) == ""
+
+
+def test_a_missing_package_is_said_before_the_run(minisim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not after minutes of it; and the timeline needs no package."""
+    monkeypatch.setitem(sys.modules, "perfetto.protos.perfetto.trace.perfetto_trace_pb2", None)
+    with monkeypatch.context() as patch:
+        patch.setattr("minisim.cli.run", lambda *args, **keys: pytest.fail("it ran"))
+        result = minisim("run", "gemm:8x8x8", "--trace", code=2)
+    assert "needs the package 'perfetto'" in result.stderr and "timeline.csv needs none" in result.stderr
+    minisim("run", "gemm:8x8x8", "--timeline")
+    assert names("out") == TABLES | {"timeline.csv"}
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder in which nobody may make one")
+@pytest.mark.parametrize("command", [["run"], ["explain"], ["sweep", "--param=tile.m=8"]])
+def test_an_out_that_cannot_be_made_is_said_before_the_run(
+    command: list[str], minisim: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mode allows it, and root may write everywhere: only trying shows it."""
+    for name in ("run", "sweep"):
+        monkeypatch.setattr(f"minisim.cli.{name}", lambda *args, **keys: pytest.fail("it ran"))
+    result = minisim(command[0], "gemm:8x8x8", *command[1:], "--out", "/proc/minisim/out", code=2)
+    assert result.stderr.startswith("minisim: error: --out /proc/minisim/out: must be a folder that you may write")

@@ -212,3 +212,15 @@ def test_a_type_that_the_model_cannot_have_is_infeasible(jobs: str, minisim: Any
     out = minisim("sweep", "softmax:8x8", "--jobs", jobs, "--param", "matrix.dtype=fp32,int8").stdout
     assert dtypes(folder) == [("fp32", "ok", ""), ("int8", "infeasible", "")]
     assert "infeasible: model 'softmax' cannot be computed in int8" in " ".join(out.split())
+
+
+def test_a_sweep_over_the_array_has_tiles_that_fill_it(minisim: Any, folder: Path) -> None:
+    """With memory that is never the limit each doubling of both edges is nearly four times as fast."""
+    fast = ["--set", "sram.bytes=16MiB", "--set", "dma.bytes_per_cycle=4096", "--set", "dram.bandwidth=4096GB/s"]
+    cycles = []
+    for edge in (16, 32, 64):
+        minisim("sweep", "gemm:512x512x512", "--jobs", "1", "--no-numerics", *fast,
+                "--set", f"matrix.cols={edge}", "--param", f"matrix.rows={edge}")  # fmt: skip
+        with (folder / "out" / "sweep.csv").open(encoding="utf-8") as file:
+            cycles.append(int(next(csv.DictReader(file))["cycles_total"]))
+    assert 3.5 < cycles[0] / cycles[1] <= 4 and 3.5 < cycles[1] / cycles[2] <= 4

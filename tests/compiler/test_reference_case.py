@@ -16,13 +16,14 @@ from minisim.hwmodel.isa import Opcode
 TILE_BYTES = 32 * 32 * 4
 
 
-def run(order: str = "mnk", keep_on_chip: bool = False) -> ms.Result:
-    return ms.run(example("mlp"), machine(compiler__order=order, compiler__keep_on_chip=keep_on_chip))
+def run(order: str = "mnk", keep_on_chip: bool = False, padding: str = "row") -> ms.Result:
+    chosen = machine(compiler__order=order, compiler__keep_on_chip=keep_on_chip, dram__padding=padding)
+    return ms.run(example("mlp"), chosen)
 
 
-@pytest.fixture(scope="module")
-def plain() -> ms.Result:
-    return run()
+@pytest.fixture(scope="module", params=["row", "tile"])
+def plain(request: pytest.FixtureRequest) -> ms.Result:
+    return run(padding=request.param)
 
 
 def test_the_graph_before_and_after_fusion() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto
-from onnx.helper import make_node, make_tensor_value_info
+from onnx.helper import make_function, make_node, make_opsetid, make_tensor_value_info
 
 from minisim.compiler.frontend import load_model
 from minisim.errors import ModelError
@@ -154,3 +154,40 @@ def test_a_result_that_is_too_large(save: Save) -> None:
         "node 'y' (MatMul of x (1048576, 1), z (1, 1048576)): (1048576, 1048576) would have 1099511627776 elements; "
         "the most is 2147483648"
     )
+
+
+def damage(save: Save, folder: Path, change: Callable[[ModelProto], object]) -> None:
+    model = save([make_node("Relu", ["x"], ["y"], name="n")])
+    change(model)
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+
+
+def test_an_output_that_nothing_computes(save: Save, folder: Path) -> None:
+    """A function's output that none of its nodes makes is gone once the function is expanded."""
+    body = [make_node("Relu", ["p"], ["q"])]
+    function = make_function("mine", "lazy", ["p"], ["r"], body, [make_opsetid("", 17)])
+    save([make_node("lazy", ["x"], ["y"], domain="mine")], functions=[function], domains=["mine"])
+    assert message() == "output 'y' is computed by no node"
+
+
+def test_operators_without_an_opset(save: Save, folder: Path) -> None:
+    damage(save, folder, lambda model: setattr(model.opset_import[0], "domain", "mine"))
+    assert message() == "is not valid ONNX: it has operators of ONNX, but does not import their opset"
+
+
+def test_an_attribute_of_a_function_outside_of_one(save: Save, folder: Path) -> None:
+    def change(model: ModelProto) -> None:
+        model.graph.node[0].op_type = "Softmax"
+        model.graph.node[0].attribute.add(name="axis", ref_attr_name="other", type=onnx.AttributeProto.INT)
+
+    damage(save, folder, change)
+    assert "attribute 'axis'" in message()
+
+
+def test_text_that_is_not_utf8_in_any_field(save: Save, folder: Path) -> None:
+    model = save([make_node("Relu", ["x"], ["y"], name="n")])
+    model.graph.initializer.add(name="w", data_type=1, data_location=TensorProto.EXTERNAL).external_data.add(
+        key="offset", value="qqqq"
+    )
+    (folder / "m.onnx").write_bytes(model.SerializeToString().replace(b"qqqq", b"q\xffqq"))
+    assert message() == "is damaged: a name in it is not UTF-8"

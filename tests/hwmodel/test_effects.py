@@ -31,6 +31,7 @@ OTHER: dict[str, list[Any]] = {
     "dram.override": ["CL=40 tRCD=60"],
     "dram.bandwidth": ["3GB/s"],
     "dram.latency": ["333ns"],
+    "dram.padding": ["tile", "row"],
     "compiler.order": ["mnk", "auto", "blocked"],
     "compiler.keep_on_chip": [False, True],
     **{f"matrix.{dtype}_rate": ["1/3", "4"] for dtype in ("fp32", "bf16", "int8", "int16")},

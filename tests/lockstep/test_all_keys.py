@@ -49,6 +49,7 @@ KEYS: dict[str, list[Any]] = {
     "dram.model": ["ideal", "banked"],
     "dram.preset": ["ddr4-3200", "hbm2", "lpddr5-6400"],
     "dram.latency": ["0ns", "60ns"],
+    "dram.padding": ["row", "tile"],
     "control.queue_depth": [1, 2, 16],
     "control.launch_cycles": [0, 100],
 }

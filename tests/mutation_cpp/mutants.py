@@ -70,7 +70,8 @@ def mutants_of(path: Path) -> list[Mutant]:
     found: dict[tuple[int, str], Mutant] = {}
     for line, after, *_ in made:
         before = lines[line - 1]
-        if squeezed(before.split("//")[0]) != squeezed(after.split("//")[0]):
+        code = squeezed(before.split("//")[0])
+        if code and code != squeezed(after.split("//")[0]):
             found[line, squeezed(after)] = Mutant(str(path.relative_to(ROOT)), line, before, after)
     return list(found.values())
 

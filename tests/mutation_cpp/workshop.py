@@ -22,6 +22,7 @@ import minisim
 from .mutants import ROOT, Mutant
 
 BUILD = ROOT / "build" / "mutation_cpp"
+WORK = BUILD / f"mutant-{os.getpid()}"  # several runs may go on at once
 PYTHON_TESTS = ["tests/engine", "tests/hwmodel/test_dram_twin.py"]
 NOT_NEEDED = ["tests/engine/test_engine_cpp.py", "tests/engine/test_engine_threads.py"]
 SLOW = 6  # times as long as without the fault: it hangs
@@ -62,9 +63,9 @@ class Workshop:
     def verdict(self, mutant: Mutant) -> str:
         """What became of a mutant: "invalid" (it does not compile), "same" (as objects, optimised), "survived", or
         who caught it."""
-        work = BUILD / "mutant"
+        work = WORK / "fault"
         shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
+        work.mkdir(parents=True)
         source = work / mutant.file
         source.parent.mkdir(parents=True)
         source.write_text(mutant.source())
@@ -81,12 +82,10 @@ class Workshop:
         bindings = self._compiled(mutant, source, ("_engine",), work)
         if bindings is None:
             return "invalid"
-        if self._same_when_optimised(mutant, source, work):
-            return "same"
         module = work / self.module.name
         if not self._linked({**objects, **bindings}, ("minisim_core", "_engine"), module, ["-shared"]):
             return "invalid"
-        return self.python_tests(module) or "survived"
+        return self.python_tests(module) or ("same" if same_when_optimised(self.units, mutant, source) else "survived")
 
     def cpp_tests(self, program: Path) -> str | None:
         """What the C++ tests say against a program, if anything."""
@@ -133,16 +132,15 @@ class Workshop:
         command = ["c++", *flags, "-pthread", *inputs, "-o", str(output)]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def _same_when_optimised(self, mutant: Mutant, source: Path, work: Path) -> bool:
-        """True if an optimising compiler makes the same of both: then no test could tell."""
-        touched = [u for u in self.units if (ROOT / mutant.file) in u.parts and u.target != "test_all"]
-        for unit in touched:
-            one, other = work / "one.o", work / "other.o"
-            if not compiled(unit, None, None, one, "-O2") or not compiled(unit, mutant, source, other, "-O2"):
-                return False
-            if one.read_bytes() != other.read_bytes():
-                return False
-        return True
+
+def same_when_optimised(units: list[Unit], mutant: Mutant, source: Path) -> bool:
+    """True if an optimising compiler makes the same of both: then no test could tell. Of headers it is not asked."""
+    for unit in units:
+        if unit.source == ROOT / mutant.file and unit.target != "test_all":
+            one, other = WORK / "one.o", WORK / "other.o"
+            made = compiled(unit, None, None, one, "-O2") and compiled(unit, mutant, source, other, "-O2")
+            return bool(made) and one.read_bytes() == other.read_bytes()
+    return False
 
 
 def run(*command: str) -> str:
@@ -161,7 +159,7 @@ def compiled(unit: Unit, mutant: Mutant | None, source: Path | None, output: Pat
             file = source
             command += ["-iquote", str(unit.source.parent)]
         # a header is found before the one that it stands for, by "minisim/x.hpp" as well as beside the source
-        command[1:1] = ["-I", str(BUILD / "mutant" / "engine_cpp" / "include"), "-iquote", str(source.parent)]
+        command[1:1] = ["-I", str(WORK / "fault" / "engine_cpp" / "include"), "-iquote", str(source.parent)]
     command += [*flags, "-w", "-o", str(output), "-c", str(file)]
     done = subprocess.run(command, cwd=BUILD, capture_output=True, check=False)
     return output if done.returncode == 0 else None
@@ -189,7 +187,7 @@ def units() -> list[Unit]:
 
 def staged() -> Path:
     """A folder with the package as it is installed, but for the extension module."""
-    stage = BUILD / "stage"
+    stage = WORK / "stage"
     package = stage / "minisim"
     shutil.rmtree(stage, ignore_errors=True)
     package.mkdir(parents=True)

@@ -14,7 +14,9 @@ from rich.console import Console
 from minisim.hwmodel.array import folds
 from minisim.hwmodel.config import keys
 from minisim.hwmodel.cost import roofline
-from minisim.reports import RunRecord, layers, print_summary, units
+from minisim.reports import Account, RunRecord, print_summary
+from minisim.reports.account import GROUPS
+from minisim.reports.explain import print_account
 from minisim.reports.hints import array_fill, doubled, hints, least_traffic, work_on
 
 from .conftest import Record, records
@@ -28,7 +30,7 @@ def printed(record: RunRecord, width: int, encoding: str = "utf-8") -> str:
 
 
 def texts(record: RunRecord) -> list[str]:
-    return [hint.text for hint in hints(record, layers(record), units(record))]
+    return [hint.text for hint in hints(record)]
 
 
 @settings(max_examples=50, deadline=None)
@@ -44,8 +46,8 @@ def test_any_run_fits_any_width(record: RunRecord) -> None:
 def test_the_sections_come_in_order(record: Record) -> None:
     text = printed(record("gemm:512x512x512", max_abs_error=1e-6, output_sha256="0123456789abcdef"), 80)
     heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
-    assert heads == ["gemm on npu_32x32", "What bound it", "Where the time went", "Where the energy went",
-                     "What to try"]  # fmt: skip
+    time, energy = "Where the time went (on its critical path)", "Where the energy went"
+    assert heads == ["gemm on npu_32x32", "What bound it", time, energy, "What to try"]
     assert "largest error 1e-06, sha256 0123456789ab" in text
 
 
@@ -77,13 +79,37 @@ def test_names_are_not_taken_for_markup(record: Record) -> None:
 
 
 def test_the_bars_are_in_proportion(record: Record) -> None:
-    r = record("gemm:512x512x512")
-    row = layers(r).iloc[0]
-    line = next(line for line in printed(r, 120).splitlines() if line.startswith("  c "))
-    width = len(re.findall("[█lsdcp]", line.split("%")[-1]))
-    for cause, sign in {"compute": "█", "stall_load": "l", "stall_pipeline": "p"}.items():
-        expected = width * row[f"cycles_{cause}"] / row["cycles_total"]
-        assert abs(line.split("%")[-1].count(sign) - expected) <= 1
+    r = record("gemm:512x512x512", "npu_32x32", "sram.bytes=20KiB")
+    account, cycles = Account.of(r), r.timeline.cycles
+    bar = next(line for line in printed(r, 120).splitlines() if line.startswith("  c ")).split("%")[-1]
+    width = len(re.findall("[█mwe]", bar))
+    assert width >= 40
+    for group, sign in {"computing": "█", "moving data": "m", "waiting": "w"}.items():
+        expected = width * sum(account.total()[cause] for cause in GROUPS[group]) / cycles
+        assert abs(bar.count(sign) - expected) <= 1 and bar.count(sign)
+
+
+def test_a_run_and_its_explanation_give_the_same_account(record: Record) -> None:
+    """One question, one answer: `run` says of every group of causes what `explain` says."""
+    for spec in ("softmax:256x256", "gemm:256x256x256"):
+        r = record(spec)
+        file = io.StringIO()
+        print_account(Account.of(r), [], Console(file=file, width=100))
+        explained = dict(
+            re.findall(r"── (computing|moving data|waiting|ends of the run) +[\d,]+ +([\d.]+)%", file.getvalue())
+        )
+        said = dict(re.findall(r"[█mwe] (computing|moving data|waiting|ends of the run) ([\d.]+)%", printed(r, 100)))
+        assert len(said) >= 3 and said.items() <= explained.items()
+
+
+def test_layers_on_the_path_add_up_to_the_run(record: Record) -> None:
+    text = printed(record("gemm:96x64x80", max_abs_error=None), 100)
+    assert re.search(r"c +[\d,]+  100.0% ", text)
+
+
+def test_an_array_without_macs_has_no_line(record: Record) -> None:
+    assert "array" not in printed(record("softmax:64x64"), 100)
+    assert "array  " in printed(record("gemm:64x64x64"), 100) and "array fill" in printed(record("gemm:64x64x64"), 100)
 
 
 def test_a_load_bound_run_is_told_what_a_wider_port_would_do(record: Record) -> None:
@@ -163,6 +189,6 @@ def test_stores_at_the_end_are_named(record: Record) -> None:
 @settings(max_examples=80, deadline=None)
 @given(records())
 def test_hints_are_sorted_and_speak_of_cycles_there_are(record: RunRecord) -> None:
-    found = hints(record, layers(record), units(record))
+    found = hints(record)
     assert [h.cycles for h in found] == sorted((h.cycles for h in found), reverse=True)
     assert all(0 < h.cycles <= record.timeline.cycles for h in found)

@@ -121,6 +121,8 @@ def test_without_perfetto_the_extra_is_named(record: Record, tmp_path: Path, mon
     with pytest.raises(MissingExtraError, match=r"perfetto.*minisim-npu\[trace\]"):
         write_reports(record(), tmp_path / "out", trace=True)
     assert not (tmp_path / "out").exists()
+    names = [path.name for path in write_reports(record(), tmp_path / "out", with_timeline=True)]
+    assert "timeline.csv" in names and "trace.perfetto-trace" not in names
 
 
 def test_several_cores_have_a_group_of_tracks_each(record: Record, tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
         dma__shared=draw(st.sampled_from([False, False, True])),
         dram__bandwidth=draw(st.sampled_from(["0.3GB/s", "7GB/s", "25.6GB/s", "1000GB/s"])),
         dram__latency=draw(st.sampled_from(["0ns", "13ns", "60ns", "900ns"])),
+        dram__padding=draw(st.sampled_from(["row", "row", "tile"])),
         control__queue_depth=draw(st.sampled_from([1, 2, 3, 16, 1000])),
         control__issue_cycles=draw(st.sampled_from([1, 1, 5])),
         **draw(orders()),

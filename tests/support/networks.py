@@ -7,7 +7,6 @@ lanes or DMA channels make nothing slower.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -79,8 +78,8 @@ class Network:
         return simulate(compile_graph(self.graph, self.machine), self.machine).cycles
 
 
-def networks(seed: int) -> Iterator[Network]:
-    """Endlessly many, which can all be computed, padded or not."""
+def network(seed: int) -> Network:
+    """The one of this seed, which can be computed, padded or not."""
     draw = random.Random(seed)
     while True:
         machine = Machine.load(draw.choice(PRESETS))
@@ -90,16 +89,16 @@ def networks(seed: int) -> Iterator[Network]:
         steps = sum(-(-rows // tile.m) * -(-k // tile.k) * -(-n // tile.n) for k, n in pairwise(widths))
         if steps > MOST_STEPS:
             continue
-        network = Network(rows, widths, draw.random() < 0.6, floats and draw.random() < 0.25, False, machine)
-        network = replace(network, relu=floats and draw.random() < 0.4)
+        found = Network(rows, widths, draw.random() < 0.6, floats and draw.random() < 0.25, False, machine)
+        found = replace(found, relu=floats and draw.random() < 0.4)
         if draw.random() < 0.7:
-            size = int(least_sram(network.padded.graph, machine) * 2 ** draw.uniform(0, 8)) // 64 * 64
-            network = replace(network, machine=with_sram(machine, min(size, 2**24)))
+            size = int(least_sram(found.padded.graph, machine) * 2 ** draw.uniform(0, 8)) // 64 * 64
+            found = replace(found, machine=with_sram(machine, min(size, 2**24)))
         try:
-            compile_graph(network.padded.graph, network.machine)
+            compile_graph(found.padded.graph, found.machine)
         except MinisimError:  # the least SRAM of some operators depends on how much there is
             continue
-        yield network
+        return found
 
 
 def _size(draw: random.Random, edge: int) -> int:
@@ -112,14 +111,14 @@ def _size(draw: random.Random, edge: int) -> int:
     return int(2 ** draw.uniform(0, 12.28))
 
 
-def with_more(network: Network, seed: int) -> tuple[str, Network]:
+def with_more(of: Network, seed: int) -> tuple[str, Network]:
     """One of MORE, drawn: its text, and the network on a machine that has it."""
     draw = random.Random(seed)
     key = draw.choice(list(MORE))
     section, name = key.split(".")
     factor = draw.choice(MORE[key])
-    now = getattr(getattr(network.machine, section), name)
+    now = getattr(getattr(of.machine, section), name)
     value: object = int(now * factor) // 64 * 64 if key == "sram.bytes" else now * factor
     if key == "dram.bandwidth":
         value = f"{float(now) * factor:.0f}B/s"
-    return f"{key} x {factor}", replace(network, machine=network.machine.with_overrides({key: value}))
+    return f"{key} x {factor}", replace(of, machine=of.machine.with_overrides({key: value}))

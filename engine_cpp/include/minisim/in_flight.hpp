@@ -34,8 +34,7 @@ public:
 
     // Of an operation that has started, and its Program::lane.
     bool contains(std::int64_t op, std::size_t lane) const {
-        const Lane& x = lanes_[lane];
-        return x.in_flight > 0 && op >= std::int64_t{x.oldest};
+        return op >= std::int64_t{lanes_[lane].oldest};
     }
 
     bool empty() const { return in_flight_ == 0; }
@@ -44,9 +43,8 @@ public:
 private:
     struct Lane {
         std::uint32_t first = kNone, last = kNone;  // of its operations
-        std::uint32_t next = kNone;                 // to start
-        std::uint32_t oldest = kNone;               // of those in flight, if there are any
-        std::size_t in_flight = 0;
+        std::uint32_t next = kNone;                 // to start; NONE: all have
+        std::uint32_t oldest = kNone;               // that has not retired: `next` if none is in flight
     };
     std::vector<Lane> lanes_;              // by Program::lane
     std::vector<std::uint32_t> follower_;  // of an operation, in its queue

@@ -17,6 +17,7 @@
 
 #include "minisim/cells.hpp"
 #include "minisim/dram.hpp"
+#include "minisim/dram_grid.hpp"
 #include "minisim/in_flight.hpp"
 #include "minisim/program.hpp"
 
@@ -82,7 +83,9 @@ private:
     Cells::Run sram_run(const Access& access);
 
     template <class Visit>
-    void for_each_row(std::uint32_t tile, Visit visit);  // visit(run of the row's cells in DRAM)
+    void for_each_run(const TileRow& tile, Visit visit);  // visit(run of the tile's cells in DRAM)
+    std::vector<DramGrid> whole_storages() const;
+    bool complete(std::int32_t writer) const;
 
     [[noreturn]] void conflict(const Access& access, std::int32_t other, bool other_writes) const;
     [[noreturn]] void never_written(const Access& access) const;
@@ -99,7 +102,12 @@ private:
     Grain grain_;
     std::uint64_t sram_bytes_;     // where a core's accumulator memory begins
     std::vector<Cells>& srams_;    // by core, both memories; read by its core's queues
-    std::vector<Cells> storages_;  // of DRAM; read by the load queue of every core
+
+    struct Storage {
+        DramGrid grid;
+        Cells cells;  // read by the load queue of every core
+    };
+    std::vector<Storage> storages_;  // of DRAM
 };
 
 }  // namespace minisim

@@ -1,0 +1,115 @@
+"""Values that are not there before somebody computes with them: timing alone needs their shape."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.dtypes import converted
+
+Array = npt.NDArray[Any]
+
+
+class Lazy:
+    """An array by its recipe.
+
+    The array is made when it is first asked for, and kept. A copy in another process (`pickle`) makes its own.
+
+    Args:
+        shape: of the array.
+        recipe: makes it: always the same values. A function of a module, or a `partial` of one, so that it can be
+            pickled.
+    """
+
+    def __init__(self, shape: tuple[int, ...], recipe: Callable[[], Array]) -> None:
+        self.shape = shape
+        self.recipe = recipe
+        self._array: Array | None = None
+
+    def __repr__(self) -> str:
+        return f"Lazy({self.shape}, {self.recipe})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_array": None}
+
+    def array(self) -> Array:
+        if self._array is None:
+            made = np.asarray(self.recipe())
+            if made.shape != self.shape:
+                raise ValueError(f"the recipe of an array of shape {self.shape} made one of {made.shape}")
+            self._array = made
+        return self._array
+
+
+Values = Array | Lazy | None
+"""What a tensor has: values, the way to them, or none."""
+
+
+def materialised(values: Values) -> Array | None:
+    return values.array() if isinstance(values, Lazy) else values
+
+
+def mapped(values: Values, function: Callable[[Array], Array]) -> Values:
+    """`function`, which keeps the shape, of `values`: at once of an array, later of what is not there yet."""
+    if isinstance(values, Lazy):
+        return Lazy(values.shape, partial(_applied, function, values))
+    return None if values is None else function(values)
+
+
+def _applied(function: Callable[[Array], Array], values: Lazy) -> Array:
+    return function(values.array())
+
+
+BLOCK = 2**22
+"""Elements that are drawn at a time: a fraction of a second, after which a Ctrl-C is heard."""
+
+
+def drawn_normal(seed: int | list[int], shape: tuple[int, ...], skip: int = 0, scale: float = 0.1) -> Array:
+    """float32 values, normal with deviation `scale`; the first `skip` of the generator's are left to others."""
+    rng = np.random.default_rng(seed)
+    rng.standard_normal(skip, dtype=np.float32)
+    values = np.empty(shape, dtype=np.float32)
+    flat = values.reshape(-1)
+    for begin in range(0, flat.size, BLOCK):
+        part = flat[begin : begin + BLOCK]
+        rng.standard_normal(dtype=np.float32, out=part)
+        part *= np.float32(scale)
+    return values
+
+
+def drawn_integers(seed: int | list[int], shape: tuple[int, ...], low: int, high: int, dtype: str) -> Array:
+    """Uniform from `low` to `high` - 1. In blocks they are the values that one call would draw (BLOCK is a multiple of
+    4, and a call uses up whole 32-bit words)."""
+    rng = np.random.default_rng(seed)
+    values = np.empty(shape, dtype=dtype)
+    flat = values.reshape(-1)
+    for begin in range(0, flat.size, BLOCK):
+        part = flat[begin : begin + BLOCK]
+        part[:] = rng.integers(low, high, part.size, dtype=values.dtype)
+    return values
+
+
+def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0) -> Array:
+    """Floats normal of the order 0.1, int8 and int16 uniform over all their values, int32 uniform over +-1000.
+
+    They depend on the seed, the name, the shape and the type alone.
+    """
+    seeds = [seed, zlib.crc32(name.encode())]
+    match dtype:
+        case "int8":
+            return drawn_integers(seeds, shape, -128, 128, dtype)
+        case "int16":
+            return drawn_integers(seeds, shape, -(2**15), 2**15, dtype)
+        case "int32":
+            return drawn_integers(seeds, shape, -1000, 1001, dtype)
+    rng, values = np.random.default_rng(seeds), np.empty(shape, dtype=np.float32)
+    flat = values.reshape(-1)
+    for begin in range(0, flat.size, BLOCK):  # drawn in double precision, and rounded
+        part = flat[begin : begin + BLOCK]
+        part[:] = converted(0.1 * rng.standard_normal(part.size), dtype)
+    return values

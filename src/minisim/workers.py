@@ -1,0 +1,64 @@
+"""Worker processes that never outlive what they work for.
+
+They end when the parent's work does, when it is interrupted or fails, and when the parent is killed, even by
+kill -9: each holds the reading end of a pipe whose only writing end is the parent's, and leaves when that closes. Linux
+also sends them SIGKILL then, for the case that a worker cannot run Python code at the moment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import active_children, get_context
+from multiprocessing.connection import Connection
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl: the signal that a process gets when the one that started it ends."""
+
+
+@contextmanager
+def workers(jobs: int, initializer: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """A pool of `jobs` processes, each of which has called `initializer` first. Leaving by an exception kills them."""
+    context = get_context("spawn")  # the workers must not inherit threads of the parent's libraries
+    watched, held = context.Pipe(duplex=False)
+    others = set(active_children())
+    pool = ProcessPoolExecutor(
+        jobs, context, initializer=_begin, initargs=(watched, os.getpid(), initializer, arguments)
+    )
+    try:
+        yield pool
+    except BaseException:
+        held.close()
+        for worker in set(active_children()) - others:
+            worker.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        held.close()
+        watched.close()
+
+
+def _begin(watched: Connection, parent: int, initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """First thing in a worker: watch the parent, leave Ctrl-C to it, then whatever the caller wants."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # a C library without prctl: the pipe is enough
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before that
+            os._exit(1)
+    threading.Thread(target=_leave_with, args=(watched,), daemon=True).start()
+    initializer(*arguments)
+
+
+def _leave_with(watched: Connection) -> None:
+    """Wait until the other end of the pipe closes, and end this process."""
+    with suppress(EOFError, OSError):
+        watched.recv_bytes()
+    os._exit(1)
