@@ -29,7 +29,7 @@ SHORTEST = 0.02
 """Seconds; which tests are shorter is no matter."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Reach:
     """The records of all files of tests.
 
@@ -94,14 +94,18 @@ class Reach:
     def tests(self, mutant: Mutant, budget: float) -> list[str]:
         """The tests that reach a mutant, at most `budget` seconds of them: short ones of many kinds first.
 
-        What runs on import has no test of its own: first come those that ran lines with the name that it defines,
-        then all that ran any line of the file.
+        What runs on import has no test of its own: first come those that ran lines with the name that it defines, or
+        whose file has that name, then all that ran any line of the file.
         """
         if mutant.defines is None:
             nearest, others = self._of_line(mutant), set()
         else:
             nearest = self._of_name(mutant.path, mutant.defines, set())
             others = {test for tests in self._lines(mutant.path).values() for test in tests} - nearest
+            named = {
+                test for test in others if mutant.defines and mutant.defines in self._text(test.partition("::")[0])
+            }
+            nearest, others = nearest | named, others - named
 
         late = {}  # how late each is: twice as long, or behind twice as many cases of its function, is one later
         siblings: dict[str, int] = {}
@@ -151,6 +155,11 @@ class Reach:
                         found.setdefault(where[line], set()).update(tests)
             self._by_file[path] = found
         return self._by_file[path]
+
+    @cache  # noqa: B019  # there is one Reach
+    def _text(self, file: str) -> str:
+        """Of a file of tests."""
+        return (self.workspace.tree / file).read_text("utf-8")
 
 
 @cache
