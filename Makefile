@@ -9,7 +9,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src compiler hwm
              -type f -not -path '*/__pycache__/*' -not -path 'engine_cpp/tests/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep test check lint types sanitize bench clean
+.PHONY: help run sweep test check lint types sanitize fuzz bench mutation mutation-cpp clean
 
 help:      ## list the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,14 +34,25 @@ lint: $(VENV)/.check
 types: $(VENV)/.check
 	cd $(VENV) && $(BIN)/mypy --config-file ../pyproject.toml -p minisim
 
-sanitize: $(VENV)/.test  ## the engine's own tests under AddressSanitizer and UBSan
-	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja \
-	  -DMINISIM_SANITIZE=ON -DMINISIM_BUILD_TESTS=ON -DMINISIM_BUILD_PYTHON=OFF
-	$(BIN)/cmake --build build/sanitize
-	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+sanitize: sanitize-address sanitize-thread  ## the engine's own tests under ASan and UBSan, and under TSan
+
+sanitize-%: $(VENV)/.test
+	$(BIN)/cmake -S . -B build/sanitize-$* -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DCMAKE_MAKE_PROGRAM=$(BIN)/ninja -DMINISIM_SANITIZE=$* -DMINISIM_BUILD_TESTS=ON -DMINISIM_BUILD_PYTHON=OFF
+	$(BIN)/cmake --build build/sanitize-$*
+	$(BIN)/ctest --test-dir build/sanitize-$* --output-on-failure
+
+fuzz: $(VENV)/.test  ## damaged models and machines, odd command lines: N=100000 of them, from SEED=0 on
+	PYTHONPATH=tests $(BIN)/python -m fuzz -n $(or $(N),10000) --seed $(or $(SEED),0)
+
+mutation-cpp: $(VENV)/.mutation-cpp  ## put faults into the C++ engine; see which its tests catch: N=20 SEED=2 FILES="a b" CHANGED=main
+	$(BIN)/python tests/mutation_cpp -n $(or $(N),100) --seed $(or $(SEED),1) $(if $(CHANGED),--changed $(CHANGED)) $(FILES)
 
 bench: $(VENV)/.test  ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/speed.py
+
+mutation: $(VENV)/.mutation  ## put faults into the Python sources; see which a test catches: N=40 SEED=2 FILES="a b" CHANGED=main
+	$(BIN)/python tests/mutation -n $(or $(N),400) --seed $(or $(SEED),1) $(if $(CHANGED),--changed $(CHANGED)) $(FILES)
 
 clean:     ## remove what the other targets made
 	rm -rf $(VENV) build out
@@ -58,6 +69,14 @@ $(VENV)/.test: $(VENV)/.made $(SOURCES)
 	$(BIN)/python -m pip install -q --disable-pip-version-check '.[test]'
 	touch $@ $(VENV)/.installed
 
+$(VENV)/.mutation-cpp: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check '.[mutation-cpp]'
+	touch $@ $(VENV)/.test $(VENV)/.installed
+
 $(VENV)/.check: $(VENV)/.made $(SOURCES)
 	$(BIN)/python -m pip install -q --disable-pip-version-check '.[check]'
+	touch $@ $(VENV)/.test $(VENV)/.installed
+
+$(VENV)/.mutation: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check '.[mutation]'
 	touch $@ $(VENV)/.test $(VENV)/.installed

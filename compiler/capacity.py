@@ -20,12 +20,16 @@ def tile_sizes(program: Program) -> npt.NDArray[np.int64]:
     return np.asarray(-(-size // isa.ALIGNMENT) * isa.ALIGNMENT)
 
 
-def slot_sizes(program: Program, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """`sizes`, but that a tile of partial sums takes as much as the largest of its tensor."""
+def place_sizes(program: Program, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Bytes of the place that each tile takes: of a ragged tile, the place of a full one if it fills half of it.
+
+    So one tensor's tiles can follow each other in the same places. Tiles of partial sums always take full ones.
+    """
     tensor = program.tiles["tensor"]
     largest = np.zeros(len(program.tensors), dtype=np.int64)
     np.maximum.at(largest, tensor, sizes)
-    return np.where(program.sums[tensor], largest[tensor], sizes)
+    full = largest[tensor]
+    return np.where(program.sums[tensor] | (2 * sizes >= full), full, sizes)
 
 
 def bytes_needed(program: Program, sizes: npt.NDArray[np.int64], sums_apart: bool = False) -> tuple[int, str]:

@@ -41,7 +41,7 @@ from minisim.compiler.arguments import (
     number,
 )
 from minisim.compiler.dtypes import CODE, is_integer
-from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, shown
+from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown
 from minisim.hwmodel.isa import DType
 
 __all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "view_2d"]
@@ -130,7 +130,7 @@ class Graph:
     """
 
     def __init__(self, name: str = "model") -> None:
-        self.name = checked_name(name, "a model's name")
+        self.name = printable(checked_name(name, "a model's name"))
         self.tensors: dict[str, Tensor] = {}
         self.nodes: list[Node] = []
         self.inputs: list[str] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from minisim.compiler.tiling import tile_height
 from minisim.hwmodel.config import Machine
 
 Edges = dict[str, int]
@@ -23,7 +24,7 @@ def matmul_edges(sizes: Mapping[str, int], machine: Machine, needed: Callable[[E
     """
     edges = {edge: min(getattr(machine.tile, edge), size) for edge, size in sizes.items()}
     if machine.matrix.timing != "scalesim":
-        return edges
+        return edges | {"m": tile_height(sizes["m"], machine)}
     edges |= {edge: sizes[edge] for edge in machine.tile.follows}
     folds = {edge: fold for edge, fold in machine.matrix.edges.items() if edge in machine.tile.follows}
     while needed(edges) > machine.sram.bytes:

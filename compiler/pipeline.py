@@ -21,6 +21,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from minisim.compiler.dtypes import NAME
+from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.passes.base import IR, Pass
 from minisim.compiler.passes.cast import Cast
@@ -29,9 +31,9 @@ from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
-from minisim.compiler.passes.tile import Tile
-from minisim.errors import ModelError
-from minisim.hwmodel.config import Machine
+from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
+from minisim.errors import ModelError, UsageError, printable, shown
+from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
 Stage = Callable[[int, str, IR], None]
@@ -49,34 +51,46 @@ def graph_passes(machine: Machine) -> tuple[Step, ...]:
     return ((10, Fuse()), *((15, step) for step in CONVERSIONS[machine.dtype]))
 
 
-def machine_passes(machine: Machine) -> tuple[Step, ...]:
-    return ((20, Tile(machine)), (30, Lower(machine)), (40, Allocate(machine)))
+def machine_passes(machine: Machine, max_operations: int) -> tuple[Step, ...]:
+    return ((20, Tile(machine, max_operations)), (30, Lower(machine)), (40, Allocate(machine)))
 
 
 def compile_graph(
-    graph: Graph, machine: Machine, on_stage: Stage | None = None, undispatched: Schedule | None = None
+    graph: ModelLike,
+    machine: MachineLike = None,
+    on_stage: Stage | None = None,
+    undispatched: Schedule | None = None,
+    max_operations: int = MAX_OPERATIONS,
 ) -> Schedule:
     """Compile `graph` for `machine`.
 
     Args:
+        graph: a Graph, or what `load_model` takes.
+        machine: a Machine, or what `Machine.of` takes; default: the reference machine.
         undispatched: the result of `compile_undispatched` for a machine of the same `schedule_key`, to
             save all but the last pass.
+        max_operations: of the array and the vector unit; more are refused before any of them is made.
 
     Raises:
         ModelError: the graph is not well formed, or the machine cannot compute it in its type.
-        CapacityError: the SRAM, or the accumulator memory, is too small for one operation's operands.
+        CapacityError: the SRAM, or the accumulator memory, is too small for one operation's operands; or the model
+            takes more than `max_operations`.
     """
+    machine = Machine.of(machine)
+    graph = as_graph(graph, NAME[machine.dtype])
+    if undispatched is not None and not isinstance(undispatched, Schedule):
+        raise UsageError(f"undispatched must be a Schedule, not {shown(undispatched)}")
     if undispatched is not None:
         return Dispatch(machine).apply(undispatched)
-    steps = (*graph_passes(machine), *machine_passes(machine), (50, Dispatch(machine)))
+    steps = (*graph_passes(machine), *machine_passes(machine, max_operations), (50, Dispatch(machine)))
     schedule = _through(steps, graph, on_stage)
     assert isinstance(schedule, Schedule)
     return schedule
 
 
-def compile_undispatched(graph: Graph, machine: Machine) -> Schedule:
+def compile_undispatched(graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS) -> Schedule:
     """What many machines have in common (see `schedule_key`); raises as `compile_graph` does."""
-    schedule = _through((*graph_passes(machine), *machine_passes(machine)), graph, None)
+    schedule = _through((*graph_passes(machine), *machine_passes(machine, max_operations)), graph, None)
     assert isinstance(schedule, Schedule)
     return schedule
 
@@ -101,15 +115,18 @@ def _through(steps: Sequence[Step], ir: IR, on_stage: Stage | None) -> IR:
     return ir
 
 
-def schedule_key(graph: Graph, machine: Machine) -> str:
+def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
     What the passes after `tile` read is the tiled graph, the sizes of SRAM and accumulator memory, the data type,
     whether to keep tiles on chip, the tile's edges (which pad the tensors in DRAM), and how many cores there are. A
     model that the machine cannot compute has the key of its error.
+
+    Raises:
+        CapacityError: the model takes more than `max_operations`.
     """
     try:
-        tilings = sorted(Tile(machine).apply(computed_graph(graph, machine)).tilings.items())
+        tilings = sorted(Tile(machine, max_operations).apply(computed_graph(graph, machine)).tilings.items())
     except ModelError as e:
         return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
@@ -118,12 +135,11 @@ def schedule_key(graph: Graph, machine: Machine) -> str:
     return hashlib.sha256(repr((machine_key, tilings)).encode()).hexdigest()
 
 
-def dump_to(folder: Path) -> Stage:
-    """A callback that writes every stage to ``folder/NN-name.txt``."""
-    folder.mkdir(parents=True, exist_ok=True)
+def dump_to(folder: Path, write: Callable[[Path, bytes], object] = Path.write_bytes) -> Stage:
+    """A callback that writes every stage to ``folder/NN-name.txt``, by `write`; the folder is there."""
 
     def dump(number: int, name: str, ir: IR) -> None:
-        text = "\n".join(ir.lines()) + "\n"
-        (folder / f"{number:02d}-{name}.txt").write_text(text, encoding="utf-8")
+        text = "\n".join(map(printable, ir.lines())) + "\n"
+        write(folder / f"{number:02d}-{name}.txt", text.encode())
 
     return dump

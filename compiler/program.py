@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.graph import Graph, view_2d
-from minisim.errors import ScheduleError
+from minisim.errors import ScheduleError, printable
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
@@ -41,7 +41,6 @@ class Program:
             memory, if there is one.
         ahead: int64 of shape (layers, cores): bytes of SRAM to keep free so that loads can run ahead of need.
         horizon: likewise, how many of its core's uOps ahead a tile's next use is too near to be evicted for that.
-        whole: per layer, whether its tiles take whole places (`Sram.allocate`).
         cores: how many of them the uOps are for.
     """
 
@@ -59,7 +58,6 @@ class Program:
     sums: npt.NDArray[np.bool_]
     ahead: npt.NDArray[np.int64]
     horizon: npt.NDArray[np.int64]
-    whole: npt.NDArray[np.bool_]
     cores: int = 1
 
     def as_schedule(self) -> isa.Schedule:
@@ -143,7 +141,6 @@ class _Layer(NamedTuple):
     loads: int
     ahead: Sequence[int]  # by core
     horizon: Sequence[int]
-    whole: bool
 
 
 class _Own(NamedTuple):
@@ -248,14 +245,12 @@ class ProgramBuilder:
         slots: Sequence[Slot],
         ahead: Sequence[int] = (),
         horizon: Sequence[int] = (),
-        whole: bool = False,
         cores: Ids | int = 0,
     ) -> None:
         """Append a layer: for i = 0, 1, ... the i-th uOp of each slot in turn.
 
         Args:
             ahead, horizon: see `Program`; by core, 0 for those that are left out.
-            whole: see `Program`.
             cores: which core's each i is.
         """
         count = len(slots[0].refs)
@@ -268,7 +263,7 @@ class ProgramBuilder:
         kept = uops[present]
         loads = int((kept["opcode"] == isa.Opcode.LOAD).sum())
         self._uops.append(kept)
-        self._layers.append(_Layer(name, op, macs, len(kept), loads, ahead, horizon, whole))
+        self._layers.append(_Layer(printable(name), op, macs, len(kept), loads, ahead, horizon))
 
     def finish(self) -> Program:
         names = tuple(self._tensor_ids)
@@ -291,7 +286,6 @@ class ProgramBuilder:
             sums=np.array([False] * len(self.graph.tensors) + [own.sums for own in self._own], dtype=np.bool_),
             ahead=self._by_core([layer.ahead for layer in self._layers]),
             horizon=self._by_core([layer.horizon for layer in self._layers]),
-            whole=np.array([layer.whole for layer in self._layers], dtype=np.bool_),
             cores=self.machine.cores.count,
         )
 

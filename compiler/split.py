@@ -45,8 +45,12 @@ POLICIES: Mapping[str, Callable[[Cut], bool]] = {
 }
 """The plans for the whole graph, by which cuts they allow."""
 
-ABOUT = 1.05
+ABOUT = 1.02
 """Estimates that differ by less are taken as equal: more cores, and more bytes, must be worth it."""
+
+EXPOSED = 0.1
+"""Of the shorter of computing and moving data: the part that does not overlap with the other. Without it one core looks
+as good as all wherever the DRAM that they share is the limit, though it has to hide all latencies alone."""
 
 SHARE_KEPT = 0.5
 """Of SRAM: more of an operand than this is not expected to stay there until it is read."""
@@ -168,11 +172,12 @@ class Splitter:
     ) -> Estimate:
         """Cycles of the busiest of all cores' units and ports and of the DRAM, and bytes to and from DRAM.
 
-        If a core reads what another has in its SRAM, the wait for the store and the load are added: they begin
-        when the tile is finished, and hide behind nothing.
+        Data also wait in a core's SRAM: a byte occupies its place for a turnaround, so in that time no more pass than
+        there is room for (Little's law). If a core reads what another has in its SRAM, the wait for the store and the
+        load are added: they begin when the tile is finished, and hide behind nothing.
         """
         tile = isa.align(self._item(node.output) * tiling.m * tiling.n)
-        busiest, moved = 0.0, 0
+        computes, moves, moved = 0.0, 0.0, 0
         crossing = {
             read: np.zeros_like(p.core, dtype=bool) for read in reads if (p := self._placement(read)) is not None
         }
@@ -180,7 +185,9 @@ class Splitter:
             area = share.shape[0] * share.shape[1]
             stored = area * tile if node.output in self.stored else 0
             loaded = sum(self._loaded(tiling, read, share, crossing) for read in reads)
-            busiest = max(busiest, area * tiling.k_tiles * pace.execute, loaded * pace.load, stored * pace.store)
+            waits = (loaded + stored) * pace.turnaround / (SHARE_KEPT * self.machine.sram.bytes)
+            computes = max(computes, area * tiling.k_tiles * pace.execute, waits)
+            moves = max(moves, loaded * pace.load, stored * pace.store)
             moved += loaded + stored
         moved += sum(
             int(mask.sum()) * self._tile_bytes(read)
@@ -188,7 +195,8 @@ class Splitter:
             if read.tensor not in self.stored
         )
         crosses = any(mask.any() for mask in crossing.values())
-        cycles = max(busiest, moved * pace.dram) + (2 * pace.turnaround if crosses else 0)
+        moves = max(moves, moved * pace.dram)
+        cycles = max(computes, moves) + EXPOSED * min(computes, moves) + (2 * pace.turnaround if crosses else 0)
         return Estimate(cycles, moved, len(shares))
 
     def _loaded(self, tiling: Tiling, read: Read, share: Share, crossing: dict[Read, npt.NDArray[np.bool_]]) -> int:

@@ -11,8 +11,40 @@ import numpy as np
 from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.graph import Graph
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
+from minisim.hwmodel import isa
+from minisim.hwmodel.config import Machine
 
 T = TypeVar("T")
+
+WORTH = 0.05
+"""Of the array's cycles that must be saved before tiles grow beyond what the machine file says: larger tiles also move
+more bytes in a small SRAM, and that is not known here."""
+
+AMPLE, AMPLE_SUMS = 32, 8
+"""So many such tiles must have room in SRAM, and so many of partial sums in the accumulator memory, if there is one."""
+
+
+def tile_height(rows: int, machine: Machine) -> int:
+    """The m edge of the tiles that `rows` rows of a matmul's result are cut into, in elements.
+
+    `tile.m`, but that a thin last row of tiles is dealt out to the others. Each pass through a weight-stationary array
+    takes at least the cycles that its weights take to be shifted in, `matrix.rows`, however few rows of A it is for;
+    less than half of that is thin. So 129 rows in tiles of 128 are one tile of 129. All operators cut by this rule, or
+    a consumer would not find what its producer left in SRAM. Other dataflows do not stream the rows, SCALE-Sim's
+    formulas have tiles of their own, and loop nests (`compiler.order`) stay as written.
+    """
+    edge, array = machine.tile.m, machine.matrix
+    streams = array.dataflow == "ws" and array.timing != "scalesim"
+    if rows <= edge or not streams or machine.compiler.order != "auto":
+        return min(edge, rows)
+    full, rest = divmod(rows, edge)
+    taller = -(-rows // full)
+    saved = (array.rows - rest) / (full * max(edge, array.rows) + array.rows) if 0 < 2 * rest < array.rows else 0
+    item = isa.ITEMSIZE[isa.ACCUMULATOR[machine.dtype]]
+    ample = AMPLE * item * taller * max(machine.tile.k, machine.tile.n) <= machine.sram.bytes
+    if apart := machine.accumulator.bytes:
+        ample &= AMPLE_SUMS * item * taller * machine.tile.n <= apart
+    return taller if saved >= WORTH and ample and full >= machine.cores.count else edge
 
 
 @dataclass(frozen=True)

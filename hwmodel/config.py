@@ -19,7 +19,7 @@ from fractions import Fraction
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from pydantic import (
     Field,
@@ -48,6 +48,9 @@ from minisim.hwmodel.sections import (
     Tile,
     Vector,
 )
+
+MachineLike: TypeAlias = "Machine | Mapping[str, Any] | str | PathLike[str] | None"
+"""What the public functions take for a machine: what `Machine.of` takes."""
 
 
 class Machine(Section):
@@ -172,7 +175,7 @@ class Machine(Section):
     # -- loading -----------------------------------------------------------------------------------
 
     @classmethod
-    def of(cls, machine: Machine | Mapping[str, Any] | str | PathLike[str] | None) -> Machine:
+    def of(cls, machine: MachineLike) -> Machine:
         """A machine, whatever names it.
 
         Args:

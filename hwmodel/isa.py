@@ -1,7 +1,7 @@
 """The instruction set: what the compiler emits, the event model times and the engine executes.
 
 A `Schedule` is a program for one machine. A million operations is normal, so it is columns: numpy
-structured arrays which the C++ engine reads in place (the field offsets are asserted on both sides).
+structured arrays which the C++ engine takes as they are (the field offsets are asserted on both sides).
 
     Schedule  = stream, transfers, matmuls, vectors      operations, in program order
               + tiles, tensors, layers                   what the operations speak about
@@ -52,7 +52,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import zipfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
@@ -63,7 +63,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.errors import ScheduleError
+from minisim.errors import OutputError, ScheduleError, described, one_line, printable, shown
 
 Table = npt.NDArray[np.void]
 
@@ -265,7 +265,7 @@ TILE_DTYPE = np.dtype(
 
 TENSOR_DTYPE = np.dtype(
     [
-        ("address", "u8"),  # of element (0, 0) in DRAM; views of one buffer share it
+        ("address", "u8"),  # of element (0, 0) in DRAM; views of one buffer share it; all ends at or below 2^62
         ("rows", "u4"),
         ("cols", "u4"),
         ("pitch", "u4"),  # bytes from row to row
@@ -468,29 +468,52 @@ class Schedule:
         return json.dumps({"format": FORMAT_VERSION, **plain}, sort_keys=True)
 
     def save(self, path: str | Path) -> None:
-        """Write one file (a compressed npz without pickles)."""
+        """Write one file (a compressed npz without pickles), all of it or nothing.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         arrays = {name: getattr(self, name) for name in TABLES}
         header = np.frombuffer(self._header().encode(), dtype=np.uint8)
-        with Path(path).open("wb") as f:
-            np.savez_compressed(f, header=header, **arrays)
+        try:
+            path = Path(path).resolve()
+            whole = not path.exists() or path.is_file()  # into a device or a pipe it is written as it comes
+            target = path.with_name(f".minisim-tmp-{uuid.uuid4().hex}") if whole else path
+            try:
+                with target.open("wb") as f:
+                    np.savez_compressed(f, header=header, **arrays)
+                if whole:
+                    target.replace(path)
+            finally:
+                if whole:
+                    target.unlink(missing_ok=True)
+        except (OSError, TypeError, ValueError) as e:  # no path, or none that the file system has
+            raise OutputError(
+                f"{shown(str(path))}: cannot be written: {getattr(e, 'strerror', '') or one_line(e)}"
+            ) from None
 
     @classmethod
     def load(cls, path: str | Path) -> Schedule:
         """Read what `save` wrote.
 
         Raises:
-            ScheduleError: the file is not a schedule, or one of another format version.
+            ScheduleError: the file is not a schedule, or one of another format version, or breaks a rule.
         """
         try:
-            with np.load(path, allow_pickle=False) as data:
-                header = json.loads(data["header"].tobytes().decode())
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
+                header = dict(json.loads(data["header"].tobytes().decode()))
                 tables = {name: data[name] for name in TABLES}
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as e:
-            raise ScheduleError(f"{path}: not a schedule file ({e})") from e
+        except Exception as e:  # a damaged file fails in numpy, zipfile, zlib or json, each in its own ways
+            raise ScheduleError(f"{shown(path)}: not a schedule file ({described(e)})") from None
         if (found := header.pop("format", None)) != FORMAT_VERSION:
-            raise ScheduleError(f"{path}: schedule format must be {FORMAT_VERSION}, not {found}")
+            raise ScheduleError(f"{path}: schedule format must be {FORMAT_VERSION}, not {shown(found)}")
         plain = {k: tuple(v) if isinstance(v, list) else v for k, v in header.items()}
-        return cls(**{**tables, **plain})
+        try:
+            schedule = cls(**{**tables, **plain})
+        except TypeError as e:
+            raise ScheduleError(f"{path}: not a schedule file ({one_line(e)})") from None
+        schedule.verify()
+        return schedule
 
     def replace(self, **changes: Any) -> Schedule:
         """Return a copy with some tables or fields changed ; unchanged tables are shared."""
@@ -563,7 +586,7 @@ class Schedule:
         t = self.tiles[tile]
         r, c = int(t["row"]), int(t["col"])
         name = f"{self.tensor_names[t['tensor']]}[{r}:{r + t['rows']},{c}:{c + t['cols']}]"
-        return name if version is None or version == t["final"] else f"{name}#{version}"
+        return printable(name if version is None or version == t["final"] else f"{name}#{version}")
 
 
 def lane_name(lane: int, cores: int) -> str:

@@ -154,7 +154,7 @@ class Matrix(Section):
         Arrays stand side by side. One that multiplies p steps of k of `dtype` at once is filled by p times its rows.
         """
         rows, cols = LIES_ALONG[self.dataflow]
-        packed = int(max(self.rate(DType[self.dtype.upper()]), 1)) if rows == "k" else 1
+        packed = max(1, int(self.rate(DType[self.dtype.upper()]))) if rows == "k" else 1
         return {rows: packed * self.rows, cols: self.arrays * self.cols}
 
 

@@ -15,9 +15,9 @@ from typing import Protocol
 import numpy as np
 from simpy import Environment, Event, Timeout
 
-from minisim.errors import ScheduleError, ScheduleHazard
+from minisim.errors import ScheduleError, ScheduleHazard, UsageError, shown
 from minisim.hwmodel.banked import BankedDram
-from minisim.hwmodel.config import Machine
+from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import planes
 from minisim.hwmodel.dma import dma_units
@@ -134,13 +134,18 @@ class Run:
         )
 
 
-def simulate(schedule: Schedule, machine: Machine, observers: Sequence[Observer] = ()) -> Timeline:
-    """Time `schedule` on `machine`. Equal arguments give equal timelines, to the cycle.
+def simulate(schedule: Schedule, machine: MachineLike = None, observers: Sequence[Observer] = ()) -> Timeline:
+    """Time `schedule` on `machine` (what `Machine.of` takes). Equal arguments give equal timelines, to the cycle.
 
     Raises:
+        UsageError: `schedule` is none, or an observer cannot be told of the steps.
         ScheduleHazard: the operations wait for each other in a circle; whatever an observer raises.
         ScheduleError: the schedule is for more cores than the machine has.
     """
+    machine = Machine.of(machine)
+    if not isinstance(schedule, Schedule):
+        raise UsageError(f"schedule must be a Schedule, such as compile_graph returns, not {shown(schedule)}")
+    check_observers(observers)
     if schedule.cores > machine.cores.count:
         raise ScheduleError(f"the schedule is for {schedule.cores} cores, the machine has {machine.cores.count}")
     run = Run(schedule, machine, observers)
@@ -148,6 +153,18 @@ def simulate(schedule: Schedule, machine: Machine, observers: Sequence[Observer]
     if run.unretired:
         raise _deadlock(run, schedule)
     return run.timeline()
+
+
+def check_observers(observers: Sequence[Observer]) -> None:
+    """Raises UsageError if one of them cannot be told of the steps."""
+    if not isinstance(observers, Sequence):
+        raise UsageError(f"observers must be a sequence of observers, not {shown(observers)}")
+    steps = ("on_issue", "on_start", "on_retire")
+    for observer in observers:
+        if missing := [step for step in steps if not callable(getattr(observer, step, None))]:
+            raise UsageError(
+                f"an observer must have the methods {', '.join(steps)}; {shown(observer)} has no {missing[0]}"
+            )
 
 
 def _deadlock(run: Run, schedule: Schedule) -> ScheduleHazard:

@@ -18,7 +18,7 @@ from minisim.reports.sweep import print_sweep, write_sweep
 from minisim.reports.tables import energy, layers, summary, timeline, units
 from minisim.reports.terminal import print_summary
 from minisim.reports.trace import load_protos, write_trace, write_trace_to
-from minisim.reports.write import atomic_bytes, atomic_path, output_set, write_csv, write_tables
+from minisim.reports.write import atomic_bytes, atomic_path, make_folder, output_set, write_csv, write_tables
 
 __all__ = [
     "Account",
@@ -28,6 +28,7 @@ __all__ = [
     "atomic_path",
     "energy",
     "layers",
+    "make_folder",
     "output_set",
     "print_account",
     "print_summary",

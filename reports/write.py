@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
@@ -57,23 +57,46 @@ def output_set(folder: str | Path, last: str = LAST, optional: Collection[str] =
     Yields a folder to write them in. When the block ends without an exception they are moved to `folder`,
     replacing older ones; `last` is removed before the first and moved after the others. A process that is
     killed before leaves the older set untouched; one that is killed between the moves, a set without `last`.
-    Files named in `optional` that the older set had and this one has not are removed.
+    Files named in `optional` that the older set had and this one has not are removed. If the block fails, `folder`
+    goes again if it was not there before.
 
     Raises:
         OutputError: a system call failed; `folder` names it.
     """
     folder = Path(folder)
+    with _as_output_error(folder), _new_folder(folder), _lock(folder, fcntl.LOCK_EX) as locked:
+        if locked:
+            _remove_stale(folder)
+        staging = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
+        try:
+            yield staging
+            _publish(staging, folder, last, optional)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder`, and those above it, if need be.
+
+    Raises:
+        OutputError: a system call failed.
+    """
     with _as_output_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder, fcntl.LOCK_EX) as locked:
-            if locked:
-                _remove_stale(folder)
-            staging = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
-            try:
-                yield staging
-                _publish(staging, folder, last, optional)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[None]:
+    """Make `folder` and those above it, if need be; if the block fails, remove what was made and is still empty."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # another run has put something there
+            for path in made:
+                path.rmdir()
+        raise
 
 
 @contextmanager

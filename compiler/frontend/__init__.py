@@ -6,45 +6,70 @@ returns a Graph; `_LOADERS` knows it by the file names' ending.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 
 from minisim.compiler.dtypes import known
 from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
+from minisim.compiler.frontend.dims import check_dims
 from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.graph import Graph
-from minisim.errors import ModelError, did_you_mean
+from minisim.errors import ModelError, did_you_mean, shown
 
-__all__ = ["load_model"]
+__all__ = ["ModelLike", "as_graph", "load_model"]
+
+ModelLike = Graph | str | PathLike[str]
+"""What the public functions take for a model: a Graph, or what `load_model` takes."""
 
 
-def _load_onnx(path: Path) -> Graph:
+def _load_onnx(path: Path, dims: Mapping[str, int]) -> Graph:
     from minisim.compiler.frontend.onnx_file import load_onnx  # late: it imports onnx, which is optional
 
-    return load_onnx(path)
+    return load_onnx(path, dims)
 
 
-_LOADERS: dict[str, Callable[[Path], Graph]] = {".py": load_python, ".onnx": _load_onnx}
+def _load_python(path: Path, dims: Mapping[str, int]) -> Graph:
+    _has_none_open(str(path), dims)
+    return load_python(path)
 
 
-def load_model(spec: str, dtype: str = "float32") -> Graph:
+_LOADERS: dict[str, Callable[[Path, Mapping[str, int]], Graph]] = {".py": _load_python, ".onnx": _load_onnx}
+
+
+def as_graph(model: ModelLike, dtype: str = "float32") -> Graph:
+    """`model` itself if it is a Graph, else the one that it names; raises as `load_model` does."""
+    return model if isinstance(model, Graph) else load_model(model, dtype)
+
+
+def load_model(spec: str | PathLike[str], dtype: str = "float32", dims: Mapping[str, int] | None = None) -> Graph:
     """Return the graph, verified, that `spec` names.
 
     Args:
         spec: the path of a ``.py`` or ``.onnx`` file, or a built-in shape such as ``gemm:512x512x512``.
         dtype: of a built-in shape ("float32", "bfloat16", "int8"); a file says itself what it is.
+        dims: sizes of the dimensions that an ONNX file leaves open, by name: ``{"seq": 128}``; one without a name is
+            called as its input and its position, ``x.0``.
 
     Raises:
-        ModelError: there is no such model, or it is not well-formed.
+        ModelError: there is no such model, it is not well-formed, or it has no such dimension to bind.
+        UsageError: `dims` are no sizes.
         UnsupportedError: it uses operations that minisim does not implement; all of them are named.
         MissingExtraError: it is an ONNX file, and the package onnx is not installed.
     """
-    path = Path(spec)
+    try:
+        path, spec = Path(spec), str(spec)
+    except TypeError:
+        call = ", which must be called first" if callable(spec) else ""
+        kinds = f"a Graph, the path of a file ({' or '.join(_LOADERS)}), or a built-in shape such as gemm:512x512x512"
+        raise ModelError(f"a model must be {kinds}, not {shown(spec)}{call}") from None
+    dims = check_dims(dims or {})
     load = _LOADERS.get(path.suffix.lower())
     if load is not None:
         _check_file(path)
-        graph = load(path)
+        graph = load(path, dims)
     elif ":" in spec:
+        _has_none_open(spec, dims)
         graph = load_builtin(spec, known(dtype))
     else:
         raise ModelError(_unknown_kind(spec))
@@ -53,6 +78,12 @@ def load_model(spec: str, dtype: str = "float32") -> Graph:
     except ModelError as e:
         raise type(e)(f"{spec}: {e}") from None
     return graph
+
+
+def _has_none_open(spec: str, dims: Mapping[str, int]) -> None:
+    if dims:
+        name = shown(next(iter(dims)))
+        raise ModelError(f"model {shown(spec)}: no dimension {name} to bind: only ONNX files leave dimensions open")
 
 
 def _check_file(path: Path) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from minisim.compiler.arguments import MAX_ELEMENTS
 from minisim.compiler.graph import Array, Graph, Shape
-from minisim.errors import ModelError, did_you_mean
+from minisim.errors import ModelError, did_you_mean, shown
 
 SEED = 0
 
@@ -67,12 +67,12 @@ def load_builtin(spec: str, dtype: str = "float32") -> Graph:
     if name not in BUILTINS:
         usages = ", ".join(b.usage for b in BUILTINS.values())
         nearest = did_you_mean(name, BUILTINS) or ";"
-        raise ModelError(f"model {spec!r}: unknown built-in {name!r}{nearest} (built-in: {usages})")
+        raise ModelError(f"model {shown(spec)}: unknown built-in {shown(name)}{nearest} (built-in: {usages})")
     try:
         found = BUILTINS[name]
         return found.build(*_numbers(found.usage, text), **({"dtype": dtype} if found.typed else {}))
     except ModelError as e:
-        raise type(e)(f"model {spec!r}: {e}") from None
+        raise type(e)(f"model {shown(spec)}: {e}") from None
 
 
 @builtin("gemm:MxKxN", typed=True)
@@ -131,7 +131,7 @@ def _number(field: str, text: str) -> int:
     # Ten digits hold MAX_ELEMENTS; without that bound int() would refuse a number of thousands in its own words.
     if re.fullmatch("[0-9]{1,10}", text) and lowest <= int(text) <= MAX_ELEMENTS:
         return int(text)
-    raise ModelError(f"{field} must be a whole number from {lowest} to {MAX_ELEMENTS}, not {text!r}")
+    raise ModelError(f"{field} must be a whole number from {lowest} to {MAX_ELEMENTS}, not {shown(text)}")
 
 
 def _check_sizes(**shapes: Shape) -> None:

@@ -7,7 +7,7 @@ All that remains must have an importer; what has none is refused, all of it in o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,27 @@ from typing import Any
 import numpy as np
 
 from minisim.compiler.arguments import MAX_RANK
+from minisim.compiler.frontend.dims import bind, how_to_bind
+from minisim.compiler.frontend.refusals import Refusals
 from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.ops import ONNX_IMPORTERS
 from minisim.compiler.ops.base import OnnxNode
-from minisim.errors import MissingExtraError, ModelError, UnsupportedError, described, one_line
+from minisim.errors import (
+    MissingExtraError,
+    ModelError,
+    UnsupportedError,
+    described,
+    one_line,
+    printable,
+    shortened,
+    shown,
+)
 
 try:
     import onnx
     import onnx.inliner
     import onnx.reference
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError, Message
 except ModuleNotFoundError:
     raise MissingExtraError.of("onnx", "onnx", "reading an ONNX model") from None
 
@@ -33,11 +44,13 @@ from minisim.compiler.frontend.external_data import check_external_data  # it im
 OLDEST_OPSET = 9
 
 
-def load_onnx(path: Path) -> Graph:
+def load_onnx(path: Path, dims: Mapping[str, int] | None = None) -> Graph:
     """Return the graph of an ONNX file; inputs and outputs keep their ONNX names.
 
-    All tensors of the graph are float32. A dimension of an input that the file leaves open (a name, or
-    nothing) is taken as 1 where it is the first, the batch; elsewhere it is refused.
+    All tensors of the graph are float32.
+
+    Args:
+        dims: sizes of the dimensions of inputs that the file leaves open (see dims.py); without one it is refused.
 
     Raises:
         ModelError: the file is damaged, not valid ONNX, or older than opset 9.
@@ -48,8 +61,10 @@ def load_onnx(path: Path) -> Graph:
     try:
         model = _read(path)
         _check(model, path)
+        constants = {tensor.name for tensor in model.graph.initializer}
+        bind([info for info in model.graph.input if info.name not in constants], dims or {})
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
-            return _Import(model, path.stem).run()
+            return _Import(model, path.stem.encode(errors="backslashreplace").decode()).run()
     except ModelError as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
 
@@ -64,11 +79,23 @@ def _read(path: Path) -> onnx.ModelProto:
         raise ModelError(f"cannot be read ({e.strerror})") from None
     except RecursionError:  # protobuf's own limit is below Python's, where it is written in C
         raise ModelError("is not an ONNX file: nested too deep") from None
+    if not all(isinstance(text, str) for text in _texts(model)):  # protobuf gives bytes then
+        raise ModelError("is damaged: a name in it is not UTF-8")
     check_external_data(model, path.parent)
     with _library("its external data cannot be read"):
         onnx.load_external_data_for_model(model, str(path.parent))
     with _library("its functions cannot be expanded"):
         return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _texts(message: Message) -> Iterator[str | bytes]:
+    """All fields of a message, and of those inside it, that should be text."""
+    for descriptor, value in message.ListFields():
+        if descriptor.type == descriptor.TYPE_STRING:
+            yield from value if descriptor.is_repeated else (value,)
+        elif descriptor.message_type:
+            for part in value if descriptor.is_repeated else (value,):
+                yield from _texts(part)
 
 
 @contextmanager
@@ -78,6 +105,8 @@ def _library(failure: str) -> Iterator[None]:
         yield
     except (ModelError, MemoryError):
         raise
+    except UnicodeDecodeError:  # in the text of a message of its own
+        raise ModelError("is damaged: a name in it is not UTF-8") from None
     except Exception as e:
         text = (
             described(e) if isinstance(e, LookupError) else one_line(e) or type(e).__name__
@@ -97,17 +126,37 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     if opset is not None and not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
         newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
         raise ModelError(f"opset must be from {OLDEST_OPSET} to {newest}, not {opset}")
-    try:
-        onnx.checker.check_model(path)  # by path: a model in memory may not be over 2 GB
-    except UnicodeDecodeError:  # in the text of the checker's own message
-        raise ModelError("is damaged: a name in it is not UTF-8") from None
-    except onnx.checker.ValidationError as e:
-        nodes = model.graph.node
-        known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
-        if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
-            types = zip(_names(nodes), map(_op_type, nodes), strict=True)
-            _refuse(f"node {n!r} ({t})" for n, t in types if t not in ONNX_IMPORTERS and t != "Constant")
-        raise ModelError(f"is not valid ONNX: {one_line(e)}") from None
+    complete = not _complete_outputs(model)
+    with _library("cannot be checked"):
+        try:
+            # by path, unless something was added: a model in memory may not be over 2 GB; but only a path that onnx, in
+            # C++, can be given
+            onnx.checker.check_model(path if complete and _is_utf8(str(path)) else model)
+        except onnx.checker.ValidationError as e:
+            nodes = model.graph.node
+            known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
+            if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
+                refusals = Refusals()
+                for name, op_type in zip(_names(nodes), map(_op_type, nodes), strict=True):
+                    if op_type not in ONNX_IMPORTERS and op_type != "Constant":
+                        refusals.add_node(op_type, name)
+                _refuse(refusals)
+            raise ModelError(f"is not valid ONNX: {one_line(e)}") from None
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether UTF-8 can encode it: a file name may be any bytes, and those that are not UTF-8 are half characters."""
+    return text.encode(errors="ignore").decode() == text
+
+
+def _complete_outputs(model: onnx.ModelProto) -> bool:
+    """Write a form for outputs that have none, which the checker asks for and nothing else does; whether there were."""
+    bare = [info for info in model.graph.output if not info.type.tensor_type.HasField("shape")]
+    for info in bare:
+        if info.type.WhichOneof("value") in (None, "tensor_type"):
+            info.type.tensor_type.elem_type = info.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+            info.type.tensor_type.shape.SetInParent()
+    return bool(bare)
 
 
 class _Import:
@@ -123,11 +172,13 @@ class _Import:
         self._constants: dict[str, Array] = {t.name: _values(t) for t in model.graph.initializer}
         self._tensors: dict[str, Tensor] = {}
         self._lost: set[str] = set()
-        self._refusals: list[str] = []
+        self._refusals = Refusals()
+        self._used = {name for node in model.graph.node for name in node.input}
+        self._used |= {info.name for info in model.graph.output}
 
     def run(self) -> Graph:
         for sparse in self._model.graph.sparse_initializer:
-            self._lose(f"sparse initializer {sparse.values.name!r}", [sparse.values.name])
+            self._lose(f"sparse initializer {shown(sparse.values.name)}", [sparse.values.name])
         for info in self._model.graph.input:
             if info.name not in self._constants:  # before IR version 4, initializers were listed as inputs too
                 self._add_input(info)
@@ -142,6 +193,8 @@ class _Import:
     # -- what importers may ask (OnnxContext) ----------------------------------------------------------
 
     def value(self, name: str) -> Tensor:
+        if name not in self._tensors and name not in self._constants:
+            raise ModelError(f"operand {name!r} is missing" if name else "an operand that it needs is left out")
         if name not in self._tensors:
             self._tensors[name] = self.weight(name, self._constants[name])
         return self._tensors[name]
@@ -173,16 +226,16 @@ class _Import:
     def _add_input(self, info: onnx.ValueInfoProto) -> None:
         if problems := list(_input_problems(info)):
             for problem in problems:
-                self._lose(f"input {info.name!r}{problem}", [info.name])
+                self._lose(f"input {shown(info.name)}{problem}", [info.name])
             return
-        dims = [d.dim_value if d.HasField("dim_value") else 1 for d in info.type.tensor_type.shape.dim]
+        dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
         self._tensors[info.name] = self.graph.input(info.name, dims)
 
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         if self._is_constant(node):
             self._fold(proto, node)
-        elif reason := _unsupported(node):
-            self._lose(reason, node.outputs)
+        elif (reason := self._unsupported(node)) is not None:
+            self._lose_node(node, reason)
         elif not self._lost.isdisjoint(node.inputs):
             self._lost.update(node.outputs)
         else:
@@ -192,7 +245,7 @@ class _Import:
         try:
             self._tensors[node.outputs[0]] = ONNX_IMPORTERS[node.op_type].build(self, node)
         except UnsupportedError as e:
-            self._lose(_about(node, str(e)), node.outputs)
+            self._lose_node(node, str(e))
         except ModelError as e:
             raise type(e)(_about(node, str(e))) from None
 
@@ -212,21 +265,38 @@ class _Import:
                 values = evaluator.run(None, {i: self._constants[i] for i in node.inputs if i})
                 self._constants.update(zip(node.outputs, map(np.asarray, values), strict=True))
         except ModelError as e:
-            self._lose(_about(node, str(e)), node.outputs)
+            self._lose_node(node, str(e))
 
     def _add_output(self, name: str) -> None:
         if name in self._constants:
-            self._lose(f"output {name!r} is a constant: nothing computes it", [name])
+            self._lose(f"output {shown(name)} is a constant: nothing computes it", [name])
         elif name not in self._lost:
             tensor = self._tensors[name]
             if tensor.name in self.graph.inputs:
-                self._lose(f"output {name!r} is the input {tensor.name!r} itself: nothing computes it", [name])
+                self._lose(
+                    f"output {shown(name)} is the input {shown(tensor.name)} itself: nothing computes it", [name]
+                )
             else:
                 self.graph.output(tensor, name)
 
     def _lose(self, reason: str, values: Iterable[str]) -> None:
-        self._refusals.append(reason)
+        self._refusals.add(reason)
         self._lost.update(values)
+
+    def _lose_node(self, node: OnnxNode, reason: str) -> None:
+        self._refusals.add_node(node.op_type, node.name, reason)
+        self._lost.update(node.outputs)
+
+    def _unsupported(self, node: OnnxNode) -> str | None:
+        """Why no importer takes the node ("": there is none for its type); None if one does."""
+        importer = ONNX_IMPORTERS.get(node.op_type)
+        if importer is None:
+            return ""
+        if unknown := sorted(set(node.attrs) - importer.attributes):
+            return f"attribute {shown(unknown[0])} is not supported"
+        if others := [name for name in node.outputs[1:] if name in self._used - {""}]:
+            return f"only the first of its {len(node.outputs)} outputs is supported, but {shown(others[0])} is used"
+        return None if node.outputs and node.outputs[0] else "it must have a first output"
 
 
 def _values(initializer: onnx.TensorProto) -> Array:
@@ -273,7 +343,8 @@ def _op_type(node: onnx.NodeProto) -> str:
 
 
 def _attribute(proto: onnx.AttributeProto) -> Any:
-    value = onnx.helper.get_attribute_value(proto)
+    with _library(f"attribute {proto.name!r} cannot be read"):
+        value = onnx.helper.get_attribute_value(proto)
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
@@ -287,29 +358,16 @@ def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
         types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
         yield f" must be float32, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
     for index, dim in enumerate(tensor.shape.dim):
-        if index and not dim.HasField("dim_value"):
-            what = repr(dim.dim_param) if dim.dim_param else "unknown"
-            yield f": dimension {index} is {what}; only dimension 0 may be open (it is taken as 1)"
+        if not dim.HasField("dim_value"):
+            yield how_to_bind(info, index)
 
 
-def _unsupported(node: OnnxNode) -> str:
-    """Why no importer takes the node, or an empty string."""
-    importer = ONNX_IMPORTERS.get(node.op_type)
-    if importer is None:
-        return f"node {node.name!r} ({node.op_type})"
-    if unknown := sorted(set(node.attrs) - importer.attributes):
-        return _about(node, f"attribute {unknown[0]!r} is not supported")
-    if len(node.outputs) != 1:
-        return _about(node, f"only the first of its {len(node.outputs)} outputs is supported")
-    return ""
-
-
-def _refuse(reasons: Iterable[str]) -> None:
-    lines = ["not supported:", *reasons, f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})"]
+def _refuse(refusals: Refusals) -> None:
+    lines = ["not supported:", *refusals.lines(), f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})"]
     raise UnsupportedError("\n  ".join(lines))
 
 
 def _about(node: OnnxNode, message: str) -> str:
     """`message` with the node's name and type before it, unless it begins with them: the graph's own do."""
-    known = f"node {node.name!r} ({node.op_type}"
+    known = f"node {shown(node.name)} ({shortened(printable(node.op_type))}"
     return message if message.startswith(f"{known} of ") else f"{known}): {message}"

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from minisim.compiler.graph import Graph
-from minisim.errors import MinisimError, ModelError, described, did_you_mean, one_line
+from minisim.errors import InternalError, MinisimError, ModelError, described, did_you_mean, one_line
 
 _STANDARD_LIBRARY = {
     sysconfig.get_path("stdlib"),
@@ -83,9 +83,16 @@ def _model_function(path: Path, names: dict[str, Any]) -> Callable[[], object]:
     try:
         signature.bind()
     except TypeError:
-        given = ", ".join(signature.parameters)
-        raise ModelError(f"{path}: model() must need no arguments, but is model({given})") from None
+        raise ModelError(f"{path}: model() must need no arguments, but is model{_written(signature)}") from None
     return model  # type: ignore[no-any-return]  # any callable: its result is checked
+
+
+def _written(signature: inspect.Signature) -> str:
+    """``(batch, width=3)``; without the defaults if one of them cannot be written."""
+    try:
+        return str(signature)
+    except Exception:  # a default is the user's own object
+        return f"({', '.join(signature.parameters)})"
 
 
 def _checked_graph(path: Path, result: object) -> Graph:
@@ -114,7 +121,7 @@ def _user_code(path: Path) -> Iterator[None]:
             raise
         ours = type(e).__module__ == ModelError.__module__  # of a user's own subclass only the base is known
         raise (type(e) if ours else ModelError)(f"{_location(e, path)}{str(e) if ours else described(e)}") from e
-    except KeyboardInterrupt:
+    except (InternalError, KeyboardInterrupt):
         raise
     except BaseException as e:  # also what is no Exception: it ends the user's code, not ours
         if isinstance(e, SyntaxError) and isinstance(e.filename, str) and Path(e.filename).is_file():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from minisim.compiler.panels import Pace
     from minisim.compiler.program import ProgramBuilder
     from minisim.compiler.split import Read
+    from minisim.compiler.tiling import Tiling
     from minisim.hwmodel.config import Machine
 
 Array = npt.NDArray[Any]
@@ -56,6 +57,11 @@ class Operator(ABC):
     @abstractmethod
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Any:
         """How to cut the node into tiles: what `lower` needs to know (a `Tiling`, or None)."""
+
+    def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling | None:
+        """The tiles alone, not yet their order: quick, whatever their number. None if there are none."""
+        found: Tiling | None = self.tile(node, graph, machine)
+        return found
 
     @abstractmethod
     def lower(self, node: Node, graph: Graph, tiling: Any, program: ProgramBuilder) -> None:

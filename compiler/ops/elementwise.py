@@ -22,7 +22,7 @@ from minisim.compiler.ops.base import (
 )
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.split import Read
-from minisim.compiler.tiling import Tiling
+from minisim.compiler.tiling import Tiling, tile_height
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 
@@ -38,7 +38,7 @@ class Elementwise(Operator):
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         rows, cols = view_2d(graph.tensors[node.output].shape)
-        m, n = min(machine.tile.m, rows), min(machine.tile.n, cols)
+        m, n = tile_height(rows, machine), min(machine.tile.n, cols)
         return Tiling(m, 1, n, -(-rows // m), 1, -(-cols // n), panels=None)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:

@@ -104,6 +104,12 @@ class MatMul(Operator):
         return y
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        tiling = self.cut(node, graph, machine)
+        if machine.cores.count > 1:
+            return tiling  # the panels are those of each core's share (split.py)
+        return replace(tiling, panels=self.plan(node, graph, tiling, tiling.m_tiles, tiling.n_tiles, machine))
+
+    def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         m_size, n_size = view_2d(graph.tensors[node.output].shape)
         sizes = {"m": m_size, "k": self.depth(node, graph), "n": n_size}
         types = MatMulTypes.of(node, graph)
@@ -120,10 +126,7 @@ class MatMul(Operator):
         grid = (-(-sizes["m"] // m), -(-sizes["k"] // k), -(-sizes["n"] // n))
         blocks = BlockPlan.of(machine) if machine.compiler.order == "blocked" else None
         apart = types.sums_apart(machine, steps=grid[1])
-        tiling = Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks)
-        if machine.cores.count > 1:
-            return tiling  # the panels are those of each core's share (split.py)
-        return replace(tiling, panels=self.plan(node, graph, tiling, grid[0], grid[2], machine))
+        return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks)
 
     def plan(
         self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1

@@ -74,3 +74,13 @@ def import_flatten(context: OnnxContext, node: OnnxNode) -> Tensor:
 @onnx_import("Identity")
 def import_identity(context: OnnxContext, node: OnnxNode) -> Tensor:
     return context.value(node.inputs[0])
+
+
+@onnx_import("Dropout", attributes=["ratio", "seed"])
+def import_dropout(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """In inference it drops nothing, whatever its ratio. Its mask is another output (which the front end refuses)."""
+    if len(node.inputs) > 2 and node.inputs[2]:
+        training = context.constant(node.inputs[2])
+        if training is None or training.any():
+            raise UnsupportedError("training_mode must be constant, and false: only inference is supported")
+    return context.value(node.inputs[0])

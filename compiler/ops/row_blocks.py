@@ -23,7 +23,7 @@ from minisim.compiler.ops.base import Operator
 from minisim.compiler.panels import Pace
 from minisim.compiler.program import Ids, ProgramBuilder, Slot
 from minisim.compiler.split import Read
-from minisim.compiler.tiling import Tiling
+from minisim.compiler.tiling import Tiling, tile_height
 from minisim.errors import ShapeError
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
@@ -43,14 +43,14 @@ so many times the DMA's. Larger ones only lengthen the run's start and end, wher
 
 
 def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
-    """Blocks of tile.m rows if a row is one tile wide, as neighbours have them; otherwise of fewer, if those are
+    """Blocks of `tile_height` rows if a row is one tile wide, as neighbours have them; otherwise of fewer, if those are
     large enough. And never of more than the SRAM has room for `WIDE_TILES` of, but of one row at least.
 
     That even one row does not fit is for the scheduler to say, which knows what the operations need.
     """
     rows, cols = view_2d(graph.tensors[node.inputs[0]].shape)
     row_bytes = isa.align(cols * isa.ITEMSIZE[graph.tensors[node.output].code])
-    m = min(machine.tile.m, rows, machine.sram.bytes // (WIDE_TILES * row_bytes))
+    m = min(tile_height(rows, machine), machine.sram.bytes // (WIDE_TILES * row_bytes))
     if cols > machine.tile.n:
         vector, dma = machine.vector, machine.dma
         elements = WORTH * (vector.setup_cycles + vector.latency_cycles) * vector.lanes
@@ -172,7 +172,7 @@ class RowBlocks:
             slots.append(Slot(isa.Opcode.VECTOR, vectors[:, j, turn], here))
             slots.append(Slot(isa.Opcode.STORE, step.result.tiles[mine], here))
         cores = self.tiling.core_of(block[:, 0], 0 * block[:, 0])
-        self.program.layer(self.node.name, self.node.title, 0, slots, whole=True, cores=cores)
+        self.program.layer(self.node.name, self.node.title, 0, slots, cores=cores)
 
     def _turns(self) -> Ids:
         """The blocks that take turns, all of one core: shape (turns, IN_FLIGHT); the count of all stands for none."""

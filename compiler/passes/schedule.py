@@ -7,7 +7,7 @@ tile is freed after its last use. Finished intermediates stay in SRAM for their 
 
 Partial sums that have tiles of their own (`acc` in isa.py) live in the accumulator memory, if the machine has one:
 a second allocator, with addresses behind the scratchpad's. A tile of sums is placed by the first step and freed by
-the last. There all tiles of a layer, ragged ones too, take slots of one size. Panels have no more tiles than there are
+the last. There all tiles of a layer, ragged ones too, take places of one size. Panels have no more tiles than there are
 slots, so nothing is spilled; of a program that was cut for other sizes, sums are spilled and reloaded like any tile.
 
 Order between the queues comes out of the same walk: whoever takes a place waits for all who used it
@@ -26,7 +26,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.capacity import bytes_needed, slot_sizes, sums_needed, tile_sizes
+from minisim.compiler.capacity import bytes_needed, place_sizes, sums_needed, tile_sizes
 from minisim.compiler.copies import Copies, crossing
 from minisim.compiler.emitter import Emitter, Sync
 from minisim.compiler.memories import ACCUMULATOR, SCRATCHPAD, Memories
@@ -36,6 +36,9 @@ from minisim.errors import CapacityError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import NONE, Opcode, Queue
+
+SMALL = 4
+"""A tile is small if the largest of the program's places is at least so many times as large as its own."""
 
 NEVER = 2**62
 """The next use of a tile that is not used again."""
@@ -62,7 +65,7 @@ class Allocate:
                 f"accumulator.bytes: layer {layer!r} needs at least {needed} bytes for the sums of one operation, "
                 f"not {size}"
             )
-        return Scheduler(program, self.machine, slot_sizes(program, sizes) if size else sizes).run()
+        return Scheduler(program, self.machine, sizes).run()
 
 
 def places(program: Program) -> npt.NDArray[np.int64]:
@@ -112,7 +115,10 @@ class Scheduler:
         self.tile_of: list[int] = self.copies.tile.tolist()
         self.emit = Emitter(program, self.copies)
         self.cores = [Memories.of(machine) for _ in range(program.cores)]
-        self.size: list[int] = sizes[self.copies.tile].tolist()
+        self.least: list[int] = sizes[self.copies.tile].tolist()  # bytes that each needs
+        places = place_sizes(program, sizes)
+        self.size: list[int] = places[self.copies.tile].tolist()  # of the place that it takes
+        self.small: list[bool] = (SMALL * places <= places.max(initial=0))[self.copies.tile].tolist()
         self.final: list[int] = program.tiles["final"].tolist()
         self.address = [NONE] * n
         self.version = [0] * len(program.tiles)  # the newest there is
@@ -138,7 +144,6 @@ class Scheduler:
         self.may_stay: list[bool] = resident[self.copies.tile].tolist()
         self.keep = machine.compiler.keep_on_chip
         self.layers = program.layers.copy()
-        self.whole: list[bool] = program.whole.tolist()
 
     def run(self) -> isa.Schedule:
         uops, place = self.program.uops, places(self.program)
@@ -297,14 +302,14 @@ class Scheduler:
 
     def _place(self, tile: int) -> Clock:
         """Give `tile` an address, evicting others; return what must have retired before it is written."""
-        size, home = self.size[tile], self.home[tile]
+        home, core = self.home[tile], self.emit.core
         memory = self.memories[home]
-        core = self.emit.core
-        if home == ACCUMULATOR and size != self.slot[core] and not memory.used_bytes:  # a layer of other slots begins
-            memory.merge()
-            self.slot[core] = size
-        while (found := memory.allocate(size, self.whole[self.emit.layer])) is None:
+        if home == ACCUMULATOR and self.size[tile] != self.slot[core] and not memory.used_bytes:
+            memory.merge()  # a layer of other slots begins
+            self.slot[core] = self.size[tile]
+        while (found := memory.allocate(self.size[tile], self.small[tile])) is None:
             if not self._evict(home):
+                self.size[tile] = self.least[tile]
                 self._clear(home)
         self.address[tile], clock = found
         self.touched[tile] = list(clock)
@@ -321,12 +326,13 @@ class Scheduler:
         return True
 
     def _clear(self, home: int) -> None:
-        """Last resort against fragmentation: move the operands to the start of an empty memory."""
+        """Last resort against fragmentation: move the operands to the start of an empty memory, side by side."""
         operands = [tile for tile in dict.fromkeys(self.operands) if self.home[tile] == home]
         for tile in operands:
             self._remove(tile)
         self.memories[home].merge()
         for tile in operands:
+            self.size[tile] = self.least[tile]
             self._load(tile)
 
     def _remove(self, tile: int) -> None:

@@ -8,18 +8,39 @@ from minisim.compiler.graph import Graph
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.split import Splitter
 from minisim.compiler.tiling import TiledGraph
+from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
+
+MAX_OPERATIONS = 10_000_000
+"""Operations of the array and the vector unit: compiling that many takes many minutes, and about 10 GB of memory."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Graph -> TiledGraph."""
+    """Graph -> TiledGraph.
+
+    Raises:
+        CapacityError: the tiles need more than `max_operations`; found before anything is made of them.
+    """
 
     machine: Machine
+    max_operations: int = MAX_OPERATIONS
     name: str = "tile"
 
     def apply(self, graph: Graph) -> TiledGraph:
+        self._check_operations(graph)
         tilings = {node.name: OPERATORS[node.op].tile(node, graph, self.machine) for node in graph.nodes}
         if self.machine.cores.count > 1:
             tilings = Splitter(graph, self.machine, tilings).best()
         return TiledGraph(graph, tilings)
+
+    def _check_operations(self, graph: Graph) -> None:
+        count = 0
+        for node in graph.nodes:
+            cut = OPERATORS[node.op].cut(node, graph, self.machine)
+            count += cut.m_tiles * cut.k_tiles * cut.n_tiles if cut else 0
+        if count > self.max_operations:
+            raise CapacityError(
+                f"model {graph.name!r} takes at least {count:,} operations on tiles of this size, more than "
+                f"{self.max_operations:,}: choose larger tiles or a smaller model, or allow it (--max-operations)"
+            )

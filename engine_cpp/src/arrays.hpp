@@ -1,10 +1,11 @@
-// numpy arrays as the core wants them: checked, and as tables read in place. Part of bindings.cpp.
+// numpy arrays as the core wants them: checked, and as tables. Part of bindings.cpp.
 #pragma once
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -34,18 +35,6 @@ inline py::array float_array(const py::array& array, const char* name) {
 // The same, packed: copied only if it is not.
 inline py::array_t<float> packed(const py::array& array, const char* name) {
     return py::array_t<float, py::array::c_style | py::array::forcecast>(float_array(array, name));
-}
-
-// The type that stands for a tensor's outside the engine.
-inline py::dtype outside(DType dtype) {
-    switch (dtype) {
-        case DType::kFp32:
-        case DType::kBf16: return py::dtype::of<float>();
-        case DType::kInt8: return py::dtype::of<std::int8_t>();
-        case DType::kInt32: return py::dtype::of<std::int32_t>();
-        case DType::kInt16: return py::dtype::of<std::int16_t>();
-    }
-    throw UsageError("a tensor has no such dtype");
 }
 
 template <class T>
@@ -115,20 +104,18 @@ inline py::dict layout() {
     return tables;
 }
 
-// Borrows an array's memory as a table. What could change under our feet is copied first, and so
-// is what lies at an address that C++ may not read rows from. `held` keeps the memory alive.
+// An array's rows, copied: an array that is read-only now may be written to later.
 template <class Row>
-Table<Row> table_of(py::array array, const char* name, std::vector<py::object>& held) {
+std::vector<Row> rows_of(const py::array& array, const char* name) {
     const py::dtype expected = layout_of<Row>().dtype();
     const bool packed = array.ndim() == 1 && (array.size() <= 1 || array.strides(0) == sizeof(Row));
     if (!array.dtype().equal(expected) || !packed) {
         throw ScheduleError(py::str("table {!r} must be a packed column of dtype {}, not {}")
                                 .format(name, expected, describe(array)));
     }
-    const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % alignof(Row) == 0;
-    if (array.writeable() || !aligned) array = py::array(array.attr("copy")());
-    held.push_back(array);
-    return {static_cast<const Row*>(array.data()), static_cast<std::size_t>(array.size())};
+    std::vector<Row> rows(static_cast<std::size_t>(array.size()));
+    if (!rows.empty()) std::memcpy(rows.data(), array.data(), rows.size() * sizeof(Row));
+    return rows;
 }
 
 }  // namespace minisim

@@ -4,14 +4,14 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <mutex>
+#include <memory>
 #include <utility>
 
 #include "arrays.hpp"
 #include "bindings_dram.hpp"
 #include "docstrings.hpp"
-#include "minisim/engine.hpp"
 #include "minisim/errors.hpp"
+#include "minisim/shared_engine.hpp"
 #include "minisim/text.hpp"
 
 namespace py = pybind11;
@@ -41,88 +41,76 @@ void translate(std::exception_ptr error) {
 }
 
 // -- the engine -----------------------------------------------------------------------------------
+// Whoever waits for a turn, and works, does so without the GIL. What a call takes from Python it takes
+// before that, and what it gives becomes a Python object after.
 
-// An engine that Python threads may share: whoever calls it lets go of the GIL and waits in line.
-class SharedEngine {
-public:
-    explicit SharedEngine(const EngineConfig& config) : engine_(config) {}
+using WithoutGil = py::call_guard<py::gil_scoped_release>;
 
-    template <class Work>
-    auto locked(Work work) {
-        const py::gil_scoped_release without_gil;
-        const std::lock_guard<std::mutex> in_line(mutex_);
-        return work(engine_);
-    }
-
-    void load(const py::array& stream, const py::array& transfers, const py::array& matmuls,
-              const py::array& vectors, const py::array& tiles, const py::array& tensors,
-              const std::optional<py::array>& syncs) {
-        std::vector<py::object> held;
-        Program program;
-        program.stream = table_of<StreamRow>(stream, "stream", held);
-        program.transfers = table_of<TransferRow>(transfers, "transfers", held);
-        program.matmuls = table_of<MatmulRow>(matmuls, "matmuls", held);
-        program.vectors = table_of<VectorRow>(vectors, "vectors", held);
-        program.tiles = table_of<TileRow>(tiles, "tiles", held);
-        program.tensors = table_of<TensorRow>(tensors, "tensors", held);
-        if (syncs) program.syncs = table_of<SyncRow>(*syncs, "syncs", held);
-        locked([&](Engine& engine) {
-            engine.load(program);
-            held_.swap(held);  // moves pointers only: no Python object is touched
-        });
-    }
-
-private:
-    Engine engine_;
-    std::mutex mutex_;
-    std::vector<py::object> held_;  // the arrays that the program's tables lie in
-};
+void load(SharedEngine& self, const py::array& stream, const py::array& transfers,
+          const py::array& matmuls, const py::array& vectors, const py::array& tiles,
+          const py::array& tensors, const std::optional<py::array>& syncs) {
+    Tables tables;
+    tables.stream = rows_of<StreamRow>(stream, "stream");
+    tables.transfers = rows_of<TransferRow>(transfers, "transfers");
+    tables.matmuls = rows_of<MatmulRow>(matmuls, "matmuls");
+    tables.vectors = rows_of<VectorRow>(vectors, "vectors");
+    tables.tiles = rows_of<TileRow>(tiles, "tiles");
+    tables.tensors = rows_of<TensorRow>(tensors, "tensors");
+    if (syncs) tables.syncs = rows_of<SyncRow>(*syncs, "syncs");
+    const py::gil_scoped_release without_gil;
+    self.load(std::move(tables));
+}
 
 void load_schedule(SharedEngine& self, const py::object& schedule) {
     const auto table = [&](const char* name) { return py::array(schedule.attr(name)); };
-    self.load(table("stream"), table("transfers"), table("matmuls"), table("vectors"),
-              table("tiles"), table("tensors"), table("syncs"));
+    load(self, table("stream"), table("transfers"), table("matmuls"), table("vectors"),
+         table("tiles"), table("tensors"), table("syncs"));
 }
 
 void set_tensor(SharedEngine& self, std::uint32_t tensor, const py::array& values) {
-    const TensorRow row = self.locked([&](Engine& engine) { return engine.tensor_row(tensor); });
-    const DType dtype = static_cast<DType>(row.dtype);
-    if (!values.dtype().equal(outside(dtype))) {
-        throw UsageError(py::str("values must have dtype {} for a tensor of {}, not be {}")
-                             .format(outside(dtype), dtype_name(dtype), describe(values)));
-    }
     if (values.ndim() != 2) {
         throw UsageError("values must have two dimensions, not be " + describe(values));
     }
     const HostMatrix matrix = {static_cast<const std::byte*>(values.data()),
                                static_cast<std::size_t>(values.shape(0)),
-                               static_cast<std::size_t>(values.shape(1)), values.strides(0),
-                               values.strides(1)};
-    self.locked([&](Engine& engine) { engine.set_tensor(tensor, matrix); });
+                               static_cast<std::size_t>(values.shape(1)),
+                               values.strides(0),
+                               values.strides(1),
+                               py::str(values.dtype())};
+    const py::gil_scoped_release without_gil;
+    self.set_tensor(tensor, matrix);
+}
+
+// A capsule that deletes `owned` with the last array that shows it.
+template <class Owned>
+py::capsule keeper_of(std::unique_ptr<Owned> owned) {
+    py::capsule keeper(owned.get(), [](void* p) { delete static_cast<Owned*>(p); });
+    owned.release();
+    return keeper;
 }
 
 py::array get_tensor(SharedEngine& self, std::uint32_t tensor) {
-    const TensorRow row = self.locked([&](Engine& engine) { return engine.tensor_row(tensor); });
-    py::array out(outside(static_cast<DType>(row.dtype)), {row.rows, row.cols});
-    void* data = out.mutable_data();
-    self.locked([&](Engine& engine) { engine.get_tensor(tensor, data); });
-    return out;
+    auto copy = std::make_unique<TensorCopy>();
+    {
+        const py::gil_scoped_release without_gil;
+        *copy = self.tensor(tensor);
+    }
+    const TensorCopy& x = *copy;
+    return py::array(py::dtype(outside_name(x.dtype)), {x.rows, x.cols}, x.data.get(),
+                     keeper_of(std::move(copy)));
 }
 
 py::array tensor_view(SharedEngine& self, std::uint32_t tensor) {
-    using Keeper = std::shared_ptr<Buffer>;
-    TensorRow row{};
-    auto keeper = std::make_unique<Keeper>(self.locked([&](Engine& engine) {
-        row = engine.tensor_row(tensor);
-        return engine.tensor_buffer(tensor);
-    }));
-    const std::byte* data = (*keeper)->data();
-    const py::capsule owner(keeper.release(), [](void* p) { delete static_cast<Keeper*>(p); });
-    const DType dtype = static_cast<DType>(row.dtype);
-    const bool patterns = dtype == DType::kBf16;  // numpy has no such type
-    py::array view(patterns ? py::dtype::of<std::uint16_t>() : outside(dtype),
-                   {row.rows, row.cols}, {std::size_t{row.pitch}, std::size_t{item_size(dtype)}},
-                   data, owner);
+    auto kept = std::make_unique<TensorView>();
+    {
+        const py::gil_scoped_release without_gil;
+        *kept = self.tensor_view(tensor);
+    }
+    const TensorView& x = *kept;
+    const bool patterns = x.dtype == DType::kBf16;  // numpy has no such type
+    py::array view(py::dtype(patterns ? "uint16" : outside_name(x.dtype)), {x.rows, x.cols},
+                   {x.pitch, std::size_t{item_size(x.dtype)}}, x.buffer->data(),
+                   keeper_of(std::move(kept)));
     view.attr("setflags")("write"_a = false);
     return view;
 }
@@ -135,7 +123,8 @@ void replay(SharedEngine& self, const py::array& events, const py::array& cycles
                          std::to_string(events.size()) + " and " + std::to_string(cycles.size()));
     }
     const auto count = static_cast<std::size_t>(events.size());
-    self.locked([&](Engine& engine) { engine.replay(event, cycle, count); });
+    const py::gil_scoped_release without_gil;
+    self.replay(event, cycle, count);
 }
 
 // -- the arithmetic on its own --------------------------------------------------------------------
@@ -320,52 +309,35 @@ void define_config_and_stats(py::module_& m) {
 
 void define_engine(py::module_& m) {
     py::class_<SharedEngine>(m, "Engine", py::is_final(), doc::kEngine)
-        .def(py::init<const EngineConfig&>(), "config"_a)
-        .def_property_readonly(
-            "config",
-            [](SharedEngine& x) { return x.locked([](Engine& e) { return e.config(); }); },
-            "The `EngineConfig` that it was made with.")
-        .def("load", &SharedEngine::load, "stream"_a, "transfers"_a, "matmuls"_a, "vectors"_a,
-             "tiles"_a, "tensors"_a, "syncs"_a = py::none(), doc::kLoad)
+        .def(py::init<const EngineConfig&>(), "config"_a, WithoutGil())
+        .def_property_readonly("config", [](const SharedEngine& x) { return x.config(); },
+                               "The `EngineConfig` that it was made with.")
+        .def("load", load, "stream"_a, "transfers"_a, "matmuls"_a, "vectors"_a, "tiles"_a,
+             "tensors"_a, "syncs"_a = py::none(), doc::kLoad)
         .def("load_schedule", load_schedule, "schedule"_a, doc::kLoadSchedule)
         .def("set_tensor", set_tensor, "tensor"_a, "values"_a, doc::kSetTensor)
         .def("tensor", get_tensor, "tensor"_a, doc::kTensor)
         .def("tensor_view", tensor_view, "tensor"_a, doc::kTensorView)
         .def("replay", replay, "events"_a, "cycles"_a, doc::kReplay)
-        .def(
-            "finish",
-            [](SharedEngine& x, std::int64_t cycle) {
-                x.locked([&](Engine& e) { e.finish(cycle); });
-            },
-            "cycle"_a, doc::kFinish)
-        .def("run", [](SharedEngine& x) { x.locked([](Engine& e) { e.run(); }); }, doc::kRun)
-        .def("reset", [](SharedEngine& x) { x.locked([](Engine& e) { e.reset(); }); }, doc::kReset)
+        .def("finish", &SharedEngine::finish, "cycle"_a, WithoutGil(), doc::kFinish)
+        .def("run", &SharedEngine::run, WithoutGil(), doc::kRun)
+        .def("reset", &SharedEngine::reset, WithoutGil(), doc::kReset)
         .def(
             "add_tensor",
             [](SharedEngine& x, std::uint32_t rows, std::uint32_t cols, std::uint8_t role,
                std::uint8_t dtype) {
-                return x.locked([&](Engine& e) {
-                    return e.add_tensor(rows, cols, static_cast<Role>(role),
-                                        static_cast<DType>(dtype));
-                });
+                return x.add_tensor(rows, cols, static_cast<Role>(role),
+                                    static_cast<DType>(dtype));
             },
-            "rows"_a, "cols"_a, "role"_a, "dtype"_a = 0, doc::kAddTensor)
-        .def(
-            "dispatch",
-            [](SharedEngine& x, const SchedOp& op) {
-                x.locked([&](Engine& e) { e.dispatch(op); });
-            },
-            "op"_a, doc::kDispatch)
-        .def_property_readonly(
-            "finished",
-            [](SharedEngine& x) { return x.locked([](Engine& e) { return e.finished(); }); },
-            "True if all operations have retired.")
-        .def_property_readonly(
-            "stats", [](SharedEngine& x) { return x.locked([](Engine& e) { return e.stats(); }); },
-            "An `EngineStats`: the work done since the last load or reset.")
-        .def("__repr__", [](SharedEngine& x) {
-            return "Engine(" + to_text(x.locked([](Engine& e) { return e.config(); })) + ")";
-        });
+            "rows"_a, "cols"_a, "role"_a, "dtype"_a = 0, WithoutGil(), doc::kAddTensor)
+        .def("dispatch", &SharedEngine::dispatch, "op"_a, WithoutGil(), doc::kDispatch)
+        .def_property_readonly("finished",
+                               py::cpp_function(&SharedEngine::finished, WithoutGil()),
+                               "True if all operations have retired.")
+        .def_property_readonly("stats", py::cpp_function(&SharedEngine::stats, WithoutGil()),
+                               "An `EngineStats`: the work done since the last load or reset.")
+        .def("__repr__",
+             [](const SharedEngine& x) { return "Engine(" + to_text(x.config()) + ")"; });
 }
 
 void define_functions(py::module_& m) {

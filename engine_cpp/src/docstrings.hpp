@@ -55,7 +55,9 @@ constexpr const char* kEngine =
 Either `load` a compiled schedule and `replay` or `run` it, or `add_tensor` and `dispatch`
 operations built by hand. SRAM, intermediates and outputs start out full of NaN (integers, which
 have none, of -1: there it is the check of hazards that finds what was never written). Methods may be
-called from any thread, one at a time; they release the GIL while they work.
+called from any thread: each call is one turn at the engine, from its checks to its result, and others
+wait for theirs. They release the GIL while they wait and work. A call that raises leaves the engine as
+it was, but for `replay`, `finish`, `run` and `dispatch` where the program itself is at fault.
 
 Args:
     config: an `EngineConfig`.
@@ -67,9 +69,8 @@ Raises:
 constexpr const char* kLoad =
     R"(Make a schedule's tables the engine's program, with fresh memories.
 
-The arrays must have the dtypes of `minisim.hwmodel.isa`, one dimension and no gaps. Read-only ones
-are read in place and kept alive; writeable ones are copied, so that nothing can change after it has
-been checked. `syncs` may be left out if no operation waits for another core.
+The arrays must have the dtypes of `minisim.hwmodel.isa`, one dimension and no gaps. They are copied,
+so that nothing can change after it has been checked. `syncs` may be left out if no operation waits for another core.
 
 Raises:
     ScheduleError: a row breaks a rule of the instruction set; the message names table, row, field,
@@ -99,8 +100,9 @@ Raises:
 constexpr const char* kTensorView =
     R"(A tensor's content in place: a read-only array of shape (rows, cols).
 
-Its dtype is float32, int8 or int32; of BF16, uint16: the bit patterns. Its rows are a pitch apart. It shows the memory as it is and keeps it alive, also when the engine is
-gone or has loaded another schedule.
+Its dtype is float32, int8 or int32; of BF16, uint16: the bit patterns. Its rows are a pitch apart. It shows the memory as it is, also while
+another thread makes the engine write there, and keeps it alive, also when the engine is gone or has
+loaded another schedule.
 
 Raises:
     UsageError: no such tensor.
@@ -120,7 +122,8 @@ Raises:
     ScheduleError: an event is impossible: no such operation, or not its queue's next one.
     UsageError: the arrays are not of these dtypes, or not of one length.
 
-After a hazard or an impossible event, the engine refuses to go on until `reset`.
+After a hazard or an impossible event, the engine refuses to go on until `reset`. No other failure can
+come in the middle: all memory has been asked for when the program was loaded.
 )";
 
 constexpr const char* kFinish =

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <unordered_map>
+#include <utility>
 
 #include "minisim/errors.hpp"
 
@@ -18,6 +20,10 @@ bool is_dense(const TensorRow& tensor) {
     return tensor.pitch == std::uint64_t{tensor.cols} * item_size(static_cast<DType>(tensor.dtype));
 }
 
+std::uint64_t bytes_of(const TensorRow& tensor) {
+    return std::uint64_t{tensor.rows} * tensor.pitch;
+}
+
 // Two tensors may be views of one buffer if an element of one is an element of the other: they
 // are the same rectangle, or neither has padding that the other would take for data.
 bool fit_together(const TensorRow& x, const TensorRow& y) {
@@ -27,33 +33,41 @@ bool fit_together(const TensorRow& x, const TensorRow& y) {
 
 }  // namespace
 
+// The buffers are made when all views of each are known.
 Dram::Dram(const Table<TensorRow>& tensors) {
-    for (const TensorRow& tensor : tensors) place(tensor);
+    std::unordered_map<std::uint32_t, std::uint32_t> index;  // by the storage's id in the tables
+    for (const TensorRow& tensor : tensors) {
+        const auto next = static_cast<std::uint32_t>(storages_.size());
+        const auto [found, is_new] = index.try_emplace(tensor.storage, next);
+        if (is_new) storages_.push_back({tensor, 0, false, nullptr});
+        Storage& storage = storages_[found->second];
+        if (!fit_together(tensor, storage.first)) {
+            throw ScheduleError("tensors[" + std::to_string(storage_of_.size()) +
+                                "]: it shares storage " + std::to_string(tensor.storage) +
+                                " with a tensor of another address, dtype or padded shape");
+        }
+        storage.bytes = std::max(storage.bytes, bytes_of(tensor));
+        storage.supplied = storage.supplied || is_supplied(tensor);
+        storage_of_.push_back(found->second);
+    }
     for (Storage& storage : storages_) allocate(storage);
 }
 
-std::uint32_t Dram::add(const TensorRow& tensor) {
-    const std::uint32_t storage = place(tensor);
-    if (!storages_[storage].buffer) allocate(storages_[storage]);
-    return storage;
+void Dram::add(const TensorRow& tensor) {
+    Storage storage = {tensor, bytes_of(tensor), is_supplied(tensor), nullptr};
+    allocate(storage);
+    storage_of_.push_back(static_cast<std::uint32_t>(storages_.size()));
+    try {
+        storages_.push_back(std::move(storage));
+    } catch (...) {
+        storage_of_.pop_back();
+        throw;
+    }
 }
 
-// Notes where the tensor lies; the buffer is made when all views of it are known.
-std::uint32_t Dram::place(const TensorRow& tensor) {
-    const std::uint64_t bytes = std::uint64_t{tensor.rows} * tensor.pitch;
-    const auto next = static_cast<std::uint32_t>(storages_.size());
-    const auto [found, is_new] = index_.try_emplace(tensor.storage, next);
-    if (is_new) storages_.push_back({tensor, 0, false, nullptr});
-    Storage& storage = storages_[found->second];
-    if (!fit_together(tensor, storage.first)) {
-        throw ScheduleError("tensors[" + std::to_string(storage_of_.size()) +
-                            "]: it shares storage " + std::to_string(tensor.storage) +
-                            " with a tensor of another address, dtype or padded shape");
-    }
-    storage.bytes = std::max(storage.bytes, bytes);
-    storage.supplied = storage.supplied || is_supplied(tensor);
-    storage_of_.push_back(found->second);
-    return found->second;
+void Dram::drop() noexcept {
+    storages_.pop_back();
+    storage_of_.pop_back();
 }
 
 void Dram::allocate(Storage& storage) {
@@ -68,7 +82,7 @@ std::shared_ptr<Buffer> Dram::buffer(std::uint32_t tensor) const {
     return storages_[storage_of_[tensor]].buffer;
 }
 
-void Dram::poison_computed() {
+void Dram::poison_computed() noexcept {
     for (Storage& storage : storages_) {
         if (!storage.supplied) storage.buffer->poison();
     }

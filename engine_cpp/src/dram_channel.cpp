@@ -17,6 +17,8 @@ DramChannel::DramChannel(const DramPart& part) : part_(part) {
     const std::size_t ranks = size(part.ranks), groups = ranks * size(part.groups);
     const std::size_t banks = groups * size(part.banks);
     queues_.resize(banks);
+    for (auto& queue : queues_) queue.reserve(size(part.bank_queue));  // no cycle asks for memory
+    for (auto* queue : {&reads_, &writes_}) queue->reserve(size(part.queue));
     last_ = banks - 1;
     for (std::size_t bank = 0; bank < banks; ++bank) {
         group_.push_back(bank / size(part.banks));

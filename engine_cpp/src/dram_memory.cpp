@@ -11,6 +11,8 @@
 namespace minisim {
 namespace {
 
+constexpr std::int64_t kMostBanks = std::int64_t{1} << 20;
+
 int log2_of(std::int64_t power) {
     int log = 0;
     while (std::int64_t{1} << log < power) ++log;
@@ -33,6 +35,9 @@ const DramPart& checked(const DramPart& part) {
     for (const auto& [name, value] : powers) {
         require(value > 0 && (value & (value - 1)) == 0, name, "a power of two");
     }
+    require(part.channels * part.ranks <= kMostBanks && part.groups * part.banks <= kMostBanks &&
+                part.channels * part.ranks * part.groups * part.banks <= kMostBanks,
+            "channels x ranks x groups x banks", "at most 2^20");
     const std::pair<const char*, std::int64_t> counts[] = {{"queue", part.queue},
                                                            {"write_batch", part.write_batch},
                                                            {"bank_queue", part.bank_queue},
@@ -84,7 +89,8 @@ AddressMap::Place AddressMap::locate(std::uint64_t address) const {
 }
 
 DramMemory::DramMemory(const DramPart& part) : part_(checked(part)), map_(part) {
-    channels_.assign(static_cast<std::size_t>(part.channels), DramChannel(part));
+    channels_.reserve(static_cast<std::size_t>(part.channels));
+    for (std::int64_t i = 0; i < part.channels; ++i) channels_.emplace_back(part);
 }
 
 DramMemory::Served DramMemory::run(const std::int64_t* addresses, const bool* writes,
@@ -103,6 +109,10 @@ Cycle DramMemory::transfer(std::int64_t first, std::int64_t pitch, std::int64_t 
     if (first < 0 || pitch < 0 || rows < 1 || width < 1) {
         throw UsageError("a transfer must have an address, a pitch, rows and a width");
     }
+    constexpr std::int64_t kEnd = std::int64_t{1} << 62;  // of addresses: no sum of them overflows
+    const bool fits = first <= kEnd && width <= kEnd - first &&
+                      (pitch == 0 || rows - 1 <= (kEnd - first - width) / pitch);
+    if (!fits) throw UsageError("a transfer must end at or below address 2^62");
     const std::int64_t burst = part_.burst_bytes;
     std::int64_t last = -1;  // the burst before: one that two rows share counts once
     requests_.clear();
@@ -118,18 +128,20 @@ Cycle DramMemory::transfer(std::int64_t first, std::int64_t pitch, std::int64_t 
 
 DramMemory::Served DramMemory::serve(Cycle start, Cycle not_before, std::int64_t outstanding) {
     const Cycle back = part_.CL + part_.burst_cycles + 1;  // column command to the requester
+    const std::size_t count = requests_.size();
+    std::size_t seen = 0;  // of returns_, those that the requester has seen
+    returns_.clear();
+    returns_.reserve(count);  // the last that asks for memory: from here on nothing can fail
     for (DramChannel& channel : channels_) {
         channel.more_requests();
         channel.hold_columns(not_before);
     }
-    const std::size_t count = requests_.size();
     std::size_t asked = 0, unserved = count;
     std::int64_t under_way = 0;
     Cycle now = start, last = start, returned = start;
-    returns_.clear();
     while (unserved) {
-        while (!returns_.empty() && returns_.front() <= now) {
-            returns_.pop_front();
+        while (seen < returns_.size() && returns_[seen] <= now) {
+            ++seen;
             --under_way;
         }
         std::int64_t accepted = 0;  // writes, which are through now
@@ -153,8 +165,8 @@ DramMemory::Served DramMemory::serve(Cycle start, Cycle not_before, std::int64_t
             }
             upcoming = std::min(upcoming, channel.next());
         }
-        if (!returns_.empty() && asked < count && under_way >= outstanding) {
-            upcoming = std::min(upcoming, returns_.front());
+        if (seen < returns_.size() && asked < count && under_way >= outstanding) {
+            upcoming = std::min(upcoming, returns_[seen]);
         }
         now = std::max(now + 1, upcoming);
     }

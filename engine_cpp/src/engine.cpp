@@ -1,6 +1,7 @@
 #include "minisim/engine.hpp"
 
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "minisim/errors.hpp"
@@ -55,91 +56,60 @@ void round_row(const std::byte* from, std::ptrdiff_t step, std::size_t count, st
     }
 }
 
-std::vector<Arena> arenas_of(const EngineConfig& config) {
-    std::vector<Arena> arenas;
-    arenas.reserve(config.cores);
+MachineState machine_of(const EngineConfig& config) {
+    MachineState machine = {config.sram_bytes, config.accumulator_bytes, config.cores,
+                            kernel_named(config.kernel), {}, {}};
+    const std::uint64_t bytes = config.sram_bytes + config.accumulator_bytes;
     for (std::uint32_t i = 0; i < config.cores; ++i) {
-        arenas.emplace_back(config.sram_bytes + config.accumulator_bytes);
-    };
-    return arenas;
-}
-
-// Also through a view: a reshaped input is the user's, whatever the role of the reshape.
-void refuse_store_to_supplied(const Program& program, const Dram& dram, std::size_t op) {
-    if (program.opcode(op) != Opcode::kStore) return;
-    const std::uint32_t tile = program.transfer(op).tile;
-    if (dram.supplied(program.tiles[tile].tensor)) {
-        throw ScheduleError("stream[" + std::to_string(op) + "]: STORE into " +
-                            program.tile_name(tile) +
-                            ", which lies in an input or a weight: those belong to the user");
+        machine.arenas.emplace_back(bytes);
+        if (config.check_hazards) machine.sram_cells.push_back(Tracker::sram_cells(bytes));
     }
+    return machine;
 }
 
 }  // namespace
 
+const char* outside_name(DType dtype) {
+    switch (dtype) {
+        case DType::kFp32:
+        case DType::kBf16: return "float32";
+        case DType::kInt8: return "int8";
+        case DType::kInt32: return "int32";
+        case DType::kInt16: return "int16";
+    }
+    return "?";
+}
+
 Engine::Engine(const EngineConfig& config)
     : config_(checked(config)),
-      kernel_(kernel_named(config.kernel)),
-      arenas_(arenas_of(config)),
-      in_flight_(config.cores),
-      executor_(program_, arenas_, config.sram_bytes, dram_, kernel_),
-      hand_built_(std::in_place) {
-    begin();
+      machine_(machine_of(config_)),
+      session_(std::make_unique<Session>(machine_, Tables{}, Session::Kind::kHandBuilt)) {}
+
+void Engine::load(Tables tables) {
+    session_ = std::make_unique<Session>(machine_, std::move(tables), Session::Kind::kLoaded);
+    session_->restart();
+    stopped_ = false;
 }
 
-void Engine::load(const Program& program) {
-    Validator(program, config_.sram_bytes, config_.accumulator_bytes, config_.cores).all();
-    Dram dram(program.tensors);
-    for (std::size_t op = 0; op < program.stream.size; ++op) {
-        refuse_store_to_supplied(program, dram, op);
-    }
-    program_ = program;
-    dram_ = std::move(dram);
-    hand_built_.reset();
-    begin();
-}
-
-Validator Engine::validator() const {
-    return {program_, config_.sram_bytes, config_.accumulator_bytes, config_.cores};
-}
-
-// Fresh records for the program and the DRAM as they are now.
-void Engine::begin() {
-    for (Arena& arena : arenas_) arena.poison();
-    in_flight_.reset();
-    executor_.restart();
-    failure_.clear();
-    tracker_.reset();
-    if (!config_.check_hazards) return;
-    const auto grain = hand_built_ ? Tracker::Grain::kByItem : Tracker::Grain::kAsTiled;
-    tracker_ = std::make_unique<Tracker>(program_, dram_, in_flight_, config_.sram_bytes,
-                                         config_.accumulator_bytes, config_.cores, grain);
-}
-
-void Engine::reset() {
-    if (hand_built_) {
-        hand_built_->forget_operations();
-        program_ = hand_built_->program();
-    }
-    for (Arena& arena : arenas_) arena.poison();
-    dram_.poison_computed();
-    in_flight_.reset();
-    executor_.restart();
-    failure_.clear();
-    if (tracker_) tracker_->restart();
+void Engine::reset() noexcept {
+    if (session_->hand_built()) session_->forget_operations();
+    session_->dram.poison_computed();
+    session_->restart();
+    stopped_ = false;
 }
 
 // -- events ---------------------------------------------------------------------------------------
 
 void Engine::start(std::uint32_t op, std::int64_t cycle) {
-    in_flight_.check_start(program_, op);
-    if (tracker_) tracker_->start(op, cycle);
-    in_flight_.start(program_, op);
+    Session& x = *session_;
+    x.in_flight.check_start(x.program, op);
+    if (x.tracker) x.tracker->start(op, cycle);
+    x.in_flight.start(x.program, op);
 }
 
 void Engine::retire(std::uint32_t op) {
-    in_flight_.retire(program_, op);
-    executor_.perform(op);
+    session_->in_flight.retire(session_->program, op);
+    session_->executor.perform(op);
 }
 
 template <class Work>
@@ -148,7 +118,12 @@ void Engine::guarded(Work work) {
     try {
         work();
     } catch (const std::exception& error) {
-        failure_ = error.what();
+        stopped_ = true;
+        failure_.clear();
+        try {
+            failure_ = error.what();
+        } catch (const std::bad_alloc&) {  // it goes without the reason
+        }
         throw;
     }
 }
@@ -157,10 +132,10 @@ void Engine::replay(const std::uint32_t* events, const std::int64_t* cycles, std
     guarded([&] {
         for (std::size_t i = 0; i < count; ++i) {
             const std::uint32_t op = events[i] / 2;
-            if (op >= program_.stream.size) {
+            if (op >= program().stream.size) {
                 throw ScheduleError("event " + std::to_string(events[i]) + " is of operation " +
                                     std::to_string(op) + ", but the stream has " +
-                                    std::to_string(program_.stream.size));
+                                    std::to_string(program().stream.size));
             }
             events[i] % 2 == 0 ? start(op, cycles[i]) : retire(op);
         }
@@ -170,80 +145,83 @@ void Engine::replay(const std::uint32_t* events, const std::int64_t* cycles, std
 void Engine::finish(std::int64_t cycle) {
     guarded([&] {
         if (!finished()) {
-            throw ScheduleError("the events ended, but " + std::to_string(in_flight_.retired()) +
-                                " of " + std::to_string(program_.stream.size) +
+            throw ScheduleError("the events ended, but " + std::to_string(session_->in_flight.retired()) +
+                                " of " + std::to_string(program().stream.size) +
                                 " operations have retired");
         }
-        if (tracker_) tracker_->finish(cycle);
+        if (session_->tracker) session_->tracker->finish(cycle);
     });
 }
 
 void Engine::run() {
     require_usable();
-    if (in_flight_.retired() > 0 || !in_flight_.empty()) {
+    if (session_->in_flight.retired() > 0 || !session_->in_flight.empty()) {
         throw UsageError("run() needs a program that has not started: call reset() first");
     }
     guarded([&] {
-        for (std::uint32_t op = 0; op < program_.stream.size; ++op) {
+        for (std::uint32_t op = 0; op < program().stream.size; ++op) {
             start(op, op);
             retire(op);
         }
     });
-    finish(program_.stream.size);
+    finish(program().stream.size);
 }
 
 void Engine::require_usable() const {
-    if (failure_.empty()) return;
-    throw ScheduleError("the engine stopped and needs reset(); it stopped because: " + failure_);
+    if (!stopped_) return;
+    throw ScheduleError("the engine stopped and needs reset(); it stopped because: " +
+                        (failure_.empty() ? "there was no memory to say why" : failure_));
 }
 
 // -- tensors --------------------------------------------------------------------------------------
 
-const TensorRow& Engine::tensor_row(std::uint32_t tensor) const {
-    if (tensor >= program_.tensors.size) {
-        throw UsageError("tensor must be below " + std::to_string(program_.tensors.size) +
+const TensorRow& Engine::row_of(std::uint32_t tensor) const {
+    if (tensor >= program().tensors.size) {
+        throw UsageError("tensor must be below " + std::to_string(program().tensors.size) +
                          ", not " + std::to_string(tensor));
     }
-    return program_.tensors[tensor];
-}
-
-std::shared_ptr<Buffer> Engine::tensor_buffer(std::uint32_t tensor) const {
-    tensor_row(tensor);
-    return dram_.buffer(tensor);
+    return program().tensors[tensor];
 }
 
 void Engine::set_tensor(std::uint32_t tensor, const HostMatrix& values) {
-    const TensorRow& row = tensor_row(tensor);
+    const TensorRow& row = row_of(tensor);
+    const DType dtype = static_cast<DType>(row.dtype);
+    if (values.dtype != outside_name(dtype)) {
+        throw UsageError(std::string("values must have dtype ") + outside_name(dtype) +
+                         " for a tensor of " + dtype_name(dtype) + ", not " + values.dtype);
+    }
     if (values.rows != row.rows || values.cols != row.cols) {
         throw UsageError("tensor " + std::to_string(tensor) + " has shape (" +
                          std::to_string(row.rows) + ", " + std::to_string(row.cols) + "), not (" +
                          std::to_string(values.rows) + ", " + std::to_string(values.cols) + ")");
     }
-    if (!in_flight_.empty()) {
+    if (!session_->in_flight.empty()) {
         throw UsageError("a tensor cannot be set while operations are in flight");
     }
-    std::byte* to = dram_.data(tensor);
+    std::byte* to = session_->dram.data(tensor);
     for (std::size_t i = 0; i < values.rows; ++i, to += row.pitch) {
         const std::byte* from = values.data + static_cast<std::ptrdiff_t>(i) * values.row_step;
-        switch (static_cast<DType>(row.dtype)) {
-            case DType::kFp32:
-            case DType::kInt32: copy_row(from, values.col_step, 4, values.cols, to); break;
-            case DType::kInt8: copy_row(from, values.col_step, 1, values.cols, to); break;
-            case DType::kInt16: copy_row(from, values.col_step, 2, values.cols, to); break;
-            case DType::kBf16: round_row(from, values.col_step, values.cols, to); break;
+        if (dtype == DType::kBf16) {
+            round_row(from, values.col_step, values.cols, to);
+        } else {
+            copy_row(from, values.col_step, item_size(dtype), values.cols, to);
         }
     }
-    if (tracker_) tracker_->supplied(tensor);
+    if (session_->tracker) session_->tracker->supplied(tensor);
 }
 
-void Engine::get_tensor(std::uint32_t tensor, void* packed) const {
-    const TensorRow& row = tensor_row(tensor);
-    const std::size_t row_bytes = row.cols * item_size(static_cast<DType>(row.dtype));
-    auto* to = static_cast<std::byte*>(packed);
-    const std::byte* from = dram_.buffer(tensor)->data();
-    if (static_cast<DType>(row.dtype) != DType::kBf16) {
+TensorCopy Engine::tensor(std::uint32_t tensor) const {
+    const TensorRow& row = row_of(tensor);
+    const DType dtype = static_cast<DType>(row.dtype);
+    const std::size_t row_bytes = std::size_t{row.cols} * item_size(dtype);
+    const std::size_t widening = dtype == DType::kBf16 ? sizeof(float) / sizeof(Bf16) : 1;
+    TensorCopy copy = {dtype, row.rows, row.cols, nullptr};
+    copy.data.reset(new std::byte[row.rows * row_bytes * widening]);
+    std::byte* to = copy.data.get();
+    const std::byte* from = session_->dram.buffer(tensor)->data();
+    if (dtype != DType::kBf16) {
         copy_rows(to, row_bytes, from, row.pitch, row.rows, row_bytes);
-        return;
+        return copy;
     }
     for (std::size_t i = 0; i < row.rows; ++i, from += row.pitch) {
         for (std::size_t j = 0; j < row.cols; ++j, to += sizeof(float)) {
@@ -253,62 +231,35 @@ void Engine::get_tensor(std::uint32_t tensor, void* packed) const {
             std::memcpy(to, &wide, sizeof wide);
         }
     }
+    return copy;
+}
+
+TensorView Engine::tensor_view(std::uint32_t tensor) const {
+    const TensorRow& row = row_of(tensor);
+    return {static_cast<DType>(row.dtype), row.rows, row.cols, row.pitch,
+            session_->dram.buffer(tensor)};
 }
 
 // -- hand-built programs --------------------------------------------------------------------------
 
 void Engine::require_hand_built() const {
-    if (hand_built_) return;
+    if (session_->hand_built()) return;
     throw UsageError("this engine has loaded a schedule: build operations by hand on a new one");
 }
 
 std::uint32_t Engine::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype) {
     require_hand_built();
-    hand_built_->add_tensor(rows, cols, role, dtype);
-    program_ = hand_built_->program();
-    const std::size_t tensor = program_.tensors.size - 1;
-    try {
-        validator().tensor(tensor);
-        dram_.add(program_.tensors[tensor]);
-    } catch (...) {
-        hand_built_->drop_tensor();
-        program_ = hand_built_->program();
-        throw;
-    }
-    if (tracker_) tracker_->grow();
-    return static_cast<std::uint32_t>(tensor);
+    return session_->add_tensor(rows, cols, role, dtype);
 }
 
 void Engine::dispatch(const SchedOp& op) {
     require_hand_built();
     require_usable();
-    const HandBuilt::Mark old = hand_built_->mark();
-    hand_built_->append(op);
-    program_ = hand_built_->program();
-    try {
-        check_new_rows(old);
-    } catch (...) {
-        hand_built_->rewind(old);
-        program_ = hand_built_->program();
-        throw;
-    }
+    const std::uint32_t index = session_->append(op);
     guarded([&] {
-        const auto index = static_cast<std::uint32_t>(old.stream);
         start(index, index);
         retire(index);
     });
-}
-
-void Engine::check_new_rows(const HandBuilt::Mark& old) const {
-    const Validator validator = this->validator();
-    for (std::size_t i = old.tiles; i < program_.tiles.size; ++i) validator.tile(i);
-    for (std::size_t i = old.transfers; i < program_.transfers.size; ++i) validator.transfer(i);
-    for (std::size_t i = old.matmuls; i < program_.matmuls.size; ++i) validator.matmul(i);
-    for (std::size_t i = old.vectors; i < program_.vectors.size; ++i) validator.vector(i);
-    for (std::size_t i = old.stream; i < program_.stream.size; ++i) {
-        validator.op(i);
-        refuse_store_to_supplied(program_, dram_, i);
-    }
 }
 
 }  // namespace minisim

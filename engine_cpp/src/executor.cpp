@@ -27,6 +27,20 @@ void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, fl
 
 }  // namespace
 
+void Executor::make_room(const MatmulRow& x) {
+    const auto dtype = static_cast<DType>(x.dtype);
+    const std::size_t count = std::size_t{x.m} * x.n;
+    scratch_.make_room(dtype, x.m, x.k, x.n);
+    if (accumulator_of(dtype) == DType::kInt32) {
+        if (rounds(x)) std::get<Wide<std::int32_t>>(wide_).sums.reserve(count);
+        return;
+    }
+    auto& wide = std::get<Wide<float>>(wide_);
+    if (rounds(x)) wide.sums.reserve(count);
+    if (x.bias != kNone) wide.bias.reserve(x.n);
+    if (x.residual != kNone) wide.residual.reserve(count);
+}
+
 void Executor::perform(std::uint32_t op) {
     core_ = program_.stream[op].core;
     switch (program_.opcode(op)) {
@@ -67,12 +81,16 @@ void Executor::execute(const MatmulRow& x) {
 
 // The sums are computed where they will lie: in acc, or in c if it has their type. Otherwise c is
 // narrower, and this is the last step, which rounds.
+bool Executor::rounds(const MatmulRow& x) const {
+    return Program::touches_c(x) &&
+           program_.dtype_of_tile(x.c) != accumulator_of(static_cast<DType>(x.dtype));
+}
+
 template <class T, class Sum, class TB>
 void Executor::multiply(const MatmulRow& x) {
     auto& wide = std::get<Wide<Sum>>(wide_);
     const std::size_t count = std::size_t{x.m} * x.n;
-    const bool rounds = Program::touches_c(x) && program_.dtype_of_tile(x.c) !=
-                                                     accumulator_of(static_cast<DType>(x.dtype));
+    const bool rounds = this->rounds(x);
     MatmulArgsOf<T, Sum, TB> args{};
     args.a = as<T>(read(x.a, x.a_sram));
     args.b = as<TB>(read(x.b, x.b_sram));

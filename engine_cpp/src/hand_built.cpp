@@ -1,30 +1,31 @@
 #include "minisim/hand_built.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
 
 #include "minisim/errors.hpp"
 
 namespace minisim {
 
-void HandBuilt::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype) {
+void HandBuilt::append(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype) {
     const std::uint64_t row_bytes = std::uint64_t{cols} * item_size(dtype);
     const std::uint64_t pitch = (row_bytes + kAlignment - 1) / kAlignment * kAlignment;
     if (pitch > UINT32_MAX) {
         throw UsageError("a row of " + std::to_string(cols) + " columns is too long");
     }
     TensorRow tensor{};
-    if (!tensors_.empty()) {
-        const TensorRow& before = tensors_.back();
+    if (!tables_.tensors.empty()) {
+        const TensorRow& before = tables_.tensors.back();
         tensor.address = before.address + std::uint64_t{before.rows} * before.pitch;
     }
     tensor.rows = rows;
     tensor.cols = cols;
     tensor.pitch = static_cast<std::uint32_t>(pitch);
-    tensor.storage = static_cast<std::uint32_t>(tensors_.size());
+    tensor.storage = static_cast<std::uint32_t>(tables_.tensors.size());
     tensor.dtype = static_cast<std::uint8_t>(dtype);
     tensor.role = static_cast<std::uint8_t>(role);
-    tensors_.push_back(tensor);
+    tables_.tensors.push_back(tensor);
 }
 
 void HandBuilt::append(const SchedOp& op) {
@@ -45,14 +46,14 @@ void HandBuilt::push(Opcode opcode, std::size_t row) {
     x.queue = static_cast<std::uint8_t>(queue_of(opcode));
     x.row = static_cast<std::uint32_t>(row);
     x.sync = kNone;
-    stream_.push_back(x);
+    tables_.stream.push_back(x);
 }
 
 void HandBuilt::push_transfer(Opcode opcode, const PlacedTile& tile,
                               std::optional<std::uint32_t> version) {
     const std::uint32_t id = tile_read(tile);
-    push(opcode, transfers_.size());
-    transfers_.push_back({id, version.value_or(tiles_[id].final), tile.sram});
+    push(opcode, tables_.transfers.size());
+    tables_.transfers.push_back({id, version.value_or(tables_.tiles[id].final), tile.sram});
 }
 
 void HandBuilt::push_matmul(const SchedExecute& x) {
@@ -79,8 +80,8 @@ void HandBuilt::push_matmul(const SchedExecute& x) {
     row.a_transposed = x.a_transposed;
     row.b_transposed = x.b_transposed;
     row.dtype = dtype_of(x.a);
-    push(Opcode::kExecute, matmuls_.size());
-    matmuls_.push_back(row);
+    push(Opcode::kExecute, tables_.matmuls.size());
+    tables_.matmuls.push_back(row);
 }
 
 void HandBuilt::push_vector(const SchedVector& x) {
@@ -95,14 +96,14 @@ void HandBuilt::push_vector(const SchedVector& x) {
     row.dst_sram = x.dst.sram;
     row.rows = x.dst.rows;
     row.cols = x.dst.cols;
-    push(Opcode::kVector, vectors_.size());
-    vectors_.push_back(row);
+    push(Opcode::kVector, tables_.vectors.size());
+    tables_.vectors.push_back(row);
 }
 
 // An operation is of the type of what it works on. A tensor that does not exist has none; the
 // tile is refused for it.
 std::uint8_t HandBuilt::dtype_of(const PlacedTile& tile) const {
-    return tile.tensor < tensors_.size() ? tensors_[tile.tensor].dtype : std::uint8_t{0};
+    return tile.tensor < tables_.tensors.size() ? tables_.tensors[tile.tensor].dtype : std::uint8_t{0};
 }
 
 // The tile's latest life. A linear search: hand-built programs are short.
@@ -111,44 +112,43 @@ const TileRow* HandBuilt::latest(const PlacedTile& tile) const {
         return t.tensor == tile.tensor && t.row == tile.row && t.col == tile.col &&
                t.rows == tile.rows && t.cols == tile.cols;
     };
-    const auto found = std::find_if(tiles_.rbegin(), tiles_.rend(), same);
-    return found == tiles_.rend() ? nullptr : &*found;
+    const auto found = std::find_if(tables_.tiles.rbegin(), tables_.tiles.rend(), same);
+    return found == tables_.tiles.rend() ? nullptr : &*found;
 }
 
 // A tile that no operation has written yet holds what the user supplied: version 0.
 std::uint32_t HandBuilt::tile_read(const PlacedTile& tile) {
     const TileRow* found = latest(tile);
-    if (found) return static_cast<std::uint32_t>(found - tiles_.data());
-    tiles_.push_back({tile.tensor, tile.row, tile.col, tile.rows, tile.cols, 0});
-    return static_cast<std::uint32_t>(tiles_.size() - 1);
+    if (found) return static_cast<std::uint32_t>(found - tables_.tiles.data());
+    tables_.tiles.push_back({tile.tensor, tile.row, tile.col, tile.rows, tile.cols, 0});
+    return static_cast<std::uint32_t>(tables_.tiles.size() - 1);
 }
 
 // The number of writes that complete a tile belongs to the tile, so a tile that is made again in
 // another number of steps becomes a new one.
 std::uint32_t HandBuilt::tile_written(const PlacedTile& tile, std::uint32_t final) {
     const TileRow* found = latest(tile);
-    if (found && found->final == final) return static_cast<std::uint32_t>(found - tiles_.data());
-    tiles_.push_back({tile.tensor, tile.row, tile.col, tile.rows, tile.cols, final});
-    return static_cast<std::uint32_t>(tiles_.size() - 1);
+    if (found && found->final == final) return static_cast<std::uint32_t>(found - tables_.tiles.data());
+    tables_.tiles.push_back({tile.tensor, tile.row, tile.col, tile.rows, tile.cols, final});
+    return static_cast<std::uint32_t>(tables_.tiles.size() - 1);
 }
 
 HandBuilt::Mark HandBuilt::mark() const {
-    return {stream_.size(), transfers_.size(), matmuls_.size(), vectors_.size(), tiles_.size()};
+    return {tables_.stream.size(),  tables_.transfers.size(), tables_.matmuls.size(),
+            tables_.vectors.size(), tables_.tiles.size(),     tables_.tensors.size()};
 }
 
-void HandBuilt::rewind(const Mark& mark) {
-    stream_.resize(mark.stream);
-    transfers_.resize(mark.transfers);
-    matmuls_.resize(mark.matmuls);
-    vectors_.resize(mark.vectors);
-    tiles_.resize(mark.tiles);
-}
-
-Program HandBuilt::program() const {
-    return {{stream_.data(), stream_.size()},     {transfers_.data(), transfers_.size()},
-            {matmuls_.data(), matmuls_.size()},   {vectors_.data(), vectors_.size()},
-            {tiles_.data(), tiles_.size()},       {tensors_.data(), tensors_.size()},
-            {}};
+// Erasing at the end moves nothing and asks for no memory.
+void HandBuilt::rewind(const Mark& mark) noexcept {
+    const auto cut = [](auto& rows, std::size_t size) {
+        rows.erase(rows.begin() + static_cast<std::ptrdiff_t>(size), rows.end());
+    };
+    cut(tables_.stream, mark.stream);
+    cut(tables_.transfers, mark.transfers);
+    cut(tables_.matmuls, mark.matmuls);
+    cut(tables_.vectors, mark.vectors);
+    cut(tables_.tiles, mark.tiles);
+    cut(tables_.tensors, mark.tensors);
 }
 
 }  // namespace minisim

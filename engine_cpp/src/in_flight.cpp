@@ -6,14 +6,35 @@
 
 namespace minisim {
 
-void InFlight::reset() { *this = InFlight(fifos_.size() / kQueues); }
+InFlight::InFlight(const Program& program, std::size_t cores) : lanes_(cores * kQueues) {
+    follower_.reserve(program.stream.size);
+    for (std::size_t op = 0; op < program.stream.size; ++op) append(program);
+}
 
-void InFlight::check_start(const Program& program, std::uint32_t op) {
-    const std::size_t lane = program.lane(op);
-    std::size_t next = next_[lane];
-    while (next < program.stream.size && program.lane(next) != lane) ++next;
-    next_[lane] = next;
-    if (next == program.stream.size) {
+void InFlight::append(const Program& program) {
+    const auto op = static_cast<std::uint32_t>(follower_.size());
+    follower_.push_back(kNone);
+    Lane& lane = lanes_[program.lane(op)];
+    if (lane.first == kNone) lane.first = op;
+    if (lane.next == kNone) lane.next = op;
+    if (lane.last != kNone) follower_[lane.last] = op;
+    lane.last = op;
+}
+
+void InFlight::restart() noexcept {
+    for (Lane& lane : lanes_) lane = {lane.first, lane.last, lane.first, kNone, 0};
+    in_flight_ = retired_ = 0;
+}
+
+void InFlight::forget() noexcept {
+    for (Lane& lane : lanes_) lane = Lane{};
+    follower_.clear();
+    in_flight_ = retired_ = 0;
+}
+
+void InFlight::check_start(const Program& program, std::uint32_t op) const {
+    const std::uint32_t next = lanes_[program.lane(op)].next;
+    if (next == kNone) {
         throw ScheduleError(program.op_name(op) +
                             " started, but all operations of its queue have started already");
     }
@@ -24,32 +45,29 @@ void InFlight::check_start(const Program& program, std::uint32_t op) {
     }
 }
 
-void InFlight::start(const Program& program, std::uint32_t op) {
-    const std::size_t lane = program.lane(op);
-    next_[lane] = std::size_t{op} + 1;
-    fifos_[lane].push_back(op);
+void InFlight::start(const Program& program, std::uint32_t op) noexcept {
+    Lane& lane = lanes_[program.lane(op)];
+    if (lane.in_flight == 0) lane.oldest = op;
+    lane.next = follower_[op];
+    ++lane.in_flight;
+    ++in_flight_;
 }
 
 void InFlight::retire(const Program& program, std::uint32_t op) {
-    auto& fifo = fifos_[program.lane(op)];
-    if (fifo.empty()) {
+    Lane& lane = lanes_[program.lane(op)];
+    if (lane.in_flight == 0) {
         throw ScheduleError(program.op_name(op) +
                             " retired, but nothing of its queue is in flight");
     }
-    if (fifo.front() != op) {
+    if (lane.oldest != op) {
         throw ScheduleError(program.op_name(op) +
                             " retired out of order: the oldest of its queue in flight is " +
-                            program.op_name(fifo.front()));
+                            program.op_name(lane.oldest));
     }
-    fifo.pop_front();
+    lane.oldest = follower_[op];
+    --lane.in_flight;
+    --in_flight_;
     ++retired_;
-}
-
-bool InFlight::empty() const {
-    for (const auto& fifo : fifos_) {
-        if (!fifo.empty()) return false;
-    }
-    return true;
 }
 
 }  // namespace minisim

@@ -420,6 +420,7 @@ MINISIM_INLINE void vector_bf16_body(const Bf16VectorArgs& x) {
 
 
 #define MINISIM_INSTANCE(target, set, rows, cols)                                                  \
+    static_assert(cols <= kWidestPanel);                                                           \
     target void matmul_##set(const MatmulArgs& x, Scratch& s) { matmul_body<rows, cols>(x, s); }   \
     target void vector_##set(const VectorArgs& x) { vector_body(x); }                              \
     target void matmul_bf16_##set(const Bf16MatmulArgs& x, Scratch& s) {                           \

@@ -21,14 +21,13 @@ RowSpan row_span(const TileRow& tile, const TensorRow& tensor) {
 }  // namespace
 
 Tracker::Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
-                 std::uint64_t sram_bytes, std::uint64_t accumulator_bytes, std::uint32_t cores,
-                 Grain grain)
+                 std::vector<Cells>& srams, std::uint64_t sram_bytes, Grain grain)
     : program_(program),
       dram_(dram),
       in_flight_(in_flight),
       grain_(grain),
       sram_bytes_(sram_bytes),
-      srams_(cores, Cells(sram_bytes + accumulator_bytes, kAlignment, kQueues)) {
+      srams_(srams) {
     grow();
 }
 
@@ -53,7 +52,7 @@ void Tracker::grow() {
     }
 }
 
-void Tracker::restart() {
+void Tracker::restart() noexcept {
     for (Cells& sram : srams_) sram.forget();
     for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
         Cells& cells = storages_[dram_.storage_of(i)];
@@ -61,7 +60,7 @@ void Tracker::restart() {
     }
 }
 
-void Tracker::supplied(std::uint32_t tensor) {
+void Tracker::supplied(std::uint32_t tensor) noexcept {
     const TensorRow& t = program_.tensors[tensor];
     Cells& cells = storages_[dram_.storage_of(tensor)];
     for (const Cells::Cell cell : cells.run(0, std::uint64_t{t.rows} * t.pitch)) {

@@ -83,6 +83,14 @@ void Validator::tensor(std::size_t row) const {
                 std::to_string(std::uint64_t{t.cols} * item) + " bytes (one row), not " +
                 std::to_string(t.pitch));
     }
+    // So that no sum or product of sizes and addresses can overflow, signed or doubled.
+    constexpr std::uint64_t kLimit = std::uint64_t{1} << 62;
+    const std::uint64_t bytes = std::uint64_t{t.rows} * t.pitch;
+    if (bytes > kLimit || t.address > kLimit - bytes) {
+        at.fail("a tensor must end at or below address 2^62, not take " + std::to_string(t.rows) +
+                " rows of " + std::to_string(t.pitch) + " bytes from address " +
+                std::to_string(t.address));
+    }
     if (t.address % kAlignment != 0) {
         at.fail("address must be a multiple of " + std::to_string(kAlignment) + ", not " +
                 std::to_string(t.address));

@@ -1,19 +1,14 @@
 // A program for tests: owns its tables, with one short call per row.
 #pragma once
 
+#include <cstring>
 #include <initializer_list>
+#include <type_traits>
 #include <vector>
 
 #include "minisim/engine.hpp"
 
-struct Builder {
-    std::vector<minisim::StreamRow> stream;
-    std::vector<minisim::TransferRow> transfers;
-    std::vector<minisim::MatmulRow> matmuls;
-    std::vector<minisim::VectorRow> vectors;
-    std::vector<minisim::TileRow> tiles;
-    std::vector<minisim::TensorRow> tensors;
-    std::vector<minisim::SyncRow> syncs;
+struct Builder : minisim::Tables {
     std::uint16_t core = 0;  // of the operations to come
 
     // Rows padded to 64 bytes unless a pitch is given; a storage of its own unless one is.
@@ -103,12 +98,7 @@ struct Builder {
         return push(minisim::Opcode::kVector, id(vectors) - 1);
     }
 
-    minisim::Program program() const {
-        return {{stream.data(), stream.size()},   {transfers.data(), transfers.size()},
-                {matmuls.data(), matmuls.size()}, {vectors.data(), vectors.size()},
-                {tiles.data(), tiles.size()},     {tensors.data(), tensors.size()},
-                {syncs.data(), syncs.size()}};
-    }
+    minisim::Tables program() const { return *this; }
 
 private:
     template <class Row>
@@ -134,20 +124,32 @@ private:
     }
 };
 
-// Sets a tensor from packed values, of the type that stands for its own.
+// numpy's name for T.
+template <class T>
+const char* numpy_name() {
+    if (std::is_floating_point_v<T>) return "float32";
+    return sizeof(T) == 1 ? "int8" : sizeof(T) == 2 ? "int16" : "int32";
+}
+
+// Packed values as a matrix, of the type that stands for a tensor's.
+template <class T>
+minisim::HostMatrix matrix(const std::vector<T>& values, std::size_t rows, std::size_t cols) {
+    return {reinterpret_cast<const std::byte*>(values.data()), rows, cols,
+            static_cast<std::ptrdiff_t>(cols * sizeof(T)), static_cast<std::ptrdiff_t>(sizeof(T)),
+            numpy_name<T>()};
+}
+
 template <class T>
 void set(minisim::Engine& engine, std::uint32_t tensor, const std::vector<T>& values) {
-    const minisim::TensorRow& row = engine.tensor_row(tensor);
-    engine.set_tensor(tensor, {reinterpret_cast<const std::byte*>(values.data()), row.rows,
-                               row.cols, static_cast<std::ptrdiff_t>(row.cols * sizeof(T)),
-                               static_cast<std::ptrdiff_t>(sizeof(T))});
+    const minisim::TensorView shape = engine.tensor_view(tensor);
+    engine.set_tensor(tensor, matrix(values, shape.rows, shape.cols));
 }
 
 template <class T = float>
 std::vector<T> get(const minisim::Engine& engine, std::uint32_t tensor) {
-    const minisim::TensorRow& row = engine.tensor_row(tensor);
-    std::vector<T> values(std::size_t{row.rows} * row.cols);
-    engine.get_tensor(tensor, values.data());
+    const minisim::TensorCopy copy = engine.tensor(tensor);
+    std::vector<T> values(copy.rows * copy.cols);
+    std::memcpy(values.data(), copy.data.get(), values.size() * sizeof(T));
     return values;
 }
 

@@ -42,10 +42,12 @@ void equal(const char* file, int line, const char* text, const X& x, const Y& y)
     fail(file, line, out.str());
 }
 
-// Runs every test whose name contains the argument (all without one). A test that checks nothing
-// would pass for ever, so having no tests to run is a failure.
+// Runs every test whose name contains the argument (all without one); "--stop" is all up to the first
+// failure. A test that checks nothing would pass for ever, so having no tests to run is a failure.
 inline int run(int argc, char** argv) {
-    const std::string wanted = argc > 1 ? argv[1] : "";
+    const std::string argument = argc > 1 ? argv[1] : "";
+    const bool stop = argument == "--stop";
+    const std::string wanted = stop ? "" : argument;
     int ran = 0;
     for (const Test& test : tests()) {
         if (std::string(test.name).find(wanted) == std::string::npos) continue;
@@ -57,6 +59,7 @@ inline int run(int argc, char** argv) {
         }
         std::printf("%s %s\n", failures() == before ? "ok    " : "FAILED", test.name);
         ++ran;
+        if (stop && failures() > 0) break;
     }
     return failures() == 0 && ran > 0 ? 0 : 1;
 }

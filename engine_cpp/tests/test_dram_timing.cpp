@@ -8,25 +8,9 @@
 #include "check.hpp"
 #include "minisim/dram_memory.hpp"
 #include "minisim/errors.hpp"
+#include "small_part.hpp"
 
 using namespace minisim;
-
-namespace {
-
-DramPart small_part() {
-    DramPart part;
-    part.channels = 2, part.ranks = 2, part.groups = 2, part.banks = 2;
-    part.rows = 16, part.page_bursts = 8, part.burst_bytes = 64, part.burst_cycles = 4;
-    part.CL = 11, part.CWL = 9, part.tRCD = 12, part.tRP = 13, part.tRAS = 30;
-    part.tCCD_S = 4, part.tCCD_L = 6, part.tRRD_S = 4, part.tRRD_L = 6, part.tFAW = 20;
-    part.tWTR_S = 3, part.tWTR_L = 8, part.tWR = 14, part.tRTP = 7, part.tRPRE = 1, part.tRTRS = 2;
-    part.tREFI = 2000, part.tRFC = 100;
-    part.queue = 8, part.write_batch = 4, part.bank_queue = 2, part.commands = 1;
-    part.mapping = "rochrababgco";
-    return part;
-}
-
-}  // namespace
 
 // One cycle from the channel's queue to the bank's, then activate, then the column command.
 TEST(a_lone_read_in_closed_form) {
@@ -51,6 +35,21 @@ TEST(no_column_command_comes_too_early) {
     const DramPart part = small_part();
     DramMemory memory(part);
     CHECK_EQUAL(memory.transfer(0, 64, 1, 64, false, 0, 500), 500 + part.burst_cycles);
+}
+
+TEST(addresses_and_banks_have_limits) {
+    DramPart part = small_part();
+    DramMemory memory(part);
+    const std::int64_t end = std::int64_t{1} << 62;
+    CHECK_THROWS(memory.transfer(end, 0, 1, 1, false, 0, 0), UsageError, "address 2^62");
+    CHECK_THROWS(memory.transfer(64, end / 2, 3, 1, false, 0, 0), UsageError, "address 2^62");
+    CHECK_THROWS(memory.transfer(INT64_MAX, 1, 1, 1, false, 0, 0), UsageError, "address 2^62");
+    CHECK(memory.transfer(end - 64, 64, 1, 64, false, 0, 0) > 0);
+    for (auto* number : {&part.channels, &part.ranks, &part.groups, &part.banks}) *number = 1 << 20;
+    part.tREFI = 1 << 20;
+    part.tRFC = part.tRAS = part.tRP = part.tRCD = part.tFAW = 0;
+    part.ranks = 2;
+    CHECK_THROWS(DramMemory{part}, UsageError, "at most 2^20");
 }
 
 TEST(what_no_part_can_be_is_refused) {

@@ -43,8 +43,8 @@ TEST(views_share_a_buffer) {
     for (std::size_t i = 0; i < 24; ++i) values[i] = static_cast<float>(i);
     set(engine, 0, values);
     CHECK(get(engine, 1) == values);
-    CHECK(engine.tensor_buffer(0) == engine.tensor_buffer(1));
-    CHECK(engine.tensor_buffer(0) != engine.tensor_buffer(2));
+    CHECK(engine.tensor_view(0).buffer == engine.tensor_view(1).buffer);
+    CHECK(engine.tensor_view(0).buffer != engine.tensor_view(2).buffer);
     engine.reset();
     CHECK(get(engine, 1) == values);
     for (const float x : get(engine, 2)) CHECK(std::isnan(x));
@@ -99,7 +99,7 @@ TEST(copies_go_row_by_row) {
             else CHECK(std::isnan(found[i * 7 + j]));
         }
     }
-    const auto* raw = reinterpret_cast<const float*>(engine.tensor_buffer(y)->data());
+    const auto* raw = reinterpret_cast<const float*>(engine.tensor_view(y).buffer->data());
     for (std::size_t i = 0; i < 5; ++i) {
         for (std::size_t j = 7; j < 16; ++j) CHECK(std::isnan(raw[i * 16 + j]));
     }

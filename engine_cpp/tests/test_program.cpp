@@ -61,10 +61,11 @@ struct TypedSample : Builder {
 
 // Zeros, in any type: elements of up to four bytes, four bytes apart.
 void clear(Engine& engine, std::uint32_t tensor) {
-    const TensorRow& row = engine.tensor_row(tensor);
-    const std::vector<std::byte> zeros(std::size_t{row.rows} * row.cols * 4);
-    engine.set_tensor(tensor, {zeros.data(), row.rows, row.cols,
-                               static_cast<std::ptrdiff_t>(row.cols) * 4, 4});
+    const TensorView shape = engine.tensor_view(tensor);
+    const std::vector<std::byte> zeros(shape.rows * shape.cols * 4);
+    engine.set_tensor(tensor, {zeros.data(), shape.rows, shape.cols,
+                               static_cast<std::ptrdiff_t>(shape.cols) * 4, 4,
+                               outside_name(shape.dtype)});
 }
 
 void refused(const std::function<void(Sample&)>& spoil, const std::string& text) {

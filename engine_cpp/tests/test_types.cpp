@@ -347,7 +347,7 @@ TEST(tensors_of_every_type_are_set_and_read) {
     engine.set_tensor(h, {reinterpret_cast<const std::byte*>(columns + 5), 2, 3, -4, -8});
     CHECK((get(engine, h) == std::vector<float>{6, 5, 4, 3, 2, 1}));
     const std::int8_t pairs[] = {1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0};
-    engine.set_tensor(c, {reinterpret_cast<const std::byte*>(pairs), 2, 3, 6, 2});
+    engine.set_tensor(c, {reinterpret_cast<const std::byte*>(pairs), 2, 3, 6, 2, "int8"});
     CHECK((get<std::int8_t>(engine, c) == std::vector<std::int8_t>{1, 2, 3, 4, 5, 6}));
 }
 

@@ -1,13 +1,16 @@
 """The command line: ``minisim run``, ``minisim explain``, ``minisim sweep``, ``minisim config``.
 
-A user's mistake is one clear message on standard error and exit code 2, never a traceback.
+A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
+schedule hazard; 70, a bug in minisim, with a report to file; 141, nobody reads the output any more.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,35 +18,90 @@ import click
 from rich.console import Console
 
 from minisim import __version__
+from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
+from minisim.compiler.frontend.dims import parse_dims
 from minisim.compiler.passes.base import IR
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
-from minisim.errors import MinisimError, OutputError, ScheduleHazard
+from minisim.errors import InternalError, MinisimError, ModelError, OutputError, ScheduleHazard, described
 from minisim.hwmodel import reference
 from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
 from minisim.hwmodel.effects import notes
 from minisim.progress import SlowProgress
 from minisim.run import run
+from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep import grid, parse_param, sweep
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Main(click.Group):
-    """The group of commands; turns our exceptions into messages."""
+    """The group of commands, inside the command line's boundary."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with told(), safe_streams():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with told(ctx):
             return super().invoke(ctx)
-        except ScheduleHazard as e:  # not the user's mistake: the compiler's, or of a schedule made by hand
-            click.echo(f"minisim: schedule hazard: {e}", err=True)
-            sys.exit(1)
-        except MinisimError as e:
-            lines = str(e).splitlines() or [type(e).__name__]
-            for line in lines:
-                click.echo(f"minisim: error: {line}" if not line.startswith("  ") else line, err=True)
-            sys.exit(2)
+
+
+HAZARD, MISTAKE, BUG, READER_GONE = 1, 2, 70, 141
+"""Exit codes: the schedule is wrong; the user's mistake (click's is the same); sysexits' EX_SOFTWARE; and what a
+program has that dies of SIGPIPE."""
+
+
+@contextmanager
+def told(ctx: click.Context | None = None) -> Iterator[None]:
+    """The command line's boundary: whatever leaves it is a message on standard error and an exit code."""
+    try:
+        yield
+    except ReaderGone:
+        sys.exit(READER_GONE)
+    except ScheduleHazard as e:  # not the user's mistake: the compiler's, or of a schedule made by hand
+        _tell("schedule hazard", e)
+        sys.exit(HAZARD)
+    except MinisimError as e:
+        _tell("error", e)
+        sys.exit(MISTAKE)
+    except (click.ClickException, click.exceptions.Exit, click.Abort, MemoryError):
+        raise
+    except Exception as e:
+        if where := users_line(e):  # of a model's own class, say
+            _tell("error", ModelError(f"{where}: {described(e)}"))
+            sys.exit(MISTAKE)
+        machine = ctx.find_root().obj if ctx else None
+        command = shlex.join(["minisim", *sys.argv[1:]])
+        text = e.report if isinstance(e, InternalError) else report(e, command, machine)
+        path = write_report(text)
+        what = str(e) if isinstance(e, InternalError) else f"this is a bug in minisim: {described(e)}"
+        _tell("internal error", what, f"please file it with {path}" if path else text)
+        sys.exit(BUG)
+
+
+def _tell(kind: str, *messages: object) -> None:
+    """Write messages to standard error; a line that continues the one above is indented, and has no prefix."""
+    for message in messages:
+        for line in _text(message).splitlines() or [type(message).__name__]:
+            printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+            click.echo(f"minisim: {kind}: {printable}" if not line.startswith("  ") else printable, err=True)
+
+
+def _text(message: object) -> str:
+    try:
+        return str(message)
+    except Exception:  # a subclass of a model's own
+        return type(message).__name__
+
+
+def _load_machine(source: str, overrides: Sequence[str]) -> Machine:
+    """The machine of a command; a report of a bug will have it."""
+    machine = Machine.load(source, overrides)
+    click.get_current_context().find_root().obj = machine
+    return machine
 
 
 def _machine_options(command: F) -> F:
@@ -57,6 +115,8 @@ def _machine_options(command: F) -> F:
 _out = click.option("--out", default="out", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
+_dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
+                     help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
 
 
@@ -72,6 +132,10 @@ def _tell_without_effect(
         click.echo(f"minisim: note: {place}{note}", err=True)
 
 
+_max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_default=True, metavar="N",
+                               type=click.IntRange(min=1),
+                               help="Refuse a model that takes more operations.")  # fmt: skip
+
 WORTH_PROCESSES_S = 0.5
 """Seconds that one simulation takes, from which on several are worth starting processes for."""
 
@@ -85,6 +149,7 @@ def main() -> None:
 @main.command("run")
 @click.argument("model")
 @_machine_options
+@_dims
 @_out
 @click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
 @_no_numerics
@@ -92,10 +157,12 @@ def main() -> None:
 @click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
+@_max_operations
 def run_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
+    dims: tuple[str, ...],
     out: Path,
     timing: str,
     no_numerics: bool,
@@ -103,25 +170,27 @@ def run_command(
     with_timeline: bool,
     trace: bool,
     what_if: bool,
+    max_operations: int,
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
 
     MODEL is a Python file that defines model(), an ONNX file, or a built-in shape such as
     gemm:512x512x512.
     """
-    from minisim.reports import load_protos, print_summary, write_reports
+    from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
     from minisim.what_if import measured
 
     if trace:
         load_protos()  # what is missing is said before the run
-    machine = Machine.load(source, overrides)
+    machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    graph = load_model(model, NAME[machine.dtype])
+    graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
     _check_folder("--out", out)
     if dump_ir:
         _check_folder("--dump-ir", dump_ir)
-    dump = dump_to(dump_ir) if dump_ir else None
+        make_folder(dump_ir)
+    dump = dump_to(dump_ir, write=atomic_bytes) if dump_ir else None
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
 
         def on_stage(number: int, name: str, ir: IR) -> None:
@@ -129,7 +198,15 @@ def run_command(
                 dump(number, name, ir)
             progress.on_stage(number, name, ir)
 
-        result = run(graph, machine, timing=timing, numerics=not no_numerics, observers=[progress], on_stage=on_stage)
+        result = run(
+            graph,
+            machine,
+            timing=timing,
+            numerics=not no_numerics,
+            observers=[progress],
+            on_stage=on_stage,
+            max_operations=max_operations,
+        )
         found = hints(result.record())
         found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
     record = result.record()
@@ -142,28 +219,45 @@ def run_command(
 @main.command("explain")
 @click.argument("model")
 @_machine_options
+@_dims
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
+@_max_operations
 def explain_command(
-    model: str, source: str, overrides: tuple[str, ...], out: Path | None, what_if: bool, jobs: int | None
+    model: str,
+    source: str,
+    overrides: tuple[str, ...],
+    dims: tuple[str, ...],
+    out: Path | None,
+    what_if: bool,
+    jobs: int | None,
+    max_operations: int,
 ) -> None:
     """Say where every cycle of MODEL went, and what another machine would gain."""
     from minisim.reports import Account, print_account, write_account
     from minisim.what_if import what_ifs
 
-    machine = Machine.load(source, overrides)
+    machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    graph = load_model(model, NAME[machine.dtype])
+    graph = load_model(model, NAME[machine.dtype], parse_dims(dims))
     if out:
         _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
-        result = run(graph, machine, numerics=False, observers=[progress], on_stage=progress.on_stage)
+        result = run(
+            graph,
+            machine,
+            numerics=False,
+            observers=[progress],
+            on_stage=progress.on_stage,
+            max_operations=max_operations,
+        )
         quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
         others = what_ifs(
             result,
             jobs=jobs or (1 if quick else None),
             progress=lambda done, total: progress.advance("simulating other machines", done, total),
+            max_operations=max_operations,
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
     path = write_account(account, out) if out else None
@@ -176,28 +270,32 @@ def explain_command(
 @main.command("sweep")
 @click.argument("model")
 @_machine_options
+@_dims
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @_out
 @_no_numerics
 @_jobs
+@_max_operations
 def sweep_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
+    dims: tuple[str, ...],
     params: tuple[str, ...],
     out: Path,
     no_numerics: bool,
     jobs: int | None,
+    max_operations: int,
 ) -> None:
     """Run MODEL on every machine of a grid; write sweep.csv, a row per point."""
     from minisim.reports import print_sweep, write_sweep
 
-    machine = Machine.load(source, overrides)
+    machine = _load_machine(source, overrides)
     points = grid(machine, [parse_param(text) for text in params])
     _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
-    graph = load_model(model, "float32" if varies else NAME[machine.dtype])
+    graph = load_model(model, "float32" if varies else NAME[machine.dtype], parse_dims(dims))
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(
@@ -206,6 +304,7 @@ def sweep_command(
             numerics=not no_numerics,
             jobs=jobs,
             progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
+            max_operations=max_operations,
         )
     path = write_sweep(rows, out)
     console = Console()
@@ -236,7 +335,7 @@ def config_list() -> None:
 @click.option("--keys", "describe", is_flag=True, help="List every key with its meaning instead.")
 def config_show(source: str, overrides: tuple[str, ...], commented: bool, describe: bool) -> None:
     """The complete machine, defaults included, as a machine file."""
-    machine = Machine.load(source, overrides)
+    machine = _load_machine(source, overrides)
     if not describe:
         click.echo(reference.commented(machine) if commented else machine.to_toml(), nl=False)
         return
@@ -259,9 +358,8 @@ def config_check(sources: tuple[str, ...]) -> None:
             click.echo(f"{source}: ok")
             _tell_without_effect(source, [], [machine], place=f"{source}: ")
     if mistakes:
-        for line in mistakes:
-            click.echo(f"minisim: error: {line}", err=True)
-        sys.exit(2)
+        _tell("error", *mistakes)
+        sys.exit(MISTAKE)
 
 
 def _check_folder(option: str, folder: Path) -> None:

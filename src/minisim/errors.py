@@ -16,7 +16,14 @@ from collections.abc import Iterable
 
 
 class MinisimError(Exception):
-    """A mistake of the user's, or a fault found in a schedule; never a bug of ours."""
+    """A mistake of the user's, or a fault found in a schedule; never a bug of ours.
+
+    As a text it is printable, whatever names and values went into it, and its lines are short enough to be read.
+    """
+
+    def __str__(self) -> str:
+        lines = str(self.args[0] if self.args else "").split("\n")
+        return "\n".join(shortened(printable(line), _MOST_OF_A_LINE) for line in lines)
 
 
 class ConfigError(MinisimError):
@@ -54,9 +61,6 @@ class ScheduleHazard(MinisimError):
     def __init__(self, message: str, op: int = -1, other: int = -1, cycle: int = -1) -> None:
         super().__init__(message, op, other, cycle)
         self.op, self.other, self.cycle = op, other, cycle
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class OutputError(MinisimError):
@@ -103,6 +107,9 @@ _MOST_SHOWN = 60
 _MOST_TOLD = 300
 """Characters of another's message in one of ours."""
 
+_MOST_OF_A_LINE = 2000
+"""Characters of a line of a message: more than any that is meant to be read."""
+
 _REPR = reprlib.Repr()  # never fails on an object's own repr, and stops in the depths of nested values
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 1000
 _REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = 20
@@ -121,13 +128,18 @@ def shortened(text: str, most: int = _MOST_SHOWN) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def printable(text: str) -> str:
+    """`text` with an escape for each character that a terminal or a table would not show as one."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def one_line(error: BaseException) -> str:
     """What an exception of others says, in one line of printable text; "" where it says nothing, or fails to."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # it is not ours: whatever its __str__ does
         return ""
-    return shortened("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text), _MOST_TOLD)
+    return shortened(printable(text), _MOST_TOLD)
 
 
 def described(error: BaseException) -> str:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.dtypes import NAME
+from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import Stage, compile_graph
-from minisim.errors import UsageError, shortened
-from minisim.hwmodel.config import Machine
+from minisim.errors import UsageError, shortened, shown
+from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import Schedule
-from minisim.hwmodel.simulate import Observer, simulate
+from minisim.hwmodel.simulate import Observer, check_observers, simulate
 from minisim.hwmodel.timeline import Timeline
 from minisim.lockstep import Lockstep
 from minisim.runtime import Array, Runtime, example_inputs, largest_difference
@@ -87,8 +90,8 @@ class Result:
 
 
 def run(
-    graph: Graph,
-    machine: Machine | None = None,
+    graph: ModelLike,
+    machine: MachineLike = None,
     *,
     inputs: Mapping[str, npt.ArrayLike] | None = None,
     timing: str = "simpy",
@@ -96,26 +99,37 @@ def run(
     observers: Sequence[Observer] = (),
     schedule: Schedule | None = None,
     on_stage: Stage | None = None,
+    max_operations: int = MAX_OPERATIONS,
 ) -> Result:
-    """Compile `graph` for `machine` (default: the reference machine), time it and compute it.
+    """Compile `graph` for `machine`, time it and compute it.
 
     Args:
+        graph: a Graph, or what names one: the path of a .py or .onnx file, a built-in shape ("gemm:512x512x512").
+        machine: a Machine, or what names one: a preset, the path of a machine file, a mapping of keys to values;
+            default: the reference machine.
         inputs: by name; what is missing is drawn as `example_inputs` says.
         timing: the timing core; there is one, "simpy".
         numerics: also compute, in lockstep, and compare with numpy.
         observers: told of every step of every operation.
         schedule: of `graph` for `machine`, if it has been compiled already.
         on_stage: called after every stage of the compiler.
+        max_operations: as for `compile_graph`.
 
     Raises:
         MinisimError: a subclass of it for every mistake of the user's.
     """
-    if timing not in TIMING_CORES:
-        raise UsageError(f"timing must be {' or '.join(TIMING_CORES)}, not {timing!r}")
-    machine = machine or Machine()
+    if not isinstance(timing, str) or timing not in TIMING_CORES:
+        raise UsageError(f"timing must be {' or '.join(TIMING_CORES)}, not {shown(timing)}")
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise UsageError(f"inputs must be a mapping of names to arrays, not {shown(inputs)}")
+    if on_stage is not None and not callable(on_stage):
+        raise UsageError(f"on_stage must be a function of number, name and IR, not {shown(on_stage)}")
+    check_observers(observers)
+    machine = Machine.of(machine)
+    graph = as_graph(graph, NAME[machine.dtype])
     began = time.perf_counter()
     if schedule is None:
-        schedule = compile_graph(graph, machine, on_stage)
+        schedule = compile_graph(graph, machine, on_stage, max_operations=max_operations)
     compiled = time.perf_counter()
     if not numerics:
         timeline = simulate(schedule, machine, observers)

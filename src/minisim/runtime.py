@@ -11,10 +11,11 @@ import numpy.typing as npt
 from minisim._engine import Engine, EngineConfig, EngineStats
 from minisim.compiler.dtypes import NAME, converted, quantize
 from minisim.compiler.example_inputs import example_inputs
-from minisim.compiler.graph import Graph, Tensor, view_2d
+from minisim.compiler.frontend import ModelLike, as_graph
+from minisim.compiler.graph import Tensor, view_2d
 from minisim.compiler.pipeline import compile_graph, computed_graph
-from minisim.errors import UsageError, did_you_mean
-from minisim.hwmodel.config import Machine
+from minisim.errors import UsageError, did_you_mean, one_line, shown
+from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
 __all__ = ["Array", "Runtime", "example_inputs", "largest_difference"]
@@ -35,32 +36,51 @@ class Runtime:
     the floats that they stand for.
 
     Args:
-        graph: the model; its weights are registered at once.
-        machine: to compile for, and what `schedule` was compiled for. The results depend on its matrix.dtype alone.
+        graph: the model (a Graph, or what `load_model` takes); its weights are registered at once.
+        machine: to compile for, and what `schedule` was compiled for (what `Machine.of` takes). The results depend on
+            its matrix.dtype alone.
         schedule: of `graph`, if it has been compiled already.
         kernel: of the engine: "auto", or "reference" for the scalar definition.
     """
 
     def __init__(
         self,
-        graph: Graph,
-        machine: Machine | None = None,
+        graph: ModelLike,
+        machine: MachineLike = None,
         schedule: Schedule | None = None,
         kernel: str = "auto",
     ) -> None:
-        machine = machine or Machine()
-        self.graph = graph
-        self.computed = computed_graph(graph, machine)
-        self.schedule = schedule or compile_graph(graph, machine)
+        if schedule is not None and not isinstance(schedule, Schedule):
+            raise UsageError(f"schedule must be a Schedule, such as compile_graph returns, not {shown(schedule)}")
+        if not isinstance(kernel, str):
+            raise UsageError(f"kernel must be a text such as 'auto', not {shown(kernel)}")
+        machine = Machine.of(machine)
+        self.graph = as_graph(graph, NAME[machine.dtype])
+        self.computed = computed_graph(self.graph, machine)
+        self.schedule = compile_graph(self.graph, machine) if schedule is None else schedule
+        self._index = {name: i for i, name in enumerate(self.schedule.tensor_names)}
+        self._check_schedule()
         s = self.schedule
         self.engine = Engine(
             EngineConfig(s.sram_bytes, kernel=kernel, accumulator_bytes=s.accumulator_bytes, cores=s.cores)
         )
         self.engine.load_schedule(self.schedule)
-        self._index = {name: i for i, name in enumerate(self.schedule.tensor_names)}
         for tensor in self.computed.tensors.values():
             if tensor.is_weight and tensor.data is not None:
                 self._put(tensor, tensor.data)
+
+    def _check_schedule(self) -> None:
+        """Whether the schedule has the tensors of the model, in their shapes and types."""
+        for tensor in self.computed.tensors.values():
+            if tensor.name in self._index:
+                row = self.schedule.tensors[self._index[tensor.name]]
+                if (row["rows"], row["cols"], row["dtype"]) == (*view_2d(tensor.shape), tensor.code):
+                    continue
+            elif tensor.name not in self.computed.outputs.values():
+                continue  # fusion and folding may have left no use of it
+            raise UsageError(
+                f"the schedule is not of {self.graph.name!r}: it has another tensor {tensor.name!r}, or none"
+            )
 
     def dtype(self, name: str) -> DType:
         """Of a tensor, as it lies in memory; one that no operation uses any more is FP32."""
@@ -77,8 +97,15 @@ class Runtime:
             UsageError: there is no such input, the shape is another, or the type has no such value.
         """
         if name not in self.graph.inputs:
-            raise UsageError(f"{name!r} is not an input of {self.graph.name!r}{did_you_mean(name, self.graph.inputs)}")
-        tensor, array = self.graph.tensors[name], np.asarray(values)
+            near = did_you_mean(name, self.graph.inputs)
+            raise UsageError(f"{shown(name)} is not an input of {self.graph.name!r}{near}")
+        tensor = self.graph.tensors[name]
+        try:
+            array = np.asarray(values)
+            if array.dtype.kind not in "biuf":
+                raise TypeError(f"numbers are needed, not {array.dtype}")
+        except (TypeError, ValueError) as e:  # lists of different lengths, say
+            raise UsageError(f"input {name!r} is not an array of numbers ({one_line(e)})") from None
         if array.shape != tensor.shape:
             raise UsageError(f"input {name!r} must have shape {tensor.shape}, not {array.shape}")
         computed = self.computed.tensors.get(name, tensor)
@@ -102,8 +129,8 @@ class Runtime:
             UsageError: there is no such output.
         """
         outputs = self.graph.outputs
-        if name not in outputs:
-            raise UsageError(f"{name!r} is not an output of {self.graph.name!r}{did_you_mean(name, outputs)}")
+        if not isinstance(name, str) or name not in outputs:
+            raise UsageError(f"{shown(name)} is not an output of {self.graph.name!r}{did_you_mean(name, outputs)}")
         tensor = self.graph.tensors[outputs[name]]
         if tensor.is_weight and tensor.data is not None:
             return np.array(tensor.data)

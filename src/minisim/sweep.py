@@ -7,7 +7,9 @@ processes; a point that cannot be compiled, or fails, is a row with its reason, 
 from __future__ import annotations
 
 import itertools
+import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -17,14 +19,19 @@ from multiprocessing import get_context
 from typing import Any
 
 from minisim.compiler.graph import Graph
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import compile_graph, compile_undispatched, schedule_key
-from minisim.errors import CapacityError, ConfigError, MinisimError, UnsupportedError, UsageError
+from minisim.errors import CapacityError, ConfigError, MinisimError, UnsupportedError, UsageError, described, one_line
 from minisim.hwmodel.config import Machine, parse_value
 from minisim.hwmodel.isa import Schedule
 from minisim.run import run
 
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
+
+
+MOST_POINTS = 100_000
+"""Of a grid: more would take days, and are a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +56,14 @@ def grid(machine: Machine, params: Sequence[tuple[str, Sequence[str]]]) -> list[
     """All combinations, the last parameter varying fastest.
 
     Raises:
-        UsageError: a parameter is given twice.
+        UsageError: a parameter is given twice, or the grid has more than `MOST_POINTS`.
         ConfigError: listing every value that no machine can have.
     """
     names = [name for name, _ in params]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UsageError(f"--param {min(twice)}: given twice; list all its values in one")
+    if (count := math.prod(len(values) for _, values in params)) > MOST_POINTS:
+        raise UsageError(f"the grid would have {count:,} points; the most is {MOST_POINTS:,}")
     mistakes: dict[str, None] = {}
     points: list[Point] = []
     for index, values in enumerate(itertools.product(*(values for _, values in params))):
@@ -77,6 +86,7 @@ def sweep(
     numerics: bool = True,
     jobs: int | None = None,
     progress: Progress | None = None,
+    max_operations: int = MAX_OPERATIONS,
 ) -> list[Row]:
     """Run every point and return a row for each, in the order of the grid.
 
@@ -85,10 +95,11 @@ def sweep(
 
     Args:
         jobs: processes; default: one per CPU. 1 works in this process.
+        max_operations: as for `compile_graph`; a point that takes more is infeasible.
     """
     jobs = min(jobs or os.cpu_count() or 1, len(points))
-    done: dict[int, Row] = {}
-    batches = list(_batches(graph, points, jobs))
+    groups, done = _grouped(graph, points, max_operations)
+    batches = list(_batches(groups, len(points), jobs))
     results = _in_processes(graph, batches, numerics, jobs) if jobs > 1 else _here(graph, batches, numerics)
     for rows in results:
         done.update(rows)
@@ -97,13 +108,22 @@ def sweep(
     return [done[point.index] for point in points]
 
 
-def _batches(graph: Graph, points: Sequence[Point], jobs: int) -> Iterator[list[Point]]:
-    """Points that share a schedule together; but no batch so large that a process has nothing to do."""
+def _grouped(graph: Graph, points: Sequence[Point], max_operations: int) -> tuple[list[list[Point]], dict[int, Row]]:
+    """Points that share a schedule together; and the rows of those that take too many operations."""
     groups: dict[str, list[Point]] = {}
+    refused: dict[int, Row] = {}
     for point in points:
-        groups.setdefault(schedule_key(graph, point.machine), []).append(point)
-    most = max(1, -(-len(points) // jobs))
-    for group in groups.values():
+        try:
+            groups.setdefault(schedule_key(graph, point.machine, max_operations), []).append(point)
+        except CapacityError as e:
+            refused[point.index] = _row(point, "infeasible", str(e))
+    return list(groups.values()), refused
+
+
+def _batches(groups: Sequence[list[Point]], points: int, jobs: int) -> Iterator[list[Point]]:
+    """The groups, but none so large that a process has nothing to do."""
+    most = max(1, -(-points // jobs))
+    for group in groups:
         for i in range(0, len(group), most):
             yield group[i : i + most]
 
@@ -167,7 +187,9 @@ def _run_batch(graph: Graph, batch: Sequence[Point], numerics: bool) -> dict[int
     """Compile once for the whole batch, run every point of it; all report the time of that compilation."""
     began = time.perf_counter()
     try:
-        shared = compile_undispatched(graph, batch[0].machine)
+        shared = compile_undispatched(
+            graph, batch[0].machine, max_operations=sys.maxsize
+        )  # `_grouped` has counted them
     except (CapacityError, UnsupportedError) as e:  # no machine of this size, or of this type
         return {point.index: _row(point, "infeasible", str(e)) for point in batch}
     except Exception as e:
@@ -194,6 +216,5 @@ def _row(point: Point, status: str, reason: str) -> Row:
 
 
 def _reason(error: Exception) -> str:
-    """One line: a mistake's message as it is, anything else with its type."""
-    text = str(error) if isinstance(error, MinisimError) else f"{type(error).__name__}: {error}"
-    return " ".join(text.split())
+    """One line: a mistake's message as it is, anything else with its type, as the bug that it is."""
+    return one_line(error) if isinstance(error, MinisimError) else f"a bug in minisim: {described(error)}"

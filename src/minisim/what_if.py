@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from minisim.compiler.graph import Graph
+from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.errors import ConfigError
-from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.variants import LARGER, scaled, with_settings
 from minisim.reports.explain import WhatIf
@@ -74,16 +73,22 @@ def changes(record: RunRecord) -> dict[str, dict[str, str]]:
     return found
 
 
-def what_ifs(result: Result, *, jobs: int | None = None, progress: Progress | None = None) -> list[WhatIf]:
+def what_ifs(
+    result: Result,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+    max_operations: int = MAX_OPERATIONS,
+) -> list[WhatIf]:
     """Time the model of a run on every changed machine; then on those with two of the changes that helped most.
 
     Args:
         jobs: processes; default: one per CPU. 1 works in this process.
+        max_operations: as for `compile_graph`.
     """
     record = result.record()
-    single = _tried(result.graph, result.machine, changes(record), jobs, progress)
-    both = dict(_pairs(record, single))
-    return [*single, *_tried(result.graph, result.machine, both, jobs, progress)]
+    single = _tried(result, changes(record), jobs, max_operations, progress)
+    return [*single, *_tried(result, dict(_pairs(record, single)), jobs, max_operations, progress)]
 
 
 def _pairs(record: RunRecord, single: Sequence[WhatIf]) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -100,10 +105,10 @@ def _pairs(record: RunRecord, single: Sequence[WhatIf]) -> Iterator[tuple[str, M
 
 
 def _tried(
-    graph: Graph,
-    machine: Machine,
+    result: Result,
     named: Mapping[str, Mapping[str, str]],
     jobs: int | None,
+    max_operations: int,
     progress: Progress | None = None,
 ) -> list[WhatIf]:
     """Each change compiled for and simulated, in order."""
@@ -111,10 +116,15 @@ def _tried(
     points: dict[str, Point] = {}
     for name, settings in named.items():
         try:
-            points[name] = Point(len(points), settings, with_settings(machine, settings))
+            points[name] = Point(len(points), settings, with_settings(result.machine, settings))
         except ConfigError as e:
             refused[name] = WhatIf(name, settings, None, "no machine has that: " + str(e).splitlines()[0])
-    rows = sweep(graph, list(points.values()), numerics=False, jobs=jobs, progress=progress) if points else []
+    found = list(points.values())
+    rows = (
+        sweep(result.graph, found, numerics=False, jobs=jobs, progress=progress, max_operations=max_operations)
+        if found
+        else []
+    )
     ran = {
         name: WhatIf(name, named[name], row.get("cycles_total"), f"{row['status']}: {row['reason']}")
         for name, row in zip(points, rows, strict=True)
@@ -139,7 +149,7 @@ def measured(result: Result, found: Sequence[Hint], most: int) -> list[Hint]:
             kept.append(hint)
             continue
         left -= len(new) * len(result.schedule)
-        cycles |= {frozenset(w.settings.items()): w.cycles for w in _tried(result.graph, result.machine, new, jobs=1)}
+        cycles |= {frozenset(w.settings.items()): w.cycles for w in _tried(result, new, 1, MOST_OPERATIONS)}
         ran = [(n, i) for i, each in enumerate(hint.tries) if (n := cycles[frozenset(each.items())]) is not None]
         then, best = min(ran, default=(result.cycles, 0))
         if then <= (1 - WORTH) * result.cycles:

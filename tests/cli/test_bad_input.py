@@ -226,6 +226,9 @@ CASES = [
     # -- SRAM too small
     Case("SRAM that holds no operation", "run gemm:64x64x64 --set sram.bytes=4KiB"),
     Case("SRAM of one granule", "run gemm:64x64x64 --set sram.bytes=64"),
+    # -- too many operations
+    Case("more operations than there may be", "run softmax:20000000x4 --set tile.m=1 --no-numerics"),
+    Case("more operations than are allowed", "explain softmax:200x3 --set tile.m=1 --max-operations 199"),
     # -- sweeps
     sweep("parameter without values", "tile.m"),
     sweep("parameter with an empty value", "tile.m=8,,16"),

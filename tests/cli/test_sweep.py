@@ -12,6 +12,7 @@ import pytest
 
 from minisim import sweep as sweep_module
 from minisim.compiler.frontend import load_model
+from minisim.compiler.pipeline import compile_graph
 from minisim.errors import UsageError
 from minisim.hwmodel.config import Machine
 from minisim.run import Result, run
@@ -92,25 +93,27 @@ def test_a_point_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sweep_module, "run", sometimes)
     rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9,10"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
-    assert rows[1]["reason"] == "ZeroDivisionError: of all things"
+    assert rows[1]["reason"] == "a bug in minisim: ZeroDivisionError: of all things"
 
 
 def test_a_compiler_that_fails_fails_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr(sweep_module, "compile_undispatched", broken)
     rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9"), jobs=1)
-    assert [(row["status"], row["reason"]) for row in rows] == [("failed", "RuntimeError: a bug of ours")] * 2
+    assert [(row["status"], row["reason"]) for row in rows] == [
+        ("failed", "a bug in minisim: RuntimeError: a bug of ours")
+    ] * 2
 
 
 def test_points_of_one_schedule_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
     compile_once = sweep_module.compile_undispatched
 
-    def counted(graph: Any, machine: Machine) -> Any:
+    def counted(graph: Any, machine: Machine, max_operations: int) -> Any:
         compiled.append(machine)
-        return compile_once(graph, machine)
+        return compile_once(graph, machine, max_operations)
 
     monkeypatch.setattr(sweep_module, "compile_undispatched", counted)
     rows = sweep(load_model(GEMM), points("vector.lanes=8,16,32", "sram.bytes=32KiB,64KiB"), jobs=1, numerics=False)
@@ -175,3 +178,37 @@ def test_the_rows_have_the_columns_of_a_run(minisim: Any) -> None:
     (row,) = read_rows()
     assert list(row)[3:] == list(summary)
     assert all(row[key] == value for key, value in summary.items() if key not in WALL)
+
+
+def test_a_point_that_takes_too_many_operations_is_infeasible() -> None:
+    """Also where workers compile: what was allowed is compiled, whatever the usual limit is."""
+    graph, found = load_model(GEMM), points("tile.m=8,64")
+    operations = [len(compile_graph(graph, point.machine).matmuls) for point in found]
+    rows = sweep(graph, found, jobs=1, numerics=False, max_operations=operations[1])
+    assert operations[0] > operations[1]
+    assert [row["status"] for row in rows] == ["infeasible", "ok"]
+    assert f"at least {operations[0]} operations" in rows[0]["reason"]
+    assert [row["status"] for row in sweep(graph, found, jobs=2, numerics=False, max_operations=operations[0])] == [
+        "ok"
+    ] * 2
+
+
+def dtypes(folder: Path) -> list[tuple[str, str, str]]:
+    with (folder / "out" / "sweep.csv").open(encoding="utf-8") as file:
+        return [(row["matrix.dtype"], row["status"], row["dtype"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("base", ["fp32", "bf16", "int8"])
+def test_a_sweep_over_types_computes_each_point_in_its_own(base: str, minisim: Any, folder: Path) -> None:
+    """Whatever the machine's own type is: a built-in that was loaded in that would be in it at every point."""
+    minisim("sweep", "gemm:32x32x32", "--jobs", "1", "--set", f"matrix.dtype={base}",
+            "--param", "matrix.dtype=int8,bf16,fp32")  # fmt: skip
+    assert dtypes(folder) == [(dtype, "ok", dtype) for dtype in ("int8", "bf16", "fp32")]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_type_that_the_model_cannot_have_is_infeasible(jobs: str, minisim: Any, folder: Path) -> None:
+    """It is no failure: no machine of that type computes the model."""
+    out = minisim("sweep", "softmax:8x8", "--jobs", jobs, "--param", "matrix.dtype=fp32,int8").stdout
+    assert dtypes(folder) == [("fp32", "ok", ""), ("int8", "infeasible", "")]
+    assert "infeasible: model 'softmax' cannot be computed in int8" in " ".join(out.split())

@@ -40,6 +40,7 @@ CASES: dict[str, tuple[Graph, Machine]] = {
     "small-mlp-auto": (small_mlp(), machine()),
     "residual-block-mnk": (example("residual_block"), PLAIN),
     "gemm-ragged-mnk": (gemm(50, 45, 70), TIGHT),
+    "gemm-thin-last-rows": (gemm(36, 45, 40), machine(sram__bytes="256KiB")),
     "gemm-int8-accumulator": (load_model("gemm:70x80x50", "int8"), SMALL_INT8),
     "small-mlp-quantized": (small_mlp(), machine(matrix__dtype="int8")),
     "small-mlp-bf16": (small_mlp(), machine(matrix__dtype="bf16")),

@@ -1,4 +1,4 @@
-"""The C++ tests of the core, built with the address and undefined-behaviour sanitizers."""
+"""The C++ tests of the core under the sanitizers: of addresses and undefined behaviour, and of threads."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def call(*command: str | Path) -> str:
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not installed")
-def test_cpp_tests_pass_under_the_sanitizers(tmp_path):
-    options = ("-DMINISIM_SANITIZE=ON", "-DMINISIM_BUILD_PYTHON=OFF", "-DMINISIM_BUILD_TESTS=ON")
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
+def test_cpp_tests_pass_under_the_sanitizers(tmp_path, sanitizer):
+    options = (f"-DMINISIM_SANITIZE={sanitizer}", "-DMINISIM_BUILD_PYTHON=OFF", "-DMINISIM_BUILD_TESTS=ON")
     call("cmake", "-S", ROOT, "-B", tmp_path, "-DCMAKE_BUILD_TYPE=RelWithDebInfo", *options)
     built = call("cmake", "--build", tmp_path, "--parallel", "2")
     assert "warning:" not in built

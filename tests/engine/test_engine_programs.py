@@ -336,6 +336,21 @@ def test_hand_built_and_loaded_do_not_mix(hand):
             work()
 
 
+def test_a_tensor_that_no_memory_can_hold_leaves_the_engine_as_it_was(hand):
+    engine, a, b, c = hand
+    with pytest.raises(MemoryError):
+        engine.add_tensor(2**32 - 1, 2**28, Role.INTERMEDIATE)
+    with pytest.raises(ScheduleError, match=r"tensors\[3\]: a tensor must end at or below address 2\^62, not take 429"):
+        engine.add_tensor(2**32 - 1, 2**30 - 16, Role.INTERMEDIATE)
+    with pytest.raises(UsageError, match="tensor must be below 3, not 3"):
+        engine.tensor(3)
+    engine.reset()
+    assert engine.add_tensor(9, 33, Role.INPUT) == 3
+    dispatch(engine, SchedLoad(a), SchedLoad(b), SchedExecute(a, b, c), SchedStore(c))
+    assert engine.tensor(3).shape == (9, 33)
+    np.testing.assert_array_equal(engine.tensor(2), matmul(engine.tensor(0), engine.tensor(1)))
+
+
 # -- hazards and impossible events ------------------------------------------------------------------------
 
 

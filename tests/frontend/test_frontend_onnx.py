@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, ValueInfoProto
 from onnx.helper import make_function, make_node, make_opsetid, make_tensor_value_info
 
 from minisim.compiler.frontend import load_model
@@ -147,12 +147,50 @@ def test_identities_between_operations_vanish(save: Save) -> None:
     agree("m.onnx", graph)
 
 
-@pytest.mark.parametrize("first", ["N", None])
-def test_an_open_batch_dimension_is_one(first: str | None, save: Save) -> None:
+@pytest.mark.parametrize(("first", "name"), [("N", "N"), (None, "x.0")])
+def test_an_open_dimension_is_bound(first: str | None, name: str, save: Save) -> None:
     x, y = (make_tensor_value_info(name, TensorProto.FLOAT, (first, 3)) for name in "xy")
     save([make_node("MatMul", ["x", "w"], ["y"])], [x], [y], {"w": W})
+    for size in (1, 5):
+        graph = load_model("m.onnx", dims={name: size})
+        assert graph.tensors["x"].shape == (size, 3)
+        agree("m.onnx", graph)
+
+
+def test_a_name_is_bound_wherever_it_stands(save: Save) -> None:
+    infos = [make_tensor_value_info(name, TensorProto.FLOAT, ("seq", "seq", 3)) for name in ("x", "z", "y")]
+    save([make_node("Add", ["x", "z"], ["y"])], infos[:2], infos[2:])
+    graph = load_model("m.onnx", dims={"seq": 4})
+    assert [graph.tensors[name].shape for name in ("x", "z", "y")] == 3 * [(4, 4, 3)]
+    agree("m.onnx", graph)
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_an_output_needs_no_shape(typed: bool, save: Save) -> None:
+    bare = make_tensor_value_info("y", TensorProto.FLOAT, None) if typed else ValueInfoProto(name="y")
+    save([make_node("MatMul", ["x", "w"], ["y"])], outputs=[bare], initializers={"w": W})
     graph = load_model("m.onnx")
-    assert graph.tensors["x"].shape == (1, 3)
+    assert graph.tensors[graph.outputs["y"]].shape == (2, 3)
+    save([make_node("MatMul", ["x", "w"], ["y"])], initializers={"w": W})  # ONNX Runtime asks for the form, too
+    agree("m.onnx", graph)
+
+
+DROPOUTS = {
+    "opset 9": (9, make_node("Dropout", ["a"], ["b"], ratio=0.5)),
+    "opset 10 with a mask that nothing reads": (10, make_node("Dropout", ["a"], ["b", "mask"], ratio=0.5)),
+    "a ratio": (17, make_node("Dropout", ["a", "ratio"], ["b"], seed=3)),
+    "not training": (17, make_node("Dropout", ["a", "", "no"], ["b", "mask"])),
+}
+
+
+@pytest.mark.parametrize("case", DROPOUTS)
+def test_dropout_drops_nothing_in_inference(case: str, save: Save) -> None:
+    opset, node = DROPOUTS[case]
+    constants = {"ratio": np.array(0.9, np.float32), "no": np.array(False)} if opset > 11 else {}
+    save([make_node("Relu", ["x"], ["a"]), node, make_node("Sigmoid", ["b"], ["y"])], opset=opset,
+         initializers=constants)  # fmt: skip
+    graph = load_model("m.onnx")
+    assert [n.op for n in graph.nodes] == ["Relu", "Sigmoid"]
     agree("m.onnx", graph)
 
 

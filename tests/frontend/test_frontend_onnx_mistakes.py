@@ -22,13 +22,13 @@ from onnx.helper import (
 )
 
 from minisim.compiler.frontend import load_model
-from minisim.errors import MissingExtraError, ModelError, ShapeError, UnsupportedError
+from minisim.errors import MissingExtraError, ModelError, ShapeError, UnsupportedError, UsageError
 
 Save = Callable[..., ModelProto]
 
 OPENWAKEWORD = importlib.util.find_spec("openwakeword")
 SUPPORTED = (
-    "  (supported operators: Add, Div, Exp, Flatten, Gemm, Identity, LayerNormalization, MatMul, Max, Mul, "
+    "  (supported operators: Add, Div, Dropout, Exp, Flatten, Gemm, Identity, LayerNormalization, MatMul, Max, Mul, "
     "Pow, ReduceMax, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Softmax, Sqrt, Sub)"
 )
 
@@ -163,8 +163,8 @@ def test_all_refusals_come_in_one_message(save: Save) -> None:
     assert message(UnsupportedError) == refusal(
         "input 'shape' must be float32, not int64",
         "input 'half' must be float32, not float16",
-        "input 'half': dimension 1 is 'N'; only dimension 0 may be open (it is taken as 1)",
-        "input 'half': dimension 2 is unknown; only dimension 0 may be open (it is taken as 1)",
+        "input 'half': dimension 1 is open, 'N'; bind it with --dim N=SIZE",
+        "input 'half': dimension 2 is open, 'half.2'; bind it with --dim half.2=SIZE",
         "node 'soft' (Softplus)",
         "node 'theirs' (com.example::Fused)",
         "node 'by vector' (MatMul of x (2, 3), v (3,)): the second operand of a matmul must be 2-D, not (3,) "
@@ -253,6 +253,90 @@ def test_a_shape_from_an_input_of_floats_is_still_computed_late(save: Save) -> N
 def test_unknown_operators_are_named_with_all_the_others(save: Save) -> None:
     save([make_node("Frobnicate", ["x"], ["a"]), make_node("Cos", ["a"], ["b"]), make_node("Relu", ["b"], ["y"])])
     assert message(UnsupportedError) == refusal("node 'a' (Frobnicate)", "node 'b' (Cos)")
+
+
+def test_nodes_of_one_type_are_counted(save: Save) -> None:
+    """52 convolutions are one line; so are nodes of which the same is said, and no others."""
+    nodes = [make_node("Cos", [f"x{i or ''}"], [f"x{i + 1}"], name=f"cos_{i}") for i in range(52)]
+    nodes += [make_node("Relu", ["x"], ["r"]), make_node("Elu", ["r"], ["s"], name="elu")]
+    nodes += [make_node("Gemm", ["x", "x"], [f"g{i}"], name=f"gemm_{i}", transB=1, alpha=2.0) for i in range(2)]
+    nodes += [make_node("Softmax", ["x"], [f"m{i}"], name=f"max_{i}", axis=0) for i in range(3)]
+    save([*nodes, make_node("Relu", ["x"], ["y"])])
+    assert message(UnsupportedError) == refusal(
+        "Cos (52 nodes, first: 'cos_0')",
+        "node 'elu' (Elu)",
+        "Softmax (3 nodes, first: 'max_0'): only a softmax along the last axis, 1 of (2, 3), is supported, not 0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("node", "reason"),
+    [
+        (make_node("Dropout", ["x", "", "yes"], ["y"], name="n"),
+         "node 'n' (Dropout): training_mode must be constant, and false: only inference is supported"),
+        (make_node("Dropout", ["x"], ["y", "mask"], name="n"),
+         "node 'n' (Dropout): only the first of its 2 outputs is supported, but 'mask' is used"),
+    ],
+)  # fmt: skip
+def test_dropout_that_is_no_identity(node: NodeProto, reason: str, save: Save) -> None:
+    outputs = ["y"] + [make_tensor_value_info("mask", TensorProto.BOOL, (2, 3))] * ("mask" in node.output)
+    save([node], outputs=outputs, initializers={"yes": np.array(True)})
+    assert message(UnsupportedError) == refusal(reason)
+
+
+OPEN = make_tensor_value_info("x", TensorProto.FLOAT, ("batch", "seq", "my dim"))
+
+
+@pytest.mark.parametrize(
+    ("dims", "said"),
+    [
+        ({}, ["input 'x': dimension 0 is open, 'batch'; bind it with --dim batch=SIZE",
+              "input 'x': dimension 1 is open, 'seq'; bind it with --dim seq=SIZE",
+              "input 'x': dimension 2 is open, 'my dim'; bind it with --dim 'my dim'=SIZE"]),
+        ({"seq": 3, "my dim": 2}, ["input 'x': dimension 0 is open, 'batch'; bind it with --dim batch=SIZE"]),
+    ],
+)  # fmt: skip
+def test_every_open_dimension_is_named(dims: dict[str, int], said: list[str], save: Save) -> None:
+    save([make_node("Relu", ["x"], ["y"])], [OPEN], [make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    with pytest.raises(UnsupportedError) as caught:
+        load_model("m.onnx", dims=dims)
+    assert str(caught.value) == refusal(*said)
+
+
+@pytest.mark.parametrize(
+    ("spec", "dims", "said"),
+    [
+        ("m.onnx", {"sqe": 3}, "model 'm.onnx': no dimension 'sqe' to bind; did you mean 'seq'? "
+                               "(open are 'batch', 'seq', 'my dim')"),
+        ("m.onnx", {"seq": 0}, "dimension 'seq' must be a whole number from 1 to 2147483648, not 0"),
+        ("m.onnx", {"seq": True}, "dimension 'seq' must be a whole number from 1 to 2147483648, not True"),
+        ("m.onnx", {"seq": "4"}, "dimension 'seq' must be a whole number from 1 to 2147483648, not '4'"),
+        ("m.onnx", ["seq"], "dims must be a mapping of names to sizes, such as {'seq': 128}, not ['seq']"),
+        ("gemm:8x8x8", {"seq": 4}, "model 'gemm:8x8x8': no dimension 'seq' to bind: only ONNX files leave "
+                                   "dimensions open"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_bound(spec: str, dims: Any, said: str, save: Save) -> None:
+    save([make_node("Relu", ["x"], ["y"])], [OPEN], [make_tensor_value_info("y", TensorProto.FLOAT, None)])
+    with pytest.raises((ModelError, UsageError)) as caught:
+        load_model(spec, dims=dims)
+    assert str(caught.value) == said
+
+
+def test_a_file_without_open_dimensions_says_so(save: Save) -> None:
+    save([make_node("Relu", ["x"], ["y"])])
+    with pytest.raises(ModelError, match=r"no dimension 'seq' to bind \(the file leaves none open\)$"):
+        load_model("m.onnx", dims={"seq": 4})
+
+
+def test_names_are_escaped_and_cut_in_every_message(save: Save) -> None:
+    ugly, long = "a\n\x1b[31m", "n" * 100_000
+    nodes = [make_node("Cos", ["x"], ["b"], name=ugly), make_node("Elu", ["b"], ["c"], name=long)]
+    nodes += [make_node("Tan", ["c"], ["y"], name=long), make_node("Softmax", ["x"], ["d"], name=long + "2", axis=0)]
+    save(nodes)
+    text = message(UnsupportedError)
+    assert r"node 'a\n\x1b[31m' (Cos)" in text and text.replace("\n", "").isprintable()
+    assert max(map(len, text.splitlines())) < 250 and text.count("\n") == 5
 
 
 def test_a_sparse_initializer(save: Save, folder: Path) -> None:

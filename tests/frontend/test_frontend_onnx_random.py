@@ -94,6 +94,10 @@ class Builder:
         x = self.computed()
         self.node("Identity", [x], self.shapes[x])
 
+    def dropout(self) -> None:
+        x = self.computed()
+        self.node("Dropout", [x], self.shapes[x])
+
     def add(self) -> None:
         self.binary("Add")
 
@@ -239,7 +243,7 @@ class Builder:
         """All that is computed is an output, except inputs under other names."""
         aliases = set(self.inputs)
         for node in self.nodes:
-            if node.op_type == "Identity" and node.input[0] in aliases:
+            if node.op_type in ("Identity", "Dropout") and node.input[0] in aliases:
                 aliases.add(node.output[0])
         outputs = {name: shape for name, shape in self.shapes.items() if name not in aliases}
         graph = make_graph(
@@ -255,6 +259,7 @@ class Builder:
 BUILD: dict[str, Callable[[Builder], None]] = {
     "Add": Builder.add,
     "Div": Builder.div,
+    "Dropout": Builder.dropout,
     "Exp": Builder.exp,
     "Flatten": Builder.flatten,
     "Gemm": Builder.gemm,

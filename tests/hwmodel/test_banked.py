@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -323,7 +325,72 @@ def test_bandwidth_is_dramsim3s(file: str, every: int, requests: int | None, mea
     dram = benchmark("dram")
     errors = []
     for row in dram.rows(file)[::every]:
-        ours = dram.replay_pattern(row, PRESETS[dram.PRESET_OF[row.config]], requests)
+        ours = dram.replay_pattern(row, row.part, requests)
         errors.append(abs(100 * (ours / row.percent - 1)))
     assert np.mean(errors) < mean
     assert max(errors) < worst
+
+
+HEAD = "config,pattern,outstanding,p1,p2,req_bytes,nreq,pct_peak"
+DDR4 = "DDR4_8Gb_x8_3200"
+
+
+def truth(folder: Path, row: str, head: str = HEAD) -> Path:
+    path = folder / "rows.csv"
+    path.write_text(f"{head}\n{row}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("row", "head", "said"),
+    [
+        (f"{DDR4}.ini,two,64,256,4096,64,99,50", HEAD, "pattern 'two' is not known: seq, seqw, tiles, tile1, strided"),
+        ("DDR5.ini,seq,64,0,0,64,99,50", HEAD, "configuration 'DDR5.ini' is not known: DDR4_8Gb_x8_3200.ini"),
+        (f"{DDR4}_rorochrababg.ini,seq,64,0,0,64,99,50", HEAD, "mapping 'rorochrababg': mapping must name ro, ch"),
+        (f"{DDR4}.ini,seq,64,0,0,64,99,50,rochrababg", f"{HEAD},mapping", "mapping 'rochrababg': mapping must name"),
+        (f"{DDR4}.ini,seq,64,0,0,32,99,50", HEAD, "requests are bursts of 64 bytes, not 32"),
+        (f"{DDR4}.ini,seq,64,0,0,64,99,50,2", f"{HEAD},queue", "column 'queue' is not known"),
+    ],
+)
+def test_rows_that_would_be_replayed_as_something_else_are_refused(
+    row: str, head: str, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"rows\.csv(, line 2)?: ") as caught:
+        benchmark("dram").rows(truth(tmp_path, row, head))
+    assert said in str(caught.value)
+
+
+def test_an_unknown_pattern_has_no_addresses() -> None:
+    dram = benchmark("dram")
+    for pattern in dram.PATTERNS:
+        dram.addresses(dram.Row("", pattern, 1, 64, 4096, 9, 1.0), 64)
+    with pytest.raises(ValueError, match="pattern 'two' is not known"):
+        dram.addresses(dram.Row("", "two", 1, 64, 4096, 9, 1.0), 64)
+
+
+def test_a_row_has_its_address_mapping(tmp_path: Path) -> None:
+    """In a column or in the name; consecutive bursts in one bank group are slower than in turns over the groups."""
+    dram = benchmark("dram")
+    (plain,) = dram.rows(truth(tmp_path, f"{DDR4}.ini,seq,64,0,0,64,4096,66"))
+    (named,) = dram.rows(truth(tmp_path, f"{DDR4}_rorabachcobg.ini,seq,64,0,0,64,4096,66"))
+    (column,) = dram.rows(truth(tmp_path, f"{DDR4}.ini,seq,64,0,0,64,4096,66,rorabachcobg", f"{HEAD},mapping"))
+    assert named == column and named.part.mapping == "rorabachcobg" and plain.part == PRESETS["ddr4-3200"]
+    slow, fast = (dram.replay_pattern(row, row.part) for row in (plain, named))
+    assert slow < 70 < 90 < fast
+
+
+def test_the_script_prints_a_line_a_row_or_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = truth(tmp_path, f"{DDR4}_rorabachcobg.ini,seq,64,0,0,64,4096,66\n{DDR4}.ini,copy,64,256,65536,64,4096,60")
+    monkeypatch.setattr(sys, "argv", ["dram.py", str(path)])
+    benchmark("dram").main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines[2:4]] == [
+        [f"{DDR4}.ini", "rorabachcobg", "seq"], [f"{DDR4}.ini", "copy", "64"],
+    ] and lines[4].startswith(f"{DDR4}.ini: 2 rows, mean error ")  # fmt: skip
+    truth(tmp_path, f"{DDR4}.ini,two,64,256,65536,64,4096,60")
+    with pytest.raises(SystemExit) as stopped:
+        benchmark("dram").main()
+    shown = capsys.readouterr()
+    assert (stopped.value.code, shown.out) == (2, "") and "pattern 'two' is not known" in shown.err

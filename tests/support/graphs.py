@@ -56,7 +56,7 @@ def small_mlp() -> Graph:
     """The shape of examples/mlp.py, ragged, on tiles of 32: 2 x 2 tiles at most."""
     rng = np.random.default_rng(0)
     g = Graph("small_mlp")
-    h = g.relu(g.input("x", (40, 48)) @ g.weight("w1", values(rng, (48, 33))))
+    h = g.relu(g.input("x", (50, 48)) @ g.weight("w1", values(rng, (48, 33))))
     g.output(h @ g.weight("w2", values(rng, (33, 8))), "y")
     return g
 

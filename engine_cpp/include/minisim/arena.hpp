@@ -14,7 +14,7 @@ public:
     explicit Arena(std::uint64_t size) : buffer_(size) {}
 
     std::uint64_t size() const { return buffer_.size(); }
-    void poison() { buffer_.poison(); }
+    void poison() noexcept { buffer_.poison(); }
 
     // The `bytes` bytes at `address`. Throws ScheduleError if they do not all lie in the arena.
     std::byte* at(std::uint64_t address, std::uint64_t bytes) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 
 #include "minisim/isa.hpp"
 
@@ -27,7 +28,7 @@ public:
 
     // All bits set is a NaN in every floating-point format, so a read of what was never written
     // shows in the results. Integers have no such value: for them (-1) the tracker has to do.
-    void poison() { std::memset(data_, 0xFF, size_); }
+    void poison() noexcept { std::memset(data_, 0xFF, size_); }
 
 private:
     static std::size_t checked(std::size_t size) {

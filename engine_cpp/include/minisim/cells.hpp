@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <vector>
 
 namespace minisim {
@@ -21,12 +22,12 @@ constexpr std::int32_t kUser = -2;  // set_tensor wrote it
 // retired, all earlier ones of it have, too.
 class Cells {
 public:
-    // `readers`: queues that may read the memory.
+    // `readers`: queues that may read the memory. Throws std::bad_alloc if there is no memory to
+    // remember so much.
     Cells(std::uint64_t bytes, std::uint64_t cell_bytes, std::size_t readers)
         : cell_bytes_(cell_bytes),
           words_(1 + readers),
-          names_(static_cast<std::size_t>((bytes + cell_bytes - 1) / cell_bytes) * words_,
-                 kNobody) {}
+          names_(names(bytes, cell_bytes, 1 + readers), kNobody) {}
 
     std::uint64_t cell_bytes() const { return cell_bytes_; }
     std::size_t readers() const { return words_ - 1; }
@@ -62,14 +63,20 @@ public:
                 names_.data() + (end + cell_bytes_ - 1) / cell_bytes_ * words_, words_};
     }
 
-    void forget() { std::fill(names_.begin(), names_.end(), kNobody); }
-    void forget_readers() {
+    void forget() noexcept { std::fill(names_.begin(), names_.end(), kNobody); }
+    void forget_readers() noexcept {
         for (std::size_t i = 0; i < names_.size(); ++i) {
             if (i % words_ != 0) names_[i] = kNobody;
         }
     }
 
 private:
+    static std::size_t names(std::uint64_t bytes, std::uint64_t cell_bytes, std::size_t words) {
+        const std::uint64_t cells = bytes / cell_bytes + (bytes % cell_bytes != 0);
+        if (cells > PTRDIFF_MAX / sizeof(std::int32_t) / words) throw std::bad_alloc();
+        return static_cast<std::size_t>(cells) * words;
+    }
+
     std::uint64_t cell_bytes_;
     std::size_t words_;  // per cell
     std::vector<std::int32_t> names_;

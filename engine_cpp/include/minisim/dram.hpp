@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <unordered_map>
 #include <vector>
 
 #include "minisim/buffer.hpp"
@@ -20,8 +19,9 @@ public:
     // cannot be views of one buffer, std::bad_alloc if the memory cannot be had.
     explicit Dram(const Table<TensorRow>& tensors);
 
-    // Adds one tensor, with the same rules; returns its storage's index.
-    std::uint32_t add(const TensorRow& tensor);
+    // Adds a tensor with a storage of its own. If it throws (std::bad_alloc), nothing changed.
+    void add(const TensorRow& tensor);
+    void drop() noexcept;  // the tensor that was added last
 
     std::size_t storages() const { return storages_.size(); }
     std::uint32_t storage_of(std::uint32_t tensor) const { return storage_of_[tensor]; }
@@ -35,7 +35,7 @@ public:
     // a reset.
     bool supplied(std::uint32_t tensor) const { return storages_[storage_of_[tensor]].supplied; }
 
-    void poison_computed();  // all storages but the supplied ones
+    void poison_computed() noexcept;  // all storages but the supplied ones
 
 private:
     struct Storage {
@@ -45,12 +45,10 @@ private:
         std::shared_ptr<Buffer> buffer;
     };
 
-    std::uint32_t place(const TensorRow& tensor);
-    void allocate(Storage& storage);
+    static void allocate(Storage& storage);
 
     std::vector<Storage> storages_;
-    std::vector<std::uint32_t> storage_of_;                    // by tensor
-    std::unordered_map<std::uint32_t, std::uint32_t> index_;  // by the storage's id in the tables
+    std::vector<std::uint32_t> storage_of_;  // by tensor
 };
 
 // Copies `rows` rows of `row_bytes` bytes between places whose rows lie `*_pitch` bytes apart.

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <vector>
 
 #include "minisim/dram_channel.hpp"
@@ -41,7 +40,8 @@ public:
         Cycle returned;  // the last one's data was back at the requester
     };
 
-    // Serves `count` bursts in this order; see the definition for the arguments.
+    // Serves `count` bursts in this order; see the definition for the arguments. If this or
+    // transfer() throws, the memory is as it was.
     Served run(const std::int64_t* addresses, const bool* writes, std::size_t count, Cycle start,
                Cycle not_before, std::int64_t outstanding);
 
@@ -64,7 +64,7 @@ private:
     AddressMap map_;
     std::vector<DramChannel> channels_;
     std::vector<Request> requests_;
-    std::deque<Cycle> returns_;
+    std::vector<Cycle> returns_;  // of the reads, in order
 };
 
 }  // namespace minisim

@@ -62,10 +62,14 @@ public:
           dram_(dram),
           kernel_(kernel) {}
 
+    // For a matmul that will be performed. Throws std::bad_alloc, after which nothing has changed.
+    void make_room(const MatmulRow& x);
+
+    // Asks for no memory: there is room.
     void perform(std::uint32_t op);
 
     const EngineStats& stats() const { return stats_; }
-    void restart() { stats_ = EngineStats(); }
+    void restart() noexcept { stats_ = EngineStats(); }
 
 private:
     // One tile as a strided range of DRAM.
@@ -80,6 +84,7 @@ private:
     void execute(const MatmulRow& x);
     void vector(const VectorRow& x);
 
+    bool rounds(const MatmulRow& x) const;
     template <class T, class Sum, class TB = T>
     void multiply(const MatmulRow& x);
     template <class T>

@@ -4,9 +4,8 @@
 #include <cstdint>
 #include <optional>
 #include <variant>
-#include <vector>
 
-#include "minisim/program.hpp"
+#include "minisim/tables.hpp"
 
 namespace minisim {
 
@@ -43,25 +42,25 @@ struct SchedVector {
 
 using SchedOp = std::variant<SchedLoad, SchedStore, SchedExecute, SchedVector>;
 
-// Owns tables of the very same rows as a compiled schedule, and lets them grow.
+// Lets tables grow by rows that are the very same as a compiled schedule's. Nothing is checked here.
 class HandBuilt {
 public:
-    // A tensor with its pitch padded to the alignment, in a storage of its own.
-    void add_tensor(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype);
-    void drop_tensor() { tensors_.pop_back(); }
+    explicit HandBuilt(Tables& tables) : tables_(tables) {}
 
-    // Appends an operation and the tiles that it mentions first. Nothing is checked here.
+    // Appends a tensor with its pitch padded to the alignment, in a storage of its own. Throws
+    // UsageError if a row is too long.
+    void append(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype);
+
+    // Appends an operation and the tiles that it mentions first. If it throws, it may have appended
+    // a part of them: rewind() takes that back.
     void append(const SchedOp& op);
 
-    // The sizes of the tables, so that an operation which is refused can be taken back.
+    // The sizes of the tables, so that what is refused can be taken back.
     struct Mark {
-        std::size_t stream, transfers, matmuls, vectors, tiles;
+        std::size_t stream, transfers, matmuls, vectors, tiles, tensors;
     };
     Mark mark() const;
-    void rewind(const Mark& mark);
-    void forget_operations() { rewind(Mark{}); }
-
-    Program program() const;  // valid until the next change
+    void rewind(const Mark& mark) noexcept;
 
 private:
     void push(Opcode opcode, std::size_t row);
@@ -73,12 +72,7 @@ private:
     std::uint32_t tile_read(const PlacedTile& tile);
     std::uint32_t tile_written(const PlacedTile& tile, std::uint32_t final);
 
-    std::vector<StreamRow> stream_;
-    std::vector<TransferRow> transfers_;
-    std::vector<MatmulRow> matmuls_;
-    std::vector<VectorRow> vectors_;
-    std::vector<TileRow> tiles_;
-    std::vector<TensorRow> tensors_;
+    Tables& tables_;
 };
 
 }  // namespace minisim

@@ -37,6 +37,7 @@
 namespace minisim {
 
 constexpr std::uint32_t kNanBits = 0x7FC00000u;
+constexpr std::size_t kWidestPanel = 32;  // columns of B that a kernel takes at once, at most
 constexpr std::size_t kReduceWidth = 32;  // part of the definition: another one gives other bits
 
 // Operands are packed: (m, k) or (k, m) if transposed, (k, n) or (n, k), (m, n), (n), (m, n).
@@ -82,6 +83,9 @@ using Bf16VectorArgs = VectorArgsOf<Bf16>;
 struct Scratch {
     std::vector<float> panel;              // a few columns of B
     std::vector<float> left, right, sums;  // operands widened to fp32, and their product
+
+    // For a product of these sizes, by any kernel: then it asks for no memory itself.
+    void make_room(DType dtype, std::size_t m, std::size_t k, std::size_t n);
 };
 
 struct Kernel {

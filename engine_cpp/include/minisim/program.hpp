@@ -1,4 +1,4 @@
-// The Schedule as the engine sees it: columns in somebody else's memory, read in place.
+// The Schedule as the engine sees it: columns, in tables.hpp's memory.
 #pragma once
 
 #include <cstddef>

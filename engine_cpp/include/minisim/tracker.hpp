@@ -28,10 +28,13 @@ public:
     // cuts; kByItem is for programs whose tiles are not known beforehand.
     enum class Grain { kAsTiled, kByItem };
 
-    // Keeps references to all three; the DRAM must hold every tensor of the program.
+    // What is known of the SRAM and accumulator memory of one core.
+    static Cells sram_cells(std::uint64_t bytes) { return {bytes, kAlignment, kQueues}; }
+
+    // Keeps references to all of them; the DRAM must hold every tensor of the program. `srams` are
+    // of every core, and outlive programs as the memories do: restart() makes them this program's.
     Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
-            std::uint64_t sram_bytes, std::uint64_t accumulator_bytes, std::uint32_t cores,
-            Grain grain);
+            std::vector<Cells>& srams, std::uint64_t sram_bytes, Grain grain);
 
     // Checks the accesses of `op`, which is about to start, and records them.
     // Throws Hazard, after which the records are of no more use.
@@ -41,12 +44,12 @@ public:
     void finish(std::int64_t cycle);
 
     // The user wrote all of a tensor.
-    void supplied(std::uint32_t tensor);
+    void supplied(std::uint32_t tensor) noexcept;
 
     // Begin again: forget all accesses. The user's data stays.
-    void restart();
+    void restart() noexcept;
 
-    // A tensor was added to the DRAM.
+    // Tensors were added to the DRAM. If it throws (std::bad_alloc), nothing changed for the others.
     void grow();
 
 private:
@@ -95,7 +98,7 @@ private:
     const InFlight& in_flight_;
     Grain grain_;
     std::uint64_t sram_bytes_;     // where a core's accumulator memory begins
-    std::vector<Cells> srams_;     // by core, both memories; read by its core's queues
+    std::vector<Cells>& srams_;    // by core, both memories; read by its core's queues
     std::vector<Cells> storages_;  // of DRAM; read by the load queue of every core
 };
 

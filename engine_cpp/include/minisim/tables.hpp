@@ -1,0 +1,28 @@
+// The tables of a program, owned: nobody else can change or free what the engine works on.
+#pragma once
+
+#include <vector>
+
+#include "minisim/program.hpp"
+
+namespace minisim {
+
+struct Tables {
+    std::vector<StreamRow> stream;
+    std::vector<TransferRow> transfers;
+    std::vector<MatmulRow> matmuls;
+    std::vector<VectorRow> vectors;
+    std::vector<TileRow> tiles;
+    std::vector<TensorRow> tensors;
+    std::vector<SyncRow> syncs;
+
+    // Valid until the next change.
+    Program view() const {
+        return {{stream.data(), stream.size()},   {transfers.data(), transfers.size()},
+                {matmuls.data(), matmuls.size()}, {vectors.data(), vectors.size()},
+                {tiles.data(), tiles.size()},     {tensors.data(), tensors.size()},
+                {syncs.data(), syncs.size()}};
+    }
+};
+
+}  // namespace minisim

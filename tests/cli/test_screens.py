@@ -1,0 +1,107 @@
+"""What the screen and the files say of some runs, word for word and number for number: tests/golden/screens.
+
+Every figure that a user reads passes through here once: a factor of ten, a wrong unit, the least for the most, a row
+too many. The runs are small, and differ in what they have to tell: a bound that is the DRAM or the array, several
+layers, cores, no MACs at all, memories of their own for sums, a sweep with a point that does not fit.
+
+A change of wording or of a number is right where it was meant: `--update-golden` rewrites the files, their diff is what
+reviewers read. Seconds of real time are masked, and digits that depend on the order in which numpy sums.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from support.golden import Golden
+from support.paths import EXAMPLES
+
+from .conftest import Minisim
+
+MLP = str(EXAMPLES / "mlp.py")
+
+SCREENS = {
+    "run-mlp": ("run", "--config", "npu_32x32", MLP, "--out", "out"),
+    "run-array-bound": ("run", "gemm:96x256x96", "--set", "dram.bandwidth=999GB/s", "--set", "dma.bytes_per_cycle=512"),
+    "run-softmax-on-two-cores": ("run", "softmax:64x200", "--set", "cores.count=2", "--out", "out"),
+    "run-gemmini": ("run", "--config", "gemmini_16x16", MLP),
+    "run-without-numerics": ("run", "--config", "edge_8x8", "layernorm:20x70", "--no-numerics"),
+    "run-reshapes-only": ("run", "RESHAPES"),
+    "run-many-layers": ("run", "LAYERS", "--set", "sram.bytes=16KiB", "--set", "control.queue_depth=1"),
+    "run-fits-badly": ("run", "gemm:48x20x8", "--set", "tile.m=16", "--set", "sram.bytes=8KiB"),
+    "run-tight": ("run", "gemm:100x128x130", "--set", "sram.bytes=12KiB", "--set", "compiler.order=mnk"),
+    "run-off-chip": ("run", MLP, "--set", "compiler.keep_on_chip=false", "--set", "dma.max_outstanding=1"),
+    "run-counters": ("run", "gemm:20x24x28", "--config", "mini_tflm_4x4", "--set", "accumulator.bytes=1KiB"),
+    "run-bf16-bursts": (
+        "run", "gemm:64x64x96", "--set", "matrix.dtype=bf16", "--set", "matrix.bf16_rate=4", "--set",
+        "dma.max_burst_beats=4", "--set", "dma.outstanding_bursts=2", "--set", "sram.bytes=16KiB",
+    ),
+    "run-banked-shared": ("run", "gemm:64x64x96", "--set", "dram.model=banked", "--set", "dma.shared=true"),
+    "run-slow-vector": ("run", "layernorm:64x48", "--set", "vector.lanes=1", "--set", "vector.latency_cycles=400"),
+    "run-waits": ("run", "gemm:96x96x96", "--set", "dram.bandwidth=1GB/s", "--set", "control.issue_cycles=200"),
+    "explain-mlp": ("explain", "--config", "npu_32x32", MLP, "--out", "out"),
+    "explain-latency": ("explain", "gemm:40x40x40", "--no-what-if", "--set", "dram.latency=900ns"),
+    "explain-two-cores": ("explain", "gemm:64x128x128", "--set", "cores.count=2", "--set", "dram.model=banked"),
+    "explain-small-tiles": ("explain", "gemm:100x40x60", "--set", "tile.m=8", "--set", "tile.k=20", "--no-what-if"),
+    "sweep": ("sweep", "gemm:64x64x64", "--param", "sram.bytes=8KiB,16KiB,64KiB", "--param", "dma.channels=1,2"),
+    "config-show": ("config", "show", "mini_tflm_4x4"),
+}  # fmt: skip
+"""Of each name the arguments; what they write to out/ is a golden file, too."""
+
+MODELS = {
+    "RESHAPES": """
+import minisim as ms
+def model():
+    graph = ms.Graph("reshapes")
+    graph.output(graph.reshape(graph.input("x", (4, 6)), (8, 3)), "y")
+    return graph
+""",
+    "LAYERS": """
+import minisim as ms
+def model():
+    graph = ms.Graph("layers")
+    x = graph.input("x", (33, 40))
+    for i in range(13):
+        x = graph.softmax(x @ graph.weight(f"w{i}", [[0.1] * 40] * 40), name=f"a_layer_with_a_long_name_{i}")
+    graph.output(x, "y")
+    return graph
+""",
+}
+"""Files that arguments above stand for."""
+
+
+def masked(text: str) -> str:
+    """Without seconds of real time, and paths of this machine."""
+    text = text.replace(str(EXAMPLES), "examples")
+    text = re.sub(r"\d+\.\d\d s to (compile|simulate)", r"# s to \1", text)
+    return re.sub(r"(?m)[ \t]+$", "", text)
+
+
+def csv_of(path: Path) -> str:
+    """A CSV with its columns of real time masked."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    for row in rows:
+        for i, name in enumerate(header):
+            if name.startswith("wall_"):
+                row[i] = "#"
+            if name == "max_abs_error" and row[i]:
+                row[i] = f"{float(row[i]):.3g}"
+    return "\n".join(",".join(row) for row in [header, *rows])
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", SCREENS)
+def test_the_screen_says(
+    minisim: Minisim, golden: Golden, monkeypatch: pytest.MonkeyPatch, name: str, width: int
+) -> None:
+    for word, text in MODELS.items():
+        Path(f"{word}.py").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", str(width))
+    result = minisim(*(f"{word}.py" if word in MODELS else word for word in SCREENS[name]))
+    golden.check(f"screens/{name}-{width}.txt", masked(result.output))
+    if width == 80 and Path("out").exists():
+        tables = [f"{path.name}\n{csv_of(path)}" for path in sorted(Path("out").glob("*.csv"))]
+        golden.check(f"screens/{name}-files.txt", "\n\n".join(tables) + "\n")

@@ -1,0 +1,199 @@
+"""Where mutants are built and tested: objects that exist are reused, and the work tree is never touched.
+
+Everything is built once, without optimisation. A mutant then costs the objects that depend on its file, one
+link of all C++ tests, and, if those do not catch it, one link of the extension module and the Python tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pybind11
+
+import minisim
+
+from .mutants import ROOT, Mutant
+
+BUILD = ROOT / "build" / "mutation_cpp"
+PYTHON_TESTS = ["tests/engine", "tests/hwmodel/test_dram_twin.py"]
+NOT_NEEDED = ["tests/engine/test_engine_cpp.py", "tests/engine/test_engine_threads.py"]
+SLOW = 6  # times as long as without the fault: it hangs
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One object file: the command that makes it, but for its output, and the files it is made of."""
+
+    target: str  # minisim_core, test_all or _engine
+    source: Path
+    command: tuple[str, ...]
+    made: Path
+    parts: frozenset[Path]
+
+
+class Workshop:
+    """Builds and runs. Raises CalledProcessError if the sources as they are do not build and pass."""
+
+    def __init__(self) -> None:
+        BUILD.mkdir(parents=True, exist_ok=True)
+        options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+        options += ["-DMINISIM_BUILD_TESTS=ON", f"-DPython_EXECUTABLE={sys.executable}"]
+        options += [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
+        run("cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", *options)
+        run("cmake", "--build", str(BUILD), "--target", "test_all", "_engine")
+        self.units = units()
+        self.stage = staged()
+        self.times = {"c++": 0.0, "python": 0.0}
+        failure = self.cpp_tests(BUILD / "engine_cpp" / "tests" / "test_all") or self.python_tests(self.module)
+        if failure:
+            raise SystemExit(f"the tests fail without any fault: {failure}")
+
+    @property
+    def module(self) -> Path:
+        return next(BUILD.glob("_engine*.so"))
+
+    def verdict(self, mutant: Mutant) -> str:
+        """What became of a mutant: "invalid" (it does not compile), "same" (as objects, optimised), "survived", or
+        who caught it."""
+        work = BUILD / "mutant"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        source = work / mutant.file
+        source.parent.mkdir(parents=True)
+        source.write_text(mutant.source())
+        objects = self._compiled(mutant, source, ("minisim_core", "test_all"), work)
+        if objects is None:
+            return "invalid"
+        tests = work / "tests"
+        if objects:
+            if not self._linked(objects, ("minisim_core", "test_all"), tests, []):
+                return "invalid"
+            failure = self.cpp_tests(tests)
+            if failure:
+                return failure
+        bindings = self._compiled(mutant, source, ("_engine",), work)
+        if bindings is None:
+            return "invalid"
+        if self._same_when_optimised(mutant, source, work):
+            return "same"
+        module = work / self.module.name
+        if not self._linked({**objects, **bindings}, ("minisim_core", "_engine"), module, ["-shared"]):
+            return "invalid"
+        return self.python_tests(module) or "survived"
+
+    def cpp_tests(self, program: Path) -> str | None:
+        """What the C++ tests say against a program, if anything."""
+        return self._failure("c++", [str(program), "--stop"], {})
+
+    def python_tests(self, module: Path) -> str | None:
+        """What the Python tests say against an extension module, if anything."""
+        link = self.stage / "minisim" / module.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(module)
+        ignored = [f"--ignore={name}" for name in NOT_NEEDED]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *ignored, *PYTHON_TESTS]
+        return self._failure("python", command, {"PYTHONPATH": str(self.stage)})
+
+    def _failure(self, kind: str, command: list[str], environment: dict[str, str]) -> str | None:
+        first = self.times[kind] == 0.0
+        limit = 600.0 if first else max(15.0, SLOW * self.times[kind])
+        before = os.times()
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, timeout=limit, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"{kind} (hangs)"
+        if first:
+            self.times[kind] = os.times().elapsed - before.elapsed
+        if first and done.returncode:
+            sys.stderr.write(done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace"))
+        return kind if done.returncode else None
+
+    def _compiled(self, mutant: Mutant, source: Path, targets: tuple[str, ...], work: Path) -> dict[Path, Path] | None:
+        """The objects that differ, by what they replace; None if one does not compile."""
+        touched = [u for u in self.units if u.target in targets and (ROOT / mutant.file) in u.parts]
+        objects: dict[Path, Path] = {}
+        for unit in touched:
+            output = work / f"{unit.target}-{unit.source.name}.o"
+            if not compiled(unit, mutant, source, output):
+                return None
+            objects[unit.made] = output
+        return objects
+
+    def _linked(self, objects: dict[Path, Path], targets: tuple[str, ...], output: Path, flags: list[str]) -> bool:
+        inputs = [str(objects.get(u.made, u.made)) for u in self.units if u.target in targets]
+        command = ["c++", *flags, "-pthread", *inputs, "-o", str(output)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def _same_when_optimised(self, mutant: Mutant, source: Path, work: Path) -> bool:
+        """True if an optimising compiler makes the same of both: then no test could tell."""
+        touched = [u for u in self.units if (ROOT / mutant.file) in u.parts and u.target != "test_all"]
+        for unit in touched:
+            one, other = work / "one.o", work / "other.o"
+            if not compiled(unit, None, None, one, "-O2") or not compiled(unit, mutant, source, other, "-O2"):
+                return False
+            if one.read_bytes() != other.read_bytes():
+                return False
+        return True
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{shlex.join(command)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def compiled(unit: Unit, mutant: Mutant | None, source: Path | None, output: Path, *flags: str) -> Path | None:
+    """The object of a unit, with a fault or without, if it compiles."""
+    file = unit.source
+    command = list(unit.command)
+    if mutant and source:
+        if ROOT / mutant.file == unit.source:
+            file = source
+            command += ["-iquote", str(unit.source.parent)]
+        # a header is found before the one that it stands for, by "minisim/x.hpp" as well as beside the source
+        command[1:1] = ["-I", str(BUILD / "mutant" / "engine_cpp" / "include"), "-iquote", str(source.parent)]
+    command += [*flags, "-w", "-o", str(output), "-c", str(file)]
+    done = subprocess.run(command, cwd=BUILD, capture_output=True, check=False)
+    return output if done.returncode == 0 else None
+
+
+def units() -> list[Unit]:
+    """All object files of the build, from its compile commands and ninja's dependencies."""
+    parts: dict[Path, frozenset[Path]] = {}
+    for block in run("ninja", "-C", str(BUILD), "-t", "deps").split("\n\n"):
+        head, *files = block.split("\n")
+        if ": #deps" in head:
+            made = BUILD / head.split(": #deps")[0]
+            parts[made] = frozenset((BUILD / f.strip()).resolve() for f in files if f.strip())
+    found = []
+    for entry in json.loads((BUILD / "compile_commands.json").read_text()):
+        words = shlex.split(entry["command"])
+        made = BUILD / words[words.index("-o") + 1]
+        target = made.relative_to(BUILD).as_posix().split("CMakeFiles/")[1].split(".dir")[0]
+        if target not in ("minisim_core", "test_all", "_engine"):
+            continue
+        command = tuple(words[: words.index("-o")])
+        found.append(Unit(target, Path(entry["file"]).resolve(), command, made, parts[made]))
+    return found
+
+
+def staged() -> Path:
+    """A folder with the package as it is installed, but for the extension module."""
+    stage = BUILD / "stage"
+    package = stage / "minisim"
+    shutil.rmtree(stage, ignore_errors=True)
+    package.mkdir(parents=True)
+    for entry in Path(str(minisim.__file__)).parent.iterdir():
+        if not entry.name.startswith(("_engine.cpython", "_engine.so")):
+            (package / entry.name).symlink_to(entry)
+    return stage

@@ -1,0 +1,134 @@
+"""What a user would be told wrongly: small truths without which some mutant survived (docs/mutation.md)."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from support.golden import Golden
+
+import minisim as ms
+from minisim.cli import main
+from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.frontend import builtin
+from minisim.hwmodel.dram_presets import PRESETS
+from minisim.reports.terminal import _scaled
+from minisim.sweep import Point, sweep
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(spec: str) -> str:
+    with pytest.raises(ms.MinisimError) as caught:
+        ms.load_model(spec)
+    return str(caught.value)
+
+
+# -- models ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [("int16", -(2**15), 2**15 - 1), ("int32", -1000, 1000)])
+def test_example_inputs_are_uniform_over_what_docs_say(dtype: str, low: int, high: int) -> None:
+    graph = ms.Graph()
+    graph.input("x", (400, 400), dtype=dtype)
+    values = example_inputs(graph)["x"]
+    assert low <= values.min() <= low + (high - low) / 1000 and high - (high - low) / 1000 <= values.max() <= high
+    assert abs(values.mean()) < (high - low) / 200
+
+
+@pytest.mark.parametrize("k", [1, 64, 500])
+def test_a_built_in_of_int8_has_results_of_the_deviation_it_says(k: int) -> None:
+    (node,) = builtin.gemm(8, k, 8, "int8").nodes
+    variance = float(np.var(np.arange(-128, 128)))
+    assert node.attrs["scale"] == pytest.approx(builtin.RESULT_DEVIATION / (variance * math.sqrt(k)), rel=1e-9)
+
+
+def test_an_error_in_code_made_from_text_is_located_in_the_model(folder: Path) -> None:
+    (folder / "m.py").write_text("def model():\n    exec('1 / 0')\n")
+    assert refusal("m.py") == "m.py:2: ZeroDivisionError: division by zero"
+
+
+def test_an_error_in_a_package_of_an_environment_below_the_model_is_located_in_the_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = folder / "env" / "site-packages" / "package_that_fails.py"
+    package.parent.mkdir(parents=True)
+    package.write_text("def fails():\n    raise ValueError('no')\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    (folder / "m.py").write_text("import package_that_fails\n\ndef model():\n    package_that_fails.fails()\n")
+    assert refusal("m.py") == "m.py:4: ValueError: no"
+
+
+def test_a_reduction_that_cannot_be_names_the_axis_that_can(folder: Path) -> None:
+    info = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (4, 2, 3))
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (4, 1, 3))
+    node = onnx.helper.make_node("ReduceMax", ["x"], ["y"], axes=[1])
+    graph = onnx.helper.make_graph([node], "g", [info], [out])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)]), folder / "m.onnx")
+    assert "only the last axis, 2 of (4, 2, 3), can be reduced, not [1]" in refusal("m.onnx")
+
+
+# -- the command -----------------------------------------------------------------------------------------------
+
+
+def test_a_mistake_is_told_on_stderr_and_a_result_on_stdout(folder: Path) -> None:
+    """So that `minisim run ... > log` shows mistakes."""
+    wrong = CliRunner().invoke(main, ["run", "gemm:8x8"])
+    assert (wrong.exit_code, wrong.stdout) == (2, "") and wrong.stderr.startswith("minisim: error: model 'gemm:8x8'")
+    right = CliRunner().invoke(main, ["run", "gemm:8x8x8"])
+    assert right.exit_code == 0 and right.stderr == "" and "cycles" in right.stdout
+
+
+def test_a_hazard_says_what_it_does_not_know() -> None:
+    hazard = ms.ScheduleHazard("unknown")
+    assert (hazard.op, hazard.other, hazard.cycle) == (-1, -1, -1)
+
+
+def test_seconds_of_real_time_are_those_that_passed() -> None:
+    graph, machine = ms.load_model("gemm:96x96x96"), ms.Machine()
+    began = time.perf_counter()
+    result = ms.run(graph, machine)
+    rows = sweep(graph, [Point(0, {}, machine)], jobs=1)
+    passed = time.perf_counter() - began
+    told = [result.wall_compile_s, result.wall_simulate_s, rows[0]["wall_compile_s"], rows[0]["wall_simulate_s"]]
+    assert all(0 < seconds < passed for seconds in told) and sum(told) < passed
+
+
+@pytest.mark.parametrize(
+    ("millionths", "text"),
+    [
+        (1.0, "1 uW"), (999.0, "999 uW"), (999.999, "1000 uW"), (1000.0, "1 mW"), (1234.5, "1.234 mW"),
+        (999_999.5, "1000 mW"), (1e6, "1 W"), (2_000_000.0, "2 W"),
+    ],
+)  # fmt: skip
+def test_a_power_has_the_prefix_that_suits_it(millionths: float, text: str) -> None:
+    assert _scaled(millionths, "W") == text
+
+
+# -- DRAM parts ------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_dram_parts(golden: Golden) -> None:
+    """As their sources tabulate them (dram_presets.py names those): a change is a correction, and has a source."""
+    numbers = (
+        (name, field.name, getattr(part, field.name)) for name, part in PRESETS.items() for field in fields(part)
+    )
+    lines = [f"{name} {key} = {value}" for name, key, value in numbers]
+    golden.check("dram_presets.txt", "\n".join(lines) + "\n")
+
+
+def test_an_override_may_have_seven_digits() -> None:
+    part = PRESETS["ddr4-3200"]
+    assert part.override("tREFI=1000000 CL=0") == replace(part, tREFI=1000000, CL=0)
+    with pytest.raises(ValueError, match="whole number of at most 7 digits"):
+        part.override("tREFI=10000000")
