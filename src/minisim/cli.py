@@ -177,8 +177,9 @@ def run_command(
     MODEL is a Python file that defines model(), an ONNX file, or a built-in shape such as
     gemm:512x512x512.
     """
-    from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
+    from minisim.reports import atomic_bytes, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
+    from minisim.reports.trace import load_protos
     from minisim.what_if import measured
 
     if trace:

@@ -135,7 +135,7 @@ def _tried(
 def measured(result: Result, found: Sequence[Hint], most: int) -> list[Hint]:
     """The first `most` hints that are worth it: each with the best of its tries, and the cycles of a run with that.
 
-    A hint whose tries all save less than WORTH is dropped. Tries of large runs are not measured: those beyond
+    A hint whose tries all save less than WORTH is dropped; one that `stands` has no settings then. Tries of large runs are not measured: those beyond
     MOST_OPERATIONS operations, or that take long to compile.
     """
     left = MOST_OPERATIONS if result.wall_compile_s <= SLOW_COMPILE_S else 0
@@ -154,4 +154,6 @@ def measured(result: Result, found: Sequence[Hint], most: int) -> list[Hint]:
         then, best = min(ran, default=(result.cycles, 0))
         if then <= (1 - WORTH) * result.cycles:
             kept.append(replace(hint, tries=(hint.tries[best],), then=then))
+        elif hint.stands:
+            kept.append(replace(hint, tries=()))
     return kept
