@@ -135,8 +135,8 @@ def _tried(
 def measured(result: Result, found: Sequence[Hint], most: int) -> list[Hint]:
     """The first `most` hints that are worth it: each with the best of its tries, and the cycles of a run with that.
 
-    A hint whose tries all save less than WORTH is dropped; one that `stands` has no settings then. Tries of large runs are not measured: those beyond
-    MOST_OPERATIONS operations, or that take long to compile.
+    A hint whose tries all save less than WORTH is dropped; one that `stands` is told without settings. Tries of large
+    runs are not measured: those beyond MOST_OPERATIONS operations, or that take long to compile.
     """
     left = MOST_OPERATIONS if result.wall_compile_s <= SLOW_COMPILE_S else 0
     cycles: dict[frozenset[tuple[str, str]], int | None] = {}
