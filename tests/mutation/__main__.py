@@ -108,6 +108,8 @@ def _try(
         tests.remove(outcome.caught_by)
         outcome = _run(tests, workspace, reach)
     workspace.write(mutant.path, source)
+    if outcome.caught_by in reach.seconds and not _passes(outcome.caught_by, workspace, reach):
+        return _try(mutant, source, workspace, reach, history, budget)
     if not outcome.passed:
         history.put(texts, outcome.caught_by)
         print(
@@ -135,6 +137,16 @@ def _confirmed(test: str, workspace: Workspace, reach: Reach) -> bool:
     if test not in reach.seconds or test in reach.trusted:
         return True
     if workspace.run([test], START).passed:
+        del reach.seconds[test]
+        return False
+    return True
+
+
+def _passes(test: str, workspace: Workspace, reach: Reach) -> bool:
+    """Whether a test that caught a mutant passes without it: since it was recorded the sources may have changed."""
+    if test in reach.trusted:
+        return True
+    if not workspace.run([test], START).passed:
         del reach.seconds[test]
         return False
     reach.trusted.add(test)

@@ -36,7 +36,7 @@ class Reach:
     Attributes:
         sources: the text of each file that is mutated, by path from the root.
         seconds: of each test that passes when nothing is mutated.
-        trusted: the tests that have failed on a mutant twice, the second time alone.
+        trusted: the tests that have failed on a mutant twice, the second time alone, and passed without it.
     """
 
     workspace: Workspace
