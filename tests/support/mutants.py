@@ -443,7 +443,12 @@ def cases() -> list[Case]:
         "4 cores, off chip": machine(cores__count=4, compiler__keep_on_chip=False, **FAST),
         "3 cores, unequal": machine(cores__count=3, tile__m=24, tile__k=16, tile__n=40, **FAST),
     }
+    packed = {  # rows of 12 bytes in DRAM, of which several tiles and cores have a part of one burst
+        "2 cores, packed": machine(cores__count=2, tile__m=5, tile__k=8, tile__n=8, **FAST),
+        "packed": machine(tile__m=5, tile__k=8, tile__n=2, compiler__keep_on_chip=False, **FAST),
+    }
     grids = [(graph, machines) for graph in models] + [(few_rows(), many), (example("mlp"), many)]
+    grids += [(gemm(60, 40, 3), packed)]
     found = []
     for graph, of in grids:
         for name, base in of.items():
