@@ -132,3 +132,17 @@ def test_an_override_may_have_seven_digits() -> None:
     assert part.override("tREFI=1000000 CL=0") == replace(part, tREFI=1000000, CL=0)
     with pytest.raises(ValueError, match="whole number of at most 7 digits"):
         part.override("tREFI=10000000")
+
+
+# -- fusion ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("first", "second"), [("relu", "sigmoid"), ("sigmoid", "relu"), ("relu", "relu")])
+def test_only_one_activation_is_fused(first: str, second: str) -> None:
+    """The second one is not swallowed, nor does it take the place of the first."""
+    graph = ms.Graph()
+    y = getattr(graph, first)(graph.input("x", (2, 2)) @ graph.weight("w", np.eye(2)))
+    graph.output(getattr(graph, second)(y), "y")
+    result = ms.run(graph, inputs={"x": [[-1.0, 2.0], [0.5, -3.0]]})
+    assert len(result.schedule.layers) == 2
+    assert result.max_abs_error is not None and result.max_abs_error < 1e-6
