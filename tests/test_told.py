@@ -18,6 +18,7 @@ from minisim.cli import main
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import builtin
 from minisim.hwmodel.dram_presets import PRESETS
+from minisim.reports.hints import _layers
 from minisim.reports.terminal import _scaled
 from minisim.sweep import Point, sweep
 
@@ -146,3 +147,7 @@ def test_only_one_activation_is_fused(first: str, second: str) -> None:
     result = ms.run(graph, inputs={"x": [[-1.0, 2.0], [0.5, -3.0]]})
     assert len(result.schedule.layers) == 2
     assert result.max_abs_error is not None and result.max_abs_error < 1e-6
+
+
+def test_a_layer_is_one_and_layers_are_more() -> None:
+    assert (_layers(1), _layers(2)) == ("1 layer uses", "2 layers use")
