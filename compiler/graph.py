@@ -336,13 +336,16 @@ class Graph:
                 readers[name].append(node)
         return readers
 
-    def evaluate(self, inputs: Mapping[str, Array], dtype: npt.DTypeLike = np.float64) -> dict[str, Array]:
+    def evaluate(
+        self, inputs: Mapping[str, Array], dtype: npt.DTypeLike = np.float64, outputs_only: bool = False
+    ) -> dict[str, Array]:
         """Compute all tensors with plain numpy: the independent check of a run.
 
         Floats are computed in `dtype`, without rounding to their own types; integers exactly, as int64.
 
         Args:
             inputs: an array for each of `self.inputs`.
+            outputs_only: return the outputs alone, and hold no tensor longer than until its last use.
         """
         from minisim.compiler.ops import OPERATORS
 
@@ -352,12 +355,26 @@ class Graph:
         def wide(name: str, array: npt.ArrayLike) -> Array:
             return np.asarray(array, dtype=np.int64 if is_integer(self.tensors[name].dtype) else dtype)
 
-        values = {n: wide(n, t.data) for n, t in self.tensors.items() if t.is_weight and t.data is not None}
-        values.update({name: wide(name, inputs[name]) for name in self.inputs})
+        last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
+        kept = set(self.outputs.values()) if outputs_only else set(self.tensors)
+        values: dict[str, Array] = {}
+        given = [name for name, tensor in self.tensors.items() if tensor.is_weight or name in self.inputs]
+
+        def value(name: str) -> Array:
+            """What has been computed, or is given: that is widened when it is needed, and not before."""
+            if name not in values:
+                data = inputs[name] if name in self.inputs else self.tensors[name].data
+                assert data is not None  # only timing does without
+                values[name] = wide(name, data)
+            return values[name]
+
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            for node in self.nodes:
-                values[node.output] = OPERATORS[node.op].evaluate([values[i] for i in node.inputs], node.attrs)
-        return values
+            for i, node in enumerate(self.nodes):
+                values[node.output] = OPERATORS[node.op].evaluate([value(name) for name in node.inputs], node.attrs)
+                for name in node.inputs:
+                    if last[name] == i and name not in kept:
+                        values.pop(name, None)
+        return {name: value(name) if name in given else values[name] for name in self.tensors if name in kept}
 
     def lines(self) -> Iterator[str]:
         """The text form, for dumps."""

@@ -62,12 +62,14 @@ class Hint:
         text: one or two sentences.
         tries: settings that may help, each to be tried alone; none if no key changes what it says.
         then: the cycles of a run with `tries[0]`; None if that was not tried.
+        stands: it says something of the model on this machine, and so is told even where no setting helps.
     """
 
     cycles: int
     text: str
     tries: tuple[Settings, ...] = ()
     then: int | None = None
+    stands: bool = False
 
 
 def hints(record: RunRecord) -> list[Hint]:
@@ -240,6 +242,7 @@ def _mapping(record: RunRecord, layers: pd.DataFrame) -> Iterator[Hint]:
         f"using {poor['util_mapping_pct'][worst]:.3g}% with blocks m x k x n = {' x '.join(map(str, block.values()))}, "
         f"which fill {100 * fill:.3g}% of it{reason}.",
         _tries(machine, _larger_tiles(machine, block)),
+        stands=True,
     )
 
 

@@ -74,7 +74,11 @@ def changes(record: RunRecord) -> dict[str, dict[str, str]]:
 
 
 def what_ifs(
-    result: Result, *, jobs: int | None = None, progress: Progress | None = None, max_operations: int = MAX_OPERATIONS
+    result: Result,
+    *,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+    max_operations: int = MAX_OPERATIONS,
 ) -> list[WhatIf]:
     """Time the model of a run on every changed machine; then on those with two of the changes that helped most.
 
@@ -83,9 +87,8 @@ def what_ifs(
         max_operations: as for `compile_graph`.
     """
     record = result.record()
-    single = _tried(result, changes(record), jobs, progress, max_operations)
-    both = dict(_pairs(record, single))
-    return [*single, *_tried(result, both, jobs, progress, max_operations)]
+    single = _tried(result, changes(record), jobs, max_operations, progress)
+    return [*single, *_tried(result, dict(_pairs(record, single)), jobs, max_operations, progress)]
 
 
 def _pairs(record: RunRecord, single: Sequence[WhatIf]) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -105,8 +108,8 @@ def _tried(
     result: Result,
     named: Mapping[str, Mapping[str, str]],
     jobs: int | None,
+    max_operations: int,
     progress: Progress | None = None,
-    max_operations: int = MAX_OPERATIONS,
 ) -> list[WhatIf]:
     """Each change compiled for and simulated, in order."""
     refused: dict[str, WhatIf] = {}
@@ -132,8 +135,8 @@ def _tried(
 def measured(result: Result, found: Sequence[Hint], most: int) -> list[Hint]:
     """The first `most` hints that are worth it: each with the best of its tries, and the cycles of a run with that.
 
-    A hint whose tries all save less than WORTH is dropped. Tries of large runs are not measured: those beyond
-    MOST_OPERATIONS operations, or that take long to compile.
+    A hint whose tries all save less than WORTH is dropped; one that `stands` is told without settings. Tries of large
+    runs are not measured: those beyond MOST_OPERATIONS operations, or that take long to compile.
     """
     left = MOST_OPERATIONS if result.wall_compile_s <= SLOW_COMPILE_S else 0
     cycles: dict[frozenset[tuple[str, str]], int | None] = {}
@@ -146,9 +149,11 @@ def measured(result: Result, found: Sequence[Hint], most: int) -> list[Hint]:
             kept.append(hint)
             continue
         left -= len(new) * len(result.schedule)
-        cycles |= {frozenset(w.settings.items()): w.cycles for w in _tried(result, new, jobs=1)}
+        cycles |= {frozenset(w.settings.items()): w.cycles for w in _tried(result, new, 1, MOST_OPERATIONS)}
         ran = [(n, i) for i, each in enumerate(hint.tries) if (n := cycles[frozenset(each.items())]) is not None]
         then, best = min(ran, default=(result.cycles, 0))
         if then <= (1 - WORTH) * result.cycles:
             kept.append(replace(hint, tries=(hint.tries[best],), then=then))
+        elif hint.stands:
+            kept.append(replace(hint, tries=()))
     return kept

@@ -161,6 +161,7 @@ def test_what_gains_nothing_is_not_advised() -> None:
     assert timed("gemm:96x64x80", "sram.bytes=512KiB").cycles >= result.cycles
     faster = timed("gemm:96x64x80", "dma.bytes_per_cycle=32").cycles
     assert measured(result, told, 9) == [Hint(8, "b", (wider,), faster), Hint(7, "c")]
+    assert measured(result, [Hint(9, "a", (no_gain,), stands=True)], 9) == [Hint(9, "a", stands=True)]
     assert measured(result, told, 1) == [Hint(8, "b", (wider,), faster)]
 
 
