@@ -18,6 +18,7 @@ from minisim.cli import main
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import builtin
 from minisim.hwmodel.dram_presets import PRESETS
+from minisim.reports.hints import _layers
 from minisim.reports.terminal import _scaled
 from minisim.sweep import Point, sweep
 
@@ -132,3 +133,21 @@ def test_an_override_may_have_seven_digits() -> None:
     assert part.override("tREFI=1000000 CL=0") == replace(part, tREFI=1000000, CL=0)
     with pytest.raises(ValueError, match="whole number of at most 7 digits"):
         part.override("tREFI=10000000")
+
+
+# -- fusion ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("first", "second"), [("relu", "sigmoid"), ("sigmoid", "relu"), ("relu", "relu")])
+def test_only_one_activation_is_fused(first: str, second: str) -> None:
+    """The second one is not swallowed, nor does it take the place of the first."""
+    graph = ms.Graph()
+    y = getattr(graph, first)(graph.input("x", (2, 2)) @ graph.weight("w", np.eye(2)))
+    graph.output(getattr(graph, second)(y), "y")
+    result = ms.run(graph, inputs={"x": [[-1.0, 2.0], [0.5, -3.0]]})
+    assert len(result.schedule.layers) == 2
+    assert result.max_abs_error is not None and result.max_abs_error < 1e-6
+
+
+def test_a_layer_is_one_and_layers_are_more() -> None:
+    assert (_layers(1), _layers(2)) == ("1 layer uses", "2 layers use")
