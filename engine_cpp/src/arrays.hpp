@@ -50,14 +50,15 @@ const T* column(const py::array& array, const char* name) {
 
 // -- tables ---------------------------------------------------------------------------------------
 
-// numpy's name for the type of a field.
+// What numpy takes for the type of a field. Of an array a pair, and no text such as "(4,)u4": numpy
+// reads that with Python's parser, which fails now and then in two threads at once (CPython 3.11).
 template <class Field>
-std::string format_of() {
+py::object format_of() {
     if constexpr (std::is_array_v<Field>) {
         using Item = std::remove_extent_t<Field>;
-        return "(" + std::to_string(std::extent_v<Field>) + ",)u" + std::to_string(sizeof(Item));
+        return py::make_tuple(format_of<Item>(), py::make_tuple(std::extent_v<Field>));
     } else {
-        return (std::is_floating_point_v<Field> ? "f" : "u") + std::to_string(sizeof(Field));
+        return py::str((std::is_floating_point_v<Field> ? "f" : "u") + std::to_string(sizeof(Field)));
     }
 }
 

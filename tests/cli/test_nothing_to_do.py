@@ -36,7 +36,7 @@ def test_it_costs_its_launch(record: RunRecord) -> None:
     assert Account.of(record).table()["cycles_launch"].tolist() == [launch]
     table = units(record)
     assert (table.filter(regex="^cycles_").sum(axis=1) == launch).all()
-    assert not len(layers(record)) and not hints(record, layers(record), table)
+    assert not len(layers(record)) and not hints(record)
 
 
 def test_it_leaks_meanwhile(record: RunRecord) -> None:
@@ -63,6 +63,6 @@ def test_no_command_prints_nan(minisim: Any, folder: Path) -> None:
     ]
     assert "500 cycles" in texts[0] and "launch" in texts[1] and not any("nan" in text.lower() for text in texts)
     assert [line.split() for line in texts[2].splitlines()[1:3]] == [
-        ["0", "0", "*", "-", "0", "-", "ok"], ["5", "5", "-", "0", "-", "ok"],
+        ["0", "*", "0", "-", "0", "-", "ok"], ["5", "5", "-", "0", "-", "ok"],
     ]  # fmt: skip
     assert pd.read_csv("out/sweep.csv")["cycles_total"].tolist() == [0, 5]

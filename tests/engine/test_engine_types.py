@@ -435,9 +435,9 @@ def test_runtime_of_a_bf16_schedule():
 
 @pytest.mark.parametrize("result", [DType.INT8, DType.INT32])
 def test_runtime_of_an_int8_schedule(result):
-    graph = gemm(40, 96, 33)
+    graph = gemm(50, 96, 33)
     rng = np.random.default_rng(12)
-    x, w = int8s(rng, 40, 96), int8s(rng, 96, 33)
+    x, w = int8s(rng, 50, 96), int8s(rng, 96, 33)
     scale = 0.01 if result == DType.INT8 else 0.0
     schedule = through_accumulators(typed(graph, ms.Machine(), {**INT8_TYPES, "y": result}), DType.INT8, result, scale)
     schedule.verify()
@@ -452,6 +452,6 @@ def test_runtime_of_an_int8_schedule(result):
         with pytest.raises(
             UsageError, match=f"input 'x' is INT8: a value must be an integer from -128 to 127, not {wrong}"
         ):
-            runtime.set("x", np.full((40, 96), wrong))
+            runtime.set("x", np.full((50, 96), wrong))
     with pytest.raises(UsageError, match="must have shape"):
         runtime.set("x", x.T)

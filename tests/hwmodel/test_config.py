@@ -181,7 +181,7 @@ CHANGES = {
     "clock.frequency": "2GHz", "matrix.dataflow": "os", "matrix.overlap": "none", "matrix.timing": "scalesim",
     "matrix.dtype": "bf16", "sram.bytes": "1KiB", "accumulator.bytes": "1KiB",
     "dram.model": "banked", "dram.preset": "hbm2", "dram.override": "CL=20",
-    "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk",
+    "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk", "dram.padding": "tile",
     "compiler.keep_on_chip": False, "dma.shared": True,
     **{key: "3nW" if "leakage" in key or "idle" in key else "3pJ" for key in keys() if key.startswith("energy.")},
     "energy.sram_write_percent": 3,
