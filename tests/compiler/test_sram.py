@@ -160,3 +160,26 @@ def test_steps_do_not_grow_with_the_number_of_places(monkeypatch: pytest.MonkeyP
         looked_at[count] = calls / (count // 4)
         monkeypatch.undo()
     assert looked_at[10_000] <= 1.1 * looked_at[100] + 1
+
+
+def test_a_run_of_just_the_size_is_found_behind_any_number_of_short_ones() -> None:
+    sram = Sram(64 * 202)
+    addresses = [found[0] for _ in range(200) if (found := sram.allocate(64))]
+    assert sram.allocate(128) == (64 * 200, ZERO)
+    for address in addresses[:100:2]:  # holes between used places, all free for longer than the run to come
+        sram.free(address, 64, [1, 0, 0, 0])
+    sram.free(64 * 200, 128, [2, 0, 0, 0])
+    taken = sram.allocate(64)
+    assert taken is not None
+    sram.free(addresses[101], 64, [3, 0, 0, 0])
+    sram.free(addresses[102], 64, [4, 0, 0, 0])
+    sram.free(addresses[103], 64, [5, 0, 0, 0])
+    assert sram.allocate(192) == (addresses[101], [5, 0, 0, 0])
+
+
+def test_memory_that_was_used_is_not_as_new_when_it_is_one_place_again() -> None:
+    sram = Sram(256)
+    sram.allocate(256)
+    sram.free(0, 256, [3, 0, 0, 0])
+    sram.merge()
+    assert sram.allocate(64, small=True) == (0, [3, 0, 0, 0])  # else it would take the upper end
