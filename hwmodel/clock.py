@@ -17,24 +17,20 @@ keeps the phases has the same cycles.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntEnum
 
 from simpy import Environment, Event
 
 FOREVER = 2**62
 
 
-class Phase(IntEnum):
-    FREE = 0
-    START = 1
-    PLACE = 2
-    SERVE = 3
+FREE, START, PLACE, SERVE = range(4)
+"""The phases: plain numbers, since SimPy compares them at every step."""
 
 
 class Call(Event):
     """A function that is called `delay` cycles from now, in a phase."""
 
-    def __init__(self, env: Environment, delay: int, phase: Phase, function: Callable[[Event], None]) -> None:
+    def __init__(self, env: Environment, delay: int, phase: int, function: Callable[[Event], None]) -> None:
         self.env = env
         self.callbacks = [function]
         self._ok = True

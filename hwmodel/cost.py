@@ -79,8 +79,12 @@ class Costs:
         return np.asarray(np.maximum(self.busy, self.dram + self.lag))
 
 
-def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
-    """The costs of all operations of `schedule`."""
+def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = None) -> Costs:
+    """The costs of all operations of `schedule`.
+
+    Args:
+        decoded: of each operation how many descriptors are decoded for it, if that is known (`Costs.descriptors`).
+    """
     n = len(schedule)
     columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in range(8)))
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
@@ -90,7 +94,7 @@ def costs(schedule: isa.Schedule, machine: Machine) -> Costs:
     columns.bytes[moves] = size
     columns.dram[moves] = dram_cycles(size, machine)
     tiles = rectangles(schedule)
-    columns.descriptors[:] = descriptors(schedule, tiles, machine)
+    columns.descriptors[:] = descriptors(schedule, tiles, machine) if decoded is None else decoded
     columns.setup[columns.descriptors > 0] = machine.dma.setup_cycles
     for code in (isa.Opcode.LOAD, isa.Opcode.STORE):
         way = opcode == code

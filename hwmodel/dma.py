@@ -26,7 +26,7 @@ from simpy import Event
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.bursts import BurstRules, Descriptor, Rectangles
-from minisim.hwmodel.clock import Phase
+from minisim.hwmodel.clock import FREE, PLACE, SERVE, Call
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import burst_rules, rectangles
 from minisim.hwmodel.descriptors import tiles_of
@@ -40,9 +40,9 @@ from minisim.hwmodel.unit import Unit
 _FIRST_STAGE, _DECODER, _PLACE, _ORDER, _ISSUED = (
     CODE[name] for name in ("first_stage", "decoder", "place", "order", "issued")
 )
-_UNIT, _SETUP, _REQUESTS, _READY, _DRAM = (CODE[name] for name in ("unit", "setup", "requests", "ready", "dram"))
-_BUSY, _SERVED, _BURSTS = (CODE[name] for name in ("busy", "served", "bursts"))
-_LATENCY, _RETIRE_ORDER = CODE["latency"], CODE["retire_order"]
+_UNIT, _REQUESTS, _DRAM, _SERVED, _BURSTS, _RETIRE_ORDER = (
+    CODE[name] for name in ("unit", "requests", "dram", "served", "bursts", "retire_order")
+)
 
 
 def dma_units(
@@ -99,9 +99,6 @@ class Port:
         self.landed: list[tuple[int, int]] = []
         """Cycle and last operation of each that has landed, in this order."""
 
-    def has_room(self, most: int) -> bool:
-        return self.begun - len(self.landed) < most
-
     def place(self, most: int) -> tuple[int, int]:
         """Cycle and operation of the landing that freed the place which the next descriptor takes; (-1, -1) if none."""
         out = self.begun - most
@@ -121,7 +118,7 @@ class Ports:
     def want(self, unit: DmaUnit, now: int) -> None:
         """The first descriptor of `unit` may start, but for a place in flight: it gets one in the phase PLACE."""
         self._wanting.setdefault(unit, now)
-        unit.state.call(now, Phase.PLACE, self._give)
+        unit.state.call(0, PLACE, self._give)
 
     def _give(self, event: Event) -> None:
         for unit, _ in sorted(self._wanting.items(), key=lambda item: (item[1], item[0].queue[0])):
@@ -129,7 +126,7 @@ class Ports:
             if channel := unit.with_room():
                 del self._wanting[unit]
                 unit.begin(channel, now)
-                unit.wake(now)
+                unit.wake(now, now)
 
 
 class DramGate:
@@ -140,18 +137,21 @@ class DramGate:
         self.dram = dram
         self._rounds: dict[int, list[Port]] = {}
 
-    def ask(self, port: Port, cycle: int) -> None:
+    def ask(self, port: Port, cycle: int, now: int) -> None:
         """The first transfer in the port's line asks at `cycle`."""
         if cycle in self._rounds:
             self._rounds[cycle].append(port)
             return
         self._rounds[cycle] = [port]
-        self._state.call(cycle, Phase.SERVE, self._serve)
+        self._state.call(cycle - now, SERVE, self._serve)
 
     def _serve(self, event: Event) -> None:
-        asking = self._rounds.pop(self._state.now)
-        for port in sorted(asking, key=lambda port: port.line[0].op):
-            port.line[0].channel.unit.take(port)
+        now = self._state.now
+        asking = self._rounds.pop(now)
+        if len(asking) > 1:
+            asking.sort(key=lambda port: port.line[0].op)
+        for port in asking:
+            port.line[0].channel.unit.take(port, now)
 
 
 class DmaChannel:
@@ -167,11 +167,11 @@ class DmaChannel:
 
     def decoded(self, event: Event) -> None:
         """The decoder is free of the operation before."""
-        self.unit.decoded(self)
+        self.unit.decoded(self, self.unit.state.now)
 
     def land(self, event: Event) -> None:
         """The first transfer in flight has arrived."""
-        self.unit.land(self, self.flying.popleft())
+        self.unit.land(self, self.flying.popleft(), self.unit.state.now)
 
 
 class DmaUnit(Unit):
@@ -204,6 +204,7 @@ class DmaUnit(Unit):
         ]
         """Channels whose decoder is free: since when, number, channel; the next descriptor's first."""
         self._latest = self._idle[0][2]  # the channel of the last descriptor
+        self.wants_place = False  # a landing may let the first descriptor start
         self._before = -1  # the operation that started last
         self._place = 0  # of the first operation that has not retired, among the lane's
         self._arrived: set[int] = set()
@@ -213,29 +214,34 @@ class DmaUnit(Unit):
     def look(self, now: int) -> None:
         while self.queue:
             op = self.queue[0]
-            if self.state.issue[op] > now:
-                self.wake(self.state.issue[op])
-                return
             # A queue starts in order: the last descriptor's planes go first.
             if not self._idle or self._latest.planes or not self.retired_for(op):
                 return
+            if self.state.issue[op] > now:
+                self.wake(self.state.issue[op], now)
+                return
             if self._shared:
+                self.wants_place = True
                 self.ports.want(self, now)
                 return
             channel = self.with_room()
+            self.wants_place = channel is None
             if channel is None:
                 return
             self.begin(channel, now)
 
     def with_room(self) -> DmaChannel | None:
         """The channel for the next descriptor."""
-        return next((channel for _, _, channel in self._idle if channel.port.has_room(self._most)), None)
+        for _, _, channel in self._idle:
+            if channel.port.begun - len(channel.port.landed) < self._most:
+                return channel
+        return None
 
     def begin(self, channel: DmaChannel, now: int) -> None:
         """The first descriptor starts on `channel`."""
         state, op = self.state, self.queue[0]
-        since = next(item[0] for item in self._idle if item[2] is channel)
-        self._idle = [item for item in self._idle if item[2] is not channel]
+        place = next(i for i, item in enumerate(self._idle) if item[2] is channel) if self._several else 0
+        since = self._idle.pop(place)[0]
         gate, holder = self._gate(op, channel, since, now)
         channel.port.begun += 1
         channel.planes, self._latest = state.planes[op], channel
@@ -262,91 +268,98 @@ class DmaUnit(Unit):
         due = now + state.setup[op]
         entry = Decoded(due, op, channel)
         if self._shared and due > now:
-            state.call(due, Phase.FREE, lambda _: self._line_up(entry))
+            state.call(due - now, FREE, lambda _: self._line_up(entry, due))
         else:
-            self._line_up(entry)
+            self._line_up(entry, now)
         if channel.bursts:
             self._decoder_done(channel, due + state.hold[op], now)
         elif self._several and not channel.planes:
-            self.wake(now)  # for the next descriptor, on another channel
+            self.wake(now, now)  # for the next descriptor, on another channel
 
     def _decoder_done(self, channel: DmaChannel, cycle: int, now: int) -> None:
         """The decoder of `channel` is free at `cycle`."""
         if cycle > now or channel.planes:  # planes would start each other without end
-            self.state.call(cycle, Phase.FREE, channel.decoded)
+            self.state.call(cycle - now, FREE, channel.decoded)
         else:
-            self.decoded(channel)
+            self.decoded(channel, now)
 
-    def decoded(self, channel: DmaChannel) -> None:
-        now = self.state.now
+    def decoded(self, channel: DmaChannel, now: int) -> None:
         if channel.planes:
             op, gate = channel.last + 1, _DECODER if channel.bursts else _FIRST_STAGE
             self.state.started(op, now, gate, channel.last)
             self._started(op, channel, now)
         else:
-            insort(self._idle, (now, channel.port.number, channel))
-        if not channel.planes:
-            self.wake(now)
+            insort(self._idle, (now, channel.port.number, channel))  # of one cycle, the lowest number first
+        if not self.queue or channel.planes:
+            return
+        if self._several or self._shared:
+            self.wake(now, now)
+        else:
+            self.look(now)  # at once: nothing else can make a difference
 
     # -- port --------------------------------------------------------------------------------------------
 
-    def _line_up(self, entry: Decoded) -> None:
+    def _line_up(self, entry: Decoded, now: int) -> None:
         """The transfer is decoded, or will be with nothing in between: it has its place in the port's line."""
         port = entry.channel.port
         if not port.line:
             port.line.append(entry)
-            self._ask(port)
+            self._ask(port, now)
         elif port.line[-1] < entry:
             port.line.append(entry)
         else:  # one of the other direction was decoded in the same cycle
             insort(port.line, entry)
 
-    def _ask(self, port: Port) -> None:
+    def _ask(self, port: Port, now: int) -> None:
         """The first transfer in the line asks the DRAM when its port comes to it."""
         first = port.line[0]
         bursts = first.channel.bursts
         ready = bursts.first_request(first.due) if bursts else max(first.due, port.free)
-        self._gate_to_dram.ask(port, ready)
+        self._gate_to_dram.ask(port, ready, now)
 
-    def take(self, port: Port) -> None:
+    def take(self, port: Port, now: int) -> None:
         """The port takes the first transfer in its line: the DRAM serves it, and it passes."""
         state = self.state
-        now, (due, op, channel) = state.now, port.line.popleft()
+        due, op, channel = port.line.popleft()
         served = self._gate_to_dram.dram.serve(op, now)
         if channel.bursts and self._cuts:
             begin, done = channel.bursts.move(self._cuts.of(self._tile[op]), due, (served.begin, served.end))
-            ready = (_SETUP, op) if due == now else (_REQUESTS, port.last)
             state.opened(Point.DONE, op, _BURSTS, op)
+            if due != now:
+                state.opened(Point.READY, op, _REQUESTS, port.last)
         else:
-            begin, done = served.begin, max(served.end + state.lag[op], now + state.busy[op])
-            ready = (_UNIT, port.last) if port.last >= 0 and port.free == now else (_SETUP, op)
-            state.opened(Point.DONE, op, _BUSY if now + state.busy[op] == done else _SERVED, op)
+            begin, done = served.begin, now + state.busy[op]
+            if served.end + state.lag[op] > done:
+                done = served.end + state.lag[op]
+                state.opened(Point.DONE, op, _SERVED, op)
+            if port.last >= 0 and port.free == now:
+                state.opened(Point.READY, op, _UNIT, port.last)
             port.free = done
-        state.opened(Point.READY, op, *ready)
-        state.opened(Point.BEGIN, op, *((_READY, op) if served.begin == now else (_DRAM, served.behind)))
+        if served.begin != now:
+            state.opened(Point.BEGIN, op, _DRAM, served.behind)
         state.begin[op], state.done[op] = begin, done
         state.dram_begin[op], state.dram_end[op] = served.begin, served.end
         port.last = op
         channel.flying.append(op)
-        state.call(done + state.latency[op], Phase.FREE, channel.land)
+        Call(state.env, done + state.latency[op] - now, FREE, channel.land)
         if port.line:
-            self._ask(port)
+            self._ask(port, now)
         if not channel.bursts:
             self._decoder_done(channel, now + state.hold[op], now)
 
-    def land(self, channel: DmaChannel, op: int) -> None:
+    def land(self, channel: DmaChannel, op: int, now: int) -> None:
         """`op` has arrived: it retires with all that it kept waiting, and if it was the last of its descriptor, there
         is a place in flight."""
-        state, now, ops = self.state, self.state.now, self.state.lane_ops[self.lane]
+        state, ops = self.state, self.state.lane_ops[self.lane]
         self._arrived.add(op)
-        while self._place < len(ops) and ops[self._place] in self._arrived:
-            first = ops[self._place]
+        while self._place < len(ops) and (first := ops[self._place]) in self._arrived:
             self._arrived.remove(first)
-            on_time = state.done[first] + state.latency[first] == now
-            state.opened(Point.END, first, *((_LATENCY, first) if on_time else (_RETIRE_ORDER, ops[self._place - 1])))
+            if state.done[first] + state.latency[first] != now:
+                state.opened(Point.END, first, _RETIRE_ORDER, ops[self._place - 1])
             self._place += 1
             state.retired(first, now, self.lane)
         if op + 1 == len(state.planes) or state.planes[op + 1]:
             insort(channel.port.landed, (now, op))
             for unit in self.ports.units:
-                unit.wake(now)
+                if unit.wants_place:
+                    unit.wake(now, now)

@@ -11,8 +11,8 @@ from minisim.hwmodel.isa import NONE, Queue, Schedule
 
 
 class Waiter(Protocol):
-    def wake(self, cycle: int) -> None:
-        """Look again in the phase START of `cycle`."""
+    def wake(self, cycle: int, now: int) -> None:
+        """Look again in the phase START of `cycle`, which is now or later."""
 
 
 class Syncs:
@@ -45,7 +45,7 @@ class Scoreboard:
             count = self.retired[lane]
             for item in [item for item in waiting if item[0] <= count]:
                 waiting.remove(item)
-                item[1].wake(cycle)
+                item[1].wake(cycle, cycle)
 
     def await_count(self, lane: int, count: int, waiter: Waiter) -> None:
         """Wake `waiter` when `count` operations of `lane` have retired."""

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 from simpy import Environment
 
-from minisim.errors import ScheduleError, ScheduleHazard, UsageError, shown
+from minisim.errors import Deadlock
 from minisim.hwmodel.banked import BankedDram
-from minisim.hwmodel.config import Machine, MachineLike
+from minisim.hwmodel.config import Machine
 from minisim.hwmodel.control import Control
 from minisim.hwmodel.dma import DramGate, dma_units
 from minisim.hwmodel.dram import Dram, IdealDram
@@ -25,30 +25,23 @@ from minisim.hwmodel.state import Observer, State
 from minisim.hwmodel.timeline import Timeline
 from minisim.hwmodel.unit import ComputeUnit, Unit
 
-__all__ = ["Observer", "check_observers", "simulate"]
-
 
 def simulate(
     schedule: Schedule,
-    machine: MachineLike = None,
+    machine: Machine,
     observers: Sequence[Observer] = (),
     *,
     env: Environment | None = None,
 ) -> Timeline:
-    """Time `schedule` on `machine` (what `Machine.of` takes). Equal arguments give equal timelines, to the cycle.
+    """Time `schedule`, which is for `machine`, with SimPy. Equal arguments give equal timelines, to the cycle.
 
     Args:
         observers: told of every step of every operation.
         env: a SimPy environment to run in, at cycle 0; default: a new one. The cycles do not depend on it.
 
     Raises:
-        UsageError: `schedule` is none, or an observer cannot be told of the steps.
-        ScheduleHazard: the operations wait for each other in a circle; whatever an observer raises.
-        ScheduleError: the schedule is for more cores than the machine has.
+        Deadlock: the operations wait for each other in a circle. Whatever an observer raises.
     """
-    machine = Machine.of(machine)
-    check(schedule, machine)
-    check_observers(observers)
     state = State(schedule, machine, observers, Environment() if env is None else env)
     return run(state, all_units(state))
 
@@ -69,7 +62,7 @@ def run(state: State, units: Sequence[Unit]) -> Timeline:
     """Let the units work until nothing is left to do.
 
     Raises:
-        ScheduleHazard: as `simulate`.
+        Deadlock: as `simulate`.
     """
     schedule, paces = state.schedule, state.machine.control
     for core in range(schedule.cores):
@@ -86,27 +79,7 @@ def run(state: State, units: Sequence[Unit]) -> Timeline:
     return state.timeline()
 
 
-def check(schedule: Schedule, machine: Machine) -> None:
-    """Raises UsageError or ScheduleError if `schedule` is none, or none for `machine`."""
-    if not isinstance(schedule, Schedule):
-        raise UsageError(f"schedule must be a Schedule, such as compile_graph returns, not {shown(schedule)}")
-    if schedule.cores > machine.cores.count:
-        raise ScheduleError(f"the schedule is for {schedule.cores} cores, the machine has {machine.cores.count}")
-
-
-def check_observers(observers: Sequence[Observer]) -> None:
-    """Raises UsageError if one of them cannot be told of the steps."""
-    if not isinstance(observers, Sequence):
-        raise UsageError(f"observers must be a sequence of observers, not {shown(observers)}")
-    steps = ("on_issue", "on_start", "on_retire")
-    for observer in observers:
-        if missing := [step for step in steps if not callable(getattr(observer, step, None))]:
-            raise UsageError(
-                f"an observer must have the methods {', '.join(steps)}; {shown(observer)} has no {missing[0]}"
-            )
-
-
-def _deadlock(state: State, units: Sequence[Unit]) -> ScheduleHazard:
+def _deadlock(state: State, units: Sequence[Unit]) -> Deadlock:
     schedule, retired, now = state.schedule, state.scoreboard.retired, state.now
     stuck = []
     for unit in units:
@@ -120,4 +93,4 @@ def _deadlock(state: State, units: Sequence[Unit]) -> ScheduleHazard:
             core = f" of core {unit.core}" if schedule.cores > 1 else ""
             stuck.append((op, f"operation {op}{core} ({schedule.describe(op)}) waits for {needs or 'its unit'}"))
     first = min(stuck, default=(-1, "no operation was dispatched"))
-    return ScheduleHazard(f"deadlock at cycle {now}: " + "; ".join(text for _, text in stuck), first[0], -1, now)
+    return Deadlock(f"deadlock at cycle {now}: " + "; ".join(text for _, text in stuck), first[0], -1, now)

@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 from simpy import Environment, Event
 
-from minisim.hwmodel.clock import FOREVER, Call, Phase
+from minisim.hwmodel.clock import FOREVER, Call
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import planes
-from minisim.hwmodel.gates import GATES, Gate, Point
+from minisim.hwmodel.gates import CODE, GATES, Gate, Point
 from minisim.hwmodel.isa import NONE, Queue, Schedule
 from minisim.hwmodel.scoreboard import Scoreboard, Syncs
 from minisim.hwmodel.timeline import Cycles, Timeline
@@ -104,17 +104,19 @@ class State:
         self.issue, self.start, self.begin, self.done, self.end = (array("q", bytes(8 * n)) for _ in range(5))
         self.dram_begin, self.dram_end = (array("q", bytes(8 * n)) for _ in range(2))
         self.channel = bytearray(n)
-        self.gate = [bytearray(n) for _ in Point]
-        self.holder = [array("I", bytes(4 * n)) for _ in Point]
+        # The commonest gate of each point stands there from the start: of the operation itself.
+        usual = [CODE[name] for name in ("dispatch", "issued", "setup", "ready", "busy", "latency")]
+        self.gate = [bytearray([code]) * n for code in usual]
+        self.holder = [array("I", range(n)) for _ in Point]
         self.unretired = n
 
     @property
     def now(self) -> int:
-        return int(self.env.now)
+        return self.env.now  # type: ignore[return-value]  # all delays are whole
 
-    def call(self, cycle: int, phase: Phase, function: Callable[[Event], None]) -> None:
-        """Call `function` at `cycle`, now or later, in a phase."""
-        Call(self.env, cycle - int(self.env.now), phase, function)
+    def call(self, delay: int, phase: int, function: Callable[[Event], None]) -> None:
+        """Call `function` in a phase, so many cycles from now."""
+        Call(self.env, delay, phase, function)
 
     def syncs(self, op: int) -> Iterator[tuple[int, int]]:
         """The pairs (lane of another core, count) that must be reached as well."""
@@ -135,7 +137,8 @@ class State:
 
     def started(self, op: int, cycle: int, gate: int, holder: int) -> None:
         self.start[op] = cycle
-        self.opened(Point.START, op, gate, holder)
+        self.gate[Point.START][op] = gate
+        self.holder[Point.START][op] = holder
         if self._steps:
             self._steps.started(op, cycle)
 

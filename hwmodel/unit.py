@@ -10,15 +10,14 @@ from collections import deque
 
 from simpy import Event
 
-from minisim.hwmodel.clock import FOREVER, Phase
+from minisim.hwmodel.clock import FOREVER, FREE, START, Call
 from minisim.hwmodel.control import Control
 from minisim.hwmodel.gates import CODE, Point
 from minisim.hwmodel.isa import NONE, Queue
 from minisim.hwmodel.state import State
 
 _FIRST_STAGE, _SYNC, _ISSUED = (CODE[name] for name in ("first_stage", "after_core", "issued"))
-_UNIT, _SETUP, _READY, _BUSY = (CODE[name] for name in ("unit", "setup", "ready", "busy"))
-_LATENCY, _RETIRE_ORDER = CODE["latency"], CODE["retire_order"]
+_UNIT, _RETIRE_ORDER = CODE["unit"], CODE["retire_order"]
 _AFTER = tuple(
     (queue, CODE[f"after_{queue.name.lower()}"]) for queue in (Queue.MATRIX, Queue.VECTOR, Queue.LOAD, Queue.STORE)
 )
@@ -45,24 +44,25 @@ class Unit:
         """How many of them have started."""
         self.control: Control
         self._looks_at = FOREVER
+        self._awaits = (-1, 0)  # the lane and the count that it was short of last
 
     def put(self, op: int) -> None:
         """Control has dispatched `op` into the queue (perhaps for a cycle to come)."""
         self.taken.append(op)
         self.queue.append(op)
         if len(self.queue) == 1:
-            self.wake(self.state.issue[op])
+            now = self.state.now
+            self.wake(max(self.state.issue[op], now), now)
 
-    def wake(self, cycle: int) -> None:
-        """Look in the phase START of `cycle`, or of now if that is later."""
-        cycle = max(cycle, self.state.now)
+    def wake(self, cycle: int, now: int) -> None:
+        """Look in the phase START of `cycle`, which is now or later."""
         if cycle < self._looks_at:
             self._looks_at = cycle
-            self.state.call(cycle, Phase.START, self._look)
+            Call(self.state.env, cycle - now, START, self._look)
 
     def _look(self, event: Event) -> None:
         self._looks_at = FOREVER
-        self.look(self.state.now)
+        self.look(self.state.env.now)  # type: ignore[arg-type]  # all delays are whole
 
     def look(self, now: int) -> None:
         """Start what may start now. Whoever may not is woken by what it waits for."""
@@ -70,18 +70,23 @@ class Unit:
 
     def retired_for(self, op: int) -> bool:
         """Whether all that `op` waits for has retired; if not, whoever is short will wake this unit."""
-        state, first = self.state, self.first_lane
+        state, lane = self.state, self.first_lane
         retired = state.scoreboard.retired
-        for queue, counts in enumerate(state.waits):
-            if retired[first + queue] < counts[op]:
-                state.scoreboard.await_count(first + queue, counts[op], self)
-                return False
+        for counts in state.waits:
+            if retired[lane] < counts[op]:
+                return self._await(lane, counts[op])
+            lane += 1
         if state.sync[op] != NONE:
             for lane, count in state.syncs(op):
                 if retired[lane] < count:
-                    state.scoreboard.await_count(lane, count, self)
-                    return False
+                    return self._await(lane, count)
         return True
+
+    def _await(self, lane: int, count: int) -> bool:
+        if self._awaits != (lane, count):  # looked again, for another reason
+            self._awaits = (lane, count)
+            self.state.scoreboard.await_count(lane, count, self)
+        return False
 
     def awaited(self, op: int, now: int) -> tuple[int, int] | None:
         """The gate and the operation whose retirement let `op` start now, if one did."""
@@ -120,10 +125,10 @@ class ComputeUnit(Unit):
         state = self.state
         while self.queue:
             op = self.queue[0]
-            if (earliest := max(state.issue[op], self._stage_free)) > now:
-                self.wake(earliest)
-                return
             if not self.retired_for(op):
+                return
+            if (earliest := max(state.issue[op], self._stage_free)) > now:
+                self.wake(earliest, now)
                 return
             self.leave_queue(op, now, *self._gate(op, now))
             self._work(op, now)
@@ -139,21 +144,16 @@ class ComputeUnit(Unit):
         if last >= 0 and self._free >= ready:
             ready = self._free
             state.opened(Point.READY, op, _UNIT, last)
-        else:
-            state.opened(Point.READY, op, _SETUP, op)
         done = ready + state.busy[op]
         landed = done + state.latency[op]
         state.begin[op], state.done[op] = ready, done
-        state.opened(Point.BEGIN, op, _READY, op)
-        state.opened(Point.DONE, op, _BUSY, op)
         if landed >= self._retires:
             self._retires = landed
-            state.opened(Point.END, op, _LATENCY, op)
         else:
             state.opened(Point.END, op, _RETIRE_ORDER, last)
         self._last, self._free, self._stage_free = op, done, ready + state.hold[op]
         self._in_flight.append(op)
-        state.call(self._retires, Phase.FREE, self._retire)
+        state.call(self._retires - now, FREE, self._retire)
 
     def _retire(self, event: Event) -> None:
         state = self.state

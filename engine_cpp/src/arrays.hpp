@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "minisim/errors.hpp"
@@ -105,18 +107,41 @@ inline py::dict layout() {
     return tables;
 }
 
-// An array's rows, copied: an array that is read-only now may be written to later.
+// An array's rows where they are: for as long as the array lives, and nobody writes to it.
 template <class Row>
-std::vector<Row> rows_of(const py::array& array, const char* name) {
+Table<Row> borrowed_rows(const py::array& array, const char* name) {
     const py::dtype expected = layout_of<Row>().dtype();
     const bool packed = array.ndim() == 1 && (array.size() <= 1 || array.strides(0) == sizeof(Row));
     if (!array.dtype().equal(expected) || !packed) {
         throw ScheduleError(py::str("table {!r} must be a packed column of dtype {}, not {}")
                                 .format(name, expected, describe(array)));
     }
-    std::vector<Row> rows(static_cast<std::size_t>(array.size()));
-    if (!rows.empty()) std::memcpy(rows.data(), array.data(), rows.size() * sizeof(Row));
-    return rows;
+    return {static_cast<const Row*>(array.data()), static_cast<std::size_t>(array.size())};
+}
+
+// An array's rows, copied: an array that is read-only now may be written to later.
+template <class Row>
+std::vector<Row> rows_of(const py::array& array, const char* name) {
+    const Table<Row> table = borrowed_rows<Row>(array, name);
+    return {table.begin(), table.end()};
+}
+
+// A capsule that deletes `owned` with the last array that shows it.
+template <class Owned>
+py::capsule keeper_of(std::unique_ptr<Owned> owned) {
+    py::capsule keeper(owned.get(), [](void* p) { delete static_cast<Owned*>(p); });
+    owned.release();
+    return keeper;
+}
+
+// An array of what a vector holds, without a copy.
+template <class T>
+py::array_t<T> array_of(std::vector<T> values) {
+    auto kept = std::make_unique<std::vector<T>>(std::move(values));
+    const auto* data = kept->data();
+    const auto size = static_cast<py::ssize_t>(kept->size());
+    return py::array_t<T>({size}, {static_cast<py::ssize_t>(sizeof(T))}, data,
+                          keeper_of(std::move(kept)));
 }
 
 }  // namespace minisim

@@ -10,6 +10,7 @@
 
 #include "arrays.hpp"
 #include "bindings_dram.hpp"
+#include "bindings_timing.hpp"
 #include "docstrings.hpp"
 #include "minisim/errors.hpp"
 #include "minisim/interrupt.hpp"
@@ -88,14 +89,6 @@ void set_tensor(SharedEngine& self, std::uint32_t tensor, const py::array& value
                                py::str(values.dtype())};
     const py::gil_scoped_release without_gil;
     self.set_tensor(tensor, matrix);
-}
-
-// A capsule that deletes `owned` with the last array that shows it.
-template <class Owned>
-py::capsule keeper_of(std::unique_ptr<Owned> owned) {
-    py::capsule keeper(owned.get(), [](void* p) { delete static_cast<Owned*>(p); });
-    owned.release();
-    return keeper;
 }
 
 py::array get_tensor(SharedEngine& self, std::uint32_t tensor) {
@@ -390,4 +383,5 @@ PYBIND11_MODULE(_engine, m) {
     define_engine(m);
     define_functions(m);
     define_dram(m);
+    define_timing(m);
 }

@@ -38,9 +38,9 @@ from minisim.compiler.pipeline import compile_graph as _compile_graph
 from minisim.errors import InternalError, MinisimError, ScheduleHazard
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
-from minisim.hwmodel.simulate import Observer
-from minisim.hwmodel.simulate import simulate as _simulate
+from minisim.hwmodel.state import Observer
 from minisim.hwmodel.timeline import Timeline
+from minisim.hwmodel.timing import simulate as _simulate
 from minisim.run import Result
 from minisim.run import run as _run
 from minisim.runtime import Runtime

@@ -243,3 +243,20 @@ class DramMemory:
     def transfer(
         self, first: int, pitch: int, rows: int, width: int, write: bool, start: int, not_before: int = 0
     ) -> int: ...
+
+class _HasTables(_Schedule, Protocol):
+    @property
+    def cores(self) -> int: ...
+
+def classify(
+    schedule: _HasTables, planes: npt.NDArray[np.uint32] | None, period: int
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]: ...
+def time_schedule(
+    schedule: _HasTables,
+    machine: object,
+    costs: npt.NDArray[np.int64],
+    classes: npt.NDArray[np.uint32],
+    planes: npt.NDArray[np.uint32] | None = None,
+    engine: Engine | None = None,
+) -> dict[str, Any]: ...
+def gates() -> list[str]: ...

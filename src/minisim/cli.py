@@ -31,6 +31,7 @@ from minisim.errors import InternalError, MinisimError, ModelError, OutputError,
 from minisim.hwmodel import reference
 from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
 from minisim.hwmodel.effects import notes
+from minisim.hwmodel.timing import TIMING_CORES
 from minisim.hwmodel.units import SIZE, format_size
 from minisim.progress import SlowProgress
 from minisim.run import run
@@ -173,7 +174,13 @@ def main() -> None:
 @_machine_options
 @_dims
 @_out
-@click.option("--timing", type=click.Choice(["simpy"]), default="simpy", show_default=True, help="The timing core.")
+@click.option(
+    "--timing",
+    type=click.Choice(TIMING_CORES),
+    default="native",
+    show_default=True,
+    help="The timing core; SimPy's is the definition, with the same cycles.",
+)
 @_no_numerics
 @_no_check
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
@@ -232,7 +239,7 @@ def run_command(
             timing=timing,
             numerics=not no_numerics,
             check=not no_check,
-            observers=[progress],
+            observers=[progress] if timing == "simpy" else [],
             on_stage=on_stage,
             max_operations=max_operations,
             memory_limit=memory_limit,
@@ -280,7 +287,6 @@ def explain_command(
             graph,
             machine,
             numerics=False,
-            observers=[progress],
             on_stage=progress.on_stage,
             max_operations=max_operations,
         )

@@ -67,6 +67,10 @@ class ScheduleHazard(MinisimError):
         self.op, self.other, self.cycle = op, other, cycle
 
 
+class Deadlock(ScheduleHazard):
+    """The operations of a schedule wait for each other in a circle; `op` is the first that does."""
+
+
 class OutputError(MinisimError):
     """A report cannot be written."""
 

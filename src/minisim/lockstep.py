@@ -8,12 +8,18 @@ which it happens. Events cross into C++ in batches, in order of time.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 
 from minisim._engine import Engine
-from minisim.errors import ScheduleHazard
+from minisim.errors import Deadlock, ScheduleHazard
+from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
+from minisim.hwmodel.native import simulate_native
+from minisim.hwmodel.state import Observer
+from minisim.hwmodel.timeline import Timeline
+from minisim.hwmodel.timing import simulate, tell
 
 BATCH = 16384
 """Events per crossing: enough to make its cost vanish, few enough to stay in cache."""
@@ -67,6 +73,33 @@ class Lockstep:
             self.engine.replay(events, cycles)
         except ScheduleHazard as hazard:
             raise explained(hazard, self.schedule) from None
+
+
+def in_lockstep(
+    schedule: Schedule, machine: Machine, engine: Engine, observers: Sequence[Observer], timing: str
+) -> Timeline:
+    """Time `schedule`, while `engine`, which has loaded it and holds its inputs, does what happens.
+
+    Args:
+        timing: the timing core. The native one does both in one loop.
+
+    Raises:
+        ScheduleHazard: naming both operations, the range and the cycle.
+    """
+    if timing == "simpy":
+        lockstep = Lockstep(schedule, engine)
+        timeline = simulate(schedule, machine, [lockstep, *observers], timing=timing)
+        lockstep.finish(timeline.cycles)
+        return timeline
+    try:
+        timeline = simulate_native(schedule, machine, engine)
+        engine.finish(timeline.cycles)
+    except Deadlock:
+        raise  # it says all
+    except ScheduleHazard as hazard:
+        raise explained(hazard, schedule) from None
+    tell(timeline, observers)
+    return timeline
 
 
 def explained(hazard: ScheduleHazard, schedule: Schedule) -> ScheduleHazard:

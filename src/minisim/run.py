@@ -20,16 +20,14 @@ from minisim.compiler.pipeline import Stage, compile_graph
 from minisim.errors import UsageError, shortened, shown
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import Schedule
-from minisim.hwmodel.simulate import Observer, check_observers, simulate
+from minisim.hwmodel.state import Observer
 from minisim.hwmodel.timeline import Timeline
-from minisim.lockstep import Lockstep
+from minisim.hwmodel.timing import check_observers, check_timing, simulate
+from minisim.lockstep import in_lockstep
 from minisim.runtime import Array, Runtime, example_inputs, largest_difference
 
 if TYPE_CHECKING:
     from minisim.reports import RunRecord
-
-
-TIMING_CORES = ("simpy",)
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,7 +93,7 @@ def run(
     machine: MachineLike = None,
     *,
     inputs: Mapping[str, npt.ArrayLike] | None = None,
-    timing: str = "simpy",
+    timing: str = "native",
     numerics: bool = True,
     check: bool = True,
     observers: Sequence[Observer] = (),
@@ -111,7 +109,7 @@ def run(
         machine: a Machine, or what names one: a preset, the path of a machine file, a mapping of keys to values;
             default: the reference machine.
         inputs: by name; what is missing is drawn as `example_inputs` says.
-        timing: the timing core; there is one, "simpy".
+        timing: the timing core: "native", or "simpy", which defines it and takes longer for the same cycles.
         numerics: also compute, in lockstep.
         check: with numerics, also compare the outputs with numpy.
         observers: told of every step of every operation.
@@ -123,8 +121,7 @@ def run(
     Raises:
         MinisimError: a subclass of it for every mistake of the user's.
     """
-    if not isinstance(timing, str) or timing not in TIMING_CORES:
-        raise UsageError(f"timing must be {' or '.join(TIMING_CORES)}, not {shown(timing)}")
+    check_timing(timing)
     if inputs is not None and not isinstance(inputs, Mapping):
         raise UsageError(f"inputs must be a mapping of names to arrays, not {shown(inputs)}")
     if on_stage is not None and not callable(on_stage):
@@ -139,7 +136,7 @@ def run(
         schedule = compile_graph(graph, machine, on_stage, max_operations=max_operations, numerics=numerics)
     compiled = time.perf_counter()
     if not numerics:
-        timeline = simulate(schedule, machine, observers)
+        timeline = simulate(schedule, machine, observers, timing=timing)
         walls = (compiled - began, time.perf_counter() - compiled)
         return Result(graph, machine, schedule, timeline, {}, None, timing, *walls)
 
@@ -147,15 +144,13 @@ def run(
     values = {**example_inputs(graph), **(inputs or {})}
     for name, array in values.items():
         runtime.set(name, array)
-    lockstep = Lockstep(schedule, runtime.engine)
-    timeline = simulate(schedule, machine, [lockstep, *observers])
-    lockstep.finish(timeline.cycles)
+    timeline = in_lockstep(schedule, machine, runtime.engine, observers, timing)
     walls = (compiled - began, time.perf_counter() - compiled)
 
     outputs = runtime.outputs()
     if not check:
         return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls)
-    del runtime, lockstep  # and with them the engine's memory
+    del runtime  # and with them the engine's memory
     truth = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
     expected = {public: truth[name] for public, name in graph.outputs.items()}
     return Result(graph, machine, schedule, timeline, outputs, largest_difference(outputs, expected), timing, *walls)

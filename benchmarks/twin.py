@@ -1,0 +1,56 @@
+"""The native event model against SimPy's on random schedules and machines: every column of every operation.
+
+    python benchmarks/twin.py --count 10000 --seed 0
+
+Prints what differs, the seed with it (`tests/support/pairs.py` makes the pair again), and how fast each was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support.pairs import pair
+
+from minisim.hwmodel.timeline import Timeline
+from minisim.hwmodel.timing import TIMING_CORES, simulate
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0, help="of the first pair")
+    args = parser.parse_args()
+    seconds, operations, wrong = dict.fromkeys(TIMING_CORES, 0.0), 0, 0
+    drawn = {"banked": 0, "cores": 0, "channels": 0, "bursts": 0}
+    names = [field.name for field in fields(Timeline) if field.name != "gates"]
+    for seed in range(args.seed, args.seed + args.count):
+        schedule, machine = pair(seed)
+        found = {}
+        for timing in TIMING_CORES:
+            began = time.process_time()
+            found[timing] = simulate(schedule, machine, timing=timing)
+            seconds[timing] += time.process_time() - began
+        operations += len(schedule)
+        drawn["banked"] += machine.dram.model == "banked"
+        drawn["cores"] += schedule.cores > 1
+        drawn["channels"] += machine.dma.channels > 1
+        drawn["bursts"] += machine.dma.has_bursts
+        one, other = found.values()
+        if differ := [name for name in names if not np.array_equal(getattr(one, name), getattr(other, name))]:
+            wrong += 1
+            print(f"pair({seed}): {', '.join(differ)} differ")
+    print(f"{args.count:,} pairs, {operations:,} operations: {wrong} differ; of them " +
+          ", ".join(f"{name} {count:,}" for name, count in drawn.items()))  # fmt: skip
+    print(", ".join(f"{timing} {operations / seconds[timing] / 1e3:,.0f} k operations/s" for timing in TIMING_CORES))
+
+
+if __name__ == "__main__":
+    main()

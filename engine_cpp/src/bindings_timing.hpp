@@ -1,0 +1,183 @@
+// The native event model in Python's terms. Part of bindings.cpp.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "arrays.hpp"
+#include "bindings_dram.hpp"
+#include "docstrings_timing.hpp"
+#include "minisim/shared_engine.hpp"
+#include "minisim/timing.hpp"
+
+namespace minisim {
+
+// A schedule's tables, borrowed: they are read-only, and `kept` keeps them alive.
+struct BorrowedProgram {
+    std::vector<py::array> kept;
+    Program program;
+    std::uint32_t cores;
+
+    explicit BorrowedProgram(const py::object& schedule)
+        : cores(schedule.attr("cores").cast<std::uint32_t>()) {
+        program.stream = borrow<StreamRow>(schedule, "stream");
+        program.transfers = borrow<TransferRow>(schedule, "transfers");
+        program.matmuls = borrow<MatmulRow>(schedule, "matmuls");
+        program.vectors = borrow<VectorRow>(schedule, "vectors");
+        program.tiles = borrow<TileRow>(schedule, "tiles");
+        program.tensors = borrow<TensorRow>(schedule, "tensors");
+        program.syncs = borrow<SyncRow>(schedule, "syncs");
+    }
+
+    template <class Row>
+    Table<Row> borrow(const py::object& schedule, const char* name) {
+        kept.push_back(py::array(schedule.attr(name)));
+        return borrowed_rows<Row>(kept.back(), name);
+    }
+};
+
+inline BurstRules burst_rules_of(const py::object& rules) {
+    BurstRules found;
+#define MINISIM_READ_NUMBER(name) found.name = rules.attr(#name).cast<std::int64_t>();
+    MINISIM_BURST_NUMBERS(MINISIM_READ_NUMBER)
+#undef MINISIM_READ_NUMBER
+    return found;
+}
+
+// A machine with the attributes of a minisim.hwmodel.native.TimingMachine.
+inline TimingMachine timing_machine(const py::object& machine) {
+    const auto number = [&](const char* name) { return machine.attr(name).cast<std::int64_t>(); };
+    TimingMachine found;
+    found.launch = number("launch");
+    found.pace = number("pace");
+    found.depth = static_cast<std::size_t>(number("depth"));
+    found.channels = static_cast<std::size_t>(number("channels"));
+    found.in_flight = number("in_flight");
+    found.shared = machine.attr("shared").cast<bool>();
+    found.dram_cycles = number("dram_cycles");
+    found.core_cycles = number("core_cycles");
+    const py::object load = machine.attr("load_bursts"), store = machine.attr("store_bursts");
+    if (!load.is_none()) {
+        found.load_bursts = burst_rules_of(load);
+        found.store_bursts = burst_rules_of(store);
+    }
+    const py::object part = machine.attr("part");
+    if (!part.is_none()) found.part = dram_part(part);
+    return found;
+}
+
+// Makes an engine do each step.
+class EngineSteps : public StepListener {
+public:
+    explicit EngineSteps(SharedEngine& engine) : engine_(engine) {}
+    void steps(const std::uint32_t* events, const Cycle* cycles, std::size_t count) override {
+        engine_.replay(events, cycles, count);
+    }
+
+private:
+    SharedEngine& engine_;
+};
+
+inline std::vector<std::uint32_t> planes_of(const std::optional<py::array>& planes,
+                                            std::size_t size) {
+    if (!planes) return {};
+    const auto* first = column<std::uint32_t>(*planes, "planes");
+    if (static_cast<std::size_t>(planes->size()) != size) {
+        throw UsageError("planes must have one number for each operation");
+    }
+    return {first, first + size};
+}
+
+inline py::tuple classify_schedule(const py::object& schedule,
+                                   const std::optional<py::array>& planes, std::int64_t period) {
+    if (period < 1) throw UsageError("period must be at least 1");
+    const BorrowedProgram borrowed(schedule);
+    const auto each = planes_of(planes, borrowed.program.stream.size);
+    Classes classes;
+    {
+        const py::gil_scoped_release without_gil;
+        check_references(borrowed.program, borrowed.cores);
+        classes = classify(borrowed.program, each, period);
+    }
+    return py::make_tuple(array_of(std::move(classes.of)), array_of(std::move(classes.first)));
+}
+
+inline py::dict time_schedule(const py::object& schedule, const py::object& machine,
+                              const py::array& costs, const py::array& classes,
+                              const std::optional<py::array>& planes, SharedEngine* engine) {
+    const BorrowedProgram borrowed(schedule);
+    const Program& program = borrowed.program;
+    const std::size_t size = program.stream.size;
+    const TimingMachine of = timing_machine(machine);
+    if (of.channels < 1 || of.channels > 255 || of.in_flight < 1 || of.depth < 1 ||
+        of.dram_cycles < 1 || of.core_cycles < 1) {
+        throw UsageError("a machine has at least one channel, place in flight and place in a queue");
+    }
+    const auto* number = column<std::int64_t>(costs, "costs");
+    if (costs.size() % 6 != 0) throw UsageError("costs must have six numbers for each class");
+    std::vector<OpCost> rows;
+    for (py::ssize_t i = 0; i < costs.size(); i += 6) {
+        rows.push_back({number[i], number[i + 1], number[i + 2], number[i + 3], number[i + 4],
+                        number[i + 5]});
+        if (rows.back().setup < 0 || rows.back().busy < 1) {
+            throw UsageError("an operation must take time");
+        }
+    }
+    const auto* of_class = column<std::uint32_t>(classes, "classes");
+    bool fits = static_cast<std::size_t>(classes.size()) == size;
+    for (std::size_t i = 0; fits && i < size; ++i) fits = of_class[i] < rows.size();
+    if (!fits) throw UsageError("classes must have a row of costs for each operation");
+    const auto each = planes_of(planes, size);
+
+    py::dict found;
+    const auto cycles = [&](const char* name) {
+        py::array_t<Cycle> column(static_cast<py::ssize_t>(size));
+        found[name] = column;
+        return column.mutable_data();
+    };
+    TimelineColumns columns{cycles("issue"), cycles("start"), cycles("begin"), cycles("done"),
+                            cycles("end"),   cycles("dram_begin"), cycles("dram_end"),
+                            nullptr,         nullptr, nullptr};
+    py::array_t<std::uint8_t> channel(static_cast<py::ssize_t>(size));
+    py::array_t<std::uint8_t> gate({size, kPoints});
+    py::array_t<std::uint32_t> holder({size, kPoints});
+    found["channel"] = channel;
+    found["gate"] = gate;
+    found["holder"] = holder;
+    columns.channel = channel.mutable_data();
+    columns.gate = gate.mutable_data();
+    columns.holder = holder.mutable_data();
+    TimingResult result;
+    {
+        const py::gil_scoped_release without_gil;
+        check_references(program, borrowed.cores);
+        std::optional<EngineSteps> steps;
+        if (engine) steps.emplace(*engine);
+        result = time_program(program, borrowed.cores, of, rows, of_class, each, columns,
+                              steps ? &*steps : nullptr);
+    }
+    found["unretired"] = result.unretired;
+    return found;
+}
+
+inline py::list gate_names() {
+    py::list names;
+#define MINISIM_APPEND_GATE(code, name) names.append(name);
+    MINISIM_GATES(MINISIM_APPEND_GATE)
+#undef MINISIM_APPEND_GATE
+    return names;
+}
+
+inline void define_timing(py::module_& m) {
+    m.def("classify", classify_schedule, "schedule"_a, "planes"_a, "period"_a, doc::kClassify);
+    m.def("time_schedule", time_schedule, "schedule"_a, "machine"_a, "costs"_a, "classes"_a,
+          "planes"_a = py::none(), "engine"_a = nullptr, doc::kTimeSchedule);
+    m.def("gates", gate_names, doc::kGates);
+}
+
+}  // namespace minisim

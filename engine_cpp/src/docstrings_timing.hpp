@@ -1,0 +1,40 @@
+// What help() says of the native event model. Part of bindings.cpp.
+#pragma once
+
+namespace minisim::doc {
+
+constexpr char kClassify[] =
+    R"(Sort the operations of a schedule into classes that cost the same.
+
+Args:
+    planes: uint32 of shape (operations,): how many operations the descriptor of each moves, 0 for
+        one that follows; None if all move one.
+    period: bytes; DRAM addresses that differ by a multiple of it are cut into the same bursts.
+
+Returns:
+    uint32 of shape (operations,): each one's class; and uint32 of shape (classes,): the first
+    operation of each.
+
+Raises:
+    ScheduleError: a reference of the schedule leads nowhere.)";
+
+constexpr char kTimeSchedule[] =
+    R"(Time a schedule, and let an engine that has loaded it do each step in the same loop.
+
+Args:
+    machine: the numbers of a minisim.hwmodel.native.TimingMachine.
+    costs: int64 of shape (classes x 6,): setup, busy, hold, latency, lag and DRAM cycles of each class.
+    classes: uint32 of shape (operations,): rows of `costs`.
+    planes: as for `classify`.
+    engine: an Engine, or None.
+
+Returns:
+    the columns of a Timeline by name, and "unretired": how many operations wait in a circle.
+
+Raises:
+    ScheduleError: a reference of the schedule leads nowhere.
+    ScheduleHazard: of the engine's.)";
+
+constexpr char kGates[] = "The names of the gates by their code in a Timeline.";
+
+}  // namespace minisim::doc

@@ -1,0 +1,176 @@
+// Which operations cost the same, and whether a program's references can be followed.
+#include <array>
+#include <cstring>
+#include <string>
+#include <unordered_map>
+
+#include "minisim/errors.hpp"
+#include "minisim/timing.hpp"
+
+namespace minisim {
+namespace {
+
+// All that hwmodel/cost.py reads of an operation, and of its tiles.
+using Key = std::array<std::uint64_t, 6>;
+
+struct KeyHash {
+    std::size_t operator()(const Key& key) const {
+        std::uint64_t hash = 0x9E3779B97F4A7C15u;
+        for (const std::uint64_t word : key) {
+            hash = (hash ^ word) * 0xFF51AFD7ED558CCDu;
+            hash ^= hash >> 32;
+        }
+        return static_cast<std::size_t>(hash);
+    }
+};
+
+// Numbers keys in the order in which they are met.
+class Numbers {
+public:
+    std::uint32_t of(const Key& key) {
+        if (last_ != kNone && key == last_key_) return last_;
+        const auto next = static_cast<std::uint32_t>(found_.size());
+        last_ = found_.try_emplace(key, next).first->second;
+        last_key_ = key;
+        return last_;
+    }
+    std::size_t size() const { return found_.size(); }
+
+private:
+    std::unordered_map<Key, std::uint32_t, KeyHash> found_;
+    Key last_key_{};
+    std::uint32_t last_ = kNone;
+};
+
+std::uint64_t pair(std::uint64_t low, std::uint64_t high) { return low | high << 32; }
+
+class Classifier {
+public:
+    Classifier(const Program& program, std::int64_t period)
+        : program_(program),
+          period_(static_cast<std::uint64_t>(period)),
+          rectangles_(program.tiles.size, kNone) {}
+
+    // The class of the rectangle under a tile: how it lies in DRAM, up to a multiple of the period.
+    std::uint32_t rectangle(std::uint32_t tile) {
+        std::uint32_t& found = rectangles_[tile];
+        if (found == kNone) {
+            const TileRow& t = program_.tiles[tile];
+            const TensorRow& tensor = program_.tensors[t.tensor];
+            const std::uint64_t item = item_size(static_cast<DType>(tensor.dtype));
+            const std::uint64_t address = tensor.address + std::uint64_t{t.row} * tensor.pitch +
+                                          t.col * item;
+            found = tiles_.of({address % period_, pair(t.rows, t.cols), pair(tensor.pitch,
+                               static_cast<std::uint32_t>(item)), 0, 0, 0});
+        }
+        return found;
+    }
+
+    Key key(std::size_t op, std::uint32_t planes) {
+        switch (program_.opcode(op)) {
+            case Opcode::kLoad:
+            case Opcode::kStore:
+                return {program_.stream[op].opcode, rectangle(program_.transfer(op).tile),
+                        planes != 0, 0, 0, 0};
+            case Opcode::kExecute: return matmul(program_.matmul(op));
+            case Opcode::kVector: return vector(program_.vector(op));
+        }
+        return {};
+    }
+
+private:
+    Key matmul(const MatmulRow& x) const {
+        const std::uint64_t flags =
+            (x.step > 0) | (x.last != 0) << 1 | (x.a_transposed != 0) << 2 |
+            (x.b_transposed != 0) << 3 | (x.bias != kNone) << 4 | (x.residual != kNone) << 5 |
+            (x.scale != 0) << 6 | (x.activation != 0) << 7;
+        return {static_cast<std::uint64_t>(Opcode::kExecute), pair(x.m, x.k), pair(x.n, x.dtype),
+                pair(static_cast<std::uint32_t>(flags), item_size(program_.dtype_of_tile(x.c))), 0,
+                0};
+    }
+
+    Key vector(const VectorRow& x) const {
+        const auto bytes = [&](std::uint32_t tile) {
+            return tile == kNone ? 0 : program_.tile_bytes(tile);
+        };
+        const std::uint64_t what = static_cast<std::uint64_t>(Opcode::kVector) |
+                                   std::uint64_t{x.op} << 8 | std::uint64_t{x.dtype} << 16;
+        return {pair(static_cast<std::uint32_t>(what), program_.tiles[x.src0].cols),
+                pair(x.rows, x.cols), bytes(x.src0), bytes(x.src1), bytes(x.dst), 0};
+    }
+
+    const Program& program_;
+    std::uint64_t period_;
+    std::vector<std::uint32_t> rectangles_;
+    Numbers tiles_;
+};
+
+void require(bool holds, std::size_t op, const char* what) {
+    if (!holds) throw ScheduleError("operation " + std::to_string(op) + " " + what);
+}
+
+}  // namespace
+
+Classes classify(const Program& program, const std::vector<std::uint32_t>& planes,
+                 std::int64_t period) {
+    Classifier classifier(program, period);
+    std::array<Numbers, kOpcodes> numbers;
+    // A class is numbered when it is met; each opcode keeps its own, and they are joined.
+    std::array<std::vector<std::uint32_t>, kOpcodes> joined;
+    Classes classes;
+    classes.of.resize(program.stream.size);
+    for (std::size_t op = 0; op < program.stream.size; ++op) {
+        const std::size_t code = program.stream[op].opcode;
+        const std::uint32_t own =
+            numbers[code].of(classifier.key(op, planes.empty() ? 1 : planes[op]));
+        if (own == joined[code].size()) {
+            joined[code].push_back(static_cast<std::uint32_t>(classes.first.size()));
+            classes.first.push_back(static_cast<std::uint32_t>(op));
+        }
+        classes.of[op] = joined[code][own];
+    }
+    return classes;
+}
+
+void check_references(const Program& program, std::uint32_t cores) {
+    const std::size_t sizes[kOpcodes] = {program.transfers.size, program.transfers.size,
+                                         program.matmuls.size, program.vectors.size};
+    const auto tile = [&](std::uint32_t id) { return id < program.tiles.size; };
+    for (const TileRow& row : program.tiles) {
+        if (row.tensor >= program.tensors.size) {
+            throw ScheduleError("a tile refers to a tensor that does not exist");
+        }
+    }
+    for (const TensorRow& row : program.tensors) {
+        if (row.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
+    }
+    for (std::size_t op = 0; op < program.stream.size; ++op) {
+        const StreamRow& row = program.stream[op];
+        require(row.opcode < kOpcodes, op, "has an opcode that does not exist");
+        require(row.queue < kQueues && row.core < cores, op,
+                "is in a queue or of a core that does not exist");
+        require(queue_of(static_cast<Opcode>(row.opcode)) == static_cast<Queue>(row.queue), op,
+                "is in a queue of another unit");
+        require(row.row < sizes[row.opcode], op, "refers beyond its operand table");
+        switch (static_cast<Opcode>(row.opcode)) {
+            case Opcode::kLoad:
+            case Opcode::kStore: require(tile(program.transfer(op).tile), op, "moves no tile"); break;
+            case Opcode::kExecute: require(tile(program.matmul(op).c), op, "has no result"); break;
+            case Opcode::kVector: {
+                const VectorRow& x = program.vector(op);
+                require(tile(x.src0) && tile(x.dst) && (x.src1 == kNone || tile(x.src1)), op,
+                        "has an operand that does not exist");
+                break;
+            }
+        }
+        for (std::size_t i = row.sync; i != kNone; ++i) {
+            require(i < program.syncs.size, op, "refers beyond the syncs");
+            const SyncRow& sync = program.syncs[i];
+            require(sync.core < cores && sync.queue < kQueues, op,
+                    "waits for a queue or core that does not exist");
+            if (!sync.more) break;
+        }
+    }
+}
+
+}  // namespace minisim

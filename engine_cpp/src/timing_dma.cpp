@@ -1,0 +1,348 @@
+// The two directions of a DMA, and the memory behind them: hwmodel/{dma,dram,banked}.py.
+#include <tuple>
+
+#include "timing_loop.hpp"
+
+namespace minisim {
+namespace {
+
+__extension__ using Wide = __int128;  // cycles x the clocks' ratio
+
+Cycle ceil_ratio(Cycle cycles, std::int64_t by, std::int64_t of) {
+    return static_cast<Cycle>((Wide{cycles} * by + of - 1) / of);
+}
+
+// Where a tile lies in DRAM.
+Rectangle rectangle_of(const Program& program, std::uint32_t tile) {
+    const TileRow& t = program.tiles[tile];
+    const TensorRow& tensor = program.tensors[t.tensor];
+    const std::int64_t item = item_size(static_cast<DType>(tensor.dtype));
+    const auto pitch = static_cast<std::int64_t>(tensor.pitch);
+    return {static_cast<std::int64_t>(tensor.address) + t.row * pitch + t.col * item, t.cols * item,
+            t.rows, pitch};
+}
+
+}  // namespace
+
+// -- the memory -----------------------------------------------------------------------------------
+
+TimedDram::TimedDram(const Program& program, std::uint32_t cores, const TimingMachine& machine)
+    : program_(program), dram_(machine.dram_cycles), core_(machine.core_cycles) {
+    if (!machine.part) return;
+    memory_.emplace(*machine.part);
+    lead_ = machine.part->queue * machine.part->burst_cycles;
+    ended_.assign(std::size_t{cores} * kQueues, {-1, -1});
+}
+
+TimedDram::Answer TimedDram::serve(std::uint32_t op, Cycle now, const OpCost& cost) {
+    const bool waits = now < free_;
+    const Cycle begin = waits ? free_ : now;
+    const std::uint32_t behind = waits ? last_ : kNobody;
+    free_ = memory_ ? banked(op, now, begin) : begin + cost.dram;
+    last_ = op;
+    return {begin, free_, behind};
+}
+
+Cycle TimedDram::banked(std::uint32_t op, Cycle now, Cycle begin) {
+    const Cycle columns = ceil_ratio(begin, dram_, core_);
+    auto& [last_begin, last_end] = ended_[program_.lane(op)];
+    // If its port was busy until now, the request has been waiting.
+    const Cycle earliest = now == last_end ? last_begin : ceil_ratio(now, dram_, core_);
+    const Rectangle at = rectangle_of(program_, program_.transfer(op).tile);
+    const Cycle issued = memory_->transfer(at.address, at.pitch, at.rows, at.row_bytes,
+                                           program_.opcode(op) == Opcode::kStore,
+                                           std::max(earliest, columns - lead_), columns);
+    const Cycle end = ceil_ratio(issued, core_, dram_);
+    last_begin = columns;
+    last_end = end;
+    return end;
+}
+
+// -- descriptors ----------------------------------------------------------------------------------
+
+void Loop::make_dma(std::uint32_t core) {
+    const std::uint32_t queues[] = {static_cast<std::uint32_t>(Queue::kLoad),
+                                    static_cast<std::uint32_t>(Queue::kStore)};
+    for (const std::uint32_t queue : queues) {
+        Unit& unit = units_[core * kQueues + queue];
+        unit.moves = true;
+        const bool own_ports = queue == queues[0] || !machine_.shared;
+        if (own_ports) {
+            groups_.emplace_back();
+            for (std::size_t i = 0; i < machine_.channels; ++i) {
+                ports_.emplace_back(machine_.load_bursts.value_or(BurstRules{}));
+            }
+        }
+        unit.group = static_cast<std::uint32_t>(groups_.size()) - 1;
+        groups_.back().push_back(id(unit));
+        unit.first_channel = unit.latest = static_cast<std::uint32_t>(channels_.size());
+        const std::size_t first_port = ports_.size() - machine_.channels;
+        for (std::uint32_t number = 0; number < machine_.channels; ++number) {
+            unit.idle.push_back({0, static_cast<std::uint32_t>(channels_.size())});
+            Channel channel;
+            channel.unit = id(unit);
+            channel.port = static_cast<std::uint32_t>(first_port) + number;
+            channel.number = number;
+            channels_.push_back(std::move(channel));
+        }
+        if (machine_.channels > 1) unit.arrived.resize(lane_ops_[unit.lane].size());
+    }
+}
+
+void Loop::look_dma(Unit& unit) {
+    while (unit.queued()) {
+        const std::uint32_t op = unit.head();
+        if (columns_.issue[op] > now_) return wake(id(unit), columns_.issue[op]);
+        // A queue starts in order: the last descriptor's planes go first.
+        if (unit.idle.empty() || channels_[unit.latest].planes > 0) return;
+        if (!retired_for(unit, op)) return;
+        if (machine_.shared) {
+            unit.wants_since = std::min(unit.wants_since, now_);
+            agenda_.add({now_, Phase::kPlace, Event::Kind::kGive, unit.group, 0});
+            return;
+        }
+        const std::uint32_t channel = with_room(unit);
+        if (channel == kNobody) return;
+        begin(unit, channel);
+    }
+}
+
+std::uint32_t Loop::with_room(const Unit& unit) const {
+    for (const auto& [since, channel] : unit.idle) {
+        if (ports_[channels_[channel].port].in_flight() < machine_.in_flight) return channel;
+    }
+    return kNobody;
+}
+
+// Places in flight that both directions want: to the one that has waited longest.
+void Loop::give(std::uint32_t group) {
+    std::vector<std::uint32_t> wanting;
+    for (const std::uint32_t unit : groups_[group]) {
+        if (units_[unit].wants_since != kForever) wanting.push_back(unit);
+    }
+    std::sort(wanting.begin(), wanting.end(), [&](std::uint32_t x, std::uint32_t y) {
+        const Unit &a = units_[x], &b = units_[y];
+        return std::pair{a.wants_since, a.head()} < std::pair{b.wants_since, b.head()};
+    });
+    for (const std::uint32_t unit : wanting) {
+        const std::uint32_t channel = with_room(units_[unit]);
+        if (channel == kNobody) continue;
+        units_[unit].wants_since = kForever;
+        begin(units_[unit], channel);
+        wake(unit, now_);
+    }
+}
+
+void Loop::begin(Unit& unit, std::uint32_t channel) {
+    const std::uint32_t op = unit.head();
+    const auto mine = std::find_if(unit.idle.begin(), unit.idle.end(),
+                                   [&](const auto& item) { return item.second == channel; });
+    const Cycle since = mine->first;
+    unit.idle.erase(mine);
+    note_start(unit, op, channel, since);
+    ++ports_[channels_[channel].port].begun;
+    channels_[channel].planes = planes(op);
+    unit.latest = channel;
+    leave_queue(unit, op);
+    started(unit, op, channel);
+}
+
+void Loop::note_start(Unit& unit, std::uint32_t op, std::uint32_t channel, Cycle since) {
+    const Channel& on = channels_[channel];
+    if (on.last != kNobody && since == now_) {
+        const Gate gate = machine_.load_bursts ? Gate::kDecoder : Gate::kFirstStage;
+        return opened(Point::kStart, op, gate, on.last);
+    }
+    if (awaited(unit, op)) return;
+    const Port& port = ports_[on.port];
+    const std::int64_t out = port.begun - machine_.in_flight;
+    if (out >= 0) {
+        const auto& [cycle, holder] = port.landed[static_cast<std::size_t>(out - port.forgotten)];
+        if (cycle == now_) return opened(Point::kStart, op, Gate::kPlace, holder);
+    }
+    if (machine_.channels > 1 && unit.last != kNobody && columns_.start[unit.last] == now_) {
+        return opened(Point::kStart, op, Gate::kOrder, unit.last);
+    }
+    opened(Point::kStart, op, Gate::kIssued, op);
+}
+
+// `op` has started on the channel, as a descriptor or as a plane of one.
+void Loop::started(Unit& unit, std::uint32_t op, std::uint32_t channel) {
+    Channel& on = channels_[channel];
+    unit.last = on.last = op;
+    columns_.channel[op] = static_cast<std::uint8_t>(on.number);
+    --on.planes;
+    const Cycle due = now_ + cost(op).setup;
+    if (machine_.shared && due > now_) {
+        agenda_.add({due, Phase::kFree, Event::Kind::kLineUp, channel, op});
+    } else {
+        line_up({due, op, channel});
+    }
+    if (machine_.load_bursts) {
+        decoder_done(channel, due + cost(op).hold);
+    } else if (machine_.channels > 1 && channels_[channel].planes == 0) {
+        wake(id(unit), now_);  // for the next descriptor, on another channel
+    }
+}
+
+void Loop::decoder_done(std::uint32_t channel, Cycle cycle) {
+    if (cycle > now_ || channels_[channel].planes > 0) {
+        agenda_.add({cycle, Phase::kFree, Event::Kind::kDecoded, channel, 0});
+    } else {
+        decoded(channel);
+    }
+}
+
+void Loop::decoded(std::uint32_t channel) {
+    Unit& unit = units_[channels_[channel].unit];
+    if (channels_[channel].planes > 0) {
+        const std::uint32_t before = channels_[channel].last, op = before + 1;
+        const Gate gate = machine_.load_bursts ? Gate::kDecoder : Gate::kFirstStage;
+        opened(Point::kStart, op, gate, before);
+        columns_.start[op] = now_;
+        steps_.started(op, now_);
+        started(unit, op, channel);
+    } else {
+        const std::pair<Cycle, std::uint32_t> item{now_, channel};
+        unit.idle.insert(std::upper_bound(unit.idle.begin(), unit.idle.end(), item), item);
+    }
+    if (channels_[channel].planes == 0) wake(id(unit), now_);
+}
+
+// -- port -----------------------------------------------------------------------------------------
+
+void Loop::line_up(const Decoded& entry) {
+    Port& port = ports_[channels_[entry.channel].port];
+    if (port.line.empty()) {
+        port.line.push_back(entry);
+        return ask(channels_[entry.channel].port);
+    }
+    auto at = port.line.end();  // before one of the other direction that was decoded in this cycle
+    while (at != port.line.begin() && entry.before(*std::prev(at))) --at;
+    port.line.insert(at, entry);
+}
+
+void Loop::ask(std::uint32_t port) {
+    const Port& of = ports_[port];
+    const Cycle due = of.line.front().due;
+    const Cycle ready = machine_.load_bursts
+                            ? BurstPort{*machine_.load_bursts}.first_request(of.bus, due)
+                            : std::max(due, of.free);
+    asks_at_[port] = ready;
+    asking_.push_back(port);
+    agenda_.add({ready, Phase::kServe, Event::Kind::kServe, 0, 0});
+}
+
+// The ports that ask in this round, in program order.
+void Loop::serve() {
+    std::vector<std::uint32_t> round;
+    for (std::size_t i = 0; i < asking_.size();) {
+        if (asks_at_[asking_[i]] > now_) {
+            ++i;
+            continue;
+        }
+        round.push_back(asking_[i]);
+        asking_[i] = asking_.back();
+        asking_.pop_back();
+    }
+    std::sort(round.begin(), round.end(), [&](std::uint32_t x, std::uint32_t y) {
+        return ports_[x].line.front().op < ports_[y].line.front().op;
+    });
+    for (const std::uint32_t port : round) take(port);
+}
+
+const Cut& Loop::cut_of(std::uint32_t op) {
+    std::optional<Cut>& found = cuts_[classes_[op]];
+    if (!found) {
+        const BurstRules& rules = program_.opcode(op) == Opcode::kLoad ? *machine_.load_bursts
+                                                                       : *machine_.store_bursts;
+        Rectangle at = rectangle_of(program_, program_.transfer(op).tile);
+        at.address %= rules.period();
+        found = cut(at, rules);
+    }
+    return *found;
+}
+
+void Loop::take(std::uint32_t port) {
+    Port& through = ports_[port];
+    const auto [due, op, channel] = through.line.front();
+    through.line.pop_front();
+    const OpCost& takes = cost(op);
+    const TimedDram::Answer answer = dram_.serve(op, now_, takes);
+    Cycle begin = answer.begin, done;
+    if (machine_.load_bursts) {
+        const bool load = program_.opcode(op) == Opcode::kLoad;
+        const BurstPort bursts{load ? *machine_.load_bursts : *machine_.store_bursts};
+        std::tie(begin, done) =
+            bursts.move(through.bus, cut_of(op), due, answer.begin, answer.end);
+        if (due == now_) {
+            opened(Point::kReady, op, Gate::kSetup, op);
+        } else {
+            opened(Point::kReady, op, Gate::kRequests, through.last);
+        }
+        opened(Point::kDone, op, Gate::kBursts, op);
+    } else {
+        done = std::max(answer.end + takes.lag, now_ + takes.busy);
+        if (through.last != kNobody && through.free == now_) {
+            opened(Point::kReady, op, Gate::kUnit, through.last);
+        } else {
+            opened(Point::kReady, op, Gate::kSetup, op);
+        }
+        opened(Point::kDone, op, now_ + takes.busy == done ? Gate::kBusy : Gate::kServed, op);
+        through.free = done;
+    }
+    if (answer.begin == now_) {
+        opened(Point::kBegin, op, Gate::kReady, op);
+    } else {
+        opened(Point::kBegin, op, Gate::kDram, answer.behind);
+    }
+    columns_.begin[op] = begin;
+    columns_.done[op] = done;
+    columns_.dram_begin[op] = answer.begin;
+    columns_.dram_end[op] = answer.end;
+    through.last = op;
+    // Only the first in flight has an event: the others' follow it.
+    channels_[channel].flying.push_back(op);
+    if (channels_[channel].flying.size() == 1) {
+        agenda_.add({done + takes.latency, Phase::kFree, Event::Kind::kLand, channel, 0});
+    }
+    if (!through.line.empty()) ask(port);
+    if (!machine_.load_bursts) decoder_done(channel, now_ + takes.hold);
+}
+
+void Loop::land(std::uint32_t channel) {
+    Channel& on = channels_[channel];
+    Unit& unit = units_[on.unit];
+    const std::vector<std::uint32_t>& ops = lane_ops_[unit.lane];
+    const std::uint32_t op = on.flying.front();
+    on.flying.pop_front();
+    if (!on.flying.empty()) {
+        const std::uint32_t next = on.flying.front();
+        const Cycle lands = columns_.done[next] + cost(next).latency;
+        agenda_.add({lands, Phase::kFree, Event::Kind::kLand, channel, 0});
+    }
+    if (!unit.arrived.empty()) unit.arrived[place_[op]] = true;
+    while (unit.retired < ops.size() &&
+           (unit.arrived.empty() ? ops[unit.retired] == op : unit.arrived[unit.retired])) {
+        const std::uint32_t first = ops[unit.retired];
+        if (columns_.done[first] + cost(first).latency == now_) {
+            opened(Point::kEnd, first, Gate::kLatency, first);
+        } else {
+            opened(Point::kEnd, first, Gate::kRetireOrder, ops[unit.retired - 1]);
+        }
+        retire(unit, first);
+    }
+    const bool last_plane = op + 1 == program_.stream.size || planes(op + 1) > 0;
+    if (!last_plane) return;
+    Port& port = ports_[on.port];
+    const std::pair<Cycle, std::uint32_t> item{now_, op};
+    port.landed.insert(std::upper_bound(port.landed.begin(), port.landed.end(), item), item);
+    // Nobody asks for landings before the last `in_flight` ones.
+    while (static_cast<std::int64_t>(port.landed.size()) > machine_.in_flight) {
+        port.landed.pop_front();
+        ++port.forgotten;
+    }
+    for (const std::uint32_t waiter : groups_[unit.group]) wake(waiter, now_);
+}
+
+}  // namespace minisim

@@ -1,0 +1,118 @@
+"""The event model in C++: the same Timeline as `simulate.py`, whose twin it is, many times faster.
+
+`simulate.py` and its units are the definition, and where to extend the model: a new mechanism is written there
+first, and until its twin is there a machine that has it is timed by SimPy alone (docs/adr/0019-native-timing.md).
+
+Durations come from `cost.py` here as well, but once for each class of operations that cost the same: of a million
+operations there are a few dozens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim._engine import Engine, classify, time_schedule
+from minisim.hwmodel.bursts import BurstRules
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import burst_rules, costs, rectangles
+from minisim.hwmodel.descriptors import descriptors, planes
+from minisim.hwmodel.dram_presets import DramPart
+from minisim.hwmodel.isa import Opcode, Schedule
+from minisim.hwmodel.simulate import simulate
+from minisim.hwmodel.timeline import Timeline
+
+Planes = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class TimingMachine:
+    """What the event loop needs of a machine, beside the costs of operations.
+
+    Attributes:
+        launch, pace: cycles of control's launch, and from one command to the next.
+        depth: descriptors that a queue holds.
+        channels, in_flight, shared: of the DMA.
+        load_bursts, store_bursts: the rules of bursts; None if there are none.
+        part: of a banked DRAM, of whose cycles `dram_cycles` take as long as `core_cycles` of the core's; else None.
+    """
+
+    launch: int
+    pace: int
+    depth: int
+    channels: int
+    in_flight: int
+    shared: bool
+    load_bursts: BurstRules | None
+    store_bursts: BurstRules | None
+    part: DramPart | None
+    dram_cycles: int
+    core_cycles: int
+
+    @classmethod
+    def of(cls, machine: Machine) -> TimingMachine:
+        control, dma, part = machine.control, machine.dma, None
+        rate = Fraction(1)
+        if machine.dram.model == "banked":
+            part = machine.dram.part
+            rate = Fraction(part.MHz * 10**6) / machine.clock.frequency
+        return cls(
+            launch=control.launch_cycles,
+            pace=control.issue_cycles,
+            depth=control.queue_depth,
+            channels=dma.channels,
+            in_flight=dma.max_outstanding,
+            shared=dma.shared,
+            load_bursts=burst_rules(machine, load=True) if dma.has_bursts else None,
+            store_bursts=burst_rules(machine, load=False) if dma.has_bursts else None,
+            part=part,
+            dram_cycles=rate.numerator,
+            core_cycles=rate.denominator,
+        )
+
+
+def simulate_native(schedule: Schedule, machine: Machine, engine: Engine | None = None) -> Timeline:
+    """Time `schedule`, which is for `machine`; an `engine` that has loaded it does each step in the same loop.
+
+    Raises:
+        ScheduleHazard: the operations wait for each other in a circle, or the engine found a hazard.
+        ScheduleError: a reference of the schedule leads nowhere.
+    """
+    moved = _planes(schedule, machine)
+    of, first = classify(schedule, moved, _period(machine))
+    found = time_schedule(
+        schedule, TimingMachine.of(machine), _costs(schedule, machine, first, moved), of, moved, engine
+    )
+    if found.pop("unretired"):
+        simulate(schedule, machine)  # the definition says who waits for whom
+        raise AssertionError("SimPy found no deadlock where the native event model did")
+    launch = np.full(schedule.cores, machine.control.launch_cycles, dtype=np.int64)
+    return Timeline(**found, launch=launch)
+
+
+def _planes(schedule: Schedule, machine: Machine) -> Planes | None:
+    """How many operations each one's descriptor moves; None if all move one."""
+    if machine.dma.dimensions < 3:
+        return None
+    return planes(schedule, descriptors(schedule, rectangles(schedule), machine)).astype(np.uint32)
+
+
+def _period(machine: Machine) -> int:
+    return max(burst_rules(machine, load).period for load in (True, False)) if machine.dma.has_bursts else 1
+
+
+def _costs(
+    schedule: Schedule, machine: Machine, first: npt.NDArray[np.uint32], moved: Planes | None
+) -> npt.NDArray[np.int64]:
+    """Setup, busy, hold, latency, lag and DRAM cycles of each class, one after the other."""
+    examples = schedule.replace(stream=schedule.stream[first])
+    decoded = None
+    if moved is not None:
+        moves = examples.stream["opcode"] <= Opcode.STORE
+        decoded = np.asarray(moves & (moved[first] > 0), dtype=np.int64)
+    found = costs(examples, machine, decoded)
+    columns = (found.setup, found.busy, found.hold, found.latency, found.lag, found.dram)
+    return np.stack(columns, axis=1).reshape(-1)

@@ -1,0 +1,87 @@
+"""Random pairs of a schedule and a machine that draw every key of the event model, and more edges than people do."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+
+from minisim import Graph, Machine, compile_graph
+from minisim.errors import MinisimError
+from minisim.hwmodel.isa import Schedule
+
+KEYS: dict[str, list[object]] = {
+    "cores.count": [1, 1, 2, 3, 5],
+    **{f"tile.{axis}": [4, 8, 16, 32] for axis in "mkn"},
+    "matrix.rows": [1, 4, 8, 32],
+    "matrix.cols": [1, 4, 8, 32],
+    "matrix.arrays": [1, 2, 3],
+    "matrix.dataflow": ["ws", "os", "is"],
+    "matrix.overlap": ["full", "drain", "none"],
+    "sram.bytes": ["16KiB", "64KiB"],
+    "sram.banks": [1, 4, 16],
+    "sram.bank_bytes_per_cycle": [0, 4],
+    "accumulator.bytes": ["0", "8KiB", "64KiB"],
+    "vector.lanes": [1, 8, 32],
+    "dma.bytes_per_cycle": [4, 16, 64],
+    "dma.setup_cycles": [0, 1, 8, 20],
+    "dma.channels": [1, 1, 2, 4],
+    "dma.dimensions": [1, 2, 3],
+    "dma.shared": [False, False, True],
+    "dma.max_outstanding": [1, 2, 16],
+    "dma.beat_cycles": [1, 2],
+    "dma.gap_cycles": [0, 2],
+    "dma.completion_cycles": [0, 2],
+    "dram.model": ["ideal", "banked"],
+    "dram.preset": ["ddr4-3200", "lpddr4-2400", "hbm2", "lpddr5-6400"],
+    "dram.bandwidth": ["3.2GB/s", "25.6GB/s", "400GB/s"],
+    "dram.latency": ["0ns", "60ns"],
+    "dram.padding": ["row", "tile"],
+    "clock.frequency": ["1GHz", "700MHz", "1.7GHz"],
+    "control.issue_cycles": [0, 1, 2, 4],
+    "control.queue_depth": [1, 2, 16],
+    "control.launch_cycles": [0, 100],
+}
+
+BURSTS: dict[str, list[object]] = {
+    "dma.max_burst_beats": [0, 4, 16],
+    "dma.burst_boundary": ["0", "64", "4KiB"],
+    "dma.outstanding_bursts": [0, 1, 4],
+    "dma.request_cycles": [0, 1, 3],
+    "dma.burst_gap_cycles": [0, 1],
+    "dma.store_burst_beats": [0, 1, 4],
+    "dma.store_burst_cycles": [0, 3],
+}
+
+
+def pair(seed: int) -> tuple[Schedule, Machine]:
+    """The schedule and the machine of this seed."""
+    draw = random.Random(seed)
+    while True:
+        keys = {key: draw.choice(values) for key, values in KEYS.items()}
+        if draw.random() < 0.5:
+            keys |= {key: draw.choice(values) for key, values in BURSTS.items()}
+        order = draw.choice(["auto", "mnk", "blocked"])
+        try:
+            machine = Machine().with_overrides({**keys, "compiler.order": order, "compiler.keep_on_chip": False})
+            return compile_graph(_graph(draw), machine), machine
+        except MinisimError:  # no memory for it, or a type that there is not
+            continue
+
+
+def _graph(draw: random.Random) -> Graph:
+    g = Graph("random")
+    y = g.input("x", (draw.choice([1, 2, 5, 16, 33, 64, 100]), width := draw.choice([1, 3, 8, 32, 50, 96])))
+    for i in range(draw.randint(1, 4)):
+        kind = draw.random()
+        if kind < 0.6:
+            before, width = width, draw.choice([1, 4, 16, 17, 32, 64, 100])
+            y = y @ g.weight(f"w{i}", np.broadcast_to(np.float32(0), (before, width)))
+            if draw.random() < 0.5:
+                y = y + g.weight(f"b{i}", np.zeros(width, dtype=np.float32))
+        elif kind < 0.75:
+            y = g.softmax(y)
+        else:
+            y = g.sigmoid(y) if kind < 0.9 else y + y
+    g.output(y, "y")
+    return g
