@@ -85,8 +85,9 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
     if record.energy.total:
         watts = record.energy.total / 1e9 / row["time_us"] if row["time_us"] else math.nan
         facts.append(("energy", f"{_scaled(row['energy_uj'], 'J')} ({_scaled(1e6 * watts, 'W')} on average)"))
-    if record.max_abs_error is not None:
-        facts.append(("outputs", f"largest error {record.max_abs_error:.3g}, sha256 {record.output_sha256[:12]}"))
+    if record.difference is not None:
+        facts.append(("outputs", f"{record.difference.range_text()}, sha256 {record.output_sha256[:12]}"))
+        facts.append(("checked", f"{record.difference.error_text()}, against numpy"))
     elif record.output_sha256:
         facts.append(("outputs", f"not checked, sha256 {record.output_sha256[:12]}"))
     facts.append(("took", f"{walls} ({record.timing})"))

@@ -17,13 +17,14 @@ from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import Stage, compile_graph
+from minisim.difference import Difference, difference
 from minisim.errors import UsageError, shortened, shown
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.simulate import Observer, check_observers, simulate
 from minisim.hwmodel.timeline import Timeline
 from minisim.lockstep import Lockstep
-from minisim.runtime import Array, Runtime, example_inputs, largest_difference
+from minisim.runtime import Array, Runtime, example_inputs
 
 if TYPE_CHECKING:
     from minisim.reports import RunRecord
@@ -38,7 +39,7 @@ class Result:
 
     Attributes:
         outputs: by public name, in the model's types; empty without numerics.
-        max_abs_error: against a plain numpy evaluation of the model as it was given: floats in double precision, so
+        difference: from a plain numpy evaluation of the model as it was given: floats in double precision, so
             that it includes what casting or quantising them for the machine costs; integers exactly. None if
             they were not compared.
         wall_compile_s, wall_simulate_s: seconds; the latter includes the numerics, which run in lockstep.
@@ -49,14 +50,14 @@ class Result:
     schedule: Schedule
     timeline: Timeline
     outputs: Mapping[str, Array]
-    max_abs_error: float | None
+    difference: Difference | None
     timing: str
     wall_compile_s: float
     wall_simulate_s: float
 
     def __repr__(self) -> str:
         outputs = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in self.outputs.items())
-        error = "" if self.max_abs_error is None else f"; largest error {self.max_abs_error:.3g}"
+        error = "" if self.difference is None else f"; {self.difference.error_text()}"
         return (
             f"<Result of {shortened(self.graph.name)!r} on {shortened(self.machine.name)!r}: {self.cycles:,} cycles,\n"
             f"  {len(self.schedule):,} operations, layers: {len(self.schedule.layers):,},\n"
@@ -66,6 +67,11 @@ class Result:
     @property
     def cycles(self) -> int:
         return self.timeline.cycles
+
+    @property
+    def max_abs_error(self) -> float | None:
+        """The largest absolute difference of an element of the outputs; None if they were not compared."""
+        return None if self.difference is None else self.difference.largest
 
     @property
     def output_sha256(self) -> str:
@@ -86,7 +92,7 @@ class Result:
             wall_compile_s=self.wall_compile_s,
             wall_simulate_s=self.wall_simulate_s,
             output_sha256=self.output_sha256,
-            max_abs_error=self.max_abs_error,
+            difference=self.difference,
         )
 
 
@@ -158,7 +164,7 @@ def run(
     del runtime, lockstep  # and with them the engine's memory
     truth = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
     expected = {public: truth[name] for public, name in graph.outputs.items()}
-    return Result(graph, machine, schedule, timeline, outputs, largest_difference(outputs, expected), timing, *walls)
+    return Result(graph, machine, schedule, timeline, outputs, difference(outputs, expected), timing, *walls)
 
 
 def outputs_sha256(outputs: Mapping[str, Array]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from minisim.errors import UsageError, did_you_mean, one_line, shown
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
-__all__ = ["Array", "Runtime", "example_inputs", "largest_difference"]
+__all__ = ["Array", "Runtime", "example_inputs"]
 
 Array = npt.NDArray[Any]
 
@@ -161,23 +160,3 @@ class Runtime:
                 f"{'weight' if tensor.is_weight else 'input'} {tensor.name!r} is {code.name}: {e}"
             ) from None
         self.engine.set_tensor(self._index[tensor.name], array.reshape(view_2d(tensor.shape)))
-
-
-COMPARED_AT_ONCE = 2**18
-"""Elements: the doubles of both sides then fit a cache."""
-
-
-def largest_difference(outputs: Mapping[str, Array], expected: Mapping[str, npt.NDArray[Any]]) -> float:
-    """The largest absolute difference over all outputs; two NaNs, or two equal infinities, do not differ."""
-    worst = 0.0
-    for name, array in outputs.items():
-        flat, truth = array.reshape(-1), np.asarray(expected[name]).reshape(-1)
-        for first in range(0, array.size, COMPARED_AT_ONCE):
-            a, b = (x[first : first + COMPARED_AT_ONCE].astype(np.float64) for x in (flat, truth))
-            with np.errstate(invalid="ignore"):
-                difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-            largest = float(np.max(difference, initial=0.0))
-            if np.isnan(largest):
-                return largest
-            worst = max(worst, largest)
-    return worst
