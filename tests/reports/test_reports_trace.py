@@ -159,11 +159,13 @@ FUSED = """import minisim as ms
 
 def model():
     g = ms.Graph("fused")
-    x = g.input("x", (96, 64))
-    h = g.relu(x @ g.weight("w", [[0.1] * 64] * 64), name="a result")
+    x = g.input("x", (32, 64))
+    h = g.relu(x @ g.weight("w", [[0.1] * 128] * 64), name="a result")
     g.output(g.softmax(h, name="soft"), "y")
     return g
 """
+
+KEYS = ("cores.count=3", "dma.max_outstanding=1", "sram.bytes=24KiB", "tile.m=16", "tile.n=16")
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +173,7 @@ def waits(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Read]:
     """A run on three cores in which operations wait for all that there is to wait for."""
     folder = tmp_path_factory.mktemp("fused")
     (folder / "fused.py").write_text(FUSED)
-    machine = ms.Machine().replace("cores.count=3", "dma.max_outstanding=1", "sram.bytes=24KiB", "tile.n=16")
+    machine = ms.Machine().replace(*KEYS)
     record = ms.run(folder / "fused.py", machine, numerics=False).record()
     return record, written(record, folder)
 
@@ -179,7 +181,7 @@ def waits(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Read]:
 def test_a_wait_says_what_for(waits: tuple[RunRecord, Read]) -> None:
     record, read = waits
     t, stream, lanes = record.timeline, record.schedule.stream, record.schedule.lane_ops()
-    seen = set()
+    seen, several = set(), 0
     for lane, ops in enumerate(lanes):
         slices = read.slices[trace.queue_track(lane)]
         starts = {int(t.start[op]): op for op in ops.tolist() if t.waited_for[op]}
@@ -195,9 +197,10 @@ def test_a_wait_says_what_for(waits: tuple[RunRecord, Read]) -> None:
             core = int(queue[1])
             assert (core != lane // len(Queue)) == (kind == "sync")
             assert kind == "sync" or queue == f"c{core}.{kind}"
+            several += kind == "sync" and len(list(record.schedule.syncs_of(op))) > 1
             same = [int(o) for o in range(len(stream)) if record.schedule.describe(o) == text]
             assert any(t.end[o] == end and stream["core"][o] == core for o in same), (details, end)
-    assert seen == set(TOLD)
+    assert seen == set(TOLD) and several, "the test needs a wait of each kind, and one for several cores"
 
 
 def test_a_layer_has_one_name_in_all_of_the_trace(waits: tuple[RunRecord, Read]) -> None:
@@ -207,7 +210,7 @@ def test_a_layer_has_one_name_in_all_of_the_trace(waits: tuple[RunRecord, Read])
     tracks = {trace.unit_track(lane): ops for lane, ops in enumerate(record.schedule.lane_ops())}
     for track, ops in tracks.items():
         layers = [details["layer"] for *_, details in read.slices[track]]
-        assert layers and set(layers) <= {"matmul", "soft"}
+        assert len(layers) == len(ops) and set(layers) <= {"matmul", "soft"}
         for (_, _, name, details), op in zip(read.slices[track], ops, strict=False):
             assert details["layer"] == record.schedule.layer_names[record.schedule.stream["layer"][op]]
             opcode = Opcode(record.schedule.stream["opcode"][op]).name
