@@ -252,6 +252,10 @@ VECTOR_DTYPE = np.dtype(
 MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual", "acc")
 VECTOR_OPERANDS = ("src0", "src1", "dst")
 
+TARGETS = {Opcode.LOAD: ("transfers", "tile"), Opcode.STORE: ("transfers", "tile"), Opcode.EXECUTE: ("matmuls", "c"),
+           Opcode.VECTOR: ("vectors", "dst")}  # fmt: skip
+"""Of each opcode the table, and the column with the tile that an operation moves or writes."""
+
 TILE_DTYPE = np.dtype(
     [
         ("tensor", "u4"),
@@ -552,6 +556,12 @@ class Schedule:
                 return self.describe_matmul(self.matmuls[row])
             case Opcode.VECTOR:
                 return self.describe_vector(self.vectors[row])
+
+    def title(self, i: int) -> str:
+        """Operation `i` in short: its opcode, and the tile that it moves or writes: ``LOAD x[32:64,0:32]``."""
+        opcode = Opcode(self.stream[i]["opcode"])
+        table, column = TARGETS[opcode]
+        return f"{opcode.name} {self.tile_name(getattr(self, table)[column][self.stream[i]['row']])}"
 
     def describe_matmul(self, x: np.void) -> str:
         """A row of `matmuls` as text."""

@@ -17,7 +17,7 @@ from rich.text import Text
 from minisim.hwmodel.isa import Opcode
 from minisim.reports.account import GROUPS, Account
 from minisim.reports.columns import Column, fitting, table_of
-from minisim.reports.hints import MOST_HINTS, Hint, hints
+from minisim.reports.hints import MOST_HINTS, Hint, hints, merged
 from minisim.reports.run_record import RunRecord
 from minisim.reports.tables import layers, summary
 
@@ -45,7 +45,7 @@ def print_summary(record: RunRecord, console: Console, found: Sequence[Hint] | N
     found = hints(record)[:MOST_HINTS] if found is None else found
     if found:
         _heading(console, "What to try")
-        for hint in found:
+        for hint in merged(found):
             grid = Table.grid(padding=(0, 1))
             grid.add_row("-", Text(advice(hint, record.timeline.cycles)))
             console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)

@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from minisim.errors import MissingExtraError
 from minisim.hwmodel.cost import ceil_divide
-from minisim.hwmodel.isa import Opcode, Queue, Schedule
+from minisim.hwmodel.isa import TARGETS, Opcode, Queue, Schedule
 from minisim.hwmodel.timeline import WAITED_FOR
 from minisim.reports.run_record import RunRecord
 from minisim.reports.write import atomic_path
@@ -179,10 +179,9 @@ def _operation_names(schedule: Schedule, first: int) -> tuple[Cycles, list[str]]
     """For every operation the id of its name, from `first` on, and the names: opcode, layer, tile written or moved."""
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
     tile = np.zeros(len(schedule), dtype=np.int64)
-    tables = (schedule.transfers["tile"], schedule.transfers["tile"], schedule.matmuls["c"], schedule.vectors["dst"])
-    for code, column in zip(Opcode, tables, strict=True):
+    for code, (table, column) in TARGETS.items():
         mine = opcode == code
-        tile[mine] = column[row[mine]]
+        tile[mine] = getattr(schedule, table)[column][row[mine]]
     layer, tiles = schedule.stream["layer"].astype(np.int64), max(1, len(schedule.tiles))
     distinct, name = np.unique((layer * tiles + tile) * len(Opcode) + opcode, return_inverse=True)
     names = []
