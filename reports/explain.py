@@ -136,8 +136,8 @@ def _print_what_ifs(cycles: int, what_ifs: Sequence[WhatIf], console: Console) -
         speed_up = f"{cycles / w.cycles:.2f}x" if w.cycles else "-"
         parts = w.name.replace(", ", ",\n").splitlines()  # of a pair of changes, each on a line, as its settings are
         lines += zip_longest(parts, [f"{w.cycles:,}"], [speed_up], _settings(w), fillvalue="")
-    names, taken, gained, changed = ([line[i] for line in lines] for i in range(4))
-    _print_table([Column("machine", left=True, drop=1, by=names), Column("cycles", by=taken),
+    machines, taken, gained, changed = ([line[i] for line in lines] for i in range(4))
+    _print_table([Column("machine", left=True, drop=1, by=machines), Column("cycles", by=taken),
                   Column("speed-up", by=gained), Column("change", left=True, by=changed)], console)  # fmt: skip
     failed: dict[str, list[WhatIf]] = {}
     for w in what_ifs:

@@ -202,7 +202,7 @@ def test_what_gains_nothing_is_not_advised() -> None:
 def test_hints_with_the_same_settings_are_one() -> None:
     """A user who reads the same --set twice takes it for two things to do."""
     one, other = {"sram.bytes": "1MiB"}, {"dma.channels": "2"}
-    found = [Hint(9, "a", (one, other), 50), Hint(8, "b", (other,)), Hint(7, "c"), Hint(6, "d", (dict(one),), 50),
+    found = [Hint(9, "a", (one, other), 50), Hint(8, "b", (other,)), Hint(7, "c"), Hint(6, "d", (dict(one),)),
              Hint(5, "e"), Hint(4, "f", (other,), 70)]  # fmt: skip
     assert merged(found) == [
         Hint(9, "a\nd", (one, other), 50), Hint(8, "b\nf", (other,), 70), Hint(7, "c"), Hint(5, "e"),
