@@ -16,9 +16,9 @@ from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import Stage, compile_graph
+from minisim.compiler.pipeline import ON_STAGE, Stage, compile_graph
 from minisim.difference import Difference, difference
-from minisim.errors import UsageError, shortened, shown
+from minisim.errors import UsageError, shortened, shown, truth, whole
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.simulate import Observer, check_observers, simulate
@@ -134,7 +134,9 @@ def run(
     if inputs is not None and not isinstance(inputs, Mapping):
         raise UsageError(f"inputs must be a mapping of names to arrays, not {shown(inputs)}")
     if on_stage is not None and not callable(on_stage):
-        raise UsageError(f"on_stage must be a function of number, name and IR, not {shown(on_stage)}")
+        raise UsageError(f"{ON_STAGE}, not {shown(on_stage)}")
+    numerics, check = truth("numerics", numerics), truth("check", check)
+    memory_limit = whole("memory_limit", memory_limit)
     check_observers(observers)
     machine = Machine.of(machine)
     graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit)
@@ -162,8 +164,8 @@ def run(
     if not check:
         return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls)
     del runtime, lockstep  # and with them the engine's memory
-    truth = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
-    expected = {public: truth[name] for public, name in graph.outputs.items()}
+    plain = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
+    expected = {public: plain[name] for public, name in graph.outputs.items()}
     return Result(graph, machine, schedule, timeline, outputs, difference(outputs, expected), timing, *walls)
 
 

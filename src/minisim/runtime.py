@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim._engine import Engine, EngineConfig, EngineStats
+from minisim.compiler.arguments import input_array
 from minisim.compiler.dtypes import NAME, converted, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Tensor, view_2d
 from minisim.compiler.pipeline import compile_graph, computed_graph
-from minisim.errors import UsageError, did_you_mean, one_line, shown
+from minisim.errors import UsageError, did_you_mean, shown
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
@@ -51,7 +52,7 @@ class Runtime:
     ) -> None:
         if schedule is not None and not isinstance(schedule, Schedule):
             raise UsageError(f"schedule must be a Schedule, such as compile_graph returns, not {shown(schedule)}")
-        if not isinstance(kernel, str):
+        if not isinstance(kernel, str) or not kernel.isascii():
             raise UsageError(f"kernel must be a text such as 'auto', not {shown(kernel)}")
         machine = Machine.of(machine)
         self.graph = as_graph(graph, NAME[machine.dtype])
@@ -82,7 +83,14 @@ class Runtime:
             )
 
     def dtype(self, name: str) -> DType:
-        """Of a tensor, as it lies in memory; one that no operation uses any more is FP32."""
+        """Of a tensor of the model, as it lies in memory; one that no operation uses any more is FP32.
+
+        Raises:
+            UsageError: there is no such tensor.
+        """
+        known = [*self.graph.tensors, *self.computed.tensors]
+        if not isinstance(name, str) or not (name in self._index or name in known):
+            raise UsageError(f"{shown(name)} is not a tensor of {self.graph.name!r}{did_you_mean(name, known)}")
         index = self._index.get(name)
         return DType.FP32 if index is None else DType(self.schedule.tensors["dtype"][index])
 
@@ -95,18 +103,11 @@ class Runtime:
         Raises:
             UsageError: there is no such input, the shape is another, or the type has no such value.
         """
-        if name not in self.graph.inputs:
+        if not isinstance(name, str) or name not in self.graph.inputs:
             near = did_you_mean(name, self.graph.inputs)
             raise UsageError(f"{shown(name)} is not an input of {self.graph.name!r}{near}")
         tensor = self.graph.tensors[name]
-        try:
-            array = np.asarray(values)
-            if array.dtype.kind not in "biuf":
-                raise TypeError(f"numbers are needed, not {array.dtype}")
-        except (TypeError, ValueError) as e:  # lists of different lengths, say
-            raise UsageError(f"input {name!r} is not an array of numbers ({one_line(e)})") from None
-        if array.shape != tensor.shape:
-            raise UsageError(f"input {name!r} must have shape {tensor.shape}, not {array.shape}")
+        array = input_array(name, values, tensor.shape)
         computed = self.computed.tensors.get(name, tensor)
         if computed.scale is not None and tensor.scale is None:
             array = quantize(array, computed.scale)
