@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.dtypes import converted, is_integer, known
-from minisim.errors import ModelError, ShapeError, one_line, shown
+from minisim.errors import ModelError, ShapeError, UsageError, one_line, shown
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
@@ -98,6 +98,48 @@ def integers(what: str, values: Iterable[int], error: type[ModelError] = ModelEr
         return tuple(operator.index(value) for value in values)
     except TypeError:
         raise error(f"{caller()}{what} must be a sequence of integers, not {shown(values)}") from None
+
+
+def sequence(what: str, values: Iterable[Any]) -> tuple[Any, ...]:
+    """`values` as a tuple; no text, and no mapping."""
+    try:
+        if isinstance(values, (str, bytes, Mapping)):
+            raise TypeError
+        return tuple(values)
+    except TypeError:
+        raise ModelError(f"{caller()}{what} must be a sequence of tensors, not {shown(values)}") from None
+
+
+def float_type(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """`dtype` as numpy's type of floats.
+
+    Raises:
+        UsageError: it names none.
+    """
+    try:
+        found = np.dtype(dtype)
+        if found.kind == "f":
+            return found
+    except Exception:  # numpy has one of its own for each kind of nonsense
+        pass
+    raise UsageError(f"dtype must be a type of floats such as numpy.float64, not {shown(dtype)}")
+
+
+def input_array(name: str, values: object, shape: Shape) -> Array:
+    """What a user gives for input `name`, as an array of its shape.
+
+    Raises:
+        UsageError: it is not an array of numbers, or of another shape.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"numbers are needed, not {array.dtype}")
+    except (TypeError, ValueError) as e:  # lists of different lengths, say
+        raise UsageError(f"input {name!r} is not an array of numbers ({one_line(e)})") from None
+    if array.shape != shape:
+        raise UsageError(f"input {name!r} must have shape {shape}, not {array.shape}")
+    return array
 
 
 def number(what: str, value: object) -> float:

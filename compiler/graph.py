@@ -38,12 +38,15 @@ from minisim.compiler.arguments import (
     checked_shape,
     checked_values,
     flag,
+    float_type,
+    input_array,
     integers,
     number,
+    sequence,
 )
 from minisim.compiler.dtypes import CODE, is_integer
 from minisim.compiler.values import Lazy, Values, example_values, materialised
-from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown
+from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
 from minisim.hwmodel.isa import DType
 
 __all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "view_2d"]
@@ -307,8 +310,11 @@ class Graph:
         if not isinstance(op, str) or op not in OPERATORS:
             raise UnsupportedError(f"{caller()}there is no operation {shown(op)}{did_you_mean(op, OPERATORS)}")
         name = self.fresh_name(op.lower() if name is None else checked_name(name, "a node's name"))
+        inputs = sequence("a node's operands", inputs)
         for x in inputs:
             self._own(x)
+        if not isinstance(attrs, Mapping):
+            raise ModelError(f"{caller()}a node's attributes must be a mapping of names to values, not {shown(attrs)}")
         try:
             OPERATORS[op].check_count(len(inputs))
             shape = OPERATORS[op].infer([x.shape for x in inputs], attrs)
@@ -322,6 +328,7 @@ class Graph:
 
     def fresh_name(self, stem: str) -> str:
         """`stem`, or the first of stem_1, stem_2, ... that no tensor has."""
+        checked_name(stem, "a name")
         if stem not in self.tensors:
             return stem
         return next(name for i in range(1, sys.maxsize) if (name := f"{stem}_{i}") not in self.tensors)
@@ -346,11 +353,18 @@ class Graph:
         Args:
             inputs: an array for each of `self.inputs`.
             outputs_only: return the outputs alone, and hold no tensor longer than until its last use.
+
+        Raises:
+            UsageError: an input has no values, or none of its shape; `dtype` is no type of floats.
         """
         from minisim.compiler.ops import OPERATORS
 
+        if not isinstance(inputs, Mapping):
+            raise UsageError(f"inputs must be a mapping of names to arrays, not {shown(inputs)}")
+        outputs_only, dtype = truth("outputs_only", outputs_only), float_type(dtype)
         if missing := [name for name in self.inputs if name not in inputs]:
             raise UsageError(f"input {missing[0]!r} has no values")
+        inputs = {name: input_array(name, inputs[name], self.tensors[name].shape) for name in self.inputs}
 
         def wide(name: str, array: npt.ArrayLike) -> Array:
             return np.asarray(array, dtype=np.int64 if is_integer(self.tensors[name].dtype) else dtype)

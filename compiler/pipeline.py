@@ -32,12 +32,15 @@ from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
-from minisim.errors import ModelError, UsageError, printable, shown
+from minisim.errors import ModelError, UsageError, one_line, printable, shown, truth, whole
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
 Stage = Callable[[int, str, IR], None]
 """Called after each stage with its number, its name and the IR."""
+
+ON_STAGE = "on_stage must be a function of number, name and IR"
+"""What is said where it is something else."""
 
 Step = tuple[int, Pass]
 """A pass, and the number of its stage: the same for all machines. 0 is the import."""
@@ -84,9 +87,8 @@ def compile_graph(
     machine = Machine.of(machine)
     graph = as_graph(graph, NAME[machine.dtype])
     if on_stage is not None and not callable(on_stage):
-        raise UsageError(f"on_stage must be a function of number, name and IR, not {shown(on_stage)}")
-    if not isinstance(max_operations, int):
-        raise UsageError(f"max_operations must be a whole number, not {shown(max_operations)}")
+        raise UsageError(f"{ON_STAGE}, not {shown(on_stage)}")
+    max_operations, numerics = whole("max_operations", max_operations), truth("numerics", numerics)
     if undispatched is not None and not isinstance(undispatched, Schedule):
         raise UsageError(f"undispatched must be a Schedule, not {shown(undispatched)}")
     if undispatched is not None:
@@ -116,14 +118,23 @@ def computed_graph(graph: Graph, machine: Machine, numerics: bool = True) -> Gra
 def _through(steps: Sequence[Step], ir: IR, on_stage: Stage | None) -> IR:
     """Apply `steps` one after the other; verify and show the IR before the first and after each."""
     ir.verify()
-    if on_stage:
-        on_stage(0, "import", ir)
+    _tell(on_stage, 0, "import", ir)
     for number, step in steps:
         ir = step.apply(ir)
         ir.verify()
-        if on_stage:
-            on_stage(number, step.name, ir)
+        _tell(on_stage, number, step.name, ir)
     return ir
+
+
+def _tell(on_stage: Stage | None, number: int, name: str, ir: IR) -> None:
+    if on_stage is None:
+        return
+    try:
+        on_stage(number, name, ir)
+    except TypeError as e:
+        if e.__traceback__ is None or e.__traceback__.tb_next is None:  # the call itself failed, not what it called
+            raise UsageError(f"{ON_STAGE}, not {shown(on_stage)} ({one_line(e)})") from None
+        raise
 
 
 def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS) -> str:

@@ -31,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from minisim.errors import ConfigError, did_you_mean, shortened, shown
+from minisim.errors import ConfigError, UsageError, did_you_mean, shortened, shown
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.sections import (
     Accumulator,
@@ -131,9 +131,15 @@ class Machine(Section):
         return [key for key in keys() if key in given - {f"tile.{edge}" for edge in self.tile.follows}]
 
     def digest(self, *sections: str) -> str:
-        """SHA-256 of the given sections (default: all but the name): equal machines, equal digests."""
+        """SHA-256 of the given sections (default: all but the name): equal machines, equal digests.
+
+        Raises:
+            UsageError: there is no such section.
+        """
         data = self.written()
         del data["name"]
+        if wrong := [name for name in sections if not isinstance(name, str) or name not in data]:
+            raise UsageError(f"a machine has no section {shown(wrong[0])}{did_you_mean(wrong[0], data)}")
         data = {section: data[section] for section in sections or data}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
@@ -213,6 +219,8 @@ class Machine(Section):
     @classmethod
     def check(cls, data: Mapping[str, Any], path: str = "machine", origin: Mapping[str, str] | None = None) -> Machine:
         """Validate a nested mapping; `origin` says where single keys came from, for messages."""
+        if not (origin is None or isinstance(origin, Mapping)):
+            raise UsageError(f"origin must be a mapping of dotted keys to where they came from, not {shown(origin)}")
         return cls.model_validate(data, context=(path, origin or {}))
 
     def replace(self, *overrides: str) -> Machine:

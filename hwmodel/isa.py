@@ -63,7 +63,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.errors import OutputError, ScheduleError, described, one_line, printable, shown
+from minisim.errors import OutputError, ScheduleError, described, one_line, position, printable, shown, whole
 
 Table = npt.NDArray[np.void]
 
@@ -251,6 +251,10 @@ VECTOR_DTYPE = np.dtype(
 
 MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual", "acc")
 VECTOR_OPERANDS = ("src0", "src1", "dst")
+
+TARGETS = {Opcode.LOAD: ("transfers", "tile"), Opcode.STORE: ("transfers", "tile"), Opcode.EXECUTE: ("matmuls", "c"),
+           Opcode.VECTOR: ("vectors", "dst")}  # fmt: skip
+"""Of each opcode the table, and the column with the tile that an operation moves or writes."""
 
 TILE_DTYPE = np.dtype(
     [
@@ -535,11 +539,15 @@ class Schedule:
 
     def lane_name(self, lane: int) -> str:
         """``load``, or with several cores ``c1.load``."""
-        return lane_name(lane, self.cores)
+        return lane_name(position("lane", lane, self.cores * len(Queue)), self.cores)
 
     def describe(self, i: int) -> str:
-        """Operation `i` as text, for dumps and messages: ``LOAD x[32:64,0:32] -> 0x1000``."""
-        op = self.stream[i]
+        """Operation `i` as text, for dumps and messages: ``LOAD x[32:64,0:32] -> 0x1000``.
+
+        Raises:
+            UsageError: there is no such operation.
+        """
+        op = self.stream[position("operation", i, len(self))]
         row = int(op["row"])
         match Opcode(op["opcode"]):
             case Opcode.LOAD:
@@ -552,6 +560,13 @@ class Schedule:
                 return self.describe_matmul(self.matmuls[row])
             case Opcode.VECTOR:
                 return self.describe_vector(self.vectors[row])
+
+    def title(self, i: int) -> str:
+        """Operation `i` in short: its opcode, and the tile that it moves or writes: ``LOAD x[32:64,0:32]``."""
+        op = self.stream[position("operation", i, len(self))]
+        opcode = Opcode(op["opcode"])
+        table, column = TARGETS[opcode]
+        return f"{opcode.name} {self.tile_name(getattr(self, table)[column][op['row']])}"
 
     def describe_matmul(self, x: np.void) -> str:
         """A row of `matmuls` as text."""
@@ -583,7 +598,8 @@ class Schedule:
 
     def tile_name(self, tile: int, version: int | None = None) -> str:
         """``x[32:64,0:32]``, with ``#v`` if `version` is given and is not the final one."""
-        t = self.tiles[tile]
+        t = self.tiles[position("tile", tile, len(self.tiles))]
+        version = None if version is None else whole("version", version)
         r, c = int(t["row"]), int(t["col"])
         name = f"{self.tensor_names[t['tensor']]}[{r}:{r + t['rows']},{c}:{c + t['cols']}]"
         return printable(name if version is None or version == t["final"] else f"{name}#{version}")

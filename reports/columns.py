@@ -69,7 +69,4 @@ def table_of(columns: Sequence[Column], last: Sequence[Text] = ()) -> Table:
 
 
 def _cell(column: Column, i: int) -> Text:
-    text = Text(column.by[i], style=column.style[i] if column.style else "")
-    if column.most:
-        text.truncate(column.width, overflow="crop")
-    return text
+    return Text(column.by[i], style=column.style[i] if column.style else "")  # the table cuts it to the column's width

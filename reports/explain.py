@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
-from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.reports.account import GROUPS, Account
+from minisim.reports.columns import Column, fitting, table_of
 from minisim.reports.write import output_set, write_csv
 
 ACCOUNT_FILE = "account.csv"
@@ -27,6 +27,9 @@ WIDE = 80
 
 LAYER_WIDTH = 16
 """Characters of a layer's name."""
+
+INDENT = 2
+"""Columns of space before each line below a heading."""
 
 NAME_WIDTH = 17
 """Columns for the names of causes and groups, so that numbers stand below each other."""
@@ -86,7 +89,7 @@ def _print_tree(account: Account, console: Console) -> None:
                 leaf = branch.add(line)
                 if latency.get(cause):
                     leaf.add(_branch("DRAM latency", latency[cause], total, NAME_WIDTH - 4))
-    console.print(Padding(tree, (0, 0, 0, 2), expand=False), highlight=False, no_wrap=True, crop=True)
+    console.print(Padding(tree, (0, 0, 0, INDENT), expand=False), highlight=False, no_wrap=True, crop=True)
 
 
 def _branch(name: str, cycles: int, total: int, width: int) -> Text:
@@ -102,19 +105,21 @@ def _print_stretches(account: Account, console: Console) -> None:
     shown = sum(s.cycles for s in longest)
     share = 100 * shown / account.record.timeline.cycles
     _heading(console, f"Critical path: the longest {len(longest)} of {len(stretches)} stretches ({share:.0f}%)")
-    rows = [("from cycle", "cycles", "mostly", "layer", "operations")]
-    for s in longest:
-        more = f" and {s.ops - 1:,} more" if s.ops > 1 else ""
-        cause = f"{s.cause.name.lower()} {100 * s.share:.0f}%"
-        operations = f"{_unit(schedule, s.lane)}{more}: {schedule.describe(s.op)}"
-        rows.append((f"{s.begin:,}", f"{s.cycles:,}", cause, schedule.layer_names[s.layer][:LAYER_WIDTH], operations))
-    widths = [max(cell_len(row[i]) for row in rows) for i in range(4)]
-    for row in rows:
-        cells = [" " * (width - cell_len(cell)) + cell for cell, width in zip(row[:2], widths[:2], strict=True)]
-        cells += [cell + " " * (width - cell_len(cell)) for cell, width in zip(row[2:4], widths[2:], strict=True)]
-        line = Text("  ".join(["", *cells, row[4]]), style="dim" if row is rows[0] else "")
-        line.truncate(console.width, overflow="crop" if console.options.ascii_only else "ellipsis")
-        console.print(line, highlight=False, no_wrap=True)
+    layers = [schedule.layer_names[s.layer] for s in longest]
+    columns = [Column("from cycle", by=[f"{s.begin:,}" for s in longest]),
+               Column("cycles", by=[f"{s.cycles:,}" for s in longest]),
+               Column("mostly", left=True, by=[f"{s.cause.name.lower()} {100 * s.share:.0f}%" for s in longest]),
+               Column("layer", left=True, most=LAYER_WIDTH, drop=1, by=layers),
+               Column("unit", left=True, drop=2, by=[_unit(schedule, s.lane) for s in longest]),
+               Column("operations", drop=3, by=[f"{s.ops:,}" for s in longest]),
+               Column("the first", left=True, drop=4, by=[schedule.title(s.op) for s in longest])]  # fmt: skip
+    _print_table(columns, console)
+
+
+def _print_table(columns: Sequence[Column], console: Console) -> None:
+    """The columns for which there is room."""
+    table = table_of(fitting(columns, console.width - INDENT))
+    console.print(Padding(table, (0, 0, 0, INDENT), expand=False), highlight=False)
 
 
 def _unit(schedule: Schedule, lane: int) -> str:
@@ -126,24 +131,21 @@ def _print_what_ifs(cycles: int, what_ifs: Sequence[WhatIf], console: Console) -
     if not what_ifs:
         return
     _heading(console, "What if (each compiled for and simulated)")
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(overflow="fold")
-    for _ in range(2):
-        grid.add_column(justify="right", no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(*(Text(name, style="dim") for name in ("machine", "cycles", "speed-up", "change")))
-    ran = [w for w in what_ifs if w.cycles is not None]
-    for w in sorted(ran, key=lambda w: w.cycles or 0):
+    lines: list[tuple[str, ...]] = []
+    for w in sorted((w for w in what_ifs if w.cycles is not None), key=lambda w: w.cycles or 0):
         speed_up = f"{cycles / w.cycles:.2f}x" if w.cycles else "-"
-        grid.add_row(w.name, f"{w.cycles:,}", speed_up, Text("\n".join(_settings(w))))
-    console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)
+        parts = w.name.replace(", ", ",\n").splitlines()  # of a pair of changes, each on a line, as its settings are
+        lines += zip_longest(parts, [f"{w.cycles:,}"], [speed_up], _settings(w), fillvalue="")
+    machines, taken, gained, changed = ([line[i] for line in lines] for i in range(4))
+    _print_table([Column("machine", left=True, drop=1, by=machines), Column("cycles", by=taken),
+                  Column("speed-up", by=gained), Column("change", left=True, by=changed)], console)  # fmt: skip
     failed: dict[str, list[WhatIf]] = {}
     for w in what_ifs:
         if w.cycles is None:
             failed.setdefault(w.reason, []).append(w)
     for reason, those in failed.items():
         names = "; ".join(f"{w.name} ({' '.join(_settings(w))})" for w in those)
-        console.print(Padding(Text(f"{names}: {reason}"), (0, 0, 0, 2), expand=False), highlight=False)
+        console.print(Padding(Text(f"{names}: {reason}"), (0, 0, 0, INDENT), expand=False), highlight=False)
 
 
 def _settings(what_if: WhatIf) -> list[str]:

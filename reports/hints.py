@@ -8,7 +8,7 @@ settings to try, whoever can run a model tries them (`minisim.what_if.measured`)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -89,6 +89,20 @@ def hints(record: RunRecord) -> list[Hint]:
     ]
     worth = [hint for hint in found if hint.cycles and hint.cycles >= MATTERS * record.timeline.cycles]
     return sorted(worth, key=lambda hint: -hint.cycles)
+
+
+def merged(found: Sequence[Hint]) -> list[Hint]:
+    """Hints whose first tries are the same settings as one: the first, with the text of the others below its own."""
+    kept: dict[object, Hint] = {}
+    for i, hint in enumerate(found):
+        same = frozenset(hint.tries[0].items()) if hint.tries else i
+        first = kept.get(same)
+        if first is None:
+            kept[same] = hint
+            continue
+        then = first.then if hint.then is None else hint.then
+        kept[same] = replace(first, text=f"{first.text}\n{hint.text}", then=then)
+    return list(kept.values())
 
 
 def _tries(machine: Machine, *settings: Settings) -> tuple[Settings, ...]:

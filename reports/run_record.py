@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from minisim.difference import Difference
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs, Roofline, costs, roofline
 from minisim.hwmodel.energy import Breakdown, breakdown
@@ -28,7 +29,7 @@ class RunRecord:
         timing: the timing core: "simpy" or "native".
         wall_compile_s, wall_simulate_s: seconds of real time that compiling and simulating took.
         output_sha256: digest of the output tensors, "" if no numerics ran.
-        max_abs_error: largest deviation from the reference, None if no numerics ran.
+        difference: of the outputs from the reference, None if they were not compared.
     """
 
     schedule: Schedule
@@ -40,7 +41,7 @@ class RunRecord:
     wall_compile_s: float
     wall_simulate_s: float
     output_sha256: str = ""
-    max_abs_error: float | None = None
+    difference: Difference | None = None
 
     def __repr__(self) -> str:
         return f"<RunRecord of {self.model!r} on {self.config!r}: {self.timeline.cycles:,} cycles>"

@@ -1,15 +1,14 @@
 """The tables of a run, as DataFrames with stable names, order and dtypes (docs/reports.md is their schema).
 
-Counts, cycles and bytes are int64, ratios float64, names strings. A ratio whose denominator is zero is NaN,
-which is an empty field in the CSV. Picojoules are exact (`decimal.Decimal`, three digits: femtojoules), so that
-their sums are.
+Counts, cycles and bytes are int64, ratios and picojoules float64, names strings. A ratio whose denominator is zero
+is NaN, which is an empty field in the CSV. Picojoules are the floats nearest to whole femtojoules, and the CSV has
+these (`write.write_csv`), so that there the sums are exact.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -35,6 +34,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
     schedule, machine, work = record.schedule, record.machine, record.work
     cycles, table, counts = record.timeline.cycles, schedule.layers, schedule.counts()
     bound = work.bound(machine)
+    found = record.difference
     asked, eliminated = int(table["loads"].sum()), int(table["loads_eliminated"].sum())
     row = {
         "model": record.model,
@@ -59,7 +59,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "sram_final_live_bytes": schedule.sram_final_live_bytes,
         "energy_uj": record.energy.total / 10**9,
         "output_sha256": record.output_sha256,
-        "max_abs_error": math.nan if record.max_abs_error is None else float(record.max_abs_error),
+        "max_abs_error": math.nan if found is None else found.largest,
         "wall_compile_s": float(record.wall_compile_s),
         "wall_simulate_s": float(record.wall_simulate_s),
         "roofline_cycles": math.ceil(bound.cycles),
@@ -67,6 +67,9 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "cycles_over_roofline": ratio(cycles, math.ceil(bound.cycles)),
         "dtype": record.dtypes,
         "accumulator_bytes": machine.accumulator.bytes,
+        "output_min": math.nan if found is None else found.low,
+        "output_max": math.nan if found is None else found.high,
+        "sqnr_db": math.nan if found is None else found.sqnr_db,
     }
     return pd.DataFrame([row])
 
@@ -188,7 +191,7 @@ def _layer_sums(record: RunRecord, values: Counts) -> Counts:
 
 
 def _picojoules(femtojoules: Iterable[int]) -> pd.Series[Any]:
-    return pd.Series([Decimal(f"{fj}E-3") for fj in femtojoules], dtype=object)
+    return pd.Series([fj / 1000 for fj in femtojoules], dtype="float64")
 
 
 def _texts(values: Sequence[str]) -> pd.Series[str]:

@@ -17,7 +17,7 @@ from rich.text import Text
 from minisim.hwmodel.isa import Opcode
 from minisim.reports.account import GROUPS, Account
 from minisim.reports.columns import Column, fitting, table_of
-from minisim.reports.hints import MOST_HINTS, Hint, hints
+from minisim.reports.hints import MOST_HINTS, Hint, hints, merged
 from minisim.reports.run_record import RunRecord
 from minisim.reports.tables import layers, summary
 
@@ -45,7 +45,7 @@ def print_summary(record: RunRecord, console: Console, found: Sequence[Hint] | N
     found = hints(record)[:MOST_HINTS] if found is None else found
     if found:
         _heading(console, "What to try")
-        for hint in found:
+        for hint in merged(found):
             grid = Table.grid(padding=(0, 1))
             grid.add_row("-", Text(advice(hint, record.timeline.cycles)))
             console.print(Padding(grid, (0, 0, 0, 2), expand=False), highlight=False)
@@ -85,8 +85,9 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
     if record.energy.total:
         watts = record.energy.total / 1e9 / row["time_us"] if row["time_us"] else math.nan
         facts.append(("energy", f"{_scaled(row['energy_uj'], 'J')} ({_scaled(1e6 * watts, 'W')} on average)"))
-    if record.max_abs_error is not None:
-        facts.append(("outputs", f"largest error {record.max_abs_error:.3g}, sha256 {record.output_sha256[:12]}"))
+    if record.difference is not None:
+        facts.append(("outputs", f"{record.difference.range_text()}, sha256 {record.output_sha256[:12]}"))
+        facts.append(("checked", f"{record.difference.error_text()}, against numpy"))
     elif record.output_sha256:
         facts.append(("outputs", f"not checked, sha256 {record.output_sha256[:12]}"))
     facts.append(("took", f"{walls} ({record.timing})"))

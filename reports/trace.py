@@ -1,10 +1,13 @@
 """A trace for https://ui.perfetto.dev: what every unit did, and what it waited for.
 
-    load DMA    a slice per operation while its unit works: [begin, done)    "load a[0:32,32:64]"
+    load DMA    a slice per operation while its unit works: [begin, done)    "load matmul: a[0:32,32:64]"
       channel   likewise, of each channel after the first, if there are any
       queue     a slice where the head of the unit's queue had to wait       "waits for matrix"
     store DMA, matrix, vector: likewise
     DRAM        a slice per transfer while the DRAM serves it                "read", "write"
+
+Every slice has the layer of its operation, under the name that the layer has in all reports; where the tile's tensor is
+called otherwise (a fused layer's result, a scratch value), it stands behind it.
 
 Several cores have a group of such tracks each, beside the one DRAM.
 
@@ -17,7 +20,7 @@ run. Names are interned: a slice holds a number, and each text is in the file on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
@@ -30,7 +33,7 @@ import numpy.typing as npt
 
 from minisim.errors import MissingExtraError
 from minisim.hwmodel.cost import ceil_divide
-from minisim.hwmodel.isa import Opcode, Queue, Schedule
+from minisim.hwmodel.isa import TARGETS, Opcode, Queue, Schedule
 from minisim.hwmodel.timeline import WAITED_FOR
 from minisim.reports.run_record import RunRecord
 from minisim.reports.write import atomic_path
@@ -48,8 +51,12 @@ ROOT, DRAM_TRACK = 1, 90
 
 TITLES = {Queue.LOAD: "load DMA", Queue.STORE: "store DMA", Queue.MATRIX: "matrix", Queue.VECTOR: "vector"}
 
+WAITS = ("", *(f"waits for {name}" for name in ("load", "store", "matrix", "vector")), "waits for a place in flight",
+         "waits for another core")  # fmt: skip
+"""What the slices of waits are called, by the codes of `Timeline.waited_for`."""
+
 _SEQUENCE = 1  # any number but 0: all packets are of one sequence, and so share the interned names
-_LAYER, _OPERATION = 1, 2  # ids of the names of a slice's details
+_LAYER, _OPERATION, _FOR = 1, 2, 3  # ids of the names of a slice's details
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,9 @@ class Slices:
     Attributes:
         begin, end: cycles.
         name: ids of interned names, from 1.
-        op: stream positions of the operations to show as details; empty for none.
+        op: stream positions of the operations that work, or wait.
+        awaited: of waits, where they are described, stream positions of the operations that were waited for, -1 where
+            there is none; else empty.
     """
 
     track: int
@@ -67,6 +76,7 @@ class Slices:
     end: Cycles
     name: Cycles
     op: Cycles
+    awaited: Cycles
 
 
 def core_track(core: int) -> int:
@@ -87,7 +97,7 @@ def queue_track(lane: int) -> int:
 
 
 def write_trace(record: RunRecord, path: str | Path) -> None:
-    """Write the run as a Perfetto trace; some 40 bytes per operation and as much again for each wait.
+    """Write the run as a Perfetto trace; some 40 bytes per operation, and as much again for each wait and transfer.
 
     Raises:
         MissingExtraError: the package perfetto is not installed.
@@ -122,23 +132,40 @@ def write_trace_to(file: IO[bytes], record: RunRecord, protos: ModuleType) -> No
 def slices(record: RunRecord) -> tuple[list[str], list[Slices]]:
     """The names (id 1 first) and the tracks of a run."""
     schedule, t = record.schedule, record.timeline
-    waits, transfers = [f"waits for {name}" for name in WAITED_FOR], ["read", "write"]
-    work_name, works = _operation_names(schedule, first=1 + len(waits) + len(transfers))
+    transfers = ["read", "write"]
+    work_name, works = _operation_names(schedule, first=1 + len(WAITS) + len(transfers))
     none = np.zeros(0, dtype=np.int64)
     tracks = []
-    for lane, ops in enumerate(schedule.lane_ops()):
+    lanes = schedule.lane_ops()
+    for lane, ops in enumerate(lanes):
         for channel in np.unique(t.channel[ops]).tolist():
             its = ops[t.channel[ops] == channel]
-            tracks.append(Slices(unit_track(lane, channel), t.begin[its], t.done[its], work_name[its], its))
+            tracks.append(Slices(unit_track(lane, channel), t.begin[its], t.done[its], work_name[its], its, none))
         head = np.maximum(t.issue[ops], np.concatenate([none, np.zeros(1, np.int64), _left(record, ops)])[:-1])
         waited = (t.waited_for[ops] != 0) & (head < t.start[ops])
-        name = 1 + t.waited_for[ops][waited].astype(np.int64)
-        tracks.append(Slices(queue_track(lane), head[waited], t.start[ops][waited], name, none))
+        its = ops[waited]
+        name = 1 + t.waited_for[its].astype(np.int64)
+        awaited = _awaited(record, its, lanes) if len(schedule) <= DESCRIBED else none
+        tracks.append(Slices(queue_track(lane), head[waited], t.start[its], name, its, awaited))
     moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
     moves = moves[np.argsort(t.dram_begin[moves], kind="stable")]
-    name = 1 + len(waits) + schedule.stream["opcode"][moves].astype(np.int64)
-    tracks.append(Slices(DRAM_TRACK, t.dram_begin[moves], t.dram_end[moves], name, none))
-    return [*waits, *transfers, *works], tracks
+    name = 1 + len(WAITS) + schedule.stream["opcode"][moves].astype(np.int64)
+    tracks.append(Slices(DRAM_TRACK, t.dram_begin[moves], t.dram_end[moves], name, moves, none))
+    return [*WAITS, *transfers, *works], tracks
+
+
+def _awaited(record: RunRecord, ops: npt.NDArray[np.intp], lanes: Sequence[npt.NDArray[np.intp]]) -> Cycles:
+    """Of each of `ops` the operation whose retirement ended its wait; -1 for a place in flight, which any gives."""
+    schedule, waited_for = record.schedule, record.timeline.waited_for[ops]
+    found = np.full(len(ops), -1, dtype=np.int64)
+    for i, (op, code) in enumerate(zip(ops.tolist(), waited_for.tolist(), strict=True)):
+        if 1 <= code <= len(Queue):
+            own = int(schedule.stream["core"][op]) * len(Queue)
+            found[i] = lanes[own + code - 1][schedule.stream["wait"][op, code - 1] - 1]
+        elif WAITED_FOR[code] == "sync":
+            others = (int(lanes[lane][count - 1]) for lane, count in schedule.syncs_of(op))
+            found[i] = max(others, key=lambda other: int(record.timeline.end[other]))
+    return found
 
 
 def _left(record: RunRecord, ops: npt.NDArray[np.intp]) -> Cycles:
@@ -149,16 +176,20 @@ def _left(record: RunRecord, ops: npt.NDArray[np.intp]) -> Cycles:
 
 
 def _operation_names(schedule: Schedule, first: int) -> tuple[Cycles, list[str]]:
-    """For every operation the id of its name, from `first` on, and the names: opcode and tile written or moved."""
+    """For every operation the id of its name, from `first` on, and the names: opcode, layer, tile written or moved."""
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
     tile = np.zeros(len(schedule), dtype=np.int64)
-    tables = (schedule.transfers["tile"], schedule.transfers["tile"], schedule.matmuls["c"], schedule.vectors["dst"])
-    for code, column in zip(Opcode, tables, strict=True):
+    for code, (table, column) in TARGETS.items():
         mine = opcode == code
-        tile[mine] = column[row[mine]]
-    distinct, name = np.unique(tile * len(Opcode) + opcode, return_inverse=True)
-    pairs = (divmod(key, len(Opcode)) for key in distinct.tolist())
-    return first + name.astype(np.int64), [f"{Opcode(code).name.lower()} {schedule.tile_name(t)}" for t, code in pairs]
+        tile[mine] = getattr(schedule, table)[column][row[mine]]
+    layer, tiles = schedule.stream["layer"].astype(np.int64), max(1, len(schedule.tiles))
+    distinct, name = np.unique((layer * tiles + tile) * len(Opcode) + opcode, return_inverse=True)
+    names = []
+    for key in distinct.tolist():
+        which, code = divmod(key, len(Opcode))
+        of, t = divmod(which, tiles)
+        names.append(f"{Opcode(code).name.lower()} {schedule.layer_names[of]}: {schedule.tile_name(t)}")
+    return first + name.astype(np.int64), names
 
 
 def _header(record: RunRecord, names: list[str], protos: ModuleType) -> Any:
@@ -174,7 +205,7 @@ def _header(record: RunRecord, names: list[str], protos: ModuleType) -> Any:
     interned = trace.packet[0].interned_data
     for i, name in enumerate(names, 1):
         interned.event_names.add(iid=i, name=name)
-    for i, name in ((_LAYER, "layer"), (_OPERATION, "operation")):
+    for i, name in ((_LAYER, "layer"), (_OPERATION, "operation"), (_FOR, "waits for")):
         interned.debug_annotation_names.add(iid=i, name=name)
     for i, name in enumerate(record.schedule.layer_names, 1):
         interned.debug_annotation_string_values.add(iid=i, str=name.encode())
@@ -202,7 +233,7 @@ def _piece(track: Slices, part: slice, record: RunRecord, protos: ModuleType) ->
     """Some slices of a track as a Trace message: two packets each, in order."""
     period = record.machine.clock.frequency / Fraction(10**9)  # cycles per nanosecond
     begin, end = (ceil_divide(cycles[part], period).tolist() for cycles in (track.begin, track.end))
-    schedule, ops = record.schedule, track.op[part]
+    schedule, ops, awaited = record.schedule, track.op[part], track.awaited[part]
     layers: list[int] = (schedule.stream["layer"][ops] + 1).tolist()
     describe = len(schedule) <= DESCRIBED
     event, packet, detail = protos.TrackEvent, protos.TracePacket, protos.DebugAnnotation
@@ -210,13 +241,19 @@ def _piece(track: Slices, part: slice, record: RunRecord, protos: ModuleType) ->
     trace = protos.Trace()
     add = trace.packet.add
     for i, name in enumerate(track.name[part].tolist()):
-        details = []
-        if len(ops):
-            details.append(detail(name_iid=_LAYER, string_value_iid=layers[i]))
-            if describe:
-                details.append(detail(name_iid=_OPERATION, string_value=schedule.describe(int(ops[i]))))
+        details = [detail(name_iid=_LAYER, string_value_iid=layers[i])]
+        if describe:
+            details.append(detail(name_iid=_OPERATION, string_value=schedule.describe(int(ops[i]))))
+            if len(awaited) and awaited[i] >= 0:
+                details.append(detail(name_iid=_FOR, string_value=_with_lane(schedule, int(awaited[i]))))
         opening = event(type=opens, track_uuid=track.track, name_iid=name, debug_annotations=details)
         closing = event(type=closes, track_uuid=track.track)
         add(timestamp=begin[i], trusted_packet_sequence_id=_SEQUENCE, sequence_flags=needs, track_event=opening)
         add(timestamp=end[i], trusted_packet_sequence_id=_SEQUENCE, track_event=closing)
     return trace
+
+
+def _with_lane(schedule: Schedule, op: int) -> str:
+    """An operation's text behind its queue: ``load: LOAD x[0:32,0:32] -> 0x0``; of several cores ``c1.load: ...``."""
+    row = schedule.stream[op]
+    return f"{schedule.lane_name(int(row['core']) * len(Queue) + int(row['queue']))}: {schedule.describe(op)}"

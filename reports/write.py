@@ -29,6 +29,9 @@ TEMPORARY_PREFIX = ".minisim-tmp-"
 FLOAT_FORMAT = "%.9g"
 """Of ratios and times in CSV files: nine digits, without trailing zeros."""
 
+PICOJOULES = "_pj"
+"""The end of the names of columns that are written to the femtojoule: exact up to 8 J, where floats are that fine."""
+
 LAST = "summary.csv"
 """The file whose presence means that a set of reports is complete."""
 
@@ -47,6 +50,8 @@ def write_tables(tables: Mapping[str, pd.DataFrame], folder: str | Path) -> list
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write one table: a header, short floats, empty fields for NaN, Unix line ends."""
+    femtojoules = {name: table[name].map("{:.3f}".format) for name in map(str, table) if name.endswith(PICOJOULES)}
+    table = table.assign(**femtojoules)
     table.to_csv(path, index=False, float_format=FLOAT_FORMAT, lineterminator="\n", encoding="utf-8")
 
 

@@ -16,7 +16,7 @@ from minisim.compiler.frontend.dims import check_dims
 from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT
-from minisim.errors import ModelError, did_you_mean, shown
+from minisim.errors import ModelError, did_you_mean, shown, truth, whole
 
 __all__ = ["ModelLike", "as_graph", "load_model"]
 
@@ -77,7 +77,8 @@ def load_model(
         call = ", which must be called first" if callable(spec) else ""
         kinds = f"a Graph, the path of a file ({' or '.join(_LOADERS)}), or a built-in shape such as gemm:512x512x512"
         raise ModelError(f"a model must be {kinds}, not {shown(spec)}{call}") from None
-    dims = check_dims(dims or {})
+    dims = check_dims({} if dims is None else dims)
+    numerics, memory_limit = truth("numerics", numerics), whole("memory_limit", memory_limit)
     load = _LOADERS.get(path.suffix.lower())
     if load is not None:
         _check_file(path)

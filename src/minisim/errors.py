@@ -11,8 +11,11 @@ as `type(e)(*e.args)`.
 from __future__ import annotations
 
 import difflib
+import operator
 import reprlib
 from collections.abc import Iterable
+
+import numpy as np
 
 
 class MinisimError(Exception):
@@ -159,3 +162,41 @@ def described(error: BaseException) -> str:
     """An exception of others as ``ValueError: its message``."""
     text = one_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+# -- arguments of public functions ------------------------------------------------------------------------
+
+
+def truth(what: str, value: object) -> bool:
+    """`value`, if it is true or false: an array is neither, and a text would always be true.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(value, (bool, int, np.bool_)):
+        return bool(value)
+    raise UsageError(f"{what} must be true or false, not {shown(value)}")
+
+
+def whole(what: str, value: object) -> int:
+    """`value` as a whole number.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # that is the question
+    except TypeError:
+        raise UsageError(f"{what} must be a whole number, not {shown(value)}") from None
+
+
+def position(what: str, value: object, count: int) -> int:
+    """`value` as a position among `count`, which are at least one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    at = whole(what, value)
+    if not 0 <= at < count:
+        raise UsageError(f"{what} must be from 0 to {count - 1}, not {shown(value)}")
+    return at

@@ -16,15 +16,16 @@ from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import Stage, compile_graph
-from minisim.errors import UsageError, shortened, shown
+from minisim.compiler.pipeline import ON_STAGE, Stage, compile_graph
+from minisim.difference import Difference, difference
+from minisim.errors import UsageError, shortened, shown, truth, whole
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.state import Observer
 from minisim.hwmodel.timeline import Timeline
 from minisim.hwmodel.timing import check_observers, check_timing, simulate
 from minisim.lockstep import in_lockstep
-from minisim.runtime import Array, Runtime, example_inputs, largest_difference
+from minisim.runtime import Array, Runtime, example_inputs
 
 if TYPE_CHECKING:
     from minisim.reports import RunRecord
@@ -36,7 +37,7 @@ class Result:
 
     Attributes:
         outputs: by public name, in the model's types; empty without numerics.
-        max_abs_error: against a plain numpy evaluation of the model as it was given: floats in double precision, so
+        difference: from a plain numpy evaluation of the model as it was given: floats in double precision, so
             that it includes what casting or quantising them for the machine costs; integers exactly. None if
             they were not compared.
         wall_compile_s, wall_simulate_s: seconds; the latter includes the numerics, which run in lockstep.
@@ -47,14 +48,14 @@ class Result:
     schedule: Schedule
     timeline: Timeline
     outputs: Mapping[str, Array]
-    max_abs_error: float | None
+    difference: Difference | None
     timing: str
     wall_compile_s: float
     wall_simulate_s: float
 
     def __repr__(self) -> str:
         outputs = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in self.outputs.items())
-        error = "" if self.max_abs_error is None else f"; largest error {self.max_abs_error:.3g}"
+        error = "" if self.difference is None else f"; {self.difference.error_text()}"
         return (
             f"<Result of {shortened(self.graph.name)!r} on {shortened(self.machine.name)!r}: {self.cycles:,} cycles,\n"
             f"  {len(self.schedule):,} operations, layers: {len(self.schedule.layers):,},\n"
@@ -64,6 +65,11 @@ class Result:
     @property
     def cycles(self) -> int:
         return self.timeline.cycles
+
+    @property
+    def max_abs_error(self) -> float | None:
+        """The largest absolute difference of an element of the outputs; None if they were not compared."""
+        return None if self.difference is None else self.difference.largest
 
     @property
     def output_sha256(self) -> str:
@@ -84,7 +90,7 @@ class Result:
             wall_compile_s=self.wall_compile_s,
             wall_simulate_s=self.wall_simulate_s,
             output_sha256=self.output_sha256,
-            max_abs_error=self.max_abs_error,
+            difference=self.difference,
         )
 
 
@@ -125,7 +131,9 @@ def run(
     if inputs is not None and not isinstance(inputs, Mapping):
         raise UsageError(f"inputs must be a mapping of names to arrays, not {shown(inputs)}")
     if on_stage is not None and not callable(on_stage):
-        raise UsageError(f"on_stage must be a function of number, name and IR, not {shown(on_stage)}")
+        raise UsageError(f"{ON_STAGE}, not {shown(on_stage)}")
+    numerics, check = truth("numerics", numerics), truth("check", check)
+    memory_limit = whole("memory_limit", memory_limit)
     check_observers(observers)
     machine = Machine.of(machine)
     graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit)
@@ -150,10 +158,10 @@ def run(
     outputs = runtime.outputs()
     if not check:
         return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls)
-    del runtime  # and with them the engine's memory
-    truth = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
-    expected = {public: truth[name] for public, name in graph.outputs.items()}
-    return Result(graph, machine, schedule, timeline, outputs, largest_difference(outputs, expected), timing, *walls)
+    del runtime  # and with it the engine's memory
+    plain = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
+    expected = {public: plain[name] for public, name in graph.outputs.items()}
+    return Result(graph, machine, schedule, timeline, outputs, difference(outputs, expected), timing, *walls)
 
 
 def outputs_sha256(outputs: Mapping[str, Array]) -> str:

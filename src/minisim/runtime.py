@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minisim._engine import Engine, EngineConfig, EngineStats
+from minisim.compiler.arguments import input_array
 from minisim.compiler.dtypes import NAME, converted, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Tensor, view_2d
 from minisim.compiler.pipeline import compile_graph, computed_graph
-from minisim.errors import UsageError, did_you_mean, one_line, shown
+from minisim.errors import UsageError, did_you_mean, shown
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
-__all__ = ["Array", "Runtime", "example_inputs", "largest_difference"]
+__all__ = ["Array", "Runtime", "example_inputs"]
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +52,7 @@ class Runtime:
     ) -> None:
         if schedule is not None and not isinstance(schedule, Schedule):
             raise UsageError(f"schedule must be a Schedule, such as compile_graph returns, not {shown(schedule)}")
-        if not isinstance(kernel, str):
+        if not isinstance(kernel, str) or not kernel.isascii():
             raise UsageError(f"kernel must be a text such as 'auto', not {shown(kernel)}")
         machine = Machine.of(machine)
         self.graph = as_graph(graph, NAME[machine.dtype])
@@ -83,7 +83,14 @@ class Runtime:
             )
 
     def dtype(self, name: str) -> DType:
-        """Of a tensor, as it lies in memory; one that no operation uses any more is FP32."""
+        """Of a tensor of the model, as it lies in memory; one that no operation uses any more is FP32.
+
+        Raises:
+            UsageError: there is no such tensor.
+        """
+        known = [*self.graph.tensors, *self.computed.tensors]
+        if not isinstance(name, str) or not (name in self._index or name in known):
+            raise UsageError(f"{shown(name)} is not a tensor of {self.graph.name!r}{did_you_mean(name, known)}")
         index = self._index.get(name)
         return DType.FP32 if index is None else DType(self.schedule.tensors["dtype"][index])
 
@@ -96,18 +103,11 @@ class Runtime:
         Raises:
             UsageError: there is no such input, the shape is another, or the type has no such value.
         """
-        if name not in self.graph.inputs:
+        if not isinstance(name, str) or name not in self.graph.inputs:
             near = did_you_mean(name, self.graph.inputs)
             raise UsageError(f"{shown(name)} is not an input of {self.graph.name!r}{near}")
         tensor = self.graph.tensors[name]
-        try:
-            array = np.asarray(values)
-            if array.dtype.kind not in "biuf":
-                raise TypeError(f"numbers are needed, not {array.dtype}")
-        except (TypeError, ValueError) as e:  # lists of different lengths, say
-            raise UsageError(f"input {name!r} is not an array of numbers ({one_line(e)})") from None
-        if array.shape != tensor.shape:
-            raise UsageError(f"input {name!r} must have shape {tensor.shape}, not {array.shape}")
+        array = input_array(name, values, tensor.shape)
         computed = self.computed.tensors.get(name, tensor)
         if computed.scale is not None and tensor.scale is None:
             array = quantize(array, computed.scale)
@@ -161,23 +161,3 @@ class Runtime:
                 f"{'weight' if tensor.is_weight else 'input'} {tensor.name!r} is {code.name}: {e}"
             ) from None
         self.engine.set_tensor(self._index[tensor.name], array.reshape(view_2d(tensor.shape)))
-
-
-COMPARED_AT_ONCE = 2**18
-"""Elements: the doubles of both sides then fit a cache."""
-
-
-def largest_difference(outputs: Mapping[str, Array], expected: Mapping[str, npt.NDArray[Any]]) -> float:
-    """The largest absolute difference over all outputs; two NaNs, or two equal infinities, do not differ."""
-    worst = 0.0
-    for name, array in outputs.items():
-        flat, truth = array.reshape(-1), np.asarray(expected[name]).reshape(-1)
-        for first in range(0, array.size, COMPARED_AT_ONCE):
-            a, b = (x[first : first + COMPARED_AT_ONCE].astype(np.float64) for x in (flat, truth))
-            with np.errstate(invalid="ignore"):
-                difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-            largest = float(np.max(difference, initial=0.0))
-            if np.isnan(largest):
-                return largest
-            worst = max(worst, largest)
-    return worst

@@ -68,7 +68,7 @@ def changes(record: RunRecord) -> dict[str, dict[str, str]]:
         found["the compiler's own order"] = {"compiler.order": "auto"}
     elif len(record.schedule.layers) > 1:
         kept = machine.compiler.keep_on_chip
-        name = "nothing kept on chip between layers" if kept else "intermediates kept on chip"
+        name = "nothing kept on chip" if kept else "intermediates kept on chip"
         found[name] = {"compiler.keep_on_chip": "false" if kept else "true"}
     return found
 

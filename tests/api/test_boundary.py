@@ -30,7 +30,7 @@ def bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug: `costs`, where the event model calls it, is a function of the package's own that fails."""
     namespace: dict[str, Any] = {"__name__": "minisim.hwmodel.cost"}
     exec(compile("def costs(*args):\n    return {}['what is not there']\n", cost.__file__, "exec"), namespace)
-    monkeypatch.setattr("minisim.hwmodel.simulate.costs", namespace["costs"])
+    monkeypatch.setattr("minisim.hwmodel.native.costs", namespace["costs"])
 
 
 # -- whatever names a model or a machine ---------------------------------------------------------------------
@@ -93,7 +93,7 @@ OTHERS = "the schedule is not of 'gemm': it has another tensor 'a', or none"
         (lambda: ms.run("gemm:8x8x8", inputs={"a": "x"}), UsageError, None),
         (lambda: ms.run("gemm:8x8x8", inputs={"a": [[1], [1, 2]]}), UsageError, None),
         (lambda: ms.run("gemm:8x8x8", inputs={3: 1}), UsageError, "3 is not an input of 'gemm'"),
-        (lambda: ms.run("gemm:8x8x8", timing=[]), UsageError, "timing must be simpy, not []"),
+        (lambda: ms.run("gemm:8x8x8", timing=[]), UsageError, "timing must be native or simpy, not []"),
         (lambda: ms.run("gemm:8x8x8", observers=3), UsageError, "observers must be a sequence of observers, not 3"),
         (lambda: ms.run("gemm:8x8x8", observers=[3]), UsageError,
          "an observer must have the methods on_issue, on_start, on_retire; 3 has no on_issue"),
@@ -107,6 +107,42 @@ OTHERS = "the schedule is not of 'gemm': it has another tensor 'a', or none"
         (lambda: ms.Runtime("gemm:8x8x8").get([]), UsageError, "[] is not an output of 'gemm'"),
         (lambda: ms.Runtime("gemm:8x8x8").set([], 3), UsageError, "[] is not an input of 'gemm'"),
         (lambda: ms.load_model("gemm:8x8x8").evaluate({}), UsageError, "input 'a' has no values"),
+        (lambda: ms.load_model("gemm:8x8x8").evaluate(3), UsageError,
+         "inputs must be a mapping of names to arrays, not 3"),
+        (lambda: ms.load_model("gemm:8x8x8").evaluate({"a": [3]}), UsageError,
+         "input 'a' must have shape (8, 8), not (1,)"),
+        (lambda: ms.load_model("gemm:8x8x8").evaluate({"a": "x"}), UsageError,
+         "input 'a' is not an array of numbers (numbers are needed, not <U1)"),
+        (lambda: ms.load_model("gemm:8x8x8").evaluate({"a": np.ones((8, 8))}, dtype=7), UsageError,
+         "dtype must be a type of floats such as numpy.float64, not 7"),
+        (lambda: ms.load_model("gemm:8x8x8").evaluate({"a": np.ones((8, 8))}, dtype=np.int32), UsageError, None),
+        (lambda: ms.Machine().digest("srm"), UsageError, "a machine has no section 'srm'; did you mean 'sram'?"),
+        (lambda: ms.Machine().digest([]), UsageError, "a machine has no section []"),
+        (lambda: ms.Machine.check({}, "m", np.ones(3)), UsageError,
+         "origin must be a mapping of dotted keys to where they came from, not array([1., 1., 1.])"),
+        (lambda: ms.Runtime("gemm:8x8x8").dtype([]), UsageError, "[] is not a tensor of 'gemm'"),
+        (lambda: ms.Runtime("gemm:8x8x8").dtype("cc"), UsageError, "'cc' is not a tensor of 'gemm'; did you mean 'c'?"),
+        (lambda: ms.Runtime("gemm:8x8x8").set(np.ones(3), 3), UsageError,
+         "array([1., 1., 1.]) is not an input of 'gemm'"),
+        (lambda: ms.compile_graph("gemm:8x8x8").describe(4), UsageError, "operation must be from 0 to 3, not 4"),
+        (lambda: ms.compile_graph("gemm:8x8x8").describe(-1), UsageError, "operation must be from 0 to 3, not -1"),
+        (lambda: ms.compile_graph("gemm:8x8x8").title("a"), UsageError, "operation must be a whole number, not 'a'"),
+        (lambda: ms.compile_graph("gemm:8x8x8").tile_name(3), UsageError, "tile must be from 0 to 2, not 3"),
+        (lambda: ms.compile_graph("gemm:8x8x8").tile_name(0, "a"), UsageError,
+         "version must be a whole number, not 'a'"),
+        (lambda: ms.compile_graph("gemm:8x8x8").lane_name(4), UsageError, "lane must be from 0 to 3, not 4"),
+        (lambda: ms.load_model("gemm:8x8x8", dims=np.ones(3)), UsageError,
+         "dims must be a mapping of names to sizes, such as {'seq': 128}, not array([1., 1., 1.])"),
+        (lambda: ms.run("gemm:8x8x8", numerics=np.ones(3)), UsageError,
+         "numerics must be true or false, not array([1., 1., 1.])"),
+        (lambda: ms.run("gemm:8x8x8", check="no"), UsageError, "check must be true or false, not 'no'"),
+        (lambda: ms.run("gemm:8x8x8", memory_limit="4GiB"), UsageError,
+         "memory_limit must be a whole number, not '4GiB'"),
+        (lambda: ms.run("gemm:8x8x8", on_stage=int), UsageError, None),
+        (lambda: ms.compile_graph("gemm:8x8x8", on_stage=len), UsageError,
+         "on_stage must be a function of number, name and IR, not <built-in function len> "
+         "(len() takes exactly one argument (3 given))"),
+        (lambda: ms.compile_graph("gemm:8x8x8", on_stage=lambda only: None), UsageError, None),
     ],
 )  # fmt: skip
 def test_a_wrong_argument_is_one_clear_message(call: Any, kind: type[Exception], message: str | None) -> None:

@@ -16,8 +16,8 @@ from minisim import what_if
 from minisim.compiler.frontend import load_model
 from minisim.hwmodel.config import Machine
 from minisim.reports import Account, WhatIf, print_account
-from minisim.reports.hints import Hint, hints
-from minisim.reports.terminal import advice
+from minisim.reports.hints import Hint, hints, merged
+from minisim.reports.terminal import advice, print_summary
 from minisim.run import Result, run
 from minisim.what_if import NAMES, changes, measured, what_ifs
 
@@ -98,7 +98,7 @@ def test_types_and_residency_are_tried_where_there_is_a_choice() -> None:
     eight_bit = run(graph, Machine.load("npu_32x32", ["matrix.dtype=int8"]), numerics=False)
     assert not any("instead" in name for name in changes(eight_bit.record()))
     mlp = run(load_model(str(ROOT / "examples/mlp.py")), Machine(), numerics=False)
-    assert changes(mlp.record())["nothing kept on chip between layers"] == {"compiler.keep_on_chip": "false"}
+    assert changes(mlp.record())["nothing kept on chip"] == {"compiler.keep_on_chip": "false"}
     spilled = run(mlp.graph, Machine.load("npu_32x32", ["compiler.keep_on_chip=false"]), numerics=False)
     assert changes(spilled.record())["intermediates kept on chip"] == {"compiler.keep_on_chip": "true"}
     assert not any("on chip" in name for name in changes_of("gemm:32x32x32"))
@@ -129,6 +129,40 @@ def test_what_ifs_are_printed_the_fastest_first() -> None:
     file = io.StringIO()
     print_account(Account.of(timed("gemm:32x32x32").record()), those, Console(file=file, width=100))
     assert re.findall(r"change (\w+)", file.getvalue()) == ["100", "200", "300", "None"]
+
+
+@pytest.mark.parametrize("width", [60, 70, 80, 100, 120])
+def test_tables_lose_columns_before_numbers(width: int) -> None:
+    """No number is cut or folded, however narrow the terminal: whole columns go, what says least first."""
+    result = timed("gemm:512x512x512", "cores.count=3", "dram.model=banked")
+    account = Account.of(result.record())
+    pair = WhatIf("twice the transfers in flight, queues twice as deep",
+                  {"dma.max_outstanding": "32", "control.queue_depth": "32"}, 12_345_678)  # fmt: skip
+    those = [pair, WhatIf("nothing kept on chip", {"compiler.keep_on_chip": "false"}, 87_654_321)]
+    file = io.StringIO()
+    print_account(account, those, Console(file=file, width=width))
+    lines = [line.rstrip() for line in file.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    longest = sorted(sorted(account.stretches(), key=lambda s: -s.cycles)[:10], key=lambda s: s.begin)
+    head = next(i for i, line in enumerate(lines) if line.startswith("  from cycle"))
+    columns = re.split("  +", lines[head].strip())
+    assert columns == ["from cycle", "cycles", "mostly", "layer", "unit", "operations", "the first"][: len(columns)]
+    assert len(columns) == {60: 5, 70: 5, 80: 6, 100: 7, 120: 7}[width]
+    for line, s in zip(lines[head + 1 :], longest, strict=False):
+        unit = result.schedule.lane_name(s.lane) if s.lane < 12 else "dram"
+        row = [f"{s.begin:,}", f"{s.cycles:,}", f"{s.cause.name.lower()} {100 * s.share:.0f}%", "c", unit, f"{s.ops:,}",
+               result.schedule.title(s.op)]  # fmt: skip
+        assert re.split("  +", line.strip()) == row[: len(columns)]
+    rows = [re.split("  +", line.strip()) for line in lines[lines.index("What if (each compiled for and simulated)") :]]
+    name = [["machine"], ["twice the transfers in flight,"], ["queues twice as deep"], ["nothing kept on chip"]]
+    if width < 82:
+        name = [[]] * 4
+    assert rows[1:5] == [
+        [*name[0], "cycles", "speed-up", "change"],
+        [*name[1], "12,345,678", f"{result.cycles / 12_345_678:.2f}x", "dma.max_outstanding=32"],
+        [*name[2], "control.queue_depth=32"],
+        [*name[3], "87,654,321", f"{result.cycles / 87_654_321:.2f}x", "compiler.keep_on_chip=false"],
+    ]
 
 
 # -- hints are measured ----------------------------------------------------------------------------------------
@@ -163,6 +197,24 @@ def test_what_gains_nothing_is_not_advised() -> None:
     assert measured(result, told, 9) == [Hint(8, "b", (wider,), faster), Hint(7, "c")]
     assert measured(result, [Hint(9, "a", (no_gain,), stands=True)], 9) == [Hint(9, "a", stands=True)]
     assert measured(result, told, 1) == [Hint(8, "b", (wider,), faster)]
+
+
+def test_hints_with_the_same_settings_are_one() -> None:
+    """A user who reads the same --set twice takes it for two things to do."""
+    one, other = {"sram.bytes": "1MiB"}, {"dma.channels": "2"}
+    found = [Hint(9, "a", (one, other), 50), Hint(8, "b", (other,)), Hint(7, "c"), Hint(6, "d", (dict(one),)),
+             Hint(5, "e"), Hint(4, "f", (other,), 70)]  # fmt: skip
+    assert merged(found) == [
+        Hint(9, "a\nd", (one, other), 50), Hint(8, "b\nf", (other,), 70), Hint(7, "c"), Hint(5, "e"),
+    ]  # fmt: skip
+    file = io.StringIO()
+    print_summary(timed("gemm:96x64x80").record(), Console(file=file, width=80), found)
+    lines = [line.strip() for line in file.getvalue().partition("What to try")[2].splitlines()]
+    cycles = timed("gemm:96x64x80").cycles
+    assert lines[1:] == [
+        "- a", "d", f"--set sram.bytes=1MiB: 50 cycles, {cycles / 50:.2f} x as fast",
+        "- b", "f", f"--set dma.channels=2: 70 cycles, {cycles / 70:.2f} x as fast", "- c", "- e",
+    ]  # fmt: skip
 
 
 def test_what_a_large_run_does_not_measure_it_says(minisim: Any, monkeypatch: pytest.MonkeyPatch) -> None:

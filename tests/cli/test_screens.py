@@ -87,7 +87,7 @@ def csv_of(path: Path) -> str:
         for i, name in enumerate(header):
             if name.startswith("wall_"):
                 row[i] = "#"
-            if name == "max_abs_error" and row[i]:
+            if name in ("max_abs_error", "sqnr_db") and row[i]:
                 row[i] = f"{float(row[i]):.3g}"
     return "\n".join(",".join(row) for row in [header, *rows])
 

@@ -65,6 +65,11 @@ def graph() -> tuple[Graph, Tensor]:
         (lambda g, x: g.add_node("Add", [x], {}), "node 'add' (Add of x (4, 4)): must have 2 operands, not 1"),
         (lambda g, x: g.add_node("Relu", [x, x], {}), "node 'relu' (Relu of x (4, 4), x (4, 4)): must have 1 "
                                                       "operands, not 2"),
+        (lambda g, x: g.add_node("Relu", 7, {}), "a node's operands must be a sequence of tensors, not 7"),
+        (lambda g, x: g.add_node("Relu", "x", {}), "a node's operands must be a sequence of tensors, not 'x'"),
+        (lambda g, x: g.add_node("Relu", [7], {}), "an operand must be a tensor of the graph, not int"),
+        (lambda g, x: g.add_node("Relu", [x], 7), "a node's attributes must be a mapping of names to values, not 7"),
+        (lambda g, x: g.fresh_name([]), "a name must be a text that is not empty, not []"),
         (lambda g, x: x + "a", "an operand must be a tensor of the graph or a number, not 'a'"),
         (lambda g, x: x + Unfriendly(), None),
         (lambda g, x: x @ 3, "an operand must be a tensor of the graph, not int"),

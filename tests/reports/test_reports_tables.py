@@ -18,6 +18,7 @@ from hypothesis import given, settings
 
 from minisim import reports
 from minisim.compiler.frontend import load_model
+from minisim.difference import Difference
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.energy import COMPONENTS, leakage_watts
 from minisim.hwmodel.isa import Opcode, Queue
@@ -64,15 +65,18 @@ def test_everything_adds_up_for_the_examples(example: str, config: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(records())
 def test_energy_adds_up_exactly(record: RunRecord) -> None:
-    """Over components and over layers, in the Decimals of the table."""
+    """Over components and over layers, in femtojoules: those of the CSV, which has the table's floats to that digit."""
     table = energy(record)
+    for column in table.filter(like="_pj"):
+        assert table[column].dtype == "float64"
+        table[column] = [Decimal(f"{value:.3f}") for value in table[column]]
     parts = [c for c in table.columns if c.endswith("_pj") and c != "energy_pj"]
     assert parts == [f"{name}_pj" for name in COMPONENTS]
     assert (table[parts].sum(axis=1) == table["energy_pj"]).all()
     for column in ("sram_read_bytes", "sram_write_bytes", "energy_pj", *parts):
         assert table[column][:-1].sum() == table[column].iloc[-1]
     assert table["layer_id"].tolist() == [*range(len(record.schedule.layers)), pd.NA]
-    assert table["energy_pj"][:-1].tolist() == layers(record)["energy_pj"].tolist()
+    assert [float(value) for value in table["energy_pj"][:-1]] == layers(record)["energy_pj"].tolist()
     total = table["energy_pj"].iloc[-1]
     assert summary(record)["energy_uj"][0] == float(total / 10**6)
     leaked = leakage_watts(record.machine) * 10**15 * record.timeline.cycles / record.machine.clock.frequency
@@ -131,7 +135,7 @@ def test_dram_service_is_disjoint(record: RunRecord) -> None:
 
 
 def test_summary_follows_its_formulas(record: Record) -> None:
-    r = record("gemm:96x64x80", output_sha256="ab", max_abs_error=0.5)
+    r = record("gemm:96x64x80", output_sha256="ab", difference=Difference(0.5, -2.0, 3.0, 40.25, 7680))
     row = summary(r).iloc[0]
     cycles = r.timeline.cycles
     assert row["macs"] == 96 * 64 * 80
@@ -142,12 +146,13 @@ def test_summary_follows_its_formulas(record: Record) -> None:
     assert row["dram_write_bytes"] == 96 * 80 * 4
     assert row["cycles_over_roofline"] == pytest.approx(cycles / row["roofline_cycles"])
     assert (row["output_sha256"], row["max_abs_error"], row["wall_compile_s"]) == ("ab", 0.5, 0.25)
+    assert (row["output_min"], row["output_max"], row["sqnr_db"]) == (-2, 3, 40.25)
 
 
 def test_without_numerics_the_error_is_not_a_number(record: Record) -> None:
     row = summary(record()).iloc[0]
     assert row["output_sha256"] == ""
-    assert math.isnan(row["max_abs_error"])
+    assert row[["max_abs_error", "output_min", "output_max", "sqnr_db"]].isna().all()
 
 
 def test_a_block_that_fills_the_array_maps_completely(record: Record) -> None:
@@ -188,10 +193,13 @@ def test_the_schema_page_lists_every_column_in_order(name: str, record: Record) 
 
 
 def test_dtypes_do_not_depend_on_the_run(record: Record) -> None:
-    small, large = record("gemm:1x1x1", "edge_8x8"), record(max_abs_error=1.0, output_sha256="x")
+    small, large = (
+        record("gemm:1x1x1", "edge_8x8"),
+        record(difference=Difference(1.0, 0.0, 9.0, 12.0, 5), output_sha256="x"),
+    )
     for table in (summary, layers, units, energy):
         assert table(small).dtypes.to_dict() == table(large).dtypes.to_dict()
     for column, dtype in layers(small).dtypes.items():
-        kind = {"name": "str", "op": "str", "bound_by": "str", "energy_pj": "object"}.get(str(column))
-        expected = kind or ("float64" if str(column).endswith(("_pct", "_per_byte")) else "int64")
+        kind = {"name": "str", "op": "str", "bound_by": "str"}.get(str(column))
+        expected = kind or ("float64" if str(column).endswith(("_pct", "_per_byte", "_pj")) else "int64")
         assert dtype in (expected, "object")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from rich.console import Console
 
+from minisim.difference import Difference
 from minisim.hwmodel.array import folds
 from minisim.hwmodel.config import keys
 from minisim.hwmodel.cost import roofline
@@ -20,6 +21,8 @@ from minisim.reports.explain import print_account
 from minisim.reports.hints import array_fill, doubled, hints, least_traffic, work_on
 
 from .conftest import Record, records
+
+FOUND = Difference(1e-6, -2.25, 3.5, 127.6, 512 * 512)
 
 
 def printed(record: RunRecord, width: int, encoding: str = "utf-8") -> str:
@@ -44,11 +47,13 @@ def test_any_run_fits_any_width(record: RunRecord) -> None:
 
 
 def test_the_sections_come_in_order(record: Record) -> None:
-    text = printed(record("gemm:512x512x512", max_abs_error=1e-6, output_sha256="0123456789abcdef"), 80)
+    text = printed(record("gemm:512x512x512", difference=FOUND, output_sha256="0123456789abcdef"), 80)
     heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
     time, energy = "Where the time went (on its critical path)", "Where the energy went"
     assert heads == ["gemm on npu_32x32", "What bound it", time, energy, "What to try"]
-    assert "largest error 1e-06, sha256 0123456789ab" in text
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert "  outputs     in [-2.25, 3.5], sha256 0123456789ab" in lines
+    assert "  checked     largest error 1e-06, SQNR 128 dB, against numpy" in lines
 
 
 def test_the_shares_of_the_energy_are_its_components(record: Record) -> None:
@@ -103,7 +108,7 @@ def test_a_run_and_its_explanation_give_the_same_account(record: Record) -> None
 
 
 def test_layers_on_the_path_add_up_to_the_run(record: Record) -> None:
-    text = printed(record("gemm:96x64x80", max_abs_error=None), 100)
+    text = printed(record("gemm:96x64x80"), 100)
     assert re.search(r"c +[\d,]+  100.0% ", text)
 
 

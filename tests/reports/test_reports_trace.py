@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import minisim as ms
 from minisim.errors import MissingExtraError
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.timeline import WAITED_FOR
@@ -52,6 +53,16 @@ class Read:
                     on_track[-1][1] = packet.timestamp
 
 
+TOLD = {
+    "load": "waits for load",
+    "store": "waits for store",
+    "matrix": "waits for matrix",
+    "vector": "waits for vector",
+    "outstanding": "waits for a place in flight",
+    "sync": "waits for another core",
+}
+
+
 def written(record: RunRecord, tmp_path: Path) -> Read:
     write_trace(record, tmp_path / "t")
     return Read(tmp_path / "t")
@@ -83,7 +94,7 @@ def test_waits_end_where_operations_start(record: Record, tmp_path: Path) -> Non
         for op in ops:
             head = max(before, int(t.issue[op]))
             if t.waited_for[op] and head < t.start[op]:
-                text = f"waits for {WAITED_FOR[t.waited_for[op]]}"
+                text = TOLD[WAITED_FOR[t.waited_for[op]]]
                 expected.append((math.ceil(head * 2.5), math.ceil(int(t.start[op]) * 2.5), text))
             before = int(t.begin[op])
         assert [tuple(s[:3]) for s in read.slices[trace.queue_track(queue)]] == expected
@@ -142,3 +153,70 @@ def test_tracks_of_64_cores_have_different_ids() -> None:
     ids = [trace.ROOT, trace.DRAM_TRACK, *(trace.core_track(core) for core in range(64))]
     ids += [track for lane in lanes for track in (trace.unit_track(lane), trace.queue_track(lane))]
     assert len(set(ids)) == len(ids)
+
+
+FUSED = """import minisim as ms
+
+def model():
+    g = ms.Graph("fused")
+    x = g.input("x", (32, 64))
+    h = g.relu(x @ g.weight("w", [[0.1] * 128] * 64), name="a result")
+    g.output(g.softmax(h, name="soft"), "y")
+    return g
+"""
+
+KEYS = ("cores.count=3", "dma.max_outstanding=1", "sram.bytes=24KiB", "tile.m=16", "tile.n=16")
+
+
+@pytest.fixture(scope="module")
+def waits(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Read]:
+    """A run on three cores in which operations wait for all that there is to wait for."""
+    folder = tmp_path_factory.mktemp("fused")
+    (folder / "fused.py").write_text(FUSED)
+    machine = ms.Machine().replace(*KEYS)
+    record = ms.run(folder / "fused.py", machine, numerics=False).record()
+    return record, written(record, folder)
+
+
+def test_a_wait_says_what_for(waits: tuple[RunRecord, Read]) -> None:
+    record, read = waits
+    t, stream, lanes = record.timeline, record.schedule.stream, record.schedule.lane_ops()
+    seen, several = set(), 0
+    for lane, ops in enumerate(lanes):
+        slices = read.slices[trace.queue_track(lane)]
+        starts = {int(t.start[op]): op for op in ops.tolist() if t.waited_for[op]}
+        for _, end, name, details in slices:
+            op = starts[end]
+            kind = WAITED_FOR[t.waited_for[op]]
+            seen.add(kind)
+            assert name == TOLD[kind] and details["operation"] == record.schedule.describe(op)
+            if kind == "outstanding":
+                assert "waits for" not in details
+                continue
+            queue, _, text = details["waits for"].partition(": ")
+            core = int(queue[1])
+            assert (core != lane // len(Queue)) == (kind == "sync")
+            assert kind == "sync" or queue == f"c{core}.{kind}"
+            several += kind == "sync" and len(list(record.schedule.syncs_of(op))) > 1
+            same = [int(o) for o in range(len(stream)) if record.schedule.describe(o) == text]
+            assert any(t.end[o] == end and stream["core"][o] == core for o in same), (details, end)
+    assert seen == set(TOLD) and several, "the test needs a wait of each kind, and one for several cores"
+
+
+def test_a_layer_has_one_name_in_all_of_the_trace(waits: tuple[RunRecord, Read]) -> None:
+    """Also where the tensor that it makes has another: of a matmul and a relu fused, say."""
+    record, read = waits
+    assert record.schedule.layer_names == ("matmul", "soft") and "a result" in record.schedule.tensor_names
+    tracks = {trace.unit_track(lane): ops for lane, ops in enumerate(record.schedule.lane_ops())}
+    for track, ops in tracks.items():
+        layers = [details["layer"] for *_, details in read.slices[track]]
+        assert len(layers) == len(ops) and set(layers) <= {"matmul", "soft"}
+        for (_, _, name, details), op in zip(read.slices[track], ops, strict=False):
+            assert details["layer"] == record.schedule.layer_names[record.schedule.stream["layer"][op]]
+            opcode = Opcode(record.schedule.stream["opcode"][op]).name
+            assert name.startswith(f"{opcode.lower()} {details['layer']}: ")
+            assert details["operation"].startswith(f"{opcode} {name.partition(': ')[2]}")
+    moves = np.flatnonzero(record.schedule.stream["opcode"] <= Opcode.STORE)
+    moves = moves[np.argsort(record.timeline.dram_begin[moves], kind="stable")]
+    of_layers = [record.schedule.layer_names[i] for i in record.schedule.stream["layer"][moves]]
+    assert [s[3]["layer"] for s in read.slices[trace.DRAM_TRACK]] == of_layers

@@ -1,0 +1,190 @@
+"""What a user would be told wrongly, or not at all: truths without which some mutant survived (docs/mutation.md)."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+import minisim as ms
+from minisim import cli, what_if
+from minisim import sweep as sweep_module
+from minisim.compiler.panels import Budget, Pace, choose
+from minisim.errors import ModelError, OutputError
+from minisim.hwmodel.cost import matmul_cycles
+from minisim.hwmodel.dram_presets import PRESETS
+from minisim.hwmodel.effects import no_effect
+from minisim.progress import SlowProgress
+from minisim.reports import print_summary
+from minisim.reports.hints import Hint
+from minisim.streams import _Stream
+from minisim.sweep import Point, sweep
+
+# -- machines --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "told"), [("24KiB", False), ("32KiB", True), ("31KiB", False), ("8KiB", False)])
+def test_the_price_of_8_kib_matters_below_32(size: str, told: bool) -> None:
+    """An SRAM between 8 and 32 KiB has a price between theirs: neither is a key without effect."""
+    machine = ms.Machine().replace(f"sram.bytes={size}")
+    assert (no_effect(machine, "energy.sram_8kib") is not None) == told
+
+
+def test_an_operand_that_nobody_calls_transposed_is_not() -> None:
+    """Where banks conflict, a transposed operand costs others: the default is the plain one."""
+    machine = ms.Machine().replace("sram.banks=16", "sram.bank_bytes_per_cycle=4", "matrix.dataflow=ws")
+    busy = {
+        given: matmul_cycles(64, 32, 32, 0, machine, **({} if given is None else {"b_transposed": given}))[1]
+        for given in (None, 0, 1)
+    }
+    assert busy[None] == busy[0] != busy[1]
+
+
+def test_the_most_that_a_number_of_a_dram_may_be_is_told_in_full() -> None:
+    with pytest.raises(ValueError, match=r"^tRFC must be 0 to 1048576$"):
+        replace(PRESETS["ddr4-3200"], tRFC=2**20 + 1)
+
+
+def test_blocks_are_two_tiles_high_and_latencies_at_least_none() -> None:
+    assert ms.Machine().compiler.block_m == 2
+    with pytest.raises(ms.MinisimError, match=r"matrix.multiplier_latency: must be at least 0, not -1"):
+        ms.Machine().replace("matrix.multiplier_latency=-1")
+
+
+def test_panels_of_a_quarter_of_the_memory_are_candidates() -> None:
+    """11 x 1 x 15 tiles of 4 KiB in 48 KiB: without them the next best loads 258,048 bytes, a quarter more."""
+    budget = Budget(sram=12 * 4096, a=4096, b=4096, c=4096, fixed=0, sums=4096)
+    pace = Pace(execute=64, load=1 / 16, store=1 / 64, dram=1 / 100, turnaround=50)
+    assert choose(11, 1, 15, budget, pace).load_bytes(1) == 204_800
+
+
+# -- models ----------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_cannot_be_read_is_told_with_the_systems_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.py"
+    path.write_text("")
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ModelError, match=rf"^model '{path}': cannot be read \(Permission denied\)$"):
+        ms.load_model(path)
+
+
+# -- the screen ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "command", ["run gemm:8x8x8", "explain gemm:8x8x8", "sweep gemm:8x8x8 --param tile.m=8 --jobs 1"]
+)
+def test_progress_is_no_part_of_the_output(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is piped into a file or another program has no bar in it."""
+    consoles: list[Console] = []
+
+    class Watched(SlowProgress):
+        def __init__(self, console: Console, what: str) -> None:
+            consoles.append(console)
+            super().__init__(console, what)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "SlowProgress", Watched)
+    assert (
+        CliRunner().invoke(cli.main, [*command.split(), "--jobs", "1"][: None if "sweep" in command else -2]).exit_code
+        == 0
+    )
+    assert consoles and all(console.stderr for console in consoles)
+
+
+def test_progress_counts_from_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minisim.progress.EVERY", 2)
+    progress = SlowProgress(Console(file=io.StringIO()), "a run")
+    told: list[int] = []
+    monkeypatch.setattr(progress._progress, "update", lambda task, completed: told.append(completed))
+    for op in range(5):
+        progress.on_retire(op, 0)
+    assert told == [2, 4]
+
+
+@pytest.mark.parametrize(("width", "bar"), [(36, 0), (38, 0), (39, 1), (41, 3)])
+def test_where_no_bar_has_room_there_is_none(width: int, bar: int) -> None:
+    """A bar of one character would be a tenth of the time to one reader and all of it to another."""
+    graph = ms.Graph("g")
+    graph.output(graph.relu(graph.input("x", (64, 64)), name="a_layer_with_a_long_name"), "y")
+    file = io.StringIO()
+    print_summary(ms.run(graph).record(), Console(file=file, width=width))
+    (row,) = re.findall(r"(?m)^  a_layer_with_a_long_name +[\d,]+ *(.*?) *$", file.getvalue())
+    assert len(row) == bar
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_full_disk_is_told_of_standard_output_and_passed_over_on_standard_error(lenient: bool) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    output = _Stream(Full(), lenient)
+    if lenient:
+        assert output.write("text") == 4
+    else:
+        with pytest.raises(OutputError, match="No space left on device"):
+            output.write("text")
+    assert isinstance(output.failure, OutputError)
+
+
+# -- hints and sweeps ------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_just_as_many_operations_as_are_measured_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = ms.run("gemm:96x64x80", numerics=False)
+    hint = Hint(9, "a", ({"dma.bytes_per_cycle": "32"},))
+    for most, measured in ((len(result.schedule), True), (len(result.schedule) - 1, False)):
+        monkeypatch.setattr(what_if, "MOST_OPERATIONS", most)
+        (found,) = what_if.measured(result, [hint], 5)
+        assert (found.then is not None) == measured
+
+
+class Pool:
+    """Workers of which those die that get the deadly point."""
+
+    def __init__(self) -> None:
+        self.given: list[list[int]] = []
+
+    def submit(self, work: Any, batch: list[Point], numerics: bool) -> Future[dict[int, dict[str, Any]]]:
+        self.given.append([point.index for point in batch])
+        done: Future[dict[int, dict[str, Any]]] = Future()
+        if any(point.index == 1 for point in batch):
+            done.set_exception(BrokenProcessPool())
+        else:
+            done.set_result({point.index: {"status": "ok"} for point in batch})
+        return done
+
+
+def test_after_a_process_died_its_points_go_on_one_by_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a sweep with one deadly point would never end."""
+    pools: list[Pool] = []
+
+    @contextmanager
+    def workers(*arguments: object) -> Iterator[Pool]:
+        assert len(pools) < 10, "the sweep does not end"
+        pools.append(Pool())
+        yield pools[-1]
+
+    monkeypatch.setattr(sweep_module, "workers", workers)
+    points = [Point(i, {}, ms.Machine()) for i in range(6)]
+    rows = sweep(ms.load_model("gemm:8x8x8"), points, jobs=2, numerics=False)
+    assert [row["status"] for row in rows] == ["ok", "failed", "ok", "ok", "ok", "ok"]
+    assert [pool.given for pool in pools] == [[[0, 1, 2], [3, 4, 5]], [[0]], [[1]], [[2]]]
