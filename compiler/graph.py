@@ -2,7 +2,7 @@
 
     Graph  = tensors (by name), nodes (in topological order), inputs, outputs
     Tensor = name, shape, dtype, values   the array of a weight (or of an example input), or the way to it
-    Node   = op, name, inputs, output, attrs
+    Node   = op, name, inputs, outputs, attributes
 
 A model is written by calling the methods of a `Graph`, or with operators on its tensors:
 
@@ -14,7 +14,8 @@ A model is written by calling the methods of a `Graph`, or with operators on its
 Shapes and types are checked as each node is added, so an error names the line of the model that caused it.
 A tensor is float32 unless it says otherwise; what the types are is in `dtypes.py`. Float32 stands for "in
 whatever type the machine computes" (its key matrix.dtype); a model in another type is computed in that.
-What the operations mean (shape rule, numpy value, lowering) is in `compiler/ops/`, one file each.
+What the operations mean (shape rule, numpy value) the graph asks of `semantics.py`; they stand in `compiler/ops/`, one
+file each, with what a machine does to execute them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,12 +42,29 @@ from minisim.compiler.arguments import (
     integers,
     number,
 )
+from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes
 from minisim.compiler.dtypes import CODE, is_integer
+from minisim.compiler.semantics import SEMANTICS, Semantics, View
 from minisim.compiler.values import Lazy, Values, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown
 from minisim.hwmodel.isa import DType
 
-__all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "view_2d"]
+__all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "Window", "view_2d"]
+
+A = TypeVar("A", bound=Attributes)
+
+
+class Window(NamedTuple):
+    """Where a tensor lies that is a rectangle of another one.
+
+    Attributes:
+        tensor: the name of the other one, which is no window itself.
+        row, col: where the rectangle begins in the other one's 2-D view.
+    """
+
+    tensor: str
+    row: int
+    col: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +77,7 @@ class Tensor:
         is_weight: constant, known to the compiler.
         dtype: a name of `dtypes.CODE`.
         scale: what one unit stands for, where an integer stands for a float; else None.
+        window: the rectangle of another tensor that it is, if it has no place of its own in memory; else None.
     """
 
     graph: Graph = field(repr=False)
@@ -68,6 +87,7 @@ class Tensor:
     is_weight: bool = False
     dtype: str = "float32"
     scale: float | None = None
+    window: Window | None = None
 
     __array_ufunc__ = (
         None  # an array beside an operator leaves it to the tensor, and does not take it element by element
@@ -114,19 +134,45 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. `op` is a name of `compiler.ops.OPERATORS`; tensors are referred to by name."""
+    """One operation. Tensors are referred to by name.
+
+    Attributes:
+        op: a name of `semantics.SEMANTICS`.
+        inputs: by place; None where an operand is absent before one that is there. The last one is there.
+        outputs: the tensors that it computes, at least one.
+        attributes: of the operator's own class.
+    """
 
     op: str
     name: str
-    inputs: tuple[str, ...]
-    output: str
-    attrs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str | None, ...]
+    outputs: tuple[str, ...]
+    attributes: Attributes = NO_ATTRIBUTES
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """The inputs that are there: all of them, but for operators that have optional ones."""
+        return tuple(name for name in self.inputs if name is not None)
+
+    @property
+    def output(self) -> str:
+        """The output of an operator that has but one."""
+        (name,) = self.outputs
+        return name
+
+    def operand(self, place: int) -> str | None:
+        """The input at `place`; None if it is absent."""
+        return self.inputs[place] if place < len(self.inputs) else None
+
+    def attributes_as(self, kind: type[A]) -> A:
+        """The attributes, for an operator whose class of them is `kind`."""
+        assert isinstance(self.attributes, kind)
+        return self.attributes
 
     @property
     def title(self) -> str:
         """The operation for people: ``MatMul``, ``FusedMatMulBiasReLU``."""
-        fused = [str(self.attrs[key]) for key in ("bias", "residual", "activation") if self.attrs.get(key)]
-        return f"Fused{self.op}{''.join(fused)}" if fused else self.op
+        return SEMANTICS[self.op].title(self.inputs, self.attributes)
 
 
 class Graph:
@@ -142,6 +188,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
         self.outputs: dict[str, str] = {}  # public name -> tensor name
+        self._node_names: set[str] = set()  # of those that no output shares its name with
 
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.nodes)} operations, {len(self.tensors)} tensors>"
@@ -198,61 +245,62 @@ class Graph:
         Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them;
         with `scale` they are requantised to int8: ``saturate(round(sum * scale))``.
         """
-        flags = {"transpose_a": transpose_a, "transpose_b": transpose_b}
-        attrs: dict[str, Any] = {what: True for what, given in flags.items() if flag(what, given)}
-        scale = None if scale is None else number("scale", scale)
+        attributes = MatMulAttributes(
+            transpose_a=flag("transpose_a", transpose_a),
+            transpose_b=flag("transpose_b", transpose_b),
+            scale=None if scale is None else number("scale", scale),
+        )
         if bias is None:
-            return self.add_node("MatMul", [a, b], {**attrs, **({} if scale is None else {"scale": scale})}, name)
+            return self.add_node("MatMul", [a, b], attributes, name)
         name = name if name is None else checked_name(name, "a node's name")
         self._own(a)
         if not is_integer(a.dtype) and scale is None:  # an operation of its own, until fusion
-            return self.add(self.add_node("MatMul", [a, b], attrs, name and f"{name}/matmul"), bias, name=name)
-        typed = {**attrs, "bias": "Bias", **({} if scale is None else {"scale": scale})}
-        return self.add_node("MatMul", [a, b, bias], typed, name)
+            return self.add(self.add_node("MatMul", [a, b], attributes, name and f"{name}/matmul"), bias, name=name)
+        return self.add_node("MatMul", [a, b, bias], attributes, name)
 
     def add(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a + b``, elementwise; `b` may be a scalar, a row (bias), a column, or of a's shape."""
-        return self.add_node("Add", [a, self._operand(b, a)], {}, name)
+        return self.add_node("Add", [a, self._operand(b, a)], name=name)
 
     def mul(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a * b``, elementwise, with the broadcasting of `add`."""
-        return self.add_node("Mul", [a, self._operand(b, a)], {}, name)
+        return self.add_node("Mul", [a, self._operand(b, a)], name=name)
 
     def sub(self, a: Tensor | float, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a - b``, elementwise, with the broadcasting of `add` for either operand."""
-        return self.add_node("Sub", [self._operand(a, b), self._operand(b, a)], {}, name)
+        return self.add_node("Sub", [self._operand(a, b), self._operand(b, a)], name=name)
 
     def div(self, a: Tensor | float, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a / b``, elementwise, with the broadcasting of `add` for either operand."""
-        return self.add_node("Div", [self._operand(a, b), self._operand(b, a)], {}, name)
+        return self.add_node("Div", [self._operand(a, b), self._operand(b, a)], name=name)
 
     def maximum(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """The greater of `a` and `b`, elementwise, with the broadcasting of `add`; NaN where either is."""
-        return self.add_node("Max", [a, self._operand(b, a)], {}, name)
+        return self.add_node("Max", [a, self._operand(b, a)], name=name)
 
     def exp(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``e ** x``."""
-        return self.add_node("Exp", [x], {}, name)
+        return self.add_node("Exp", [x], name=name)
 
     def sqrt(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The square root; NaN where x < 0."""
-        return self.add_node("Sqrt", [x], {}, name)
+        return self.add_node("Sqrt", [x], name=name)
 
     def reduce_sum(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The sum along the last axis, which becomes 1: (..., n) -> (..., 1)."""
-        return self.add_node("ReduceSum", [x], {}, name)
+        return self.add_node("ReduceSum", [x], name=name)
 
     def reduce_max(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The maximum along the last axis, which becomes 1."""
-        return self.add_node("ReduceMax", [x], {}, name)
+        return self.add_node("ReduceMax", [x], name=name)
 
     def reduce_mean(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The mean along the last axis, which becomes 1: the sum / n."""
-        return self.add_node("ReduceMean", [x, self._operand(_last_of(x), x)], {}, name)
+        return self.add_node("ReduceMean", [x, self._operand(_last_of(x), x)], name=name)
 
     def softmax(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``exp(x - max) / sum(exp(x - max))`` along the last axis."""
-        return self.add_node("Softmax", [x, self._operand(1.0, x)], {}, name)
+        return self.add_node("Softmax", [x, self._operand(1.0, x)], name=name)
 
     def layer_norm(
         self,
@@ -272,19 +320,19 @@ class Graph:
             raise ModelError(f"{caller()}layer_norm takes a bias only with a scale")
         constants = [self._operand(value, x) for value in (_last_of(x), epsilon, 1.0)]
         affine = [tensor for tensor in (scale, bias) if tensor is not None]
-        return self.add_node("LayerNorm", [x, *constants, *affine], {}, name)
+        return self.add_node("LayerNorm", [x, *constants, *affine], name=name)
 
     def relu(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``max(x, 0)``."""
-        return self.add_node("Relu", [x], {}, name)
+        return self.add_node("Relu", [x], name=name)
 
     def sigmoid(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``1 / (1 + exp(-x))``."""
-        return self.add_node("Sigmoid", [x], {}, name)
+        return self.add_node("Sigmoid", [x], name=name)
 
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
         """The same elements in row-major order under another shape; one dimension may be -1."""
-        return self.add_node("Reshape", [x], {"shape": integers("the new shape", shape)}, name)
+        return self.add_node("Reshape", [x], ReshapeAttributes(integers("the new shape", shape)), name)
 
     def output(self, x: Tensor, name: str | None = None) -> Tensor:
         """Mark `x` as a result of the model, under `name` (its own name if not given)."""
@@ -295,36 +343,62 @@ class Graph:
         self.outputs[public] = x.name
         return x
 
-    def add_node(self, op: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any], name: str | None = None) -> Tensor:
-        """Append an operation of `compiler.ops` and return its output; the named methods call this.
+    def add_node(
+        self,
+        op: str,
+        inputs: Sequence[Tensor | None],
+        attributes: Attributes = NO_ATTRIBUTES,
+        name: str | None = None,
+    ) -> Tensor:
+        """Append an operation that has one output, and return that; `append` says what it raises."""
+        (output,) = self.append(op, inputs, attributes, name)
+        return output
+
+    def append(
+        self,
+        op: str,
+        inputs: Sequence[Tensor | None],
+        attributes: Attributes = NO_ATTRIBUTES,
+        name: str | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Append an operation of `compiler.ops` and return its outputs; the named methods call this.
+
+        Args:
+            inputs: by place; None where an operand is left out.
+            name: of the node. A single output has it, too; of several each has its number behind it: ``name.0``.
 
         Raises:
             ShapeError: the operands' shapes do not fit `op`.
             UnsupportedError: they fit, but minisim does not implement that case.
+            ModelError: an operand is missing, or the attributes are not those of `op`.
         """
-        from minisim.compiler.ops import OPERATORS  # the operators speak about graphs: imported late
-
-        if not isinstance(op, str) or op not in OPERATORS:
-            raise UnsupportedError(f"{caller()}there is no operation {shown(op)}{did_you_mean(op, OPERATORS)}")
+        if not isinstance(op, str) or op not in SEMANTICS:
+            raise UnsupportedError(f"{caller()}there is no operation {shown(op)}{did_you_mean(op, SEMANTICS)}")
         name = self.fresh_name(op.lower() if name is None else checked_name(name, "a node's name"))
+        while inputs and inputs[-1] is None:
+            inputs = inputs[:-1]
         for x in inputs:
-            self._own(x)
+            if x is not None:
+                self._own(x)
         try:
-            OPERATORS[op].check_count(len(inputs))
-            shape = OPERATORS[op].infer([x.shape for x in inputs], attrs)
-            dtype = OPERATORS[op].infer_dtype([x.dtype for x in inputs], attrs)
-            check_size(shape)
+            shapes, dtypes = _inferred(SEMANTICS[op], inputs, attributes)
+            windows = _windows(SEMANTICS[op], inputs, attributes, shapes)
         except ModelError as e:
-            operands = ", ".join(f"{x.name} {x.shape}{_unless_float32(x.dtype)}" for x in inputs)
+            operands = ", ".join(f"{x.name} {x.shape}{_unless_float32(x.dtype)}" for x in inputs if x is not None)
             raise type(e)(f"{caller()}node {name!r} ({op} of {operands}): {e}") from None
-        self.nodes.append(Node(op, name, tuple(x.name for x in inputs), name, dict(attrs)))
-        return self._add_tensor(Tensor(self, name, shape, dtype=dtype))
+        names = (name,) if len(shapes) == 1 else tuple(self.fresh_name(f"{name}.{i}") for i in range(len(shapes)))
+        if len(shapes) > 1:
+            self._node_names.add(name)
+        self.nodes.append(Node(op, name, tuple(None if x is None else x.name for x in inputs), names, attributes))
+        return tuple(
+            self._add_tensor(Tensor(self, output, shape, dtype=dtype, window=window))
+            for output, shape, dtype, window in zip(names, shapes, dtypes, windows, strict=True)
+        )
 
     def fresh_name(self, stem: str) -> str:
-        """`stem`, or the first of stem_1, stem_2, ... that no tensor has."""
-        if stem not in self.tensors:
-            return stem
-        return next(name for i in range(1, sys.maxsize) if (name := f"{stem}_{i}") not in self.tensors)
+        """`stem`, or the first of stem_1, stem_2, ... that neither a tensor nor a node has."""
+        names = (f"{stem}_{i}" if i else stem for i in range(sys.maxsize))
+        return next(name for name in names if name not in self.tensors and name not in self._node_names)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -332,7 +406,7 @@ class Graph:
         """The nodes that read each tensor, by tensor name."""
         readers: dict[str, list[Node]] = {name: [] for name in self.tensors}
         for node in self.nodes:
-            for name in dict.fromkeys(node.inputs):
+            for name in dict.fromkeys(node.present):
                 readers[name].append(node)
         return readers
 
@@ -347,15 +421,13 @@ class Graph:
             inputs: an array for each of `self.inputs`.
             outputs_only: return the outputs alone, and hold no tensor longer than until its last use.
         """
-        from minisim.compiler.ops import OPERATORS
-
         if missing := [name for name in self.inputs if name not in inputs]:
             raise UsageError(f"input {missing[0]!r} has no values")
 
         def wide(name: str, array: npt.ArrayLike) -> Array:
             return np.asarray(array, dtype=np.int64 if is_integer(self.tensors[name].dtype) else dtype)
 
-        last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
+        last = {name: i for i, node in enumerate(self.nodes) for name in (*node.outputs, *node.present)}
         kept = set(self.outputs.values()) if outputs_only else set(self.tensors)
         values: dict[str, Array] = {}
         given = [name for name, tensor in self.tensors.items() if tensor.is_weight or name in self.inputs]
@@ -370,8 +442,10 @@ class Graph:
 
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             for i, node in enumerate(self.nodes):
-                values[node.output] = OPERATORS[node.op].evaluate([value(name) for name in node.inputs], node.attrs)
-                for name in node.inputs:
+                operands = [None if name is None else value(name) for name in node.inputs]
+                found = SEMANTICS[node.op].evaluate(cast("list[Array]", operands), node.attributes)
+                values.update(zip(node.outputs, found, strict=True))
+                for name in (*node.outputs, *node.present):
                     if last[name] == i and name not in kept:
                         values.pop(name, None)
         return {name: value(name) if name in given else values[name] for name in self.tensors if name in kept}
@@ -385,8 +459,9 @@ class Graph:
             if t.is_weight:
                 yield f"  weight {t.name} {self._form(t.name)}"
         for node in self.nodes:
-            attrs = "".join(f" {k}={v}" for k, v in sorted(node.attrs.items()))
-            yield f"  {node.output} {self._form(node.output)} = {node.title}({', '.join(node.inputs)}){attrs}"
+            outputs = ", ".join(f"{name} {self._form(name)}" for name in node.outputs)
+            operands = ", ".join("-" if name is None else name for name in node.inputs)
+            yield f"  {outputs} = {node.title}({operands}){node.attributes.text()}"
         for public, name in self.outputs.items():
             yield f"  output {public} = {name}"
 
@@ -400,9 +475,9 @@ class Graph:
             raise ModelError(f"model {self.name!r} has no output: call graph.output(tensor)")
         known = set(self.inputs) | {t.name for t in self.tensors.values() if t.is_weight}
         for node in self.nodes:
-            if missing := [i for i in node.inputs if i not in known]:
+            if missing := [i for i in node.present if i not in known]:
                 raise ModelError(f"node {node.name!r} reads {missing[0]!r} before it is computed")
-            known.add(node.output)
+            known.update(node.outputs)
         if missing := [o for o in self.outputs.values() if o not in known]:
             raise ModelError(f"output {missing[0]!r} is never computed")
         if not self.nodes:
@@ -435,6 +510,48 @@ class Graph:
             raise ModelError(f"{caller()}an operand must be a tensor of the graph, not {type(x).__name__}")
         if self.tensors.get(x.name) is not x:
             raise ModelError(f"{caller()}tensor {x.name!r} does not belong to graph {self.name!r}")
+
+
+def _inferred(
+    operator: Semantics[Attributes], inputs: Sequence[Tensor | None], attributes: Attributes
+) -> tuple[tuple[Shape, ...], tuple[str, ...]]:
+    """Shape and type of each output; raises a ModelError, without naming the node, if there is no such node."""
+    if not isinstance(attributes, operator.attributes):
+        raise ModelError(f"attributes must be {operator.attributes.__name__}, not {shown(attributes)}")
+    operator.check_operands([x is not None for x in inputs])
+    attributes.check()
+    # None for an absent operand: only an operator that has optional ones is given any
+    shapes = operator.infer(cast("list[Shape]", [x and x.shape for x in inputs]), attributes)
+    dtypes = operator.infer_dtypes(cast("list[str]", [x and x.dtype for x in inputs]), attributes)
+    for shape in shapes:
+        check_size(shape)
+    return shapes, dtypes
+
+
+def _windows(
+    operator: Semantics[Attributes],
+    inputs: Sequence[Tensor | None],
+    attributes: Attributes,
+    shapes: Sequence[Shape],
+) -> Sequence[Window | None]:
+    """Where each output of these `shapes` lies: in another tensor if `operator` is a view that gives rectangles of it.
+
+    Raises:
+        UnsupportedError: the operand is itself a rectangle, and does not keep its rows and columns.
+    """
+    (x, *_) = inputs
+    if not isinstance(operator, View) or x is None:
+        return [None] * len(shapes)
+    whole = Window(x.name, 0, 0) if x.window is None else x.window
+    origins = operator.origins(x.shape, attributes)
+    if origins is not None:
+        return [Window(whole.tensor, whole.row + row, whole.col + col) for row, col in origins]
+    if x.window is not None and any(view_2d(shape) != view_2d(x.shape) for shape in shapes):
+        raise UnsupportedError(
+            f"{x.name} is a piece of {whole.tensor}, whose rows lie apart in memory: it can only be reshaped if the "
+            f"last dimension stays {view_2d(x.shape)[1]}"
+        )
+    return [x.window] * len(shapes)
 
 
 def _last_of(x: Tensor) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.graph import Graph, view_2d
+from minisim.compiler.semantics import SEMANTICS
 from minisim.errors import CapacityError, ScheduleError, printable
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
@@ -328,8 +329,9 @@ def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Ta
     index = {name: i for i, name in enumerate(graph.tensors)}
     storage = {name: name for name in graph.tensors}
     for node in graph.nodes:
-        if node.op == "Reshape":
-            storage[node.output] = storage[node.inputs[0]]
+        if SEMANTICS[node.op].is_view:
+            for name in node.outputs:
+                storage[name] = storage[node.present[0]]
     viewed = {root for name, root in storage.items() if name != root}
     table = np.zeros(len(graph.tensors) + len(own), dtype=isa.TENSOR_DTYPE)
     address = 0

@@ -20,20 +20,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.graph import Graph, Node
+from minisim.compiler.ops import OPERATORS
 from minisim.compiler.panels import Pace
-from minisim.compiler.tiling import Share, Tiling
+from minisim.compiler.semantics import SEMANTICS
+from minisim.compiler.tiling import Read, Share, Tiling
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
-
-Axis = tuple[str, int]
-"""What numbers a tensor's rows (or columns) of tiles: "m", "k" or "n" of the node's grid, or "" if there is but one;
-and the tile's edge along it, in elements."""
 
 Cut = tuple[int, int]
 """Into how many rows and columns of rectangles."""
@@ -58,14 +56,6 @@ SHARE_KEPT = 0.5
 
 SUM_BYTES = 4
 """Of a partial sum, whatever the operands: fp32 or int32."""
-
-
-class Read(NamedTuple):
-    """An operand of a node: which tiles of it belong to which output tiles."""
-
-    tensor: str
-    rows: Axis
-    cols: Axis
 
 
 @dataclass(frozen=True)
@@ -104,26 +94,25 @@ def best_of(estimates: Sequence[Estimate]) -> int:
 class Splitter:
     """The split of a tiled graph."""
 
-    def __init__(self, graph: Graph, machine: Machine, tilings: Mapping[str, Any]) -> None:
+    def __init__(self, graph: Graph, machine: Machine, tilings: Mapping[str, Tiling]) -> None:
         self.graph, self.machine, self.tilings = graph, machine, tilings
-        viewed = {name for node in graph.nodes if node.op == "Reshape" for name in (node.inputs[0], node.output)}
+        views = [node for node in graph.nodes if SEMANTICS[node.op].is_view]
+        viewed = {name for node in views for name in (*node.present, *node.outputs)}
         outputs = set(graph.outputs.values())
         self.off_chip = viewed | (set() if machine.compiler.keep_on_chip else set(graph.tensors))
         self.stored = self.off_chip | outputs  # by their producers, whoever reads them
         self.placed: dict[str, Placement] = {}
 
-    def best(self) -> dict[str, Any]:
+    def best(self) -> dict[str, Tiling]:
         """The tilings with their shares, and the shares with their panels."""
         plans = [self._plan(allowed) for allowed in POLICIES.values()]
         _, shares = plans[best_of([estimate for estimate, _ in plans])]
-        return {
-            node.name: self._with_panels(node, shares[node.name]) if node.name in shares else self.tilings[node.name]
-            for node in self.graph.nodes
-        }
+        nodes = [node for node in self.graph.nodes if node.name in shares]
+        return {node.name: self._with_panels(node, shares[node.name]) for node in nodes}
 
     def _with_panels(self, node: Node, shares: tuple[Share, ...]) -> Tiling:
-        tiling: Tiling = self.tilings[node.name]
-        operator = _operator(node)
+        tiling = self.tilings[node.name]
+        operator = OPERATORS[node.op]
         planned = tuple(
             replace(share, panels=operator.plan(node, self.graph, tiling, *share.shape, self.machine, len(shares)))
             for share in shares
@@ -135,11 +124,11 @@ class Splitter:
         self.placed = {}
         total, found = Estimate(0.0, 0, 0), {}
         for node in self.graph.nodes:
-            tiling = self.tilings[node.name]
-            if not isinstance(tiling, Tiling):
+            if node.name not in self.tilings:
                 continue  # a view
-            reads = _operator(node).reads(node, self.graph, tiling)
-            pace = _operator(node).pace(node, self.graph, tiling, self.machine)
+            tiling = self.tilings[node.name]
+            reads = OPERATORS[node.op].reads(node, self.graph, tiling)
+            pace = OPERATORS[node.op].pace(node, self.graph, tiling, self.machine)
             choices = [self._shares(tiling, reads, cut) for cut in cuts(tiling, self.machine.cores.count, allowed)]
             estimates = [self.estimate(node, tiling, reads, pace, shares) for shares in choices]
             at = best_of(estimates)
@@ -260,9 +249,3 @@ def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> list[Cut
 def _edges(size: int, parts: int) -> list[int]:
     edges: list[int] = np.linspace(0, size, parts + 1).round().astype(int).tolist()
     return edges
-
-
-def _operator(node: Node) -> Any:
-    from minisim.compiler.ops import OPERATORS  # the operators import this module: they say what they read
-
-    return OPERATORS[node.op]

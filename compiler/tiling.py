@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.graph import Graph
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
+from minisim.compiler.semantics import SEMANTICS
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
@@ -45,6 +46,19 @@ def tile_height(rows: int, machine: Machine) -> int:
     if apart := machine.accumulator.bytes:
         ample &= AMPLE_SUMS * item * taller * machine.tile.n <= apart
     return taller if saved >= WORTH and ample and full >= machine.cores.count else edge
+
+
+Axis = tuple[str, int]
+"""What numbers a tensor's rows (or columns) of tiles: "m", "k" or "n" of the node's grid, or "" if there is but one;
+and the tile's edge along it, in elements."""
+
+
+class Read(NamedTuple):
+    """An operand of a node: which tiles of it belong to which output tiles."""
+
+    tensor: str
+    rows: Axis
+    cols: Axis
 
 
 @dataclass(frozen=True)
@@ -157,16 +171,16 @@ def _shapes(plan: PanelPlan) -> str:
 
 @dataclass(frozen=True)
 class TiledGraph:
-    """A graph and a tiling for each node, by node name (None where nothing is executed)."""
+    """A graph, and by node name the tiling of each node that is executed; views have none."""
 
     graph: Graph
-    tilings: Mapping[str, Any]
+    tilings: Mapping[str, Tiling]
 
     def lines(self) -> Iterator[str]:
         yield from self.graph.lines()
         for node in self.graph.nodes:
-            yield f"  {node.name}: {self.tilings[node.name] or 'a view'}"
+            yield f"  {node.name}: {self.tilings.get(node.name, 'a view')}"
 
     def verify(self) -> None:
         self.graph.verify()
-        assert self.tilings.keys() == {node.name for node in self.graph.nodes}
+        assert self.tilings.keys() == {node.name for node in self.graph.nodes if not SEMANTICS[node.op].is_view}

@@ -52,3 +52,53 @@ def test_the_core_of_the_engine_knows_no_python() -> None:
     for path in core:
         included = re.findall(r'#\s*include\s*[<"]([^">]+)', path.read_text("utf-8"))
         assert not [name for name in included if name.startswith(("Python.h", "pybind11/")) or name in BINDING], path
+
+
+def modules(room: str) -> dict[str, Path]:
+    """The modules of a room by the names under which they are imported; a package is its `__init__`."""
+    found = {}
+    for path in sorted((ROOT / room).rglob("*.py")):
+        parts = path.relative_to(ROOT / room).with_suffix("").parts
+        name = [*Path(room.removeprefix("src/minisim")).parts, *parts]
+        found[".".join(["minisim", *(name[:-1] if name[-1] == "__init__" else name)])] = path
+    return found
+
+
+def imported(path: Path, known: dict[str, Path]) -> set[str]:
+    """Which of the `known` modules a file imports, also late ones and those for types alone."""
+    names = {name if name in known else name.rpartition(".")[0] for name in imports(path)}
+    return {name for name in names if name in known and known[name] != path}
+
+
+def circle(needs: dict[str, set[str]]) -> list[str]:
+    """The modules of a circle of imports, in its order; none if there is no circle."""
+    done: set[str] = set()
+    way: list[str] = []
+
+    def visit(module: str) -> list[str]:
+        if module in way:
+            return way[way.index(module) :]
+        if module in done:
+            return []
+        way.append(module)
+        for needed in sorted(needs[module]):
+            if found := visit(needed):
+                return found
+        done.add(way.pop())
+        return []
+
+    return next((found for module in needs if (found := visit(module))), [])
+
+
+@pytest.mark.parametrize("room", ["compiler", "src/minisim"])
+def test_no_imports_run_in_a_circle(room: str) -> None:
+    """Also none that are late, or for types alone: what a module needs can be read from top to bottom."""
+    known = modules(room)
+    needs = {name: imported(path, known) for name, path in known.items()}
+    assert sum(map(len, needs.values())) > len(known)
+    assert circle(needs) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}) == ["b", "d"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []

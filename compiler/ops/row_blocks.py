@@ -18,12 +18,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.attributes import Attributes
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.panels import Pace
 from minisim.compiler.program import Ids, ProgramBuilder, Slot
-from minisim.compiler.split import Read
-from minisim.compiler.tiling import Tiling, tile_height
+from minisim.compiler.tiling import Read, Tiling, tile_height
 from minisim.errors import ShapeError
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
@@ -48,7 +48,7 @@ def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
 
     That even one row does not fit is for the scheduler to say, which knows what the operations need.
     """
-    rows, cols = view_2d(graph.tensors[node.inputs[0]].shape)
+    rows, cols = view_2d(graph.tensors[node.present[0]].shape)
     row_bytes = isa.align(cols * isa.ITEMSIZE[graph.tensors[node.output].code])
     m = min(tile_height(rows, machine), machine.sram.bytes // (WIDE_TILES * row_bytes))
     if cols > machine.tile.n:
@@ -60,7 +60,7 @@ def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
     return Tiling(m, 1, cols, -(-rows // m), 1, 1, panels=None)
 
 
-class RowOperator(Operator):
+class RowOperator(Operator[Attributes]):
     """An operator that is a chain of vector operations on whole rows; rows are what cores share."""
 
     @abstractmethod
@@ -71,10 +71,10 @@ class RowOperator(Operator):
         return tile_rows(node, graph, machine)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
-        shapes = [view_2d(graph.tensors[name].shape) for name in node.inputs]
+        shapes = [view_2d(graph.tensors[name].shape) for name in node.present]
         return tuple(
             Read(name, ("m", tiling.m) if rows > 1 else ("", 1), ("", cols))
-            for name, (rows, cols) in zip(node.inputs, shapes, strict=True)
+            for name, (rows, cols) in zip(node.present, shapes, strict=True)
         )
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
@@ -124,7 +124,7 @@ class RowBlocks:
 
     @property
     def _rows(self) -> int:
-        return view_2d(self.graph.tensors[self.node.inputs[0]].shape)[0]
+        return view_2d(self.graph.tensors[self.node.present[0]].shape)[0]
 
     def source(self, name: str) -> Value:
         """An input of the node: whole rows, block by block; one that has a single row has it for all blocks."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, onnx_import, register
+from minisim.compiler.attributes import Attributes
+from minisim.compiler.graph import Node, Shape, Tensor
+from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.row_blocks import RowBlocks, RowOperator
+from minisim.compiler.semantics import Array
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel.isa import VectorOp
-
-if TYPE_CHECKING:
-    from minisim.compiler.graph import Node, Shape, Tensor
 
 
 @register
@@ -28,18 +27,18 @@ class Softmax(RowOperator):
     name = "Softmax"
     operands = range(2, 3)
 
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
         if not shapes[0]:
             raise ShapeError("a scalar has no axis to normalise")
-        return shapes[0]
+        return (shapes[0],)
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
         x = inputs[0]
         e = np.exp(x - x.max(axis=-1, keepdims=True))
-        return np.asarray(e / e.sum(axis=-1, keepdims=True))
+        return (np.asarray(e / e.sum(axis=-1, keepdims=True)),)
 
     def chain(self, node: Node, blocks: RowBlocks) -> None:
-        x, one = (blocks.source(name) for name in node.inputs)
+        x, one = (blocks.source(name) for name in node.present)
         greatest = blocks.apply(VectorOp.REDUCE_MAX, x, into="max")
         e = blocks.apply(VectorOp.EXP, blocks.apply(VectorOp.SUB, x, greatest, into="shifted"), into="exp")
         inverse = blocks.apply(VectorOp.DIV, one, blocks.apply(VectorOp.REDUCE_SUM, e, into="sum"), into="inverse")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from minisim import Graph
 from minisim import _engine as engine
+from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes
 from minisim.compiler.graph import Node
 
 F32 = np.float32
@@ -31,7 +32,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], matmul: MatMul | None = 
     values: dict[str, Array] = {**weights, **inputs}
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            values[node.output] = _apply(node, [values[i] for i in node.inputs], matmul or _reference)
+            values[node.output] = _apply(node, [values[i] for i in node.present], matmul or _reference)
     return {public: values[name].reshape(graph.tensors[name].shape) for public, name in graph.outputs.items()}
 
 
@@ -75,7 +76,7 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
         case "Sigmoid":
             return rounded(engine.sigmoid(np.ascontiguousarray(x), kernel="reference"))
         case "Reshape":
-            return x.reshape(node.attrs["shape"])
+            return x.reshape(node.attributes_as(ReshapeAttributes).shape)
     raise NotImplementedError(node.op)
 
 
@@ -95,8 +96,9 @@ def _layer_norm(
 
 
 def _matmul(node: Node, a: Array, b: Array, *, matmul: MatMul) -> Array:
-    a = a.T if node.attrs.get("transpose_a") else a
-    b = b.T if node.attrs.get("transpose_b") else b
+    attributes = node.attributes_as(MatMulAttributes)
+    a = a.T if attributes.transpose_a else a
+    b = b.T if attributes.transpose_b else b
     product = matmul(np.ascontiguousarray(a.reshape(-1, a.shape[-1])), np.ascontiguousarray(b))
     return product.reshape(*a.shape[:-1], b.shape[1])
 
