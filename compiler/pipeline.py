@@ -2,7 +2,7 @@
 
     import -> fuse -> [cast | quantize] -> tile -> lower -> schedule -> dispatch
 
-tile also decides which core computes what (`split.py`); lower writes that into the uOps, and from there on each
+tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
 operation has its core.
 
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize

@@ -98,7 +98,7 @@ class MatMul(Operator[MatMulAttributes]):
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         tiling = self.cut(node, graph, machine)
         if machine.cores.count > 1:
-            return tiling  # the panels are those of each core's share (split.py)
+            return tiling  # the panels are those of each core's share (shares.py)
         return replace(tiling, panels=self.plan(node, graph, tiling, tiling.m_tiles, tiling.n_tiles, machine))
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:

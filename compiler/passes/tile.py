@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.semantics import SEMANTICS
-from minisim.compiler.split import Splitter
+from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
