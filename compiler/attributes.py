@@ -66,3 +66,15 @@ class ReshapeAttributes(Attributes):
     def check(self) -> None:
         if self.shape.count(-1) > 1 or any(d < 1 and d != -1 for d in self.shape):
             raise ShapeError(f"shape must have positive dimensions and at most one -1, not {shown(self.shape)}")
+
+
+@dataclass(frozen=True)
+class SplitAttributes(Attributes):
+    """Along which axis a tensor is split, and into pieces of which lengths; a negative axis counts from the end."""
+
+    axis: int
+    sizes: tuple[int, ...]
+
+    def check(self) -> None:
+        if not self.sizes or any(size < 1 for size in self.sizes):
+            raise ShapeError(f"sizes must be at least one, each of at least 1, not {shown(self.sizes)}")

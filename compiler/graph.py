@@ -42,7 +42,7 @@ from minisim.compiler.arguments import (
     integers,
     number,
 )
-from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes
+from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.dtypes import CODE, is_integer
 from minisim.compiler.semantics import SEMANTICS, Semantics, View
 from minisim.compiler.values import Lazy, Values, example_values, materialised
@@ -333,6 +333,27 @@ class Graph:
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
         """The same elements in row-major order under another shape; one dimension may be -1."""
         return self.add_node("Reshape", [x], ReshapeAttributes(integers("the new shape", shape)), name)
+
+    def split(
+        self, x: Tensor, sizes: int | Sequence[int], *, axis: int = -1, name: str | None = None
+    ) -> tuple[Tensor, ...]:
+        """Pieces of x, one behind the other along `axis`: the last one, or one with nothing but 1 before it.
+
+        Nothing is copied: a piece is a rectangle of x, and its reshape must keep the last dimension.
+
+        Args:
+            sizes: the length of each piece; or a number of equal pieces.
+            name: the pieces are called ``name.0``, ``name.1`` and so on.
+        """
+        self._own(x)
+        (axis,) = integers("axis", (axis,))
+        if isinstance(sizes, int) and x.shape and -len(x.shape) <= axis < len(x.shape):
+            length = x.shape[axis]
+            if sizes < 1 or length % sizes:
+                raise ShapeError(f"{caller()}axis {axis} of {x.name} {x.shape} has no {sizes} equal pieces")
+            sizes = (length // sizes,) * sizes
+        lengths = (sizes,) if isinstance(sizes, int) else integers("sizes", sizes)
+        return self.append("Split", [x], SplitAttributes(axis, lengths), name)
 
     def output(self, x: Tensor, name: str | None = None) -> Tensor:
         """Mark `x` as a result of the model, under `name` (its own name if not given)."""

@@ -87,7 +87,10 @@ class OnnxContext(Protocol):
         """A new weight derived from the constant `name` (a transposed or scaled copy), and named after it."""
 
 
-ImportFunction = Callable[[OnnxContext, OnnxNode], Tensor]
+ImportFunction = Callable[[OnnxContext, OnnxNode], Tensor | tuple[Tensor, ...]]
+
+
+F = TypeVar("F", bound=ImportFunction)
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,16 @@ class OnnxImporter:
     """How ONNX nodes of one type enter the graph.
 
     Attributes:
-        build: adds the operations and returns the node's output. It raises ShapeError or
+        build: adds the operations and returns the node's output, or outputs. It raises ShapeError or
             UnsupportedError without naming the model.
         attributes: the ONNX attributes that `build` honours; a node with another one is refused.
+        several_outputs: whether `build` returns them all, or only the first; then a node whose others are used is
+            refused.
     """
 
     build: ImportFunction
     attributes: frozenset[str]
+    several_outputs: bool = False
 
 
 OPERATORS: dict[str, Operator[Any]] = {}
@@ -121,14 +127,14 @@ def register(operator: type[S]) -> type[S]:
     return operator
 
 
-def onnx_import(*op_types: str, attributes: Sequence[str] = ()) -> Callable[[ImportFunction], ImportFunction]:
-    """Decorator: the function imports ONNX nodes of these types, and honours these of their attributes."""
+def onnx_import(*op_types: str, attributes: Sequence[str] = (), several_outputs: bool = False) -> Callable[[F], F]:
+    """Decorator: the function imports ONNX nodes of these types (`OnnxImporter` says what the arguments are)."""
 
-    def add(build: ImportFunction) -> ImportFunction:
+    def add(build: F) -> F:
         for op_type in op_types:
             if op_type in ONNX_IMPORTERS:
                 raise ValueError(f"ONNX operator {op_type!r} is registered twice")
-            ONNX_IMPORTERS[op_type] = OnnxImporter(build, frozenset(attributes))
+            ONNX_IMPORTERS[op_type] = OnnxImporter(build, frozenset(attributes), several_outputs)
         return build
 
     return add

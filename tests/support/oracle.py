@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minisim import Graph
 from minisim import _engine as engine
-from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes
+from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.graph import Node
 
 F32 = np.float32
@@ -32,8 +33,21 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], matmul: MatMul | None = 
     values: dict[str, Array] = {**weights, **inputs}
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            values[node.output] = _apply(node, [values[i] for i in node.present], matmul or _reference)
+            operands = [values[i] for i in node.present]
+            if node.op == "Split":
+                values.update(pieces(node, operands[0]))
+            else:
+                values[node.output] = _apply(node, operands, matmul or _reference)
     return {public: values[name].reshape(graph.tensors[name].shape) for public, name in graph.outputs.items()}
+
+
+def pieces(node: Node, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """The outputs of a Split, by name, one element after the other."""
+    attributes, found, begin = node.attributes_as(SplitAttributes), {}, 0
+    for name, size in zip(node.outputs, attributes.sizes, strict=True):
+        found[name] = np.take(x, range(begin, begin + size), axis=attributes.axis)
+        begin += size
+    return found
 
 
 def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:

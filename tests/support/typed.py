@@ -18,7 +18,7 @@ from minisim import _engine as engine
 from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.graph import Node, view_2d
 from support.machines import machines
-from support.oracle import int8_matmul, requantise, round_bf16, vector_operation
+from support.oracle import int8_matmul, pieces, requantise, round_bf16, vector_operation
 
 Array = npt.NDArray[Any]
 
@@ -34,7 +34,11 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
             values[name] = round_bf16(array) if of == "bfloat16" else np.asarray(array)
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            operands, dtype = [values[i] for i in node.present], graph.tensors[node.output].dtype
+            operands = [values[i] for i in node.present]
+            if node.op == "Split":
+                values.update(pieces(node, operands[0]))
+                continue
+            dtype = graph.tensors[node.output].dtype
             rounded = round_bf16 if dtype == "bfloat16" else np.asarray
             found = _matmul(node, operands) if node.op == "MatMul" else vector_operation(node, operands, rounded)
             values[node.output] = rounded(found)
@@ -84,10 +88,13 @@ def int8_graphs(draw: st.DrawFn) -> Graph:
     narrow: list[Tensor] = [x]
     for i in range(draw(st.integers(1, 4))):
         x = draw(st.sampled_from([narrow[-1], narrow[-1], *narrow]))
-        kind = draw(st.sampled_from(["matmul", "matmul", "matmul", "relu", "reshape"]))
+        kind = draw(st.sampled_from(["matmul", "matmul", "matmul", "relu", "reshape", "split"]))
         if kind == "relu":
             narrow.append(g.relu(x))
-        elif kind == "reshape":
+        elif kind == "split" and x.shape[-1] > 1:
+            at = draw(st.integers(1, x.shape[-1] - 1))
+            narrow += g.split(x, (at, x.shape[-1] - at))
+        elif kind == "reshape" and x.window is None:
             narrow.append(g.reshape(x, (-1, x.shape[0])))
         else:
             narrow += _int8_matmul(draw, g, x, rng, i)
