@@ -26,12 +26,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.capacity import bytes_needed, place_sizes, sums_needed, tile_sizes
-from minisim.compiler.copies import Copies, crossing
-from minisim.compiler.emitter import Emitter, Sync
-from minisim.compiler.memories import ACCUMULATOR, SCRATCHPAD, Memories
 from minisim.compiler.program import Program
-from minisim.compiler.sram import Clock
+from minisim.compiler.scheduling.arena import Clock
+from minisim.compiler.scheduling.capacity import bytes_needed, place_sizes, sums_needed, tile_sizes
+from minisim.compiler.scheduling.copies import Copies, crossing
+from minisim.compiler.scheduling.emitter import Emitter, Sync
+from minisim.compiler.scheduling.memories import ACCUMULATOR, SCRATCHPAD, Memories
 from minisim.errors import CapacityError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine

@@ -12,7 +12,7 @@ from minisim.compiler.attributes import NO_ATTRIBUTES, MatMulAttributes, Reshape
 from minisim.compiler.graph import Window
 from minisim.compiler.pipeline import compile_graph, computed_graph
 from minisim.compiler.semantics import SEMANTICS
-from minisim.errors import ModelError, ShapeError, UnsupportedError
+from minisim.errors import MemoryLimitError, ModelError, ShapeError, UnsupportedError
 from minisim.hwmodel.isa import Opcode, Role
 
 RNG = np.random.default_rng(0)
@@ -260,3 +260,21 @@ def test_equal_models_give_equal_schedules() -> None:
     with_a_piece.split(x, 2)
     with_a_piece.output(with_a_piece.relu(x), "y")
     assert compile_graph(with_a_piece, MACHINE).digest() == compile_graph(g, MACHINE).digest()
+
+
+def test_a_second_bias_is_not_taken_for_the_first() -> None:
+    g, x = graph()
+    biased = (x @ g.weight("w", RNG.standard_normal((48, 8)))) + g.weight("b", RNG.standard_normal(8))
+    g.output(biased + g.weight("c", RNG.standard_normal(8)), "y")
+    assert [node.title for node in computed_graph(g, MACHINE).nodes] == ["FusedMatMulBias", "Add"]
+    assert ms.run(g, MACHINE).max_abs_error < 1e-5
+
+
+def test_pieces_take_no_memory_of_their_own() -> None:
+    """Twice 12 KiB of float32 for the input, and as much for each output that is computed; SRAM is 256 KiB."""
+    g, x = graph()
+    for i, piece in enumerate(g.split(x, 2)):
+        g.output(piece, f"y{i}")
+    assert ms.run(g, MACHINE, memory_limit=(256 + 2 * 12) * 1024).max_abs_error == 0
+    with pytest.raises(MemoryLimitError):
+        ms.run(g, MACHINE, memory_limit=(256 + 2 * 12) * 1024 - 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from minisim import Graph, Machine
-from minisim.compiler.capacity import bytes_needed, sums_needed, tile_sizes
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import computed_graph
 from minisim.compiler.program import Program
+from minisim.compiler.scheduling.capacity import bytes_needed, sums_needed, tile_sizes
 from minisim.hwmodel.isa import ALIGNMENT, align
 
 AMPLE = 16 * 2**20

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from minisim.compiler.copies import Copies
 from minisim.compiler.program import Program
-from minisim.compiler.sram import Clock
+from minisim.compiler.scheduling.arena import Clock
+from minisim.compiler.scheduling.copies import Copies
 from minisim.hwmodel import isa
 from minisim.hwmodel.isa import NONE, QUEUE_OF, Opcode, Queue
 

@@ -44,7 +44,7 @@ class _Place(NamedTuple):
     since: int
 
 
-class Sram:
+class Arena:
     """Which bytes are free, since when, and which operations must have retired before they are written.
 
     Both calls take O(log n) steps for n places, and O(1) for each place that an allocation uses up.
@@ -69,7 +69,7 @@ class Sram:
             self._give(base, _Place(size, ZERO, 0))
 
     def __repr__(self) -> str:
-        return f"<Sram: {self.free_bytes} of {self.size} bytes free in {len(self._places)} places>"
+        return f"<Arena: {self.free_bytes} of {self.size} bytes free in {len(self._places)} places>"
 
     @property
     def used_bytes(self) -> int:
