@@ -35,7 +35,7 @@ def tile_height(rows: int, machine: Machine) -> int:
     formulas have tiles of their own, and loop nests (`compiler.order`) stay as written.
     """
     edge, array = machine.tile.m, machine.matrix
-    streams = array.dataflow == "ws" and array.timing != "scalesim"
+    streams = array.dataflow == "ws" and array.model != "scalesim"
     if rows <= edge or not streams or machine.compiler.order != "auto":
         return min(edge, rows)
     full, rest = divmod(rows, edge)

@@ -111,8 +111,9 @@ class Matrix(Section):
     gap_cycles: int = Field(default=0, ge=0, le=10_000, description="cycles: control between folds if overlap is none")
     multiplier_latency: int = Field(default=1, ge=0, le=1000, description="cycles: pipeline depth of a multiplier")
     adder_latency: int = Field(default=1, ge=1, le=1000, description="cycles: pipeline depth of an accumulation")
-    timing: Literal["pipelined", "scalesim"] = Field(
-        default="pipelined", description="pipelined: as above; scalesim: SCALE-Sim's formulas, where no folds overlap"
+    model: Literal["pipelined", "scalesim"] = Field(
+        default="pipelined",
+        description="how it is timed: pipelined as above; scalesim by SCALE-Sim's formulas, where no folds overlap",
     )
     dtype: Literal["fp32", "bf16", "int8"] = Field(
         default="fp32",
@@ -164,7 +165,7 @@ _FOLLOWS = "; not written, it follows the array"
 class Tile(Section):
     """The edges of a matmul's tiles. An edge that is not written follows the array (`on`).
 
-    A machine's tile has all edges in force. Under `matrix.timing = "scalesim"` those of a matmul that are not written
+    A machine's tile has all edges in force. Under `matrix.model = "scalesim"` those of a matmul that are not written
     follow its layer instead (compiler/layer_tile.py).
     """
 

@@ -178,7 +178,7 @@ def test_equal_machines_have_equal_digests_whatever_they_are_called() -> None:
 
 
 CHANGES = {
-    "clock.frequency": "2GHz", "matrix.dataflow": "os", "matrix.overlap": "none", "matrix.timing": "scalesim",
+    "clock.frequency": "2GHz", "matrix.dataflow": "os", "matrix.overlap": "none", "matrix.model": "scalesim",
     "matrix.dtype": "bf16", "sram.bytes": "1KiB", "accumulator.bytes": "1KiB",
     "dram.model": "banked", "dram.preset": "hbm2", "dram.override": "CL=20",
     "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk", "dram.padding": "tile",
@@ -296,6 +296,7 @@ def test_all_mistakes_of_a_file_come_at_once_in_its_order(tmp_path: Path) -> Non
         ({"queue_depth": 1}, "queue_depth: unknown key; did you mean 'control.queue_depth'?"),
         ({"sram": {"lanes": 1}}, "sram.lanes: unknown key; did you mean 'vector.lanes'?"),
         ({"matrx": {}}, "matrx: unknown key; did you mean 'matrix'?"),
+        ({"matrix": {"timing": "scalesim"}}, "matrix.timing: unknown key; did you mean 'matrix.model'?"),
         ({"SRAM": {}}, "SRAM: unknown key; did you mean 'sram'?"),
         ({"zzz": 1}, "zzz: unknown key"),
     ],
