@@ -70,7 +70,7 @@ class ReshapeAttributes(Attributes):
 
 @dataclass(frozen=True)
 class SplitAttributes(Attributes):
-    """Along which axis a tensor is split, and into pieces of which lengths; a negative axis counts from the end."""
+    """The axis along which a tensor is split, and the lengths of the pieces; a negative axis counts from the end."""
 
     axis: int
     sizes: tuple[int, ...]

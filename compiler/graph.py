@@ -55,7 +55,7 @@ A = TypeVar("A", bound=Attributes)
 
 
 class Window(NamedTuple):
-    """Where a tensor lies that is a rectangle of another one.
+    """The place of a tensor that is a rectangle of another one.
 
     Attributes:
         tensor: the name of the other one, which is no window itself.
@@ -73,7 +73,7 @@ class Tensor:
 
     Attributes:
         shape: any rank; the machine sees `view_2d(shape)`.
-        values: of a weight, or the example values of an input (or None); those that only numerics needs may be `Lazy`.
+        values: those of a weight, or the example values of an input (or None); `Lazy` where only numerics needs them.
         is_weight: constant, known to the compiler.
         dtype: a name of `dtypes.CODE`.
         scale: what one unit stands for, where an integer stands for a float; else None.
@@ -138,9 +138,9 @@ class Node:
 
     Attributes:
         op: a name of `semantics.SEMANTICS`.
-        inputs: by place; None where an operand is absent before one that is there. The last one is there.
+        inputs: the names of its operands; None where one is absent before one that is there. The last one is there.
         outputs: the tensors that it computes, at least one.
-        attributes: of the operator's own class.
+        attributes: an instance of the operator's own class.
     """
 
     op: str
@@ -179,7 +179,7 @@ class Graph:
     """A model under construction, and the compiler's first IR.
 
     Args:
-        name: of the model, for reports.
+        name: the name of the model, for reports.
     """
 
     def __init__(self, name: str = "model") -> None:
@@ -314,7 +314,7 @@ class Graph:
         """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` along the last axis, of n elements.
 
         Args:
-            scale, bias: of n elements, or one; no bias without scale.
+            scale, bias: tensors of n elements, or one; no bias without scale.
         """
         if bias is not None and scale is None:
             raise ModelError(f"{caller()}layer_norm takes a bias only with a scale")
@@ -385,8 +385,8 @@ class Graph:
         """Append an operation of `compiler.ops` and return its outputs; the named methods call this.
 
         Args:
-            inputs: by place; None where an operand is left out.
-            name: of the node. A single output has it, too; of several each has its number behind it: ``name.0``.
+            inputs: the operands; None where one is left out.
+            name: the name of the node. A single output has it, too; several have their number behind it: ``name.0``.
 
         Raises:
             ShapeError: the operands' shapes do not fit `op`.

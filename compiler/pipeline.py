@@ -50,7 +50,7 @@ def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
 
 
 def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
-    """From the user's graph to the one that is computed."""
+    """The passes from the user's graph to the one that is computed."""
     return ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
 
 
@@ -73,7 +73,7 @@ def compile_graph(
         machine: a Machine, or what `Machine.of` takes; default: the reference machine.
         undispatched: the result of `compile_undispatched` for a machine of the same `schedule_key`, to
             save all but the last pass.
-        max_operations: of the array and the vector unit; more are refused before any of them is made.
+        max_operations: operations of the array and the vector unit; more are refused before any of them is made.
         numerics: whether the schedule will be computed with; if not, a float model is not calibrated for int8.
 
     Raises:

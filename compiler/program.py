@@ -34,11 +34,11 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Program:
-    """See the module.
+    """The lowered program; its tables are those of `hwmodel/isa.py`, but for the uOps.
 
     Attributes:
-        resident_ok: per tensor, whether its tiles may stay in SRAM instead of being stored.
-        sums: per tensor, whether it is the partial sums of a matmul (`acc` in isa.py): they live in the accumulator
+        resident_ok: whether each tensor's tiles may stay in SRAM instead of being stored.
+        sums: whether each tensor is the partial sums of a matmul (`acc` in isa.py): they live in the accumulator
             memory, if there is one.
         ahead: int64 of shape (layers, cores): bytes of SRAM to keep free so that loads can run ahead of need.
         horizon: likewise, how many of its core's uOps ahead a tile's next use is too near to be evicted for that.

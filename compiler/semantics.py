@@ -29,7 +29,7 @@ class Semantics(ABC, Generic[A]):
     is None; only an operator that has `optional` ones has to expect that, and its methods say so in their types.
 
     Attributes:
-        name: of the operator, as nodes and dumps have it.
+        name: the operator's name, as nodes and dumps have it.
         operands: how many it may have; those behind its start may be left out at the end.
         optional: the places of operands that may be absent although one behind them is there.
         dtypes: the types that they may have.

@@ -34,7 +34,7 @@ from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
 Cut = tuple[int, int]
-"""Into how many rows and columns of rectangles."""
+"""How many rows and columns of rectangles an output is cut into."""
 
 POLICIES: Mapping[str, Callable[[Cut], bool]] = {
     "rows": lambda cut: cut[1] == 1,
@@ -47,15 +47,15 @@ ABOUT = 1.02
 """Estimates that differ by less are taken as equal: more cores, and more bytes, must be worth it."""
 
 EXPOSED = 0.1
-"""Of the shorter of computing and moving data: the part that does not overlap with the other. Without it one core looks
+"""The part of the shorter of computing and moving data that does not overlap with the other. Without it one core looks
 as good as all wherever the DRAM that they share is the limit, though it has to hide all latencies alone."""
 
 SHARE_KEPT = 0.5
-"""Of SRAM: more of an operand than this is not expected to stay there until it is read."""
+"""The share of SRAM that an operand is expected to keep until it is read; what is more is loaded again."""
 
 
 SUM_BYTES = 4
-"""Of a partial sum, whatever the operands: fp32 or int32."""
+"""The bytes of a partial sum, fp32 or int32, whatever the operands."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Placement:
     """Who holds a computed tensor.
 
     Attributes:
-        edges: of its tiles, in elements; a reader with others finds nothing.
+        edges: the edges of its tiles, in elements; a reader with others finds nothing.
         core: int64 of shape (rows, cols) of tiles: the core that computed each.
     """
 
@@ -72,7 +72,7 @@ class Placement:
 
 
 class Estimate(NamedTuple):
-    """Of a node with one cut (or the sum of them): cycles, bytes to and from DRAM, cores at work."""
+    """What a cut of a node is estimated to take, or several together: cycles, bytes to and from DRAM, cores at work."""
 
     cycles: float
     bytes: int
@@ -92,7 +92,7 @@ def best_of(estimates: Sequence[Estimate]) -> int:
 
 
 class Splitter:
-    """The split of a tiled graph."""
+    """The search for the split of a tiled graph."""
 
     def __init__(self, graph: Graph, machine: Machine, tilings: Mapping[str, Tiling]) -> None:
         self.graph, self.machine, self.tilings = graph, machine, tilings
@@ -189,7 +189,7 @@ class Splitter:
         return Estimate(cycles, moved, len(shares))
 
     def _loaded(self, tiling: Tiling, read: Read, share: Share, crossing: dict[Read, npt.NDArray[np.bool_]]) -> int:
-        """Bytes of an operand that a share loads; notes in `crossing` the tiles that it needs of other cores."""
+        """The bytes of an operand that a share loads; notes in `crossing` the tiles that it needs of other cores."""
         spans = {"m": (share.m0, share.m1), "n": (share.n0, share.n1), "k": (0, tiling.k_tiles), "": (0, 1)}
         (r0, r1), (c0, c1) = spans[read.rows[0]], spans[read.cols[0]]
         tiles, bytes_ = (r1 - r0) * (c1 - c0), self._tile_bytes(read)
@@ -222,7 +222,7 @@ class Splitter:
         return -(-cols // width) if "m" in axes else -(-rows // height)
 
     def _placement(self, read: Read) -> Placement | None:
-        """Where the tiles of an operand are, if its cut is that of its producer."""
+        """The place of an operand's tiles, if its cut is that of its producer; else None."""
         place = self.placed.get(read.tensor)
         return place if place and place.edges == (read.rows[1], read.cols[1]) else None
 
@@ -230,13 +230,13 @@ class Splitter:
         return isa.align(self._item(read.tensor) * read.rows[1] * read.cols[1])
 
     def _item(self, tensor: str) -> int:
-        """Bytes per element."""
+        """The bytes of an element of `tensor`."""
         return isa.ITEMSIZE[self.graph.tensors[tensor].code]
 
 
 def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> list[Cut]:
-    """For all cores, half of them, a quarter and so on: for each number of rows the most columns that there are cores
-    and tiles for."""
+    """The cuts to choose among: for all cores, half of them, a quarter and so on, each number of rows with the most
+    columns that there are cores and tiles for."""
     found: dict[Cut, None] = {(1, 1): None}
     while cores > 1:
         for rows in range(1, min(cores, tiling.m_tiles) + 1):

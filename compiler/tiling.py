@@ -18,11 +18,12 @@ from minisim.hwmodel.config import Machine
 T = TypeVar("T")
 
 WORTH = 0.05
-"""Of the array's cycles that must be saved before tiles grow beyond what the machine file says: larger tiles also move
-more bytes in a small SRAM, and that is not known here."""
+"""The share of the array's cycles that must be saved before tiles grow beyond what the machine file says: larger tiles
+also move more bytes in a small SRAM, and that is not known here."""
 
 AMPLE, AMPLE_SUMS = 32, 8
-"""So many such tiles must have room in SRAM, and so many of partial sums in the accumulator memory, if there is one."""
+"""How many taller tiles must have room in SRAM, and how many of partial sums in the accumulator memory, if there is
+one."""
 
 
 def tile_height(rows: int, machine: Machine) -> int:
@@ -83,7 +84,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Tiling:
-    """Of one node: tile edges in elements, tile counts, and how they are walked.
+    """How one node is cut into tiles: their edges in elements, their counts, and the order in which they are walked.
 
     Attributes:
         panels, blocks: one of them, or neither: the plain m, n, k order.
@@ -140,7 +141,7 @@ class Tiling:
         return np.asarray(owner[m, n])
 
     def ahead_and_horizon(self) -> tuple[list[int], list[int]]:
-        """Bytes to keep free, and uOps to look ahead (see `Program`), by core."""
+        """The bytes to keep free, and the uOps to look ahead (see `Program`), by core."""
         if not self.shares:
             return [self.panels.budget.ahead if self.panels else 0], [self.panels.horizon if self.panels else 0]
         ahead, horizon = ([0] * (1 + max(share.core for share in self.shares)) for _ in range(2))

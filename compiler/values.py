@@ -21,7 +21,7 @@ class Lazy:
     The array is made when it is first asked for, and kept. A copy in another process (`pickle`) makes its own.
 
     Args:
-        shape: of the array.
+        shape: the shape of the array.
         recipe: makes it: always the same values. A function of a module, or a `partial` of one, so that it can be
             pickled.
     """
@@ -77,7 +77,7 @@ def _scaled(values: Lazy, factor: float, transposed: bool) -> Array:
 
 
 DRAWN_AT_ONCE = 2**22
-"""Elements that are drawn at a time: a fraction of a second, after which a Ctrl-C is heard."""
+"""The elements that are drawn at a time: a fraction of a second, after which a Ctrl-C is heard."""
 
 
 def drawn_normal(seed: int | list[int], shape: tuple[int, ...], skip: int = 0, scale: float = 0.1) -> Array:

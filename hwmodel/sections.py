@@ -91,7 +91,7 @@ class Clock(Section):
 
 
 LIES_ALONG = {"ws": ("k", "n"), "os": ("m", "n"), "is": ("k", "m")}
-"""By dataflow, the edge of a block that lies along the rows of the array, and the one along its columns."""
+"""The edge of a block that lies along the rows of the array, and the one along its columns, by dataflow."""
 
 
 class Matrix(Section):
@@ -145,7 +145,7 @@ class Matrix(Section):
 
     @property
     def elements(self) -> int:
-        """Processing elements of all arrays: MACs per cycle at best."""
+        """The processing elements of all arrays: MACs per cycle at best."""
         return self.arrays * self.rows * self.cols
 
     @property

@@ -72,7 +72,7 @@ class OnnxContext(Protocol):
 
     graph: Graph
     opset: int
-    """Of the default domain."""
+    """The version of the default domain's operator set."""
 
     def value(self, name: str) -> Tensor:
         """The graph's tensor for an ONNX value (a constant becomes a weight)."""

@@ -58,7 +58,7 @@ class Elementwise(Operator[Attributes]):
         return panels.Pace(max(busy, machine.vector.setup_cycles), load, store, dram, turnaround)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
-        """For each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
+        """Emit for each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
         m, n, _ = tiling.walk()
         sources = []
         for name in node.present:

@@ -151,7 +151,7 @@ class MatMul(Operator[MatMulAttributes]):
         )
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
-        """For each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
+        """Emit for each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
         attributes = node.attributes_as(MatMulAttributes)
         of_a, of_b, of_bias, of_residual = _by_place(node.inputs)
         a = program.grid(of_a, *tiling.flip(tiling.m, tiling.k, attributes.transpose_a))
@@ -219,7 +219,7 @@ def _has(inputs: Sequence[str | None], place: int) -> bool:
 
 
 class Footprint(NamedTuple):
-    """Bytes of a matmul's tiles, whole granules: operands, result, partial sums, and operands of the epilogue."""
+    """The bytes of a matmul's tiles, in whole granules: operands, result, partial sums, operands of the epilogue."""
 
     a: int
     b: int
@@ -228,7 +228,7 @@ class Footprint(NamedTuple):
     extra: int
 
     def needed(self, sums_apart: bool, machine: Machine) -> int:
-        """Of scratchpad; sums that are apart lie in the accumulator memory, if there is one."""
+        """The bytes of scratchpad needed; sums that are apart lie in the accumulator memory, if there is one."""
         return self.a + self.b + self.c + self.extra + self.sums * (sums_apart and not machine.accumulator.bytes)
 
 
@@ -250,16 +250,16 @@ class MatMulTypes:
 
     @property
     def second(self) -> isa.DType:
-        """Of B."""
+        """The type of B."""
         return isa.SECOND[self.operands]
 
     @staticmethod
     def item(dtype: isa.DType) -> int:
-        """Bytes per element."""
+        """The bytes of an element of this type."""
         return isa.ITEMSIZE[dtype]
 
     def footprint(self, node: Node, m: int, k: int, n: int) -> Footprint:
-        """Bytes of the tiles of an operation on m x k x n elements."""
+        """The bytes of the tiles of an operation on m x k x n elements."""
         c = isa.align(self.item(self.result) * m * n)
         return Footprint(
             a=isa.align(self.item(self.operands) * m * k),
@@ -275,7 +275,7 @@ class MatMulTypes:
 
 
 def _evaluate_integers(a: Array, b: Array, bias: Array | None, attributes: MatMulAttributes) -> Array:
-    """Exactly: sums of products up to 2^22 are whole in double precision up to k = 2^31, then wrap to int32."""
+    """The exact value: sums of products up to 2^22 are whole in double precision up to k = 2^31, then wrap to int32."""
     sums = (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
     if bias is not None:
         sums = sums + bias.reshape(-1)

@@ -141,14 +141,14 @@ class RowStrips:
         return result
 
     def emit(self) -> None:
-        """For each operation of each strip: LOAD its sources, VECTOR, STORE its result."""
+        """Emit for each operation of each strip: LOAD its sources, VECTOR, STORE its result."""
         count, steps = self.tiling.m_tiles, len(self._steps)
         strip = self._turns()
         present = np.repeat(strip[:, None] < count, steps, axis=1)
         strip = np.minimum(strip, count - 1)
 
         def column(of_steps: Sequence[npt.ArrayLike]) -> Ids:
-            """In the order of the stream: of each step a number, or one for each strip."""
+            """The numbers of all steps in the order of the stream; each step has one number, or one for each strip."""
             whole = np.array([np.broadcast_to(x, count) for x in of_steps], dtype=np.int64)
             return np.asarray(whole[:, strip].swapaxes(0, 1)[present])
 

@@ -32,7 +32,7 @@ from minisim.compiler.values import mapped
 from minisim.errors import ModelError, UnsupportedError
 
 LEVELS = 127
-"""Of each sign."""
+"""The levels of each sign: int8 without -128."""
 
 
 @dataclass(frozen=True)

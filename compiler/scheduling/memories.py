@@ -34,7 +34,7 @@ class Candidates:
 
 
 SCRATCHPAD, ACCUMULATOR = 0, 1
-"""Which of a core's memories."""
+"""The places of a core's two memories in what has one entry for each."""
 
 
 @dataclass

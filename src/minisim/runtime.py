@@ -39,8 +39,8 @@ class Runtime:
         graph: the model (a Graph, or what `load_model` takes); its weights are registered at once.
         machine: to compile for, and what `schedule` was compiled for (what `Machine.of` takes). The results depend on
             its matrix.dtype alone.
-        schedule: of `graph`, if it has been compiled already.
-        kernel: of the engine: "auto", or "reference" for the scalar definition.
+        schedule: the schedule of `graph`, if it has been compiled already.
+        kernel: the engine's kernel: "auto", or "reference" for the scalar definition.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class Runtime:
 
 
 COMPARED_AT_ONCE = 2**18
-"""Elements: the doubles of both sides then fit a cache."""
+"""The elements that are compared at once: the doubles of both sides then fit a cache."""
 
 
 def largest_difference(outputs: Mapping[str, Array], expected: Mapping[str, npt.NDArray[Any]]) -> float:
