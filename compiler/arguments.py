@@ -26,7 +26,8 @@ MAX_RANK = 32
 """The most dimensions of a tensor: numpy has no more."""
 
 MAX_ELEMENTS = 2**31
-"""The most elements of a tensor: 8 GiB of float32. More is a slip of the keyboard, and would not fit the schedule's columns."""
+"""The most elements of a tensor: 8 GiB of float32. More is a slip of the keyboard, and would not fit the schedule's
+columns."""
 
 _PACKAGE_NAME = __name__.split(".")[0]
 

@@ -146,7 +146,15 @@ def test_the_data_type_of_the_instruction_set() -> None:
 
 def test_the_reference_machine_is_the_preset() -> None:
     assert Machine.load("npu_32x32") == Machine()
-    assert presets() == ["edge_8x8", "gemmini_16x16", "mini_tflm_4x4", "npu_32x32", "tpu_like_128x128", "tpu_v3"]
+    assert presets() == [
+        "edge_8x8",
+        "gemmini_16x16",
+        "mini_tflm_4x4",
+        "npu_32x32",
+        "tpu_like_128x128",
+        "tpu_v1",
+        "tpu_v3",
+    ]
 
 
 @pytest.mark.parametrize("name", presets())
@@ -422,7 +430,8 @@ def test_a_machine_file_keeps_what_follows(tmp_path: Path) -> None:
 
 
 PRESET_EDGES = {"edge_8x8": 3 * (16,), "gemmini_16x16": (16, 64, 64), "mini_tflm_4x4": 3 * (4,),
-                "npu_32x32": 3 * (32,), "tpu_like_128x128": 3 * (128,), "tpu_v3": 3 * (256,)}  # fmt: skip
+                "npu_32x32": 3 * (32,), "tpu_like_128x128": 3 * (128,),
+                "tpu_v1": 3 * (256,), "tpu_v3": 3 * (256,)}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", presets())
