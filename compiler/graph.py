@@ -24,7 +24,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple, TypeVar, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,6 @@ from minisim.compiler.arguments import (
     Array,
     Shape,
     caller,
-    check_size,
     checked_dtype,
     checked_name,
     checked_shape,
@@ -44,27 +43,13 @@ from minisim.compiler.arguments import (
 )
 from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.dtypes import CODE, is_integer
-from minisim.compiler.semantics import SEMANTICS, Semantics, View
+from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
+from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown
 from minisim.hwmodel.isa import DType
 
 __all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "Window", "view_2d"]
-
-A = TypeVar("A", bound=Attributes)
-
-
-class Window(NamedTuple):
-    """The place of a tensor that is a rectangle of another one.
-
-    Attributes:
-        tensor: the name of the other one, which is no window itself.
-        row, col: where the rectangle begins in the other one's 2-D view.
-    """
-
-    tensor: str
-    row: int
-    col: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,49 +115,6 @@ class Tensor:
 
     __radd__ = __add__
     __rmul__ = __mul__
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operation. Tensors are referred to by name.
-
-    Attributes:
-        op: a name of `semantics.SEMANTICS`.
-        inputs: the names of its operands; None where one is absent before one that is there. The last one is there.
-        outputs: the tensors that it computes, at least one.
-        attributes: an instance of the operator's own class.
-    """
-
-    op: str
-    name: str
-    inputs: tuple[str | None, ...]
-    outputs: tuple[str, ...]
-    attributes: Attributes = NO_ATTRIBUTES
-
-    @property
-    def present(self) -> tuple[str, ...]:
-        """The inputs that are there: all of them, but for operators that have optional ones."""
-        return tuple(name for name in self.inputs if name is not None)
-
-    @property
-    def output(self) -> str:
-        """The output of an operator that has but one."""
-        (name,) = self.outputs
-        return name
-
-    def operand(self, place: int) -> str | None:
-        """The input at `place`; None if it is absent."""
-        return self.inputs[place] if place < len(self.inputs) else None
-
-    def attributes_as(self, kind: type[A]) -> A:
-        """The attributes, for an operator whose class of them is `kind`."""
-        assert isinstance(self.attributes, kind)
-        return self.attributes
-
-    @property
-    def title(self) -> str:
-        """The operation for people: ``MatMul``, ``FusedMatMulBiasReLU``."""
-        return SEMANTICS[self.op].title(self.inputs, self.attributes)
 
 
 class Graph:
@@ -402,18 +344,19 @@ class Graph:
             if x is not None:
                 self._own(x)
         try:
-            shapes, dtypes = _inferred(SEMANTICS[op], inputs, attributes)
-            windows = _windows(SEMANTICS[op], inputs, attributes, shapes)
+            operands = [None if x is None else Operand(x.name, x.shape, x.dtype, x.window) for x in inputs]
+            results = outcome(SEMANTICS[op], operands, attributes)
         except ModelError as e:
-            operands = ", ".join(f"{x.name} {x.shape}{_unless_float32(x.dtype)}" for x in inputs if x is not None)
-            raise type(e)(f"{caller()}node {name!r} ({op} of {operands}): {e}") from None
-        names = (name,) if len(shapes) == 1 else tuple(self.fresh_name(f"{name}.{i}") for i in range(len(shapes)))
-        if len(shapes) > 1:
+            given = ", ".join(f"{x.name} {x.shape}{_unless_float32(x.dtype)}" for x in inputs if x is not None)
+            raise type(e)(f"{caller()}node {name!r} ({op} of {given}): {e}") from None
+        names: tuple[str, ...] = (name,)
+        if len(results) > 1:
             self._node_names.add(name)
+            names = tuple(self.fresh_name(f"{name}.{i}") for i in range(len(results)))
         self.nodes.append(Node(op, name, tuple(None if x is None else x.name for x in inputs), names, attributes))
         return tuple(
-            self._add_tensor(Tensor(self, output, shape, dtype=dtype, window=window))
-            for output, shape, dtype, window in zip(names, shapes, dtypes, windows, strict=True)
+            self._add_tensor(Tensor(self, output, x.shape, dtype=x.dtype, window=x.window))
+            for output, x in zip(names, results, strict=True)
         )
 
     def fresh_name(self, stem: str) -> str:
@@ -533,61 +476,9 @@ class Graph:
             raise ModelError(f"{caller()}tensor {x.name!r} does not belong to graph {self.name!r}")
 
 
-def _inferred(
-    operator: Semantics[Attributes], inputs: Sequence[Tensor | None], attributes: Attributes
-) -> tuple[tuple[Shape, ...], tuple[str, ...]]:
-    """Shape and type of each output; raises a ModelError, without naming the node, if there is no such node."""
-    if not isinstance(attributes, operator.attributes):
-        raise ModelError(f"attributes must be {operator.attributes.__name__}, not {shown(attributes)}")
-    operator.check_operands([x is not None for x in inputs])
-    attributes.check()
-    # None for an absent operand: only an operator that has optional ones is given any
-    shapes = operator.infer(cast("list[Shape]", [x and x.shape for x in inputs]), attributes)
-    dtypes = operator.infer_dtypes(cast("list[str]", [x and x.dtype for x in inputs]), attributes)
-    for shape in shapes:
-        check_size(shape)
-    return shapes, dtypes
-
-
-def _windows(
-    operator: Semantics[Attributes],
-    inputs: Sequence[Tensor | None],
-    attributes: Attributes,
-    shapes: Sequence[Shape],
-) -> Sequence[Window | None]:
-    """Where each output of these `shapes` lies: in another tensor if `operator` is a view that gives rectangles of it.
-
-    Raises:
-        UnsupportedError: the operand is itself a rectangle, and does not keep its rows and columns.
-    """
-    (x, *_) = inputs
-    if not isinstance(operator, View) or x is None:
-        return [None] * len(shapes)
-    whole = Window(x.name, 0, 0) if x.window is None else x.window
-    origins = operator.origins(x.shape, attributes)
-    if origins is not None:
-        return [Window(whole.tensor, whole.row + row, whole.col + col) for row, col in origins]
-    if x.window is not None and any(view_2d(shape) != view_2d(x.shape) for shape in shapes):
-        raise UnsupportedError(
-            f"{x.name} is a piece of {whole.tensor}, whose rows lie apart in memory: it can only be reshaped if the "
-            f"last dimension stays {view_2d(x.shape)[1]}"
-        )
-    return [x.window] * len(shapes)
-
-
 def _last_of(x: Tensor) -> int:
     """The length of the last axis; what is no tensor, or has no axis, `add_node` refuses."""
     return x.shape[-1] if isinstance(x, Tensor) and x.shape else 1
-
-
-def view_2d(shape: Shape) -> tuple[int, int]:
-    """How the machine stores a tensor: all but the last dimension are rows. () -> (1, 1), (n,) -> (1, n)."""
-    if not shape:
-        return 1, 1
-    rows = 1
-    for d in shape[:-1]:
-        rows *= d
-    return rows, shape[-1]
 
 
 def _unless_float32(dtype: str) -> str:
