@@ -314,8 +314,10 @@ class Graph:
         name: str | None = None,
     ) -> Tensor:
         """Append an operation that has one output, and return that; `append` says what it raises."""
-        (output,) = self.append(op, inputs, attributes, name)
-        return output
+        outputs = self.append(op, inputs, attributes, name)
+        if len(outputs) != 1:
+            raise ModelError(f"{caller()}a {op} of {len(outputs)} outputs is added by append, not by add_node")
+        return outputs[0]
 
     def append(
         self,

@@ -215,8 +215,9 @@ class ProgramBuilder:
     def _rectangle(self, tensor: str) -> Rectangle:
         """Where `tensor` lies: in itself, or if it is a window, in another one."""
         if tensor not in self.graph.tensors:
-            own = next(own for own in self._own if own.name == tensor)
-            return Rectangle(self._tensor_ids[tensor], 0, 0, own.rows, own.cols)
+            index = self._tensor_ids[tensor]
+            own = self._own[index - len(self._tensor_ids)]  # they are the last
+            return Rectangle(index, 0, 0, own.rows, own.cols)
         found = self.graph.tensors[tensor]
         if found.window is None:
             return Rectangle(self._tensor_ids[tensor], 0, 0, *view_2d(found.shape))

@@ -68,7 +68,10 @@ class Semantics(ABC, Generic[A]):
         """The outputs' shapes. Raises ShapeError or UnsupportedError without naming the node."""
 
     def infer_dtypes(self, dtypes: Sequence[str], attributes: A) -> tuple[str, ...]:
-        """The outputs' types; that of the operands for a single one. Raises UnsupportedError, without the node."""
+        """The outputs' types: one output, of the operands' type, unless overridden.
+
+        Raises UnsupportedError without naming the node.
+        """
         return (one_dtype(dtypes, self.dtypes),)
 
     @abstractmethod

@@ -82,6 +82,15 @@ def test_a_node_that_cannot_be(wrong: Callable[[ms.Graph, ms.Tensor], object], s
     assert not g.nodes
 
 
+def test_add_node_is_for_one_output() -> None:
+    g, x = graph()
+    with pytest.raises(
+        ModelError, match=r"test_nodes.py:\d+: a Split of 2 outputs is added by append, not by add_node"
+    ):
+        g.add_node("Split", [x], SplitAttributes(1, (16, 32)))
+    assert g.add_node("Split", [x], SplitAttributes(1, (48,))).window == Window("x", 0, 0)
+
+
 def test_the_text_of_attributes_has_what_is_not_at_its_default() -> None:
     assert MatMulAttributes().text() == NO_ATTRIBUTES.text() == ""
     assert MatMulAttributes(transpose_b=True, scale=0.5).text() == " scale=0.5 transpose_b=True"
