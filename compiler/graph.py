@@ -289,6 +289,8 @@ class Graph:
         """
         self._own(x)
         (axis,) = integers("axis", (axis,))
+        if isinstance(sizes, np.integer):
+            sizes = int(sizes)
         if isinstance(sizes, int) and x.shape and -len(x.shape) <= axis < len(x.shape):
             length = x.shape[axis]
             if sizes < 1 or length % sizes:

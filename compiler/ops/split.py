@@ -13,7 +13,7 @@ from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import Shape, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.semantics import Array, Origin, View
-from minisim.errors import ShapeError, UnsupportedError
+from minisim.errors import ShapeError, UnsupportedError, shown
 
 
 @register
@@ -32,7 +32,9 @@ class Split(View[SplitAttributes]):
         x, sizes = shapes[0], attributes.sizes
         axis = _axis(x, attributes.axis)
         if sum(sizes) != x[axis]:
-            raise ShapeError(f"sizes {sizes} must add up to {x[axis]}, the length of axis {axis}, not to {sum(sizes)}")
+            raise ShapeError(
+                f"sizes {shown(sizes)} must add up to {x[axis]}, the length of axis {axis}, not to {sum(sizes)}"
+            )
         if axis < len(x) - 1 and math.prod(x[:axis]) > 1:
             raise UnsupportedError(
                 f"axis {axis} of {x} cannot be split: its pieces are no rectangles of rows; the last axis can, and any "

@@ -37,6 +37,11 @@ def test_a_node_of_several_outputs() -> None:
     assert list(g.lines())[2] == "  s.0 [64, 16], s.1 [64, 32] = Split(x) axis=-1 sizes=(16, 32)"
 
 
+def test_a_number_of_pieces_may_be_numpys() -> None:
+    g, x = graph()
+    assert [piece.shape for piece in g.split(x, np.int64(3))] == [(64, 16)] * 3
+
+
 def test_no_other_node_takes_the_name_of_one_with_several_outputs() -> None:
     g, x = graph()
     g.split(x, 2, name="s")
