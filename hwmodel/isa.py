@@ -40,8 +40,8 @@ and writes C, once. A matmul of
           saturate(round(float32(sum) x scale)), in fp32. No residual, no sigmoid
     INT16 A INT16 and B INT8; all else as INT8
 
-Elementwise operations take and give one type. On BF16 they are those of FP32 with one rounding at the end; on
-INT8 and INT32 there is relu alone, and on INT16 nothing. All rounding is to nearest, ties to even.
+Which operations the vector unit has, and on which types, is in `vector_ops.py`. They take and give one type, and on
+BF16 they are those of FP32 with one rounding at the end. All rounding is to nearest, ties to even.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -64,6 +64,8 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.errors import OutputError, ScheduleError, described, one_line, printable, shown
+from minisim.hwmodel.vector_ops import REDUCTIONS
+from minisim.hwmodel.vector_ops import VectorOp as VectorOp  # a part of the instruction set: others import it from here
 
 Table = npt.NDArray[np.void]
 
@@ -143,37 +145,6 @@ class Activation(IntEnum):
     NONE = 0
     RELU = 1
     SIGMOID = 2
-
-
-class VectorOp(IntEnum):
-    """Operations of the vector unit, each correctly rounded (engine_cpp/include/minisim/kernels.hpp).
-
-    Elementwise ones repeat a source with 1 row (or column) along it. A reduction makes a column of `src0`, one
-    element of each row, in an order that its definition fixes.
-    """
-
-    RELU = 0
-    SIGMOID = 1
-    ADD = 2
-    MUL = 3
-    SUB = 4
-    DIV = 5
-    MAX = 6
-    EXP = 7
-    SQRT = 8
-    REDUCE_SUM = 9
-    REDUCE_MAX = 10
-
-    @property
-    def is_binary(self) -> bool:
-        return self in _BINARY
-
-    @property
-    def is_reduction(self) -> bool:
-        return self >= VectorOp.REDUCE_SUM
-
-
-_BINARY = frozenset({VectorOp.ADD, VectorOp.MUL, VectorOp.SUB, VectorOp.DIV, VectorOp.MAX})
 
 
 STREAM_DTYPE = np.dtype(
@@ -445,7 +416,7 @@ class Schedule:
 
     def vector_shape(self, vectors: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows and columns that rows of `vectors` work through: those of dst, but of src0 for a reduction."""
-        reduces = vectors["op"] >= VectorOp.REDUCE_SUM
+        reduces = is_reduction(vectors["op"])
         cols = vectors["cols"].astype(np.int64)
         cols[reduces] = self.tiles["cols"][vectors["src0"][reduces]]
         return vectors["rows"].astype(np.int64), cols
@@ -601,6 +572,11 @@ def item_sizes() -> npt.NDArray[np.int64]:
     for dtype, size in ITEMSIZE.items():
         sizes[dtype] = size
     return sizes
+
+
+def is_reduction(ops: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether each of these codes of a `VectorOp` is a reduction."""
+    return np.isin(ops, list(REDUCTIONS))
 
 
 def touches(matmuls: Table, operand: str) -> npt.NDArray[np.bool_]:

@@ -210,7 +210,7 @@ py::array elementwise(const py::array& array, const std::string& kernel_name) {
         float* to = out.mutable_data();
         const py::gil_scoped_release without_gil;
         for (std::size_t begin = 0; begin < size; begin += kBlock) {
-            args.src0 = {from + begin, 0, 1};
+            args.sources[0] = {from + begin, 0, 1};
             args.dst = to + begin;
             args.cols = std::min(kBlock, size - begin);
             kernel.vector(args);

@@ -12,21 +12,13 @@ namespace {
 constexpr const char* kAsTheOperation = "by the operation's dtype";
 constexpr const char* kAsTheSums = "by the type of its sums";
 
-const char* vector_op_name(VectorOp op) {
-    switch (op) {
-        case VectorOp::kRelu: return "RELU";
-        case VectorOp::kSigmoid: return "SIGMOID";
-        case VectorOp::kAdd: return "ADD";
-        case VectorOp::kMul: return "MUL";
-        case VectorOp::kSub: return "SUB";
-        case VectorOp::kDiv: return "DIV";
-        case VectorOp::kMax: return "MAX";
-        case VectorOp::kExp: return "EXP";
-        case VectorOp::kSqrt: return "SQRT";
-        case VectorOp::kReduceSum: return "REDUCE_SUM";
-        case VectorOp::kReduceMax: return "REDUCE_MAX";
+std::string names_of(DTypes types) {
+    std::string names;
+    for (std::uint32_t code = 0; code < kDTypes; ++code) {
+        if (!(types & only(static_cast<DType>(code)))) continue;
+        names += (names.empty() ? "" : " or ") + std::string(dtype_name(static_cast<DType>(code)));
     }
-    return "?";
+    return names;
 }
 
 }  // namespace
@@ -220,22 +212,20 @@ void Validator::vector(std::size_t row) const {
     at.below("op", x.op, kVectorOps);
     at.below("dtype", x.dtype, kDTypes);
     const DType dtype = static_cast<DType>(x.dtype);
-    if (dtype == DType::kInt16) at.fail("there is no vector operation on INT16");
-    const bool integer = dtype == DType::kInt8 || dtype == DType::kInt32;
-    if (integer && static_cast<VectorOp>(x.op) != VectorOp::kRelu) {
-        at.fail(std::string(vector_op_name(static_cast<VectorOp>(x.op))) + " takes FP32 or BF16, " +
-                "not " + dtype_name(dtype) + ": on integers there is RELU alone");
+    const VectorOpInfo op = info(static_cast<VectorOp>(x.op));
+    if (!(op.types & only(dtype))) {
+        at.fail(std::string(op.name) + " takes " + names_of(op.types) + ", not " + dtype_name(dtype));
     }
     operand(at, "dst", x.dst, x.dst_sram, only(dtype), kAsTheOperation);
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
-    if (is_reduction(static_cast<VectorOp>(x.op))) {
+    if (op.is_reduction) {
         reduced(at, x);
     } else {
         source(at, "src0", x, x.src0, x.src0_sram);
     }
-    if (is_binary(static_cast<VectorOp>(x.op))) {
+    if (op.sources > 1) {
         source(at, "src1", x, x.src1, x.src1_sram);
     } else if (x.src1 != kNone) {
         at.fail("src1 of an operation with one source must be NONE, not " + std::to_string(x.src1));
@@ -312,12 +302,7 @@ void Validator::typed(const Place& at, const char* field, std::uint32_t tile, DT
     at.below(field, tile, program_.tiles.size);
     const DType dtype = program_.dtype_of_tile(tile);
     if (allowed & only(dtype)) return;
-    std::string names;
-    for (std::uint32_t code = 0; code < kDTypes; ++code) {
-        if (!(allowed & only(static_cast<DType>(code)))) continue;
-        names += (names.empty() ? "" : " or ") + std::string(dtype_name(static_cast<DType>(code)));
-    }
-    at.fail(std::string(field) + " must be " + names + " (" + reason + "), not " +
+    at.fail(std::string(field) + " must be " + names_of(allowed) + " (" + reason + "), not " +
             dtype_name(dtype));
 }
 

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "minisim/vector_ops.hpp"  // made when the engine is built
+
 namespace minisim {
 
 constexpr std::uint32_t kAlignment = 64;      // bytes: SRAM addresses and DRAM bases
@@ -28,20 +30,16 @@ constexpr std::uint32_t kRoles = 4;
 enum class Activation : std::uint8_t { kNone = 0, kRelu = 1, kSigmoid = 2 };
 constexpr std::uint32_t kActivations = 3;
 
+// The vector unit's operations are rows of hwmodel/vector_ops.py.
 enum class VectorOp : std::uint8_t {
-    kRelu = 0,
-    kSigmoid = 1,
-    kAdd = 2,
-    kMul = 3,
-    kSub = 4,
-    kDiv = 5,
-    kMax = 6,
-    kExp = 7,
-    kSqrt = 8,
-    kReduceSum = 9,
-    kReduceMax = 10,
+#define MINISIM_CODE(name, NAME, function, code, ...) k##name = (code),
+    MINISIM_ELEMENTWISE(MINISIM_CODE) MINISIM_REDUCTIONS(MINISIM_CODE)
+#undef MINISIM_CODE
 };
-constexpr std::uint32_t kVectorOps = 11;
+constexpr std::uint32_t kVectorOps = 0
+#define MINISIM_ONE(...) +1
+    MINISIM_ELEMENTWISE(MINISIM_ONE) MINISIM_REDUCTIONS(MINISIM_ONE);
+#undef MINISIM_ONE
 
 // The one place that knows how wide an element is. The code must be valid.
 constexpr std::uint32_t item_size(DType dtype) {
@@ -65,13 +63,32 @@ constexpr DType second_of(DType operands) {
     return operands == DType::kInt16 ? DType::kInt8 : operands;
 }
 
-constexpr bool is_binary(VectorOp op) {
-    return op == VectorOp::kAdd || op == VectorOp::kMul || op == VectorOp::kSub ||
-           op == VectorOp::kDiv || op == VectorOp::kMax;
-}
+// Sets of data types, one bit each.
+using DTypes = std::uint32_t;
+constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); }
 
-constexpr bool is_reduction(VectorOp op) {
-    return op == VectorOp::kReduceSum || op == VectorOp::kReduceMax;
+// What the table says of an operation.
+struct VectorOpInfo {
+    const char* name;
+    std::uint32_t sources;
+    bool is_reduction;
+    DTypes types;  // that it takes and gives
+};
+
+// The code must be valid.
+constexpr VectorOpInfo info(VectorOp op) {
+    switch (op) {
+#define MINISIM_ROW(name, NAME, function, code, sources, operands, types)                          \
+    case VectorOp::k##name: return {#NAME, sources, MINISIM_REDUCES, types};
+#define MINISIM_REDUCES false
+        MINISIM_ELEMENTWISE(MINISIM_ROW)
+#undef MINISIM_REDUCES
+#define MINISIM_REDUCES true
+        MINISIM_REDUCTIONS(MINISIM_ROW)
+#undef MINISIM_REDUCES
+#undef MINISIM_ROW
+    }
+    return {"?", 0, false, 0};
 }
 
 // Codes stay plain integers in the rows: a table may hold any byte, and an enum that holds a value

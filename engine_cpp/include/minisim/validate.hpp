@@ -34,10 +34,6 @@ public:
 private:
     struct Place;  // table and row, for messages
 
-    // Sets of data types, one bit each.
-    using DTypes = unsigned;
-    static constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); }
-
     void operand(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
                  DTypes allowed, const char* reason) const;
     void typed(const Place& at, const char* field, std::uint32_t tile, DTypes allowed,

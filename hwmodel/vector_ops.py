@@ -1,0 +1,75 @@
+"""The operations of the vector unit: one row each, and the only list of them.
+
+From its rows follow, in Python, the codes and what is known of them (here), the cycles (`vector.py`) and the energy
+(`energy.py`); in C++, through the header that `engine_cpp/generate_vector_ops.py` makes of this file when the engine
+is built, the codes, names, operands and types, what the validator refuses and what a kernel calls. What an operation
+computes is its definition in `engine_cpp/include/minisim/vector_definitions.hpp`, of the row's name in lower case.
+
+So a new elementwise operation is a row here, its definition there, its operator in `compiler/ops/`, and its test
+(docs/extending.md). This file imports nothing of minisim, because the engine's build reads it by itself.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+FLOATS = ("FP32", "BF16")
+NUMBERS = ("FP32", "BF16", "INT8", "INT32")
+
+
+class VectorOp(IntEnum):
+    """An operation of the vector unit, correctly rounded (engine_cpp/include/minisim/kernels.hpp).
+
+    An elementwise one repeats a source with 1 row (or column) along it. A reduction makes a column of its source,
+    one element of each row, in an order that its definition fixes.
+
+    Attributes:
+        sources: how many operands it has.
+        is_reduction: whether it is a reduction.
+        costs: the classes of its steps: of class c, `vector.c_cost` passes over the lanes; they add up.
+        prices: of price p, `energy.vector_p` per element; they add up.
+        types: the names of the `DType`s that it takes, and gives.
+    """
+
+    sources: int
+    is_reduction: bool
+    costs: tuple[str, ...]
+    prices: tuple[str, ...]
+    types: tuple[str, ...]
+
+    def __new__(
+        cls,
+        code: int,
+        sources: int = 0,  # as of here defaults for mypy alone, which takes VectorOp(code) for a call of this
+        reduces: int = 0,
+        costs: str = "",
+        prices: str = "",
+        types: tuple[str, ...] = (),
+    ) -> VectorOp:
+        op = int.__new__(cls, code)
+        op._value_ = code
+        op.sources, op.is_reduction, op.types = sources, bool(reduces), types
+        op.costs, op.prices = tuple(costs.split()), tuple(prices.split())
+        return op
+
+    # fmt: off
+    #          code sources reduces costs  prices      types
+    RELU       =  0, 1, 0, "simple",  "relu",       NUMBERS
+    SIGMOID    =  1, 1, 0, "sigmoid", "sigmoid",    FLOATS
+    ADD        =  2, 2, 0, "add",     "add",        FLOATS
+    MUL        =  3, 2, 0, "mul",     "mul",        FLOATS
+    SUB        =  4, 2, 0, "add",     "sub",        FLOATS
+    DIV        =  5, 2, 0, "div",     "div",        FLOATS
+    MAX        =  6, 2, 0, "simple",  "max",        FLOATS
+    EXP        =  7, 1, 0, "exp",     "exp",        FLOATS
+    SQRT       =  8, 1, 0, "sqrt",    "sqrt",       FLOATS
+    REDUCE_SUM =  9, 1, 1, "add",     "reduce_sum", FLOATS
+    REDUCE_MAX = 10, 1, 1, "simple",  "reduce_max", FLOATS
+    # fmt: on
+
+    @property
+    def is_binary(self) -> bool:
+        return self.sources == 2
+
+
+REDUCTIONS = frozenset(op for op in VectorOp if op.is_reduction)
