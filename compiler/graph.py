@@ -42,6 +42,7 @@ from minisim.compiler.arguments import (
     number,
 )
 from minisim.compiler.dtypes import CODE, is_integer
+from minisim.compiler.elementwise import Elementwise
 from minisim.compiler.values import Lazy, Values, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown
 from minisim.hwmodel.isa import DType
@@ -129,7 +130,7 @@ class Node:
         return f"Fused{self.op}{''.join(fused)}" if fused else self.op
 
 
-class Graph:
+class Graph(Elementwise):
     """A model under construction, and the compiler's first IR.
 
     Args:
@@ -230,14 +231,6 @@ class Graph:
         """The greater of `a` and `b`, elementwise, with the broadcasting of `add`; NaN where either is."""
         return self.add_node("Max", [a, self._operand(b, a)], {}, name)
 
-    def exp(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """``e ** x``."""
-        return self.add_node("Exp", [x], {}, name)
-
-    def sqrt(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """The square root; NaN where x < 0."""
-        return self.add_node("Sqrt", [x], {}, name)
-
     def reduce_sum(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The sum along the last axis, which becomes 1: (..., n) -> (..., 1)."""
         return self.add_node("ReduceSum", [x], {}, name)
@@ -273,14 +266,6 @@ class Graph:
         constants = [self._operand(value, x) for value in (_last_of(x), epsilon, 1.0)]
         affine = [tensor for tensor in (scale, bias) if tensor is not None]
         return self.add_node("LayerNorm", [x, *constants, *affine], {}, name)
-
-    def relu(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """``max(x, 0)``."""
-        return self.add_node("Relu", [x], {}, name)
-
-    def sigmoid(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """``1 / (1 + exp(-x))``."""
-        return self.add_node("Sigmoid", [x], {}, name)
 
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
         """The same elements in row-major order under another shape; one dimension may be -1."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,29 +13,35 @@ from minisim.compiler.graph import view_2d
 from minisim.compiler.ops.base import (
     Array,
     Attrs,
-    OnnxContext,
-    OnnxNode,
     Operator,
-    onnx_import,
     register,
     sigmoid,
 )
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.split import Read
 from minisim.compiler.tiling import Tiling, tile_height
-from minisim.compiler.values import materialised
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 
 if TYPE_CHECKING:
-    from minisim.compiler.graph import Graph, Node, Shape, Tensor
+    from minisim.compiler.graph import Graph, Node, Shape
     from minisim.hwmodel.config import Machine
 
 
 class Elementwise(Operator):
-    """One vector operation per output tile."""
+    """One vector operation per output tile.
+
+    Attributes:
+        code: the operation.
+        value: what it computes, of numpy arrays.
+    """
 
     code: ClassVar[isa.VectorOp]
+    value: ClassVar[Callable[..., Any]]
+
+    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.asarray(self.value(*inputs))
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         rows, cols = view_2d(graph.tensors[node.output].shape)
@@ -117,105 +123,49 @@ def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
 
 @register
 class Relu(Unary):
-    name = "Relu"
+    name, code = "Relu", isa.VectorOp.RELU
     dtypes = frozenset(CODE) - {"int16"}
-    code = isa.VectorOp.RELU
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.maximum(inputs[0], 0)
+    @staticmethod
+    def value(x: Array) -> Array:
+        return np.maximum(x, 0)
 
 
 @register
 class Sigmoid(Unary):
-    name = "Sigmoid"
-    code = isa.VectorOp.SIGMOID
-
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return sigmoid(inputs[0])
-
-
-@register
-class Add(Binary):
-    name = "Add"
-    code = isa.VectorOp.ADD
-
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return inputs[0] + inputs[1]
-
-
-@register
-class Mul(Binary):
-    name = "Mul"
-    code = isa.VectorOp.MUL
-
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return inputs[0] * inputs[1]
-
-
-@register
-class Sub(Binary):
-    name = "Sub"
-    code = isa.VectorOp.SUB
-
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return inputs[0] - inputs[1]
-
-
-@register
-class Div(Binary):
-    name = "Div"
-    code = isa.VectorOp.DIV
-
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        with np.errstate(divide="ignore"):
-            return inputs[0] / inputs[1]
-
-
-@register
-class Max(Binary):
-    name = "Max"
-    code = isa.VectorOp.MAX
-
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.maximum(inputs[0], inputs[1])
+    name, code, value = "Sigmoid", isa.VectorOp.SIGMOID, staticmethod(sigmoid)
 
 
 @register
 class Exp(Unary):
-    name = "Exp"
-    code = isa.VectorOp.EXP
-
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.exp(inputs[0])
+    name, code, value = "Exp", isa.VectorOp.EXP, np.exp
 
 
 @register
 class Sqrt(Unary):
-    name = "Sqrt"
-    code = isa.VectorOp.SQRT
-
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.sqrt(inputs[0])
+    name, code, value = "Sqrt", isa.VectorOp.SQRT, np.sqrt
 
 
-@onnx_import("Relu", "Sigmoid", "Exp", "Sqrt", "Add", "Sub", "Mul", "Div")
-def import_elementwise(context: OnnxContext, node: OnnxNode) -> Tensor:
-    return context.graph.add_node(node.op_type, [context.value(i) for i in node.inputs], {}, node.name)
+@register
+class Add(Binary):
+    name, code, value = "Add", isa.VectorOp.ADD, np.add
 
 
-@onnx_import("Pow")
-def import_power(context: OnnxContext, node: OnnxNode) -> Tensor:
-    exponent = materialised(context.constant(node.inputs[1]))
-    if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) != 2.0:
-        raise UnsupportedError("only the constant exponent 2, a square, is supported")
-    x = context.value(node.inputs[0])
-    if exponent.ndim > len(x.shape):
-        raise UnsupportedError(f"an exponent of {exponent.ndim} dimensions, more than the base has, is not supported")
-    return context.graph.mul(x, x, name=node.name)
+@register
+class Mul(Binary):
+    name, code, value = "Mul", isa.VectorOp.MUL, np.multiply
 
 
-@onnx_import("Max")
-def import_max(context: OnnxContext, node: OnnxNode) -> Tensor:
-    if len(node.inputs) != 2:
-        raise UnsupportedError(f"a maximum of 2 operands is supported, not of {len(node.inputs)}")
-    return import_elementwise(context, node)
+@register
+class Sub(Binary):
+    name, code, value = "Sub", isa.VectorOp.SUB, np.subtract
+
+
+@register
+class Div(Binary):
+    name, code, value = "Div", isa.VectorOp.DIV, np.divide
+
+
+@register
+class Max(Binary):
+    name, code, value = "Max", isa.VectorOp.MAX, np.maximum
