@@ -21,9 +21,8 @@ def import_same(context: OnnxContext, node: OnnxNode) -> Tensor:
     return context.graph.add_node(node.op_type, [context.value(i) for i in node.inputs], {}, node.name)
 
 
-onnx_import(
-    *(name for name, op in OPERATORS.items() if isinstance(op, elementwise.Elementwise) and name not in OTHERS)
-)(import_same)
+SAME = [name for name, op in OPERATORS.items() if isinstance(op, elementwise.Elementwise) and name not in OTHERS]
+onnx_import(*SAME)(import_same)
 
 
 @onnx_import("Pow")

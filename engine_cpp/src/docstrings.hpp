@@ -279,6 +279,17 @@ Raises:
     UsageError: another dtype, or an unknown kernel.
 )";
 
+constexpr const char* kVector =
+    R"(An elementwise operation of the vector unit on float32 arrays of one shape.
+
+Args:
+    op: a `minisim.hwmodel.isa.VectorOp`.
+    sources: as many arrays as it has sources. A condition is false where it is 0.
+
+Raises:
+    UsageError: another dtype, arrays of several shapes, or not as many of them; a reduction; an unknown kernel.
+)";
+
 constexpr const char* kKernels =
     R"(The kernels that this processor can run: the reference first, the fastest last.)";
 
