@@ -25,6 +25,10 @@ class Elementwise(ABC):
         """The square root; NaN where x < 0."""
         return self.add_node("Sqrt", [x], {}, name)
 
+    def tanh(self, x: Tensor, *, name: str | None = None) -> Tensor:
+        """The hyperbolic tangent."""
+        return self.add_node("Tanh", [x], {}, name)
+
     def relu(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``max(x, 0)``."""
         return self.add_node("Relu", [x], {}, name)

@@ -65,6 +65,7 @@ class VectorOp(IntEnum):
     SQRT       =  8, 1, 0, "sqrt",    "sqrt",       FLOATS
     REDUCE_SUM =  9, 1, 1, "add",     "reduce_sum", FLOATS
     REDUCE_MAX = 10, 1, 1, "simple",  "reduce_max", FLOATS
+    TANH       = 11, 1, 0, "sigmoid", "sigmoid",    FLOATS
     # fmt: on
 
     @property

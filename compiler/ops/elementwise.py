@@ -147,6 +147,11 @@ class Sqrt(Unary):
 
 
 @register
+class Tanh(Unary):
+    name, code, value = "Tanh", isa.VectorOp.TANH, np.tanh
+
+
+@register
 class Add(Binary):
     name, code, value = "Add", isa.VectorOp.ADD, np.add
 

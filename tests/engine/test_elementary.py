@@ -24,6 +24,7 @@ KERNELS = _engine.kernels()
 
 FUNCTIONS: dict[VectorOp, Callable[[Any], Any]] = {
     VectorOp.EXP: mpmath.exp,
+    VectorOp.TANH: mpmath.tanh,
 }
 """Each is real where it has a value, and no value but an exact one lies in the middle between two floats."""
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "minisim/exponential.hpp"
+#include "minisim/hyperbolic.hpp"
 #include "minisim/lanes.hpp"
 #include "minisim/sigmoid.hpp"
 
@@ -59,6 +60,11 @@ MINISIM_INLINE V exp(V x) {
 template <class V>
 MINISIM_INLINE V sigmoid(V x) {
     return elementary<Sigmoid>(x);
+}
+
+template <class V>
+MINISIM_INLINE V tanh(V x) {
+    return elementary<Rounded<Tanh>>(x);
 }
 
 // -- reductions: where a partial result starts, and how it takes in a value ---------------------------
