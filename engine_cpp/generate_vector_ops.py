@@ -13,7 +13,8 @@ HEAD = """\
 // Made from hwmodel/vector_ops.py, which documents the columns, by generate_vector_ops.py.
 #pragma once
 
-// ROW(name in an enum, NAME in messages, function of its definition, code, number of sources, (its sources), types)"""
+// ROW(name in an enum, NAME in messages, function of its definition, code, kinds of its sources,
+//     kind of its result, (its sources), types)"""
 
 
 def rows(macro: str, ops: list) -> str:
@@ -23,7 +24,8 @@ def rows(macro: str, ops: list) -> str:
         name = "".join(part.title() for part in op.name.split("_"))
         types = " | ".join(f"only(DType::k{dtype.title()})" for dtype in op.types)
         sources = ", ".join("xyz"[: op.sources])
-        lines.append(f"    ROW({name}, {op.name}, {op.name.lower()}, {int(op)}, {op.sources}, ({sources}), {types})")
+        kinds = f"\"{op.kinds}\", '{op.result}'"
+        lines.append(f"    ROW({name}, {op.name}, {op.name.lower()}, {int(op)}, {kinds}, ({sources}), {types})")
     return " \\\n".join(lines) + "\n"
 
 

@@ -108,7 +108,7 @@ def accesses(schedule: isa.Schedule) -> Accesses:
 
     elementwise = opcode == isa.Opcode.VECTOR
     v = schedule.vectors[row[elementwise]]
-    found.sram_read[elementwise] = size(v, "src0") + size(v, "src1")
+    found.sram_read[elementwise] = sum(size(v, name) for name in isa.VECTOR_SOURCES)
     found.sram_write[elementwise] = size(v, "dst")
     return found
 

@@ -40,8 +40,9 @@ and writes C, once. A matmul of
           saturate(round(float32(sum) x scale)), in fp32. No residual, no sigmoid
     INT16 A INT16 and B INT8; all else as INT8
 
-Which operations the vector unit has, and on which types, is in `vector_ops.py`. They take and give one type, and on
-BF16 they are those of FP32 with one rounding at the end. All rounding is to nearest, ties to even.
+Which operations the vector unit has, and on which types, is in `vector_ops.py`. Their operands have one type, but for
+conditions, which are BOOL, as is what a comparison makes. On BF16 they are those of FP32 with one rounding at the end.
+All rounding is to nearest, ties to even. A number among the operands is part of the operation: an immediate, in FP32.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -75,7 +76,7 @@ ALIGNMENT = 64
 NONE = 0xFFFFFFFF
 """The tile id, or SRAM address, of an operand that an operation does not have."""
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Of the file that `Schedule.save` writes."""
 
 
@@ -104,16 +105,17 @@ QUEUE_OF = {
 
 
 class DType(IntEnum):
-    """Of a tensor's elements. BF16 is the upper half of an fp32."""
+    """Of a tensor's elements. BF16 is the upper half of an fp32; BOOL is a byte, 0 or 1."""
 
     FP32 = 0
     BF16 = 1
     INT8 = 2
     INT32 = 3
     INT16 = 4
+    BOOL = 5
 
 
-ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4, DType.INT16: 2}
+ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4, DType.INT16: 2, DType.BOOL: 1}
 
 NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.FP32: np.dtype(np.float32),
@@ -121,6 +123,7 @@ NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.INT8: np.dtype(np.int8),
     DType.INT32: np.dtype(np.int32),
     DType.INT16: np.dtype(np.int16),
+    DType.BOOL: np.dtype(np.bool_),
 }
 
 ACCUMULATOR = {DType.FP32: DType.FP32, DType.BF16: DType.FP32, DType.INT8: DType.INT32, DType.INT16: DType.INT32}
@@ -207,21 +210,27 @@ MATMUL_DTYPE = np.dtype(
 VECTOR_DTYPE = np.dtype(
     [
         ("op", "u1"),
-        ("dtype", "u1"),
+        ("dtype", "u1"),  # of its sources of the kind x
         ("reserved", "u2"),
-        ("src0", "u4"),  # tile ids
-        ("src1", "u4"),  # NONE for a unary operation
+        ("src0", "u4"),  # tile ids; NONE: a number, imm0, or that the operation has no such source; one is a tile
+        ("src1", "u4"),
+        ("src2", "u4"),
         ("dst", "u4"),
         ("src0_sram", "u4"),
         ("src1_sram", "u4"),
+        ("src2_sram", "u4"),
         ("dst_sram", "u4"),
         ("rows", "u4"),  # of dst; a source with 1 row (or column) is repeated along it
         ("cols", "u4"),  # 1 for a reduction, whose src0 has `rows` rows of any length
+        ("imm0", "f4"),  # 0 where src0 is a tile, or is not there
+        ("imm1", "f4"),
+        ("imm2", "f4"),
     ]
 )
 
 MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual", "acc")
-VECTOR_OPERANDS = ("src0", "src1", "dst")
+VECTOR_SOURCES = ("src0", "src1", "src2")
+VECTOR_OPERANDS = (*VECTOR_SOURCES, "dst")
 
 TILE_DTYPE = np.dtype(
     [
@@ -544,8 +553,12 @@ class Schedule:
 
     def describe_vector(self, x: np.void) -> str:
         """A row of `vectors` as text."""
-        sources = ", ".join(self._operand(x, name) for name in ("src0", "src1") if x[name] != NONE)
-        return f"VECTOR {self._operand(x, 'dst')} = {VectorOp(x['op']).name.lower()} {sources}"
+        op = VectorOp(x["op"])
+        sources = ", ".join(
+            self._operand(x, name) if x[name] != NONE else f"{x[f'imm{i}']:.9g}"
+            for i, name in enumerate(VECTOR_SOURCES[: op.sources])
+        )
+        return f"VECTOR {self._operand(x, 'dst')} = {op.name.lower()} {sources}"
 
     def _operand(self, x: np.void, name: str) -> str:
         """``x[0:32,0:32]@0x1000``, without the address while there is none."""

@@ -14,24 +14,28 @@ from __future__ import annotations
 from enum import IntEnum
 
 FLOATS = ("FP32", "BF16")
+BOOLS = ("BOOL",)
 NUMBERS = ("FP32", "BF16", "INT8", "INT32")
 
 
 class VectorOp(IntEnum):
     """An operation of the vector unit, correctly rounded (engine_cpp/include/minisim/kernels.hpp).
 
-    An elementwise one repeats a source with 1 row (or column) along it. A reduction makes a column of its source,
-    one element of each row, in an order that its definition fixes.
+    An elementwise one repeats a source with 1 row (or column) along it; a source may also be a number, an immediate
+    of the operation. A reduction makes a column of its source, one element of each row, in an order that its
+    definition fixes.
 
     Attributes:
-        sources: how many operands it has.
+        kinds: a letter for each source: x, of the operation's type, or c, a condition, which is BOOL.
+        result: the kind of what it makes.
         is_reduction: whether it is a reduction.
         costs: the classes of its steps: of class c, `vector.c_cost` passes over the lanes; they add up.
         prices: of price p, `energy.vector_p` per element; they add up.
-        types: the names of the `DType`s that it takes, and gives.
+        types: the names of the `DType`s that x may be.
     """
 
-    sources: int
+    kinds: str
+    result: str
     is_reduction: bool
     costs: tuple[str, ...]
     prices: tuple[str, ...]
@@ -40,7 +44,8 @@ class VectorOp(IntEnum):
     def __new__(
         cls,
         code: int,
-        sources: int = 0,  # as of here defaults for mypy alone, which takes VectorOp(code) for a call of this
+        kinds: str = "",  # as of here defaults for mypy alone, which takes VectorOp(code) for a call of this
+        result: str = "",
         reduces: int = 0,
         costs: str = "",
         prices: str = "",
@@ -48,29 +53,30 @@ class VectorOp(IntEnum):
     ) -> VectorOp:
         op = int.__new__(cls, code)
         op._value_ = code
-        op.sources, op.is_reduction, op.types = sources, bool(reduces), types
+        op.kinds, op.result, op.is_reduction, op.types = kinds, result, bool(reduces), types
         op.costs, op.prices = tuple(costs.split()), tuple(prices.split())
         return op
 
     # fmt: off
-    #          code sources reduces costs  prices      types
-    RELU       =  0, 1, 0, "simple",  "relu",       NUMBERS
-    SIGMOID    =  1, 1, 0, "sigmoid", "sigmoid",    FLOATS
-    ADD        =  2, 2, 0, "add",     "add",        FLOATS
-    MUL        =  3, 2, 0, "mul",     "mul",        FLOATS
-    SUB        =  4, 2, 0, "add",     "sub",        FLOATS
-    DIV        =  5, 2, 0, "div",     "div",        FLOATS
-    MAX        =  6, 2, 0, "simple",  "max",        FLOATS
-    EXP        =  7, 1, 0, "exp",     "exp",        FLOATS
-    SQRT       =  8, 1, 0, "sqrt",    "sqrt",       FLOATS
-    REDUCE_SUM =  9, 1, 1, "add",     "reduce_sum", FLOATS
-    REDUCE_MAX = 10, 1, 1, "simple",  "reduce_max", FLOATS
-    TANH       = 11, 1, 0, "sigmoid", "sigmoid",    FLOATS
+    #           code kinds result reduces costs  prices  types
+    RELU       =  0, "x",   "x", 0, "simple",  "relu",       NUMBERS
+    SIGMOID    =  1, "x",   "x", 0, "sigmoid", "sigmoid",    FLOATS
+    ADD        =  2, "xx",  "x", 0, "add",     "add",        FLOATS
+    MUL        =  3, "xx",  "x", 0, "mul",     "mul",        FLOATS
+    SUB        =  4, "xx",  "x", 0, "add",     "sub",        FLOATS
+    DIV        =  5, "xx",  "x", 0, "div",     "div",        FLOATS
+    MAX        =  6, "xx",  "x", 0, "simple",  "max",        FLOATS
+    EXP        =  7, "x",   "x", 0, "exp",     "exp",        FLOATS
+    SQRT       =  8, "x",   "x", 0, "sqrt",    "sqrt",       FLOATS
+    REDUCE_SUM =  9, "x",   "x", 1, "add",     "reduce_sum", FLOATS
+    REDUCE_MAX = 10, "x",   "x", 1, "simple",  "reduce_max", FLOATS
+    TANH       = 11, "x",   "x", 0, "sigmoid", "sigmoid",    FLOATS
     # fmt: on
 
     @property
-    def is_binary(self) -> bool:
-        return self.sources == 2
+    def sources(self) -> int:
+        """How many operands it has."""
+        return len(self.kinds)
 
 
 REDUCTIONS = frozenset(op for op in VectorOp if op.is_reduction)

@@ -1,30 +1,36 @@
-"""Elementwise operations: Relu, Sigmoid, Exp, Sqrt; and Add, Sub, Mul, Div and Max with broadcasting."""
+"""Elementwise operations: one vector operation per output tile, with broadcasting.
+
+A weight of a single element is a number in the operation (an immediate): it is not loaded, and has no tile.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from minisim.compiler import panels
-from minisim.compiler.dtypes import CODE
+from minisim.compiler.dtypes import FLOATS, NAME
 from minisim.compiler.graph import view_2d
 from minisim.compiler.ops.base import (
     Array,
     Attrs,
     Operator,
+    one_dtype,
     register,
     sigmoid,
 )
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.split import Read
 from minisim.compiler.tiling import Tiling, tile_height
-from minisim.errors import ShapeError, UnsupportedError
+from minisim.errors import ModelError, ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 
 if TYPE_CHECKING:
-    from minisim.compiler.graph import Graph, Node, Shape
+    from minisim.compiler.graph import Graph, Node, Shape, Tensor
     from minisim.hwmodel.config import Machine
 
 
@@ -39,6 +45,33 @@ class Elementwise(Operator):
     code: ClassVar[isa.VectorOp]
     value: ClassVar[Callable[..., Any]]
 
+    def check_count(self, count: int) -> None:
+        if count != self.code.sources:
+            raise ModelError(f"must have {self.code.sources} operands, not {count}")
+
+    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            *others, last = map(str, shapes)
+            raise ShapeError(f"shapes {', '.join(others)} and {last} do not broadcast") from None
+        for operand in shapes:
+            if not _is_2d_broadcast(operand, shape):
+                raise UnsupportedError(
+                    f"broadcasting {operand} to {shape} is not supported: the leading dimensions must be "
+                    "all equal or all 1"
+                )
+        return shape
+
+    def infer_dtype(self, dtypes: Sequence[str], attrs: Attrs) -> str:
+        """By the kinds of the operation's sources: conditions are bool, all others are of one of its types."""
+        pairs = list(zip(self.code.kinds, dtypes, strict=True))
+        if wrong := [dtype for kind, dtype in pairs if kind == "c" and dtype != "bool"]:
+            raise UnsupportedError(f"the condition must be bool, not {wrong[0]}")
+        allowed = frozenset(NAME[isa.DType[name]] for name in self.code.types)
+        dtype = one_dtype([dtype for kind, dtype in pairs if kind == "x"], allowed)
+        return dtype if self.code.result == "x" else "bool"
+
     def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
         with np.errstate(divide="ignore"):
             return np.asarray(self.value(*inputs))
@@ -50,7 +83,7 @@ class Elementwise(Operator):
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         found = []
-        for name in node.inputs:
+        for name in _tiled(node, graph):
             rows, cols = view_2d(graph.tensors[name].shape)
             axes = (
                 ("m", min(tiling.m, rows)) if rows > 1 else ("", 1),
@@ -70,48 +103,49 @@ class Elementwise(Operator):
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """For each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
         m, n, _ = tiling.walk()
+        tiled = _tiled(node, graph)
+        columns: dict[str, npt.ArrayLike] = {}
         sources = []
-        for name in node.inputs:
+        for i, name in enumerate(node.inputs):
+            number = number_of(graph.tensors[name])
+            if number is not None and name not in tiled:
+                columns[f"imm{i}"] = number
+                continue
             rows, cols = view_2d(graph.tensors[name].shape)
             grid = program.grid(name, min(tiling.m, rows), min(tiling.n, cols))
             sources.append(grid.ids(m if rows > 1 else 0 * m, n if cols > 1 else 0 * n))
+            columns[f"src{i}"] = sources[-1]
         target = program.grid(node.output, tiling.m, tiling.n, final=1).ids(m, n)
         rows, cols = view_2d(graph.tensors[node.output].shape)
         vectors = program.vectors(
             len(target),
             op=self.code,
-            dtype=graph.tensors[node.output].code,
-            src0=sources[0],
-            src1=sources[1] if len(sources) > 1 else isa.NONE,
+            dtype=graph.tensors[node.inputs[self.code.kinds.index("x")]].code,
             dst=target,
             rows=np.minimum(tiling.m, rows - m * tiling.m),
             cols=np.minimum(tiling.n, cols - n * tiling.n),
+            **columns,
         )
         slots = [Slot(isa.Opcode.LOAD, ids) for ids in sources]
         slots += [Slot(isa.Opcode.VECTOR, vectors), Slot(isa.Opcode.STORE, target)]
         program.layer(node.name, node.title, 0, slots, cores=tiling.core_of(m, n))
 
 
-class Unary(Elementwise):
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-        return shapes[0]
+def number_of(tensor: Tensor) -> float | None:
+    """The value of a weight that is a single float; None for other tensors. One that is not there counts as 0."""
+    if not tensor.is_weight or tensor.dtype not in FLOATS or math.prod(tensor.shape) != 1:
+        return None
+    try:
+        data = tensor.data
+    except ModelError:  # only timing does without, and it does not depend on values
+        data = None
+    return 0.0 if data is None else float(data.reshape(-1)[0])
 
 
-class Binary(Elementwise):
-    operands = range(2, 3)
-
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-        try:
-            shape = np.broadcast_shapes(*shapes)
-        except ValueError:
-            raise ShapeError(f"shapes {shapes[0]} and {shapes[1]} do not broadcast") from None
-        for operand in shapes:
-            if not _is_2d_broadcast(operand, shape):
-                raise UnsupportedError(
-                    f"broadcasting {operand} to {shape} is not supported: the leading dimensions must be "
-                    "all equal or all 1"
-                )
-        return shape
+def _tiled(node: Node, graph: Graph) -> list[str]:
+    """The operands that are tiles: all that are no numbers; of numbers alone, the first x."""
+    tiled = [name for name in node.inputs if number_of(graph.tensors[name]) is None]
+    return tiled or [node.inputs[0]]
 
 
 def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
@@ -122,9 +156,8 @@ def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
 
 
 @register
-class Relu(Unary):
+class Relu(Elementwise):
     name, code = "Relu", isa.VectorOp.RELU
-    dtypes = frozenset(CODE) - {"int16"}
 
     @staticmethod
     def value(x: Array) -> Array:
@@ -132,45 +165,45 @@ class Relu(Unary):
 
 
 @register
-class Sigmoid(Unary):
+class Sigmoid(Elementwise):
     name, code, value = "Sigmoid", isa.VectorOp.SIGMOID, staticmethod(sigmoid)
 
 
 @register
-class Exp(Unary):
+class Exp(Elementwise):
     name, code, value = "Exp", isa.VectorOp.EXP, np.exp
 
 
 @register
-class Sqrt(Unary):
+class Sqrt(Elementwise):
     name, code, value = "Sqrt", isa.VectorOp.SQRT, np.sqrt
 
 
 @register
-class Tanh(Unary):
+class Tanh(Elementwise):
     name, code, value = "Tanh", isa.VectorOp.TANH, np.tanh
 
 
 @register
-class Add(Binary):
+class Add(Elementwise):
     name, code, value = "Add", isa.VectorOp.ADD, np.add
 
 
 @register
-class Mul(Binary):
+class Mul(Elementwise):
     name, code, value = "Mul", isa.VectorOp.MUL, np.multiply
 
 
 @register
-class Sub(Binary):
+class Sub(Elementwise):
     name, code, value = "Sub", isa.VectorOp.SUB, np.subtract
 
 
 @register
-class Div(Binary):
+class Div(Elementwise):
     name, code, value = "Div", isa.VectorOp.DIV, np.divide
 
 
 @register
-class Max(Binary):
+class Max(Elementwise):
     name, code, value = "Max", isa.VectorOp.MAX, np.maximum

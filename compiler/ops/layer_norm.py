@@ -48,7 +48,8 @@ class LayerNorm(RowOperator):
         return np.asarray(y)
 
     def chain(self, node: Node, blocks: RowBlocks) -> None:
-        x, count, epsilon, one, *affine = (blocks.source(name) for name in node.inputs)
+        x = blocks.source(node.inputs[0])
+        count, epsilon, one, *affine = (blocks.operand(name) for name in node.inputs[1:])
         mean = blocks.apply(VectorOp.DIV, blocks.apply(VectorOp.REDUCE_SUM, x, into="sum"), count, into="mean")
         centred = blocks.apply(VectorOp.SUB, x, mean, into="centred")
         squares = blocks.apply(VectorOp.MUL, centred, centred, into="squares")

@@ -58,7 +58,7 @@ class ReduceMean(Reduction):
         return np.asarray(inputs[0].sum(axis=-1, keepdims=True) / inputs[1])
 
     def chain(self, node: Node, blocks: RowBlocks) -> None:
-        x, count = (blocks.source(name) for name in node.inputs)
+        x, count = blocks.source(node.inputs[0]), blocks.operand(node.inputs[1])
         blocks.apply(VectorOp.DIV, blocks.apply(self.code, x, into="sum"), count, out=node.output)
 
 

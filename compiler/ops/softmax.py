@@ -39,7 +39,7 @@ class Softmax(RowOperator):
         return np.asarray(e / e.sum(axis=-1, keepdims=True))
 
     def chain(self, node: Node, blocks: RowBlocks) -> None:
-        x, one = (blocks.source(name) for name in node.inputs)
+        x, one = blocks.source(node.inputs[0]), blocks.operand(node.inputs[1])
         greatest = blocks.apply(VectorOp.REDUCE_MAX, x, into="max")
         e = blocks.apply(VectorOp.EXP, blocks.apply(VectorOp.SUB, x, greatest, into="shifted"), into="exp")
         inverse = blocks.apply(VectorOp.DIV, one, blocks.apply(VectorOp.REDUCE_SUM, e, into="sum"), into="inverse")

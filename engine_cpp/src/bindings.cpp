@@ -204,10 +204,10 @@ py::array vector(std::uint8_t code, const std::vector<py::array>& arrays, const 
     VectorArgs args{};
     args.op = static_cast<VectorOp>(code);
     const VectorOpInfo op = info(args.op);
-    if (op.is_reduction || arrays.size() != op.sources) {
-        throw UsageError(std::string(op.name) + (op.is_reduction ? " is not elementwise"
-                                                                 : " has " + std::to_string(op.sources) + " sources, not " +
-                                                                       std::to_string(arrays.size())));
+    if (op.is_reduction) throw UsageError(std::string(op.name) + " is not elementwise");
+    if (arrays.size() != op.sources) {
+        throw UsageError(std::string(op.name) + " has " + std::to_string(op.sources) +
+                         " sources, not " + std::to_string(arrays.size()));
     }
     std::vector<py::array_t<float>> sources;  // keep what the pointers point to
     for (const py::array& array : arrays) {
@@ -310,16 +310,18 @@ void define_operations(py::module_& m) {
         .def_readonly("scale", &SchedExecute::scale)
         .def("__repr__", repr<SchedExecute>);
 
+    using MaybeOperand = std::optional<VectorOperand>;
     py::class_<SchedVector>(m, "SchedVector", py::is_final(), doc::kSchedVector)
-        .def(py::init([](std::uint8_t op, const PlacedTile& dst, const PlacedTile& src0,
-                         MaybeTile src1) {
-                 return SchedVector{static_cast<VectorOp>(op), dst, src0, src1};
+        .def(py::init([](std::uint8_t op, const PlacedTile& dst, const VectorOperand& src0,
+                         MaybeOperand src1, MaybeOperand src2) {
+                 return SchedVector{static_cast<VectorOp>(op), dst, src0, src1, src2};
              }),
-             "op"_a, "dst"_a, "src0"_a, "src1"_a = py::none())
+             "op"_a, "dst"_a, "src0"_a, "src1"_a = py::none(), "src2"_a = py::none())
         .def_property_readonly("op", [](const SchedVector& x) { return int(x.op); })
         .def_readonly("dst", &SchedVector::dst)
         .def_readonly("src0", &SchedVector::src0)
         .def_readonly("src1", &SchedVector::src1)
+        .def_readonly("src2", &SchedVector::src2)
         .def("__repr__", repr<SchedVector>);
 }
 

@@ -73,7 +73,8 @@ void Executor::execute(const MatmulRow& x) {
         case DType::kBf16: multiply<Bf16, float>(x); break;
         case DType::kInt8: multiply<std::int8_t, std::int32_t>(x); break;
         case DType::kInt16: multiply<std::int16_t, std::int32_t, std::int8_t>(x); break;
-        case DType::kInt32: break;
+        case DType::kInt32:
+        case DType::kBool: break;
     }
     ++stats_.executes;
     stats_.macs += std::uint64_t{x.m} * x.k * x.n;
@@ -135,13 +136,16 @@ const std::int32_t* Executor::addend(std::uint32_t tile, std::uint32_t sram,
 void Executor::vector(const VectorRow& x) {
     VectorArgs args{};
     args.op = static_cast<VectorOp>(x.op);
-    args.sources[0] = source(x.src0, x.src0_sram);
-    if (x.src1 != kNone) args.sources[1] = source(x.src1, x.src1_sram);
+    const auto sources = x.sources();
+    for (std::size_t i = 0; i < kSources; ++i) {
+        args.sources[i] = sources[i].tile == kNone ? VectorSource{&sources[i].number, 0, 0}
+                                                   : source(sources[i].tile, sources[i].sram);
+    }
     args.dst = write(x.dst, x.dst_sram);
     args.dtype = program_.dtype_of_tile(x.dst);
     args.rows = x.rows;
     args.cols = x.cols;
-    args.length = program_.tiles[x.src0].cols;
+    if (info(args.op).is_reduction) args.length = program_.tiles[x.src0].cols;
     switch (static_cast<DType>(x.dtype)) {
         case DType::kInt8: integer_relu<std::int8_t>(args); break;
         case DType::kInt32: integer_relu<std::int32_t>(args); break;

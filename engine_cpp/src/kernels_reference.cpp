@@ -61,9 +61,9 @@ void matmul(const MatmulArgsOf<T, Sum, TB>& x, Scratch&) {
     }
 }
 
-float apply(VectorOp op, float x, float y) {
+float apply(VectorOp op, float x, [[maybe_unused]] float y, [[maybe_unused]] float z) {
     switch (op) {
-#define MINISIM_CASE(name, NAME, function, code, sources, operands, types)                         \
+#define MINISIM_CASE(name, NAME, function, code, kinds, result, operands, types)                    \
     case VectorOp::k##name: return definitions::function operands;
         MINISIM_ELEMENTWISE(MINISIM_CASE)
 #undef MINISIM_CASE
@@ -73,15 +73,18 @@ float apply(VectorOp op, float x, float y) {
 
 float at(const VectorSource& x, std::size_t i, std::size_t j) {
     const std::size_t k = i * x.row_step + j * x.col_step;
-    return x.dtype == DType::kBf16 ? widen(static_cast<const Bf16*>(x.data)[k])
-                                   : static_cast<const float*>(x.data)[k];
+    switch (x.dtype) {
+        case DType::kBf16: return widen(static_cast<const Bf16*>(x.data)[k]);
+        case DType::kBool: return widen(static_cast<const Bool*>(x.data)[k]);
+        default: return static_cast<const float*>(x.data)[k];
+    }
 }
 
 void leave(float value, const VectorArgs& x, std::size_t k) {
-    if (x.dtype == DType::kBf16) {
-        static_cast<Bf16*>(x.dst)[k] = narrow(value);
-    } else {
-        static_cast<float*>(x.dst)[k] = one_nan(value);
+    switch (x.dtype) {
+        case DType::kBf16: static_cast<Bf16*>(x.dst)[k] = narrow(value); break;
+        case DType::kBool: static_cast<Bool*>(x.dst)[k].value = value != 0.0f; break;
+        default: static_cast<float*>(x.dst)[k] = one_nan(value);
     }
 }
 
@@ -117,7 +120,7 @@ void vector(const VectorArgs& x) {
         for (std::size_t j = 0; j < x.cols; ++j) {
             float value[kSources] = {};
             for (std::size_t k = 0; k < sources; ++k) value[k] = at(x.sources[k], i, j);
-            leave(apply(x.op, value[0], value[1]), x, i * x.cols + j);
+            leave(apply(x.op, value[0], value[1], value[2]), x, i * x.cols + j);
         }
     }
 }

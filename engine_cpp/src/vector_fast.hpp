@@ -50,19 +50,23 @@ MINISIM_INLINE const float* values_of(const VectorSource& x, std::size_t i, std:
 
 MINISIM_INLINE const float* values(const VectorSource& x, std::size_t i, std::size_t j,
                                    std::size_t count, float* buffer) {
-    return x.dtype == DType::kBf16 ? values_of<Bf16>(x, i, j, count, buffer)
-                                   : values_of<float>(x, i, j, count, buffer);
+    switch (x.dtype) {
+        case DType::kBf16: return values_of<Bf16>(x, i, j, count, buffer);
+        case DType::kBool: return values_of<Bool>(x, i, j, count, buffer);
+        default: return values_of<float>(x, i, j, count, buffer);
+    }
 }
 
 // One block: `rows` are the values of each source, all lanes of them, and so is what it leaves.
 MINISIM_INLINE void elementwise(VectorOp op, const float* const* rows, std::size_t count,
                                 float* out) {
     switch (op) {
-#define MINISIM_CASE(name, NAME, function, code, sources, operands, types)                         \
+#define MINISIM_CASE(name, NAME, function, code, kinds, result, operands, types)                   \
     case VectorOp::k##name:                                                                        \
         for (std::size_t begin = 0; begin < count; begin += kLanes) {                              \
             [[maybe_unused]] const Lanes x = lanes_at(rows[0] + begin);                            \
             [[maybe_unused]] const Lanes y = lanes_at(rows[1] + begin);                            \
+            [[maybe_unused]] const Lanes z = lanes_at(rows[2] + begin);                            \
             leave(definitions::function operands, out + begin);                                    \
         }                                                                                          \
         break;
@@ -88,6 +92,19 @@ MINISIM_INLINE VectorArgs flattened(const VectorArgs& x) {
     return flat;
 }
 
+MINISIM_INLINE void leave(const float* from, std::size_t count, const VectorArgs& x,
+                          std::size_t at) {
+    switch (x.dtype) {
+        case DType::kBf16:
+            for (std::size_t q = 0; q < count; ++q) static_cast<Bf16*>(x.dst)[at + q] = narrow(from[q]);
+            break;
+        case DType::kBool:
+            for (std::size_t q = 0; q < count; ++q) static_cast<Bool*>(x.dst)[at + q].value = from[q] != 0.0f;
+            break;
+        default: std::copy_n(from, count, static_cast<float*>(x.dst) + at);
+    }
+}
+
 // Whole lanes of fp32 are written where they belong; others are computed apart. All that an operation
 // in place reads of some lanes, it reads before it writes them.
 MINISIM_INLINE void elementwise_body(const VectorArgs& args) {
@@ -102,15 +119,9 @@ MINISIM_INLINE void elementwise_body(const VectorArgs& args) {
             for (std::size_t k = 0; k < kSources; ++k) {
                 rows[k] = k < sources ? values(x.sources[k], i, j, count, in[k]) : rows[0];
             }
-            float* to = static_cast<float*>(x.dst) + at;
             const bool direct = x.dtype == DType::kFp32 && count % kLanes == 0;
-            elementwise(x.op, rows, count, direct ? to : apart);
-            if (x.dtype == DType::kBf16) {
-                Bf16* narrowed = static_cast<Bf16*>(x.dst) + at;
-                for (std::size_t q = 0; q < count; ++q) narrowed[q] = narrow(apart[q]);
-            } else if (!direct) {
-                std::copy_n(apart, count, to);
-            }
+            elementwise(x.op, rows, count, direct ? static_cast<float*>(x.dst) + at : apart);
+            if (!direct) leave(apart, count, x, at);
         }
     }
 }

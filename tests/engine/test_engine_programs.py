@@ -279,9 +279,9 @@ def test_hand_built_vector_operations(hand, op, shape):
     values = np.linspace(-2, 2, 20, dtype=F32).reshape(4, 5)
     engine.set_tensor(s, values)
     src0, src1 = Tile(s, 0, 0, 4, 5, 0x200), Tile(s, 0, 0, *shape, 0x300)
-    for src in (src0, src1) if op.is_binary else (src0,):
+    for src in (src0, src1) if op.sources == 2 else (src0,):
         engine.dispatch(SchedLoad(src))
-    dispatch(engine, SchedVector(op, c, src0, src1 if op.is_binary else None), SchedStore(c))
+    dispatch(engine, SchedVector(op, c, src0, src1 if op.sources == 2 else None), SchedStore(c))
     y = np.broadcast_to(values[: shape[0], : shape[1]], values.shape)
     expected = _engine.vector(op, [values, y][: op.sources], "reference")
     np.testing.assert_array_equal(engine.tensor(2), expected)

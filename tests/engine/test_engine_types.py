@@ -185,7 +185,7 @@ def test_bf16_vector_operations_round_once(kernel, op):
     for tensor, values, tile in zip(tensors, (x, y), (src0, src1), strict=True):
         engine.set_tensor(tensor, values)
         engine.dispatch(SchedLoad(tile))
-    engine.dispatch(SchedVector(op, dst, src0, src1 if op.is_binary else None))
+    engine.dispatch(SchedVector(op, dst, src0, src1 if op.sources == 2 else None))
     engine.dispatch(SchedStore(dst))
     if op.is_reduction:
         expected = reduce_rows(x, adds=op == VectorOp.REDUCE_SUM)
@@ -383,6 +383,7 @@ def test_tensors_take_the_dtype_that_stands_for_theirs():
         (DType.BF16, F32, np.uint16),
         (DType.INT8, np.int8, np.int32),
         (DType.INT32, np.int32, np.int64),
+        (DType.BOOL, np.bool_, np.int8),
     ):
         tensor = engine.add_tensor(2, 3, Role.INPUT, dtype)
         assert engine.tensor(tensor).dtype == outside
@@ -394,8 +395,8 @@ def test_tensors_take_the_dtype_that_stands_for_theirs():
             UsageError, match=f"values must have dtype {np.dtype(outside)} for a tensor of {dtype.name}"
         ):
             engine.set_tensor(tensor, values.astype(other))
-    with pytest.raises(ScheduleError, match="dtype must be below 5, not 5"):
-        engine.add_tensor(2, 2, Role.INPUT, 5)
+    with pytest.raises(ScheduleError, match="dtype must be below 6, not 6"):
+        engine.add_tensor(2, 2, Role.INPUT, 6)
 
 
 def test_memories_that_do_not_go_together():

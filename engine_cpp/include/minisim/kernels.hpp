@@ -68,8 +68,6 @@ struct VectorSource {
     DType dtype = DType::kFp32;
 };
 
-constexpr std::size_t kSources = 2;  // of an operation, at most
-
 struct VectorArgs {
     VectorOp op;
     std::array<VectorSource, kSources> sources;  // as many as the operation has; others are not looked at

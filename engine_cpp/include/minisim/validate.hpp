@@ -47,8 +47,8 @@ private:
     void epilogue(const Place& at, const MatmulRow& x) const;
     void integers(const Place& at, const MatmulRow& x) const;
     void scale(const Place& at, const MatmulRow& x) const;
-    void source(const Place& at, const char* field, const VectorRow& x, std::uint32_t tile,
-                std::uint32_t sram) const;
+    void source(const Place& at, const char* field, const VectorRow& x,
+                const VectorRow::Source& from, DType dtype) const;
     void reduced(const Place& at, const VectorRow& x) const;
 
     const Program& program_;
