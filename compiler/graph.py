@@ -109,6 +109,12 @@ class Tensor:
     def __rtruediv__(self, other: float) -> Tensor:
         return self.graph.div(other, self)
 
+    def __pow__(self, other: Tensor | float) -> Tensor:
+        return self.graph.pow(self, other)
+
+    def __neg__(self) -> Tensor:
+        return self.graph.neg(self)
+
     __radd__ = __add__
     __rmul__ = __mul__
 

@@ -180,11 +180,6 @@ class Sqrt(Elementwise):
 
 
 @register
-class Tanh(Elementwise):
-    name, code, value = "Tanh", isa.VectorOp.TANH, np.tanh
-
-
-@register
 class Add(Elementwise):
     name, code, value = "Add", isa.VectorOp.ADD, np.add
 

@@ -34,6 +34,19 @@ struct Function {
 const Function kFunctions[] = {
     MINISIM_FUNCTION(exp),
     MINISIM_FUNCTION(tanh),
+    MINISIM_FUNCTION(log),
+    MINISIM_FUNCTION(erf),
+    MINISIM_FUNCTION(sin),
+    MINISIM_FUNCTION(cos),
+    MINISIM_FUNCTION(tan),
+    MINISIM_FUNCTION(asin),
+    MINISIM_FUNCTION(acos),
+    MINISIM_FUNCTION(atan),
+    MINISIM_FUNCTION(sinh),
+    MINISIM_FUNCTION(cosh),
+    MINISIM_FUNCTION(asinh),
+    MINISIM_FUNCTION(acosh),
+    MINISIM_FUNCTION(atanh),
 };
 
 float from_bits(std::uint32_t u) {

@@ -13,6 +13,7 @@ import mpmath
 import numpy as np
 import numpy.typing as npt
 import pytest
+from support.functions import FUNCTIONS, PERIODIC
 from support.oracle import bits
 
 from minisim import _engine
@@ -21,12 +22,6 @@ from minisim.hwmodel.isa import VectorOp
 F32 = np.float32
 Array = npt.NDArray[np.float32]
 KERNELS = _engine.kernels()
-
-FUNCTIONS: dict[VectorOp, Callable[[Any], Any]] = {
-    VectorOp.EXP: mpmath.exp,
-    VectorOp.TANH: mpmath.tanh,
-}
-"""Each is real where it has a value, and no value but an exact one lies in the middle between two floats."""
 
 EDGES = np.array(
     [0.0, -0.0, 1e-45, -1e-45, 1e-40, 1.1754944e-38, 1e-20, 0.5, 1, -1, np.nextafter(F32(1), F32(0)),
@@ -40,8 +35,9 @@ def sample(seed: int, count: int = 1500) -> Array:
     rng = np.random.default_rng(seed)
     anything = rng.integers(0, 2**32, count, dtype=np.uint32).view(F32)
     small = np.exp(rng.uniform(-20, 4, count)) * rng.choice([-1, 1], count)
+    angles = rng.integers(-(2**12), 2**12, count) * (np.pi / 2)  # and their neighbours
     near_one = rng.choice([-1, 1], count) * (1 + rng.integers(-(2**20), 2**20, count) * 2.0**-24)
-    return np.concatenate([EDGES, anything, small.astype(F32), near_one.astype(F32)])
+    return np.concatenate([EDGES, anything, small.astype(F32), near_one.astype(F32), angles.astype(F32)])
 
 
 def nearest(true: Any) -> float:
@@ -56,7 +52,7 @@ def nearest(true: Any) -> float:
 
 def value(function: Callable[[Any], Any], x: float) -> float:
     """Of a real function at a float; NaN outside of its domain."""
-    if np.isnan(x):
+    if np.isnan(x) or (np.isinf(x) and function in PERIODIC):
         return np.nan
     try:
         true = function(mpmath.mpf(x))
@@ -84,3 +80,38 @@ def test_the_same_bits_in_every_kernel(op: VectorOp, kernel: str) -> None:
     found = _engine.vector(op, sources, kernel)
     assert bits(found).tolist() == bits(_engine.vector(op, sources, "reference")).tolist()
     assert set(bits(found[np.isnan(found)]).tolist()) <= {0x7FC00000}
+
+
+# -- x^y --------------------------------------------------------------------------------------------
+
+
+def exact_power(x: float, y: float) -> Any:
+    """x^y of a finite x > 0, with so many bits that a tie is one."""
+    return mpmath.power(mpmath.mpf(x), mpmath.mpf(y))
+
+
+def test_powers_are_correctly_rounded() -> None:
+    rng = np.random.default_rng(9)
+    bases = np.concatenate([np.exp(rng.normal(0, 2, 3000)), 1 + rng.integers(-5000, 5000, 1000) * 2.0**-23]).astype(F32)
+    exponents = np.concatenate([rng.normal(0, 4, 3000), rng.normal(0, 30000, 1000)]).astype(F32)
+    whole = np.repeat(np.arange(-8, 17), 40).astype(F32)  # with ties: 17 bits squared, 9 bits to the third power
+    odd = (2 * rng.integers(1, 2**12, len(whole)) + 1).astype(F32) * F32(2.0) ** rng.integers(-9, 9, len(whole))
+    squares = (rng.integers(1, 2**12, 300) ** 2).astype(F32)
+    x = np.concatenate([bases, odd.astype(F32), squares, squares])
+    y = np.concatenate([exponents, whole, np.full(300, 0.5, F32), np.full(300, 1.5, F32)]).astype(F32)
+    with mpmath.workprec(1200):
+        expected = np.array([nearest(exact_power(a, b)) for a, b in zip(x.tolist(), y.tolist(), strict=True)], F32)
+    found = _engine.vector(VectorOp.POW, [x, y], "reference")
+    wrong = found != expected
+    assert list(zip(x[wrong].tolist(), y[wrong].tolist(), strict=True)) == []
+
+
+def test_powers_of_special_values_are_ieee() -> None:
+    """As numpy has them (C's pow), signs of zeros included."""
+    special = F32([0, -0.0, 1, -1, 2, -2, 3, -3, 0.5, -0.5, 2.5, 1e-45, 3e38, -3e38, 2**24, np.inf, -np.inf, np.nan])
+    x, y = (grid.reshape(-1) for grid in np.meshgrid(special, special))
+    with np.errstate(all="ignore"):
+        expected = np.power(x.astype(np.float64), y.astype(np.float64)).astype(F32)
+    found = _engine.vector(VectorOp.POW, [x, y], "reference")
+    expected = np.where(np.isnan(expected), np.array(0x7FC00000, np.uint32).view(F32), expected)
+    assert bits(found).tolist() == bits(expected).tolist()

@@ -104,6 +104,10 @@ MINISIM_INLINE double two_to(double n) {
 
 // -- exp(y) - 1 -------------------------------------------------------------------------------------
 
+// exp(y), |y| <= 110
+MINISIM_INLINE double exponential_of(double y, double) { return double_exp(y); }
+inline DoubleDouble exponential_of(double y, DoubleDouble) { return double_double_exp(y); }
+
 // y - n ln(2), from ln(2) in parts.
 MINISIM_INLINE double without_ln2(double y, double n, double) {
     return std::fma(n, -0x1.abc9e3b39803fp-56, std::fma(n, -0x1.62e42fefa39efp-1, y));

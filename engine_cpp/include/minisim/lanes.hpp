@@ -34,6 +34,11 @@ struct Mask {
 MINISIM_INLINE float where(bool condition, float x, float y) { return condition ? x : y; }
 MINISIM_INLINE float square_root(float x) { return std::sqrt(x); }
 
+MINISIM_INLINE float magnitude(float x) { return std::fabs(x); }
+MINISIM_INLINE float rounded_down(float x) { return std::floor(x); }
+MINISIM_INLINE float rounded_up(float x) { return std::ceil(x); }
+MINISIM_INLINE float rounded_to_even(float x) { return std::nearbyint(x); }  // nothing asks for another mode
+
 // The float whose bits are set in both.
 MINISIM_INLINE float bits_in_both(float x, float y) {
     std::uint32_t a, b;
@@ -50,6 +55,12 @@ template <class Function>
 MINISIM_INLINE float elementary(float x) {
     const auto y = Function::quick(x);
     return y.low == y.high ? y.low : Function::exact(x);
+}
+
+// A function of two values that is not worth to have all lanes at once.
+template <class Function>
+MINISIM_INLINE float one_by_one(float x, float y) {
+    return Function::of(x, y);
 }
 
 // -- and on all lanes -------------------------------------------------------------------------------
@@ -86,9 +97,23 @@ MINISIM_INLINE Lanes where(const Mask& condition, const Lanes& x, const Lanes& y
     return z;
 }
 
-MINISIM_INLINE Lanes square_root(const Lanes& x) {
+#define MINISIM_LANES_FUNCTION(function)                                                           \
+    MINISIM_INLINE Lanes function(const Lanes& x) {                                                \
+        Lanes z;                                                                                   \
+        for (std::size_t i = 0; i < kLanes; ++i) z.lane[i] = function(x.lane[i]);                  \
+        return z;                                                                                  \
+    }
+MINISIM_LANES_FUNCTION(square_root)
+MINISIM_LANES_FUNCTION(magnitude)
+MINISIM_LANES_FUNCTION(rounded_down)
+MINISIM_LANES_FUNCTION(rounded_up)
+MINISIM_LANES_FUNCTION(rounded_to_even)
+#undef MINISIM_LANES_FUNCTION
+
+template <class Function>
+MINISIM_INLINE Lanes one_by_one(const Lanes& x, const Lanes& y) {
     Lanes z;
-    for (std::size_t i = 0; i < kLanes; ++i) z.lane[i] = std::sqrt(x.lane[i]);
+    for (std::size_t i = 0; i < kLanes; ++i) z.lane[i] = Function::of(x.lane[i], y.lane[i]);
     return z;
 }
 
