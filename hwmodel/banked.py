@@ -21,6 +21,7 @@ import numpy.typing as npt
 from minisim._engine import DramMemory
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.dram import Answer
 from minisim.hwmodel.dram_channel import NEVER, Channel
 from minisim.hwmodel.dram_presets import DramPart
 
@@ -173,11 +174,13 @@ class BankedDram:
         self._width: list[int] = (tiles["cols"].astype(np.int64) * item).tolist()
         self._row: list[int] = schedule.stream["row"].tolist()
         self._free_at = 0  # core cycles
+        self._last = -1  # the transfer served last
         # of each port (by lane): DRAM cycle of the last begin, core cycle of its end
         self._ended = [(-1, -1)] * (schedule.cores * len(isa.Queue))
 
-    def serve(self, op: int, now: int) -> tuple[int, int]:
-        begin, write = max(now, self._free_at), self._write[op]
+    def serve(self, op: int, now: int) -> Answer:
+        write, waits = self._write[op], now < self._free_at
+        begin, behind = (self._free_at, self._last) if waits else (now, -1)
         dram, core = self._dram_cycles, self._core_cycles
         columns = -(-begin * dram // core)
         earliest = -(-now * dram // core)
@@ -191,8 +194,8 @@ class BankedDram:
         )
         end = -(-issued * core // dram)
         self._ended[self._lane[op]] = (columns, end)
-        self._free_at = end
-        return begin, end
+        self._free_at, self._last = end, op
+        return Answer(begin, end, behind)
 
 
 def lines(first: int, pitch: int, rows: int, width: int, burst: int) -> Addresses:

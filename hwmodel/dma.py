@@ -1,10 +1,8 @@
-"""One direction of a DMA with all it may have: channels, bursts, and descriptors of several planes.
+"""One direction of a DMA: its channels, their decoders and ports, bursts, and descriptors of several planes.
 
-`unit.DmaUnit` is what is left of it with one channel of its own, without bursts and with a tile a descriptor (a
-test holds them to each other); it takes fewer events.
-
-Descriptors leave the queue in order, each to the channel that has been ready for one longest: its decoder is free,
-and fewer than `max_outstanding` of its descriptors are in flight. Then, on the channel:
+Descriptors leave the queue in order, each to the channel that has been ready for one longest (of several, the one of
+the lowest number): its decoder is free, and fewer than `max_outstanding` of its descriptors are in flight. Then, on
+the channel:
 
     decode   `setup` cycles; then the decoder is free, but without bursts not before the port has taken the transfer
     port     transfers in order, each at its first request: DRAM and port (`BurstPort`, or `busy` and the DRAM)
@@ -15,54 +13,51 @@ other on its channel without decoding.
 
 If both directions share their channels (`dma.shared`), each decodes its own descriptors, but the port and the places
 in flight are of both: the port takes transfers in the order in which they were decoded, and a place goes to the
-direction that has waited for one longer.
+direction that has waited for one longer; of one cycle, whichever comes first in program order.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from simpy import Event, Timeout
+from simpy import Event
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.bursts import BurstRules, Descriptor, Rectangles
+from minisim.hwmodel.clock import Phase
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import burst_rules, rectangles
-from minisim.hwmodel.descriptors import planes, tiles_of
+from minisim.hwmodel.descriptors import tiles_of
 from minisim.hwmodel.dram import Dram
+from minisim.hwmodel.gates import CODE, Point
 from minisim.hwmodel.isa import Queue
 from minisim.hwmodel.port import BurstPort, Bus, Cut, cut
-from minisim.hwmodel.timeline import WAITED_FOR
-from minisim.hwmodel.unit import DmaUnit, Unit
+from minisim.hwmodel.state import State
+from minisim.hwmodel.unit import Unit
 
-if TYPE_CHECKING:
-    from minisim.hwmodel.simulate import Run
+_FIRST_STAGE, _DECODER, _PLACE, _ORDER, _ISSUED = (
+    CODE[name] for name in ("first_stage", "decoder", "place", "order", "issued")
+)
+_UNIT, _SETUP, _REQUESTS, _READY, _DRAM = (CODE[name] for name in ("unit", "setup", "requests", "ready", "dram"))
+_BUSY, _SERVED, _BURSTS = (CODE[name] for name in ("busy", "served", "bursts"))
+_LATENCY, _RETIRE_ORDER = CODE["latency"], CODE["retire_order"]
 
-_OUTSTANDING = WAITED_FOR.index("outstanding")
 
-
-def dma_units(run: Run, core: int, schedule: isa.Schedule, machine: Machine, dram: Dram) -> tuple[Unit, Unit]:
+def dma_units(
+    state: State, core: int, schedule: isa.Schedule, machine: Machine, gate: DramGate
+) -> tuple[DmaUnit, DmaUnit]:
     """The units for loads and for stores of the DMA of `core`."""
-    dma, depth = machine.dma, machine.control.queue_depth
-    if dma.channels == 1 and not dma.has_bursts and dma.dimensions < 3 and not dma.shared:
-        load, store = (
-            DmaUnit(run, core, queue, depth, dma.max_outstanding, dram) for queue in (Queue.LOAD, Queue.STORE)
-        )
-        return load, store
-    return full_units(run, core, schedule, machine, dram)
-
-
-def full_units(run: Run, core: int, schedule: isa.Schedule, machine: Machine, dram: Dram) -> tuple[Dma, Dma]:
-    """The same, with all that a DMA may have."""
-    engine = Engine(machine)
-    stores = engine if machine.dma.shared else Engine(machine)
-    load_rules, store_rules = (burst_rules(machine, load) for load in (True, False))
-    return (
-        Dma(run, core, Queue.LOAD, schedule, machine, dram, engine, load_rules),
-        Dma(run, core, Queue.STORE, schedule, machine, dram, stores, store_rules),
+    loads = Ports(machine)
+    stores = loads if machine.dma.shared else Ports(machine)
+    units = (
+        DmaUnit(state, core, Queue.LOAD, schedule, machine, gate, loads),
+        DmaUnit(state, core, Queue.STORE, schedule, machine, gate, stores),
     )
+    for ports in {id(loads): loads, id(stores): stores}.values():
+        ports.units = [unit for unit in units if unit.ports is ports]
+    return units
 
 
 class Cuts:
@@ -82,215 +77,276 @@ class Cuts:
         return self._found[key]
 
 
+class Decoded(NamedTuple):
+    """A transfer that waits for its port. They are in the order in which the port takes them."""
+
+    due: int  # when its descriptor was decoded
+    op: int
+    channel: DmaChannel
+
+
 class Port:
     """What the transfers of a channel pass one after the other: of one direction, or of both."""
 
-    def __init__(self, rules: BurstRules) -> None:
+    def __init__(self, number: int, rules: BurstRules) -> None:
+        self.number = number
         self.bus = Bus(rules)
-        self.free_at = 0  # without bursts
-        self.in_flight = 0  # descriptors
-        self.decoded: deque[Decoded] = deque()  # in the order in which the port takes them
+        self.free = 0  # without bursts
+        self.last = -1  # the transfer that it took last
+        self.line: deque[Decoded] = deque()
+        self.begun = 0
+        """Descriptors that have had a place in flight."""
+        self.landed: list[tuple[int, int]] = []
+        """Cycle and last operation of each that has landed, in this order."""
+
+    def has_room(self, most: int) -> bool:
+        return self.begun - len(self.landed) < most
+
+    def place(self, most: int) -> tuple[int, int]:
+        """Cycle and operation of the landing that freed the place which the next descriptor takes; (-1, -1) if none."""
+        out = self.begun - most
+        return self.landed[out] if out >= 0 else (-1, -1)
 
 
-class Engine:
+class Ports:
     """The ports of one direction, or those that both share."""
 
     def __init__(self, machine: Machine) -> None:
         rules = burst_rules(machine, load=True)  # a bus that is idle has none of either direction
-        self.ports = [Port(rules) for _ in range(machine.dma.channels)]
-        self.units: list[Dma] = []
-        self.waiting: list[Dma] = []
-        """Directions whose next descriptor waits for a place in flight, the one that has waited longest first."""
+        self.ports = [Port(number, rules) for number in range(machine.dma.channels)]
+        self.units: list[DmaUnit] = []
+        self._wanting: dict[DmaUnit, int] = {}
+        """If both directions share the ports: since when each has waited for a place."""
+
+    def want(self, unit: DmaUnit, now: int) -> None:
+        """The first descriptor of `unit` may start, but for a place in flight: it gets one in the phase PLACE."""
+        self._wanting.setdefault(unit, now)
+        unit.state.call(now, Phase.PLACE, self._give)
+
+    def _give(self, event: Event) -> None:
+        for unit, _ in sorted(self._wanting.items(), key=lambda item: (item[1], item[0].queue[0])):
+            now = unit.state.now
+            if channel := unit.with_room():
+                del self._wanting[unit]
+                unit.begin(channel, now)
+                unit.wake(now)
 
 
-class Channel:
+class DramGate:
+    """The way to the DRAM: the transfers that ask in one round of SERVE are served in program order."""
+
+    def __init__(self, state: State, dram: Dram) -> None:
+        self._state = state
+        self.dram = dram
+        self._rounds: dict[int, list[Port]] = {}
+
+    def ask(self, port: Port, cycle: int) -> None:
+        """The first transfer in the port's line asks at `cycle`."""
+        if cycle in self._rounds:
+            self._rounds[cycle].append(port)
+            return
+        self._rounds[cycle] = [port]
+        self._state.call(cycle, Phase.SERVE, self._serve)
+
+    def _serve(self, event: Event) -> None:
+        asking = self._rounds.pop(self._state.now)
+        for port in sorted(asking, key=lambda port: port.line[0].op):
+            port.line[0].channel.unit.take(port)
+
+
+class DmaChannel:
     """A direction's way to a port: its decoder, and its rules for bursts."""
 
-    def __init__(self, number: int, port: Port, bursts: BurstPort | None) -> None:
-        self.number = number
+    def __init__(self, unit: DmaUnit, port: Port, bursts: BurstPort | None) -> None:
+        self.unit = unit
         self.port = port
         self.bursts = bursts
-        self.planes = 0  # of the descriptor decoded last, that have not started
+        self.last = -1  # the operation that was decoded last
+        self.planes = 0  # of its descriptor, that have not started
+        self.flying: deque[int] = deque()
+
+    def decoded(self, event: Event) -> None:
+        """The decoder is free of the operation before."""
+        self.unit.decoded(self)
+
+    def land(self, event: Event) -> None:
+        """The first transfer in flight has arrived."""
+        self.unit.land(self, self.flying.popleft())
 
 
-class Decoded(NamedTuple):
-    """A transfer that waits for its port."""
-
-    unit: Dma
-    op: int
-    due: int  # when its descriptor was decoded
-    channel: Channel
-
-
-class Dma(Unit):
+class DmaUnit(Unit):
     """One direction."""
 
     def __init__(
         self,
-        run: Run,
+        state: State,
         core: int,
         queue: Queue,
         schedule: isa.Schedule,
         machine: Machine,
-        dram: Dram,
-        engine: Engine,
-        rules: BurstRules,
+        gate: DramGate,
+        ports: Ports,
     ) -> None:
-        super().__init__(run, core, queue, machine.control.queue_depth, machine.dma.max_outstanding)
-        self._dram, self._engine, self._shared = dram, engine, machine.dma.shared
-        engine.units.append(self)
-        self._planes: list[int] = planes(schedule, run.costs.descriptors).tolist()
-        self._tile: list[int] = tiles_of(schedule).tolist()
+        super().__init__(state, core, queue, machine.control.queue_depth)
+        self.ports = ports
+        self._gate_to_dram = gate
+        self._most = machine.dma.max_outstanding
+        self._shared, self._several = machine.dma.shared, machine.dma.channels > 1
+        self._tile: list[int] = []
         self._cuts: Cuts | None = None
+        rules = burst_rules(machine, load=queue == Queue.LOAD)
         if machine.dma.has_bursts:
+            self._tile = tiles_of(schedule).tolist()
             self._cuts = Cuts(rectangles(schedule), rules)
-        self._idle = [
-            Channel(i, port, BurstPort(rules, port.bus) if self._cuts else None) for i, port in enumerate(engine.ports)
+        self._idle: list[tuple[int, int, DmaChannel]] = [
+            (0, port.number, DmaChannel(self, port, BurstPort(rules, port.bus) if self._cuts else None))
+            for port in ports.ports
         ]
-        """Channels whose decoder is free, the one that has been so longest first."""
-        self._several = machine.dma.channels > 1
-        self._changed: Event | None = None
-        self._unretired: deque[int] = deque()
+        """Channels whose decoder is free: since when, number, channel; the next descriptor's first."""
+        self._latest = self._idle[0][2]  # the channel of the last descriptor
+        self._before = -1  # the operation that started last
+        self._place = 0  # of the first operation that has not retired, among the lane's
         self._arrived: set[int] = set()
-        self._started = -1  # the last descriptor's last operation
-        self._last = self._idle[0]  # and its channel
 
     # -- descriptors -------------------------------------------------------------------------------------
 
-    def _work(self) -> Generator[Event, None, None]:
-        run, queue = self.run_state, self.queue
-        own = self.core * len(Queue)  # the first lane of this core
-        while True:
-            while not len(queue):
-                yield queue.changed()
-            op = queue.head()
-            while not self._idle or self._last.planes:  # a queue starts in order: the last descriptor's planes go first
-                yield self._change()
-            for other, counts in run.waits:
-                if run.scoreboard.retired[own + other] < counts[op]:
-                    run.waited_for[op] = other + 1
-                    yield run.scoreboard.reached(own + other, counts[op])
-            if run.sync[op] != isa.NONE:
-                yield from self._other_cores(op)
-            while (channel := self._with_room()) is None or self._behind():
-                run.waited_for[op] = _OUTSTANDING
-                if self not in self._engine.waiting:
-                    self._engine.waiting.append(self)
-                yield self._change()
-            queue.pop()
-            before, self._started = self._started, op + self._planes[op] - 1
-            if self._several and not run.waited_for[op] and before >= 0 and run.issue[op] < run.start[before]:
-                run.waited_for[op] = run.waited_for[before]  # it stood behind that one, not behind its channel
-            self._idle.remove(channel)
-            channel.port.in_flight += 1
-            if self in self._engine.waiting:
-                self._engine.waiting.remove(self)
-                self._wake()  # whoever stood behind it
-            channel.planes, self._last = self._planes[op], channel
-            self._unretired.extend(range(op, op + self._planes[op]))
-            self._start(op, channel)
+    def look(self, now: int) -> None:
+        while self.queue:
+            op = self.queue[0]
+            if self.state.issue[op] > now:
+                self.wake(self.state.issue[op])
+                return
+            # A queue starts in order: the last descriptor's planes go first.
+            if not self._idle or self._latest.planes or not self.retired_for(op):
+                return
+            if self._shared:
+                self.ports.want(self, now)
+                return
+            channel = self.with_room()
+            if channel is None:
+                return
+            self.begin(channel, now)
 
-    def _with_room(self) -> Channel | None:
-        return next((channel for channel in self._idle if channel.port.in_flight < self.max_outstanding), None)
+    def with_room(self) -> DmaChannel | None:
+        """The channel for the next descriptor."""
+        return next((channel for _, _, channel in self._idle if channel.port.has_room(self._most)), None)
 
-    def _behind(self) -> bool:
-        """The other direction has waited for a place longer, and will take one in this cycle."""
-        first = next(iter(self._engine.waiting), self)
-        return first is not self and first._with_room() is not None
+    def begin(self, channel: DmaChannel, now: int) -> None:
+        """The first descriptor starts on `channel`."""
+        state, op = self.state, self.queue[0]
+        since = next(item[0] for item in self._idle if item[2] is channel)
+        self._idle = [item for item in self._idle if item[2] is not channel]
+        gate, holder = self._gate(op, channel, since, now)
+        channel.port.begun += 1
+        channel.planes, self._latest = state.planes[op], channel
+        self.leave_queue(op, now, gate, holder)
+        self._started(op, channel, now)
 
-    def _start(self, op: int, channel: Channel) -> None:
-        now = int(self.env.now)
-        run = self.run_state
-        run.channel[op] = channel.number
+    def _gate(self, op: int, channel: DmaChannel, since: int, now: int) -> tuple[int, int]:
+        if channel.last >= 0 and since == now:
+            return (_DECODER if channel.bursts else _FIRST_STAGE), channel.last
+        if found := self.awaited(op, now):
+            return found
+        cycle, holder = channel.port.place(self._most)
+        if cycle == now:
+            return _PLACE, holder
+        if self._several and self._before >= 0 and self.state.start[self._before] == now:
+            return _ORDER, self._before
+        return _ISSUED, op
+
+    def _started(self, op: int, channel: DmaChannel, now: int) -> None:
+        state = self.state
+        self._before = channel.last = op
+        state.channel[op] = channel.port.number
         channel.planes -= 1
-        run.started(op, now)
-        if self._several and not channel.planes:
-            self._wake()  # the next descriptor, on another channel
-        due = now + self.run_state.setup[op]
-        if self._shared:
-            self._at(due, self._ask, op, channel)
+        due = now + state.setup[op]
+        entry = Decoded(due, op, channel)
+        if self._shared and due > now:
+            state.call(due, Phase.FREE, lambda _: self._line_up(entry))
         else:
-            self._line_up(op, due, channel)
+            self._line_up(entry)
         if channel.bursts:
-            self._at(due + self.run_state.hold[op], self._decoder_free, op, channel, now_too=not channel.planes)
+            self._decoder_done(channel, due + state.hold[op], now)
+        elif self._several and not channel.planes:
+            self.wake(now)  # for the next descriptor, on another channel
 
-    def _decoder_free(self, op: int, channel: Channel) -> None:
-        """`op`, decoded last on the channel, has left the decoder."""
-        if channel.planes:
-            self._start(op + 1, channel)
+    def _decoder_done(self, channel: DmaChannel, cycle: int, now: int) -> None:
+        """The decoder of `channel` is free at `cycle`."""
+        if cycle > now or channel.planes:  # planes would start each other without end
+            self.state.call(cycle, Phase.FREE, channel.decoded)
         else:
-            self._idle.append(channel)
-            self._wake()
+            self.decoded(channel)
+
+    def decoded(self, channel: DmaChannel) -> None:
+        now = self.state.now
+        if channel.planes:
+            op, gate = channel.last + 1, _DECODER if channel.bursts else _FIRST_STAGE
+            self.state.started(op, now, gate, channel.last)
+            self._started(op, channel, now)
+        else:
+            insort(self._idle, (now, channel.port.number, channel))
+        if not channel.planes:
+            self.wake(now)
 
     # -- port --------------------------------------------------------------------------------------------
 
-    def _ask(self, op: int, channel: Channel) -> None:
-        """Of a port that both directions share: from now on `op` has its place in the line."""
-        self._line_up(op, int(self.env.now), channel)
+    def _line_up(self, entry: Decoded) -> None:
+        """The transfer is decoded, or will be with nothing in between: it has its place in the port's line."""
+        port = entry.channel.port
+        if not port.line:
+            port.line.append(entry)
+            self._ask(port)
+        elif port.line[-1] < entry:
+            port.line.append(entry)
+        else:  # one of the other direction was decoded in the same cycle
+            insort(port.line, entry)
 
-    def _line_up(self, op: int, due: int, channel: Channel) -> None:
-        line = channel.port.decoded
-        line.append(Decoded(self, op, due, channel))
-        if len(line) == 1:
-            self._take_next(channel, due)
+    def _ask(self, port: Port) -> None:
+        """The first transfer in the line asks the DRAM when its port comes to it."""
+        first = port.line[0]
+        bursts = first.channel.bursts
+        ready = bursts.first_request(first.due) if bursts else max(first.due, port.free)
+        self._gate_to_dram.ask(port, ready)
 
-    def _take_next(self, channel: Channel, due: int) -> None:
-        """The first transfer in the line goes to the port, when that comes to it."""
-        op = channel.port.decoded[0].op
-        ready = channel.bursts.first_request(due) if channel.bursts else max(due, channel.port.free_at)
-        self._at(ready, self._take, op, channel)
-
-    def _take(self, op: int, channel: Channel) -> None:
-        run, now, port = self.run_state, int(self.env.now), channel.port
-        due = port.decoded.popleft().due
-        served = self._dram.serve(op, now)
+    def take(self, port: Port) -> None:
+        """The port takes the first transfer in its line: the DRAM serves it, and it passes."""
+        state = self.state
+        now, (due, op, channel) = state.now, port.line.popleft()
+        served = self._gate_to_dram.dram.serve(op, now)
         if channel.bursts and self._cuts:
-            begin, done = channel.bursts.move(self._cuts.of(self._tile[op]), due, served)
+            begin, done = channel.bursts.move(self._cuts.of(self._tile[op]), due, (served.begin, served.end))
+            ready = (_SETUP, op) if due == now else (_REQUESTS, port.last)
+            state.opened(Point.DONE, op, _BURSTS, op)
         else:
-            begin, done = served[0], max(served[1] + self.run_state.lag[op], now + run.busy[op])
-            port.free_at = done
-        run.begin[op], run.done[op] = begin, done
-        run.dram_begin[op], run.dram_end[op] = served
-        self._at(done + self.run_state.latency[op], self._land, op, channel)
-        if port.decoded:
-            following = port.decoded[0]
-            following.unit._take_next(following.channel, following.due)
+            begin, done = served.begin, max(served.end + state.lag[op], now + state.busy[op])
+            ready = (_UNIT, port.last) if port.last >= 0 and port.free == now else (_SETUP, op)
+            state.opened(Point.DONE, op, _BUSY if now + state.busy[op] == done else _SERVED, op)
+            port.free = done
+        state.opened(Point.READY, op, *ready)
+        state.opened(Point.BEGIN, op, *((_READY, op) if served.begin == now else (_DRAM, served.behind)))
+        state.begin[op], state.done[op] = begin, done
+        state.dram_begin[op], state.dram_end[op] = served.begin, served.end
+        port.last = op
+        channel.flying.append(op)
+        state.call(done + state.latency[op], Phase.FREE, channel.land)
+        if port.line:
+            self._ask(port)
         if not channel.bursts:
-            self._at(now + self.run_state.hold[op], self._decoder_free, op, channel, now_too=not channel.planes)
+            self._decoder_done(channel, now + state.hold[op], now)
 
-    def _land(self, op: int, channel: Channel) -> None:
+    def land(self, channel: DmaChannel, op: int) -> None:
+        """`op` has arrived: it retires with all that it kept waiting, and if it was the last of its descriptor, there
+        is a place in flight."""
+        state, now, ops = self.state, self.state.now, self.state.lane_ops[self.lane]
         self._arrived.add(op)
-        while self._unretired and self._unretired[0] in self._arrived:
-            first = self._unretired.popleft()
+        while self._place < len(ops) and ops[self._place] in self._arrived:
+            first = ops[self._place]
             self._arrived.remove(first)
-            self.run_state.retired(first, int(self.env.now), self.lane)
-        if self._last_plane(op):
-            channel.port.in_flight -= 1
-            self._wake()
-
-    def _last_plane(self, op: int) -> bool:
-        return op + 1 == len(self._planes) or self._planes[op + 1] != 0
-
-    # -- events ------------------------------------------------------------------------------------------
-
-    def _at(
-        self, cycle: int, then: Callable[[int, Channel], None], op: int, channel: Channel, now_too: bool = True
-    ) -> None:
-        """Call `then` at `cycle`; at once if that is now and `now_too` (planes would call each other without end)."""
-        delay = cycle - int(self.env.now)
-        if not delay and now_too:
-            then(op, channel)
-            return
-        event = Timeout(self.env, delay)
-        event.callbacks.append(lambda _: then(op, channel))
-
-    def _change(self) -> Event:
-        """An event that succeeds when a decoder or a place in flight becomes free, or all planes have started."""
-        self._changed = Event(self.env)
-        return self._changed
-
-    def _wake(self) -> None:
-        for unit in self._engine.units:
-            if unit._changed is not None:
-                unit._changed.succeed()
-                unit._changed = None
+            on_time = state.done[first] + state.latency[first] == now
+            state.opened(Point.END, first, *((_LATENCY, first) if on_time else (_RETIRE_ORDER, ops[self._place - 1])))
+            self._place += 1
+            state.retired(first, now, self.lane)
+        if op + 1 == len(state.planes) or state.planes[op + 1]:
+            insort(channel.port.landed, (now, op))
+            for unit in self.ports.units:
+                unit.wake(now)

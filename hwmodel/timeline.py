@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from minisim.hwmodel.gates import CODE, GATES, Gate, Point
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 
 Cycles = npt.NDArray[np.int64]
 
 WAITED_FOR = ("", "load", "store", "matrix", "vector", "outstanding", "sync")
 """Names of the codes in `Timeline.waited_for`: the queue whose retirement let the operation start last; outstanding:
-the retirement of one of its own queue in flight; sync: that of an operation of another core."""
+the landing of one of its own queue in flight; sync: the retirement of an operation of another core."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,9 +32,11 @@ class Timeline:
         begin: its unit works on it (for a transfer: the DRAM serves it).
         done: its unit is free for the next one.
         end: retired: results are there, ranges are released.
-        waited_for: code (see WAITED_FOR) of the last thing that held `start` back, 0 if nothing did.
         channel: of the DMA that moved it; 0 for other operations.
         dram_begin, dram_end: the DRAM served it in [dram_begin, dram_end); 0 for operations that are no transfers.
+        gate: uint8 of shape (operations, points): for each Point, the code in `gates` of the gate that opened last.
+        holder: uint32 of the same shape: the operation in whose points that gate's equation begins; NONE if nobody.
+        gates: all that may hold an operation back.
         launch: by core, when the host had launched it, whether or not there was anything to dispatch.
         cycles: when everything had retired: the length of the run.
     """
@@ -42,11 +46,25 @@ class Timeline:
     begin: Cycles
     done: Cycles
     end: Cycles
-    waited_for: npt.NDArray[np.uint8]
     channel: npt.NDArray[np.uint8]
     dram_begin: Cycles
     dram_end: Cycles
+    gate: npt.NDArray[np.uint8]
+    holder: npt.NDArray[np.uint32]
+    gates: tuple[Gate, ...] = GATES
     launch: Cycles = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @cached_property
+    def waited_for(self) -> npt.NDArray[np.uint8]:
+        """Of each operation, the code (see WAITED_FOR) of what held its start back last, 0 if nothing did.
+
+        One that stood behind another of its queue waited for what that one waited for.
+        """
+        codes = np.array([WAITED_FOR.index(gate.waits_for) for gate in self.gates], dtype=np.uint8)
+        gate, at = self.gate[:, Point.START], np.arange(len(self.end))
+        while (behind := gate[at] == CODE["order"]).any():
+            at[behind] = self.holder[at[behind], Point.START]
+        return codes[gate[at]]
 
     def __repr__(self) -> str:
         return f"<Timeline of {len(self.end):,} operations: {self.cycles:,} cycles, DRAM busy {self.dram_busy:,}>"

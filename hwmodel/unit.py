@@ -6,114 +6,155 @@ before it, and its `latency` with whatever follows.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections import deque
 
-from simpy import Environment, Event, Timeout
+from simpy import Event
 
-from minisim.hwmodel.dram import Dram
+from minisim.hwmodel.clock import FOREVER, Phase
+from minisim.hwmodel.control import Control
+from minisim.hwmodel.gates import CODE, Point
 from minisim.hwmodel.isa import NONE, Queue
-from minisim.hwmodel.queue import UnitQueue
-from minisim.hwmodel.timeline import WAITED_FOR
+from minisim.hwmodel.state import State
 
-if TYPE_CHECKING:
-    from minisim.hwmodel.simulate import Run
-
-_OUTSTANDING = WAITED_FOR.index("outstanding")
-_SYNC = WAITED_FOR.index("sync")
+_FIRST_STAGE, _SYNC, _ISSUED = (CODE[name] for name in ("first_stage", "after_core", "issued"))
+_UNIT, _SETUP, _READY, _BUSY = (CODE[name] for name in ("unit", "setup", "ready", "busy"))
+_LATENCY, _RETIRE_ORDER = CODE["latency"], CODE["retire_order"]
+_AFTER = tuple(
+    (queue, CODE[f"after_{queue.name.lower()}"]) for queue in (Queue.MATRIX, Queue.VECTOR, Queue.LOAD, Queue.STORE)
+)
 
 
 class Unit:
-    """The matrix unit, the vector unit, and what all units have in common.
+    """What all units have in common: the queue, and looking whether its first operation may start.
 
     Args:
         core, queue: whose queue it serves, and which.
-        max_outstanding: operations that may have started and not retired.
+        depth: descriptors (of units without: operations) that the queue holds, dispatched and not started.
     """
 
-    def __init__(self, run: Run, core: int, queue: Queue, depth: int, max_outstanding: int = 2**62) -> None:
-        self.env: Environment = run.env
-        self.run_state = run
+    def __init__(self, state: State, core: int, queue: Queue, depth: int) -> None:
+        self.state = state
         self.core = core
-        self.lane = core * len(Queue) + queue
-        self.queue = UnitQueue(run.env, depth)
-        self.max_outstanding = max_outstanding
-        self._in_flight = 0
-        self._free_at = 0  # when the second stage is free
-        self._retire_at = 0  # of the last operation: retirement is in order
-        self._landed: Event | None = None
-        self.process = run.env.process(self._work())
+        self.first_lane = core * len(Queue)  # of this core
+        self.lane = self.first_lane + queue
+        self.depth = depth
+        self.queue: deque[int] = deque()
+        self.taken: list[int] = []
+        """What was put into the queue, in order: the first operation of each descriptor."""
+        self.starts = 0
+        """How many of them have started."""
+        self.control: Control
+        self._looks_at = FOREVER
 
-    def _work(self) -> Generator[Event, None, None]:
-        run, env, queue = self.run_state, self.env, self.queue
-        setup, hold, latency, waits, retired = run.setup, run.hold, run.latency, run.waits, run.scoreboard.retired
-        own = self.core * len(Queue)  # the first lane of this core
-        while True:
-            while not len(queue):
-                yield queue.changed()
-            op = queue.head()
-            for other, counts in waits:
-                if retired[own + other] < counts[op]:
-                    run.waited_for[op] = other + 1
-                    yield run.scoreboard.reached(own + other, counts[op])
-            if run.sync[op] != NONE:
-                yield from self._other_cores(op)
-            if self._in_flight >= self.max_outstanding:
-                run.waited_for[op] = _OUTSTANDING
-                self._landed = Event(env)
-                yield self._landed
-            queue.pop()
-            self._in_flight += 1
-            run.started(op, int(env.now))
-            if setup[op]:
-                yield Timeout(env, setup[op])
-            now = int(env.now)
-            if self._free_at > now:
-                yield Timeout(env, self._free_at - now)
-                now = self._free_at
-            begin, done = self._occupy(op, now)
-            self._free_at = done
-            self._retire_at = max(self._retire_at, done + latency[op])
-            run.begin[op], run.done[op] = begin, done
-            retirement = Timeout(env, self._retire_at - now, op)
-            retirement.callbacks.append(self._retire)
-            if hold[op]:
-                yield Timeout(env, hold[op])
+    def put(self, op: int) -> None:
+        """Control has dispatched `op` into the queue (perhaps for a cycle to come)."""
+        self.taken.append(op)
+        self.queue.append(op)
+        if len(self.queue) == 1:
+            self.wake(self.state.issue[op])
 
-    def _other_cores(self, op: int) -> Generator[Event, None, None]:
-        """Wait for the operations of other cores that `op` waits for."""
-        run = self.run_state
-        for lane, count in run.syncs(op):
-            if run.scoreboard.retired[lane] < count:
-                run.waited_for[op] = _SYNC
-                yield run.scoreboard.reached(lane, count)
+    def wake(self, cycle: int) -> None:
+        """Look in the phase START of `cycle`, or of now if that is later."""
+        cycle = max(cycle, self.state.now)
+        if cycle < self._looks_at:
+            self._looks_at = cycle
+            self.state.call(cycle, Phase.START, self._look)
 
-    def _occupy(self, op: int, now: int) -> tuple[int, int]:
-        """The cycles from and to which the second stage works on `op`."""
-        return now, now + self.run_state.busy[op]
+    def _look(self, event: Event) -> None:
+        self._looks_at = FOREVER
+        self.look(self.state.now)
 
-    def _retire(self, retirement: Event) -> None:
-        op = retirement.value
-        assert op is not None
-        self._in_flight -= 1
-        self.run_state.retired(op, int(self.env.now), self.lane)
-        if self._landed is not None:
-            self._landed.succeed()
-            self._landed = None
+    def look(self, now: int) -> None:
+        """Start what may start now. Whoever may not is woken by what it waits for."""
+        raise NotImplementedError
+
+    def retired_for(self, op: int) -> bool:
+        """Whether all that `op` waits for has retired; if not, whoever is short will wake this unit."""
+        state, first = self.state, self.first_lane
+        retired = state.scoreboard.retired
+        for queue, counts in enumerate(state.waits):
+            if retired[first + queue] < counts[op]:
+                state.scoreboard.await_count(first + queue, counts[op], self)
+                return False
+        if state.sync[op] != NONE:
+            for lane, count in state.syncs(op):
+                if retired[lane] < count:
+                    state.scoreboard.await_count(lane, count, self)
+                    return False
+        return True
+
+    def awaited(self, op: int, now: int) -> tuple[int, int] | None:
+        """The gate and the operation whose retirement let `op` start now, if one did."""
+        state, first = self.state, self.first_lane
+        end, lane_ops = state.end, state.lane_ops
+        for queue, gate in _AFTER:
+            count = state.waits[queue][op]
+            if count and end[other := lane_ops[first + queue][count - 1]] == now:
+                return gate, other
+        if state.sync[op] != NONE:
+            for lane, count in state.syncs(op):
+                if count and end[other := lane_ops[lane][count - 1]] == now:
+                    return _SYNC, other
+        return None
+
+    def leave_queue(self, op: int, now: int, gate: int, holder: int) -> None:
+        """The first of the queue starts."""
+        self.queue.popleft()
+        self.starts += 1
+        self.state.started(op, now, gate, holder)
+        self.control.started(self)
 
 
-class DmaUnit(Unit):
-    """One direction of a core's DMA: its port, and behind it the DRAM that both directions of all cores share.
+class ComputeUnit(Unit):
+    """The matrix unit or the vector unit: all that follows from an operation's start is known when it starts."""
 
-    Without bursts, with one channel and at most 2-D descriptors; `dma.py` has all of them.
-    """
+    def __init__(self, state: State, core: int, queue: Queue, depth: int) -> None:
+        super().__init__(state, core, queue, depth)
+        self._last = -1  # the operation before
+        self._stage_free = 0  # of it, as all of these
+        self._free = 0
+        self._retires = 0
+        self._in_flight: deque[int] = deque()
 
-    def __init__(self, run: Run, core: int, queue: Queue, depth: int, max_outstanding: int, dram: Dram) -> None:
-        self._dram = dram
-        super().__init__(run, core, queue, depth, max_outstanding)
+    def look(self, now: int) -> None:
+        state = self.state
+        while self.queue:
+            op = self.queue[0]
+            if (earliest := max(state.issue[op], self._stage_free)) > now:
+                self.wake(earliest)
+                return
+            if not self.retired_for(op):
+                return
+            self.leave_queue(op, now, *self._gate(op, now))
+            self._work(op, now)
 
-    def _occupy(self, op: int, now: int) -> tuple[int, int]:
-        """The slower of the two sets the pace: the port is held until both are through."""
-        begin, served = self._dram.serve(op, now)
-        self.run_state.dram_begin[op], self.run_state.dram_end[op] = begin, served
-        return begin, max(served + self.run_state.lag[op], now + self.run_state.busy[op])
+    def _gate(self, op: int, now: int) -> tuple[int, int]:
+        if self._last >= 0 and self._stage_free == now:
+            return _FIRST_STAGE, self._last
+        return self.awaited(op, now) or (_ISSUED, op)
+
+    def _work(self, op: int, now: int) -> None:
+        state, last = self.state, self._last
+        ready = now + state.setup[op]
+        if last >= 0 and self._free >= ready:
+            ready = self._free
+            state.opened(Point.READY, op, _UNIT, last)
+        else:
+            state.opened(Point.READY, op, _SETUP, op)
+        done = ready + state.busy[op]
+        landed = done + state.latency[op]
+        state.begin[op], state.done[op] = ready, done
+        state.opened(Point.BEGIN, op, _READY, op)
+        state.opened(Point.DONE, op, _BUSY, op)
+        if landed >= self._retires:
+            self._retires = landed
+            state.opened(Point.END, op, _LATENCY, op)
+        else:
+            state.opened(Point.END, op, _RETIRE_ORDER, last)
+        self._last, self._free, self._stage_free = op, done, ready + state.hold[op]
+        self._in_flight.append(op)
+        state.call(self._retires, Phase.FREE, self._retire)
+
+    def _retire(self, event: Event) -> None:
+        state = self.state
+        state.retired(self._in_flight.popleft(), state.now, self.lane)

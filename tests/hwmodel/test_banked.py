@@ -262,11 +262,11 @@ def test_a_lone_transfer_in_closed_form(frequency: str) -> None:
     rate = Fraction(part.MHz * 10**6) / machine.clock.frequency
     first = int(np.flatnonzero(schedule.stream["opcode"] == Opcode.LOAD)[0])
     size = int(costs(schedule, machine).bytes[first])
-    begin, end = BankedDram(schedule, machine).serve(first, 1000)
+    begin, end, behind = BankedDram(schedule, machine).serve(first, 1000)
     bursts = size // part.burst_bytes
     asked = math.ceil(begin * rate)
     last = asked + 1 + part.tRCD + (bursts - 1) * max(part.tCCD_L, part.burst_cycles)
-    assert (begin, end) == (1000, math.ceil((last + part.burst_cycles) / rate))
+    assert (begin, end, behind) == (1000, math.ceil((last + part.burst_cycles) / rate), -1)
 
 
 def test_work_grows_with_the_bursts_and_not_with_idle_time() -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,7 +19,6 @@ from minisim.hwmodel.bursts import BurstRules, Descriptor, replay
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import _runs
-from minisim.hwmodel.dma import full_units
 from minisim.hwmodel.energy import operation_energy
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.simulate import simulate
@@ -147,23 +145,7 @@ def test_no_transfer_is_done_before_the_dram_has_served_it(data: st.DataObject) 
         assert (t.dram_end - t.dram_begin == costs(schedule, m).dram).all()
 
 
-# -- one unit, written twice -------------------------------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.data())
-def test_the_full_dma_is_the_plain_one_where_that_is_all(data: st.DataObject) -> None:
-    graph = data.draw(graphs())
-    keys = {"dma.gap_cycles": 3, "dma.completion_cycles": 2, "dma.dimensions": data.draw(st.sampled_from([1, 2]))}
-    m = data.draw(machines_for(graph)).with_overrides({**data.draw(st.sampled_from([keys, {}])), "dma.shared": False})
-    schedule = compile_graph(graph, m)
-    plain = timed(schedule, m)
-    with patch("minisim.hwmodel.simulate.dma_units", full_units):
-        full = timed(schedule, m)
-    for field in fields(Timeline):
-        if field.name == "waited_for":
-            continue  # of two things that end in one cycle either may be named
-        assert np.array_equal(getattr(plain, field.name), getattr(full, field.name)), field.name
+# -- in lockstep --------------------------------------------------------------------------------------
 
 
 @settings(deadline=None, max_examples=15)

@@ -41,7 +41,7 @@ PAIRS = (
 
 OTHERS = (
     "AddNot", "ReplaceTrueWithFalse", "ReplaceFalseWithTrue", "ReplaceAndWithOr", "ReplaceOrWithAnd",
-    "ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ExceptionReplacer", "NumberReplacer", "RemoveDecorator",
+    "ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "NumberReplacer", "RemoveDecorator",
     "ZeroIterationForLoop",
 )  # fmt: skip
 
@@ -58,6 +58,25 @@ class SwapWord(Operator):
 
     def mutate(self, node: Any, index: int) -> Any:
         return parso.python.tree.Name(SWAPS[node.value], node.start_pos, node.prefix)
+
+    @classmethod
+    def examples(cls) -> Sequence[Any]:
+        return ()
+
+
+class ForgetException(Operator):
+    """Another exception's name for one that is caught, if it is a plain name (cosmic-ray's own wants all to be)."""
+
+    def mutation_positions(self, node: Any) -> Iterator[tuple[Any, Any]]:
+        outer = node.parent
+        while outer is not None and outer.type in ("atom", "testlist_comp"):
+            outer = outer.parent
+        caught = node.type == "name" and outer is not None and outer.type == "except_clause"
+        if caught and node.get_previous_leaf() != "as":
+            yield node.start_pos, node.end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:
+        return parso.python.tree.Name("NotImplementedError", node.start_pos, node.prefix)
 
     @classmethod
     def examples(cls) -> Sequence[Any]:
@@ -109,7 +128,7 @@ def _operators() -> dict[str, Operator]:
     provider = OperatorProvider()
     names = [f"Replace{kind}Operator_{old}_{new}" for kind, old, new in (pair.split() for pair in PAIRS)]
     found = {name: provider[name]() for name in (*names, *OTHERS)}
-    return {**found, "SwapWord": SwapWord()}
+    return {**found, "SwapWord": SwapWord(), "ExceptionReplacer": ForgetException()}
 
 
 def find(path: str, source: str) -> list[Mutant]:

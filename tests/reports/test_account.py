@@ -289,7 +289,7 @@ def one_more_cycle(record: RunRecord, data: st.DataObject) -> str:
     columns = COLUMNS_OF[stage]
     if stage == "busy" and record.costs.hold[op] >= record.costs.busy[op]:
         columns = ("busy", "hold")  # folds that do not overlap: what is busy longer is held longer
-    with patch("minisim.hwmodel.simulate.costs", return_value=one_longer(record.costs, op, columns)):
+    with patch("minisim.hwmodel.state.costs", return_value=one_longer(record.costs, op, columns)):
         longer = simulate(record.schedule, record.machine)
     same_channels = (longer.channel == record.timeline.channel).all()
     if not same_channels or served_in(record, longer) != served_in(record, record.timeline):

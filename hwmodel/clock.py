@@ -1,0 +1,42 @@
+"""The order of what happens in one cycle: a rule of the machine, not of the event queue.
+
+A cycle has four phases. In each everything that belongs to it happens before the next one begins; what follows from
+a later phase in the same cycle begins a new round of them:
+
+    FREE    what was in use becomes free: operations retire, transfers land, decoders are done
+    START   whoever waits looks whether it may go on: operations start, and control dispatches into their places
+    PLACE   places in flight that both directions of a DMA want go to who has waited for one longest
+    SERVE   transfers that are ready go to the DRAM, which serves them one after the other
+
+Among equals the oldest goes first: the operation that comes first in program order. Within a phase no other order
+makes a difference: what is shared is given out in PLACE and SERVE alone, to all who ask for it in the round at once.
+So equal cycles do not depend on which event was made first, and another event loop (`engine_cpp/src/timing.cpp`) that
+keeps the phases has the same cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+
+from simpy import Environment, Event
+
+FOREVER = 2**62
+
+
+class Phase(IntEnum):
+    FREE = 0
+    START = 1
+    PLACE = 2
+    SERVE = 3
+
+
+class Call(Event):
+    """A function that is called `delay` cycles from now, in a phase."""
+
+    def __init__(self, env: Environment, delay: int, phase: Phase, function: Callable[[Event], None]) -> None:
+        self.env = env
+        self.callbacks = [function]
+        self._ok = True
+        self._value = None
+        env.schedule(self, phase, delay)  # type: ignore[arg-type]  # SimPy compares priorities, whatever they are called

@@ -1,0 +1,65 @@
+"""Control: dispatches the operations of one core in program order into the queues of its units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from minisim.hwmodel.gates import CODE
+
+if TYPE_CHECKING:
+    from minisim.hwmodel.state import State
+    from minisim.hwmodel.unit import Unit
+
+_DISPATCH, _LAUNCH, _QUEUE, _DESCRIPTOR = (CODE[name] for name in ("dispatch", "launch", "queue", "descriptor"))
+
+
+class Control:
+    """One command every `issue_cycles`, after the launch; one full queue stalls all behind it.
+
+    A descriptor is one command, whatever it moves. Dispatch follows from what has started alone, so it is worked
+    out as far ahead as the queues have room, without an event.
+
+    Args:
+        ops: the core's operations, in program order.
+        units: of the core, by queue.
+    """
+
+    def __init__(self, state: State, ops: Sequence[int], units: Sequence[Unit], launch: int, pace: int) -> None:
+        self._state = state
+        self._ops = ops
+        self._units = units
+        self._pace = pace
+        self._at = launch  # of the last dispatch
+        self._last = -1
+        self._next = 0
+        self._stalled: Unit | None = None
+
+    def started(self, unit: Unit) -> None:
+        """A place in the queue of `unit` is free."""
+        if self._stalled is unit:
+            self.advance()
+
+    def advance(self) -> None:
+        """Dispatch until a queue is full."""
+        state, ops, pace = self._state, self._ops, self._pace
+        while self._next < len(ops):
+            op = ops[self._next]
+            if state.follows[op]:
+                state.issued(op, self._at, _DESCRIPTOR, self._last)
+            else:
+                unit = self._units[state.queue_of[op]]
+                out = len(unit.taken) - unit.depth  # the descriptor whose place this one takes
+                if out >= unit.starts:
+                    self._stalled = unit
+                    return
+                self._at += pace
+                if out >= 0 and state.start[unit.taken[out]] > self._at:
+                    self._at = state.start[unit.taken[out]]
+                    state.issued(op, self._at, _QUEUE, unit.taken[out])
+                else:
+                    state.issued(op, self._at, _DISPATCH if self._last >= 0 else _LAUNCH, self._last)
+                unit.put(op)
+            self._last = op
+            self._next += 1
+        self._stalled = None

@@ -1,0 +1,171 @@
+"""What the parts of a simulation share: the clock, the costs, who has retired, and the timeline so far."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from simpy import Environment, Event
+
+from minisim.hwmodel.clock import FOREVER, Call, Phase
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import costs
+from minisim.hwmodel.descriptors import planes
+from minisim.hwmodel.gates import GATES, Gate, Point
+from minisim.hwmodel.isa import NONE, Queue, Schedule
+from minisim.hwmodel.scoreboard import Scoreboard, Syncs
+from minisim.hwmodel.timeline import Cycles, Timeline
+
+
+class Observer(Protocol):
+    """Told of every step of every operation (see `Timeline` for the steps' meaning).
+
+    In order of time; in one cycle of retirements first, then of issues, then of starts, each in program order.
+    """
+
+    def on_issue(self, op: int, cycle: int) -> None: ...
+
+    def on_start(self, op: int, cycle: int) -> None: ...
+
+    def on_retire(self, op: int, cycle: int) -> None: ...
+
+
+class Steps:
+    """Tells observers of the steps, in their order, whatever the order in which the model finds them."""
+
+    _RETIRE, _ISSUE, _START = range(3)
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._waiting: list[tuple[int, int, int]] = []  # cycle, kind, operation
+        self._now = 0
+        self._observers = observers
+
+    def issued(self, op: int, cycle: int) -> None:
+        heapq.heappush(self._waiting, (cycle, self._ISSUE, op))
+
+    def started(self, op: int, cycle: int) -> None:
+        self.tell(cycle)
+        heapq.heappush(self._waiting, (cycle, self._START, op))
+
+    def retired(self, op: int, cycle: int) -> None:
+        self.tell(cycle)
+        heapq.heappush(self._waiting, (cycle, self._RETIRE, op))
+
+    def tell(self, before: int) -> None:
+        """Of all steps before a cycle."""
+        if before == self._now:
+            return
+        self._now, waiting = before, self._waiting
+        while waiting and waiting[0][0] < before:
+            cycle, kind, op = heapq.heappop(waiting)
+            for observer in self._observers:
+                (observer.on_retire, observer.on_issue, observer.on_start)[kind](op, cycle)
+
+
+class State:
+    """One simulation under way.
+
+    Columns are plain lists and arrays: a numpy element costs five times as much to read.
+
+    Args:
+        env: where events wait; the order of equal times in it makes no difference (`clock.py`).
+        gates: all that may hold an operation back; the codes of a Timeline are places in it.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        machine: Machine,
+        observers: Sequence[Observer],
+        env: Environment,
+        gates: tuple[Gate, ...] = GATES,
+    ) -> None:
+        self.env = env
+        self.schedule, self.machine, self.gates = schedule, machine, gates
+        self.scoreboard = Scoreboard(schedule.cores * len(Queue))
+        self.costs = found = costs(schedule, machine)
+        self.setup, self.busy, self.hold, self.latency, self.lag = (
+            column.tolist() for column in (found.setup, found.busy, found.hold, found.latency, found.lag)
+        )
+        self.planes: list[int] = planes(schedule, found.descriptors).tolist()
+        self.follows = [not count for count in self.planes]
+        self.queue_of: list[int] = schedule.stream["queue"].tolist()
+        self.waits: list[list[int]] = [counts.tolist() for counts in schedule.stream["wait"].T]
+        """By queue of its own core, how many of its operations must have retired before each operation may start."""
+        self.sync: list[int] = schedule.stream["sync"].tolist()
+        self.lane_ops: list[list[int]] = [ops.tolist() for ops in schedule.lane_ops()]
+        self._syncs = Syncs(schedule)
+        self._steps = Steps(observers) if observers else None
+
+        n = len(schedule)
+        self.issue, self.start, self.begin, self.done, self.end = (array("q", bytes(8 * n)) for _ in range(5))
+        self.dram_begin, self.dram_end = (array("q", bytes(8 * n)) for _ in range(2))
+        self.channel = bytearray(n)
+        self.gate = [bytearray(n) for _ in Point]
+        self.holder = [array("I", bytes(4 * n)) for _ in Point]
+        self.unretired = n
+
+    @property
+    def now(self) -> int:
+        return int(self.env.now)
+
+    def call(self, cycle: int, phase: Phase, function: Callable[[Event], None]) -> None:
+        """Call `function` at `cycle`, now or later, in a phase."""
+        Call(self.env, cycle - int(self.env.now), phase, function)
+
+    def syncs(self, op: int) -> Iterator[tuple[int, int]]:
+        """The pairs (lane of another core, count) that must be reached as well."""
+        return self._syncs.run(self.sync[op])
+
+    # -- points ------------------------------------------------------------------------------------------
+
+    def opened(self, point: Point, op: int, gate: int, holder: int) -> None:
+        """Note which gate of a point opened last, and whose; -1 is nobody."""
+        self.gate[point][op] = gate
+        self.holder[point][op] = holder if holder >= 0 else NONE
+
+    def issued(self, op: int, cycle: int, gate: int, holder: int) -> None:
+        self.issue[op] = cycle
+        self.opened(Point.ISSUE, op, gate, holder)
+        if self._steps:
+            self._steps.issued(op, cycle)
+
+    def started(self, op: int, cycle: int, gate: int, holder: int) -> None:
+        self.start[op] = cycle
+        self.opened(Point.START, op, gate, holder)
+        if self._steps:
+            self._steps.started(op, cycle)
+
+    def retired(self, op: int, cycle: int, lane: int) -> None:
+        self.end[op] = cycle
+        self.unretired -= 1
+        if self._steps:
+            self._steps.retired(op, cycle)
+        self.scoreboard.retire(lane, cycle)
+
+    def finish(self) -> None:
+        """Nothing more will happen: tell of what has not been told."""
+        if self._steps:
+            self._steps.tell(FOREVER)
+
+    def timeline(self) -> Timeline:
+        def column(cycles: array[int]) -> Cycles:
+            return np.frombuffer(cycles, dtype=np.int64)
+
+        return Timeline(
+            issue=column(self.issue),
+            start=column(self.start),
+            begin=column(self.begin),
+            done=column(self.done),
+            end=column(self.end),
+            channel=np.frombuffer(self.channel, dtype=np.uint8),
+            dram_begin=column(self.dram_begin),
+            dram_end=column(self.dram_end),
+            gate=np.stack([np.frombuffer(codes, dtype=np.uint8) for codes in self.gate], axis=1),
+            holder=np.stack([np.frombuffer(ops, dtype=np.uint32) for ops in self.holder], axis=1),
+            gates=self.gates,
+            launch=np.full(self.schedule.cores, self.machine.control.launch_cycles, dtype=np.int64),
+        )
