@@ -210,7 +210,7 @@ class Elementwise(ABC):
         return self._of("LeakyRelu", [x, alpha], name)
 
     def thresholded_relu(self, x: Tensor, alpha: Operand = 1.0, *, name: str | None = None) -> Tensor:
-        """``x``, and 0 where x <= alpha."""
+        """``x``, and 0 where not x > alpha."""
         return self._of("ThresholdedRelu", [x, alpha], name)
 
     def elu(self, x: Tensor, alpha: Operand = 1.0, *, name: str | None = None) -> Tensor:

@@ -261,7 +261,7 @@ class _Import:
     def weight(self, name: str, data: Array | Lazy) -> Tensor:
         dtype = self._constants[name].dtype
         if dtype not in (np.float32, np.bool_):
-            raise UnsupportedError(f"constant {name!r} must be float32, not {dtype}")
+            raise UnsupportedError(f"constant {name!r} must be float32 or bool, not {dtype}")
         return self.graph.weight(self.graph.fresh_name(name), data, str(dtype))
 
     # -- the parts of a model --------------------------------------------------------------------------
@@ -393,7 +393,7 @@ def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
     tensor = info.type.tensor_type
     if tensor.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL):
         types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
-        yield f" must be float32, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
+        yield f" must be float32 or bool, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
     for index, dim in enumerate(tensor.shape.dim):
         if not dim.HasField("dim_value"):
             yield how_to_bind(info, index)
