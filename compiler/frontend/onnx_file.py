@@ -8,6 +8,7 @@ All that remains must have an importer; what has none is refused, all of it in o
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -400,7 +401,8 @@ def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
 
 
 def _refuse(refusals: Refusals) -> None:
-    lines = ["not supported:", *refusals.lines(), f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})"]
+    supported = textwrap.wrap(f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})", 110)
+    lines = ["not supported:", *refusals.lines(), *supported]
     raise UnsupportedError("\n  ".join(lines))
 
 

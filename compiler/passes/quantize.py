@@ -60,7 +60,7 @@ class Quantize:
 def _refused(graph: Graph) -> Iterator[str]:
     """What cannot be quantised, for people."""
     for node in graph.nodes:
-        if graph.tensors[node.output].dtype != "float32":
+        if all(graph.tensors[name].dtype != "float32" for name in (*node.inputs, node.output)):
             continue
         if node.op not in ("MatMul", "Relu", "Reshape"):
             yield f"{node.op} {node.name!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,9 @@ from minisim.errors import MissingExtraError, ModelError, ShapeError, Unsupporte
 Save = Callable[..., ModelProto]
 
 OPENWAKEWORD = importlib.util.find_spec("openwakeword")
-SUPPORTED = f"  (supported operators: {', '.join(sorted(ONNX_IMPORTERS))})"
+SUPPORTED = textwrap.indent(
+    "\n".join(textwrap.wrap(f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})", 110)), "  "
+)
 
 
 def message(kind: type[Exception] = ModelError, spec: str = "m.onnx") -> str:
