@@ -211,7 +211,7 @@ class Elementwise(ABC, Generic[T]):
         return self._of("LeakyRelu", [x, alpha], name)
 
     def thresholded_relu(self, x: T, alpha: T | float = 1.0, *, name: str | None = None) -> T:
-        """``x``, and 0 where x <= alpha."""
+        """``x``, and 0 where not x > alpha."""
         return self._of("ThresholdedRelu", [x, alpha], name)
 
     def elu(self, x: T, alpha: T | float = 1.0, *, name: str | None = None) -> T:

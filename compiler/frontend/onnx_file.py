@@ -8,6 +8,7 @@ All that remains must have an importer; what has none is refused, all of it in o
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -261,7 +262,7 @@ class _Import:
     def weight(self, name: str, data: Array | Lazy) -> Tensor:
         dtype = self._constants[name].dtype
         if dtype not in (np.float32, np.bool_):
-            raise UnsupportedError(f"constant {name!r} must be float32, not {dtype}")
+            raise UnsupportedError(f"constant {name!r} must be float32 or bool, not {dtype}")
         return self.graph.weight(self.graph.fresh_name(name), data, str(dtype))
 
     # -- the parts of a model --------------------------------------------------------------------------
@@ -397,14 +398,15 @@ def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
     tensor = info.type.tensor_type
     if tensor.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL):
         types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
-        yield f" must be float32, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
+        yield f" must be float32 or bool, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
     for index, dim in enumerate(tensor.shape.dim):
         if not dim.HasField("dim_value"):
             yield how_to_bind(info, index)
 
 
 def _refuse(refusals: Refusals) -> None:
-    lines = ["not supported:", *refusals.lines(), f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})"]
+    supported = textwrap.wrap(f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})", 110)
+    lines = ["not supported:", *refusals.lines(), *supported]
     raise UnsupportedError("\n  ".join(lines))
 
 

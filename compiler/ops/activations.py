@@ -110,7 +110,7 @@ class ThresholdedRelu(Elementwise):
 
     @staticmethod
     def value(x: Array, alpha: Array) -> Array:
-        return np.asarray(np.where(x <= alpha, 0, x))
+        return np.asarray(np.where(x > alpha, x, 0))
 
 
 @register

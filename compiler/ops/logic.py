@@ -56,4 +56,4 @@ class Xor(Elementwise):
 
 @register
 class Select(Elementwise):
-    name, code, value = "Select", VectorOp.SELECT, np.where
+    name, code, value = "Select", VectorOp.SELECT, staticmethod(np.where)

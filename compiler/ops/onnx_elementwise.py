@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from functools import reduce
 
+import numpy as np
+
 from minisim.compiler.graph import Tensor
 from minisim.compiler.ops import activations, elementwise, functions, logic
 from minisim.compiler.ops.base import OPERATORS, OnnxContext, OnnxNode, onnx_import
@@ -19,6 +21,10 @@ MORE = {"Max", "Min", "Pow", "Clip", "Gelu", "Elu", "Selu", "Celu", "LeakyRelu",
 
 OTHERS = {"GeluTanh", "Silu", "Select", "IsInf"}
 """Operators whose names are not ONNX's, or mean something else there."""
+
+
+GREATEST = float(np.finfo(np.float32).max)
+"""The limit of a Clip that has none: an infinity does not pass it."""
 
 
 def import_same(context: OnnxContext, node: OnnxNode) -> Tensor:
@@ -66,8 +72,8 @@ def import_extreme(context: OnnxContext, node: OnnxNode) -> Tensor:
 @onnx_import("Clip", attributes=["min", "max"])
 def import_clip(context: OnnxContext, node: OnnxNode) -> Tensor:
     """The limits are attributes, or (from opset 11 on) operands that may be left out."""
-    low: Tensor | float = _number(node, "min", -math.inf)
-    high: Tensor | float = _number(node, "max", math.inf)
+    low: Tensor | float = _number(node, "min", -GREATEST)
+    high: Tensor | float = _number(node, "max", GREATEST)
     _, least, greatest = (*node.inputs, "", "")[:3]
     low = context.value(least) if least else low
     high = context.value(greatest) if greatest else high

@@ -200,18 +200,19 @@ TEST(relu_edges) {
 
 TEST(vector_operations_and_broadcasts) {
     std::mt19937 random(3);
-    for (unsigned seed = 0; seed < 200; ++seed) {
-        const std::size_t rows = 1 + random() % 9, cols = 1 + random() % 70;
+    for (unsigned seed = 0; seed < 600; ++seed) {
+        const std::size_t rows = 1 + random() % 9, cols = 1 + random() % (seed % 4 ? 70 : 600);
         const auto x = random_floats(random, rows * cols, true);
         const auto y = random_floats(random, rows * cols, true);
         const auto source = [&](const std::vector<float>& values) {
             return VectorSource{values.data(), random() % 2 == 0 ? 0 : cols, random() % 2};
         };
-        const VectorSource src0 = source(x), src1 = source(y);
+        const auto z = random_floats(random, rows * cols, true);
+        const VectorSource src0 = source(x), src1 = source(y), src2 = source(z);
         const VectorOp op = kElementwise[seed % std::size(kElementwise)];
         const auto run = [&](const Kernel& kernel) {
             std::vector<float> out(rows * cols);
-            kernel.vector({op, {src0, src1}, out.data(), rows, cols});
+            kernel.vector({op, {src0, src1, src2}, out.data(), rows, cols});
             return out;
         };
         for (const Kernel& kernel : kernels()) CHECK(same_bits(run(kReferenceKernel), run(kernel)));
@@ -225,8 +226,8 @@ TEST(vector_operations_in_place) {
         for (const VectorOp op : kElementwise) {
             std::vector<float> apart(x.size()), in_place = x;
             const VectorSource from = {x.data(), 37, 1}, here = {in_place.data(), 37, 1};
-            kernel.vector({op, {from, from}, apart.data(), 5, 37});
-            kernel.vector({op, {here, here}, in_place.data(), 5, 37});
+            kernel.vector({op, {from, from, from}, apart.data(), 5, 37});
+            kernel.vector({op, {here, here, here}, in_place.data(), 5, 37});
             CHECK(same_bits(apart, in_place));
         }
     }

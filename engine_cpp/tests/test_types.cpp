@@ -192,7 +192,7 @@ TEST(bf16_vector_operations_have_the_bits_of_the_reference) {
         const auto source = [&](const std::vector<Bf16>& values) {
             return VectorSource{values.data(), random() % 2 == 0 ? 0 : cols, random() % 2, DType::kBf16};
         };
-        const auto src0 = source(x), src1 = source(y);
+        const auto src0 = source(x), src1 = source(y), src2 = source(x);
         const auto op = static_cast<VectorOp>(seed % kVectorOps);
         const bool reduces = info(op).is_reduction;
         const VectorSource packed = {x.data(), cols, 1, DType::kBf16};
@@ -201,7 +201,7 @@ TEST(bf16_vector_operations_have_the_bits_of_the_reference) {
             if (reduces) {
                 kernel.vector({op, {packed}, out.data(), rows, 1, cols, DType::kBf16});
             } else {
-                kernel.vector({op, {src0, src1}, out.data(), rows, cols, 0, DType::kBf16});
+                kernel.vector({op, {src0, src1, src2}, out.data(), rows, cols, 0, DType::kBf16});
             }
             return out;
         };
@@ -220,9 +220,34 @@ TEST(bf16_vector_operations_in_place) {
             std::vector<Bf16> apart(x.size()), in_place = x;
             const VectorSource from = {x.data(), 300, 1, DType::kBf16};
             const VectorSource here = {in_place.data(), 300, 1, DType::kBf16};
-            kernel.vector({op, {from, from}, apart.data(), 3, 300, 0, DType::kBf16});
-            kernel.vector({op, {here, here}, in_place.data(), 3, 300, 0, DType::kBf16});
+            kernel.vector({op, {from, from, from}, apart.data(), 3, 300, 0, DType::kBf16});
+            kernel.vector({op, {here, here, here}, in_place.data(), 3, 300, 0, DType::kBf16});
             CHECK(same_bits(apart, in_place));
+        }
+    }
+}
+
+// -- bool -----------------------------------------------------------------------------------------
+
+// A comparison of bf16 makes bytes, and a choice takes them; blocks end where they like.
+TEST(truth_values_are_bytes_in_every_kernel) {
+    std::mt19937 random(5);
+    for (unsigned seed = 0; seed < 60; ++seed) {
+        const std::size_t rows = 1 + random() % 4, cols = 1 + random() % 300, count = rows * cols;
+        const auto x = drawn<Bf16>(random, count), y = drawn<Bf16>(random, cols);
+        const VectorSource left = {x.data(), cols, 1, DType::kBf16}, right = {y.data(), 0, 1, DType::kBf16};
+        for (const Kernel& kernel : kernels()) {
+            std::vector<std::uint8_t> less(count, 9);
+            kernel.vector({VectorOp::kLess, {left, right}, less.data(), rows, cols, 0, DType::kBool});
+            std::vector<Bf16> least(count);
+            const VectorSource condition = {less.data(), cols, 1, DType::kBool};
+            kernel.vector({VectorOp::kSelect, {condition, left, right}, least.data(), rows, cols, 0, DType::kBf16});
+            for (std::size_t i = 0; i < count; ++i) {
+                const bool expected = widen(x[i]) < widen(y[i % cols]);
+                CHECK_EQUAL(int{less[i]}, int{expected});
+                const float chosen = widen(expected ? x[i] : y[i % cols]);
+                CHECK(chosen != chosen || widen(least[i]) == chosen);
+            }
         }
     }
 }

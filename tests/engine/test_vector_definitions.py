@@ -68,7 +68,7 @@ DEFINITIONS: dict[VectorOp, Callable[..., Array]] = {
     VectorOp.HARD_SWISH: lambda x: x * minimum(maximum(x * F32(1 / 6) + F32(0.5), F32([0])), F32([1])),
     VectorOp.SOFTSIGN: lambda x: x / (F32(1) + np.abs(x)),
     VectorOp.LEAKY_RELU: lambda x, a: np.where(x < 0, a * x, x),
-    VectorOp.THRESHOLDED_RELU: lambda x, a: np.where(x <= a, F32(0), x),
+    VectorOp.THRESHOLDED_RELU: lambda x, a: np.where(x > a, x, F32(0)),
     VectorOp.ELU: lambda x, a: np.where(x < 0, a * (EXP(x) - F32(1)), x),
     VectorOp.SELU: lambda x, a, g: g * np.where(x <= 0, a * EXP(x) - a, x),
     VectorOp.CELU: lambda x, a: np.where(x < 0, a * (EXP(x / a) - F32(1)), x),

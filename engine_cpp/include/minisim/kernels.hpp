@@ -7,9 +7,10 @@
 // leaves an epilogue or a vector operation is the one with the bits 0x7FC00000, because which NaN
 // an addition passes on differs between processors.
 //
-// An elementwise operation of the vector unit is one correctly rounded operation, exp and sigmoid
-// included (exponential.hpp, sigmoid.hpp). max(x, y) is NaN if either is, and max(-0, +0) is +0, so
-// that it does not depend on the order of its operands (IEEE 754-2019, maximum).
+// An elementwise operation of the vector unit is what its definition in vector_definitions.hpp says: one
+// correctly rounded operation, elementary functions included (elementary.hpp), or a stated chain of
+// such. max(x, y) is NaN if either is, and max(-0, +0) is +0, so that it does not depend on the order
+// of its operands (IEEE 754-2019, maximum).
 //
 // A reduction of a row x[0 .. n) goes through kReduceWidth partial results p[j], whatever the number
 // of the machine's lanes: a sum starts them at -0 (x + -0 is x, also for -0), a maximum at -inf. Then

@@ -246,10 +246,10 @@ MINISIM_INLINE V leaky_relu(V x, V alpha) {
     return where(x < V(0.0f), alpha * x, x);
 }
 
-// 0 where x <= alpha
+// 0 where not x > alpha, also of a NaN
 template <class V>
 MINISIM_INLINE V thresholded_relu(V x, V alpha) {
-    return where(x <= alpha, V(0.0f), x);
+    return where(x > alpha, x, V(0.0f));
 }
 
 // alpha (exp(x) - 1) where x < 0
