@@ -32,7 +32,8 @@ class Point(IntEnum):
     """What an operation passes, in this order.
 
     READY is when its first stage is over and its unit or port is its own: a unit begins then, a transfer asks the
-    DRAM. BEGIN of a transfer is when the DRAM begins to serve it. The others are as in `Timeline`.
+    DRAM; `Timeline` has no column of it, since its own gate says when that is. BEGIN of a transfer is when the DRAM
+    begins to serve it (`Timeline.dram_begin`). The others are as in `Timeline`.
     """
 
     ISSUE = 0
@@ -48,10 +49,12 @@ ORIGINS = (*(point.name.lower() for point in Point), "served", "zero")
 
 ByQueue = dict[Queue, str]
 
-_BUSY = {Queue.LOAD: "load_port", Queue.STORE: "store", Queue.MATRIX: "compute", Queue.VECTOR: "vector"}
-_SERVED = {Queue.LOAD: "load_dram", Queue.STORE: "store"}
+BUSY = {Queue.LOAD: "load_port", Queue.STORE: "store", Queue.MATRIX: "compute", Queue.VECTOR: "vector"}
+SERVED = {Queue.LOAD: "load_dram", Queue.STORE: "store"}
+REQUESTED = {Queue.LOAD: "load_requests", Queue.STORE: "store"}
 _LATENCY = {Queue.LOAD: "dram_latency", Queue.STORE: "store", Queue.MATRIX: "array", Queue.VECTOR: "vector"}
 _SETUP = {Queue.LOAD: "setup", Queue.STORE: "setup", Queue.MATRIX: "array", Queue.VECTOR: "setup"}
+"""The causes of what an operation is held for: its unit or port, the DRAM, its bursts' turn to ask, latency, setup."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,17 @@ class Term:
     """Cycles of a gate's delay, and what they went to.
 
     Attributes:
-        cycles: a key of `delays`.
-        cause: the cause of the account; or one for each queue that the holder may be in.
+        cycles: a key of `delays`, or a number of cycles.
+        cause: the cause of the account; or one for each queue that the operation may be in. One that the account has
+            no words for is a column and a line of its own there.
     """
 
-    cycles: str
+    cycles: str | int
     cause: str | ByQueue
+
+    @property
+    def causes(self) -> tuple[str, ...]:
+        return (self.cause,) if isinstance(self.cause, str) else tuple(self.cause.values())
 
     def cause_for(self, queue: Queue) -> str:
         return self.cause if isinstance(self.cause, str) else self.cause[queue]
@@ -99,7 +107,7 @@ GATES = (
     Gate("descriptor", Point.ISSUE, "issue"),  # one command for all its planes
     # -- start
     Gate(
-        "first_stage", Point.START, "ready", (Term("worked", _BUSY), Term("drained", "array"))
+        "first_stage", Point.START, "ready", (Term("worked", BUSY), Term("drained", "array"))
     ),  # the operation before it in its unit, or in its channel's decoder
     Gate("decoder", Point.START, "start", (Term("setup", "setup"), Term("hold", "setup"))),  # the same, under bursts
     Gate("after_matrix", Point.START, "end", waits_for="matrix"),
@@ -118,8 +126,8 @@ GATES = (
     Gate("ready", Point.BEGIN, "ready"),
     Gate("dram", Point.BEGIN, "served"),  # it served another transfer
     # -- done
-    Gate("busy", Point.DONE, "ready", (Term("busy", _BUSY),)),
-    Gate("served", Point.DONE, "served", (Term("lag", _SERVED),)),
+    Gate("busy", Point.DONE, "ready", (Term("busy", BUSY),)),
+    Gate("served", Point.DONE, "served", (Term("lag", SERVED),)),
     Gate("bursts", Point.DONE, "ready"),  # under bursts: see `port.py`
     # -- end
     Gate("latency", Point.END, "done", (Term("latency", _LATENCY),)),

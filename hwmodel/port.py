@@ -58,12 +58,22 @@ class Step(NamedTuple):
     Attributes:
         raised: the DMA had its request ready; asked: a slot was free for it, and it went out.
         begin, done: its data on the bus; done may be the DRAM's doing.
+        run: how many bursts of the transfer, just before it, the DRAM served with it without a break.
+        raised_by: what held it back: "pace", of the request before; or "decoder".
+        asked_by: "slot", which an earlier burst had; or "raised".
+        begin_by: "bus", which passed the burst before, or rested; "asked"; or "dram", which was not there yet.
+        done_by: "beats", or "dram".
     """
 
     raised: int
     asked: int
     begin: int
     done: int
+    run: int
+    raised_by: str
+    asked_by: str
+    begin_by: str
+    done_by: str
 
 
 class Bus:
@@ -77,7 +87,7 @@ class Bus:
 
     def __init__(self, rules: BurstRules) -> None:
         self.asked = -rules.request_cycles
-        self.free = 0
+        self.free = -1  # before the first cycle: it holds nobody back
         self.answered: deque[int] = deque([0] * rules.outstanding, maxlen=rules.outstanding)
 
 
@@ -113,8 +123,7 @@ class BurstPort:
             the cycles from and to which its data pass.
         """
         cycles, bus, rules = served[1] - served[0], self._bus, self._rules
-        bus.free = max(bus.free, served[0])
-        begin = max(self.first_request(due), bus.free)
+        begin = max(self.first_request(due), bus.free, served[0])
         # if not slow, each burst is served at least as fast as its beats pass
         slow = cycles * rules.width > cut.size * rules.beat_cycles
         if self._plain and not slow and log is None:
@@ -127,22 +136,30 @@ class BurstPort:
     def _burst_by_burst(self, cut: Cut, due: int, begin: int, cycles: int, log: list[Step] | None) -> int:
         """Of `move`; `cycles` that the DRAM takes, or 0 if it is faster than the port."""
         pace, latency, slots = self._rules.request_cycles, self._rules.latency, self._bus.answered
-        asked, free, size, served = self._bus.asked, self._bus.free, cut.size, begin * cut.size
+        asked, bus, size, served = self._bus.asked, self._bus.free, cut.size, begin * cut.size
+        free, run = max(bus, begin), -1
         done = free
         for passing, part, rest, later in cut.bursts:
-            raised = asked + pace
+            paced = raised = asked + pace
             if raised < due + later:
                 raised = due + later
             asked = slots[0] if slots and slots[0] > raised else raised
             starts = asked if asked > free else free
             done = starts + passing
             if cycles:  # served is in cycles / size
-                served = max(served, asked * size) + part * cycles
+                run += 1
+                if served < asked * size:
+                    served, run = asked * size, 0
+                served += part * cycles
                 done = max(done, -(-served // size))
             if slots:
                 slots.append(done + latency)
-            free = done + rest
             if log is not None:
-                log.append(Step(raised, asked, starts, done))
+                raised_by = "pace" if raised == paced else "decoder"
+                begin_by = "bus" if starts == bus else "asked" if starts == asked else "dram"
+                done_by = "beats" if done == starts + passing else "dram"
+                asked_by = "raised" if asked == raised else "slot"
+                log.append(Step(raised, asked, starts, done, run, raised_by, asked_by, begin_by, done_by))
+            bus = free = done + rest
         self._bus.asked, self._bus.free = asked, free
         return free - cut.rest

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Sequence
+from enum import StrEnum
 
-from minisim.hwmodel.isa import Queue
-
-
-class Cause(IntEnum):
-    """What a cycle of the run went to, in the order of the columns of account.csv."""
-
-    COMPUTE = 0
-    PADDING = 1
-    ARRAY = 2
-    VECTOR = 3
-    LOAD_PORT = 4
-    LOAD_DRAM = 5
-    LOAD_REQUESTS = 6
-    DRAM_LATENCY = 7
-    DRAM_CONTENTION = 8
-    STORE = 9
-    SRAM_SPACE = 10
-    DEPENDENCY = 11
-    CONTROL = 12
-    SETUP = 13
-    START = 14
-    TAIL = 15
-    LAUNCH = 16
+from minisim.hwmodel.gates import Gate
 
 
-LATENCY_OF = {Queue.LOAD: Cause.DRAM_LATENCY, Queue.STORE: Cause.STORE, Queue.MATRIX: Cause.ARRAY,
-              Queue.VECTOR: Cause.VECTOR}  # fmt: skip
-BUSY_OF = {Queue.LOAD: Cause.LOAD_PORT, Queue.STORE: Cause.STORE, Queue.MATRIX: Cause.COMPUTE,
-           Queue.VECTOR: Cause.VECTOR}  # fmt: skip
-DRAM_OF = {Queue.LOAD: Cause.LOAD_DRAM, Queue.STORE: Cause.STORE}
-REQUESTS_OF = {Queue.LOAD: Cause.LOAD_REQUESTS, Queue.STORE: Cause.STORE}
+class Cause(StrEnum):
+    """What a cycle of the run went to, in the order of the columns of account.csv.
+
+    These are the causes that the account has words for. A gate may name others (`causes_of`).
+    """
+
+    COMPUTE = "compute"
+    PADDING = "padding"
+    ARRAY = "array"
+    VECTOR = "vector"
+    LOAD_PORT = "load_port"
+    LOAD_DRAM = "load_dram"
+    LOAD_REQUESTS = "load_requests"
+    DRAM_LATENCY = "dram_latency"
+    DRAM_CONTENTION = "dram_contention"
+    STORE = "store"
+    SRAM_SPACE = "sram_space"
+    DEPENDENCY = "dependency"
+    CONTROL = "control"
+    SETUP = "setup"
+    START = "start"
+    TAIL = "tail"
+    LAUNCH = "launch"
+
+
+def causes_of(gates: Sequence[Gate]) -> tuple[str, ...]:
+    """All causes of an account, by code: those of `Cause`, then others that `gates` name, in the gates' order."""
+    named = [cause for gate in gates for term in gate.terms for cause in term.causes]
+    return tuple(dict.fromkeys([*Cause, *named]))

@@ -13,7 +13,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from minisim.hwmodel.isa import Queue, Schedule
-from minisim.reports.account import GROUPS, Account
+from minisim.reports.account import Account
 from minisim.reports.columns import Column, fitting, table_of
 from minisim.reports.write import output_set, write_csv
 
@@ -76,14 +76,14 @@ def _print_tree(account: Account, console: Console) -> None:
     cycles, total = account.total(), account.record.timeline.cycles
     latency = account.exposed_latency()
     tree = Tree(_branch("all cycles", total, total, NAME_WIDTH + 8))
-    for group, causes in GROUPS.items():
+    for group, causes in account.groups.items():
         here = sum(cycles[cause] for cause in causes)
         if not here:
             continue
         branch = tree.add(_branch(group, here, total, NAME_WIDTH + 4))
         for cause in sorted(causes, key=lambda cause: -cycles[cause]):
             if cycles[cause]:
-                line = _branch(cause.name.lower(), cycles[cause], total, NAME_WIDTH)
+                line = _branch(cause, cycles[cause], total, NAME_WIDTH)
                 if console.width >= WIDE:
                     line.append(f"  {account.meaning(cause)}", style="dim")
                 leaf = branch.add(line)
@@ -108,7 +108,7 @@ def _print_stretches(account: Account, console: Console) -> None:
     layers = [schedule.layer_names[s.layer] for s in longest]
     columns = [Column("from cycle", by=[f"{s.begin:,}" for s in longest]),
                Column("cycles", by=[f"{s.cycles:,}" for s in longest]),
-               Column("mostly", left=True, by=[f"{s.cause.name.lower()} {100 * s.share:.0f}%" for s in longest]),
+               Column("mostly", left=True, by=[f"{s.cause} {100 * s.share:.0f}%" for s in longest]),
                Column("layer", left=True, most=LAYER_WIDTH, drop=1, by=layers),
                Column("unit", left=True, drop=2, by=[_unit(schedule, s.lane) for s in longest]),
                Column("operations", drop=3, by=[f"{s.ops:,}" for s in longest]),

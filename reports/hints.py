@@ -122,7 +122,7 @@ def _schedule(record: RunRecord) -> Iterator[Hint]:
     if not bound or cycles <= FAR * bound:
         return
     causes = sorted(Account.of(record).total().items(), key=lambda item: -item[1])
-    path = ", ".join(f"{cause.name.lower()} {100 * n / cycles:.0f}%" for cause, n in causes[:3] if n)
+    path = ", ".join(f"{cause} {100 * n / cycles:.0f}%" for cause, n in causes[:3] if n)
     yield Hint(
         cycles - bound,
         f"The run takes {cycles / bound:.2f} times its bound: what holds it up is the schedule, that is how the work "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minisim.hwmodel.isa import Opcode
-from minisim.reports.account import GROUPS, Account
+from minisim.reports.account import Account
 from minisim.reports.columns import Column, fitting, table_of
 from minisim.reports.hints import MOST_HINTS, Hint, hints, merged
 from minisim.reports.run_record import RunRecord
@@ -161,8 +161,7 @@ def _print_layers(record: RunRecord, console: Console) -> None:
     width = max(0, min(room, console.width - 4 - sum(column.width + 2 for column in columns)))
     bars = []
     for layer in top:
-        parts = {group: float(account.by_layer[layer, list(causes)].sum()) for group, causes in GROUPS.items()}
-        bars.append(_bar(console, parts, int(cycles[top[0]]), width))
+        bars.append(_bar(console, account.group_cycles(layer), int(cycles[top[0]]), width))
     console.print(Padding(table_of(columns, bars), (0, 0, 0, 2), expand=False), highlight=False)
     _print_legend(account, console)
 
@@ -172,12 +171,12 @@ def _print_legend(account: Account, console: Console) -> None:
     cycles, everything = account.total(), account.record.timeline.cycles
     legend = [
         Text.assemble((_sign(console, group), SIGNS[group][1]), f" {group} {100 * n / everything:.1f}%")
-        for group, causes in GROUPS.items()
+        for group, causes in account.groups.items()
         if (n := sum(cycles[cause] for cause in causes)) / everything >= SHOWN
     ]
     console.print(Padding(Columns(legend, padding=(0, 2)), (0, 0, 0, 2), expand=False), highlight=False)
     largest = sorted(cycles.items(), key=lambda item: -item[1])[:3]
-    mostly = ", ".join(f"{cause.name.lower()} {100 * n / everything:.1f}%" for cause, n in largest if n)
+    mostly = ", ".join(f"{cause} {100 * n / everything:.1f}%" for cause, n in largest if n)
     console.print(Padding(Text(f"mostly {mostly}"), (0, 0, 0, 2), expand=False), highlight=False)
 
 
@@ -193,7 +192,7 @@ def _print_energy(record: RunRecord, console: Console) -> None:
     console.print(Padding(Columns(texts, padding=(0, 2)), (0, 0, 0, 2), expand=False), highlight=False)
 
 
-def _bar(console: Console, parts: dict[str, float], whole: float, width: int) -> Text:
+def _bar(console: Console, parts: Mapping[str, float], whole: float, width: int) -> Text:
     """Parts of `whole` as stretches of characters; rounding is of the edges, so lengths add up."""
     bar, so_far = Text(), 0.0
     for name, cycles in parts.items():

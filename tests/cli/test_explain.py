@@ -150,7 +150,7 @@ def test_tables_lose_columns_before_numbers(width: int) -> None:
     assert len(columns) == {60: 5, 70: 5, 80: 6, 100: 7, 120: 7}[width]
     for line, s in zip(lines[head + 1 :], longest, strict=False):
         unit = result.schedule.lane_name(s.lane) if s.lane < 12 else "dram"
-        row = [f"{s.begin:,}", f"{s.cycles:,}", f"{s.cause.name.lower()} {100 * s.share:.0f}%", "c", unit, f"{s.ops:,}",
+        row = [f"{s.begin:,}", f"{s.cycles:,}", f"{s.cause} {100 * s.share:.0f}%", "c", unit, f"{s.ops:,}",
                result.schedule.title(s.op)]  # fmt: skip
         assert re.split("  +", line.strip()) == row[: len(columns)]
     rows = [re.split("  +", line.strip()) for line in lines[lines.index("What if (each compiled for and simulated)") :]]

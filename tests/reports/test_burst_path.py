@@ -31,8 +31,8 @@ def reads_of(beats: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
 
     def init(self: Bursts, *args: Any) -> None:
         original(self, *args)
-        made.append(len(self.parts))
-        self.parts = Counted(self.parts)
+        made.append(len(self._steps))
+        self._steps = Counted(self._steps)
 
     original = Bursts.__init__
     monkeypatch.setattr(Bursts, "__init__", init)
