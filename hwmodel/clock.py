@@ -11,7 +11,7 @@ a later phase in the same cycle begins a new round of them:
 Among equals the oldest goes first: the operation that comes first in program order. Within a phase no other order
 makes a difference: what is shared is given out in PLACE and SERVE alone, to all who ask for it in the round at once.
 So equal cycles do not depend on which event was made first, and another event loop (`engine_cpp/src/timing.cpp`) that
-keeps the phases has the same cycles.
+keeps the phases has the same cycles. docs/timing.md has the rules one by one.
 """
 
 from __future__ import annotations
