@@ -342,8 +342,6 @@ class Graph(Elementwise["Tensor"]):
         for x in inputs:
             if x is not None:
                 self._own(x)
-        if not isinstance(attributes, Attributes):
-            raise ModelError(f"{caller()}a node's attributes must be {op}'s Attributes, not {shown(attributes)}")
         try:
             operands = [None if x is None else Operand(x.name, x.shape, x.dtype, x.window) for x in inputs]
             results = outcome(SEMANTICS[op], operands, attributes)

@@ -191,7 +191,7 @@ def test_an_operator_says_which_tiles_it_reads(op: str) -> None:
 
 def test_rows_are_read_whole_and_one_row_once() -> None:
     node, graph, tiling = only(graph_of("LayerNorm"), machine(), "LayerNorm")
-    rows, scale = OPERATORS["LayerNorm"].reads(node, graph, tiling)[0::4][:2]
+    rows, scale = OPERATORS["LayerNorm"].reads(node, graph, tiling)[:2]
     assert (rows.rows, rows.cols) == (("m", tiling.m), ("", 96))
     assert (scale.tensor, scale.rows, scale.cols) == ("row", ("", 1), ("", 96))
 

@@ -18,8 +18,8 @@ from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs, roofline
 from minisim.hwmodel.energy import leakage_watts
 from minisim.hwmodel.isa import NONE, Opcode, Queue, Schedule
-from minisim.hwmodel.simulate import simulate
 from minisim.hwmodel.timeline import WAITED_FOR
+from minisim.hwmodel.timing import simulate
 
 COUNTS = (1, 2, 4, 16)
 
