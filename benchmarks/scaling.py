@@ -40,7 +40,7 @@ def mlp(rows: int, layers: int, width: int) -> ms.Graph:
 def split(graph: ms.Graph, machine: ms.Machine) -> str:
     """Rows x columns of rectangles."""
     tilings = Tile(machine).apply(Fuse().apply(graph)).tilings.values()
-    shares = next(t.shares for t in tilings if t is not None)
+    shares = next(t.shares for t in tilings)
     if not shares:
         return "1x1"
     return f"{len({s.m0 for s in shares})}x{len({s.n0 for s in shares})}"

@@ -25,7 +25,7 @@ from minisim._engine import DramMemory
 from minisim.compiler import panels
 from minisim.hwmodel.banked import Memory
 from minisim.hwmodel.dram_presets import PRESETS
-from minisim.lockstep import Lockstep
+from minisim.lockstep import in_lockstep
 from minisim.runtime import example_inputs
 
 
@@ -47,10 +47,8 @@ def loaded_runtime(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule, 
     return runtime
 
 
-def lockstep(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule) -> None:
-    runtime = loaded_runtime(graph, machine, schedule)
-    observer = Lockstep(schedule, runtime.engine)
-    observer.finish(ms.simulate(schedule, machine, [observer]).cycles)
+def lockstep(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule, timing: str) -> None:
+    in_lockstep(schedule, machine, loaded_runtime(graph, machine, schedule).engine, [], timing)
 
 
 def compile_cold(graph: ms.Graph, machine: ms.Machine) -> ms.Schedule:
@@ -73,9 +71,12 @@ def stage_rows(size: int, runs: int) -> None:
         "compile": lambda: compile_cold(graph, machine),
         "timing, ideal": lambda: ms.simulate(schedule, machine),
         "timing, banked": lambda: ms.simulate(schedule, banked),
+        "SimPy, ideal": lambda: ms.simulate(schedule, machine, timing="simpy"),
+        "SimPy, banked": lambda: ms.simulate(schedule, banked, timing="simpy"),
         "engine": runtime.execute,
         "engine, scalar": reference.execute,
-        "timing + engine": lambda: lockstep(graph, machine, schedule),
+        "timing + engine": lambda: lockstep(graph, machine, schedule, "native"),
+        "SimPy + engine": lambda: lockstep(graph, machine, schedule, "simpy"),
     }
     for name, work in stages.items():
         seconds = median_seconds(work, runs)

@@ -23,10 +23,11 @@ Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
 
 MAX_RANK = 32
-"""Dimensions of a tensor: numpy has no more."""
+"""The most dimensions of a tensor: numpy has no more."""
 
 MAX_ELEMENTS = 2**31
-"""Elements of a tensor: 8 GiB of float32. More is a slip of the keyboard, and would not fit the schedule's columns."""
+"""The most elements of a tensor: 8 GiB of float32. More is a slip of the keyboard, and would not fit the schedule's
+columns."""
 
 _PACKAGE_NAME = __name__.split(".")[0]
 

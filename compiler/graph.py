@@ -2,7 +2,7 @@
 
     Graph  = tensors (by name), nodes (in topological order), inputs, outputs
     Tensor = name, shape, dtype, values   the array of a weight (or of an example input), or the way to it
-    Node   = op, name, inputs, output, attrs
+    Node   = op, name, inputs, outputs, attributes
 
 A model is written by calling the methods of a `Graph`, or with operators on its tensors:
 
@@ -14,7 +14,8 @@ A model is written by calling the methods of a `Graph`, or with operators on its
 Shapes and types are checked as each node is added, so an error names the line of the model that caused it.
 A tensor is float32 unless it says otherwise; what the types are is in `dtypes.py`. Float32 stands for "in
 whatever type the machine computes" (its key matrix.dtype); a model in another type is computed in that.
-What the operations mean (shape rule, numpy value, lowering) is in `compiler/ops/`, one file each.
+What the operations mean (shape rule, numpy value) the graph asks of `semantics.py`; they stand in `compiler/ops/`, one
+file each, with what a machine does to execute them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,6 @@ from minisim.compiler.arguments import (
     Array,
     Shape,
     caller,
-    check_size,
     checked_dtype,
     checked_name,
     checked_shape,
@@ -44,12 +44,15 @@ from minisim.compiler.arguments import (
     number,
     sequence,
 )
+from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.dtypes import CODE, is_integer
+from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
+from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
 from minisim.hwmodel.isa import DType
 
-__all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "view_2d"]
+__all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "Window", "view_2d"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +61,11 @@ class Tensor:
 
     Attributes:
         shape: any rank; the machine sees `view_2d(shape)`.
-        values: of a weight, or the example values of an input (or None); those that only numerics needs may be `Lazy`.
+        values: those of a weight, or the example values of an input (or None); `Lazy` where only numerics needs them.
         is_weight: constant, known to the compiler.
         dtype: a name of `dtypes.CODE`.
         scale: what one unit stands for, where an integer stands for a float; else None.
+        window: the rectangle of another tensor that it is, if it has no place of its own in memory; else None.
     """
 
     graph: Graph = field(repr=False)
@@ -71,6 +75,7 @@ class Tensor:
     is_weight: bool = False
     dtype: str = "float32"
     scale: float | None = None
+    window: Window | None = None
 
     __array_ufunc__ = (
         None  # an array beside an operator leaves it to the tensor, and does not take it element by element
@@ -115,28 +120,11 @@ class Tensor:
     __rmul__ = __mul__
 
 
-@dataclass(frozen=True)
-class Node:
-    """One operation. `op` is a name of `compiler.ops.OPERATORS`; tensors are referred to by name."""
-
-    op: str
-    name: str
-    inputs: tuple[str, ...]
-    output: str
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """The operation for people: ``MatMul``, ``FusedMatMulBiasReLU``."""
-        fused = [str(self.attrs[key]) for key in ("bias", "residual", "activation") if self.attrs.get(key)]
-        return f"Fused{self.op}{''.join(fused)}" if fused else self.op
-
-
 class Graph:
     """A model under construction, and the compiler's first IR.
 
     Args:
-        name: of the model, for reports.
+        name: the name of the model, for reports.
     """
 
     def __init__(self, name: str = "model") -> None:
@@ -145,6 +133,7 @@ class Graph:
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
         self.outputs: dict[str, str] = {}  # public name -> tensor name
+        self._node_names: set[str] = set()  # of those that no output shares its name with
 
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.nodes)} operations, {len(self.tensors)} tensors>"
@@ -201,61 +190,62 @@ class Graph:
         Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them;
         with `scale` they are requantised to int8: ``saturate(round(sum * scale))``.
         """
-        flags = {"transpose_a": transpose_a, "transpose_b": transpose_b}
-        attrs: dict[str, Any] = {what: True for what, given in flags.items() if flag(what, given)}
-        scale = None if scale is None else number("scale", scale)
+        attributes = MatMulAttributes(
+            transpose_a=flag("transpose_a", transpose_a),
+            transpose_b=flag("transpose_b", transpose_b),
+            scale=None if scale is None else number("scale", scale),
+        )
         if bias is None:
-            return self.add_node("MatMul", [a, b], {**attrs, **({} if scale is None else {"scale": scale})}, name)
+            return self.add_node("MatMul", [a, b], attributes, name)
         name = name if name is None else checked_name(name, "a node's name")
         self._own(a)
         if not is_integer(a.dtype) and scale is None:  # an operation of its own, until fusion
-            return self.add(self.add_node("MatMul", [a, b], attrs, name and f"{name}/matmul"), bias, name=name)
-        typed = {**attrs, "bias": "Bias", **({} if scale is None else {"scale": scale})}
-        return self.add_node("MatMul", [a, b, bias], typed, name)
+            return self.add(self.add_node("MatMul", [a, b], attributes, name and f"{name}/matmul"), bias, name=name)
+        return self.add_node("MatMul", [a, b, bias], attributes, name)
 
     def add(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a + b``, elementwise; `b` may be a scalar, a row (bias), a column, or of a's shape."""
-        return self.add_node("Add", [a, self._operand(b, a)], {}, name)
+        return self.add_node("Add", [a, self._operand(b, a)], name=name)
 
     def mul(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a * b``, elementwise, with the broadcasting of `add`."""
-        return self.add_node("Mul", [a, self._operand(b, a)], {}, name)
+        return self.add_node("Mul", [a, self._operand(b, a)], name=name)
 
     def sub(self, a: Tensor | float, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a - b``, elementwise, with the broadcasting of `add` for either operand."""
-        return self.add_node("Sub", [self._operand(a, b), self._operand(b, a)], {}, name)
+        return self.add_node("Sub", [self._operand(a, b), self._operand(b, a)], name=name)
 
     def div(self, a: Tensor | float, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a / b``, elementwise, with the broadcasting of `add` for either operand."""
-        return self.add_node("Div", [self._operand(a, b), self._operand(b, a)], {}, name)
+        return self.add_node("Div", [self._operand(a, b), self._operand(b, a)], name=name)
 
     def maximum(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """The greater of `a` and `b`, elementwise, with the broadcasting of `add`; NaN where either is."""
-        return self.add_node("Max", [a, self._operand(b, a)], {}, name)
+        return self.add_node("Max", [a, self._operand(b, a)], name=name)
 
     def exp(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``e ** x``."""
-        return self.add_node("Exp", [x], {}, name)
+        return self.add_node("Exp", [x], name=name)
 
     def sqrt(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The square root; NaN where x < 0."""
-        return self.add_node("Sqrt", [x], {}, name)
+        return self.add_node("Sqrt", [x], name=name)
 
     def reduce_sum(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The sum along the last axis, which becomes 1: (..., n) -> (..., 1)."""
-        return self.add_node("ReduceSum", [x], {}, name)
+        return self.add_node("ReduceSum", [x], name=name)
 
     def reduce_max(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The maximum along the last axis, which becomes 1."""
-        return self.add_node("ReduceMax", [x], {}, name)
+        return self.add_node("ReduceMax", [x], name=name)
 
     def reduce_mean(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The mean along the last axis, which becomes 1: the sum / n."""
-        return self.add_node("ReduceMean", [x, self._operand(_last_of(x), x)], {}, name)
+        return self.add_node("ReduceMean", [x, self._operand(_last_of(x), x)], name=name)
 
     def softmax(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``exp(x - max) / sum(exp(x - max))`` along the last axis."""
-        return self.add_node("Softmax", [x, self._operand(1.0, x)], {}, name)
+        return self.add_node("Softmax", [x, self._operand(1.0, x)], name=name)
 
     def layer_norm(
         self,
@@ -269,25 +259,48 @@ class Graph:
         """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` along the last axis, of n elements.
 
         Args:
-            scale, bias: of n elements, or one; no bias without scale.
+            scale, bias: tensors of n elements, or one; no bias without scale.
         """
         if bias is not None and scale is None:
             raise ModelError(f"{caller()}layer_norm takes a bias only with a scale")
         constants = [self._operand(value, x) for value in (_last_of(x), epsilon, 1.0)]
         affine = [tensor for tensor in (scale, bias) if tensor is not None]
-        return self.add_node("LayerNorm", [x, *constants, *affine], {}, name)
+        return self.add_node("LayerNorm", [x, *constants, *affine], name=name)
 
     def relu(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``max(x, 0)``."""
-        return self.add_node("Relu", [x], {}, name)
+        return self.add_node("Relu", [x], name=name)
 
     def sigmoid(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """``1 / (1 + exp(-x))``."""
-        return self.add_node("Sigmoid", [x], {}, name)
+        return self.add_node("Sigmoid", [x], name=name)
 
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
         """The same elements in row-major order under another shape; one dimension may be -1."""
-        return self.add_node("Reshape", [x], {"shape": integers("the new shape", shape)}, name)
+        return self.add_node("Reshape", [x], ReshapeAttributes(integers("the new shape", shape)), name)
+
+    def split(
+        self, x: Tensor, sizes: int | Sequence[int], *, axis: int = -1, name: str | None = None
+    ) -> tuple[Tensor, ...]:
+        """Pieces of x, one behind the other along `axis`: the last one, or one with nothing but 1 before it.
+
+        Nothing is copied: a piece is a rectangle of x, and its reshape must keep the last dimension.
+
+        Args:
+            sizes: the length of each piece; or a number of equal pieces.
+            name: the pieces are called ``name.0``, ``name.1`` and so on.
+        """
+        self._own(x)
+        (axis,) = integers("axis", (axis,))
+        if isinstance(sizes, np.integer):
+            sizes = int(sizes)
+        if isinstance(sizes, int) and x.shape and -len(x.shape) <= axis < len(x.shape):
+            length = x.shape[axis]
+            if sizes < 1 or length % sizes:
+                raise ShapeError(f"{caller()}axis {axis} of {x.name} {x.shape} has no {sizes} equal pieces")
+            sizes = (length // sizes,) * sizes
+        lengths = (sizes,) if isinstance(sizes, int) else integers("sizes", sizes)
+        return self.append("Split", [x], SplitAttributes(axis, lengths), name)
 
     def output(self, x: Tensor, name: str | None = None) -> Tensor:
         """Mark `x` as a result of the model, under `name` (its own name if not given)."""
@@ -298,40 +311,69 @@ class Graph:
         self.outputs[public] = x.name
         return x
 
-    def add_node(self, op: str, inputs: Sequence[Tensor], attrs: Mapping[str, Any], name: str | None = None) -> Tensor:
-        """Append an operation of `compiler.ops` and return its output; the named methods call this.
+    def add_node(
+        self,
+        op: str,
+        inputs: Sequence[Tensor | None],
+        attributes: Attributes = NO_ATTRIBUTES,
+        name: str | None = None,
+    ) -> Tensor:
+        """Append an operation that has one output, and return that; `append` says what it raises."""
+        outputs = self.append(op, inputs, attributes, name)
+        if len(outputs) != 1:
+            raise ModelError(f"{caller()}a {op} of {len(outputs)} outputs is added by append, not by add_node")
+        return outputs[0]
+
+    def append(
+        self,
+        op: str,
+        inputs: Sequence[Tensor | None],
+        attributes: Attributes = NO_ATTRIBUTES,
+        name: str | None = None,
+    ) -> tuple[Tensor, ...]:
+        """Append an operation of `compiler.ops` and return its outputs; the named methods call this.
+
+        Args:
+            inputs: the operands; None where one is left out.
+            name: the name of the node. A single output has it, too; several have their number behind it: ``name.0``.
 
         Raises:
             ShapeError: the operands' shapes do not fit `op`.
             UnsupportedError: they fit, but minisim does not implement that case.
+            ModelError: an operand is missing, or the attributes are not those of `op`.
         """
-        from minisim.compiler.ops import OPERATORS  # the operators speak about graphs: imported late
-
-        if not isinstance(op, str) or op not in OPERATORS:
-            raise UnsupportedError(f"{caller()}there is no operation {shown(op)}{did_you_mean(op, OPERATORS)}")
+        if not isinstance(op, str) or op not in SEMANTICS:
+            raise UnsupportedError(f"{caller()}there is no operation {shown(op)}{did_you_mean(op, SEMANTICS)}")
         name = self.fresh_name(op.lower() if name is None else checked_name(name, "a node's name"))
         inputs = sequence("a node's operands", inputs)
+        while inputs and inputs[-1] is None:
+            inputs = inputs[:-1]
         for x in inputs:
-            self._own(x)
-        if not isinstance(attrs, Mapping):
-            raise ModelError(f"{caller()}a node's attributes must be a mapping of names to values, not {shown(attrs)}")
+            if x is not None:
+                self._own(x)
+        if not isinstance(attributes, Attributes):
+            raise ModelError(f"{caller()}a node's attributes must be {op}'s Attributes, not {shown(attributes)}")
         try:
-            OPERATORS[op].check_count(len(inputs))
-            shape = OPERATORS[op].infer([x.shape for x in inputs], attrs)
-            dtype = OPERATORS[op].infer_dtype([x.dtype for x in inputs], attrs)
-            check_size(shape)
+            operands = [None if x is None else Operand(x.name, x.shape, x.dtype, x.window) for x in inputs]
+            results = outcome(SEMANTICS[op], operands, attributes)
         except ModelError as e:
-            operands = ", ".join(f"{x.name} {x.shape}{_unless_float32(x.dtype)}" for x in inputs)
-            raise type(e)(f"{caller()}node {name!r} ({op} of {operands}): {e}") from None
-        self.nodes.append(Node(op, name, tuple(x.name for x in inputs), name, dict(attrs)))
-        return self._add_tensor(Tensor(self, name, shape, dtype=dtype))
+            given = ", ".join(f"{x.name} {x.shape}{_unless_float32(x.dtype)}" for x in inputs if x is not None)
+            raise type(e)(f"{caller()}node {name!r} ({op} of {given}): {e}") from None
+        names: tuple[str, ...] = (name,)
+        if len(results) > 1:
+            self._node_names.add(name)
+            names = tuple(self.fresh_name(f"{name}.{i}") for i in range(len(results)))
+        self.nodes.append(Node(op, name, tuple(None if x is None else x.name for x in inputs), names, attributes))
+        return tuple(
+            self._add_tensor(Tensor(self, output, x.shape, dtype=x.dtype, window=x.window))
+            for output, x in zip(names, results, strict=True)
+        )
 
     def fresh_name(self, stem: str) -> str:
-        """`stem`, or the first of stem_1, stem_2, ... that no tensor has."""
+        """`stem`, or the first of stem_1, stem_2, ... that neither a tensor nor a node has."""
         checked_name(stem, "a name")
-        if stem not in self.tensors:
-            return stem
-        return next(name for i in range(1, sys.maxsize) if (name := f"{stem}_{i}") not in self.tensors)
+        names = (f"{stem}_{i}" if i else stem for i in range(sys.maxsize))
+        return next(name for name in names if name not in self.tensors and name not in self._node_names)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -339,7 +381,7 @@ class Graph:
         """The nodes that read each tensor, by tensor name."""
         readers: dict[str, list[Node]] = {name: [] for name in self.tensors}
         for node in self.nodes:
-            for name in dict.fromkeys(node.inputs):
+            for name in dict.fromkeys(node.present):
                 readers[name].append(node)
         return readers
 
@@ -357,8 +399,6 @@ class Graph:
         Raises:
             UsageError: an input has no values, or none of its shape; `dtype` is no type of floats.
         """
-        from minisim.compiler.ops import OPERATORS
-
         if not isinstance(inputs, Mapping):
             raise UsageError(f"inputs must be a mapping of names to arrays, not {shown(inputs)}")
         outputs_only, dtype = truth("outputs_only", outputs_only), float_type(dtype)
@@ -369,7 +409,7 @@ class Graph:
         def wide(name: str, array: npt.ArrayLike) -> Array:
             return np.asarray(array, dtype=np.int64 if is_integer(self.tensors[name].dtype) else dtype)
 
-        last = {name: i for i, node in enumerate(self.nodes) for name in node.inputs}
+        last = {name: i for i, node in enumerate(self.nodes) for name in (*node.outputs, *node.present)}
         kept = set(self.outputs.values()) if outputs_only else set(self.tensors)
         values: dict[str, Array] = {}
         given = [name for name, tensor in self.tensors.items() if tensor.is_weight or name in self.inputs]
@@ -384,8 +424,10 @@ class Graph:
 
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             for i, node in enumerate(self.nodes):
-                values[node.output] = OPERATORS[node.op].evaluate([value(name) for name in node.inputs], node.attrs)
-                for name in node.inputs:
+                operands = [None if name is None else value(name) for name in node.inputs]
+                found = SEMANTICS[node.op].evaluate(cast("list[Array]", operands), node.attributes)
+                values.update(zip(node.outputs, found, strict=True))
+                for name in (*node.outputs, *node.present):
                     if last[name] == i and name not in kept:
                         values.pop(name, None)
         return {name: value(name) if name in given else values[name] for name in self.tensors if name in kept}
@@ -399,8 +441,9 @@ class Graph:
             if t.is_weight:
                 yield f"  weight {t.name} {self._form(t.name)}"
         for node in self.nodes:
-            attrs = "".join(f" {k}={v}" for k, v in sorted(node.attrs.items()))
-            yield f"  {node.output} {self._form(node.output)} = {node.title}({', '.join(node.inputs)}){attrs}"
+            outputs = ", ".join(f"{name} {self._form(name)}" for name in node.outputs)
+            operands = ", ".join("-" if name is None else name for name in node.inputs)
+            yield f"  {outputs} = {node.title}({operands}){node.attributes.text()}"
         for public, name in self.outputs.items():
             yield f"  output {public} = {name}"
 
@@ -414,9 +457,9 @@ class Graph:
             raise ModelError(f"model {self.name!r} has no output: call graph.output(tensor)")
         known = set(self.inputs) | {t.name for t in self.tensors.values() if t.is_weight}
         for node in self.nodes:
-            if missing := [i for i in node.inputs if i not in known]:
+            if missing := [i for i in node.present if i not in known]:
                 raise ModelError(f"node {node.name!r} reads {missing[0]!r} before it is computed")
-            known.add(node.output)
+            known.update(node.outputs)
         if missing := [o for o in self.outputs.values() if o not in known]:
             raise ModelError(f"output {missing[0]!r} is never computed")
         if not self.nodes:
@@ -454,16 +497,6 @@ class Graph:
 def _last_of(x: Tensor) -> int:
     """The length of the last axis; what is no tensor, or has no axis, `add_node` refuses."""
     return x.shape[-1] if isinstance(x, Tensor) and x.shape else 1
-
-
-def view_2d(shape: Shape) -> tuple[int, int]:
-    """How the machine stores a tensor: all but the last dimension are rows. () -> (1, 1), (n,) -> (1, n)."""
-    if not shape:
-        return 1, 1
-    rows = 1
-    for d in shape[:-1]:
-        rows *= d
-    return rows, shape[-1]
 
 
 def _unless_float32(dtype: str) -> str:

@@ -1,4 +1,4 @@
-"""Tiles of whole layers: what SCALE-Sim's formulas are of (`matrix.timing = "scalesim"`).
+"""Tiles of whole layers: what SCALE-Sim's formulas are of (`matrix.model = "scalesim"`).
 
 They give a layer's cycles as so many folds of the array, each of which streams one dimension of the layer from end to
 end. So the tile of a matmul is the whole layer, however long, but for edges that the machine file writes. Where the
@@ -23,7 +23,7 @@ def matmul_edges(sizes: Mapping[str, int], machine: Machine, needed: Callable[[E
         needed: bytes of scratchpad that an operation on a tile of such edges takes.
     """
     edges = {edge: min(getattr(machine.tile, edge), size) for edge, size in sizes.items()}
-    if machine.matrix.timing != "scalesim":
+    if machine.matrix.model != "scalesim":
         return edges | {"m": tile_height(sizes["m"], machine)}
     edges |= {edge: sizes[edge] for edge in machine.tile.follows}
     folds = {edge: fold for edge, fold in machine.matrix.edges.items() if edge in machine.tile.follows}

@@ -16,14 +16,14 @@ from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import DType
 
 MEMORY_LIMIT = 4 * 2**30
-"""Bytes, where nobody says otherwise."""
+"""The bytes that values may take where nobody says otherwise."""
 
 WIDE = 8
-"""Bytes of an element in the check, and in the calibration of int8: float64 or int64."""
+"""The bytes of an element in the check, and in the calibration of int8: float64 or int64."""
 
 
 class Budget:
-    """Bytes that may still be allocated for values.
+    """The bytes that may still be allocated for values.
 
     Args:
         limit: bytes in all.
@@ -61,13 +61,15 @@ def check_numerics(graph: Graph, machine: Machine, limit: int) -> None:
     budget.take(machine.cores.count * (machine.sram.bytes + machine.accumulator.bytes), "the SRAM", instead)
     calibrated = machine.dtype == DType.INT8
     for tensor in graph.tensors.values():
+        if tensor.window is not None:
+            continue  # it has no values of its own
         wide = WIDE if tensor.is_weight or (calibrated and not is_integer(tensor.dtype)) else 0
         each = 2 * HELD_AS[tensor.dtype].itemsize + wide
         budget.take(math.prod(tensor.shape) * each, f"tensor {tensor.name!r} {tensor.shape}", instead)
 
 
 def in_units(size: int) -> str:
-    """Bytes for people: ``15.7 GiB``."""
+    """The bytes for people: ``15.7 GiB``."""
     value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]

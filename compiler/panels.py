@@ -1,4 +1,4 @@
-"""In which order a matmul's tiles are walked, so that little data moves and nobody waits.
+"""Panels: the order in which a matmul's tiles are walked, so that little data moves and nobody waits.
 
 The output is cut into rectangular *panels* of tiles. Inside a panel k is the outer loop: the panel's
 accumulators stay in SRAM, and each step k loads one column of A tiles and one row of B tiles. A panel of
@@ -44,15 +44,15 @@ BURSTS = 1.8
 32 to 256 tiles of SRAM and ports of 64 to 512 bytes (benchmarks/traffic.py): from there on nothing waits."""
 
 AHEAD = (0, 1, 2, 3, 4, 6, 8, 16, 32)
-"""Tiles to keep free: the candidates."""
+"""The candidates: how many tiles a panel keeps free."""
 
 TIGHT = 2
 """Tiles that may be kept free beyond those the panels are cut for: the largest panels then have fewer, but most of
 them are smaller than that."""
 
 SHARES = (1.0, 0.85, 0.7, 0.5, 0.35, 0.25, 0.12, 0.06)
-"""Of the memory of the partial sums, for these: the candidates. Less than all leaves room for what the next panel
-shares."""
+"""The candidates: shares of the memory of the partial sums that a panel takes. Less than all leaves room for what the
+next panel shares."""
 
 
 class Panel(NamedTuple):
@@ -73,9 +73,9 @@ class Pace:
     """How fast the machine is at this matmul, in cycles.
 
     Attributes:
-        execute: one tile step, pipelined.
-        load, store: per byte, through the DMA's port or the DRAM, whichever is slower.
-        dram: per byte of either.
+        execute: the cycles of one tile step, pipelined.
+        load, store: the cycles per byte through the DMA's port or the DRAM, whichever is slower.
+        dram: the cycles per byte in the DRAM, either way.
         turnaround: from the moment a place is free, through a load into it and its use, to its release.
     """
 
@@ -99,9 +99,9 @@ class Budget:
 
     Attributes:
         sram: available in all.
-        a, b, c: of one tile of each operand.
+        a, b, c: the bytes of one tile of each operand.
         fixed: needed beside (the operands of the epilogue, and the result where it does not replace its sums).
-        sums: of the partial sums of one output tile.
+        sums: the bytes of the partial sums of one output tile.
         apart: the size of the memory that has these sums, if it is not the SRAM; else 0.
         ahead: kept free, so that this much can be loaded ahead of need.
         most: accumulators' bytes, at most.
@@ -119,7 +119,7 @@ class Budget:
 
     @property
     def for_sums(self) -> int:
-        """Bytes of the memory that holds the partial sums."""
+        """The bytes of the memory that holds the partial sums."""
         return self.apart or self.sram
 
     def keeps_a(self, pm: int, pn: int) -> bool:
@@ -127,7 +127,7 @@ class Budget:
         return pm * self.a + self.b <= pn * self.b + self.a
 
     def spare(self, pm: int, pn: int) -> int:
-        """Bytes that a panel leaves beside its accumulators, one step's tiles, `fixed` and `ahead`."""
+        """The bytes that a panel leaves beside its accumulators, one step's tiles, `fixed` and `ahead`."""
         if self.keeps_a(pm, pn):
             step = pm * self.a + -(-pm // SKEW) * self.b
         else:
@@ -326,7 +326,7 @@ def walk_panels(plan: PanelPlan, depth: int) -> tuple[Index, Index, Index]:
 
 
 def _walk_panel(panel: Panel, depth: int, plan: PanelPlan) -> tuple[Index, Index, Index]:
-    """For k, for each tile of the streamed side, for each of the kept side: skewed (SKEW), ramped (RAMP)."""
+    """Walk a panel: for k, for each tile of the streamed side, for each kept one: skewed (SKEW), ramped (RAMP)."""
     budget = plan.budget
     keeps_a = budget.keeps_a(*panel.shape)
     kept, streamed = panel.shape if keeps_a else panel.shape[::-1]

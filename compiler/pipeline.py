@@ -2,7 +2,7 @@
 
     import -> fuse -> [cast | quantize] -> tile -> lower -> schedule -> dispatch
 
-tile also decides which core computes what (`split.py`); lower writes that into the uOps, and from there on each
+tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
 operation has its core.
 
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize
@@ -53,7 +53,7 @@ def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
 
 
 def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
-    """From the user's graph to the one that is computed."""
+    """The passes from the user's graph to the one that is computed."""
     return ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
 
 
@@ -76,7 +76,7 @@ def compile_graph(
         machine: a Machine, or what `Machine.of` takes; default: the reference machine.
         undispatched: the result of `compile_undispatched` for a machine of the same `schedule_key`, to
             save all but the last pass.
-        max_operations: of the array and the vector unit; more are refused before any of them is made.
+        max_operations: operations of the array and the vector unit; more are refused before any of them is made.
         numerics: whether the schedule will be computed with; if not, a float model is not calibrated for int8.
 
     Raises:

@@ -10,14 +10,15 @@ set's own, with the SRAM addresses still `NONE`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.graph import Graph, view_2d
+from minisim.compiler.graph import Graph, Tensor, view_2d
+from minisim.compiler.semantics import SEMANTICS
 from minisim.errors import CapacityError, ScheduleError, printable
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
@@ -33,11 +34,11 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Program:
-    """See the module.
+    """The lowered program; its tables are those of `hwmodel/isa.py`, but for the uOps.
 
     Attributes:
-        resident_ok: per tensor, whether its tiles may stay in SRAM instead of being stored.
-        sums: per tensor, whether it is the partial sums of a matmul (`acc` in isa.py): they live in the accumulator
+        resident_ok: whether each tensor's tiles may stay in SRAM instead of being stored.
+        sums: whether each tensor is the partial sums of a matmul (`acc` in isa.py): they live in the accumulator
             memory, if there is one.
         ahead: int64 of shape (layers, cores): bytes of SRAM to keep free so that loads can run ahead of need.
         horizon: likewise, how many of its core's uOps ahead a tile's next use is too near to be evicted for that.
@@ -114,14 +115,33 @@ class Program:
 
 
 class Grid(NamedTuple):
-    """The tiles that cut up a tensor: ids base + row * cols + col."""
+    """The tiles that cut up a tensor: ids base + row * stride + col."""
 
     base: int
+    stride: int
+
+    def ids(self, row: npt.ArrayLike, col: npt.ArrayLike) -> Ids:
+        return self.base + np.asarray(row, dtype=np.int64) * self.stride + np.asarray(col, dtype=np.int64)
+
+
+class Rectangle(NamedTuple):
+    """A part of a tensor, or all of it: its tensor's index, first row and column, and size."""
+
+    tensor: int
+    row: int
+    col: int
     rows: int
     cols: int
 
-    def ids(self, row: npt.ArrayLike, col: npt.ArrayLike) -> Ids:
-        return self.base + np.asarray(row, dtype=np.int64) * self.cols + np.asarray(col, dtype=np.int64)
+    def is_cut_with(self, whole: Rectangle, height: int, width: int) -> bool:
+        """Whether tiles of height x width that cut up the `whole` tensor from its corner cut up this part, too."""
+        sides = (
+            (self.row, self.rows, whole.rows, height),
+            (self.col, self.cols, whole.cols, width),
+        )
+        return all(
+            begin % edge == 0 and (begin + size == all_ or size % edge == 0) for begin, size, all_, edge in sides
+        )
 
 
 class Slot(NamedTuple):
@@ -160,7 +180,7 @@ class ProgramBuilder:
     graph: Graph
     machine: Machine
     _tensor_ids: dict[str, int] = field(default_factory=dict)
-    _grids: dict[tuple[int, int, int], Grid] = field(default_factory=dict)
+    _grids: dict[tuple[Rectangle, int, int], Grid] = field(default_factory=dict)
     _tiles: list[isa.Table] = field(default_factory=list)
     _tile_count: int = 0
     _uops: list[isa.Table] = field(default_factory=list)
@@ -170,22 +190,39 @@ class ProgramBuilder:
     _own: list[_Own] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._tensor_ids = {name: i for i, name in enumerate(self.graph.tensors)}
+        self._tensor_ids = {tensor.name: i for i, tensor in enumerate(_placed(self.graph))}
 
     def grid(self, tensor: str, height: int, width: int, final: int = 0) -> Grid:
         """The tiles of `tensor` for a tile of height x width elements (ragged at the ends).
 
-        Asking twice gives the same tiles, so that a consumer finds what its producer left in SRAM.
+        Asking twice gives the same tiles, so that a consumer finds what its producer left in SRAM. Those of a window
+        are tiles of the tensor that it is a part of, the producer's own if they fit.
 
         Args:
             final: number of writes that complete a tile; passed by the producer.
         """
-        index = self._tensor_ids[tensor]
-        if index < len(self.graph.tensors):
-            rows, cols = view_2d(self.graph.tensors[tensor].shape)
-        else:
-            _, rows, cols, *_ = self._own[index - len(self.graph.tensors)]
-        return self._grid(index, rows, cols, min(height, rows), min(width, cols), final)
+        part = self._rectangle(tensor)
+        height, width = min(height, part.rows), min(width, part.cols)
+        window = self.graph.tensors[tensor].window if tensor in self.graph.tensors else None
+        if window is None:
+            return self._grid(part, height, width, final)
+        whole = self._rectangle(window.tensor)
+        if not part.is_cut_with(whole, height, width):
+            return self._grid(part, height, width, final)
+        base, stride = self._grid(whole, height, width, final)
+        return Grid(base + part.row // height * stride + part.col // width, stride)
+
+    def _rectangle(self, tensor: str) -> Rectangle:
+        """Where `tensor` lies: in itself, or if it is a window, in another one."""
+        if tensor not in self.graph.tensors:
+            index = self._tensor_ids[tensor]
+            own = self._own[index - len(self._tensor_ids)]  # they are the last
+            return Rectangle(index, 0, 0, own.rows, own.cols)
+        found = self.graph.tensors[tensor]
+        if found.window is None:
+            return Rectangle(self._tensor_ids[tensor], 0, 0, *view_2d(found.shape))
+        root, row, col = found.window
+        return Rectangle(self._tensor_ids[root], row, col, *view_2d(found.shape))
 
     def scratch(self, name: str, rows: int, cols: int, dtype: isa.DType) -> str:
         """A tensor between the operations of one node, for `grid`: named `name`, or with a number if that is taken.
@@ -213,17 +250,18 @@ class ProgramBuilder:
         self._own.append(_Own(free, rows, cols, dtype, sums))
         return free
 
-    def _grid(self, index: int, rows: int, cols: int, height: int, width: int, final: int) -> Grid:
-        key = (index, height, width)
+    def _grid(self, part: Rectangle, height: int, width: int, final: int) -> Grid:
+        key = (part, height, width)
         if key in self._grids:
             return self._grids[key]
-        grid = Grid(self._tile_count, -(-rows // height), -(-cols // width))
-        table = np.zeros(grid.rows * grid.cols, dtype=isa.TILE_DTYPE)
-        row, col = (x.reshape(-1) for x in np.mgrid[: grid.rows, : grid.cols])
-        table["tensor"], table["final"] = index, final
-        table["row"], table["col"] = row * height, col * width
-        table["rows"] = np.minimum(height, rows - row * height)
-        table["cols"] = np.minimum(width, cols - col * width)
+        rows, cols = -(-part.rows // height), -(-part.cols // width)
+        grid = Grid(self._tile_count, stride=cols)
+        table = np.zeros(rows * cols, dtype=isa.TILE_DTYPE)
+        row, col = (x.reshape(-1) for x in np.mgrid[:rows, :cols])
+        table["tensor"], table["final"] = part.tensor, final
+        table["row"], table["col"] = part.row + row * height, part.col + col * width
+        table["rows"] = np.minimum(height, part.rows - row * height)
+        table["cols"] = np.minimum(width, part.cols - col * width)
         self._tiles.append(table)
         self._tile_count += len(table)
         self._grids[key] = grid
@@ -283,7 +321,7 @@ class ProgramBuilder:
             layer_names=tuple(layer.name for layer in self._layers),
             layer_ops=tuple(layer.op for layer in self._layers),
             resident_ok=self._resident_ok(tensors),
-            sums=np.array([False] * len(self.graph.tensors) + [own.sums for own in self._own], dtype=np.bool_),
+            sums=np.array([False] * (len(names) - len(self._own)) + [own.sums for own in self._own], dtype=np.bool_),
             ahead=self._by_core([layer.ahead for layer in self._layers]),
             horizon=self._by_core([layer.horizon for layer in self._layers]),
             cores=self.machine.cores.count,
@@ -296,8 +334,8 @@ class ProgramBuilder:
         return table
 
     def _resident_ok(self, tensors: isa.Table) -> npt.NDArray[np.bool_]:
-        """Intermediates that all readers cut up as their producer did, and of which no view exists."""
-        grids = np.bincount([index for index, _, _ in self._grids], minlength=len(tensors))
+        """Intermediates that all readers cut up as their producer did, and of which no view of all bytes exists."""
+        grids = np.bincount([part.tensor for part, _, _ in self._grids], minlength=len(tensors))
         views = np.bincount(tensors["storage"], minlength=len(tensors))[tensors["storage"]]
         ok = (tensors["role"] == isa.Role.INTERMEDIATE) & (grids == 1) & (views == 1)
         return np.asarray(ok)
@@ -323,23 +361,26 @@ def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Ta
     """Place all tensors in DRAM, one after the other: those of the graph, then the program's own.
 
     Their rows are padded as `dram.padding` says (docs/adr/0013-dram-rows.md); the padding is never read or written.
-    Tensors that a Reshape joins share one unpadded buffer.
+    Tensors that a Reshape joins share one unpadded buffer. A window has no row: its tiles are the other tensor's.
     """
-    index = {name: i for i, name in enumerate(graph.tensors)}
-    storage = {name: name for name in graph.tensors}
+    index = {tensor.name: i for i, tensor in enumerate(_placed(graph))}
+    storage = {name: name for name in index}
     for node in graph.nodes:
-        if node.op == "Reshape":
-            storage[node.output] = storage[node.inputs[0]]
+        if SEMANTICS[node.op].is_view:
+            for name in storage.keys() & set(node.outputs):
+                storage[name] = storage[node.present[0]]
     viewed = {root for name, root in storage.items() if name != root}
-    table = np.zeros(len(graph.tensors) + len(own), dtype=isa.TENSOR_DTYPE)
+    outputs = {_root(graph.tensors[name]) for name in graph.outputs.values()}
+    table = np.zeros(len(index) + len(own), dtype=isa.TENSOR_DTYPE)
     address = 0
-    for name, tensor in graph.tensors.items():
+    for tensor in _placed(graph):
+        name = tensor.name
         row, root = table[index[name]], storage[name]
-        row["role"], row["storage"] = _role(graph, name), index[root]
+        row["role"], row["storage"] = _role(graph, name, outputs), index[root]
         padded = _set_form(row, *view_2d(tensor.shape), tensor.code, None if root in viewed else machine)
         row["address"] = address if root == name else table[index[root]]["address"]
         address += padded if root == name else 0
-    for i, each in enumerate(own, len(graph.tensors)):
+    for i, each in enumerate(own, len(index)):
         row = table[i]
         row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, i, address
         address += _set_form(row, each.rows, each.cols, each.dtype, machine)
@@ -363,10 +404,24 @@ def _set_form(row: np.void, rows: int, cols: int, dtype: isa.DType, machine: Mac
     return isa.align(padded_rows * pitch)
 
 
-def _role(graph: Graph, name: str) -> isa.Role:
-    """An output that is also read is an output: its tiles must reach DRAM."""
+def _placed(graph: Graph) -> list[Tensor]:
+    """The tensors that have a place of their own in memory: all but windows."""
+    return [tensor for tensor in graph.tensors.values() if tensor.window is None]
+
+
+def _root(tensor: Tensor) -> str:
+    """The name of the tensor in whose place `tensor` lies."""
+    return tensor.name if tensor.window is None else tensor.window.tensor
+
+
+def _role(graph: Graph, name: str, outputs: Set[str]) -> isa.Role:
+    """What the tensor is. An output that is also read is an output: its tiles must reach DRAM.
+
+    Args:
+        outputs: the tensors that are outputs, or that have one as a window.
+    """
     if graph.tensors[name].is_weight:
         return isa.Role.WEIGHT
     if name in graph.inputs:
         return isa.Role.INPUT
-    return isa.Role.OUTPUT if name in graph.outputs.values() else isa.Role.INTERMEDIATE
+    return isa.Role.OUTPUT if name in outputs else isa.Role.INTERMEDIATE

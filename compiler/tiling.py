@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.graph import Graph
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
+from minisim.compiler.semantics import SEMANTICS
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
 T = TypeVar("T")
 
 WORTH = 0.05
-"""Of the array's cycles that must be saved before tiles grow beyond what the machine file says: larger tiles also move
-more bytes in a small SRAM, and that is not known here."""
+"""The share of the array's cycles that must be saved before tiles grow beyond what the machine file says: larger tiles
+also move more bytes in a small SRAM, and that is not known here."""
 
 AMPLE, AMPLE_SUMS = 32, 8
-"""So many such tiles must have room in SRAM, and so many of partial sums in the accumulator memory, if there is one."""
+"""How many taller tiles must have room in SRAM, and how many of partial sums in the accumulator memory, if there is
+one."""
 
 
 def tile_height(rows: int, machine: Machine) -> int:
@@ -34,7 +36,7 @@ def tile_height(rows: int, machine: Machine) -> int:
     formulas have tiles of their own, and loop nests (`compiler.order`) stay as written.
     """
     edge, array = machine.tile.m, machine.matrix
-    streams = array.dataflow == "ws" and array.timing != "scalesim"
+    streams = array.dataflow == "ws" and array.model != "scalesim"
     if rows <= edge or not streams or machine.compiler.order != "auto":
         return min(edge, rows)
     full, rest = divmod(rows, edge)
@@ -45,6 +47,19 @@ def tile_height(rows: int, machine: Machine) -> int:
     if apart := machine.accumulator.bytes:
         ample &= AMPLE_SUMS * item * taller * machine.tile.n <= apart
     return taller if saved >= WORTH and ample and full >= machine.cores.count else edge
+
+
+Axis = tuple[str, int]
+"""What numbers a tensor's rows (or columns) of tiles: "m", "k" or "n" of the node's grid, or "" if there is but one;
+and the tile's edge along it, in elements."""
+
+
+class Read(NamedTuple):
+    """An operand of a node: which tiles of it belong to which output tiles."""
+
+    tensor: str
+    rows: Axis
+    cols: Axis
 
 
 @dataclass(frozen=True)
@@ -69,7 +84,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Tiling:
-    """Of one node: tile edges in elements, tile counts, and how they are walked.
+    """How one node is cut into tiles: their edges in elements, their counts, and the order in which they are walked.
 
     Attributes:
         panels, blocks: one of them, or neither: the plain m, n, k order.
@@ -126,7 +141,7 @@ class Tiling:
         return np.asarray(owner[m, n])
 
     def ahead_and_horizon(self) -> tuple[list[int], list[int]]:
-        """Bytes to keep free, and uOps to look ahead (see `Program`), by core."""
+        """The bytes to keep free, and the uOps to look ahead (see `Program`), by core."""
         if not self.shares:
             return [self.panels.budget.ahead if self.panels else 0], [self.panels.horizon if self.panels else 0]
         ahead, horizon = ([0] * (1 + max(share.core for share in self.shares)) for _ in range(2))
@@ -157,16 +172,16 @@ def _shapes(plan: PanelPlan) -> str:
 
 @dataclass(frozen=True)
 class TiledGraph:
-    """A graph and a tiling for each node, by node name (None where nothing is executed)."""
+    """A graph, and by node name the tiling of each node that is executed; views have none."""
 
     graph: Graph
-    tilings: Mapping[str, Any]
+    tilings: Mapping[str, Tiling]
 
     def lines(self) -> Iterator[str]:
         yield from self.graph.lines()
         for node in self.graph.nodes:
-            yield f"  {node.name}: {self.tilings[node.name] or 'a view'}"
+            yield f"  {node.name}: {self.tilings.get(node.name, 'a view')}"
 
     def verify(self) -> None:
         self.graph.verify()
-        assert self.tilings.keys() == {node.name for node in self.graph.nodes}
+        assert self.tilings.keys() == {node.name for node in self.graph.nodes if not SEMANTICS[node.op].is_view}

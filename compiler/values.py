@@ -21,7 +21,7 @@ class Lazy:
     The array is made when it is first asked for, and kept. A copy in another process (`pickle`) makes its own.
 
     Args:
-        shape: of the array.
+        shape: the shape of the array.
         recipe: makes it: always the same values. A function of a module, or a `partial` of one, so that it can be
             pickled.
     """
@@ -76,8 +76,8 @@ def _scaled(values: Lazy, factor: float, transposed: bool) -> Array:
     return np.asarray(scaled(values.array(), factor, transposed))
 
 
-BLOCK = 2**22
-"""Elements that are drawn at a time: a fraction of a second, after which a Ctrl-C is heard."""
+DRAWN_AT_ONCE = 2**22
+"""The elements that are drawn at a time: a fraction of a second, after which a Ctrl-C is heard."""
 
 
 def drawn_normal(seed: int | list[int], shape: tuple[int, ...], skip: int = 0, scale: float = 0.1) -> Array:
@@ -86,21 +86,24 @@ def drawn_normal(seed: int | list[int], shape: tuple[int, ...], skip: int = 0, s
     rng.standard_normal(skip, dtype=np.float32)
     values = np.empty(shape, dtype=np.float32)
     flat = values.reshape(-1)
-    for begin in range(0, flat.size, BLOCK):
-        part = flat[begin : begin + BLOCK]
+    for begin in range(0, flat.size, DRAWN_AT_ONCE):
+        part = flat[begin : begin + DRAWN_AT_ONCE]
         rng.standard_normal(dtype=np.float32, out=part)
         part *= np.float32(scale)
     return values
 
 
 def drawn_integers(seed: int | list[int], shape: tuple[int, ...], low: int, high: int, dtype: str) -> Array:
-    """Uniform from `low` to `high` - 1. In blocks they are the values that one call would draw (BLOCK is a multiple of
-    4, and a call uses up whole 32-bit words)."""
+    """Integers uniform from `low` to `high` - 1.
+
+    Drawn in parts they are the values that one call would draw: DRAWN_AT_ONCE is a multiple of 4, and a call uses up
+    whole 32-bit words.
+    """
     rng = np.random.default_rng(seed)
     values = np.empty(shape, dtype=dtype)
     flat = values.reshape(-1)
-    for begin in range(0, flat.size, BLOCK):
-        part = flat[begin : begin + BLOCK]
+    for begin in range(0, flat.size, DRAWN_AT_ONCE):
+        part = flat[begin : begin + DRAWN_AT_ONCE]
         part[:] = rng.integers(low, high, part.size, dtype=values.dtype)
     return values
 
@@ -120,7 +123,7 @@ def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0)
             return drawn_integers(seeds, shape, -1000, 1001, dtype)
     rng, values = np.random.default_rng(seeds), np.empty(shape, dtype=np.float32)
     flat = values.reshape(-1)
-    for begin in range(0, flat.size, BLOCK):  # drawn in double precision, and rounded
-        part = flat[begin : begin + BLOCK]
+    for begin in range(0, flat.size, DRAWN_AT_ONCE):  # drawn in double precision, and rounded
+        part = flat[begin : begin + DRAWN_AT_ONCE]
         part[:] = converted(0.1 * rng.standard_normal(part.size), dtype)
     return values

@@ -39,7 +39,7 @@ stands here; `minisim config check FILE` checks one, `--set KEY=VALUE` changes o
 
   The streamed edge is the longer side of the arrays, max(rows, arrays x cols): so long a stream hides the shifting in
   of what stays in the array. `packed` is the rate of `matrix.dtype` where that is above 1. Under
-  `matrix.timing = "scalesim"` a matmul's edges that are not written are those of its layer, however long; where the
+  `matrix.model = "scalesim"` a matmul's edges that are not written are those of its layer, however long; where the
   SRAM cannot hold it, it is cut at borders of folds, which leaves the sum of their cycles as it is.
 - Unknown keys are refused, and all mistakes of a file are reported at once.
 """

@@ -170,7 +170,7 @@ def _share(m: Cycles, k: Cycles, n: Cycles, passes: Cycles, way: Deal, matrix: M
 
 def _period(f: Folds, matrix: Matrix) -> Cycles:
     """From the first shift of a block to that of the next one, but for drains and gaps: what `deal` compares."""
-    if matrix.timing == "scalesim":
+    if matrix.model == "scalesim":
         return (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
     if matrix.overlap == "full":
         return f.full * np.maximum(f.stream, f.shift) + f.rest * np.maximum(f.stream, f.rest_shift)
@@ -183,7 +183,7 @@ def block_cycles(
     """Setup, busy and hold cycles (see `cost.py`) of m x k x n blocks, of `dtype` (default: the machine's)."""
     matrix = machine.matrix
     f = folds(m, k, n, matrix, machine.dtype if dtype is None else dtype)
-    if matrix.timing == "scalesim":
+    if matrix.model == "scalesim":
         busy = (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
         return np.zeros_like(busy), busy, busy
     if matrix.overlap == "full":
@@ -268,7 +268,7 @@ def drain_cycles(machine: Machine) -> int:
     R rows. os: the array fills along both edges (R + C - 2 hops), finishes the last MAC, and shifts C columns out.
     """
     matrix = machine.matrix
-    if matrix.timing == "scalesim":
+    if matrix.model == "scalesim":
         return 0  # its folds include it
     if matrix.dataflow == "os":
         return matrix.rows + 2 * matrix.cols - 2 + matrix.multiplier_latency + matrix.adder_latency

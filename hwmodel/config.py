@@ -159,7 +159,7 @@ class Machine(Section):
     @property
     def _followed(self) -> str:
         """What an edge of tiles is that was not written."""
-        if self.matrix.timing == "scalesim":
+        if self.matrix.model == "scalesim":
             return "not written: a matmul's follow its layer, others the array"
         return "not written: follows the array"
 
@@ -443,8 +443,14 @@ def as_written(field: Any, value: Any) -> str:
     return str(write(value))
 
 
+_RENAMED = {"matrix.timing": "matrix.model"}
+"""Keys of older machine files, whose names are not near enough to those that they have now."""
+
+
 def _near_key(key: str) -> str:
     """The nearest valid key: one of that very name, else within its own section, else anywhere."""
+    if key in _RENAMED:
+        return f"; did you mean {_RENAMED[key]!r}?"
     section, _, name = key.rpartition(".")
     valid = list(dict.fromkeys([*Machine.model_fields, *keys()]))
     if same := [k for k in valid if k.rpartition(".")[2] == name.lower()]:

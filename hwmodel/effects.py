@@ -41,7 +41,7 @@ def _sees_no_rows(machine: Machine) -> bool:
     return machine.dram.model == "ideal" and not machine.dma.has_bursts and machine.dma.dimensions == 2
 
 
-_SCALESIM = (lambda machine: machine.matrix.timing == "scalesim", "matrix.timing is 'scalesim'", ("matrix.timing",))
+_SCALESIM = (lambda machine: machine.matrix.model == "scalesim", "matrix.model is 'scalesim'", ("matrix.model",))
 _SIZES = ("sram.bytes", "accumulator.bytes")
 
 RULES = (

@@ -68,13 +68,13 @@ from minisim.errors import OutputError, ScheduleError, described, one_line, posi
 Table = npt.NDArray[np.void]
 
 ALIGNMENT = 64
-"""Bytes: every SRAM address and DRAM base is a multiple of this (one DRAM burst)."""
+"""The bytes of which every SRAM address and DRAM base is a multiple: one DRAM burst."""
 
 NONE = 0xFFFFFFFF
 """The tile id, or SRAM address, of an operand that an operation does not have."""
 
 FORMAT_VERSION = 2
-"""Of the file that `Schedule.save` writes."""
+"""The version of the file that `Schedule.save` writes."""
 
 
 class Opcode(IntEnum):
@@ -102,7 +102,7 @@ QUEUE_OF = {
 
 
 class DType(IntEnum):
-    """Of a tensor's elements. BF16 is the upper half of an fp32."""
+    """The type of a tensor's elements. BF16 is the upper half of an fp32."""
 
     FP32 = 0
     BF16 = 1
@@ -382,7 +382,7 @@ class Schedule:
         self._verify_syncs(lanes)
 
     def _verify_syncs(self, lanes: list[npt.NDArray[np.intp]]) -> None:
-        """All runs in step: the first rows of all, then the second ones, and so on."""
+        """Check all runs in step: the first rows of all, then the second ones, and so on."""
         ops = np.flatnonzero(self.stream["sync"] != NONE)
         rows = self.stream["sync"][ops].astype(np.int64)
         while len(ops):
@@ -408,7 +408,7 @@ class Schedule:
         return [order[begin:end] for begin, end in pairwise(edges.tolist())]
 
     def lanes(self) -> npt.NDArray[np.int64]:
-        """Of each operation, which of all cores' queues it is in: core * 4 + queue."""
+        """The lane of each operation, which of all cores' queues it is in: core * 4 + queue."""
         return np.asarray(self.stream["core"].astype(np.int64) * len(Queue) + self.stream["queue"])
 
     def syncs_of(self, op: int) -> Iterator[tuple[int, int]]:
@@ -420,7 +420,7 @@ class Schedule:
             row = row + 1 if more else NONE
 
     def _verify_operand(self, table: Table, name: str, sizes: npt.NDArray[np.int64]) -> None:
-        """Of each row: the tile exists, and lies aligned in the scratchpad or in the accumulator memory."""
+        """Check that each row's tile exists, and lies aligned in the scratchpad or in the accumulator memory."""
         label = name or "tile"
         tile, address = table[label], table[f"{name}_sram".strip("_")].astype(np.int64)
         used = tile != NONE
@@ -438,12 +438,12 @@ class Schedule:
     # -- sizes -------------------------------------------------------------------------------------
 
     def counts(self) -> dict[Opcode, int]:
-        """Operations per opcode."""
+        """The number of operations of each opcode."""
         counted = np.bincount(self.stream["opcode"], minlength=len(Opcode))
         return {op: int(counted[op]) for op in Opcode}
 
     def tile_bytes(self) -> npt.NDArray[np.int64]:
-        """Bytes of each tile, int64 of shape (len(tiles),)."""
+        """The bytes of each tile, int64 of shape (len(tiles),)."""
         item = item_sizes()[self.tensors["dtype"][self.tiles["tensor"]]]
         return np.asarray(self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item)
 
@@ -455,7 +455,7 @@ class Schedule:
         return vectors["rows"].astype(np.int64), cols
 
     def nbytes(self) -> int:
-        """Bytes of all tables together."""
+        """The bytes of all tables together."""
         return sum(getattr(self, name).nbytes for name in TABLES)
 
     # -- files -------------------------------------------------------------------------------------
@@ -612,7 +612,7 @@ def lane_name(lane: int, cores: int) -> str:
 
 
 def item_sizes() -> npt.NDArray[np.int64]:
-    """Bytes per element, indexed by dtype code."""
+    """The bytes of an element, indexed by dtype code."""
     sizes = np.zeros(max(DType) + 1, dtype=np.int64)
     for dtype, size in ITEMSIZE.items():
         sizes[dtype] = size

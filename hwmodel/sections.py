@@ -91,7 +91,7 @@ class Clock(Section):
 
 
 LIES_ALONG = {"ws": ("k", "n"), "os": ("m", "n"), "is": ("k", "m")}
-"""By dataflow, the edge of a block that lies along the rows of the array, and the one along its columns."""
+"""The edge of a block that lies along the rows of the array, and the one along its columns, by dataflow."""
 
 
 class Matrix(Section):
@@ -111,8 +111,9 @@ class Matrix(Section):
     gap_cycles: int = Field(default=0, ge=0, le=10_000, description="cycles: control between folds if overlap is none")
     multiplier_latency: int = Field(default=1, ge=0, le=1000, description="cycles: pipeline depth of a multiplier")
     adder_latency: int = Field(default=1, ge=1, le=1000, description="cycles: pipeline depth of an accumulation")
-    timing: Literal["pipelined", "scalesim"] = Field(
-        default="pipelined", description="pipelined: as above; scalesim: SCALE-Sim's formulas, where no folds overlap"
+    model: Literal["pipelined", "scalesim"] = Field(
+        default="pipelined",
+        description="how it is timed: pipelined as above; scalesim by SCALE-Sim's formulas, where no folds overlap",
     )
     dtype: Literal["fp32", "bf16", "int8"] = Field(
         default="fp32",
@@ -144,7 +145,7 @@ class Matrix(Section):
 
     @property
     def elements(self) -> int:
-        """Processing elements of all arrays: MACs per cycle at best."""
+        """The processing elements of all arrays: MACs per cycle at best."""
         return self.arrays * self.rows * self.cols
 
     @property
@@ -164,7 +165,7 @@ _FOLLOWS = "; not written, it follows the array"
 class Tile(Section):
     """The edges of a matmul's tiles. An edge that is not written follows the array (`on`).
 
-    A machine's tile has all edges in force. Under `matrix.timing = "scalesim"` those of a matmul that are not written
+    A machine's tile has all edges in force. Under `matrix.model = "scalesim"` those of a matmul that are not written
     follow its layer instead (compiler/layer_tile.py).
     """
 

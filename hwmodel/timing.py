@@ -61,7 +61,7 @@ def tell(timeline: Timeline, observers: Sequence[Observer]) -> None:
 
 def check_timing(timing: object) -> None:
     """Raises UsageError if there is no such core."""
-    if timing not in TIMING_CORES:
+    if not isinstance(timing, str) or timing not in TIMING_CORES:
         raise UsageError(f"timing must be {' or '.join(TIMING_CORES)}, not {shown(timing)}")
 
 

@@ -51,7 +51,7 @@ def test_example_inputs_are_uniform_over_what_docs_say(dtype: str, low: int, hig
 def test_a_built_in_of_int8_has_results_of_the_deviation_it_says(k: int) -> None:
     (node,) = builtin.gemm(8, k, 8, "int8").nodes
     variance = float(np.var(np.arange(-128, 128)))
-    assert node.attrs["scale"] == pytest.approx(builtin.RESULT_DEVIATION / (variance * math.sqrt(k)), rel=1e-9)
+    assert node.attributes.scale == pytest.approx(builtin.RESULT_DEVIATION / (variance * math.sqrt(k)), rel=1e-9)
 
 
 def test_an_error_in_code_made_from_text_is_located_in_the_model(folder: Path) -> None:

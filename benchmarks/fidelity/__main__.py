@@ -3,7 +3,8 @@
     python benchmarks/fidelity [--cases] [--requests N]
 
 The DRAM patterns are 65,536 requests and more; `--requests` replays only the first so many of each, which weighs their
-beginnings more. Whole tables: arrays.py, scalesim.py, dma.py, dram.py, npu.py, gemmini.py and tpu.py in this folder.
+beginnings more. Whole tables: arrays.py, scalesim.py, dma.py, dram.py, npu.py, gemmini.py, tpu.py and tpu_v1.py in this
+folder.
 """
 
 from __future__ import annotations

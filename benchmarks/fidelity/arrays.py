@@ -42,7 +42,7 @@ class Case:
 
     def scalesim(self) -> int:
         """What SCALE-Sim would report."""
-        return self.ours(self.machine.with_overrides({"matrix.timing": "scalesim"})) - 1
+        return self.ours(self.machine.with_overrides({"matrix.model": "scalesim"})) - 1
 
 
 def _rows(name: str) -> Iterator[dict[str, int]]:

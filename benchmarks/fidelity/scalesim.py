@@ -1,4 +1,4 @@
-"""`matrix.timing = "scalesim"` against SCALE-Sim itself, on the layers of AlexNet and ResNet-18.
+"""`matrix.model = "scalesim"` against SCALE-Sim itself, on the layers of AlexNet and ResNet-18.
 
     python benchmarks/fidelity/scalesim.py [--itself] [--environment DIR]
 
@@ -54,7 +54,7 @@ class Case:
     @property
     def machine(self) -> Machine:
         """A machine with the array, whose SRAM holds the layer as one tile."""
-        matrix = {"rows": self.rows, "cols": self.cols, "dataflow": self.dataflow, "timing": "scalesim"}
+        matrix = {"rows": self.rows, "cols": self.cols, "dataflow": self.dataflow, "model": "scalesim"}
         keys = {f"matrix.{key}": value for key, value in matrix.items()}
         return Machine().with_overrides({**keys, "sram.bytes": "1GiB"})
 

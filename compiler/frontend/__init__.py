@@ -57,7 +57,7 @@ def load_model(
 
     Args:
         spec: the path of a ``.py`` or ``.onnx`` file, or a built-in shape such as ``gemm:512x512x512``.
-        dtype: of a built-in shape ("float32", "bfloat16", "int8"); a file says itself what it is.
+        dtype: the type of a built-in shape ("float32", "bfloat16", "int8"); a file says itself what it is.
         dims: sizes of the dimensions that an ONNX file leaves open, by name: ``{"seq": 128}``; one without a name is
             called as its input and its position, ``x.0``.
 

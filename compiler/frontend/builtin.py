@@ -58,7 +58,7 @@ def load_builtin(spec: str, dtype: str = "float32") -> Graph:
 
     Args:
         spec: such as ``gemm:512x512x512``.
-        dtype: of the tensors, if the shape is built in any.
+        dtype: the type of the tensors, if the shape is built in any.
 
     Raises:
         ModelError: no built-in has that name, the numbers do not fit its usage, or a tensor would
@@ -93,7 +93,8 @@ def gemm(m: int, k: int, n: int, dtype: str = "float32") -> Graph:
 
 
 UNIFORM_INT8_VARIANCE = (256**2 - 1) / 12
-"""Of values uniform over [-128, 127], but for their mean of -1/2; a product of two has about its square."""
+"""The variance of values uniform over [-128, 127], but for their mean of -1/2; that of a product of two is about its
+square."""
 
 RESULT_DEVIATION = 32
 """Standard deviation of int8 results: about one in 16,000 then lies beyond 127 and saturates."""

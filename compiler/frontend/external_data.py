@@ -1,4 +1,4 @@
-"""Where the values of an ONNX tensor lie if not in the model's own file: which bytes of which file beside it."""
+"""External data: which bytes of which file beside the model's hold the values of an ONNX tensor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_tensor(tensor: onnx.TensorProto, folder: Path) -> None:
 
 
 def _size_of_file(location: str, folder: Path, about: str) -> int:
-    """Bytes of the file, which must lie in `folder`."""
+    """The bytes of the file, which must lie in `folder`."""
     try:
         path = (folder / location).resolve()
         if not path.is_relative_to(folder.resolve()) or Path(location).is_absolute():
@@ -83,7 +83,7 @@ def all_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def attributes_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Those that are values of attributes."""
+    """The tensors that are values of nodes' attributes."""
     for node in graph.node:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)

@@ -28,7 +28,7 @@ from minisim.compiler.values import Lazy
 from minisim.errors import ModelError
 
 SMALL = 4096
-"""Elements up to which a constant is computed at once, also without numerics: a shape, axes, a scale."""
+"""The elements up to which a constant is computed at once, also without numerics: a shape, axes, a scale."""
 
 BOUNDED = {"Constant", "Compress", "NonMaxSuppression", "NonZero", "Unique", "SequenceAt", "SequenceConstruct",
            "SequenceEmpty", "SequenceErase", "SequenceInsert", "SequenceLength", "SplitToSequence",
@@ -38,7 +38,7 @@ BOUNDED = {"Constant", "Compress", "NonMaxSuppression", "NonZero", "Unique", "Se
 
 @dataclass(frozen=True)
 class Constant:
-    """One of them: its numpy type, and its values or the way to them."""
+    """A constant: its numpy type, and its values or the way to them."""
 
     dtype: np.dtype[Any]
     values: Lazy | Array
@@ -153,7 +153,7 @@ def _forms(proto: onnx.NodeProto, operands: dict[str, Constant], opsets: dict[st
 
 
 def _size(form: onnx.TypeProto | None) -> int | None:
-    """Elements, or None if that is not known."""
+    """The number of elements, or None if that is not known."""
     if form is None or not form.HasField("tensor_type") or not form.tensor_type.HasField("shape"):
         return None
     dims = form.tensor_type.shape.dim

@@ -286,7 +286,9 @@ class _Import:
 
     def _import(self, node: OnnxNode) -> None:
         try:
-            self._tensors[node.outputs[0]] = ONNX_IMPORTERS[node.op_type].build(self, node)
+            built = ONNX_IMPORTERS[node.op_type].build(self, node)
+            outputs = (built,) if isinstance(built, Tensor) else built
+            self._tensors.update((name, x) for name, x in zip(node.outputs, outputs, strict=False) if name)
         except UnsupportedError as e:
             self._lose_node(node, str(e))
         except ModelError as e:
@@ -339,9 +341,11 @@ class _Import:
             return ""
         if unknown := sorted(set(node.attrs) - importer.attributes):
             return f"attribute {shown(unknown[0])} is not supported"
-        if others := [name for name in node.outputs[1:] if name in self._used - {""}]:
+        others = [name for name in node.outputs[1:] if name in self._used - {""}]
+        if others and not importer.several_outputs:
             return f"only the first of its {len(node.outputs)} outputs is supported, but {shown(others[0])} is used"
-        return None if node.outputs and node.outputs[0] else "it must have a first output"
+        named = any(node.outputs) if importer.several_outputs else node.outputs and node.outputs[0]
+        return None if named else "it must have a first output"
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:

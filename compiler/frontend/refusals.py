@@ -18,11 +18,11 @@ class Refusals:
         return bool(self._nodes_by_reason)
 
     def add(self, reason: str) -> None:
-        """Of the model: an input, an output."""
+        """Note what is refused of the model itself: an input, an output."""
         self._nodes_by_reason.setdefault((reason, "", ""), [])
 
     def add_node(self, op_type: str, name: str, reason: str = "") -> None:
-        """Of a node; without a reason it is its type that is not supported."""
+        """Note that a node is refused; without a reason it is its type that is not supported."""
         key = ("", op_type, reason)
         if reason.startswith("node "):  # it names its node itself: nothing that two could share
             key = (reason, "", "")

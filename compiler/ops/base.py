@@ -1,94 +1,59 @@
-"""What an operator is: one class, in one file, that says everything the compiler needs to know of it."""
+"""What a machine does to execute an operator: one class, in one file, that says everything the compiler needs to know.
+
+Its meaning (shapes, types, values) is what `semantics.py` asks of it; here are its tiles and its uOps, and how nodes of
+ONNX become it.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from minisim.compiler.graph import Graph, Node, Tensor
+from minisim.compiler.panels import Pace, PanelPlan
+from minisim.compiler.program import ProgramBuilder
+from minisim.compiler.semantics import SEMANTICS, A, Array, Semantics
+from minisim.compiler.tiling import Read, Tiling
+from minisim.compiler.values import Lazy
+from minisim.hwmodel.config import Machine
 
-from minisim.compiler.dtypes import CODE, FLOATS
-from minisim.errors import ModelError, UnsupportedError
-
-if TYPE_CHECKING:
-    from minisim.compiler.graph import Graph, Node, Shape, Tensor
-    from minisim.compiler.panels import Pace
-    from minisim.compiler.program import ProgramBuilder
-    from minisim.compiler.split import Read
-    from minisim.compiler.tiling import Tiling
-    from minisim.compiler.values import Lazy
-    from minisim.hwmodel.config import Machine
-
-Array = npt.NDArray[Any]
-Attrs = Mapping[str, Any]
+S = TypeVar("S", bound=Semantics[Any])
 
 
-class Operator(ABC):
-    """The meaning of one kind of node.
-
-    Attributes:
-        operands: how many it may have.
-        dtypes: the types that they may have.
-    """
-
-    name: ClassVar[str]
-    operands: ClassVar[range] = range(1, 2)
-    dtypes: ClassVar[frozenset[str]] = FLOATS
-
-    def check_count(self, count: int) -> None:
-        """Raises ModelError, without naming the node, if it cannot have so many operands."""
-        if count not in self.operands:
-            raise ModelError(f"must have {' or '.join(map(str, self.operands))} operands, not {count}")
+class Operator(Semantics[A]):
+    """An operator that a machine executes; one that it need not is a `semantics.View`."""
 
     @abstractmethod
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-        """The output's shape. Raises ShapeError or UnsupportedError without naming the node."""
+    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        """How to cut the node into tiles, and in which order they are walked."""
 
-    def infer_dtype(self, dtypes: Sequence[str], attrs: Attrs) -> str:
-        """The output's type: that of the operands. Raises UnsupportedError without naming the node."""
-        return one_dtype(dtypes, self.dtypes)
-
-    @abstractmethod
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        """The value by plain numpy: floats in the dtype of the inputs, integers (int64) exactly."""
+    def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        """The tiles alone, not yet their order: quick, whatever their number."""
+        return self.tile(node, graph, machine)
 
     @abstractmethod
-    def tile(self, node: Node, graph: Graph, machine: Machine) -> Any:
-        """How to cut the node into tiles: what `lower` needs to know (a `Tiling`, or None)."""
-
-    def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling | None:
-        """The tiles alone, not yet their order: quick, whatever their number. None if there are none."""
-        found: Tiling | None = self.tile(node, graph, machine)
-        return found
-
-    @abstractmethod
-    def lower(self, node: Node, graph: Graph, tiling: Any, program: ProgramBuilder) -> None:
+    def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit the node's uOps on virtual tiles."""
 
-    def reads(self, node: Node, graph: Graph, tiling: Any) -> tuple[Read, ...]:
+    @abstractmethod
+    def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         """Which tiles of its inputs each output tile needs: for the split over cores."""
-        return ()
 
-    def pace(self, node: Node, graph: Graph, tiling: Any, machine: Machine) -> Pace:
+    @abstractmethod
+    def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         """How fast a core is at it: for the split over cores."""
-        raise NotImplementedError
 
     def plan(
-        self, node: Node, graph: Graph, tiling: Any, rows: int, cols: int, machine: Machine, sharing: int = 1
-    ) -> Any:
+        self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
+    ) -> PanelPlan | None:
         """The panels for rows x cols of its output tiles, if it has any (else None).
 
         Args:
             sharing: cores that move data meanwhile, and get as much of the DRAM's bandwidth each.
         """
         return None
-
-    def macs(self, shapes: Sequence[Shape], attrs: Attrs) -> int:
-        """Multiply-accumulates of the array, for roofline and utilization."""
-        return 0
 
 
 @dataclass(frozen=True)
@@ -99,7 +64,7 @@ class OnnxNode:
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attrs: Attrs
+    attrs: Mapping[str, Any]
 
 
 class OnnxContext(Protocol):
@@ -107,7 +72,7 @@ class OnnxContext(Protocol):
 
     graph: Graph
     opset: int
-    """Of the default domain."""
+    """The version of the default domain's operator set."""
 
     def value(self, name: str) -> Tensor:
         """The graph's tensor for an ONNX value (a constant becomes a weight)."""
@@ -122,7 +87,10 @@ class OnnxContext(Protocol):
         """A new weight derived from the constant `name` (a transposed or scaled copy), and named after it."""
 
 
-ImportFunction = Callable[[OnnxContext, OnnxNode], "Tensor"]
+ImportFunction = Callable[[OnnxContext, OnnxNode], Tensor | tuple[Tensor, ...]]
+
+
+F = TypeVar("F", bound=ImportFunction)
 
 
 @dataclass(frozen=True)
@@ -130,50 +98,43 @@ class OnnxImporter:
     """How ONNX nodes of one type enter the graph.
 
     Attributes:
-        build: adds the operations and returns the node's output. It raises ShapeError or
+        build: adds the operations and returns the node's output, or outputs. It raises ShapeError or
             UnsupportedError without naming the model.
         attributes: the ONNX attributes that `build` honours; a node with another one is refused.
+        several_outputs: whether `build` returns them all, or only the first; then a node whose others are used is
+            refused.
     """
 
     build: ImportFunction
     attributes: frozenset[str]
+    several_outputs: bool = False
 
 
-OPERATORS: dict[str, Operator] = {}
+OPERATORS: dict[str, Operator[Any]] = {}
+"""The operators that are executed, by name; `SEMANTICS` has these and the views."""
+
 ONNX_IMPORTERS: dict[str, OnnxImporter] = {}
+"""How nodes enter the graph, by their type in ONNX."""
 
 
-def register(operator: type[Operator]) -> type[Operator]:
+def register(operator: type[S]) -> type[S]:
     """Class decorator: make the operator known under its name."""
-    if operator.name in OPERATORS:
+    if operator.name in SEMANTICS:
         raise ValueError(f"operator {operator.name!r} is registered twice")
-    OPERATORS[operator.name] = operator()
+    made = SEMANTICS[operator.name] = operator()
+    if isinstance(made, Operator):
+        OPERATORS[operator.name] = made
     return operator
 
 
-def onnx_import(*op_types: str, attributes: Sequence[str] = ()) -> Callable[[ImportFunction], ImportFunction]:
-    """Decorator: the function imports ONNX nodes of these types, and honours these of their attributes."""
+def onnx_import(*op_types: str, attributes: Sequence[str] = (), several_outputs: bool = False) -> Callable[[F], F]:
+    """Decorator: the function imports ONNX nodes of these types (`OnnxImporter` says what the arguments are)."""
 
-    def add(build: ImportFunction) -> ImportFunction:
+    def add(build: F) -> F:
         for op_type in op_types:
             if op_type in ONNX_IMPORTERS:
                 raise ValueError(f"ONNX operator {op_type!r} is registered twice")
-            ONNX_IMPORTERS[op_type] = OnnxImporter(build, frozenset(attributes))
+            ONNX_IMPORTERS[op_type] = OnnxImporter(build, frozenset(attributes), several_outputs)
         return build
 
     return add
-
-
-def one_dtype(dtypes: Sequence[str], allowed: frozenset[str]) -> str:
-    """The type that all operands have; UnsupportedError if they differ or it is not `allowed`."""
-    if len(set(dtypes)) > 1:
-        raise UnsupportedError(f"operands must be of one type, not {' and '.join(dict.fromkeys(dtypes))}")
-    if dtypes[0] not in allowed:
-        raise UnsupportedError(f"operands must be {' or '.join(d for d in CODE if d in allowed)}, not {dtypes[0]}")
-    return dtypes[0]
-
-
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) without overflow."""
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from minisim.compiler import panels
+from minisim.compiler.activations import RELU, SIGMOID
+from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes
 from minisim.compiler.dtypes import CODE
-from minisim.compiler.graph import view_2d
+from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.ops.base import (
-    Array,
-    Attrs,
     OnnxContext,
     OnnxNode,
     Operator,
     onnx_import,
     register,
-    sigmoid,
 )
 from minisim.compiler.program import ProgramBuilder, Slot
-from minisim.compiler.split import Read
-from minisim.compiler.tiling import Tiling, tile_height
+from minisim.compiler.semantics import Array
+from minisim.compiler.tiling import Read, Tiling, tile_height
 from minisim.compiler.values import materialised
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
-
-if TYPE_CHECKING:
-    from minisim.compiler.graph import Graph, Node, Shape, Tensor
-    from minisim.hwmodel.config import Machine
+from minisim.hwmodel.config import Machine
 
 
-class Elementwise(Operator):
+class Elementwise(Operator[Attributes]):
     """One vector operation per output tile."""
 
     code: ClassVar[isa.VectorOp]
@@ -44,7 +40,7 @@ class Elementwise(Operator):
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         found = []
-        for name in node.inputs:
+        for name in node.present:
             rows, cols = view_2d(graph.tensors[name].shape)
             axes = (
                 ("m", min(tiling.m, rows)) if rows > 1 else ("", 1),
@@ -62,10 +58,10 @@ class Elementwise(Operator):
         return panels.Pace(max(busy, machine.vector.setup_cycles), load, store, dram, turnaround)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
-        """For each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
+        """Emit for each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
         m, n, _ = tiling.walk()
         sources = []
-        for name in node.inputs:
+        for name in node.present:
             rows, cols = view_2d(graph.tensors[name].shape)
             grid = program.grid(name, min(tiling.m, rows), min(tiling.n, cols))
             sources.append(grid.ids(m if rows > 1 else 0 * m, n if cols > 1 else 0 * n))
@@ -87,14 +83,14 @@ class Elementwise(Operator):
 
 
 class Unary(Elementwise):
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-        return shapes[0]
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
+        return (shapes[0],)
 
 
 class Binary(Elementwise):
     operands = range(2, 3)
 
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
         try:
             shape = np.broadcast_shapes(*shapes)
         except ValueError:
@@ -105,7 +101,7 @@ class Binary(Elementwise):
                     f"broadcasting {operand} to {shape} is not supported: the leading dimensions must be "
                     "all equal or all 1"
                 )
-        return shape
+        return (shape,)
 
 
 def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
@@ -121,8 +117,8 @@ class Relu(Unary):
     dtypes = frozenset(CODE) - {"int16"}
     code = isa.VectorOp.RELU
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.maximum(inputs[0], 0)
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (RELU.function(inputs[0]),)
 
 
 @register
@@ -130,8 +126,8 @@ class Sigmoid(Unary):
     name = "Sigmoid"
     code = isa.VectorOp.SIGMOID
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return sigmoid(inputs[0])
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (SIGMOID.function(inputs[0]),)
 
 
 @register
@@ -139,8 +135,8 @@ class Add(Binary):
     name = "Add"
     code = isa.VectorOp.ADD
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return inputs[0] + inputs[1]
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (inputs[0] + inputs[1],)
 
 
 @register
@@ -148,8 +144,8 @@ class Mul(Binary):
     name = "Mul"
     code = isa.VectorOp.MUL
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return inputs[0] * inputs[1]
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (inputs[0] * inputs[1],)
 
 
 @register
@@ -157,8 +153,8 @@ class Sub(Binary):
     name = "Sub"
     code = isa.VectorOp.SUB
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return inputs[0] - inputs[1]
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (inputs[0] - inputs[1],)
 
 
 @register
@@ -166,9 +162,9 @@ class Div(Binary):
     name = "Div"
     code = isa.VectorOp.DIV
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
         with np.errstate(divide="ignore"):
-            return inputs[0] / inputs[1]
+            return (inputs[0] / inputs[1],)
 
 
 @register
@@ -176,8 +172,8 @@ class Max(Binary):
     name = "Max"
     code = isa.VectorOp.MAX
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.maximum(inputs[0], inputs[1])
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (np.maximum(inputs[0], inputs[1]),)
 
 
 @register
@@ -185,8 +181,8 @@ class Exp(Unary):
     name = "Exp"
     code = isa.VectorOp.EXP
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.exp(inputs[0])
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (np.exp(inputs[0]),)
 
 
 @register
@@ -194,13 +190,13 @@ class Sqrt(Unary):
     name = "Sqrt"
     code = isa.VectorOp.SQRT
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.sqrt(inputs[0])
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (np.sqrt(inputs[0]),)
 
 
 @onnx_import("Relu", "Sigmoid", "Exp", "Sqrt", "Add", "Sub", "Mul", "Div")
 def import_elementwise(context: OnnxContext, node: OnnxNode) -> Tensor:
-    return context.graph.add_node(node.op_type, [context.value(i) for i in node.inputs], {}, node.name)
+    return context.graph.add_node(node.op_type, [context.value(i) for i in node.inputs], NO_ATTRIBUTES, node.name)
 
 
 @onnx_import("Pow")

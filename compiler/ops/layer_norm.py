@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisim.compiler.graph import view_2d
-from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, onnx_import, register
-from minisim.compiler.ops.row_blocks import RowBlocks, RowOperator
+from minisim.compiler.attributes import Attributes
+from minisim.compiler.graph import Node, Shape, Tensor, view_2d
+from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
+from minisim.compiler.ops.row_strips import RowOperator, RowStrips
+from minisim.compiler.semantics import Array
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel.isa import VectorOp
-
-if TYPE_CHECKING:
-    from minisim.compiler.graph import Node, Shape, Tensor
 
 
 @register
@@ -29,7 +27,7 @@ class LayerNorm(RowOperator):
     name = "LayerNorm"
     operands = range(4, 7)
 
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
         x = shapes[0]
         if not x:
             raise ShapeError("a scalar has no axis to normalise")
@@ -37,30 +35,30 @@ class LayerNorm(RowOperator):
             rows, cols = view_2d(shape)
             if rows != 1 or cols not in (1, x[-1]):
                 raise ShapeError(f"{what} must have the {x[-1]} elements of the last axis, not shape {shape}")
-        return x
+        return (x,)
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
         x, _, epsilon, _, *affine = inputs
         centred = x - x.mean(axis=-1, keepdims=True)
         y = centred / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + epsilon)
         for operation, operand in zip((np.multiply, np.add), affine, strict=False):
             y = operation(y, operand.reshape(-1))
-        return np.asarray(y)
+        return (np.asarray(y),)
 
-    def chain(self, node: Node, blocks: RowBlocks) -> None:
-        x, count, epsilon, one, *affine = (blocks.source(name) for name in node.inputs)
-        mean = blocks.apply(VectorOp.DIV, blocks.apply(VectorOp.REDUCE_SUM, x, into="sum"), count, into="mean")
-        centred = blocks.apply(VectorOp.SUB, x, mean, into="centred")
-        squares = blocks.apply(VectorOp.MUL, centred, centred, into="squares")
-        sum_of_squares = blocks.apply(VectorOp.REDUCE_SUM, squares, into="sum_of_squares")
-        variance = blocks.apply(VectorOp.DIV, sum_of_squares, count, into="variance")
-        steady = blocks.apply(VectorOp.ADD, variance, epsilon, into="steady")
-        deviation = blocks.apply(VectorOp.SQRT, steady, into="deviation")
-        inverse = blocks.apply(VectorOp.DIV, one, deviation, into="inverse")
+    def chain(self, node: Node, strips: RowStrips) -> None:
+        x, count, epsilon, one, *affine = (strips.source(name) for name in node.present)
+        mean = strips.apply(VectorOp.DIV, strips.apply(VectorOp.REDUCE_SUM, x, into="sum"), count, into="mean")
+        centred = strips.apply(VectorOp.SUB, x, mean, into="centred")
+        squares = strips.apply(VectorOp.MUL, centred, centred, into="squares")
+        sum_of_squares = strips.apply(VectorOp.REDUCE_SUM, squares, into="sum_of_squares")
+        variance = strips.apply(VectorOp.DIV, sum_of_squares, count, into="variance")
+        steady = strips.apply(VectorOp.ADD, variance, epsilon, into="steady")
+        deviation = strips.apply(VectorOp.SQRT, steady, into="deviation")
+        inverse = strips.apply(VectorOp.DIV, one, deviation, into="inverse")
         stages = list(zip((VectorOp.MUL, VectorOp.MUL, VectorOp.ADD), (inverse, *affine), strict=False))
         y = centred
         for i, (op, operand) in enumerate(stages, start=1):
-            y = blocks.apply(op, y, operand, into=f"stage{i}", out=node.output if i == len(stages) else "")
+            y = strips.apply(op, y, operand, into=f"stage{i}", out=node.output if i == len(stages) else "")
 
 
 @onnx_import("LayerNormalization", attributes=["axis", "epsilon", "stash_type"])

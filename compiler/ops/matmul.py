@@ -4,110 +4,101 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from minisim.compiler import panels
+from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.dtypes import is_integer, requantize
-from minisim.compiler.graph import view_2d
+from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.layer_tile import Edges, matmul_edges
-from minisim.compiler.ops.base import (
-    Array,
-    Attrs,
-    OnnxContext,
-    OnnxNode,
-    Operator,
-    one_dtype,
-    onnx_import,
-    register,
-    sigmoid,
-)
+from minisim.compiler.ops.base import OnnxContext, OnnxNode, Operator, onnx_import, register
 from minisim.compiler.program import ProgramBuilder, Slot
-from minisim.compiler.split import Read
-from minisim.compiler.tiling import Tiling
+from minisim.compiler.semantics import Array, one_dtype
+from minisim.compiler.tiling import Axis, Read, Tiling
 from minisim.compiler.values import scaled
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
+from minisim.hwmodel.config import Machine
 
-if TYPE_CHECKING:
-    from minisim.compiler.graph import Graph, Node, Shape, Tensor
-    from minisim.hwmodel.config import Machine
+T = TypeVar("T")
 
-ACTIVATIONS = {"": isa.Activation.NONE, "ReLU": isa.Activation.RELU, "Sigmoid": isa.Activation.SIGMOID}
+BIAS, RESIDUAL = 2, 3
+"""The places of the operands that the epilogue adds, in its order."""
 
 
 @register
-class MatMul(Operator):
-    """Inputs a, b, then `bias` (1, n) and `residual` (m, n) if the attributes of those names are set.
+class MatMul(Operator[MatMulAttributes]):
+    """Inputs a, b, and what the epilogue adds to their product, each of it optional: bias (1, n), residual (m, n).
 
-    Attributes of the node: transpose_a, transpose_b; set by fusion: bias ("Bias"), residual
-    ("Residual"), activation ("ReLU" or "Sigmoid"). The epilogue runs in that order. Of int8 operands
-    (or int16 a and int8 b) only bias (int32) and "ReLU", and then `scale`: the sums are requantised to int8, else
-    the output is int32.
+    The epilogue then applies the activation. Fusion sets all three, and the author of an integer model the bias. Of
+    int8 operands (or int16 a and int8 b) there is a bias (int32), an activation that integers have, and then `scale`:
+    the sums are requantised to int8, else the output is int32.
     """
 
     name = "MatMul"
     operands = range(2, 5)
+    optional = frozenset({BIAS, RESIDUAL})
     dtypes = frozenset({"float32", "bfloat16", "int8"})
+    attributes = MatMulAttributes
 
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-        a, b = shapes[:2]
+    def title(self, inputs: Sequence[str | None], attributes: MatMulAttributes) -> str:
+        fused = "Bias" * _has(inputs, BIAS) + "Residual" * _has(inputs, RESIDUAL) + str(attributes.activation or "")
+        return f"Fused{self.name}{fused}" if fused else self.name
+
+    def infer(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> tuple[Shape, ...]:
+        a, b, bias, _ = _by_place(shapes)
         if len(a) < 1 or len(b) < 1:
             raise ShapeError("an operand of a matmul must have at least one dimension")
         if len(b) != 2:
             raise UnsupportedError(
                 f"the second operand of a matmul must be 2-D, not {b} (batched matmul is not supported)"
             )
-        if attrs.get("transpose_a") and len(a) != 2:
+        if attributes.transpose_a and len(a) != 2:
             raise ShapeError("a transposed first operand must be 2-D")
         m_dims, k = a[:-1], a[-1]
-        if attrs.get("transpose_a"):
+        if attributes.transpose_a:
             m_dims, k = (a[1],), a[0]
-        kb, n = reversed(b) if attrs.get("transpose_b") else b
+        kb, n = reversed(b) if attributes.transpose_b else b
         if k != kb:
             raise ShapeError(f"inner dimensions must be equal, not {k} and {kb}")
-        if "bias" in attrs and view_2d(shapes[2]) != (1, n):
-            raise ShapeError(f"the bias must have {n} values, not shape {shapes[2]}")
-        return (*m_dims, n)
+        if bias is not None and view_2d(bias) != (1, n):
+            raise ShapeError(f"the bias must have {n} values, not shape {bias}")
+        return ((*m_dims, n),)
 
-    def infer_dtype(self, dtypes: Sequence[str], attrs: Attrs) -> str:
-        wide = tuple(dtypes[:2]) == ("int16", "int8")
-        operands, scale = "int16" if wide else one_dtype(dtypes[:2], self.dtypes), attrs.get("scale")
+    def infer_dtypes(self, dtypes: Sequence[str | None], attributes: MatMulAttributes) -> tuple[str, ...]:
+        a, b, bias, _ = _by_place(dtypes)
+        operands = "int16" if (a, b) == ("int16", "int8") else one_dtype((a, b), self.dtypes)
         if not is_integer(operands):
-            if scale is not None:
+            if attributes.scale is not None:
                 raise UnsupportedError(f"scale requantises the sums of int8 operands, not of {operands}")
-            return operands
-        if len(dtypes) > 2 and dtypes[2] != "int32":
-            raise UnsupportedError(f"the bias of an {operands} matmul must be int32, not {dtypes[2]}")
-        if scale is not None and not (isinstance(scale, (int, float)) and 0 < np.float32(scale) < np.inf):
-            raise UnsupportedError(f"scale must be a positive float32, not {scale!r}")
-        return "int32" if scale is None else "int8"
+            return (operands,)
+        if bias is not None and bias != "int32":
+            raise UnsupportedError(f"the bias of an {operands} matmul must be int32, not {bias}")
+        return ("int32" if attributes.scale is None else "int8",)
 
-    def macs(self, shapes: Sequence[Shape], attrs: Attrs) -> int:
-        rows, n = view_2d(self.infer(shapes, attrs))
-        k = shapes[0][0] if attrs.get("transpose_a") else shapes[0][-1]
-        return rows * k * n
+    def macs(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> int:
+        a, *_ = _by_place(shapes)
+        rows, n = view_2d(self.infer(shapes, attributes)[0])
+        return rows * (a[0] if attributes.transpose_a else a[-1]) * n
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        a, b, *epilogue = inputs
+    def evaluate(self, inputs: Sequence[Array | None], attributes: MatMulAttributes) -> tuple[Array, ...]:
+        a, b, bias, residual = _by_place(inputs)
+        a, b = (a.T if attributes.transpose_a else a), (b.T if attributes.transpose_b else b)
         if np.issubdtype(a.dtype, np.integer):
-            return _evaluate_integers(a, b, epilogue, attrs)
-        y: Array = (a.T if attrs.get("transpose_a") else a) @ (b.T if attrs.get("transpose_b") else b)
-        for operand in epilogue:
-            y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
-        match attrs.get("activation", ""):
-            case "ReLU":
-                return np.asarray(np.maximum(y, 0))
-            case "Sigmoid":
-                return sigmoid(y)
-        return y
+            return (_evaluate_integers(a, b, bias, attributes),)
+        y: Array = a @ b
+        for operand in (bias, residual):
+            if operand is not None:
+                y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
+        return (attributes.activation.function(y) if attributes.activation else y,)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         tiling = self.cut(node, graph, machine)
         if machine.cores.count > 1:
-            return tiling  # the panels are those of each core's share (split.py)
+            return tiling  # the panels are those of each core's share (shares.py)
         return replace(tiling, panels=self.plan(node, graph, tiling, tiling.m_tiles, tiling.n_tiles, machine))
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
@@ -142,24 +133,31 @@ class MatMul(Operator):
         return panels.choose(rows, tiling.k_tiles, cols, budget, self.pace(node, graph, tiling, machine).among(sharing))
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
-        transposed = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
+        x = node.attributes_as(MatMulAttributes)
+        transposed = x.transpose_a, x.transpose_b
         return pace(tiling.m, tiling.k, tiling.n, machine, MatMulTypes.of(node, graph), transposed)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
-        transpose_a, transpose_b = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
+        x = node.attributes_as(MatMulAttributes)
         m, k, n = (("m", tiling.m), ("k", tiling.k), ("n", tiling.n))
-        places = [tiling.flip(m, k, transpose_a), tiling.flip(k, n, transpose_b)]
-        places += [(("", 1), n)] * ("bias" in node.attrs) + [(m, n)] * ("residual" in node.attrs)
-        return tuple(Read(name, *place) for name, place in zip(node.inputs, places, strict=True))
+        axes: tuple[tuple[Axis, Axis], ...] = (
+            tiling.flip(m, k, x.transpose_a),
+            tiling.flip(k, n, x.transpose_b),
+            (("", 1), n),
+            (m, n),
+        )
+        return tuple(
+            Read(name, rows, cols) for name, (rows, cols) in zip(node.inputs, axes, strict=False) if name is not None
+        )
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
-        """For each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
-        transpose_a, transpose_b = bool(node.attrs.get("transpose_a")), bool(node.attrs.get("transpose_b"))
-        operands = iter(node.inputs)
-        a = program.grid(next(operands), *tiling.flip(tiling.m, tiling.k, transpose_a))
-        b = program.grid(next(operands), *tiling.flip(tiling.k, tiling.n, transpose_b))
-        bias = program.grid(next(operands), 1, tiling.n) if "bias" in node.attrs else None
-        residual = program.grid(next(operands), tiling.m, tiling.n) if "residual" in node.attrs else None
+        """Emit for each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
+        attributes = node.attributes_as(MatMulAttributes)
+        of_a, of_b, of_bias, of_residual = _by_place(node.inputs)
+        a = program.grid(of_a, *tiling.flip(tiling.m, tiling.k, attributes.transpose_a))
+        b = program.grid(of_b, *tiling.flip(tiling.k, tiling.n, attributes.transpose_b))
+        bias = program.grid(of_bias, 1, tiling.n) if of_bias else None
+        residual = program.grid(of_residual, tiling.m, tiling.n) if of_residual else None
         types = MatMulTypes.of(node, graph)
         c = program.grid(node.output, tiling.m, tiling.n, final=1 if tiling.sums_apart else tiling.k_tiles)
         acc = None
@@ -168,8 +166,8 @@ class MatMul(Operator):
 
         m, n, k = tiling.walk()
         last = k == tiling.k_tiles - 1
-        a_ids = a.ids(*tiling.flip(m, k, transpose_a))
-        b_ids = b.ids(*tiling.flip(k, n, transpose_b))
+        a_ids = a.ids(*tiling.flip(m, k, attributes.transpose_a))
+        b_ids = b.ids(*tiling.flip(k, n, attributes.transpose_b))
         bias_ids = bias.ids(0, n) if bias else None
         residual_ids = residual.ids(m, n) if residual else None
         m_size, n_size = view_2d(graph.tensors[node.output].shape)
@@ -186,31 +184,42 @@ class MatMul(Operator):
             n=np.minimum(tiling.n, n_size - n * tiling.n),
             step=k,
             last=last,
-            activation=np.where(last, ACTIVATIONS[node.attrs.get("activation", "")], 0),
-            a_transposed=transpose_a,
-            b_transposed=transpose_b,
+            activation=np.where(last, attributes.activation.code if attributes.activation else isa.Activation.NONE, 0),
+            a_transposed=attributes.transpose_a,
+            b_transposed=attributes.transpose_b,
             dtype=types.operands,
-            scale=np.where(last, np.float32(node.attrs.get("scale", 0)), np.float32(0)),
+            scale=np.where(last, np.float32(attributes.scale or 0), np.float32(0)),
         )
         step, row = tiling.fetches(m, n, k)
         slots = [Slot(isa.Opcode.LOAD, a_ids, fetch=step), Slot(isa.Opcode.LOAD, b_ids, fetch=step)]
         slots += [Slot(isa.Opcode.LOAD, ids, last, fetch=row) for ids in (bias_ids, residual_ids) if ids is not None]
         slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(m, n), last)]
-        shapes = [graph.tensors[name].shape for name in node.inputs]
+        macs = self.macs([graph.tensors[name].shape if name else None for name in node.inputs], attributes)
         ahead, horizon = tiling.ahead_and_horizon()
-        program.layer(
-            node.name, node.title, self.macs(shapes, node.attrs), slots, ahead, horizon, cores=tiling.core_of(m, n)
-        )
+        program.layer(node.name, node.title, macs, slots, ahead, horizon, cores=tiling.core_of(m, n))
 
     @staticmethod
     def depth(node: Node, graph: Graph) -> int:
         """K: the length of each accumulation."""
-        shape = graph.tensors[node.inputs[0]].shape
-        return shape[0] if node.attrs.get("transpose_a") else shape[-1]
+        shape = graph.tensors[node.present[0]].shape
+        return shape[0] if node.attributes_as(MatMulAttributes).transpose_a else shape[-1]
+
+
+def _by_place(given: Sequence[T | None]) -> tuple[T, T, T | None, T | None]:
+    """What is given of a, b, bias and residual; None for those that are absent."""
+    whole: list[T | None] = [*given, None, None]
+    a, b, bias, residual = whole[:4]
+    assert a is not None
+    assert b is not None
+    return a, b, bias, residual
+
+
+def _has(inputs: Sequence[str | None], place: int) -> bool:
+    return len(inputs) > place and inputs[place] is not None
 
 
 class Footprint(NamedTuple):
-    """Bytes of a matmul's tiles, whole granules: operands, result, partial sums, and operands of the epilogue."""
+    """The bytes of a matmul's tiles, in whole granules: operands, result, partial sums, operands of the epilogue."""
 
     a: int
     b: int
@@ -219,7 +228,7 @@ class Footprint(NamedTuple):
     extra: int
 
     def needed(self, sums_apart: bool, machine: Machine) -> int:
-        """Of scratchpad; sums that are apart lie in the accumulator memory, if there is one."""
+        """The bytes of scratchpad needed; sums that are apart lie in the accumulator memory, if there is one."""
         return self.a + self.b + self.c + self.extra + self.sums * (sums_apart and not machine.accumulator.bytes)
 
 
@@ -234,30 +243,30 @@ class MatMulTypes:
 
     @classmethod
     def of(cls, node: Node, graph: Graph) -> MatMulTypes:
-        operands = graph.tensors[node.inputs[0]].code
-        sums = isa.ACCUMULATOR[operands]
-        bias = graph.tensors[node.inputs[2]].code if "bias" in node.attrs else sums
+        operands = graph.tensors[node.present[0]].code
+        sums, of_bias = isa.ACCUMULATOR[operands], node.operand(BIAS)
+        bias = graph.tensors[of_bias].code if of_bias else sums
         return cls(operands, sums, bias, graph.tensors[node.output].code)
 
     @property
     def second(self) -> isa.DType:
-        """Of B."""
+        """The type of B."""
         return isa.SECOND[self.operands]
 
     @staticmethod
     def item(dtype: isa.DType) -> int:
-        """Bytes per element."""
+        """The bytes of an element of this type."""
         return isa.ITEMSIZE[dtype]
 
     def footprint(self, node: Node, m: int, k: int, n: int) -> Footprint:
-        """Bytes of the tiles of an operation on m x k x n elements."""
+        """The bytes of the tiles of an operation on m x k x n elements."""
         c = isa.align(self.item(self.result) * m * n)
         return Footprint(
             a=isa.align(self.item(self.operands) * m * k),
             b=isa.align(self.item(self.second) * k * n),
             c=c,
             sums=isa.align(self.item(self.sums) * m * n),
-            extra=isa.align(self.item(self.bias) * n) * ("bias" in node.attrs) + c * ("residual" in node.attrs),
+            extra=isa.align(self.item(self.bias) * n) * _has(node.inputs, BIAS) + c * _has(node.inputs, RESIDUAL),
         )
 
     def sums_apart(self, machine: Machine, steps: int) -> bool:
@@ -265,16 +274,15 @@ class MatMulTypes:
         return steps > 1 and (self.sums != self.result or machine.accumulator.bytes > 0)
 
 
-def _evaluate_integers(a: Array, b: Array, epilogue: Sequence[Array], attrs: Attrs) -> Array:
-    """Exactly: sums of products up to 2^22 are whole in double precision up to k = 2^31, then wrap to int32."""
-    a, b = (a.T if attrs.get("transpose_a") else a), (b.T if attrs.get("transpose_b") else b)
+def _evaluate_integers(a: Array, b: Array, bias: Array | None, attributes: MatMulAttributes) -> Array:
+    """The exact value: sums of products up to 2^22 are whole in double precision up to k = 2^31, then wrap to int32."""
     sums = (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
-    for bias in epilogue:
+    if bias is not None:
         sums = sums + bias.reshape(-1)
     sums = sums.astype(np.int32)
-    if attrs.get("activation") == "ReLU":
-        sums = np.maximum(sums, 0)
-    return (requantize(sums, attrs["scale"]) if "scale" in attrs else sums).astype(np.int64)
+    if attributes.activation is not None:
+        sums = attributes.activation.function(sums)
+    return (sums if attributes.scale is None else requantize(sums, attributes.scale)).astype(np.int64)
 
 
 def pace(

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, onnx_import, register
-from minisim.compiler.ops.row_blocks import RowBlocks, RowOperator, last_axis_to_one
+from minisim.compiler.attributes import Attributes
+from minisim.compiler.graph import Node, Shape, Tensor
+from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
+from minisim.compiler.ops.row_strips import RowOperator, RowStrips, last_axis_to_one
+from minisim.compiler.semantics import Array
 from minisim.errors import UnsupportedError
 from minisim.hwmodel.isa import VectorOp
 
-if TYPE_CHECKING:
-    from minisim.compiler.graph import Node, Shape, Tensor
-
 
 class Reduction(RowOperator):
-    """One vector operation per block of whole rows: the order of its sum is the engine's definition."""
+    """One vector operation per strip of whole rows: the order of its sum is the engine's definition."""
 
     code: ClassVar[VectorOp]
 
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-        return last_axis_to_one(shapes[0])
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
+        return (last_axis_to_one(shapes[0]),)
 
-    def chain(self, node: Node, blocks: RowBlocks) -> None:
-        blocks.apply(self.code, blocks.source(node.inputs[0]), out=node.output)
+    def chain(self, node: Node, strips: RowStrips) -> None:
+        strips.apply(self.code, strips.source(node.present[0]), out=node.output)
 
 
 @register
@@ -33,8 +33,8 @@ class ReduceSum(Reduction):
     name = "ReduceSum"
     code = VectorOp.REDUCE_SUM
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.asarray(inputs[0].sum(axis=-1, keepdims=True))
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (np.asarray(inputs[0].sum(axis=-1, keepdims=True)),)
 
 
 @register
@@ -42,8 +42,8 @@ class ReduceMax(Reduction):
     name = "ReduceMax"
     code = VectorOp.REDUCE_MAX
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.asarray(inputs[0].max(axis=-1, keepdims=True))
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (np.asarray(inputs[0].max(axis=-1, keepdims=True)),)
 
 
 @register
@@ -54,12 +54,12 @@ class ReduceMean(Reduction):
     operands = range(2, 3)
     code = VectorOp.REDUCE_SUM
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return np.asarray(inputs[0].sum(axis=-1, keepdims=True) / inputs[1])
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        return (np.asarray(inputs[0].sum(axis=-1, keepdims=True) / inputs[1]),)
 
-    def chain(self, node: Node, blocks: RowBlocks) -> None:
-        x, count = (blocks.source(name) for name in node.inputs)
-        blocks.apply(VectorOp.DIV, blocks.apply(self.code, x, into="sum"), count, out=node.output)
+    def chain(self, node: Node, strips: RowStrips) -> None:
+        x, count = (strips.source(name) for name in node.present)
+        strips.apply(VectorOp.DIV, strips.apply(self.code, x, into="sum"), count, out=node.output)
 
 
 @onnx_import("ReduceSum", "ReduceMax", "ReduceMean", attributes=["axes", "keepdims", "noop_with_empty_axes"])

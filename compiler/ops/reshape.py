@@ -1,54 +1,42 @@
-"""Reshape: the same elements, row-major, under another shape. No data moves: see `lower`."""
+"""Reshape: the same elements, row-major, under another shape. No data moves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from minisim.compiler.attributes import ReshapeAttributes
 from minisim.compiler.dtypes import CODE
-from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, Operator, onnx_import, register
+from minisim.compiler.graph import Shape, Tensor
+from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
+from minisim.compiler.semantics import Array, View
 from minisim.compiler.values import materialised
 from minisim.errors import ShapeError, UnsupportedError
 
-if TYPE_CHECKING:
-    from minisim.compiler.graph import Graph, Node, Shape, Tensor
-    from minisim.compiler.program import ProgramBuilder
-    from minisim.compiler.tiling import Tiling
-    from minisim.hwmodel.config import Machine
-
 
 @register
-class Reshape(Operator):
-    """A view of the input's DRAM buffer. Attribute `shape`: one dimension may be -1."""
+class Reshape(View[ReshapeAttributes]):
+    """A view of the input's (then unpadded) DRAM buffer.
+
+    A reshaped intermediate cannot stay in SRAM, because its tiles are other rectangles: its producer stores it, and
+    its consumer loads it.
+    """
 
     name = "Reshape"
     dtypes = frozenset(CODE)
+    attributes = ReshapeAttributes
 
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
-        wanted: Shape = tuple(attrs["shape"])
-        size = math.prod(shapes[0])
+    def infer(self, shapes: Sequence[Shape], attributes: ReshapeAttributes) -> tuple[Shape, ...]:
+        wanted, size = attributes.shape, math.prod(shapes[0])
         known = math.prod(d for d in wanted if d != -1)
-        if wanted.count(-1) > 1 or any(d < 1 and d != -1 for d in wanted):
-            raise ShapeError(f"shape must have positive dimensions and at most one -1, not {wanted}")
         if -1 in wanted and size % known == 0:
-            return tuple(size // known if d == -1 else d for d in wanted)
+            return (tuple(size // known if d == -1 else d for d in wanted),)
         if known != size or -1 in wanted:
             raise ShapeError(f"{size} elements do not fill shape {wanted}")
-        return wanted
+        return (wanted,)
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
-        return inputs[0].reshape(attrs["shape"])
-
-    def tile(self, node: Node, graph: Graph, machine: Machine) -> None:
-        return None
-
-    def lower(self, node: Node, graph: Graph, tiling: Tiling | None, program: ProgramBuilder) -> None:
-        """Nothing to do: the output is a view of the input's (then unpadded) DRAM buffer.
-
-        What it costs is charged where it arises: a reshaped intermediate cannot stay in SRAM, because
-        its tiles are other rectangles; so its producer stores it and its consumer loads it.
-        """
+    def evaluate(self, inputs: Sequence[Array], attributes: ReshapeAttributes) -> tuple[Array, ...]:
+        return (inputs[0].reshape(attributes.shape),)
 
 
 @onnx_import("Reshape", attributes=["allowzero"])

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisim.compiler.ops.base import Array, Attrs, OnnxContext, OnnxNode, onnx_import, register
-from minisim.compiler.ops.row_blocks import RowBlocks, RowOperator
+from minisim.compiler.attributes import Attributes
+from minisim.compiler.graph import Node, Shape, Tensor
+from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
+from minisim.compiler.ops.row_strips import RowOperator, RowStrips
+from minisim.compiler.semantics import Array
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel.isa import VectorOp
-
-if TYPE_CHECKING:
-    from minisim.compiler.graph import Node, Shape, Tensor
 
 
 @register
@@ -28,22 +27,22 @@ class Softmax(RowOperator):
     name = "Softmax"
     operands = range(2, 3)
 
-    def infer(self, shapes: Sequence[Shape], attrs: Attrs) -> Shape:
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
         if not shapes[0]:
             raise ShapeError("a scalar has no axis to normalise")
-        return shapes[0]
+        return (shapes[0],)
 
-    def evaluate(self, inputs: Sequence[Array], attrs: Attrs) -> Array:
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
         x = inputs[0]
         e = np.exp(x - x.max(axis=-1, keepdims=True))
-        return np.asarray(e / e.sum(axis=-1, keepdims=True))
+        return (np.asarray(e / e.sum(axis=-1, keepdims=True)),)
 
-    def chain(self, node: Node, blocks: RowBlocks) -> None:
-        x, one = (blocks.source(name) for name in node.inputs)
-        greatest = blocks.apply(VectorOp.REDUCE_MAX, x, into="max")
-        e = blocks.apply(VectorOp.EXP, blocks.apply(VectorOp.SUB, x, greatest, into="shifted"), into="exp")
-        inverse = blocks.apply(VectorOp.DIV, one, blocks.apply(VectorOp.REDUCE_SUM, e, into="sum"), into="inverse")
-        blocks.apply(VectorOp.MUL, e, inverse, out=node.output)
+    def chain(self, node: Node, strips: RowStrips) -> None:
+        x, one = (strips.source(name) for name in node.present)
+        greatest = strips.apply(VectorOp.REDUCE_MAX, x, into="max")
+        e = strips.apply(VectorOp.EXP, strips.apply(VectorOp.SUB, x, greatest, into="shifted"), into="exp")
+        inverse = strips.apply(VectorOp.DIV, one, strips.apply(VectorOp.REDUCE_SUM, e, into="sum"), into="inverse")
+        strips.apply(VectorOp.MUL, e, inverse, out=node.output)
 
 
 @onnx_import("Softmax", attributes=["axis"])

@@ -9,14 +9,12 @@ it never depends on the machine.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+from minisim.compiler.activations import BY_OPERATOR
+from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.graph import Graph, Node, Tensor, view_2d
-
-ACTIVATIONS = {"Relu": "ReLU", "Sigmoid": "Sigmoid"}
-EPILOGUE = ("bias", "residual", "activation")
-"""The order in which the matrix unit applies the stages: a later one closes the earlier ones."""
+from minisim.compiler.ops.matmul import BIAS, RESIDUAL
 
 
 @dataclass(frozen=True)
@@ -56,37 +54,48 @@ def _fuse_from(
     chain, fused = [matmul.name], matmul
     while fused.output not in outputs and len(readers := consumers[fused.output]) == 1:
         node = readers[0]
-        stage = _stage(fused, node, graph)
-        if stage is None or node.name in taken:
+        longer = _with(fused, node, graph)
+        if longer is None or node.name in taken:
             break
-        operands, attrs = stage
-        fused = Node("MatMul", matmul.name, fused.inputs + operands, node.output, {**fused.attrs, **attrs})
+        fused = longer
         chain.append(node.name)
     return chain, fused
 
 
-def _stage(fused: Node, node: Node, graph: Graph) -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
-    """The inputs and attributes that `node` adds to the matmul before it; None if it cannot be fused."""
-    value = fused.output
-    reached = max((i for i, stage in enumerate(EPILOGUE) if stage in fused.attrs), default=-1)
-    if node.op in ACTIVATIONS and reached < 2:
-        return (), {"activation": ACTIVATIONS[node.op]}
-    if node.op != "Add" or node.inputs[0] == node.inputs[1]:
+def _with(fused: Node, node: Node, graph: Graph) -> Node | None:
+    """`fused` with `node` behind it taken in; None if it cannot be.
+
+    The array applies bias, residual and activation in that order: a later one closes the earlier ones.
+    """
+    attributes, value = fused.attributes_as(MatMulAttributes), fused.output
+    biased, has_residual = fused.operand(BIAS) is not None, fused.operand(RESIDUAL) is not None
+    if attributes.activation is not None:
         return None
-    other = node.inputs[1] if node.inputs[0] == value else node.inputs[0]
+    if node.op in BY_OPERATOR:
+        active = replace(attributes, activation=BY_OPERATOR[node.op])
+        return replace(fused, outputs=node.outputs, attributes=active)
+    if node.op != "Add" or node.inputs[0] == node.inputs[1] or has_residual:
+        return None
+    a, b = node.present
+    other = b if a == value else a
     rows, cols = view_2d(graph.tensors[value].shape)
     if graph.tensors[node.output].shape != graph.tensors[value].shape:
         return None
     shape = view_2d(graph.tensors[other].shape)
-    if shape == (1, cols) and reached < 0 and graph.tensors[other].is_weight:
-        return (other,), {"bias": "Bias"}
-    if shape == (rows, cols) and reached < 1:
-        return (other,), {"residual": "Residual"}
-    return None
+    if shape == (1, cols) and not biased and graph.tensors[other].is_weight:
+        return _adding(fused, BIAS, other, node)
+    return _adding(fused, RESIDUAL, other, node) if shape == (rows, cols) else None
+
+
+def _adding(fused: Node, place: int, operand: str, add: Node) -> Node:
+    """`fused` with the operand of `add` at `place`, where it has none, and the output of `add`."""
+    inputs = [*fused.inputs, *[None] * (place + 1 - len(fused.inputs))]
+    inputs[place] = operand
+    return replace(fused, inputs=tuple(inputs), outputs=add.outputs)
 
 
 def _used(result: Graph, graph: Graph) -> dict[str, Tensor]:
     """The tensors that fusion did not make internal (inputs stay: the caller provides them)."""
-    used = {name for node in result.nodes for name in (*node.inputs, node.output)}
+    used = {name for node in result.nodes for name in (*node.present, *node.outputs)}
     used |= set(graph.inputs) | set(graph.outputs.values())
     return {name: tensor for name, tensor in graph.tensors.items() if name in used}

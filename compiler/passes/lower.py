@@ -19,6 +19,7 @@ class Lower:
 
     def apply(self, tiled: TiledGraph) -> Program:
         program = ProgramBuilder(tiled.graph, self.machine)
-        for node in tiled.graph.nodes:
+        executed = [node for node in tiled.graph.nodes if node.name in tiled.tilings]
+        for node in executed:
             OPERATORS[node.op].lower(node, tiled.graph, tiled.tilings[node.name], program)
         return program.finish()

@@ -6,8 +6,8 @@ the model, in double precision, on its example inputs (`example_inputs`). A matm
 
     y = relu(A B + bias)  is  s_a s_b relu(A_q B_q + bias_q),  bias_q = round(bias / (s_a s_b)) in int32,
 
-leaves the matrix unit as y_q = saturate(round(sums x s_a s_b / s_y)). Relu and Reshape keep the scale of what they
-are given. (B. Jacob et al., CVPR 2018, have the scheme; theirs has zero points, which are 0 here.)
+leaves the matrix unit as y_q = saturate(round(sums x s_a s_b / s_y)). Relu and views (Reshape) keep the scale of what
+they are given. (B. Jacob et al., CVPR 2018, have the scheme; theirs has zero points, which are 0 here.)
 
 It comes after fusion, because a scale belongs to what leaves the matrix unit: behind the bias and the relu.
 """
@@ -22,14 +22,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.dtypes import HELD_AS, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.graph import Graph, Node
+from minisim.compiler.ops.matmul import BIAS, RESIDUAL
+from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import mapped
 from minisim.errors import ModelError, UnsupportedError
 
 LEVELS = 127
-"""Of each sign."""
+"""The levels of each sign: int8 without -128."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,21 @@ class Quantize:
 def _refused(graph: Graph) -> Iterator[str]:
     """What cannot be quantised, for people."""
     for node in graph.nodes:
-        if graph.tensors[node.output].dtype != "float32":
+        if graph.tensors[node.outputs[0]].dtype != "float32":
             continue
-        if node.op not in ("MatMul", "Relu", "Reshape"):
+        if not _keeps_scale(node) and node.op != "MatMul":
             yield f"{node.op} {node.name!r}"
-        elif node.attrs.get("activation") == "Sigmoid":
-            yield f"Sigmoid after {node.name!r}"
-        elif "residual" in node.attrs:
-            yield f"Add of {node.inputs[-1]!r} after {node.name!r}"
+        elif node.op == "MatMul":
+            activation = node.attributes_as(MatMulAttributes).activation
+            if activation is not None and not activation.on_integers:
+                yield f"{activation} after {node.name!r}"
+            elif (residual := node.operand(RESIDUAL)) is not None:
+                yield f"Add of {residual!r} after {node.name!r}"
+
+
+def _keeps_scale(node: Node) -> bool:
+    """Whether one unit stands for the same in its outputs as in its operand."""
+    return node.op == "Relu" or SEMANTICS[node.op].is_view
 
 
 class _Quantizer:
@@ -81,7 +91,7 @@ class _Quantizer:
 
     def run(self) -> Graph:
         result = self.result
-        biases = {node.inputs[2] for node in self._matmuls() if "bias" in node.attrs}
+        biases = {node.operand(BIAS) for node in self._matmuls()}
         operands = {name for node in self.graph.nodes for name in self._operands(node)}
         for name, tensor in self.graph.tensors.items():
             if tensor.dtype != "float32":
@@ -98,26 +108,27 @@ class _Quantizer:
         return [n for n in self.graph.nodes if n.op == "MatMul" and self.graph.tensors[n.output].dtype == "float32"]
 
     def _operands(self, node: Node) -> tuple[str, ...]:
-        return node.inputs[:2] if node.op == "MatMul" else node.inputs
+        return node.present[:2] if node.op == "MatMul" else node.present
 
     def _node(self, node: Node) -> Node:
-        """`node` on quantised tensors; its output, and its bias if it has one, are added to the result."""
+        """`node` on quantised tensors; its outputs, and its bias if it has one, are added to the result."""
         tensors = self.result.tensors
-        if self.graph.tensors[node.output].dtype != "float32":
-            tensors[node.output] = replace(self.graph.tensors[node.output], graph=self.result)
+        if self.graph.tensors[node.outputs[0]].dtype != "float32":
+            for name in node.outputs:
+                tensors[name] = replace(self.graph.tensors[name], graph=self.result)
             return node
         if node.op != "MatMul":
-            self._add(node.output, tensors[node.inputs[0]].scale or 1.0)
+            for name in node.outputs:
+                self._add(name, tensors[node.present[0]].scale or 1.0)
             return node
-        product = (tensors[node.inputs[0]].scale or 1.0) * (tensors[node.inputs[1]].scale or 1.0)
-        inputs = node.inputs[:2]
-        if "bias" in node.attrs:
-            inputs += (self._add_bias(node.inputs[2], product),)
+        a, b = node.present[:2]
+        product = (tensors[a].scale or 1.0) * (tensors[b].scale or 1.0)
+        bias = node.operand(BIAS)
+        inputs = (a, b) if bias is None else (a, b, self._add_bias(bias, product))
         scale = self._scale(node.output)
         self._add(node.output, scale)
-        return Node(
-            "MatMul", node.name, inputs, node.output, {**node.attrs, "scale": float(np.float32(product / scale))}
-        )
+        attributes = replace(node.attributes_as(MatMulAttributes), scale=float(np.float32(product / scale)))
+        return replace(node, inputs=inputs, attributes=attributes)
 
     def _add(self, name: str, scale: float) -> None:
         tensor = self.graph.tensors[name]

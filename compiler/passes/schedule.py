@@ -26,12 +26,12 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.capacity import bytes_needed, place_sizes, sums_needed, tile_sizes
-from minisim.compiler.copies import Copies, crossing
-from minisim.compiler.emitter import Emitter, Sync
-from minisim.compiler.memories import ACCUMULATOR, SCRATCHPAD, Memories
 from minisim.compiler.program import Program
-from minisim.compiler.sram import Clock
+from minisim.compiler.scheduling.arena import Clock
+from minisim.compiler.scheduling.capacity import bytes_needed, place_sizes, sums_needed, tile_sizes
+from minisim.compiler.scheduling.copies import Copies, crossing
+from minisim.compiler.scheduling.emitter import Emitter, Sync
+from minisim.compiler.scheduling.memories import ACCUMULATOR, SCRATCHPAD, Memories
 from minisim.errors import CapacityError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
@@ -69,7 +69,7 @@ class Allocate:
 
 
 def places(program: Program) -> npt.NDArray[np.int64]:
-    """Of each uOp, how many of its core come before it."""
+    """How many uOps of its core come before each uOp."""
     core = program.uops["core"]
     if program.cores == 1:
         return np.arange(len(core), dtype=np.int64)
@@ -81,7 +81,7 @@ def places(program: Program) -> npt.NDArray[np.int64]:
 
 
 def next_uses(program: Program, copies: Copies, place: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """For each uOp, the place of the next one that touches the same copy (LOAD and STORE: theirs; else the one
+    """The place, for each uOp, of the next one that touches the same copy (LOAD and STORE: theirs; else the one
     written).
 
     A last step also reads the sums that it turns into a result: that is a use of theirs, and their end. NEVER before
@@ -167,7 +167,7 @@ class Scheduler:
         return self.emit.finish(self.layers, scratchpad.size, accumulator.size, live)
 
     def _switch(self, core: int) -> None:
-        """The uOps to come are of `core`."""
+        """Turn to `core`, whose uOps come next."""
         self.emit.turn_to(core)
         self.memories, self.candidates = self.cores[core].allocators, self.cores[core].candidates
         self.ahead: int = int(self.program.ahead[self.emit.layer, core])
@@ -186,7 +186,7 @@ class Scheduler:
     # -- uOps --------------------------------------------------------------------------------------
 
     def _need(self, tile: int, next_use: int) -> None:
-        """An operand of the operation to come."""
+        """Bring in `tile`, an operand of the operation to come."""
         if self.address[tile] == NONE:
             self._load(tile)
         else:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minisim.compiler.graph import Graph
+from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
-from minisim.compiler.split import Splitter
+from minisim.compiler.semantics import SEMANTICS
+from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
@@ -28,17 +30,18 @@ class Tile:
     name: str = "tile"
 
     def apply(self, graph: Graph) -> TiledGraph:
-        self._check_operations(graph)
-        tilings = {node.name: OPERATORS[node.op].tile(node, graph, self.machine) for node in graph.nodes}
+        executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
+        self._check_operations(graph, executed)
+        tilings = {node.name: OPERATORS[node.op].tile(node, graph, self.machine) for node in executed}
         if self.machine.cores.count > 1:
             tilings = Splitter(graph, self.machine, tilings).best()
         return TiledGraph(graph, tilings)
 
-    def _check_operations(self, graph: Graph) -> None:
+    def _check_operations(self, graph: Graph, executed: Sequence[Node]) -> None:
         count = 0
-        for node in graph.nodes:
+        for node in executed:
             cut = OPERATORS[node.op].cut(node, graph, self.machine)
-            count += cut.m_tiles * cut.k_tiles * cut.n_tiles if cut else 0
+            count += cut.m_tiles * cut.k_tiles * cut.n_tiles
         if count > self.max_operations:
             raise CapacityError(
                 f"model {graph.name!r} takes at least {count:,} operations on tiles of this size, more than "

@@ -19,6 +19,7 @@ DramChannel::DramChannel(const DramPart& part) : part_(part) {
     queues_.resize(banks);
     for (auto& queue : queues_) queue.reserve(size(part.bank_queue));  // no cycle asks for memory
     for (auto* queue : {&reads_, &writes_}) queue->reserve(size(part.queue));
+    occupied_.assign((banks + 63) / 64, 0);
     last_ = banks - 1;
     for (std::size_t bank = 0; bank < banks; ++bank) {
         group_.push_back(bank / size(part.banks));
@@ -60,9 +61,28 @@ void DramChannel::no_more_requests(Cycle now) {
 
 // -- one cycle ------------------------------------------------------------------------------------
 
+// Does `work` for the banks in [begin, end) that have requests, up to the first that returns true;
+// whether one did. Few banks have any, most of the time.
+template <class Work>
+bool DramChannel::in_turn(std::size_t begin, std::size_t end, Work work) const {
+    for (std::size_t first = begin / 64 * 64; first < end; first += 64) {
+        std::uint64_t bits = occupied_[first / 64];
+        if (first < begin) bits &= ~std::uint64_t{0} << (begin - first);
+        for (; bits; bits &= bits - 1) {
+            const std::size_t bank = first + static_cast<std::size_t>(__builtin_ctzll(bits));
+            if (bank >= end) break;
+            if (work(bank)) return true;
+        }
+    }
+    return false;
+}
+
 Cycle DramChannel::earliest() const {
     Cycle found = kNever;
-    for (const Cycle cycle : ready_) found = std::min(found, cycle);
+    in_turn(0, ready_.size(), [&](std::size_t bank) {
+        found = std::min(found, ready_[bank]);
+        return false;
+    });
     return found;
 }
 
@@ -90,6 +110,7 @@ bool DramChannel::move() {
     for (auto it = queue.begin(); it != queue.end(); ++it) {
         if (queues_[it->bank].size() >= size(part_.bank_queue)) continue;
         queues_[it->bank].push_back(it->request);
+        occupied_[it->bank / 64] |= std::uint64_t{1} << it->bank % 64;
         ready_[it->bank] = 0;  // to be worked out
         queue.erase(it);
         if (draining_) --draining_;
@@ -100,13 +121,11 @@ bool DramChannel::move() {
 
 // Gives the first command that is ready, the banks in turn; whether there was one.
 bool DramChannel::issue(Cycle now, Served& served) {
-    const std::size_t banks = ready_.size();
-    for (std::size_t turn = 1; turn <= banks; ++turn) {
-        const std::size_t bank = last_ + turn < banks ? last_ + turn : last_ + turn - banks;
-        if (ready_[bank] > now) continue;
+    const auto given = [&](std::size_t bank) {
+        if (ready_[bank] > now) return false;
         const Command command = next_command(bank, now);
         ready_[bank] = command.at;
-        if (command.at > now) continue;
+        if (command.at > now) return false;
         last_ = bank;
         std::vector<Request>& queue = queues_[bank];
         if (command.kind == Kind::kActivate) {
@@ -121,9 +140,11 @@ bool DramChannel::issue(Cycle now, Served& served) {
             ++(write ? served.writes : served.reads);
         }
         ready_[bank] = queue.empty() ? kNever : now + 1;
+        if (queue.empty()) occupied_[bank / 64] &= ~(std::uint64_t{1} << bank % 64);
         return true;
-    }
-    return false;
+    };
+    const std::size_t next = last_ + 1;
+    return in_turn(next, ready_.size(), given) || in_turn(0, next, given);
 }
 
 DramChannel::Command DramChannel::next_command(std::size_t bank, Cycle now) const {

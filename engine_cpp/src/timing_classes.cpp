@@ -10,6 +10,8 @@
 namespace minisim {
 namespace {
 
+__extension__ using Wide = unsigned __int128;  // addresses, wherever a row claims to lie
+
 // All that hwmodel/cost.py reads of an operation, and of its tiles.
 using Key = std::array<std::uint64_t, 6>;
 
@@ -136,13 +138,18 @@ void check_references(const Program& program, std::uint32_t cores) {
     const std::size_t sizes[kOpcodes] = {program.transfers.size, program.transfers.size,
                                          program.matmuls.size, program.vectors.size};
     const auto tile = [&](std::uint32_t id) { return id < program.tiles.size; };
+    for (const TensorRow& row : program.tensors) {
+        if (row.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
+    }
     for (const TileRow& row : program.tiles) {
         if (row.tensor >= program.tensors.size) {
             throw ScheduleError("a tile refers to a tensor that does not exist");
         }
-    }
-    for (const TensorRow& row : program.tensors) {
-        if (row.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
+        const TensorRow& tensor = program.tensors[row.tensor];
+        const Wide rows = Wide{row.row} + row.rows, cols = Wide{row.col} + row.cols;
+        const Wide end = Wide{tensor.address} + rows * tensor.pitch +
+                         cols * item_size(static_cast<DType>(tensor.dtype));
+        if (end > Wide{1} << 62) throw ScheduleError("a tile must end at or below address 2^62");
     }
     for (std::size_t op = 0; op < program.stream.size; ++op) {
         const StreamRow& row = program.stream[op];

@@ -144,7 +144,7 @@ _max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_
 
 
 class _Size(click.ParamType[int]):
-    """Bytes, as machine files write them: 4GiB."""
+    """A number of bytes as machine files write it: 4GiB."""
 
     name = "size"
 

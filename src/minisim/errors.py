@@ -113,10 +113,10 @@ def did_you_mean(name: object, valid: Iterable[object]) -> str:
 
 
 _MOST_SHOWN = 60
-"""Characters of a value in a message."""
+"""The most characters of a value in a message."""
 
 _MOST_TOLD = 300
-"""Characters of another's message in one of ours."""
+"""The most characters of another's message in one of ours."""
 
 _MOST_OF_A_LINE = 2000
 """Characters of a line of a message: more than any that is meant to be read."""

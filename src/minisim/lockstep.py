@@ -39,7 +39,7 @@ class Lockstep:
         self._cycles = array("q")
 
     def on_issue(self, op: int, cycle: int) -> None:
-        """Nothing: an operation that waits in a queue touches no data."""
+        """Do nothing: an operation that waits in a queue touches no data."""
 
     def on_start(self, op: int, cycle: int) -> None:
         self._events.append(2 * op)

@@ -13,7 +13,7 @@ from minisim.hwmodel.isa import Schedule
 
 PATIENCE_S = 1.0
 EVERY = 4096
-"""Operations between updates."""
+"""The operations between two updates."""
 
 
 class SlowProgress:

@@ -36,7 +36,7 @@ class Result:
     """What a run gives.
 
     Attributes:
-        outputs: by public name, in the model's types; empty without numerics.
+        outputs: arrays by public name, in the model's types; empty without numerics.
         difference: from a plain numpy evaluation of the model as it was given: floats in double precision, so
             that it includes what casting or quantising them for the machine costs; integers exactly. None if
             they were not compared.
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def output_sha256(self) -> str:
-        """Of names, shapes and bits of all outputs: equal exactly if the results are. "" without numerics."""
+        """A hash of names, shapes and bits of all outputs: equal exactly if the results are. "" without numerics."""
         return outputs_sha256(self.outputs) if self.outputs else ""
 
     def record(self) -> RunRecord:
@@ -114,14 +114,14 @@ def run(
         graph: a Graph, or what names one: the path of a .py or .onnx file, a built-in shape ("gemm:512x512x512").
         machine: a Machine, or what names one: a preset, the path of a machine file, a mapping of keys to values;
             default: the reference machine.
-        inputs: by name; what is missing is drawn as `example_inputs` says.
+        inputs: arrays by name; what is missing is drawn as `example_inputs` says.
         timing: the timing core: "native", or "simpy", which defines it and takes longer for the same cycles.
         numerics: also compute, in lockstep.
         check: with numerics, also compare the outputs with numpy.
         observers: told of every step of every operation.
-        schedule: of `graph` for `machine`, if it has been compiled already.
+        schedule: the schedule of `graph` for `machine`, if it has been compiled already.
         on_stage: called after every stage of the compiler.
-        max_operations: as for `compile_graph`.
+        max_operations: the most that may be compiled, as for `compile_graph`.
         memory_limit: bytes that values may take, of the model's constants and, with numerics, of all tensors.
 
     Raises:

@@ -39,8 +39,8 @@ class Runtime:
         graph: the model (a Graph, or what `load_model` takes); its weights are registered at once.
         machine: to compile for, and what `schedule` was compiled for (what `Machine.of` takes). The results depend on
             its matrix.dtype alone.
-        schedule: of `graph`, if it has been compiled already.
-        kernel: of the engine: "auto", or "reference" for the scalar definition.
+        schedule: the schedule of `graph`, if it has been compiled already.
+        kernel: the engine's kernel: "auto", or "reference" for the scalar definition.
     """
 
     def __init__(
@@ -72,6 +72,8 @@ class Runtime:
     def _check_schedule(self) -> None:
         """Whether the schedule has the tensors of the model, in their shapes: types are its own (`dtype`)."""
         for tensor in self.computed.tensors.values():
+            if tensor.window is not None:
+                continue  # a rectangle of another, which has the place
             if tensor.name in self._index:
                 row = self.schedule.tensors[self._index[tensor.name]]
                 if (row["rows"], row["cols"]) == view_2d(tensor.shape):
@@ -83,7 +85,7 @@ class Runtime:
             )
 
     def dtype(self, name: str) -> DType:
-        """Of a tensor of the model, as it lies in memory; one that no operation uses any more is FP32.
+        """The type of a tensor of the model as it lies in memory; one that no operation uses any more is FP32.
 
         Raises:
             UsageError: there is no such tensor.
@@ -135,10 +137,18 @@ class Runtime:
         if tensor.is_weight and tensor.data is not None:
             return np.array(tensor.data)
         computed = self.computed.tensors[tensor.name]
-        values = self.engine.tensor(self._index[tensor.name]).reshape(tensor.shape)
+        values = self._lies_at(computed).reshape(tensor.shape)
         if computed.scale is not None and tensor.scale is None:
             return np.asarray((values * np.float64(computed.scale)).astype(np.float32))
         return values
+
+    def _lies_at(self, tensor: Tensor) -> Array:
+        """The values of a computed tensor, as rows and columns."""
+        if tensor.window is None:
+            return self.engine.tensor(self._index[tensor.name])
+        root, row, col = tensor.window
+        rows, cols = view_2d(tensor.shape)
+        return self.engine.tensor(self._index[root])[row : row + rows, col : col + cols]
 
     def outputs(self) -> dict[str, Array]:
         """All outputs by their public names."""

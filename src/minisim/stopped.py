@@ -16,7 +16,7 @@ INTERRUPTED, OUT_OF_MEMORY = 130, 71
 
 @contextmanager
 def stops_told() -> Iterator[None]:
-    """Of the command line: KeyboardInterrupt and MemoryError, wherever they come from, end the process as above."""
+    """Within it, KeyboardInterrupt and MemoryError, wherever they come from, end the process as the module says."""
     try:
         yield
     except KeyboardInterrupt:

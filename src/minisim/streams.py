@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 from minisim.errors import OutputError
 
 LIKENESS = {"█": "#", "…": "~", "━": "-", "─": "-", "│": "|", "•": "*", "·": "."}
-"""In ASCII, one column each, of what our tables and bars are drawn with."""
+"""What our tables and bars are drawn with, and what stands for it in ASCII, one column each."""
 
 _HANDLER = "minisim"
 

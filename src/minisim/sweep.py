@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 
 MOST_POINTS = 100_000
-"""Of a grid: more would take days, and are a slip of the keyboard."""
+"""The most points of a grid: more would take days, and are a slip of the keyboard."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def sweep(
 
     Args:
         jobs: processes; default: one per CPU. 1 works in this process.
-        memory_limit: as for `run`, of each process; a point whose values take more is infeasible.
-        max_operations: as for `compile_graph`; a point that takes more is infeasible.
+        memory_limit: the limit of each process, as for `run`; a point whose values take more is infeasible.
+        max_operations: the most that a point may take, as for `compile_graph`; one that takes more is infeasible.
     """
     jobs = min(jobs or os.cpu_count() or 1, len(points))
     groups, done = _grouped(graph, points, max_operations, memory_limit if numerics else None)
@@ -150,7 +150,7 @@ def _here(graph: Graph, batches: Sequence[list[Point]], numerics: bool) -> Itera
 
 
 def _in_processes(graph: Graph, batches: Sequence[list[Point]], numerics: bool, jobs: int) -> Iterator[dict[int, Row]]:
-    """As they complete. A process that dies (out of memory, say) costs its batch, not the sweep."""
+    """Yield each batch's rows as it completes. A process that dies (of memory, say) costs its batch, not the sweep."""
     waiting = list(batches)
     while waiting:
         with workers(jobs, _set_graph, graph) as pool:
@@ -174,7 +174,7 @@ def _in_processes(graph: Graph, batches: Sequence[list[Point]], numerics: bool, 
 
 
 def _alone(graph: Graph, batch: list[Point], numerics: bool) -> Iterator[dict[int, Row]]:
-    """Each point in a process of its own."""
+    """Yield the rows of the points, each run in a process of its own."""
     for point in batch:
         with workers(1, _set_graph, graph) as pool:
             try:

@@ -40,7 +40,7 @@ WORTH = 0.01
 """The share of the run's cycles that a change has to save to be a hint, or a part of a pair."""
 
 PAIRED = 3
-"""So many of the best changes are tried in pairs."""
+"""How many of the best changes are tried in pairs."""
 
 MOST_OPERATIONS = 20_000
 """Operations that are simulated beside a run to measure its hints, all together."""
@@ -84,7 +84,7 @@ def what_ifs(
 
     Args:
         jobs: processes; default: one per CPU. 1 works in this process.
-        max_operations: as for `compile_graph`.
+        max_operations: the most that each may take, as for `compile_graph`.
     """
     record = result.record()
     single = _tried(result, changes(record), jobs, max_operations, progress)
@@ -111,7 +111,7 @@ def _tried(
     max_operations: int,
     progress: Progress | None = None,
 ) -> list[WhatIf]:
-    """Each change compiled for and simulated, in order."""
+    """Compile for each change and simulate it, in order."""
     refused: dict[str, WhatIf] = {}
     points: dict[str, Point] = {}
     for name, settings in named.items():

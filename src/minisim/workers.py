@@ -21,7 +21,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that a process gets when the one that started it ends."""
+"""The option of Linux's prctl that sets the signal which a process gets when the one that started it ends."""
 
 
 class _Shielded(SpawnProcess):

@@ -38,7 +38,7 @@ def test_show_has_the_edges_in_force_as_comments(minisim: Any) -> None:
     assert lines[lines.index("[tile]") + 1 :][:3] == [
         "# m = 64  # not written: follows the array", "# k = 64  # not written: follows the array", "n = 48",
     ]  # fmt: skip
-    text = minisim("config", "show", "--set", "matrix.timing=scalesim").stdout
+    text = minisim("config", "show", "--set", "matrix.model=scalesim").stdout
     assert "# m = 32  # not written: a matmul's follow its layer, others the array\n" in text
 
 

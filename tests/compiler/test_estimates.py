@@ -18,8 +18,8 @@ from minisim.compiler.ops import OPERATORS
 from minisim.compiler.panels import Budget, Pace, Panel, PanelPlan, _chained, walk_panels
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.tile import Tile
-from minisim.compiler.split import POLICIES, Estimate, Placement, Read, Splitter, best_of, cuts
-from minisim.compiler.tiling import Share, Tiling
+from minisim.compiler.shares import POLICIES, Estimate, Placement, Splitter, best_of, cuts
+from minisim.compiler.tiling import Read, Share, Tiling
 
 T = 4096
 TILES = Budget(sram=16 * T, a=T, b=T, c=T, fixed=0, sums=T)

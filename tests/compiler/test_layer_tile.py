@@ -1,4 +1,4 @@
-"""`matrix.timing = "scalesim"`: tiles follow the layer, and the array's cycles are SCALE-Sim's whatever the SRAM."""
+"""`matrix.model = "scalesim"`: tiles follow the layer, and the array's cycles are SCALE-Sim's whatever the SRAM."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minisim.hwmodel.isa import Opcode, Queue
 
 
 def scalesim(rows: int, cols: int, dataflow: str = "ws", **overrides: object) -> ms.Machine:
-    keys = {"matrix.timing": "scalesim", "matrix.rows": rows, "matrix.cols": cols, "matrix.dataflow": dataflow}
+    keys = {"matrix.model": "scalesim", "matrix.rows": rows, "matrix.cols": cols, "matrix.dataflow": dataflow}
     return ms.Machine().with_overrides(keys | {key.replace("__", "."): value for key, value in overrides.items()})
 
 

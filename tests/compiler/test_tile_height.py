@@ -32,7 +32,7 @@ def test_a_thin_last_row_joins_the_others(rows: int, height: int) -> None:
     "fields",
     [
         {"matrix__dataflow": "os"},
-        {"matrix__timing": "scalesim", "tile__m": 32},
+        {"matrix__model": "scalesim", "tile__m": 32},
         {"compiler__order": "mnk"},
         {"compiler__order": "blocked", "compiler__keep_on_chip": False},
         {"cores__count": 2},  # the thin row may be the second core's

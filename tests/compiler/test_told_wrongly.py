@@ -61,7 +61,7 @@ def test_a_row_that_is_no_constant_is_not_baked_in_as_a_bias(source: str) -> Non
     x, row = g.input("x", (1, 8)), g.input("row", (1, 8))
     added = row if source == "input" else g.relu(row)
     g.output(g.add(x @ g.weight("w", np.eye(8)), added), "y")
-    assert not any("bias" in node.attrs for node in Fuse().apply(g).nodes)
+    assert not any("Bias" in node.title for node in Fuse().apply(g).nodes)
     values = {"x": np.ones((1, 8), np.float32), "row": np.arange(8, dtype=np.float32).reshape(1, 8)}
     np.testing.assert_allclose(ms.run(g, inputs=values).outputs["y"], values["x"] + values["row"])
     with pytest.raises(UnsupportedError, match=r"cannot be computed in int8.*Add"):
@@ -72,7 +72,7 @@ def test_a_constant_row_is_a_bias() -> None:
     """The other side: of a weight the same model fuses, so that the test above is about what it says."""
     g = ms.Graph()
     g.output(g.add(g.input("x", (1, 8)) @ g.weight("w", np.eye(8)), g.weight("row", np.arange(8.0).reshape(1, 8))))
-    assert [node.attrs.get("bias") for node in Fuse().apply(g).nodes] == ["Bias"]
+    assert [node.title for node in Fuse().apply(g).nodes] == ["FusedMatMulBias"]
 
 
 # -- defaults that every other test sets -----------------------------------------------------------------------------

@@ -148,7 +148,7 @@ def test_quantisation_by_hand() -> None:
     assert t["w"].data.tolist() == [[127, -64], [32, 0]]
     assert t["b"].data.tolist() == [round(127 * 127 / 10), round(-20 * 127 * 127 / 10)]
     assert (t["b"].dtype, t["b"].scale) == ("int32", pytest.approx(10 / 127 / 127))
-    assert node.attrs["scale"] == np.float32(t["b"].scale / t["relu"].scale)
+    assert node.attributes.scale == np.float32(t["b"].scale / t["relu"].scale)
 
 
 def test_a_bias_that_two_layers_share_is_quantised_for_each() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -221,3 +222,27 @@ def test_weights_in_a_file_of_their_own(save: Save, folder: Path) -> None:
     assert (folder / "m.bin").is_file()
     graph = load_model("m.onnx")
     np.testing.assert_array_equal(graph.tensors["w"].data, W)
+
+
+@pytest.mark.parametrize(
+    ("opset", "attributes", "sizes"),
+    [
+        (11, {"axis": 1, "split": [1, 4, 2]}, None),
+        (13, {"axis": -1}, [1, 4, 2]),
+        (18, {"axis": 1, "num_outputs": 3}, None),  # 3, 3 and 1
+    ],
+)
+def test_a_split(opset: int, attributes: dict[str, Any], sizes: list[int] | None, save: Save) -> None:
+    """One of its three outputs is not used."""
+    x = make_tensor_value_info("x", TensorProto.FLOAT, (2, 7))
+    outputs = [make_tensor_value_info(name, TensorProto.FLOAT, (2, None)) for name in ("y", "z")]
+    nodes = [
+        make_node("Split", ["x"] if sizes is None else ["x", "sizes"], ["a", "b", "c"], name="n", **attributes),
+        make_node("Relu", ["a"], ["y"]),
+        make_node("Exp", ["c"], ["z"]),
+    ]
+    initializers = {} if sizes is None else {"sizes": np.array(sizes)}
+    save(nodes, inputs=[x], outputs=outputs, initializers=initializers, opset=opset)
+    graph = load_model("m.onnx")
+    assert graph.nodes[0].outputs == ("n.0", "n.1", "n.2")
+    agree("m.onnx", graph)

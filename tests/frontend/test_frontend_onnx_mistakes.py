@@ -29,7 +29,7 @@ Save = Callable[..., ModelProto]
 OPENWAKEWORD = importlib.util.find_spec("openwakeword")
 SUPPORTED = (
     "  (supported operators: Add, Div, Dropout, Exp, Flatten, Gemm, Identity, LayerNormalization, MatMul, Max, Mul, "
-    "Pow, ReduceMax, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Softmax, Sqrt, Sub)"
+    "Pow, ReduceMax, ReduceMean, ReduceSum, Relu, Reshape, Sigmoid, Softmax, Split, Sqrt, Sub)"
 )
 
 
@@ -371,6 +371,11 @@ def test_a_sparse_initializer(save: Save, folder: Path) -> None:
             "node 'n' (Add of x (2, 3), w (4, 5)): shapes (2, 3) and (4, 5) do not broadcast",
         ),
         (make_node("Flatten", ["x"], ["y"], name="n", axis=3), "node 'n' (Flatten): axis must lie in [-2, 2], not 3"),
+        (make_node("Split", ["x"], ["y", ""], name="n", axis=2), "node 'n' (Split): axis must lie in [-2, 1], not 2"),
+        (
+            make_node("Split", ["x", "s"], ["y", "", ""], name="n"),
+            "node 'n' (Split): it has 3 outputs, but 2 sizes",
+        ),
         (
             make_node("Reshape", ["x", "s"], ["y"], name="n"),
             "node 'n' (Reshape of x (2, 3)): 6 elements do not fill shape (4, -1)",

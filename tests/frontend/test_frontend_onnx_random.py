@@ -39,6 +39,7 @@ class Builder:
         self.initializers: dict[str, npt.NDArray[Any]] = {}
         self.inputs: dict[str, Shape] = {}
         self.shapes: dict[str, Shape] = {}  # of all that is computed, inputs included
+        self.pieces: set[str] = set()  # of splits: their rows lie apart
         self.new_input(tuple(data.draw(st.lists(DIMENSIONS, min_size=1, max_size=3), label="first input")))
 
     # -- operands --------------------------------------------------------------------------------------
@@ -71,11 +72,18 @@ class Builder:
             return self.data.draw(st.sampled_from(fitting))
         return self.new_input(tuple(self.draw(DIMENSIONS) for _ in range(max(ranks))))
 
+    def whole(self) -> str:
+        """A computed value that can have any shape."""
+        found = self.computed()
+        return self.new_input(self.shapes[found]) if found in self.pieces else found
+
     def draw(self, strategy: st.SearchStrategy[Any]) -> Any:
         return self.data.draw(strategy)
 
     def node(self, op: str, inputs: list[str], shape: Shape, **attributes: Any) -> None:
         output = f"out/{len(self.nodes)}"
+        if op in ("Identity", "Dropout") and inputs[0] in self.pieces:
+            self.pieces.add(output)
         name = self.draw(st.sampled_from(["", f"{op}_{len(self.nodes)}"]))
         self.nodes.append(make_node(op, inputs, [output], name=name, **attributes))
         self.shapes[output] = shape
@@ -216,8 +224,30 @@ class Builder:
         attributes = {k: v for k, v in wanted.items() if v != defaults[k] or self.draw(st.booleans())}
         self.node("Gemm", inputs, (m, n), **attributes)
 
+    def split(self) -> None:
+        """Along the last axis, or the first, in every way to say into what: sizes, or only how many outputs."""
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis = self.draw(st.sampled_from([len(shape) - 1, 0] + [-1] * (self.opset >= 11)))
+        length = shape[axis]
+        first = self.draw(st.integers(1, max(1, length - 1)))
+        sizes = [first, length - first] if length > 1 else [1]
+        inputs, attributes = [x], {"axis": axis}
+        if self.opset >= 18 and len(sizes) == 2 and first - (length - first) in (0, 1) and self.draw(st.booleans()):
+            attributes["num_outputs"] = 2
+        elif len(set(sizes)) > 1 or self.opset >= 18 or self.draw(st.booleans()):
+            if self.opset >= 13:
+                inputs.append(self.constant(np.array(sizes, np.int64)))
+            else:
+                attributes["split"] = sizes
+        outputs = [f"piece/{len(self.nodes)}.{i}" for i in range(len(sizes))]
+        self.nodes.append(make_node("Split", inputs, outputs, **attributes))
+        self.pieces.update(outputs)
+        for output, size in zip(outputs, sizes, strict=True):
+            self.shapes[output] = tuple(size if i == axis % len(shape) else d for i, d in enumerate(shape))
+
     def flatten(self) -> None:
-        x = self.computed()
+        x = self.whole()
         shape = self.shapes[x]
         lowest = 0 if self.opset < 11 else -len(shape)
         axis = self.draw(st.integers(lowest, len(shape)))
@@ -225,7 +255,7 @@ class Builder:
         self.node("Flatten", [x], (math.prod(shape[:axis]), math.prod(shape[axis:])), **default)
 
     def reshape(self) -> None:
-        x = self.computed()
+        x = self.whole()
         shape = self.shapes[x]
         size = math.prod(shape)
         first = self.draw(st.sampled_from([d for d in range(1, size + 1) if size % d == 0]))
@@ -276,6 +306,7 @@ BUILD: dict[str, Callable[[Builder], None]] = {
     "Reshape": Builder.reshape,
     "Sigmoid": Builder.sigmoid,
     "Softmax": Builder.softmax,
+    "Split": Builder.split,
     "Sqrt": Builder.sqrt,
     "Sub": Builder.sub,
 }

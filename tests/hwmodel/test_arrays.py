@@ -52,7 +52,7 @@ def scalesim(m: int, k: int, n: int, rows: int, cols: int, dataflow: str) -> int
 def test_scalesim_mode_is_exact_on_a_thousand_gemms(rows: int, cols: int, dataflow: str) -> None:
     rng = np.random.default_rng(rows * 1000 + cols)
     m, k, n = rng.integers(1, 2000, size=(3, 1000))
-    setup, busy, hold = block_cycles(m, k, n, machine(rows, cols, dataflow, timing="scalesim"))
+    setup, busy, hold = block_cycles(m, k, n, machine(rows, cols, dataflow, model="scalesim"))
     expected = [
         scalesim(*shape, rows, cols, dataflow) for shape in zip(m.tolist(), k.tolist(), n.tolist(), strict=True)
     ]
@@ -65,7 +65,7 @@ def test_scalesim_mode_is_exact_on_a_thousand_gemms(rows: int, cols: int, datafl
 def test_scalesim_mode_in_a_run(dataflow: str) -> None:
     """One tile that covers the GEMM: the matrix unit is busy for exactly SCALE-Sim's cycles."""
     m, k, n = 100, 60, 70
-    scale = machine(16, 8, dataflow, timing="scalesim").with_overrides(
+    scale = machine(16, 8, dataflow, model="scalesim").with_overrides(
         {"tile.m": m, "tile.k": k, "tile.n": n, "sram.bytes": "1MiB"}
     )
     result = ms.run(ms.load_model(f"gemm:{m}x{k}x{n}"), scale)

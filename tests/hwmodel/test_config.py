@@ -146,7 +146,15 @@ def test_the_data_type_of_the_instruction_set() -> None:
 
 def test_the_reference_machine_is_the_preset() -> None:
     assert Machine.load("npu_32x32") == Machine()
-    assert presets() == ["edge_8x8", "gemmini_16x16", "mini_tflm_4x4", "npu_32x32", "tpu_like_128x128", "tpu_v3"]
+    assert presets() == [
+        "edge_8x8",
+        "gemmini_16x16",
+        "mini_tflm_4x4",
+        "npu_32x32",
+        "tpu_like_128x128",
+        "tpu_v1",
+        "tpu_v3",
+    ]
 
 
 @pytest.mark.parametrize("name", presets())
@@ -178,7 +186,7 @@ def test_equal_machines_have_equal_digests_whatever_they_are_called() -> None:
 
 
 CHANGES = {
-    "clock.frequency": "2GHz", "matrix.dataflow": "os", "matrix.overlap": "none", "matrix.timing": "scalesim",
+    "clock.frequency": "2GHz", "matrix.dataflow": "os", "matrix.overlap": "none", "matrix.model": "scalesim",
     "matrix.dtype": "bf16", "sram.bytes": "1KiB", "accumulator.bytes": "1KiB",
     "dram.model": "banked", "dram.preset": "hbm2", "dram.override": "CL=20",
     "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk", "dram.padding": "tile",
@@ -296,6 +304,7 @@ def test_all_mistakes_of_a_file_come_at_once_in_its_order(tmp_path: Path) -> Non
         ({"queue_depth": 1}, "queue_depth: unknown key; did you mean 'control.queue_depth'?"),
         ({"sram": {"lanes": 1}}, "sram.lanes: unknown key; did you mean 'vector.lanes'?"),
         ({"matrx": {}}, "matrx: unknown key; did you mean 'matrix'?"),
+        ({"matrix": {"timing": "scalesim"}}, "matrix.timing: unknown key; did you mean 'matrix.model'?"),
         ({"SRAM": {}}, "SRAM: unknown key; did you mean 'sram'?"),
         ({"zzz": 1}, "zzz: unknown key"),
     ],
@@ -421,7 +430,8 @@ def test_a_machine_file_keeps_what_follows(tmp_path: Path) -> None:
 
 
 PRESET_EDGES = {"edge_8x8": 3 * (16,), "gemmini_16x16": (16, 64, 64), "mini_tflm_4x4": 3 * (4,),
-                "npu_32x32": 3 * (32,), "tpu_like_128x128": 3 * (128,), "tpu_v3": 3 * (256,)}  # fmt: skip
+                "npu_32x32": 3 * (32,), "tpu_like_128x128": 3 * (128,),
+                "tpu_v1": 3 * (256,), "tpu_v3": 3 * (256,)}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", presets())

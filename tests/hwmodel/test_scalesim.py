@@ -1,4 +1,4 @@
-"""`matrix.timing = "scalesim"` against what SCALE-Sim itself reported (benchmarks/fidelity/data/scalesim.csv)."""
+"""`matrix.model = "scalesim"` against what SCALE-Sim itself reported (benchmarks/fidelity/data/scalesim.csv)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from support.fidelity import FOLDER, benchmark
 
-gemmini, tpu = benchmark("gemmini"), benchmark("tpu")
+import minisim as ms
+
+gemmini, tpu, tpu_v1 = benchmark("gemmini"), benchmark("tpu"), benchmark("tpu_v1")
 
 
 GEMMINI = {"64x64x64": -0.053, "256x256x256": -0.022, "512x512x64": -0.085}
@@ -53,3 +55,21 @@ def test_tpu_v3_has_two_arrays_at_the_rate_of_its_type() -> None:
     machine = next(iter(tpu.cases("bf16"))).machine
     flops = 2 * 2 * machine.matrix.elements * machine.matrix.bf16_rate * machine.clock.frequency
     assert round(float(flops) / 1e12) == 123
+
+
+def test_tpu_v1_has_the_peak_and_the_ridge_that_are_published() -> None:
+    """92 TeraOps/s, and 1350 multiplications for each byte of weights where its roofline bends."""
+    machine = ms.Machine.load("tpu_v1")
+    macs = machine.matrix.elements * machine.matrix.int8_rate * machine.clock.frequency
+    assert round(float(2 * macs) / 1e12) == 92
+    assert round(float(macs / (machine.dram_bytes_per_cycle * machine.clock.frequency)), -1) == 1350
+
+
+@pytest.mark.parametrize(("network", "claimed"), list(zip(tpu_v1.NETWORKS, (0.060, 0.084), strict=True)))
+def test_the_errors_of_tpu_v1_are_those_that_the_docs_claim(network: object, claimed: float) -> None:
+    ours, measured, roofline = (getattr(network, name) for name in ("ours", "measured", "roofline"))
+    error = ours / measured - 1
+    assert error == pytest.approx(claimed, abs=0.005)
+    assert abs(error) < abs(roofline / measured - 1)
+    page = (FOLDER.parents[1] / "docs" / "fidelity.md").read_text("utf-8")
+    assert f"{ours:.2f} {error:>+7.1%} " in next(line for line in page.splitlines() if network.name in line)  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Put small faults into the Python sources, one at a time, and see whether a test fails.
 
     make mutation                            # 400, a hundred of each folder
-    make mutation N=40 SEED=2 FILES="compiler/split.py reports"
+    make mutation N=40 SEED=2 FILES="compiler/shares.py reports"
     make mutation CHANGED=main               # in the files that differ from a branch
 
 For each mutant the tests that reach its line are run, short ones first, until one fails (it is caught) or so many

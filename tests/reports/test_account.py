@@ -309,7 +309,7 @@ def one_more_cycle(record: RunRecord, data: st.DataObject) -> str:
         {"dma.dimensions": 1, "dma.completion_cycles": 5},
         {"dma.dimensions": 3, "dma.channels": 3},
         {"matrix.overlap": "none", "matrix.dataflow": "os", "matrix.gap_cycles": 2},
-        {"matrix.timing": "scalesim", "matrix.dataflow": "is"},
+        {"matrix.model": "scalesim", "matrix.dataflow": "is"},
         {"sram.read_bytes_per_cycle": 16, "sram.write_bytes_per_cycle": 8},
         {"cores.count": 4},
         {"cores.count": 3, "dram.model": "banked", "dram.preset": "hbm2", "dma.bytes_per_cycle": 64},

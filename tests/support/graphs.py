@@ -168,10 +168,24 @@ class GraphBuilder:
 
     def reshape(self, x: Tensor) -> None:
         rows, cols = int(np.prod(x.shape[:-1])), x.shape[-1]
-        shapes = [(cols, rows), (rows, cols), (1, rows, cols), (rows * cols,)]
+        shapes = [(rows, cols), (1, rows, cols)]
+        if x.window is None:
+            shapes += [(cols, rows), (rows * cols,)]
         if rows % 2 == 0:
             shapes.append((2, rows // 2, cols))
         self.graph.reshape(x, self.draw(st.sampled_from(shapes)))
+
+    def split(self, x: Tensor) -> None:
+        """Into two or three pieces, along the last axis or the first, where tiles begin or anywhere."""
+        axis = self.draw(st.sampled_from([-1, 0]))
+        if x.shape[axis] == 1:
+            self.relu(x)  # every step adds an operation
+        for _ in range(self.draw(st.integers(1, 2))):
+            length = x.shape[axis]
+            if length == 1:
+                return
+            at = self.draw(st.one_of(st.integers(1, length - 1), st.sampled_from([n for n in SIZES if n < length])))
+            *_, x = self.graph.split(x, (at, length - at), axis=axis)
 
 
 STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
@@ -187,6 +201,7 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.broadcast,
     GraphBuilder.multiply,
     GraphBuilder.reshape,
+    GraphBuilder.split,
     GraphBuilder.unary,
     GraphBuilder.rows,
     GraphBuilder.layer_norm,
@@ -206,7 +221,7 @@ def graphs(draw: Draw, max_steps: int = 6, special: float = 0.0) -> Graph:
         step = draw(st.sampled_from(STEPS))
         step(builder, builder.pick(builder.values()))
     graph = builder.graph
-    computed = [graph.tensors[node.output] for node in graph.nodes]
+    computed = [graph.tensors[name] for node in graph.nodes for name in node.outputs]
     last = computed.pop()
     extra = draw(st.lists(st.sampled_from(computed), unique_by=id, max_size=2)) if computed else []
     for tensor in (*extra, last):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from minisim import Graph, Machine
-from minisim.compiler.capacity import bytes_needed, sums_needed, tile_sizes
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import computed_graph
 from minisim.compiler.program import Program
+from minisim.compiler.scheduling.capacity import bytes_needed, sums_needed, tile_sizes
 from minisim.hwmodel.isa import ALIGNMENT, align
 
 AMPLE = 16 * 2**20
@@ -72,7 +72,7 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
         matrix__arrays=draw(st.sampled_from([1, 1, 2, 3])),
         matrix__dataflow=draw(st.sampled_from(["ws", "os", "is"])),
         matrix__overlap=draw(st.sampled_from(["full", "drain", "none"])),
-        matrix__timing=draw(st.sampled_from(["pipelined", "pipelined", "scalesim"])),
+        matrix__model=draw(st.sampled_from(["pipelined", "pipelined", "scalesim"])),
         vector__lanes=draw(st.sampled_from([1, 8, 32])),
         sram__bytes=AMPLE,
         sram__read_bytes_per_cycle=draw(st.sampled_from([0, 0, 5, 64])),

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minisim import Graph
 from minisim import _engine as engine
+from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.graph import Node
 
 F32 = np.float32
@@ -31,8 +33,21 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], matmul: MatMul | None = 
     values: dict[str, Array] = {**weights, **inputs}
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            values[node.output] = _apply(node, [values[i] for i in node.inputs], matmul or _reference)
+            operands = [values[i] for i in node.present]
+            if node.op == "Split":
+                values.update(pieces(node, operands[0]))
+            else:
+                values[node.output] = _apply(node, operands, matmul or _reference)
     return {public: values[name].reshape(graph.tensors[name].shape) for public, name in graph.outputs.items()}
+
+
+def pieces(node: Node, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """The outputs of a Split, by name, one element after the other."""
+    attributes, found, begin = node.attributes_as(SplitAttributes), {}, 0
+    for name, size in zip(node.outputs, attributes.sizes, strict=True):
+        found[name] = np.take(x, range(begin, begin + size), axis=attributes.axis)
+        begin += size
+    return found
 
 
 def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
@@ -75,7 +90,7 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
         case "Sigmoid":
             return rounded(engine.sigmoid(np.ascontiguousarray(x), kernel="reference"))
         case "Reshape":
-            return x.reshape(node.attrs["shape"])
+            return x.reshape(node.attributes_as(ReshapeAttributes).shape)
     raise NotImplementedError(node.op)
 
 
@@ -95,8 +110,9 @@ def _layer_norm(
 
 
 def _matmul(node: Node, a: Array, b: Array, *, matmul: MatMul) -> Array:
-    a = a.T if node.attrs.get("transpose_a") else a
-    b = b.T if node.attrs.get("transpose_b") else b
+    attributes = node.attributes_as(MatMulAttributes)
+    a = a.T if attributes.transpose_a else a
+    b = b.T if attributes.transpose_b else b
     product = matmul(np.ascontiguousarray(a.reshape(-1, a.shape[-1])), np.ascontiguousarray(b))
     return product.reshape(*a.shape[:-1], b.shape[1])
 

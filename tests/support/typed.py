@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from minisim import Graph, Machine, Tensor
 from minisim import _engine as engine
+from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.graph import Node, view_2d
 from support.machines import machines
-from support.oracle import int8_matmul, requantise, round_bf16, vector_operation
+from support.oracle import int8_matmul, pieces, requantise, round_bf16, vector_operation
 
 Array = npt.NDArray[Any]
 
@@ -33,7 +34,11 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
             values[name] = round_bf16(array) if of == "bfloat16" else np.asarray(array)
     with np.errstate(all="ignore"):
         for node in graph.nodes:
-            operands, dtype = [values[i] for i in node.inputs], graph.tensors[node.output].dtype
+            operands = [values[i] for i in node.present]
+            if node.op == "Split":
+                values.update(pieces(node, operands[0]))
+                continue
+            dtype = graph.tensors[node.output].dtype
             rounded = round_bf16 if dtype == "bfloat16" else np.asarray
             found = _matmul(node, operands) if node.op == "MatMul" else vector_operation(node, operands, rounded)
             values[node.output] = rounded(found)
@@ -42,15 +47,16 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
 
 def _matmul(node: Node, operands: list[Array]) -> Array:
     a, b, *epilogue = operands
-    a = a.T if node.attrs.get("transpose_a") else a
-    b = b.T if node.attrs.get("transpose_b") else b
+    attributes = node.attributes_as(MatMulAttributes)
+    a = a.T if attributes.transpose_a else a
+    b = b.T if attributes.transpose_b else b
     shape = (*a.shape[:-1], b.shape[1])
     a, b = np.ascontiguousarray(a.reshape(view_2d(a.shape))), np.ascontiguousarray(b)
-    activation = node.attrs.get("activation", "")
+    activation = str(attributes.activation)
     if a.dtype == np.int8:
         bias = epilogue[0].reshape(-1) if epilogue else None
         sums = int8_matmul(a, b, bias, relu=activation == "ReLU")
-        return (requantise(sums, node.attrs["scale"]) if "scale" in node.attrs else sums).reshape(shape)
+        return (sums if attributes.scale is None else requantise(sums, attributes.scale)).reshape(shape)
     y = engine.matmul(a, b, kernel="reference")
     for operand in epilogue:
         y = y + operand.reshape(y.shape if operand.size == y.size else (1, -1))
@@ -82,14 +88,17 @@ def int8_graphs(draw: st.DrawFn) -> Graph:
     narrow: list[Tensor] = [x]
     for i in range(draw(st.integers(1, 4))):
         x = draw(st.sampled_from([narrow[-1], narrow[-1], *narrow]))
-        kind = draw(st.sampled_from(["matmul", "matmul", "matmul", "relu", "reshape"]))
+        kind = draw(st.sampled_from(["matmul", "matmul", "matmul", "relu", "reshape", "split"]))
         if kind == "relu":
             narrow.append(g.relu(x))
-        elif kind == "reshape":
+        elif kind == "split" and x.shape[-1] > 1:
+            at = draw(st.integers(1, x.shape[-1] - 1))
+            narrow += g.split(x, (at, x.shape[-1] - at))
+        elif kind == "reshape" and x.window is None:
             narrow.append(g.reshape(x, (-1, x.shape[0])))
         else:
             narrow += _int8_matmul(draw, g, x, rng, i)
-    read = {name for node in g.nodes for name in node.inputs}
+    read = {name for node in g.nodes for name in node.present}
     for tensor in list(g.tensors.values()):
         if not tensor.is_weight and tensor.name not in read and tensor.name not in g.inputs:
             g.output(tensor)

@@ -65,6 +65,8 @@ private:
         std::size_t index;  // of the request in the bank's queue
     };
 
+    template <class Work>
+    bool in_turn(std::size_t begin, std::size_t end, Work work) const;
     Cycle earliest() const;
     bool move();
     bool issue(Cycle now, Served& served);
@@ -79,6 +81,7 @@ private:
     std::vector<Waiting> reads_, writes_;
     std::size_t draining_ = 0;
     std::vector<std::vector<Request>> queues_;  // by bank
+    std::vector<std::uint64_t> occupied_;       // banks whose queue is not empty, a bit each
     std::size_t last_;                          // the bank of the last command
     std::vector<std::size_t> rank_, group_;     // of a bank
 

@@ -1,9 +1,9 @@
-"""What operators that need whole rows share: a chain of vector operations on one block of rows after the other.
+"""What operators that need whole rows share: a chain of vector operations on one strip of rows after the other.
 
-A block is a few whole rows of each operand, so all that lies between the chain's operations stays in SRAM: the
-source is read from DRAM once, the result written once. Two blocks are in flight at a time, in turns:
+A strip is a few whole rows of each operand, so all that lies between the chain's operations stays in SRAM: the
+source is read from DRAM once, the result written once. Two strips are in flight at a time, in turns:
 
-    max of block 0, max of block 1, x - max of block 0, x - max of block 1, ...
+    max of strip 0, max of strip 1, x - max of strip 0, x - max of strip 1, ...
 
 so that an operation need not wait for the latency of the one before it, whose result it reads.
 """
@@ -18,37 +18,37 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.attributes import Attributes
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.panels import Pace
 from minisim.compiler.program import Ids, ProgramBuilder, Slot
-from minisim.compiler.split import Read
-from minisim.compiler.tiling import Tiling, tile_height
+from minisim.compiler.tiling import Read, Tiling, tile_height
 from minisim.errors import ShapeError
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
 
 IN_FLIGHT = 2
-"""Blocks whose chains take turns."""
+"""Strips whose chains take turns."""
 
 WIDE_TILES = 10
-"""Blocks of whole rows for which the SRAM is to have room: of each of two chains a source and a target, of two
-blocks to come the loads, of two done the stores; and as much as two for rows and columns beside them. With fewer
+"""Strips of whole rows for which the SRAM is to have room: of each of two chains a source and a target, of two
+strips to come the loads, of two done the stores; and as much as two for rows and columns beside them. With fewer
 it works as well, but tiles between the operations may go to DRAM and back."""
 
 
 WORTH = 8
-"""A block is large enough if its passes take so many times the vector unit's start-up and latency, and its transfer
+"""A strip is large enough if its passes take so many times the vector unit's start-up and latency, and its transfer
 so many times the DMA's. Larger ones only lengthen the run's start and end, where one unit waits for the other."""
 
 
 def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
-    """Blocks of `tile_height` rows if a row is one tile wide, as neighbours have them; otherwise of fewer, if those are
+    """Strips of `tile_height` rows if a row is one tile wide, as neighbours have them; otherwise of fewer, if those are
     large enough. And never of more than the SRAM has room for `WIDE_TILES` of, but of one row at least.
 
     That even one row does not fit is for the scheduler to say, which knows what the operations need.
     """
-    rows, cols = view_2d(graph.tensors[node.inputs[0]].shape)
+    rows, cols = view_2d(graph.tensors[node.present[0]].shape)
     row_bytes = isa.align(cols * isa.ITEMSIZE[graph.tensors[node.output].code])
     m = min(tile_height(rows, machine), machine.sram.bytes // (WIDE_TILES * row_bytes))
     if cols > machine.tile.n:
@@ -60,36 +60,36 @@ def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
     return Tiling(m, 1, cols, -(-rows // m), 1, 1, panels=None)
 
 
-class RowOperator(Operator):
+class RowOperator(Operator[Attributes]):
     """An operator that is a chain of vector operations on whole rows; rows are what cores share."""
 
     @abstractmethod
-    def chain(self, node: Node, blocks: RowBlocks) -> None:
-        """Append the operations to `blocks`; the last one's result is the node's."""
+    def chain(self, node: Node, strips: RowStrips) -> None:
+        """Append the operations to `strips`; the last one's result is the node's."""
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         return tile_rows(node, graph, machine)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
-        shapes = [view_2d(graph.tensors[name].shape) for name in node.inputs]
+        shapes = [view_2d(graph.tensors[name].shape) for name in node.present]
         return tuple(
             Read(name, ("m", tiling.m) if rows > 1 else ("", 1), ("", cols))
-            for name, (rows, cols) in zip(node.inputs, shapes, strict=True)
+            for name, (rows, cols) in zip(node.present, shapes, strict=True)
         )
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
-        blocks = RowBlocks(node, graph, tiling, ProgramBuilder(graph, machine))
-        self.chain(node, blocks)
-        busy, dram = blocks.cycles(machine), float(1 / machine.dram_bytes_per_cycle)
+        strips = RowStrips(node, graph, tiling, ProgramBuilder(graph, machine))
+        self.chain(node, strips)
+        busy, dram = strips.cycles(machine), float(1 / machine.dram_bytes_per_cycle)
         row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
         load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
         turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
         return Pace(busy, load, store, dram, turnaround)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
-        blocks = RowBlocks(node, graph, tiling, program)
-        self.chain(node, blocks)
-        blocks.emit()
+        strips = RowStrips(node, graph, tiling, program)
+        self.chain(node, strips)
+        strips.emit()
 
 
 def last_axis_to_one(shape: Shape) -> Shape:
@@ -100,7 +100,7 @@ def last_axis_to_one(shape: Shape) -> Shape:
 
 
 class Value(NamedTuple):
-    """An operand or result of a chain: the tile of each block, and the columns of all."""
+    """An operand or result of a chain: the tile of each strip, and the columns of all."""
 
     tiles: Ids
     cols: int
@@ -113,7 +113,7 @@ class _Step(NamedTuple):
 
 
 @dataclass
-class RowBlocks:
+class RowStrips:
     """The chain of `node` under construction: `apply` appends an operation, `emit` writes the layer."""
 
     node: Node
@@ -124,10 +124,10 @@ class RowBlocks:
 
     @property
     def _rows(self) -> int:
-        return view_2d(self.graph.tensors[self.node.inputs[0]].shape)[0]
+        return view_2d(self.graph.tensors[self.node.present[0]].shape)[0]
 
     def source(self, name: str) -> Value:
-        """An input of the node: whole rows, block by block; one that has a single row has it for all blocks."""
+        """An input of the node: whole rows, strip by strip; one that has a single row has it for all strips."""
         rows, cols = view_2d(self.graph.tensors[name].shape)
         return self._value(name, cols, rows == 1, final=0)
 
@@ -141,16 +141,16 @@ class RowBlocks:
         return result
 
     def emit(self) -> None:
-        """For each operation of each block: LOAD its sources, VECTOR, STORE its result."""
+        """Emit for each operation of each strip: LOAD its sources, VECTOR, STORE its result."""
         count, steps = self.tiling.m_tiles, len(self._steps)
-        block = self._turns()
-        present = np.repeat(block[:, None] < count, steps, axis=1)
-        block = np.minimum(block, count - 1)
+        strip = self._turns()
+        present = np.repeat(strip[:, None] < count, steps, axis=1)
+        strip = np.minimum(strip, count - 1)
 
         def column(of_steps: Sequence[npt.ArrayLike]) -> Ids:
-            """In the order of the stream: of each step a number, or one for each block."""
+            """The numbers of all steps in the order of the stream; each step has one number, or one for each strip."""
             whole = np.array([np.broadcast_to(x, count) for x in of_steps], dtype=np.int64)
-            return np.asarray(whole[:, block].swapaxes(0, 1)[present])
+            return np.asarray(whole[:, strip].swapaxes(0, 1)[present])
 
         first = np.arange(count) * self.tiling.m
         vectors = np.zeros(present.shape, dtype=np.int64)
@@ -167,15 +167,15 @@ class RowBlocks:
         slots = []
         for (step, j), turn in ((s, t) for s in zip(self._steps, range(steps), strict=True) for t in range(IN_FLIGHT)):
             here = present[:, j, turn]
-            mine = block[:, turn]
+            mine = strip[:, turn]
             slots += [Slot(isa.Opcode.LOAD, source.tiles[mine], here) for source in step.sources]
             slots.append(Slot(isa.Opcode.VECTOR, vectors[:, j, turn], here))
             slots.append(Slot(isa.Opcode.STORE, step.result.tiles[mine], here))
-        cores = self.tiling.core_of(block[:, 0], 0 * block[:, 0])
+        cores = self.tiling.core_of(strip[:, 0], 0 * strip[:, 0])
         self.program.layer(self.node.name, self.node.title, 0, slots, cores=cores)
 
     def _turns(self) -> Ids:
-        """The blocks that take turns, all of one core: shape (turns, IN_FLIGHT); the count of all stands for none."""
+        """The strips that take turns, all of one core: shape (turns, IN_FLIGHT); the count of all stands for none."""
         count = self.tiling.m_tiles
         turns = []
         for m0, m1 in [(share.m0, share.m1) for share in self.tiling.shares] or [(0, count)]:
@@ -185,7 +185,7 @@ class RowBlocks:
         return np.concatenate(turns)
 
     def cycles(self, machine: Machine) -> int:
-        """Busy cycles of the vector unit for one block, and the start-ups that nothing hides."""
+        """Busy cycles of the vector unit for one strip, and the start-ups that nothing hides."""
         rows, total = self.tiling.m, 0
         for step in self._steps:
             cols = step.sources[0].cols if step.op.is_reduction else step.result.cols
@@ -193,6 +193,6 @@ class RowBlocks:
         return total
 
     def _value(self, name: str, cols: int, one_row: bool, final: int) -> Value:
-        blocks = np.arange(self.tiling.m_tiles)
+        strips = np.arange(self.tiling.m_tiles)
         grid = self.program.grid(name, 1 if one_row else self.tiling.m, cols, final)
-        return Value(grid.ids(0 * blocks if one_row else blocks, 0), cols)
+        return Value(grid.ids(0 * strips if one_row else strips, 0), cols)

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from minisim.compiler.copies import Copies
 from minisim.compiler.program import Program
-from minisim.compiler.sram import Clock
+from minisim.compiler.scheduling.arena import Clock
+from minisim.compiler.scheduling.copies import Copies
 from minisim.hwmodel import isa
 from minisim.hwmodel.isa import NONE, QUEUE_OF, Opcode, Queue
 
@@ -44,16 +44,16 @@ class Emitter:
         self._vectors = list(zip(*(copies.vectors[name].tolist() for name in isa.VECTOR_OPERANDS), strict=True))
 
     def turn_to(self, core: int) -> None:
-        """The operations to come are of `core`."""
+        """Turn to `core`, whose operations come next."""
         self.core, self.count = core, self._all_counts[core]
         self._turns.append((len(self._stream["opcode"]), core))
 
     def matmul_operands(self, row: int) -> tuple[int, int, int, int, int, int, int, int]:
-        """Copies of a, b, c, bias, residual, acc, then the step, and whether it is the last."""
+        """The copies of a, b, c, bias, residual, acc, then the step, and whether it is the last."""
         return self._matmuls[row]
 
     def vector_operands(self, row: int) -> tuple[int, int, int]:
-        """Copies of src0, src1, dst."""
+        """The copies of src0, src1 and dst."""
         return self._vectors[row]
 
     def transfer(

@@ -11,7 +11,7 @@ from support.oracle import bits, evaluate
 
 import minisim as ms
 from minisim.compiler.frontend import load_model
-from minisim.compiler.ops.row_blocks import WIDE_TILES
+from minisim.compiler.ops.row_strips import WIDE_TILES
 from minisim.errors import CapacityError, ModelError, ShapeError
 from minisim.hwmodel.cost import costs, roofline
 from minisim.hwmodel.isa import Opcode, VectorOp
@@ -96,8 +96,8 @@ def test_transfers_run_beside_the_lanes(spec: str, lanes: int) -> None:
     assert bound <= result.timeline.cycles < 1.3 * bound
 
 
-def test_two_blocks_take_turns_so_that_latency_is_hidden() -> None:
-    """Each operation reads the result of the one before the last: its latency passes behind the other block's."""
+def test_two_strips_take_turns_so_that_latency_is_hidden() -> None:
+    """Each operation reads the result of the one before the last: its latency passes behind the other strip's."""
     on = machine(vector__latency_cycles=100, dma__bytes_per_cycle=4096, dram__bandwidth="4000GB/s")
     result = ms.run(one((256, 512), ms.Graph.softmax), on, numerics=False)
     vectors = result.schedule.stream["opcode"] == Opcode.VECTOR
@@ -118,7 +118,7 @@ def test_a_reduction_is_charged_by_its_source() -> None:
 @pytest.mark.parametrize(
     ("shape", "fields", "rows"),
     [
-        ((100, 32), {}, 34),  # a row is one tile wide: the blocks are those of its neighbours, see `tile_height`
+        ((100, 32), {}, 34),  # a row is one tile wide: the strips are those of its neighbours, see `tile_height`
         ((100, 512), {}, 8 * 12 * 32 // 512),  # 8 times start-up and latency, on 32 lanes
         (
             (100, 384),
@@ -130,7 +130,7 @@ def test_a_reduction_is_charged_by_its_source() -> None:
         ((3, 512), {"vector__lanes": 4096}, 3),
     ],
 )
-def test_blocks_are_as_large_as_is_worth_it(shape: tuple[int, int], fields: dict[str, object], rows: int) -> None:
+def test_strips_are_as_large_as_is_worth_it(shape: tuple[int, int], fields: dict[str, object], rows: int) -> None:
     schedule = ms.compile_graph(one(shape, ms.Graph.softmax), machine(**fields))
     assert schedule.vectors["rows"].max() == rows
 

@@ -16,7 +16,7 @@ import minisim as ms
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.tile import Tile
-from minisim.compiler.split import POLICIES, Placement, Splitter, cuts
+from minisim.compiler.shares import POLICIES, Placement, Splitter, cuts
 from minisim.compiler.tiling import Tiling
 from minisim.errors import CapacityError
 from minisim.hwmodel.isa import Opcode
@@ -38,7 +38,7 @@ def mlp(rows: int, *widths: int) -> ms.Graph:
 
 def tilings(graph: ms.Graph, on: ms.Machine) -> list[Tiling]:
     tiled = Tile(on).apply(Fuse().apply(graph))
-    return [t for t in tiled.tilings.values() if t is not None]
+    return list(tiled.tilings.values())
 
 
 @settings(max_examples=50)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from minisim.compiler.sram import Sram
+from minisim.compiler.scheduling.arena import Arena
 from minisim.hwmodel.config import Machine
 
 
@@ -34,20 +34,20 @@ class Candidates:
 
 
 SCRATCHPAD, ACCUMULATOR = 0, 1
-"""Which of a core's memories."""
+"""The places of a core's two memories in what has one entry for each."""
 
 
 @dataclass
 class Memories:
     """What one core has on chip: its allocators, and for each a heap of candidates for eviction."""
 
-    allocators: tuple[Sram, Sram]
+    allocators: tuple[Arena, Arena]
     candidates: tuple[Candidates, Candidates]
 
     @classmethod
     def of(cls, machine: Machine) -> Memories:
         size = machine.sram.bytes
-        return cls((Sram(size), Sram(machine.accumulator.bytes, base=size)), (Candidates(), Candidates()))
+        return cls((Arena(size), Arena(machine.accumulator.bytes, base=size)), (Candidates(), Candidates()))
 
     @property
     def used_bytes(self) -> int:

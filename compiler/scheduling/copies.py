@@ -22,9 +22,10 @@ class Copies:
     """The copies that a program uses, and its operands in terms of them.
 
     Attributes:
-        tile: of each copy.
-        refs: of each uOp: the copy that a LOAD or STORE moves; the row of an EXECUTE or VECTOR, as in the program.
-        matmuls, vectors: by operand, the copy in each row, or NONE.
+        tile: the tile of each copy.
+        refs: what each uOp refers to: the copy that a LOAD or STORE moves; the row of an EXECUTE or VECTOR, as in the
+            program.
+        matmuls, vectors: the copy in each row, or NONE, by operand.
     """
 
     tile: Ids
@@ -68,7 +69,7 @@ def _operands(table: isa.Table, names: tuple[str, ...]) -> dict[str, Ids]:
 
 
 def crossing(program: Program) -> npt.NDArray[np.bool_]:
-    """Of each tile, whether a core uses it that did not write it: then the one that did must store it."""
+    """Whether each tile is used by a core that did not write it: then the one that did must store it."""
     cores, tiles = program.uops["core"].astype(np.int64), len(program.tiles)
     found = np.zeros(tiles, dtype=bool)
     if program.cores == 1:

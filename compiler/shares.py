@@ -20,23 +20,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.graph import Graph, Node
+from minisim.compiler.ops import OPERATORS
 from minisim.compiler.panels import Pace
-from minisim.compiler.tiling import Share, Tiling
+from minisim.compiler.semantics import SEMANTICS
+from minisim.compiler.tiling import Read, Share, Tiling
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
-Axis = tuple[str, int]
-"""What numbers a tensor's rows (or columns) of tiles: "m", "k" or "n" of the node's grid, or "" if there is but one;
-and the tile's edge along it, in elements."""
-
 Cut = tuple[int, int]
-"""Into how many rows and columns of rectangles."""
+"""How many rows and columns of rectangles an output is cut into."""
 
 POLICIES: Mapping[str, Callable[[Cut], bool]] = {
     "rows": lambda cut: cut[1] == 1,
@@ -49,23 +47,15 @@ ABOUT = 1.02
 """Estimates that differ by less are taken as equal: more cores, and more bytes, must be worth it."""
 
 EXPOSED = 0.1
-"""Of the shorter of computing and moving data: the part that does not overlap with the other. Without it one core looks
+"""The part of the shorter of computing and moving data that does not overlap with the other. Without it one core looks
 as good as all wherever the DRAM that they share is the limit, though it has to hide all latencies alone."""
 
 SHARE_KEPT = 0.5
-"""Of SRAM: more of an operand than this is not expected to stay there until it is read."""
+"""The share of SRAM that an operand is expected to keep until it is read; what is more is loaded again."""
 
 
 SUM_BYTES = 4
-"""Of a partial sum, whatever the operands: fp32 or int32."""
-
-
-class Read(NamedTuple):
-    """An operand of a node: which tiles of it belong to which output tiles."""
-
-    tensor: str
-    rows: Axis
-    cols: Axis
+"""The bytes of a partial sum, fp32 or int32, whatever the operands."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +63,7 @@ class Placement:
     """Who holds a computed tensor.
 
     Attributes:
-        edges: of its tiles, in elements; a reader with others finds nothing.
+        edges: the edges of its tiles, in elements; a reader with others finds nothing.
         core: int64 of shape (rows, cols) of tiles: the core that computed each.
     """
 
@@ -82,7 +72,7 @@ class Placement:
 
 
 class Estimate(NamedTuple):
-    """Of a node with one cut (or the sum of them): cycles, bytes to and from DRAM, cores at work."""
+    """What a cut of a node is estimated to take, or several together: cycles, bytes to and from DRAM, cores at work."""
 
     cycles: float
     bytes: int
@@ -102,28 +92,27 @@ def best_of(estimates: Sequence[Estimate]) -> int:
 
 
 class Splitter:
-    """The split of a tiled graph."""
+    """The search for the split of a tiled graph."""
 
-    def __init__(self, graph: Graph, machine: Machine, tilings: Mapping[str, Any]) -> None:
+    def __init__(self, graph: Graph, machine: Machine, tilings: Mapping[str, Tiling]) -> None:
         self.graph, self.machine, self.tilings = graph, machine, tilings
-        viewed = {name for node in graph.nodes if node.op == "Reshape" for name in (node.inputs[0], node.output)}
+        views = [node for node in graph.nodes if SEMANTICS[node.op].is_view]
+        viewed = {name for node in views for name in (*node.present, *node.outputs)}
         outputs = set(graph.outputs.values())
         self.off_chip = viewed | (set() if machine.compiler.keep_on_chip else set(graph.tensors))
         self.stored = self.off_chip | outputs  # by their producers, whoever reads them
         self.placed: dict[str, Placement] = {}
 
-    def best(self) -> dict[str, Any]:
+    def best(self) -> dict[str, Tiling]:
         """The tilings with their shares, and the shares with their panels."""
         plans = [self._plan(allowed) for allowed in POLICIES.values()]
         _, shares = plans[best_of([estimate for estimate, _ in plans])]
-        return {
-            node.name: self._with_panels(node, shares[node.name]) if node.name in shares else self.tilings[node.name]
-            for node in self.graph.nodes
-        }
+        nodes = [node for node in self.graph.nodes if node.name in shares]
+        return {node.name: self._with_panels(node, shares[node.name]) for node in nodes}
 
     def _with_panels(self, node: Node, shares: tuple[Share, ...]) -> Tiling:
-        tiling: Tiling = self.tilings[node.name]
-        operator = _operator(node)
+        tiling = self.tilings[node.name]
+        operator = OPERATORS[node.op]
         planned = tuple(
             replace(share, panels=operator.plan(node, self.graph, tiling, *share.shape, self.machine, len(shares)))
             for share in shares
@@ -135,11 +124,11 @@ class Splitter:
         self.placed = {}
         total, found = Estimate(0.0, 0, 0), {}
         for node in self.graph.nodes:
-            tiling = self.tilings[node.name]
-            if not isinstance(tiling, Tiling):
+            if node.name not in self.tilings:
                 continue  # a view
-            reads = _operator(node).reads(node, self.graph, tiling)
-            pace = _operator(node).pace(node, self.graph, tiling, self.machine)
+            tiling = self.tilings[node.name]
+            reads = OPERATORS[node.op].reads(node, self.graph, tiling)
+            pace = OPERATORS[node.op].pace(node, self.graph, tiling, self.machine)
             choices = [self._shares(tiling, reads, cut) for cut in cuts(tiling, self.machine.cores.count, allowed)]
             estimates = [self.estimate(node, tiling, reads, pace, shares) for shares in choices]
             at = best_of(estimates)
@@ -200,7 +189,7 @@ class Splitter:
         return Estimate(cycles, moved, len(shares))
 
     def _loaded(self, tiling: Tiling, read: Read, share: Share, crossing: dict[Read, npt.NDArray[np.bool_]]) -> int:
-        """Bytes of an operand that a share loads; notes in `crossing` the tiles that it needs of other cores."""
+        """The bytes of an operand that a share loads; notes in `crossing` the tiles that it needs of other cores."""
         spans = {"m": (share.m0, share.m1), "n": (share.n0, share.n1), "k": (0, tiling.k_tiles), "": (0, 1)}
         (r0, r1), (c0, c1) = spans[read.rows[0]], spans[read.cols[0]]
         tiles, bytes_ = (r1 - r0) * (c1 - c0), self._tile_bytes(read)
@@ -233,7 +222,7 @@ class Splitter:
         return -(-cols // width) if "m" in axes else -(-rows // height)
 
     def _placement(self, read: Read) -> Placement | None:
-        """Where the tiles of an operand are, if its cut is that of its producer."""
+        """The place of an operand's tiles, if its cut is that of its producer; else None."""
         place = self.placed.get(read.tensor)
         return place if place and place.edges == (read.rows[1], read.cols[1]) else None
 
@@ -241,13 +230,13 @@ class Splitter:
         return isa.align(self._item(read.tensor) * read.rows[1] * read.cols[1])
 
     def _item(self, tensor: str) -> int:
-        """Bytes per element."""
+        """The bytes of an element of `tensor`."""
         return isa.ITEMSIZE[self.graph.tensors[tensor].code]
 
 
 def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> list[Cut]:
-    """For all cores, half of them, a quarter and so on: for each number of rows the most columns that there are cores
-    and tiles for."""
+    """The cuts to choose among: for all cores, half of them, a quarter and so on, each number of rows with the most
+    columns that there are cores and tiles for."""
     found: dict[Cut, None] = {(1, 1): None}
     while cores > 1:
         for rows in range(1, min(cores, tiling.m_tiles) + 1):
@@ -260,9 +249,3 @@ def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> list[Cut
 def _edges(size: int, parts: int) -> list[int]:
     edges: list[int] = np.linspace(0, size, parts + 1).round().astype(int).tolist()
     return edges
-
-
-def _operator(node: Node) -> Any:
-    from minisim.compiler.ops import OPERATORS  # the operators import this module: they say what they read
-
-    return OPERATORS[node.op]

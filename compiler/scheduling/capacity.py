@@ -14,14 +14,14 @@ from minisim.hwmodel.isa import Opcode
 
 
 def tile_sizes(program: Program) -> npt.NDArray[np.int64]:
-    """Bytes that each tile takes in SRAM, alignment included."""
+    """The bytes that each tile takes in SRAM, alignment included."""
     item = isa.item_sizes()[program.tensors["dtype"][program.tiles["tensor"]]]
     size = program.tiles["rows"].astype(np.int64) * program.tiles["cols"] * item
     return np.asarray(-(-size // isa.ALIGNMENT) * isa.ALIGNMENT)
 
 
 def place_sizes(program: Program, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Bytes of the place that each tile takes: of a ragged tile, the place of a full one if it fills half of it.
+    """The bytes of the place that each tile takes: a ragged one takes the place of a full one if it fills half of it.
 
     So one tensor's tiles can follow each other in the same places. Tiles of partial sums always take full ones.
     """

@@ -24,13 +24,14 @@ from typing import NamedTuple
 from minisim.hwmodel.isa import Queue
 
 Clock = list[int]
-"""Per queue: how many of its operations must have retired."""
+"""How many operations of each queue must have retired."""
 
 ZERO: Clock = [0] * len(Queue)
 
 MUCH_LONGER = 2
-"""Less would have two sizes take each other's places in turns; more leaves a size too few of them. From 1 to 4 the
-cycles of 300 random networks differ by 0.2 % on average."""
+"""How many times as long a place of another size must have been free. With less, two sizes would take each other's
+places in turns; more leaves a size too few of them. From 1 to 4 the cycles of 300 random networks differ by 0.2 % on
+average."""
 
 LOOK = 32
 """Places that are looked at, longest free first, for one that has been free much longer."""
@@ -44,7 +45,7 @@ class _Place(NamedTuple):
     since: int
 
 
-class Sram:
+class Arena:
     """Which bytes are free, since when, and which operations must have retired before they are written.
 
     Both calls take O(log n) steps for n places, and O(1) for each place that an allocation uses up.
@@ -69,7 +70,7 @@ class Sram:
             self._give(base, _Place(size, ZERO, 0))
 
     def __repr__(self) -> str:
-        return f"<Sram: {self.free_bytes} of {self.size} bytes free in {len(self._places)} places>"
+        return f"<Arena: {self.free_bytes} of {self.size} bytes free in {len(self._places)} places>"
 
     @property
     def used_bytes(self) -> int:
@@ -100,7 +101,7 @@ class Sram:
         self._give(self.base, _Place(self.size, clock, self._now if any(clock) else 0))
 
     def _choose(self, size: int) -> int | None:
-        """Where to take `size` bytes: see the module."""
+        """The address at which to take `size` bytes, by the rules of the module; None if no run is long enough."""
         best = next(iter(self._of_size[size])) if size in self._of_size else None
         age = self._now - self._places[best].since + 1 if best is not None else -1
         for _, (address, place) in zip(range(LOOK), self._places.items(), strict=False):
@@ -183,7 +184,7 @@ class Sram:
         return place
 
     def _run_of(self, address: int) -> tuple[int, int]:
-        """Address and bytes of the run that the place at `address` is part of."""
+        """The address and bytes of the run that the place at `address` is part of."""
         start = self._runs[bisect_left(self._runs, address + 1) - 1]
         return start, self._run_bytes[start]
 

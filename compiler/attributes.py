@@ -1,0 +1,80 @@
+"""What a node says beside its operands: one frozen dataclass for each operator that has anything to say.
+
+A field is typed, and has the default that the dump of a graph leaves out. `check` has the rules that no operand's shape
+or type takes part in; the graph calls it where the node is added. All other rules are the operator's (`infer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields
+
+import numpy as np
+
+from minisim.compiler.activations import Activation
+from minisim.compiler.arguments import Shape
+from minisim.errors import ShapeError, UnsupportedError, shown
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """The attributes of an operator that has none; those of others are subclasses."""
+
+    def check(self) -> None:
+        """Raises a ModelError, without naming the node, if a value is none that the attribute can have."""
+
+    def text(self) -> str:
+        """`` key=value`` of each attribute that is not at its default, by name, for dumps."""
+        return "".join(f" {key}={value}" for key, value in sorted(self._given()))
+
+    def _given(self) -> Iterator[tuple[str, object]]:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.default is MISSING or value != each.default:
+                yield each.name, value
+
+
+NO_ATTRIBUTES = Attributes()
+
+
+@dataclass(frozen=True)
+class MatMulAttributes(Attributes):
+    """How a matmul reads its operands, and what becomes of its sums.
+
+    Attributes:
+        transpose_a, transpose_b: whether the operand is stored transposed.
+        activation: the last stage of the epilogue, which fusion sets.
+        scale: what integer sums are multiplied by as they become int8, a positive float32; None if they stay int32.
+    """
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+    activation: Activation | None = None
+    scale: float | None = None
+
+    def check(self) -> None:
+        if self.scale is not None and not 0 < np.float32(self.scale) < np.inf:
+            raise UnsupportedError(f"scale must be a positive float32, not {self.scale!r}")
+
+
+@dataclass(frozen=True)
+class ReshapeAttributes(Attributes):
+    """The shape that a reshape gives: positive dimensions, of which one may be -1, which stands for the rest."""
+
+    shape: Shape
+
+    def check(self) -> None:
+        if self.shape.count(-1) > 1 or any(d < 1 and d != -1 for d in self.shape):
+            raise ShapeError(f"shape must have positive dimensions and at most one -1, not {shown(self.shape)}")
+
+
+@dataclass(frozen=True)
+class SplitAttributes(Attributes):
+    """The axis along which a tensor is split, and the lengths of the pieces; a negative axis counts from the end."""
+
+    axis: int
+    sizes: tuple[int, ...]
+
+    def check(self) -> None:
+        if not self.sizes or any(size < 1 for size in self.sizes):
+            raise ShapeError(f"sizes must be at least one, each of at least 1, not {shown(self.sizes)}")
