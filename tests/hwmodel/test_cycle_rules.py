@@ -121,7 +121,7 @@ def test_a_descriptor_takes_the_channel_that_has_been_idle_for_longest() -> None
 
 
 def test_of_channels_that_became_idle_in_one_cycle_the_lowest_number_goes_first() -> None:
-    """Under bursts a decoder is free after its setup: both channels' in the same cycle, that of channel 1 first taken."""
+    """Under bursts a decoder is free after its setup: both in one cycle, though channel 1 was taken first."""
     t = transfers(*[(0, Opcode.LOAD)] * 5, behind_the_first=True, dma__channels=2, dma__max_burst_beats=4)
     assert t.start[1] == t.start[2] == t.end[0]
     assert t.start[3] == t.start[4] == t.end[0] + PLAIN["dma.setup_cycles"]
