@@ -6,6 +6,7 @@ bfloat16    BF16             float32, numpy has no bfloat16     float32 whose lo
 int8        INT8             int8
 int16       INT16            int16                              wide activations, for int8 weights
 int32       INT32            int32                              biases and sums of integer matmuls
+bool        BOOL             bool                               what comparisons make, and conditions
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CODE = {
     "int8": DType.INT8,
     "int16": DType.INT16,
     "int32": DType.INT32,
+    "bool": DType.BOOL,
 }
 """The machine's types by name."""
 
@@ -37,6 +39,7 @@ HELD_AS: dict[str, np.dtype[Any]] = {
     "int8": np.dtype(np.int8),
     "int16": np.dtype(np.int16),
     "int32": np.dtype(np.int32),
+    "bool": np.dtype(np.bool_),
 }
 """The numpy type of the arrays that hold their values."""
 
@@ -44,6 +47,7 @@ FLOATS = frozenset({"float32", "bfloat16"})
 
 
 def is_integer(dtype: str) -> bool:
+    """Whether its values are computed exactly: of the integers, and of bool, whose values are 0 and 1."""
     return dtype not in FLOATS
 
 
@@ -64,13 +68,14 @@ def converted(data: npt.ArrayLike, dtype: str) -> Array:
     if dtype in FLOATS:
         array = np.ascontiguousarray(data, dtype=held_as).reshape(np.shape(data))
         return round_bfloat16(array) if dtype == "bfloat16" else array
-    given, limits = np.asarray(data), np.iinfo(held_as)
+    given = np.asarray(data)
     if given.dtype == held_as:
         return np.ascontiguousarray(given).reshape(given.shape)
+    least, greatest = (0, 1) if dtype == "bool" else (np.iinfo(held_as).min, np.iinfo(held_as).max)
     with np.errstate(invalid="ignore"):
-        fits = (given == np.floor(given)) & (given >= limits.min) & (given <= limits.max)
+        fits = (given == np.floor(given)) & (given >= least) & (given <= greatest)
     if not fits.all():
-        rule = f"a value must be an integer from {limits.min} to {limits.max}"
+        rule = f"a value must be an integer from {least} to {greatest}"
         raise ValueError(f"{rule}, not {given[~fits].flat[0]}")
     return np.ascontiguousarray(given.astype(held_as)).reshape(given.shape)
 

@@ -46,6 +46,7 @@ from minisim.compiler.arguments import (
 )
 from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.dtypes import CODE, is_integer
+from minisim.compiler.elementwise import Elementwise
 from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, example_values, materialised
@@ -116,11 +117,17 @@ class Tensor:
     def __rtruediv__(self, other: float) -> Tensor:
         return self.graph.div(other, self)
 
+    def __pow__(self, other: Tensor | float) -> Tensor:
+        return self.graph.pow(self, other)
+
+    def __neg__(self) -> Tensor:
+        return self.graph.neg(self)
+
     __radd__ = __add__
     __rmul__ = __mul__
 
 
-class Graph:
+class Graph(Elementwise["Tensor"]):
     """A model under construction, and the compiler's first IR.
 
     Args:
@@ -223,14 +230,6 @@ class Graph:
         """The greater of `a` and `b`, elementwise, with the broadcasting of `add`; NaN where either is."""
         return self.add_node("Max", [a, self._operand(b, a)], name=name)
 
-    def exp(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """``e ** x``."""
-        return self.add_node("Exp", [x], name=name)
-
-    def sqrt(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """The square root; NaN where x < 0."""
-        return self.add_node("Sqrt", [x], name=name)
-
     def reduce_sum(self, x: Tensor, *, name: str | None = None) -> Tensor:
         """The sum along the last axis, which becomes 1: (..., n) -> (..., 1)."""
         return self.add_node("ReduceSum", [x], name=name)
@@ -266,14 +265,6 @@ class Graph:
         constants = [self._operand(value, x) for value in (_last_of(x), epsilon, 1.0)]
         affine = [tensor for tensor in (scale, bias) if tensor is not None]
         return self.add_node("LayerNorm", [x, *constants, *affine], name=name)
-
-    def relu(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """``max(x, 0)``."""
-        return self.add_node("Relu", [x], name=name)
-
-    def sigmoid(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """``1 / (1 + exp(-x))``."""
-        return self.add_node("Sigmoid", [x], name=name)
 
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
         """The same elements in row-major order under another shape; one dimension may be -1."""

@@ -109,7 +109,8 @@ def drawn_integers(seed: int | list[int], shape: tuple[int, ...], low: int, high
 
 
 def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0) -> Array:
-    """Floats normal of the order 0.1, int8 and int16 uniform over all their values, int32 uniform over +-1000.
+    """Floats normal of the order 0.1, int8 and int16 uniform over all their values, int32 uniform over +-1000,
+    bool one or the other.
 
     They depend on the seed, the name, the shape and the type alone.
     """
@@ -121,6 +122,8 @@ def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0)
             return drawn_integers(seeds, shape, -(2**15), 2**15, dtype)
         case "int32":
             return drawn_integers(seeds, shape, -1000, 1001, dtype)
+        case "bool":
+            return drawn_integers(seeds, shape, 0, 2, dtype)
     rng, values = np.random.default_rng(seeds), np.empty(shape, dtype=np.float32)
     flat = values.reshape(-1)
     for begin in range(0, flat.size, DRAWN_AT_ONCE):  # drawn in double precision, and rounded

@@ -239,9 +239,9 @@ def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cy
 
 def _vector_sram_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
     sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
-    first, second, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
-    ports = port_cycles(first + second, result, machine.sram)
-    return np.asarray(np.maximum(ports, bank_cycles(first + second + result, machine.sram)))
+    *sources, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
+    read = np.asarray(sum(sources))
+    return np.asarray(np.maximum(port_cycles(read, result, machine.sram), bank_cycles(read + result, machine.sram)))
 
 
 def result_sizes(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:

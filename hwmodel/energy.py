@@ -108,7 +108,7 @@ def accesses(schedule: isa.Schedule) -> Accesses:
 
     elementwise = opcode == isa.Opcode.VECTOR
     v = schedule.vectors[row[elementwise]]
-    found.sram_read[elementwise] = size(v, "src0") + size(v, "src1")
+    found.sram_read[elementwise] = sum(size(v, name) for name in isa.VECTOR_SOURCES)
     found.sram_write[elementwise] = size(v, "dst")
     return found
 
@@ -131,7 +131,7 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
     return {
         "mac": column(executes, _mac_energy(x, machine)),
         "epilogue": column(executes, _epilogue_energy(x, machine)),
-        "vector": column(elementwise, rows * cols * _prices(isa.VectorOp, "vector", machine)[v["op"]]),
+        "vector": column(elementwise, rows * cols * _vector_prices(machine)[v["op"]]),
         "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
         "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
         "dma": moved.dram * price.dma_byte
@@ -155,8 +155,13 @@ def _epilogue_energy(x: isa.Table, machine: Machine) -> Column:
     return np.asarray(x["m"].astype(np.int64) * x["n"] * each)
 
 
-def _prices(codes: Iterable[isa.DType | isa.VectorOp | isa.Activation], kind: str, machine: Machine) -> Column:
-    """Femtojoules by code: the key ``kind_name`` of [energy]; an operation without a key is an AttributeError."""
+def _vector_prices(machine: Machine) -> Column:
+    """Femtojoules per element by the code of a `VectorOp`: the sum of its steps'."""
+    return np.array([sum(getattr(machine.energy, f"vector_{name}") for name in op.prices) for op in isa.VectorOp])
+
+
+def _prices(codes: Iterable[isa.DType | isa.Activation], kind: str, machine: Machine) -> Column:
+    """Femtojoules by code: the key ``kind_name`` of [energy]; a code without a key is an AttributeError."""
     table = np.zeros(max(codes) + 1, dtype=np.int64)
     for code in codes:
         if code is not isa.Activation.NONE:

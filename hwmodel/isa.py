@@ -40,8 +40,9 @@ and writes C, once. A matmul of
           saturate(round(float32(sum) x scale)), in fp32. No residual, no sigmoid
     INT16 A INT16 and B INT8; all else as INT8
 
-Elementwise operations take and give one type. On BF16 they are those of FP32 with one rounding at the end; on
-INT8 and INT32 there is relu alone, and on INT16 nothing. All rounding is to nearest, ties to even.
+Which operations the vector unit has, and on which types, is in `vector_ops.py`. Their operands have one type, but for
+conditions, which are BOOL, as is what a comparison makes. On BF16 they are those of FP32 with one rounding at the end.
+All rounding is to nearest, ties to even. A number among the operands is part of the operation: an immediate, in FP32.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -64,6 +65,8 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.errors import OutputError, ScheduleError, described, one_line, position, printable, shown, whole
+from minisim.hwmodel.vector_ops import REDUCTIONS
+from minisim.hwmodel.vector_ops import VectorOp as VectorOp  # a part of the instruction set: others import it from here
 
 Table = npt.NDArray[np.void]
 
@@ -73,7 +76,7 @@ ALIGNMENT = 64
 NONE = 0xFFFFFFFF
 """The tile id, or SRAM address, of an operand that an operation does not have."""
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -102,16 +105,17 @@ QUEUE_OF = {
 
 
 class DType(IntEnum):
-    """The type of a tensor's elements. BF16 is the upper half of an fp32."""
+    """The type of a tensor's elements. BF16 is the upper half of an fp32; BOOL is a byte, 0 or 1."""
 
     FP32 = 0
     BF16 = 1
     INT8 = 2
     INT32 = 3
     INT16 = 4
+    BOOL = 5
 
 
-ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4, DType.INT16: 2}
+ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4, DType.INT16: 2, DType.BOOL: 1}
 
 NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.FP32: np.dtype(np.float32),
@@ -119,6 +123,7 @@ NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.INT8: np.dtype(np.int8),
     DType.INT32: np.dtype(np.int32),
     DType.INT16: np.dtype(np.int16),
+    DType.BOOL: np.dtype(np.bool_),
 }
 
 ACCUMULATOR = {DType.FP32: DType.FP32, DType.BF16: DType.FP32, DType.INT8: DType.INT32, DType.INT16: DType.INT32}
@@ -143,37 +148,6 @@ class Activation(IntEnum):
     NONE = 0
     RELU = 1
     SIGMOID = 2
-
-
-class VectorOp(IntEnum):
-    """Operations of the vector unit, each correctly rounded (engine_cpp/include/minisim/kernels.hpp).
-
-    Elementwise ones repeat a source with 1 row (or column) along it. A reduction makes a column of `src0`, one
-    element of each row, in an order that its definition fixes.
-    """
-
-    RELU = 0
-    SIGMOID = 1
-    ADD = 2
-    MUL = 3
-    SUB = 4
-    DIV = 5
-    MAX = 6
-    EXP = 7
-    SQRT = 8
-    REDUCE_SUM = 9
-    REDUCE_MAX = 10
-
-    @property
-    def is_binary(self) -> bool:
-        return self in _BINARY
-
-    @property
-    def is_reduction(self) -> bool:
-        return self >= VectorOp.REDUCE_SUM
-
-
-_BINARY = frozenset({VectorOp.ADD, VectorOp.MUL, VectorOp.SUB, VectorOp.DIV, VectorOp.MAX})
 
 
 STREAM_DTYPE = np.dtype(
@@ -236,21 +210,27 @@ MATMUL_DTYPE = np.dtype(
 VECTOR_DTYPE = np.dtype(
     [
         ("op", "u1"),
-        ("dtype", "u1"),
+        ("dtype", "u1"),  # of its sources of the kind x
         ("reserved", "u2"),
-        ("src0", "u4"),  # tile ids
-        ("src1", "u4"),  # NONE for a unary operation
+        ("src0", "u4"),  # tile ids; NONE: a number, imm0, or that the operation has no such source; one is a tile
+        ("src1", "u4"),
+        ("src2", "u4"),
         ("dst", "u4"),
         ("src0_sram", "u4"),
         ("src1_sram", "u4"),
+        ("src2_sram", "u4"),
         ("dst_sram", "u4"),
         ("rows", "u4"),  # of dst; a source with 1 row (or column) is repeated along it
         ("cols", "u4"),  # 1 for a reduction, whose src0 has `rows` rows of any length
+        ("imm0", "f4"),  # 0 where src0 is a tile, or is not there
+        ("imm1", "f4"),
+        ("imm2", "f4"),
     ]
 )
 
 MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual", "acc")
-VECTOR_OPERANDS = ("src0", "src1", "dst")
+VECTOR_SOURCES = ("src0", "src1", "src2")
+VECTOR_OPERANDS = (*VECTOR_SOURCES, "dst")
 
 TARGETS = {Opcode.LOAD: ("transfers", "tile"), Opcode.STORE: ("transfers", "tile"), Opcode.EXECUTE: ("matmuls", "c"),
            Opcode.VECTOR: ("vectors", "dst")}  # fmt: skip
@@ -449,7 +429,7 @@ class Schedule:
 
     def vector_shape(self, vectors: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows and columns that rows of `vectors` work through: those of dst, but of src0 for a reduction."""
-        reduces = vectors["op"] >= VectorOp.REDUCE_SUM
+        reduces = is_reduction(vectors["op"])
         cols = vectors["cols"].astype(np.int64)
         cols[reduces] = self.tiles["cols"][vectors["src0"][reduces]]
         return vectors["rows"].astype(np.int64), cols
@@ -588,8 +568,12 @@ class Schedule:
 
     def describe_vector(self, x: np.void) -> str:
         """A row of `vectors` as text."""
-        sources = ", ".join(self._operand(x, name) for name in ("src0", "src1") if x[name] != NONE)
-        return f"VECTOR {self._operand(x, 'dst')} = {VectorOp(x['op']).name.lower()} {sources}"
+        op = VectorOp(x["op"])
+        sources = ", ".join(
+            self._operand(x, name) if x[name] != NONE else f"{x[f'imm{i}']:.9g}"
+            for i, name in enumerate(VECTOR_SOURCES[: op.sources])
+        )
+        return f"VECTOR {self._operand(x, 'dst')} = {op.name.lower()} {sources}"
 
     def _operand(self, x: np.void, name: str) -> str:
         """``x[0:32,0:32]@0x1000``, without the address while there is none."""
@@ -617,6 +601,11 @@ def item_sizes() -> npt.NDArray[np.int64]:
     for dtype, size in ITEMSIZE.items():
         sizes[dtype] = size
     return sizes
+
+
+def is_reduction(ops: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether each of these codes of a `VectorOp` is a reduction."""
+    return np.isin(ops, list(REDUCTIONS))
 
 
 def touches(matmuls: Table, operand: str) -> npt.NDArray[np.bool_]:

@@ -214,6 +214,13 @@ class Vector(Section):
     # (CUDA C++ programming guide, throughput of native arithmetic instructions: 16 results a cycle beside 64).
     div_cost: int = Field(default=4, ge=1, le=10_000, description="passes of div (a reciprocal and a product)")
     exp_cost: int = Field(default=4, ge=1, le=10_000, description="passes of exp")
+    # Logarithm, sine and cosine are functions of the same special units in that table as the exponential.
+    log_cost: int = Field(
+        default=4, ge=1, le=10_000, description="passes of log, of the inverse hyperbolic functions; a step of pow"
+    )
+    trig_cost: int = Field(default=4, ge=1, le=10_000, description="passes of sin, cos, tan and of their inverses")
+    # No special unit has it: an exponential, and a polynomial of four multiplications and additions.
+    erf_cost: int = Field(default=8, ge=1, le=10_000, description="passes of erf, also as a step of gelu")
     sqrt_cost: int = Field(default=4, ge=1, le=10_000, description="passes of sqrt")
     sigmoid_cost: int = Field(default=4, ge=1, le=10_000, description="passes over the lanes of sigmoid")
     reduce_level_cycles: int = Field(
@@ -443,6 +450,9 @@ class Energy(Section):
     vector_div: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
     vector_max: Femtojoules = _energy("0.1pJ", "per element: as an int32 add [H]")
     vector_exp: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
+    vector_log: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
+    vector_trig: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
+    vector_erf: Femtojoules = _energy("36.8pJ", "per element: taken as eight fp32 MACs (an assumption)")
     vector_sqrt: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
     vector_reduce_sum: Femtojoules = _energy("0.9pJ", "per element that is summed: an fp32 add [H]")
     vector_reduce_max: Femtojoules = _energy("0.1pJ", "per element that is compared: as an int32 add [H]")

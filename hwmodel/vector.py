@@ -1,10 +1,7 @@
 """The vector unit: how many cycles its operations occupy the lanes.
 
 `lanes` elements are worked upon at a time. A *pass* is one trip of them through the unit, a cycle each; an
-operation's class says how many passes it takes:
-
-    relu, max    add, sub    mul         div         exp         sqrt         sigmoid
-    simple_cost  add_cost    mul_cost    div_cost    exp_cost    sqrt_cost    sigmoid_cost
+operation takes as many passes as the classes of its steps say (`VectorOp.costs`): of class c, `c_cost`.
 
 **Elementwise** operations fill the lanes across the ends of rows (a tile is packed in SRAM):
 
@@ -29,37 +26,22 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import VectorOp
+from minisim.hwmodel.isa import VectorOp, is_reduction
 from minisim.hwmodel.sections import Vector
 
 Cycles = npt.NDArray[np.int64]
 
-COST_KEYS = {
-    VectorOp.RELU: "simple_cost",
-    VectorOp.SIGMOID: "sigmoid_cost",
-    VectorOp.ADD: "add_cost",
-    VectorOp.MUL: "mul_cost",
-    VectorOp.SUB: "add_cost",
-    VectorOp.DIV: "div_cost",
-    VectorOp.MAX: "simple_cost",
-    VectorOp.EXP: "exp_cost",
-    VectorOp.SQRT: "sqrt_cost",
-    VectorOp.REDUCE_SUM: "add_cost",
-    VectorOp.REDUCE_MAX: "simple_cost",
-}
-"""The key of [vector] that each operation is timed by."""
-
 
 def passes(op: VectorOp, vector: Vector) -> int:
-    """Passes over the lanes for each group of elements; a key that is 0 leaves it to `simple_cost`."""
-    return int(getattr(vector, COST_KEYS[op]) or vector.simple_cost)
+    """Passes over the lanes for each group of elements, of all steps; a key that is 0 leaves it to `simple_cost`."""
+    return sum(int(getattr(vector, f"{name}_cost") or vector.simple_cost) for name in op.costs)
 
 
 def vector_cycles(op: npt.ArrayLike, rows: npt.ArrayLike, cols: npt.ArrayLike, machine: Machine) -> Cycles:
     """Busy cycles of vector operations that work through rows x cols elements (`Schedule.vector_shape`)."""
     op, rows, cols = (np.asarray(x, dtype=np.int64) for x in (op, rows, cols))
     lanes = machine.vector.lanes
-    groups = np.where(op >= VectorOp.REDUCE_SUM, rows * -(-cols // lanes), -(-rows * cols // lanes))
+    groups = np.where(is_reduction(op), rows * -(-cols // lanes), -(-rows * cols // lanes))
     return np.asarray(groups * np.array([passes(code, machine.vector) for code in VectorOp], dtype=np.int64)[op])
 
 
@@ -67,4 +49,4 @@ def tree_cycles(op: npt.ArrayLike, cols: npt.ArrayLike, machine: Machine) -> Cyc
     """Cycles from the last pass of a reduction until its tree has the result; 0 for other operations."""
     wide = np.minimum(np.asarray(cols, dtype=np.int64), machine.vector.lanes)
     levels = np.frexp(wide - 1)[1]  # the bits of wide - 1: ceil(log2(wide)), exactly
-    return np.asarray(np.where(np.asarray(op) >= VectorOp.REDUCE_SUM, levels * machine.vector.reduce_level_cycles, 0))
+    return np.asarray(np.where(is_reduction(op), levels * machine.vector.reduce_level_cycles, 0))

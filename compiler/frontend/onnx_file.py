@@ -8,6 +8,7 @@ All that remains must have an importer; what has none is refused, all of it in o
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,7 @@ def load_onnx(
 ) -> Graph:
     """Return the graph of an ONNX file; inputs and outputs keep their ONNX names.
 
-    All tensors of the graph are float32.
+    All tensors of the graph are float32, or bool.
 
     Args:
         dims: sizes of the dimensions of inputs that the file leaves open (see dims.py); without one it is refused.
@@ -260,9 +261,9 @@ class _Import:
 
     def weight(self, name: str, data: Array | Lazy) -> Tensor:
         dtype = self._constants[name].dtype
-        if dtype != np.float32:
-            raise UnsupportedError(f"constant {name!r} must be float32, not {dtype}")
-        return self.graph.weight(self.graph.fresh_name(name), data)
+        if dtype not in (np.float32, np.bool_):
+            raise UnsupportedError(f"constant {name!r} must be float32 or bool, not {dtype}")
+        return self.graph.weight(self.graph.fresh_name(name), data, str(dtype))
 
     # -- the parts of a model --------------------------------------------------------------------------
 
@@ -272,7 +273,8 @@ class _Import:
                 self._lose(f"input {shown(info.name)}{problem}", [info.name])
             return
         dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
-        self._tensors[info.name] = self.graph.input(info.name, dims)
+        is_bool = info.type.tensor_type.elem_type == onnx.TensorProto.BOOL
+        self._tensors[info.name] = self.graph.input(info.name, dims, dtype="bool" if is_bool else "float32")
 
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         if self._is_constant(node):
@@ -394,16 +396,17 @@ def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
         yield f" must be a tensor, not a {info.type.WhichOneof('value')}"
         return
     tensor = info.type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
+    if tensor.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL):
         types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
-        yield f" must be float32, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
+        yield f" must be float32 or bool, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
     for index, dim in enumerate(tensor.shape.dim):
         if not dim.HasField("dim_value"):
             yield how_to_bind(info, index)
 
 
 def _refuse(refusals: Refusals) -> None:
-    lines = ["not supported:", *refusals.lines(), f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})"]
+    supported = textwrap.wrap(f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})", 110)
+    lines = ["not supported:", *refusals.lines(), *supported]
     raise UnsupportedError("\n  ".join(lines))
 
 

@@ -1,37 +1,72 @@
-"""Elementwise operations: Relu, Sigmoid, Exp, Sqrt; and Add, Sub, Mul, Div and Max with broadcasting."""
+"""Elementwise operations: one vector operation per output tile, with broadcasting.
+
+A weight of a single element is a number in the operation (an immediate): it is not loaded, and has no tile.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from minisim.compiler import panels
 from minisim.compiler.activations import RELU, SIGMOID
-from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes
-from minisim.compiler.dtypes import CODE
+from minisim.compiler.attributes import Attributes
+from minisim.compiler.dtypes import FLOATS, NAME
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
-from minisim.compiler.ops.base import (
-    OnnxContext,
-    OnnxNode,
-    Operator,
-    onnx_import,
-    register,
-)
+from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.program import ProgramBuilder, Slot
-from minisim.compiler.semantics import Array
+from minisim.compiler.semantics import Array, one_dtype
 from minisim.compiler.tiling import Read, Tiling, tile_height
-from minisim.compiler.values import materialised
-from minisim.errors import ShapeError, UnsupportedError
+from minisim.errors import ModelError, ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
 
 
 class Elementwise(Operator[Attributes]):
-    """One vector operation per output tile."""
+    """One vector operation per output tile.
+
+    Attributes:
+        code: the operation.
+        value: what it computes, of numpy arrays.
+    """
 
     code: ClassVar[isa.VectorOp]
+    value: ClassVar[Callable[..., Any]]
+
+    def check_operands(self, present: Sequence[bool]) -> None:
+        if len(present) != self.code.sources or not all(present):
+            raise ModelError(f"must have {self.code.sources} operands, not {sum(present)}")
+
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            *others, last = map(str, shapes)
+            raise ShapeError(f"shapes {', '.join(others)} and {last} do not broadcast") from None
+        for operand in shapes:
+            if not _is_2d_broadcast(operand, shape):
+                raise UnsupportedError(
+                    f"broadcasting {operand} to {shape} is not supported: the leading dimensions must be "
+                    "all equal or all 1"
+                )
+        return (shape,)
+
+    def infer_dtypes(self, dtypes: Sequence[str], attributes: Attributes) -> tuple[str, ...]:
+        """By the kinds of the operation's sources: conditions are bool, all others are of one of its types."""
+        pairs = list(zip(self.code.kinds, dtypes, strict=True))
+        if wrong := [dtype for kind, dtype in pairs if kind == "c" and dtype != "bool"]:
+            raise UnsupportedError(f"the condition must be bool, not {wrong[0]}")
+        allowed = frozenset(NAME[isa.DType[name]] for name in self.code.types)
+        dtype = one_dtype([dtype for kind, dtype in pairs if kind == "x"], allowed)
+        return (dtype if self.code.result == "x" else "bool",)
+
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        with np.errstate(divide="ignore"):
+            return (np.asarray(self.value(*inputs)),)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         rows, cols = view_2d(graph.tensors[node.output].shape)
@@ -40,7 +75,7 @@ class Elementwise(Operator[Attributes]):
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         found = []
-        for name in node.present:
+        for name in _tiled(node, graph):
             rows, cols = view_2d(graph.tensors[name].shape)
             axes = (
                 ("m", min(tiling.m, rows)) if rows > 1 else ("", 1),
@@ -60,48 +95,49 @@ class Elementwise(Operator[Attributes]):
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
         m, n, _ = tiling.walk()
+        tiled = _tiled(node, graph)
+        columns: dict[str, npt.ArrayLike] = {}
         sources = []
-        for name in node.present:
+        for i, name in enumerate(node.present):
+            number = number_of(graph.tensors[name])
+            if number is not None and name not in tiled:
+                columns[f"imm{i}"] = number
+                continue
             rows, cols = view_2d(graph.tensors[name].shape)
             grid = program.grid(name, min(tiling.m, rows), min(tiling.n, cols))
             sources.append(grid.ids(m if rows > 1 else 0 * m, n if cols > 1 else 0 * n))
+            columns[f"src{i}"] = sources[-1]
         target = program.grid(node.output, tiling.m, tiling.n, final=1).ids(m, n)
         rows, cols = view_2d(graph.tensors[node.output].shape)
         vectors = program.vectors(
             len(target),
             op=self.code,
-            dtype=graph.tensors[node.output].code,
-            src0=sources[0],
-            src1=sources[1] if len(sources) > 1 else isa.NONE,
+            dtype=graph.tensors[node.present[self.code.kinds.index("x")]].code,
             dst=target,
             rows=np.minimum(tiling.m, rows - m * tiling.m),
             cols=np.minimum(tiling.n, cols - n * tiling.n),
+            **columns,
         )
         slots = [Slot(isa.Opcode.LOAD, ids) for ids in sources]
         slots += [Slot(isa.Opcode.VECTOR, vectors), Slot(isa.Opcode.STORE, target)]
         program.layer(node.name, node.title, 0, slots, cores=tiling.core_of(m, n))
 
 
-class Unary(Elementwise):
-    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
-        return (shapes[0],)
+def number_of(tensor: Tensor) -> float | None:
+    """The value of a weight that is a single float; None for other tensors. One that is not there counts as 0."""
+    if not tensor.is_weight or tensor.dtype not in FLOATS or math.prod(tensor.shape) != 1:
+        return None
+    try:
+        data = tensor.data
+    except ModelError:  # only timing does without, and it does not depend on values
+        data = None
+    return 0.0 if data is None else float(data.reshape(-1)[0])
 
 
-class Binary(Elementwise):
-    operands = range(2, 3)
-
-    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
-        try:
-            shape = np.broadcast_shapes(*shapes)
-        except ValueError:
-            raise ShapeError(f"shapes {shapes[0]} and {shapes[1]} do not broadcast") from None
-        for operand in shapes:
-            if not _is_2d_broadcast(operand, shape):
-                raise UnsupportedError(
-                    f"broadcasting {operand} to {shape} is not supported: the leading dimensions must be "
-                    "all equal or all 1"
-                )
-        return (shape,)
+def _tiled(node: Node, graph: Graph) -> list[str]:
+    """The operands that are tiles: all that are no numbers; of numbers alone, the first x."""
+    tiled = [name for name in node.present if number_of(graph.tensors[name]) is None]
+    return tiled or [node.present[0]]
 
 
 def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
@@ -112,106 +148,45 @@ def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
 
 
 @register
-class Relu(Unary):
-    name = "Relu"
-    dtypes = frozenset(CODE) - {"int16"}
-    code = isa.VectorOp.RELU
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        return (RELU.function(inputs[0]),)
+class Relu(Elementwise):
+    name, code, value = "Relu", isa.VectorOp.RELU, staticmethod(RELU.function)
 
 
 @register
-class Sigmoid(Unary):
-    name = "Sigmoid"
-    code = isa.VectorOp.SIGMOID
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        return (SIGMOID.function(inputs[0]),)
+class Sigmoid(Elementwise):
+    name, code, value = "Sigmoid", isa.VectorOp.SIGMOID, staticmethod(SIGMOID.function)
 
 
 @register
-class Add(Binary):
-    name = "Add"
-    code = isa.VectorOp.ADD
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        return (inputs[0] + inputs[1],)
+class Exp(Elementwise):
+    name, code, value = "Exp", isa.VectorOp.EXP, np.exp
 
 
 @register
-class Mul(Binary):
-    name = "Mul"
-    code = isa.VectorOp.MUL
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        return (inputs[0] * inputs[1],)
+class Sqrt(Elementwise):
+    name, code, value = "Sqrt", isa.VectorOp.SQRT, np.sqrt
 
 
 @register
-class Sub(Binary):
-    name = "Sub"
-    code = isa.VectorOp.SUB
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        return (inputs[0] - inputs[1],)
+class Add(Elementwise):
+    name, code, value = "Add", isa.VectorOp.ADD, np.add
 
 
 @register
-class Div(Binary):
-    name = "Div"
-    code = isa.VectorOp.DIV
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        with np.errstate(divide="ignore"):
-            return (inputs[0] / inputs[1],)
+class Mul(Elementwise):
+    name, code, value = "Mul", isa.VectorOp.MUL, np.multiply
 
 
 @register
-class Max(Binary):
-    name = "Max"
-    code = isa.VectorOp.MAX
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        return (np.maximum(inputs[0], inputs[1]),)
+class Sub(Elementwise):
+    name, code, value = "Sub", isa.VectorOp.SUB, np.subtract
 
 
 @register
-class Exp(Unary):
-    name = "Exp"
-    code = isa.VectorOp.EXP
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        return (np.exp(inputs[0]),)
+class Div(Elementwise):
+    name, code, value = "Div", isa.VectorOp.DIV, np.divide
 
 
 @register
-class Sqrt(Unary):
-    name = "Sqrt"
-    code = isa.VectorOp.SQRT
-
-    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
-        return (np.sqrt(inputs[0]),)
-
-
-@onnx_import("Relu", "Sigmoid", "Exp", "Sqrt", "Add", "Sub", "Mul", "Div")
-def import_elementwise(context: OnnxContext, node: OnnxNode) -> Tensor:
-    return context.graph.add_node(node.op_type, [context.value(i) for i in node.inputs], NO_ATTRIBUTES, node.name)
-
-
-@onnx_import("Pow")
-def import_power(context: OnnxContext, node: OnnxNode) -> Tensor:
-    exponent = materialised(context.constant(node.inputs[1]))
-    if exponent is None or exponent.size != 1 or float(exponent.reshape(-1)[0]) != 2.0:
-        raise UnsupportedError("only the constant exponent 2, a square, is supported")
-    x = context.value(node.inputs[0])
-    if exponent.ndim > len(x.shape):
-        raise UnsupportedError(f"an exponent of {exponent.ndim} dimensions, more than the base has, is not supported")
-    return context.graph.mul(x, x, name=node.name)
-
-
-@onnx_import("Max")
-def import_max(context: OnnxContext, node: OnnxNode) -> Tensor:
-    if len(node.inputs) != 2:
-        raise UnsupportedError(f"a maximum of 2 operands is supported, not of {len(node.inputs)}")
-    return import_elementwise(context, node)
+class Max(Elementwise):
+    name, code, value = "Max", isa.VectorOp.MAX, np.maximum

@@ -46,7 +46,8 @@ class LayerNorm(RowOperator):
         return (np.asarray(y),)
 
     def chain(self, node: Node, strips: RowStrips) -> None:
-        x, count, epsilon, one, *affine = (strips.source(name) for name in node.present)
+        x = strips.source(node.present[0])
+        count, epsilon, one, *affine = (strips.operand(name) for name in node.present[1:])
         mean = strips.apply(VectorOp.DIV, strips.apply(VectorOp.REDUCE_SUM, x, into="sum"), count, into="mean")
         centred = strips.apply(VectorOp.SUB, x, mean, into="centred")
         squares = strips.apply(VectorOp.MUL, centred, centred, into="squares")

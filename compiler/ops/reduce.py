@@ -58,7 +58,7 @@ class ReduceMean(Reduction):
         return (np.asarray(inputs[0].sum(axis=-1, keepdims=True) / inputs[1]),)
 
     def chain(self, node: Node, strips: RowStrips) -> None:
-        x, count = (strips.source(name) for name in node.present)
+        x, count = strips.source(node.present[0]), strips.operand(node.present[1])
         strips.apply(VectorOp.DIV, strips.apply(self.code, x, into="sum"), count, out=node.output)
 
 

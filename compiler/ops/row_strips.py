@@ -11,9 +11,9 @@ so that an operation need not wait for the latency of the one before it, whose r
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from minisim.compiler.attributes import Attributes
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator
+from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.panels import Pace
 from minisim.compiler.program import Ids, ProgramBuilder, Slot
 from minisim.compiler.tiling import Read, Tiling, tile_height
@@ -71,10 +72,12 @@ class RowOperator(Operator[Attributes]):
         return tile_rows(node, graph, machine)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
-        shapes = [view_2d(graph.tensors[name].shape) for name in node.present]
+        first, *others = node.present
+        names = [first, *(name for name in others if number_of(graph.tensors[name]) is None)]
+        shapes = [view_2d(graph.tensors[name].shape) for name in names]
         return tuple(
             Read(name, ("m", tiling.m) if rows > 1 else ("", 1), ("", cols))
-            for name, (rows, cols) in zip(node.present, shapes, strict=True)
+            for name, (rows, cols) in zip(names, shapes, strict=True)
         )
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
@@ -106,10 +109,23 @@ class Value(NamedTuple):
     cols: int
 
 
+Operand = Value | float
+"""What an operation of a chain reads: tiles, or a number."""
+
+
+Column = Callable[[Sequence[npt.ArrayLike], npt.DTypeLike], npt.NDArray[Any]]
+"""Makes a column of the table out of one value for each step."""
+
+
 class _Step(NamedTuple):
     op: isa.VectorOp
-    sources: tuple[Value, ...]
+    sources: tuple[Operand, ...]
     result: Value
+
+    @property
+    def values(self) -> list[Value]:
+        """The sources that have tiles."""
+        return [source for source in self.sources if isinstance(source, Value)]
 
 
 @dataclass
@@ -131,9 +147,14 @@ class RowStrips:
         rows, cols = view_2d(self.graph.tensors[name].shape)
         return self._value(name, cols, rows == 1, final=0)
 
-    def apply(self, op: isa.VectorOp, *sources: Value, into: str = "", out: str = "") -> Value:
+    def operand(self, name: str) -> Operand:
+        """An input of the node, or its number if it is one."""
+        number = number_of(self.graph.tensors[name])
+        return self.source(name) if number is None else number
+
+    def apply(self, op: isa.VectorOp, *sources: Operand, into: str = "", out: str = "") -> Value:
         """Append `op`. Its result is a scratch tensor with `into` in its name, or the graph's tensor `out`."""
-        cols = 1 if op.is_reduction else max(source.cols for source in sources)
+        cols = 1 if op.is_reduction else max(source.cols for source in sources if isinstance(source, Value))
         dtype = self.graph.tensors[self.node.output].code
         name = out or self.program.scratch(f"{self.node.name}/{into}", self._rows, cols, dtype)
         result = self._value(name, cols, False, final=1)
@@ -147,9 +168,9 @@ class RowStrips:
         present = np.repeat(strip[:, None] < count, steps, axis=1)
         strip = np.minimum(strip, count - 1)
 
-        def column(of_steps: Sequence[npt.ArrayLike]) -> Ids:
+        def column(of_steps: Sequence[npt.ArrayLike], dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
             """The numbers of all steps in the order of the stream; each step has one number, or one for each strip."""
-            whole = np.array([np.broadcast_to(x, count) for x in of_steps], dtype=np.int64)
+            whole = np.array([np.broadcast_to(x, count) for x in of_steps], dtype=dtype)
             return np.asarray(whole[:, strip].swapaxes(0, 1)[present])
 
         first = np.arange(count) * self.tiling.m
@@ -158,8 +179,7 @@ class RowStrips:
             int(present.sum()),
             op=column([step.op for step in self._steps]),
             dtype=self.graph.tensors[self.node.output].code,
-            src0=column([step.sources[0].tiles for step in self._steps]),
-            src1=column([step.sources[1].tiles if len(step.sources) > 1 else isa.NONE for step in self._steps]),
+            **self._source_columns(column),
             dst=column([step.result.tiles for step in self._steps]),
             rows=column([np.minimum(self.tiling.m, self._rows - first)] * steps),
             cols=column([step.result.cols for step in self._steps]),
@@ -168,11 +188,22 @@ class RowStrips:
         for (step, j), turn in ((s, t) for s in zip(self._steps, range(steps), strict=True) for t in range(IN_FLIGHT)):
             here = present[:, j, turn]
             mine = strip[:, turn]
-            slots += [Slot(isa.Opcode.LOAD, source.tiles[mine], here) for source in step.sources]
+            slots += [Slot(isa.Opcode.LOAD, source.tiles[mine], here) for source in step.values]
             slots.append(Slot(isa.Opcode.VECTOR, vectors[:, j, turn], here))
             slots.append(Slot(isa.Opcode.STORE, step.result.tiles[mine], here))
         cores = self.tiling.core_of(strip[:, 0], 0 * strip[:, 0])
         self.program.layer(self.node.name, self.node.title, 0, slots, cores=cores)
+
+    def _source_columns(
+        self, column: Callable[[Sequence[npt.ArrayLike], npt.DTypeLike], npt.NDArray[Any]]
+    ) -> dict[str, npt.ArrayLike]:
+        """The tiles and the numbers of all steps."""
+        found: dict[str, npt.ArrayLike] = {}
+        for i, name in enumerate(isa.VECTOR_SOURCES):
+            mine = [step.sources[i] if i < len(step.sources) else 0.0 for step in self._steps]
+            found[name] = column([each.tiles if isinstance(each, Value) else isa.NONE for each in mine], np.int64)
+            found[f"imm{i}"] = column([0.0 if isinstance(each, Value) else each for each in mine], np.float32)
+        return found
 
     def _turns(self) -> Ids:
         """The strips that take turns, all of one core: shape (turns, IN_FLIGHT); the count of all stands for none."""
@@ -188,7 +219,7 @@ class RowStrips:
         """Busy cycles of the vector unit for one strip, and the start-ups that nothing hides."""
         rows, total = self.tiling.m, 0
         for step in self._steps:
-            cols = step.sources[0].cols if step.op.is_reduction else step.result.cols
+            cols = step.values[0].cols if step.op.is_reduction else step.result.cols
             total += max(int(cost.vector_cycles(step.op, rows, cols, machine)), machine.vector.setup_cycles)
         return total
 

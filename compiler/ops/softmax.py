@@ -38,7 +38,7 @@ class Softmax(RowOperator):
         return (np.asarray(e / e.sum(axis=-1, keepdims=True)),)
 
     def chain(self, node: Node, strips: RowStrips) -> None:
-        x, one = (strips.source(name) for name in node.present)
+        x, one = strips.source(node.present[0]), strips.operand(node.present[1])
         greatest = strips.apply(VectorOp.REDUCE_MAX, x, into="max")
         e = strips.apply(VectorOp.EXP, strips.apply(VectorOp.SUB, x, greatest, into="shifted"), into="exp")
         inverse = strips.apply(VectorOp.DIV, one, strips.apply(VectorOp.REDUCE_SUM, e, into="sum"), into="inverse")

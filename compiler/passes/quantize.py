@@ -63,7 +63,7 @@ class Quantize:
 def _refused(graph: Graph) -> Iterator[str]:
     """What cannot be quantised, for people."""
     for node in graph.nodes:
-        if graph.tensors[node.outputs[0]].dtype != "float32":
+        if all(graph.tensors[name].dtype != "float32" for name in (*node.present, *node.outputs)):
             continue
         if not _keeps_scale(node) and node.op != "MatMul":
             yield f"{node.op} {node.name!r}"

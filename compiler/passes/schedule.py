@@ -236,13 +236,14 @@ class Scheduler:
         self.operands.append(sums)
 
     def _vector(self, row: int, next_use: int) -> None:
-        src0, src1, dst = self.emit.vector_operands(row)
+        *sources, dst = self.emit.vector_operands(row)
         wait = [0] * len(Queue)
         self._place_target(dst, 0, wait)
         for tile in self.operands:
             self._wait_for_writer(tile, wait)
         address = self.address
-        count = self.emit.vector(row, wait, address[src0], NONE if src1 == NONE else address[src1], address[dst])
+        places = [NONE if copy == NONE else address[copy] for copy in sources]
+        count = self.emit.vector(row, wait, *places, address[dst])
         self._wrote(dst, 1, Queue.VECTOR, count)
         self._release_operands(Queue.VECTOR, count)
         self._used(dst, next_use)

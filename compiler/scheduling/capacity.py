@@ -46,7 +46,7 @@ def bytes_needed(program: Program, sizes: npt.NDArray[np.int64], sums_apart: boo
     x = program.matmuls
     of_matmul = total(x, ("a", "b", "bias", "residual")) + total(x, ("c",)) * isa.touches(x, "c")
     of_matmul += total(x, ("acc",)) * (isa.touches(x, "acc") & (not sums_apart))
-    return _most(program, of_matmul, total(program.vectors, ("src0", "src1", "dst")))
+    return _most(program, of_matmul, total(program.vectors, isa.VECTOR_OPERANDS))
 
 
 def sums_needed(program: Program) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from minisim.hwmodel import isa
 from minisim.hwmodel.isa import NONE, QUEUE_OF, Opcode, Queue
 
 _MATMUL_ADDRESSES = ("a_sram", "b_sram", "c_sram", "bias_sram", "residual_sram", "acc_sram")
-_VECTOR_ADDRESSES = ("src0_sram", "src1_sram", "dst_sram")
+_VECTOR_ADDRESSES = tuple(f"{name}_sram" for name in isa.VECTOR_OPERANDS)
 
 
 Sync = tuple[int, int]
@@ -52,8 +52,8 @@ class Emitter:
         """The copies of a, b, c, bias, residual, acc, then the step, and whether it is the last."""
         return self._matmuls[row]
 
-    def vector_operands(self, row: int) -> tuple[int, int, int]:
-        """The copies of src0, src1 and dst."""
+    def vector_operands(self, row: int) -> tuple[int, int, int, int]:
+        """The copies of src0, src1, src2, dst."""
         return self._vectors[row]
 
     def transfer(

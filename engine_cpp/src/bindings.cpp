@@ -188,28 +188,50 @@ py::array matmul(const py::array& a, const py::array& b, const std::string& kern
     return out;
 }
 
-template <VectorOp kOp>
-py::array elementwise(const py::array& array, const std::string& kernel_name) {
+py::array vector(std::uint8_t code, const std::vector<py::array>& arrays, const std::string& kernel_name) {
     const Kernel& kernel = kernel_named(kernel_name);
-    const py::array_t<float> in = packed(array, "array");
-    py::array_t<float> out(std::vector<py::ssize_t>(in.shape(), in.shape() + in.ndim()));
+    if (code >= kVectorOps) {
+        throw UsageError("op must be below " + std::to_string(kVectorOps) + ", not " +
+                         std::to_string(code));
+    }
     VectorArgs args{};
-    args.op = kOp;
-    args.rows = 1;
-    constexpr std::size_t kBlock = std::size_t{1} << 20;  // what is done before a Ctrl-C is heard
-    const auto size = static_cast<std::size_t>(in.size());
-    {
-        const float* from = in.data();
-        float* to = out.mutable_data();
-        const py::gil_scoped_release without_gil;
-        for (std::size_t begin = 0; begin < size; begin += kBlock) {
-            args.src0 = {from + begin, 0, 1};
-            args.dst = to + begin;
-            args.cols = std::min(kBlock, size - begin);
-            kernel.vector(args);
+    args.op = static_cast<VectorOp>(code);
+    const VectorOpInfo op = info(args.op);
+    if (op.is_reduction) throw UsageError(std::string(op.name) + " is not elementwise");
+    if (arrays.size() != op.sources) {
+        throw UsageError(std::string(op.name) + " has " + std::to_string(op.sources) +
+                         " sources, not " + std::to_string(arrays.size()));
+    }
+    std::vector<py::array_t<float>> sources;  // keep what the pointers point to
+    for (const py::array& array : arrays) {
+        sources.push_back(packed(array, "a source"));
+        if (!sources.back().attr("shape").equal(sources.front().attr("shape"))) {
+            throw UsageError("sources must have one shape, not be " + describe(arrays.front()) +
+                             " and " + describe(array));
         }
     }
+    const py::array_t<float>& first = sources.front();
+    py::array_t<float> out(std::vector<py::ssize_t>(first.shape(), first.shape() + first.ndim()));
+    args.rows = 1;
+    constexpr std::size_t kBlock = std::size_t{1} << 20;  // what is done before a Ctrl-C is heard
+    const auto size = static_cast<std::size_t>(out.size());
+    std::vector<const float*> from;
+    for (const auto& source : sources) from.push_back(source.data());
+    float* to = out.mutable_data();
+    const py::gil_scoped_release without_gil;
+    for (std::size_t begin = 0; begin < size; begin += kBlock) {
+        for (std::size_t k = 0; k < from.size(); ++k) args.sources[k] = {from[k] + begin, 0, 1};
+        args.dst = to + begin;
+        args.cols = std::min(kBlock, size - begin);
+        kernel.vector(args);
+    }
     return out;
+}
+
+template <VectorOp kOp>
+py::array unary(const py::array& array, const std::string& kernel_name) {
+    packed(array, "array");  // so that the message names it
+    return vector(static_cast<std::uint8_t>(kOp), {array}, kernel_name);
 }
 
 // -- the module -----------------------------------------------------------------------------------
@@ -281,16 +303,18 @@ void define_operations(py::module_& m) {
         .def_readonly("scale", &SchedExecute::scale)
         .def("__repr__", repr<SchedExecute>);
 
+    using MaybeOperand = std::optional<VectorOperand>;
     py::class_<SchedVector>(m, "SchedVector", py::is_final(), doc::kSchedVector)
-        .def(py::init([](std::uint8_t op, const PlacedTile& dst, const PlacedTile& src0,
-                         MaybeTile src1) {
-                 return SchedVector{static_cast<VectorOp>(op), dst, src0, src1};
+        .def(py::init([](std::uint8_t op, const PlacedTile& dst, const VectorOperand& src0,
+                         MaybeOperand src1, MaybeOperand src2) {
+                 return SchedVector{static_cast<VectorOp>(op), dst, src0, src1, src2};
              }),
-             "op"_a, "dst"_a, "src0"_a, "src1"_a = py::none())
+             "op"_a, "dst"_a, "src0"_a, "src1"_a = py::none(), "src2"_a = py::none())
         .def_property_readonly("op", [](const SchedVector& x) { return int(x.op); })
         .def_readonly("dst", &SchedVector::dst)
         .def_readonly("src0", &SchedVector::src0)
         .def_readonly("src1", &SchedVector::src1)
+        .def_readonly("src2", &SchedVector::src2)
         .def("__repr__", repr<SchedVector>);
 }
 
@@ -352,10 +376,11 @@ void define_functions(py::module_& m) {
     m.def("matmul", matmul, "a"_a, "b"_a, "kernel"_a = "auto", py::kw_only(),
           "bias"_a = py::none(), "residual"_a = py::none(), "activation"_a = 0,
           "a_transposed"_a = false, "b_transposed"_a = false, doc::kMatmul);
-    m.def("sigmoid", elementwise<VectorOp::kSigmoid>, "array"_a, "kernel"_a = "auto",
+    m.def("sigmoid", unary<VectorOp::kSigmoid>, "array"_a, "kernel"_a = "auto",
           doc::kSigmoid);
-    m.def("exp", elementwise<VectorOp::kExp>, "array"_a, "kernel"_a = "auto", doc::kExp);
-    m.def("relu", elementwise<VectorOp::kRelu>, "array"_a, "kernel"_a = "auto", doc::kRelu);
+    m.def("exp", unary<VectorOp::kExp>, "array"_a, "kernel"_a = "auto", doc::kExp);
+    m.def("relu", unary<VectorOp::kRelu>, "array"_a, "kernel"_a = "auto", doc::kRelu);
+    m.def("vector", vector, "op"_a, "sources"_a, "kernel"_a = "auto", doc::kVector);
     m.def(
         "kernels",
         [] {

@@ -229,8 +229,8 @@ constexpr const char* kSchedVector =
 Args:
     op: a `minisim.hwmodel.isa.VectorOp`.
     dst: the target; of a reduction, a column.
-    src0, src1: sources of dst's shape; one with 1 row or 1 column is repeated along it. A unary
-        operation has no src1, nor has a reduction, whose src0 may have any number of columns.
+    src0, src1, src2: as many sources as the operation has: each a tile of dst's shape (one with 1 row or 1 column is
+        repeated along it), or a number. A reduction's src0 is a tile of any number of columns.
 
 All are of one data type; on INT8 and INT32 there is RELU alone.
 )";
@@ -277,6 +277,17 @@ constexpr const char* kRelu =
 
 Raises:
     UsageError: another dtype, or an unknown kernel.
+)";
+
+constexpr const char* kVector =
+    R"(An elementwise operation of the vector unit on float32 arrays of one shape.
+
+Args:
+    op: a `minisim.hwmodel.isa.VectorOp`.
+    sources: as many arrays as it has sources. A condition is false where it is 0.
+
+Raises:
+    UsageError: another dtype, arrays of several shapes, or not as many of them; a reduction; an unknown kernel.
 )";
 
 constexpr const char* kKernels =

@@ -79,6 +79,7 @@ const char* outside_name(DType dtype) {
         case DType::kInt8: return "int8";
         case DType::kInt32: return "int32";
         case DType::kInt16: return "int16";
+        case DType::kBool: return "bool";
     }
     return "?";
 }

@@ -66,14 +66,15 @@ void Executor::store(const TransferRow& x) {
 }
 
 // Here, and in vector() below, is where a data type finds its kernel. Unknown codes do not get
-// this far: the validator refuses them by name, and a matmul of INT32 or vectors of INT16, too.
+// this far: the validator refuses them by name, and types that an operation does not take, too.
 void Executor::execute(const MatmulRow& x) {
     switch (static_cast<DType>(x.dtype)) {
         case DType::kFp32: multiply<float, float>(x); break;
         case DType::kBf16: multiply<Bf16, float>(x); break;
         case DType::kInt8: multiply<std::int8_t, std::int32_t>(x); break;
         case DType::kInt16: multiply<std::int16_t, std::int32_t, std::int8_t>(x); break;
-        case DType::kInt32: break;
+        case DType::kInt32:
+        case DType::kBool: break;
     }
     ++stats_.executes;
     stats_.macs += std::uint64_t{x.m} * x.k * x.n;
@@ -133,35 +134,31 @@ const std::int32_t* Executor::addend(std::uint32_t tile, std::uint32_t sram,
 }
 
 void Executor::vector(const VectorRow& x) {
+    VectorArgs args{};
+    args.op = static_cast<VectorOp>(x.op);
+    const auto sources = x.sources();
+    for (std::size_t i = 0; i < kSources; ++i) {
+        args.sources[i] = sources[i].tile == kNone ? VectorSource{&sources[i].number, 0, 0}
+                                                   : source(sources[i].tile, sources[i].sram);
+    }
+    args.dst = write(x.dst, x.dst_sram);
+    args.dtype = program_.dtype_of_tile(x.dst);
+    args.rows = x.rows;
+    args.cols = x.cols;
+    if (info(args.op).is_reduction) args.length = program_.tiles[x.src0].cols;
     switch (static_cast<DType>(x.dtype)) {
-        case DType::kFp32: kernel_.vector(vector_args<float>(x)); break;
-        case DType::kBf16: kernel_.vector_bf16(vector_args<Bf16>(x)); break;
-        case DType::kInt8: integer_relu(vector_args<std::int8_t>(x)); break;
-        case DType::kInt32: integer_relu(vector_args<std::int32_t>(x)); break;
-        case DType::kInt16: break;
+        case DType::kInt8: integer_relu<std::int8_t>(args); break;
+        case DType::kInt32: integer_relu<std::int32_t>(args); break;
+        default: kernel_.vector(args);
     }
     ++stats_.vectors;
 }
 
-template <class T>
-VectorArgsOf<T> Executor::vector_args(const VectorRow& x) {
-    VectorArgsOf<T> args{};
-    args.op = static_cast<VectorOp>(x.op);
-    args.src0 = source<T>(x.src0, x.src0_sram);
-    if (x.src1 != kNone) args.src1 = source<T>(x.src1, x.src1_sram);
-    args.dst = as<T>(write(x.dst, x.dst_sram));
-    args.rows = x.rows;
-    args.cols = x.cols;
-    args.length = program_.tiles[x.src0].cols;
-    return args;
-}
-
-template <class T>
-VectorSourceOf<T> Executor::source(std::uint32_t tile, std::uint32_t sram) {
+VectorSource Executor::source(std::uint32_t tile, std::uint32_t sram) {
     const TileRow& t = program_.tiles[tile];
     const std::size_t row_step = t.rows == 1 ? 0 : t.cols;
     const std::size_t col_step = t.cols == 1 ? 0 : 1;
-    return {as<T>(read(tile, sram)), row_step, col_step};
+    return {read(tile, sram), row_step, col_step, program_.dtype_of_tile(tile)};
 }
 
 Executor::DramTile Executor::dram_tile(std::uint32_t tile) {

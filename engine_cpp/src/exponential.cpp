@@ -1,6 +1,6 @@
 #include "minisim/exponential.hpp"
 
-#include "double_double.hpp"
+#include "minisim/double_double.hpp"
 #include "minisim/kernels.hpp"
 
 namespace minisim {

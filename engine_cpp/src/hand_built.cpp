@@ -87,17 +87,35 @@ void HandBuilt::push_matmul(const SchedExecute& x) {
 void HandBuilt::push_vector(const SchedVector& x) {
     VectorRow row{};
     row.op = static_cast<std::uint8_t>(x.op);
-    row.dtype = dtype_of(x.dst);
-    row.src0 = tile_read(x.src0);
-    row.src1 = x.src1 ? tile_read(*x.src1) : kNone;
+    row.dtype = dtype_of(x);
+    const auto set = [&](const VectorOperand* from, std::uint32_t& tile, std::uint32_t& sram, float& number) {
+        const auto* placed = from ? std::get_if<PlacedTile>(from) : nullptr;
+        tile = placed ? tile_read(*placed) : kNone;
+        sram = placed ? placed->sram : kNone;
+        number = from && !placed ? std::get<float>(*from) : 0.0f;
+    };
+    set(&x.src0, row.src0, row.src0_sram, row.imm0);
+    set(x.src1 ? &*x.src1 : nullptr, row.src1, row.src1_sram, row.imm1);
+    set(x.src2 ? &*x.src2 : nullptr, row.src2, row.src2_sram, row.imm2);
     row.dst = tile_written(x.dst, 1);
-    row.src0_sram = x.src0.sram;
-    row.src1_sram = x.src1 ? x.src1->sram : kNone;
     row.dst_sram = x.dst.sram;
     row.rows = x.dst.rows;
     row.cols = x.dst.cols;
     push(Opcode::kVector, tables_.vectors.size());
     tables_.vectors.push_back(row);
+}
+
+// A vector operation's type is that of its first source which is no condition; of one that has no
+// such tile it is dst's.
+std::uint8_t HandBuilt::dtype_of(const SchedVector& x) const {
+    const VectorOperand* sources[] = {&x.src0, x.src1 ? &*x.src1 : nullptr, x.src2 ? &*x.src2 : nullptr};
+    const bool known = static_cast<std::uint32_t>(x.op) < kVectorOps;
+    const VectorOpInfo op = known ? info(x.op) : VectorOpInfo{"?", "", 'x', 0, false, 0};
+    for (std::uint32_t i = 0; i < op.sources; ++i) {
+        const auto* placed = sources[i] ? std::get_if<PlacedTile>(sources[i]) : nullptr;
+        if (placed && op.kinds[i] == 'x') return dtype_of(*placed);
+    }
+    return dtype_of(x.dst);
 }
 
 // An operation is of the type of what it works on. A tensor that does not exist has none; the

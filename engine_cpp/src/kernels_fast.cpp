@@ -7,14 +7,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 
-#include "minisim/exponential.hpp"
 #include "minisim/inline.hpp"
 #include "minisim/interrupt.hpp"
 #include "minisim/kernels.hpp"
-#include "minisim/sigmoid.hpp"
+#include "minisim/vector_definitions.hpp"
+#include "vector_fast.hpp"
 
 namespace minisim {
 namespace {
@@ -104,161 +102,6 @@ MINISIM_INLINE Panel panel_of(const MatmulArgs& x, std::size_t j, Scratch& scrat
     return {scratch.panel.data(), kCols};
 }
 
-// -- vector ---------------------------------------------------------------------------------------
-
-MINISIM_INLINE float one_nan(float x) {
-    float nan;
-    std::memcpy(&nan, &kNanBits, sizeof nan);
-    return x != x ? nan : x;
-}
-
-MINISIM_INLINE void relu_row(const float* x, std::size_t count, float* out) {
-    for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(x[j] <= 0.0f ? 0.0f : x[j]);
-}
-
-MINISIM_INLINE void sqrt_row(const float* x, std::size_t count, float* out) {
-    for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(std::sqrt(x[j]));
-}
-
-// Quick evaluations in blocks, and a second look at the rare undecided ones. `x` may be `out`.
-template <FloatInterval (*kQuick)(float), float (*kExact)(float)>
-MINISIM_INLINE void interval_row(const float* x, std::size_t count, float* out) {
-    constexpr std::size_t kBlock = 32;
-    float in[kBlock] = {};
-    float low[kBlock], high[kBlock];
-    for (std::size_t begin = 0; begin < count; begin += kBlock) {
-        const std::size_t length = std::min(kBlock, count - begin);
-        std::copy_n(x + begin, length, in);
-        int undecided = 0;
-        for (std::size_t j = 0; j < kBlock; ++j) {
-            const FloatInterval y = kQuick(in[j]);
-            low[j] = y.low;
-            high[j] = y.high;
-            undecided |= y.low != y.high;
-        }
-        if (undecided) {
-            for (std::size_t j = 0; j < length; ++j) {
-                if (low[j] != high[j]) low[j] = kExact(in[j]);
-            }
-        }
-        std::copy_n(low, length, out + begin);
-    }
-}
-
-MINISIM_INLINE void sigmoid_row(const float* x, std::size_t count, float* out) {
-    interval_row<sigmoid_quick, sigmoid_exact>(x, count, out);
-}
-
-MINISIM_INLINE void exp_row(const float* x, std::size_t count, float* out) {
-    interval_row<exponential_quick, exponential_exact>(x, count, out);
-}
-
-struct Add {
-    MINISIM_INLINE float operator()(float x, float y) const { return x + y; }
-};
-struct Multiply {
-    MINISIM_INLINE float operator()(float x, float y) const { return x * y; }
-};
-struct Subtract {
-    MINISIM_INLINE float operator()(float x, float y) const { return x - y; }
-};
-struct Divide {
-    MINISIM_INLINE float operator()(float x, float y) const { return x / y; }
-};
-struct Maximum {
-    // Branch-free. Where x == y only zeros differ in their bits, and the sign is the only one of theirs.
-    MINISIM_INLINE float operator()(float x, float y) const {
-        std::uint32_t x_bits, y_bits;
-        std::memcpy(&x_bits, &x, sizeof x);
-        std::memcpy(&y_bits, &y, sizeof y);
-        const std::uint32_t both = x_bits & y_bits;
-        float same;
-        std::memcpy(&same, &both, sizeof same);
-        const float greater = x > y ? x : y;  // y if it is a NaN
-        const float found = x == y ? same : greater;
-        return x != x ? x : found;
-    }
-};
-
-// One row; a source with col_step 0 repeats its only element.
-template <class Operation>
-MINISIM_INLINE void binary_row(Operation f, const float* x, std::size_t x_step, const float* y,
-                               std::size_t y_step, std::size_t count, float* out) {
-    if (x_step == 1 && y_step == 1) {
-        for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(f(x[j], y[j]));
-    } else if (x_step == 1) {
-        const float y0 = y[0];
-        for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(f(x[j], y0));
-    } else if (y_step == 1) {
-        const float x0 = x[0];
-        for (std::size_t j = 0; j < count; ++j) out[j] = one_nan(f(x0, y[j]));
-    } else {
-        std::fill_n(out, count, one_nan(f(x[0], y[0])));
-    }
-}
-
-// A row that a unary operation repeats along its columns has one element to compute.
-template <class RowFunction>
-MINISIM_INLINE void unary_row(RowFunction f, VectorSource x, const float* row, std::size_t count,
-                              float* out) {
-    if (x.col_step == 1) return f(row, count, out);
-    float only;
-    f(row, 1, &only);
-    std::fill_n(out, count, only);
-}
-
-// One row to one element, by the definition's partial results.
-template <class Operation, class T>
-MINISIM_INLINE float reduce_row(Operation f, float start, const T* x, std::size_t length) {
-    float partial[kReduceWidth];
-    std::fill_n(partial, kReduceWidth, start);
-    for (; length >= kReduceWidth; length -= kReduceWidth, x += kReduceWidth) {
-        for (std::size_t j = 0; j < kReduceWidth; ++j) partial[j] = f(partial[j], widen(x[j]));
-    }
-    for (std::size_t j = 0; j < length; ++j) partial[j] = f(partial[j], widen(x[j]));
-    for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
-        for (std::size_t j = 0; j < w; ++j) partial[j] = f(partial[j], partial[j + w]);
-    }
-    return one_nan(partial[0]);
-}
-
-template <class T>
-MINISIM_INLINE float reduce_row(VectorOp op, const T* x, std::size_t length) {
-    constexpr float kInf = std::numeric_limits<float>::infinity();
-    return op == VectorOp::kReduceSum ? reduce_row(Add(), -0.0f, x, length)
-                                      : reduce_row(Maximum(), -kInf, x, length);
-}
-
-MINISIM_INLINE void vector_body(const VectorArgs& x) {
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        interruptible(is_reduction(x.op) ? x.length : x.cols);
-        const float* row0 = x.src0.data + i * x.src0.row_step;
-        const float* row1 = is_binary(x.op) ? x.src1.data + i * x.src1.row_step : nullptr;
-        const std::size_t step0 = x.src0.col_step;
-        const std::size_t step1 = x.src1.col_step;
-        float* out = x.dst + i * x.cols;
-        switch (x.op) {
-            case VectorOp::kRelu: unary_row(relu_row, x.src0, row0, x.cols, out); break;
-            case VectorOp::kSigmoid: unary_row(sigmoid_row, x.src0, row0, x.cols, out); break;
-            case VectorOp::kAdd: binary_row(Add(), row0, step0, row1, step1, x.cols, out); break;
-            case VectorOp::kMul:
-                binary_row(Multiply(), row0, step0, row1, step1, x.cols, out);
-                break;
-            case VectorOp::kSub:
-                binary_row(Subtract(), row0, step0, row1, step1, x.cols, out);
-                break;
-            case VectorOp::kDiv: binary_row(Divide(), row0, step0, row1, step1, x.cols, out); break;
-            case VectorOp::kMax:
-                binary_row(Maximum(), row0, step0, row1, step1, x.cols, out);
-                break;
-            case VectorOp::kExp: unary_row(exp_row, x.src0, row0, x.cols, out); break;
-            case VectorOp::kSqrt: unary_row(sqrt_row, x.src0, row0, x.cols, out); break;
-            case VectorOp::kReduceSum:
-            case VectorOp::kReduceMax: *out = reduce_row(x.op, row0, x.length); break;
-        }
-    }
-}
-
 // -- fp32, whole ----------------------------------------------------------------------------------
 
 MINISIM_INLINE void epilogue(const MatmulArgs& x) {
@@ -275,8 +118,18 @@ MINISIM_INLINE void epilogue(const MatmulArgs& x) {
             case Activation::kNone:
                 for (std::size_t j = 0; j < x.n; ++j) c[j] = one_nan(c[j]);
                 break;
-            case Activation::kRelu: relu_row(c, x.n, c); break;
-            case Activation::kSigmoid: sigmoid_row(c, x.n, c); break;
+            case Activation::kRelu:
+                for (std::size_t j = 0; j < x.n; ++j) c[j] = one_nan(definitions::relu(c[j]));
+                break;
+            case Activation::kSigmoid:
+                for (std::size_t j = 0; j < x.n; j += kLanes) {
+                    Lanes some(0.0f);
+                    const std::size_t count = std::min(kLanes, x.n - j);
+                    std::copy_n(c + j, count, some.lane);
+                    some = definitions::sigmoid(some);
+                    std::copy_n(some.lane, count, c + j);
+                }
+                break;
         }
     }
 }
@@ -384,40 +237,6 @@ MINISIM_INLINE void requantise_body(const std::int32_t* x, std::size_t count, fl
     }
 }
 
-// A source's elements of row `i` from column `j` on, widened; one that repeats a column has one.
-MINISIM_INLINE VectorSource widened(const VectorSourceOf<Bf16>& x, std::size_t i, std::size_t j,
-                                    std::size_t count, float* to) {
-    const Bf16* from = x.data + i * x.row_step + j * x.col_step;
-    const std::size_t length = x.col_step == 1 ? count : 1;
-    for (std::size_t q = 0; q < length; ++q) to[q] = widen(from[q]);
-    return {to, 0, x.col_step};
-}
-
-// In blocks: all of a block is read before any of it is written, so `dst` may be a source.
-MINISIM_INLINE void vector_bf16_body(const Bf16VectorArgs& x) {
-    constexpr std::size_t kBlock = 256;
-    float in0[kBlock], in1[kBlock], out[kBlock];
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        if (is_reduction(x.op)) {
-            out[0] = reduce_row(x.op, x.src0.data + i * x.src0.row_step, x.length);
-            round_body(out, 1, x.dst + i);
-            continue;
-        }
-        for (std::size_t j = 0; j < x.cols; j += kBlock) {
-            const std::size_t count = std::min(kBlock, x.cols - j);
-            VectorArgs block{};
-            block.op = x.op;
-            block.src0 = widened(x.src0, i, j, count, in0);
-            if (is_binary(x.op)) block.src1 = widened(x.src1, i, j, count, in1);
-            block.dst = out;
-            block.rows = 1;
-            block.cols = count;
-            vector_body(block);
-            round_body(out, count, x.dst + i * x.cols + j);
-        }
-    }
-}
-
 // -- one instance for each instruction set --------------------------------------------------------
 // Block sizes: the sums, one row of the panel and one element of A must fit the registers.
 
@@ -432,7 +251,6 @@ MINISIM_INLINE void vector_bf16_body(const Bf16VectorArgs& x) {
     target void matmul_int8_##set(const Int8MatmulArgs& x, Scratch& s) {                           \
         matmul_int8_body<rows, cols>(x, s);                                                        \
     }                                                                                              \
-    target void vector_bf16_##set(const Bf16VectorArgs& x) { vector_bf16_body(x); }                \
     target void round_##set(const float* x, std::size_t count, Bf16* out) {                        \
         round_body(x, count, out);                                                                 \
     }                                                                                              \
@@ -440,8 +258,8 @@ MINISIM_INLINE void vector_bf16_body(const Bf16VectorArgs& x) {
                                  std::int8_t* out) {                                               \
         requantise_body(x, count, scale, out);                                                     \
     }                                                                                              \
-    constexpr Kernel kernel_##set = {#set,              matmul_##set,      vector_##set,           \
-                                     matmul_bf16_##set, matmul_int8_##set, vector_bf16_##set,      \
+    constexpr Kernel kernel_##set = {#set,              matmul_##set, vector_##set,                \
+                                     matmul_bf16_##set, matmul_int8_##set,                         \
                                      round_##set,       requantise_##set};
 
 MINISIM_INSTANCE(, portable, 4, 16)

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 
-#include "minisim/exponential.hpp"
 #include "minisim/interrupt.hpp"
 #include "minisim/kernels.hpp"
-#include "minisim/sigmoid.hpp"
+#include "minisim/vector_definitions.hpp"
 
 namespace minisim {
 namespace {
@@ -29,13 +27,11 @@ std::int32_t multiply_add(std::int32_t a, std::int8_t b, std::int32_t acc) {
 float add(float x, float y) { return x + y; }
 std::int32_t add(std::int32_t x, std::int32_t y) { return wrapping_add(x, y); }
 
-float relu(float x) { return x <= 0.0f ? 0.0f : x; }
-
 float activate(Activation activation, float x) {
     switch (activation) {
         case Activation::kNone: return x;
-        case Activation::kRelu: return relu(x);
-        case Activation::kSigmoid: return sigmoid(x);
+        case Activation::kRelu: return definitions::relu(x);
+        case Activation::kSigmoid: return definitions::sigmoid(x);
     }
     return x;
 }
@@ -65,62 +61,66 @@ void matmul(const MatmulArgsOf<T, Sum, TB>& x, Scratch&) {
     }
 }
 
-float maximum(float x, float y) {
-    if (x != x) return x;
-    if (x == y) return std::signbit(x) ? y : x;  // only zeros differ in their signs
-    return x > y ? x : y;                        // y if it is a NaN
-}
-
-float apply(VectorOp op, float x, float y) {
+float apply(VectorOp op, float x, [[maybe_unused]] float y, [[maybe_unused]] float z) {
     switch (op) {
-        case VectorOp::kRelu: return relu(x);
-        case VectorOp::kSigmoid: return sigmoid(x);
-        case VectorOp::kAdd:
-        case VectorOp::kReduceSum: return x + y;
-        case VectorOp::kMul: return x * y;
-        case VectorOp::kSub: return x - y;
-        case VectorOp::kDiv: return x / y;
-        case VectorOp::kMax:
-        case VectorOp::kReduceMax: return maximum(x, y);
-        case VectorOp::kExp: return exponential(x);
-        case VectorOp::kSqrt: return std::sqrt(x);
+#define MINISIM_CASE(name, NAME, function, code, kinds, result, operands, types)                    \
+    case VectorOp::k##name: return definitions::function operands;
+        MINISIM_ELEMENTWISE(MINISIM_CASE)
+#undef MINISIM_CASE
+        default: return 0.0f;  // a reduction
     }
-    return x;
 }
 
-void leave(float x, float& out) { out = one_nan(x); }
-void leave(float x, Bf16& out) { out = narrow(x); }
-
-template <class T>
-float reduce(VectorOp op, const T* x, std::size_t length) {
-    constexpr float kInf = std::numeric_limits<float>::infinity();
-    float partial[kReduceWidth];
-    for (float& p : partial) p = op == VectorOp::kReduceSum ? -0.0f : -kInf;
-    for (std::size_t i = 0; i < length; ++i) {
-        partial[i % kReduceWidth] = apply(op, partial[i % kReduceWidth], widen(x[i]));
+float at(const VectorSource& x, std::size_t i, std::size_t j) {
+    const std::size_t k = i * x.row_step + j * x.col_step;
+    switch (x.dtype) {
+        case DType::kBf16: return widen(static_cast<const Bf16*>(x.data)[k]);
+        case DType::kBool: return widen(static_cast<const Bool*>(x.data)[k]);
+        default: return static_cast<const float*>(x.data)[k];
     }
-    for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
-        for (std::size_t j = 0; j < w; ++j) partial[j] = apply(op, partial[j], partial[j + w]);
-    }
-    return partial[0];
 }
 
-template <class T>
-void vector(const VectorArgsOf<T>& x) {
-    if (is_reduction(x.op)) {
-        for (std::size_t i = 0; i < x.rows; ++i) {
-            leave(reduce(x.op, x.src0.data + i * x.src0.row_step, x.length), x.dst[i]);
+void leave(float value, const VectorArgs& x, std::size_t k) {
+    switch (x.dtype) {
+        case DType::kBf16: static_cast<Bf16*>(x.dst)[k] = narrow(value); break;
+        case DType::kBool: static_cast<Bool*>(x.dst)[k].value = value != 0.0f; break;
+        default: static_cast<float*>(x.dst)[k] = one_nan(value);
+    }
+}
+
+template <class Reduction>
+void reduce(const VectorArgs& x) {
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        float partial[kReduceWidth];
+        std::fill_n(partial, kReduceWidth, Reduction::kStart);
+        for (std::size_t j = 0; j < x.length; ++j) {
+            float& p = partial[j % kReduceWidth];
+            p = Reduction::combine(p, at(x.sources[0], i, j));
         }
-        return;
+        for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
+            for (std::size_t j = 0; j < w; ++j) {
+                partial[j] = Reduction::combine(partial[j], partial[j + w]);
+            }
+        }
+        leave(partial[0], x, i);
     }
-    const auto at = [](const VectorSourceOf<T>& source, std::size_t i, std::size_t j) {
-        return widen(source.data[i * source.row_step + j * source.col_step]);
-    };
+}
+
+void vector(const VectorArgs& x) {
+    switch (x.op) {
+#define MINISIM_CASE(name, NAME, function, ...)                                                    \
+    case VectorOp::k##name: return reduce<definitions::function>(x);
+        MINISIM_REDUCTIONS(MINISIM_CASE)
+#undef MINISIM_CASE
+        default: break;
+    }
+    const std::size_t sources = info(x.op).sources;
     for (std::size_t i = 0; i < x.rows; ++i) {
         interruptible(x.cols);
         for (std::size_t j = 0; j < x.cols; ++j) {
-            const float y = is_binary(x.op) ? at(x.src1, i, j) : 0.0f;
-            leave(apply(x.op, at(x.src0, i, j), y), x.dst[i * x.cols + j]);
+            float value[kSources] = {};
+            for (std::size_t k = 0; k < sources; ++k) value[k] = at(x.sources[k], i, j);
+            leave(apply(x.op, value[0], value[1], value[2]), x, i * x.cols + j);
         }
     }
 }
@@ -145,10 +145,9 @@ void matmul_int16(const Int16MatmulArgs& args, Scratch& scratch) {
 
 const Kernel kReferenceKernel = {"reference",
                                  matmul<float, float>,
-                                 vector<float>,
+                                 vector,
                                  matmul<Bf16, float>,
                                  matmul<std::int8_t, std::int32_t>,
-                                 vector<Bf16>,
                                  round,
                                  requantise};
 

@@ -52,6 +52,7 @@ const char* dtype_name(DType dtype) {
         case DType::kInt8: return "INT8";
         case DType::kInt32: return "INT32";
         case DType::kInt16: return "INT16";
+        case DType::kBool: return "BOOL";
     }
     return "?";
 }

@@ -10,6 +10,13 @@ const char* boolean(bool x) { return x ? "True" : "False"; }
 
 std::string optional(const std::optional<PlacedTile>& x) { return x ? to_text(*x) : "None"; }
 
+std::string operand(const VectorOperand& x) {
+    if (const auto* tile = std::get_if<PlacedTile>(&x)) return to_text(*tile);
+    std::ostringstream out;
+    out << std::setprecision(9) << std::get<float>(x);
+    return out.str();
+}
+
 template <class Transfer>
 std::string transfer(const char* name, const Transfer& x) {
     const std::string version = x.version ? std::to_string(*x.version) : "None";
@@ -42,7 +49,8 @@ std::string to_text(const SchedExecute& x) {
 
 std::string to_text(const SchedVector& x) {
     return "SchedVector(" + std::to_string(int(x.op)) + ", " + to_text(x.dst) + ", " +
-           to_text(x.src0) + ", src1=" + optional(x.src1) + ")";
+           operand(x.src0) + ", src1=" + (x.src1 ? operand(*x.src1) : "None") +
+           ", src2=" + (x.src2 ? operand(*x.src2) : "None") + ")";
 }
 
 std::string to_text(const EngineConfig& x) {

@@ -97,8 +97,9 @@ private:
         };
         const std::uint64_t what = static_cast<std::uint64_t>(Opcode::kVector) |
                                    std::uint64_t{x.op} << 8 | std::uint64_t{x.dtype} << 16;
-        return {pair(static_cast<std::uint32_t>(what), program_.tiles[x.src0].cols),
-                pair(x.rows, x.cols), bytes(x.src0), bytes(x.src1), bytes(x.dst), 0};
+        const std::uint32_t cols = x.src0 == kNone ? 0 : program_.tiles[x.src0].cols;
+        return {pair(static_cast<std::uint32_t>(what), cols), pair(x.rows, x.cols), bytes(x.src0),
+                bytes(x.src1), bytes(x.src2), bytes(x.dst)};
     }
 
     const Program& program_;
@@ -165,8 +166,11 @@ void check_references(const Program& program, std::uint32_t cores) {
             case Opcode::kExecute: require(tile(program.matmul(op).c), op, "has no result"); break;
             case Opcode::kVector: {
                 const VectorRow& x = program.vector(op);
-                require(tile(x.src0) && tile(x.dst) && (x.src1 == kNone || tile(x.src1)), op,
-                        "has an operand that does not exist");
+                bool exist = tile(x.dst);
+                for (const std::uint32_t source : {x.src0, x.src1, x.src2}) {
+                    exist = exist && (source == kNone || tile(source));
+                }
+                require(exist, op, "has an operand that does not exist");
                 break;
             }
         }

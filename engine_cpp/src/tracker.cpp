@@ -135,8 +135,7 @@ void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {
         const bool in_place = sram == x.dst_sram;
         if (tile != kNone) read_sram({op, cycle, final_of(tile), false, true, sram, in_place});
     };
-    source(x.src0, x.src0_sram);
-    source(x.src1, x.src1_sram);
+    for (const VectorRow::Source& each : x.sources()) source(each.tile, each.sram);
     write_sram({op, cycle, {x.dst, 1}, true, true, x.dst_sram});
 }
 

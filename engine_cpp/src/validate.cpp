@@ -12,21 +12,13 @@ namespace {
 constexpr const char* kAsTheOperation = "by the operation's dtype";
 constexpr const char* kAsTheSums = "by the type of its sums";
 
-const char* vector_op_name(VectorOp op) {
-    switch (op) {
-        case VectorOp::kRelu: return "RELU";
-        case VectorOp::kSigmoid: return "SIGMOID";
-        case VectorOp::kAdd: return "ADD";
-        case VectorOp::kMul: return "MUL";
-        case VectorOp::kSub: return "SUB";
-        case VectorOp::kDiv: return "DIV";
-        case VectorOp::kMax: return "MAX";
-        case VectorOp::kExp: return "EXP";
-        case VectorOp::kSqrt: return "SQRT";
-        case VectorOp::kReduceSum: return "REDUCE_SUM";
-        case VectorOp::kReduceMax: return "REDUCE_MAX";
+std::string names_of(DTypes types) {
+    std::string names;
+    for (std::uint32_t code = 0; code < kDTypes; ++code) {
+        if (!(types & only(static_cast<DType>(code)))) continue;
+        names += (names.empty() ? "" : " or ") + std::string(dtype_name(static_cast<DType>(code)));
     }
-    return "?";
+    return names;
 }
 
 }  // namespace
@@ -134,7 +126,9 @@ void Validator::matmul(std::size_t row) const {
     at.below("b_transposed", x.b_transposed, 2);
 
     const DType dtype = static_cast<DType>(x.dtype);
-    if (dtype == DType::kInt32) at.fail("a matmul multiplies FP32, BF16, INT8 or INT16, not INT32");
+    if (dtype == DType::kInt32 || dtype == DType::kBool) {
+        at.fail(std::string("a matmul multiplies FP32, BF16, INT8 or INT16, not ") + dtype_name(dtype));
+    }
     operand(at, "a", x.a, x.a_sram, only(dtype), kAsTheOperation);
     operand(at, "b", x.b, x.b_sram, only(second_of(dtype)), kAsTheOperation);
     sums(at, x);
@@ -220,26 +214,39 @@ void Validator::vector(std::size_t row) const {
     at.below("op", x.op, kVectorOps);
     at.below("dtype", x.dtype, kDTypes);
     const DType dtype = static_cast<DType>(x.dtype);
-    if (dtype == DType::kInt16) at.fail("there is no vector operation on INT16");
-    const bool integer = dtype == DType::kInt8 || dtype == DType::kInt32;
-    if (integer && static_cast<VectorOp>(x.op) != VectorOp::kRelu) {
-        at.fail(std::string(vector_op_name(static_cast<VectorOp>(x.op))) + " takes FP32 or BF16, " +
-                "not " + dtype_name(dtype) + ": on integers there is RELU alone");
+    const VectorOpInfo op = info(static_cast<VectorOp>(x.op));
+    if (!(op.types & only(dtype))) {
+        at.fail(std::string(op.name) + " takes " + names_of(op.types) + ", not " + dtype_name(dtype));
     }
-    operand(at, "dst", x.dst, x.dst_sram, only(dtype), kAsTheOperation);
+    operand(at, "dst", x.dst, x.dst_sram, only(type_of_kind(op.result, dtype)), kAsTheOperation);
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
-    if (is_reduction(static_cast<VectorOp>(x.op))) {
-        reduced(at, x);
-    } else {
-        source(at, "src0", x, x.src0, x.src0_sram);
+    const auto sources = x.sources();
+    bool has_tile = false;
+    for (std::uint32_t i = 0; i < kSources; ++i) {
+        const std::string field = "src" + std::to_string(i);
+        const VectorRow::Source& each = sources[i];
+        const bool number = each.tile == kNone && i < op.sources;
+        if (each.tile != kNone && i >= op.sources) {
+            at.fail(field + " must be NONE (" + op.name + " has " + std::to_string(op.sources) +
+                    "), not " + std::to_string(each.tile));
+        }
+        if (!number && !(each.number == 0.0f)) {
+            at.fail("imm" + std::to_string(i) + " must be 0, as " + field + " is no number");
+        }
+        if (number && (op.is_reduction || op.kinds[i] == 'c')) {
+            at.fail(field + " of " + op.name + " must be a tile");
+        }
+        if (each.tile == kNone) continue;
+        has_tile = true;
+        if (op.is_reduction) {
+            reduced(at, x);
+        } else {
+            source(at, field.c_str(), x, each, type_of_kind(op.kinds[i], dtype));
+        }
     }
-    if (is_binary(static_cast<VectorOp>(x.op))) {
-        source(at, "src1", x, x.src1, x.src1_sram);
-    } else if (x.src1 != kNone) {
-        at.fail("src1 of an operation with one source must be NONE, not " + std::to_string(x.src1));
-    }
+    if (!has_tile) at.fail("a source must be a tile");
 }
 
 // The source of a reduction: as many rows as dst, which is a column, and of any length.
@@ -251,14 +258,15 @@ void Validator::reduced(const Place& at, const VectorRow& x) const {
 }
 
 // A source has dst's shape, or 1 where it is repeated. It may lie exactly where dst lies (an
-// operation in place) if the shapes are equal: then each element is read before it is written.
-void Validator::source(const Place& at, const char* field, const VectorRow& x, std::uint32_t tile,
-                       std::uint32_t sram) const {
-    operand(at, field, tile, sram, only(static_cast<DType>(x.dtype)), kAsTheOperation);
-    const TileRow& t = program_.tiles[tile];
-    shape(at, field, tile, t.rows == 1 ? 1 : x.rows, t.cols == 1 ? 1 : x.cols);
-    const bool in_place = sram == x.dst_sram && t.rows == x.rows && t.cols == x.cols;
-    if (!in_place) apart(at, field, tile, sram, x.dst, x.dst_sram);
+// operation in place) if shapes and types are equal: then each element is read before it is written.
+void Validator::source(const Place& at, const char* field, const VectorRow& x,
+                       const VectorRow::Source& from, DType dtype) const {
+    operand(at, field, from.tile, from.sram, only(dtype), kAsTheOperation);
+    const TileRow& t = program_.tiles[from.tile];
+    shape(at, field, from.tile, t.rows == 1 ? 1 : x.rows, t.cols == 1 ? 1 : x.cols);
+    const bool in_place = from.sram == x.dst_sram && t.rows == x.rows && t.cols == x.cols &&
+                          dtype == program_.dtype_of_tile(x.dst);
+    if (!in_place) apart(at, field, from.tile, from.sram, x.dst, x.dst_sram);
 }
 
 void Validator::op(std::size_t row) const {
@@ -312,12 +320,7 @@ void Validator::typed(const Place& at, const char* field, std::uint32_t tile, DT
     at.below(field, tile, program_.tiles.size);
     const DType dtype = program_.dtype_of_tile(tile);
     if (allowed & only(dtype)) return;
-    std::string names;
-    for (std::uint32_t code = 0; code < kDTypes; ++code) {
-        if (!(allowed & only(static_cast<DType>(code)))) continue;
-        names += (names.empty() ? "" : " or ") + std::string(dtype_name(static_cast<DType>(code)));
-    }
-    at.fail(std::string(field) + " must be " + names + " (" + reason + "), not " +
+    at.fail(std::string(field) + " must be " + names_of(allowed) + " (" + reason + "), not " +
             dtype_name(dtype));
 }
 

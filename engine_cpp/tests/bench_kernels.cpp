@@ -48,7 +48,7 @@ void bench_vector(const Kernel& kernel, VectorOp op, const char* name) {
     std::vector<float> x(1024), out(1024);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = 0.01f * static_cast<float>(i) - 5.0f;
     const VectorSource source = {x.data(), 32, 1};
-    const double s = seconds([&] { kernel.vector({op, source, source, out.data(), 32, 32}); });
+    const double s = seconds([&] { kernel.vector({op, {source, source}, out.data(), 32, 32}); });
     std::printf("%-10s %-8s      %8.2f ns/element\n", kernel.name, name, s * 1e9 / 1024);
 }
 

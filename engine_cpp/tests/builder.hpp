@@ -90,6 +90,7 @@ struct Builder : minisim::Tables {
         x.dst = dst;
         x.src0_sram = src0_sram;
         x.src1_sram = src1_sram;
+        x.src2 = x.src2_sram = minisim::kNone;
         x.dst_sram = dst_sram;
         x.rows = tiles[dst].rows;
         x.cols = tiles[dst].cols;

@@ -37,7 +37,11 @@ std::vector<float> random_floats(std::mt19937& random, std::size_t count, bool w
     return values;
 }
 
-constexpr auto kElementwise = static_cast<std::uint32_t>(VectorOp::kReduceSum);  // those before it
+const VectorOp kElementwise[] = {
+#define MINISIM_CODE(name, ...) VectorOp::k##name,
+    MINISIM_ELEMENTWISE(MINISIM_CODE)
+#undef MINISIM_CODE
+};
 
 struct Case {
     std::size_t m, k, n;
@@ -187,7 +191,7 @@ TEST(relu_edges) {
     const float out[] = {0.0f, 0.0f, 0.0f, 2.0f, 0.0f, kInf, 0.0f, 0.0f, 1e-45f};
     for (const Kernel& kernel : kernels()) {
         float found[std::size(in)];
-        kernel.vector({VectorOp::kRelu, {in, 0, 1}, {}, found, 1, std::size(in)});
+        kernel.vector({VectorOp::kRelu, {{{in, 0, 1}}}, found, 1, std::size(in)});
         for (std::size_t i = 0; i < std::size(in); ++i) {
             CHECK_EQUAL(bits(found[i]), in[i] != in[i] ? kNanBits : bits(out[i]));
         }
@@ -196,18 +200,19 @@ TEST(relu_edges) {
 
 TEST(vector_operations_and_broadcasts) {
     std::mt19937 random(3);
-    for (unsigned seed = 0; seed < 200; ++seed) {
-        const std::size_t rows = 1 + random() % 9, cols = 1 + random() % 70;
+    for (unsigned seed = 0; seed < 600; ++seed) {
+        const std::size_t rows = 1 + random() % 9, cols = 1 + random() % (seed % 4 ? 70 : 600);
         const auto x = random_floats(random, rows * cols, true);
         const auto y = random_floats(random, rows * cols, true);
         const auto source = [&](const std::vector<float>& values) {
             return VectorSource{values.data(), random() % 2 == 0 ? 0 : cols, random() % 2};
         };
-        const VectorSource src0 = source(x), src1 = source(y);
-        const auto op = static_cast<VectorOp>(seed % kElementwise);
+        const auto z = random_floats(random, rows * cols, true);
+        const VectorSource src0 = source(x), src1 = source(y), src2 = source(z);
+        const VectorOp op = kElementwise[seed % std::size(kElementwise)];
         const auto run = [&](const Kernel& kernel) {
             std::vector<float> out(rows * cols);
-            kernel.vector({op, src0, src1, out.data(), rows, cols});
+            kernel.vector({op, {src0, src1, src2}, out.data(), rows, cols});
             return out;
         };
         for (const Kernel& kernel : kernels()) CHECK(same_bits(run(kReferenceKernel), run(kernel)));
@@ -218,11 +223,11 @@ TEST(vector_operations_in_place) {
     std::mt19937 random(4);
     const auto x = random_floats(random, 5 * 37, true);
     for (const Kernel& kernel : kernels()) {
-        for (std::uint32_t op = 0; op < kElementwise; ++op) {
+        for (const VectorOp op : kElementwise) {
             std::vector<float> apart(x.size()), in_place = x;
             const VectorSource from = {x.data(), 37, 1}, here = {in_place.data(), 37, 1};
-            kernel.vector({static_cast<VectorOp>(op), from, from, apart.data(), 5, 37});
-            kernel.vector({static_cast<VectorOp>(op), here, here, in_place.data(), 5, 37});
+            kernel.vector({op, {from, from, from}, apart.data(), 5, 37});
+            kernel.vector({op, {here, here, here}, in_place.data(), 5, 37});
             CHECK(same_bits(apart, in_place));
         }
     }

@@ -155,8 +155,8 @@ TEST(malformed_matmuls) {
             "matmuls[0]: residual must be a tile of shape (4, 4), not (4, 8)");
     refused([](Sample& s) { s.matmuls[0].activation = 3; },
             "matmuls[0]: activation must be below 3, not 3");
-    refused([](Sample& s) { s.matmuls[0].dtype = 5; },
-            "matmuls[0]: dtype must be below 5, not 5");
+    refused([](Sample& s) { s.matmuls[0].dtype = 6; },
+            "matmuls[0]: dtype must be below 6, not 6");
     refused([](Sample& s) { s.matmuls[0].step = 1; },
             "matmuls[0]: step must be below 1, not 1");
     refused([](Sample& s) { s.matmuls[0].last = 0; },
@@ -173,16 +173,23 @@ TEST(malformed_matmuls) {
 }
 
 TEST(malformed_vectors) {
-    refused([](Sample& s) { s.vectors[0].op = 11; },
-            "vectors[0]: op must be below 11, not 11");
+    const std::string ops = std::to_string(kVectorOps);
+    refused([](Sample& s) { s.vectors[0].op = kVectorOps; },
+            "vectors[0]: op must be below " + ops + ", not " + ops);
     refused([](Sample& s) { s.vectors[0].dtype = 9; },
-            "vectors[0]: dtype must be below 5, not 9");
+            "vectors[0]: dtype must be below 6, not 9");
     refused([](Sample& s) { s.vectors[0].rows = 3; },
             "vectors[0]: dst must be a tile of shape (3, 4), not (4, 4)");
-    refused([](Sample& s) { s.vectors[0].src1 = kNone; },
-            "vectors[0]: src1 must be below 4, not 4294967295");
+    refused([](Sample& s) { s.vectors[0].src0 = s.vectors[0].src1 = kNone; },
+            "vectors[0]: a source must be a tile");
     refused([](Sample& s) { s.vectors[0].op = 0; },
-            "vectors[0]: src1 of an operation with one source must be NONE, not 2");
+            "vectors[0]: src1 must be NONE (RELU has 1), not 2");
+    refused([](Sample& s) { s.vectors[0].src2 = 0; },
+            "vectors[0]: src2 must be NONE (ADD has 2), not 0");
+    refused([](Sample& s) { s.vectors[0].imm1 = 0.5f; },
+            "vectors[0]: imm1 must be 0, as src1 is no number");
+    refused([](Sample& s) { s.vectors[0].imm2 = -1.0f; },
+            "vectors[0]: imm2 must be 0, as src2 is no number");
     refused([](Sample& s) { s.vectors[0].src1 = s.tx; s.vectors[0].src1_sram = 0; },
             "vectors[0]: src1 must be a tile of shape (4, 4), not (4, 8)");
     refused([](Sample& s) { s.vectors[0].src1_sram = 0x140; },
@@ -224,8 +231,8 @@ TEST(malformed_tiles_and_tensors) {
             "row), not 64");
     refused([](Sample& s) { s.tensors[0].rows = 0; },
             "tensors[0]: rows and cols must be at least 1");
-    refused([](Sample& s) { s.tensors[0].dtype = 5; },
-            "tensors[0]: dtype must be below 5, not 5");
+    refused([](Sample& s) { s.tensors[0].dtype = 6; },
+            "tensors[0]: dtype must be below 6, not 6");
     refused([](Sample& s) { s.tensors[0].role = 4; },
             "tensors[0]: role must be below 4, not 4");
     refused([](Sample& s) { s.tensors[0].address = 32; },

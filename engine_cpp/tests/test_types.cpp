@@ -190,18 +190,18 @@ TEST(bf16_vector_operations_have_the_bits_of_the_reference) {
         const std::size_t rows = 1 + random() % 5, cols = 1 + random() % (seed % 4 ? 70 : 600);
         const auto x = drawn<Bf16>(random, rows * cols), y = drawn<Bf16>(random, rows * cols);
         const auto source = [&](const std::vector<Bf16>& values) {
-            return VectorSourceOf<Bf16>{values.data(), random() % 2 == 0 ? 0 : cols, random() % 2};
+            return VectorSource{values.data(), random() % 2 == 0 ? 0 : cols, random() % 2, DType::kBf16};
         };
-        const auto src0 = source(x), src1 = source(y);
+        const auto src0 = source(x), src1 = source(y), src2 = source(x);
         const auto op = static_cast<VectorOp>(seed % kVectorOps);
-        const bool reduces = is_reduction(op);
-        const VectorSourceOf<Bf16> packed = {x.data(), cols, 1};
+        const bool reduces = info(op).is_reduction;
+        const VectorSource packed = {x.data(), cols, 1, DType::kBf16};
         const auto result = [&](const Kernel& kernel) {
             std::vector<Bf16> out(reduces ? rows : rows * cols);
             if (reduces) {
-                kernel.vector_bf16({op, packed, {}, out.data(), rows, 1, cols});
+                kernel.vector({op, {packed}, out.data(), rows, 1, cols, DType::kBf16});
             } else {
-                kernel.vector_bf16({op, src0, src1, out.data(), rows, cols});
+                kernel.vector({op, {src0, src1, src2}, out.data(), rows, cols, 0, DType::kBf16});
             }
             return out;
         };
@@ -214,13 +214,40 @@ TEST(bf16_vector_operations_in_place) {
     std::mt19937 random(4);
     const auto x = drawn<Bf16>(random, 3 * 300);
     for (const Kernel& kernel : kernels()) {
-        for (std::uint32_t op = 0; op < kVectorOps; ++op) {
-            if (is_reduction(static_cast<VectorOp>(op))) continue;  // its result has another shape
+        for (std::uint32_t code = 0; code < kVectorOps; ++code) {
+            const auto op = static_cast<VectorOp>(code);
+            if (info(op).is_reduction) continue;  // its result has another shape
             std::vector<Bf16> apart(x.size()), in_place = x;
-            const VectorSourceOf<Bf16> from = {x.data(), 300, 1}, here = {in_place.data(), 300, 1};
-            kernel.vector_bf16({static_cast<VectorOp>(op), from, from, apart.data(), 3, 300});
-            kernel.vector_bf16({static_cast<VectorOp>(op), here, here, in_place.data(), 3, 300});
+            const VectorSource from = {x.data(), 300, 1, DType::kBf16};
+            const VectorSource here = {in_place.data(), 300, 1, DType::kBf16};
+            kernel.vector({op, {from, from, from}, apart.data(), 3, 300, 0, DType::kBf16});
+            kernel.vector({op, {here, here, here}, in_place.data(), 3, 300, 0, DType::kBf16});
             CHECK(same_bits(apart, in_place));
+        }
+    }
+}
+
+// -- bool -----------------------------------------------------------------------------------------
+
+// A comparison of bf16 makes bytes, and a choice takes them; blocks end where they like.
+TEST(truth_values_are_bytes_in_every_kernel) {
+    std::mt19937 random(5);
+    for (unsigned seed = 0; seed < 60; ++seed) {
+        const std::size_t rows = 1 + random() % 4, cols = 1 + random() % 300, count = rows * cols;
+        const auto x = drawn<Bf16>(random, count), y = drawn<Bf16>(random, cols);
+        const VectorSource left = {x.data(), cols, 1, DType::kBf16}, right = {y.data(), 0, 1, DType::kBf16};
+        for (const Kernel& kernel : kernels()) {
+            std::vector<std::uint8_t> less(count, 9);
+            kernel.vector({VectorOp::kLess, {left, right}, less.data(), rows, cols, 0, DType::kBool});
+            std::vector<Bf16> least(count);
+            const VectorSource condition = {less.data(), cols, 1, DType::kBool};
+            kernel.vector({VectorOp::kSelect, {condition, left, right}, least.data(), rows, cols, 0, DType::kBf16});
+            for (std::size_t i = 0; i < count; ++i) {
+                const bool expected = widen(x[i]) < widen(y[i % cols]);
+                CHECK_EQUAL(int{less[i]}, int{expected});
+                const float chosen = widen(expected ? x[i] : y[i % cols]);
+                CHECK(chosen != chosen || widen(least[i]) == chosen);
+            }
         }
     }
 }
@@ -376,7 +403,6 @@ TEST(relu_is_all_that_integers_have) {
         }
         b.vectors[0].op = static_cast<std::uint8_t>(VectorOp::kSigmoid);
         CHECK_THROWS(engine.load(b.program()), ScheduleError,
-                     std::string("SIGMOID takes FP32 or BF16, not ") + dtype_name(dtype) +
-                         ": on integers there is RELU alone");
+                     std::string("SIGMOID takes FP32 or BF16, not ") + dtype_name(dtype));
     }
 }

@@ -24,7 +24,7 @@ std::uint32_t bits(float x) {
 
 float binary(const Kernel& kernel, VectorOp op, float x, float y) {
     float out;
-    kernel.vector({op, {&x, 0, 1}, {&y, 0, 1}, &out, 1, 1});
+    kernel.vector({op, {{{&x, 0, 1}, {&y, 0, 1}}}, &out, 1, 1});
     return out;
 }
 
@@ -34,7 +34,7 @@ float unary(const Kernel& kernel, VectorOp op, float x) {
 
 float reduce(const Kernel& kernel, VectorOp op, const std::vector<float>& row) {
     float out;
-    kernel.vector({op, {row.data(), 0, 1}, {}, &out, 1, 1, row.size()});
+    kernel.vector({op, {{{row.data(), 0, 1}}}, &out, 1, 1, row.size()});
     return out;
 }
 
@@ -134,7 +134,7 @@ TEST(reductions_have_the_same_bits_in_every_kernel) {
         const auto op = seed % 2 == 0 ? VectorOp::kReduceSum : VectorOp::kReduceMax;
         const auto run = [&](const Kernel& kernel) {
             std::vector<float> out(rows);
-            kernel.vector({op, {x.data(), length, 1}, {}, out.data(), rows, 1, length});
+            kernel.vector({op, {{{x.data(), length, 1}}}, out.data(), rows, 1, length});
             return out;
         };
         const auto expected = run(kReferenceKernel);

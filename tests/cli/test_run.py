@@ -55,7 +55,12 @@ def test_a_run_writes_its_tables_and_says_where(minisim: Any, folder: Path) -> N
         assert f"deep/er/{name}" in result.stdout
     (row,) = read("deep/er/summary.csv")
     assert [column for column in row if column in SUMMARY] == SUMMARY
-    assert (row["model"], row["config"], row["timing"], row["macs"]) == ("gemm", "edge_8x8", "native", str(64 * 48 * 40))
+    assert (row["model"], row["config"], row["timing"], row["macs"]) == (
+        "gemm",
+        "edge_8x8",
+        "native",
+        str(64 * 48 * 40),
+    )
 
 
 def test_the_table_says_what_the_function_returns(minisim: Any) -> None:

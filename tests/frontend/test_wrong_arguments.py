@@ -60,7 +60,7 @@ def graph() -> tuple[Graph, Tensor]:
         (lambda g, x: g.reshape(x, (16.0,)), "the new shape must be a sequence of integers, not (16.0,)"),
         (lambda g, x: g.output(x, 7), "an output's name must be a text that is not empty, not 7"),
         (lambda g, x: g.output(7), "an operand must be a tensor of the graph, not int"),
-        (lambda g, x: g.add_node("Ad", [x, x]), "there is no operation 'Ad'; did you mean 'Add'?"),
+        (lambda g, x: g.add_node("Addd", [x, x]), "there is no operation 'Addd'; did you mean 'Add'?"),
         (lambda g, x: g.add_node([], [x]), "there is no operation []"),
         (lambda g, x: g.add_node("Add", [x]), "node 'add' (Add of x (4, 4)): must have 2 operands, not 1"),
         (lambda g, x: g.add_node("Relu", [x, x]), "node 'relu' (Relu of x (4, 4), x (4, 4)): must have 1 "

@@ -16,6 +16,7 @@ from support.machines import machine, machines_for
 from support.typed import int8_graphs
 
 from minisim import Graph, load_model
+from minisim.compiler.ops import OPERATORS
 from minisim.compiler.pipeline import compile_graph
 from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine, keys, presets
@@ -159,20 +160,21 @@ def test_an_epilogue_is_priced_per_element() -> None:
     assert (found["epilogue"], found["vector"]) == (40 * 50 * 107, 0)
 
 
-@pytest.mark.parametrize("op", [op.name.lower() for op in VectorOp])
-def test_vector_operations_are_priced_by_their_class(op: str) -> None:
+@pytest.mark.parametrize("op", VectorOp)
+def test_vector_operations_are_priced_by_their_steps(op: VectorOp) -> None:
     graph = Graph("one")
-    x = graph.input("x", (40, 33))
-    build = graph.maximum if op == "max" else getattr(graph, op)
-    graph.output(build(*([x, graph.input("z", (40, 33))] if VectorOp[op.upper()].is_binary else [x])), "y")
-    on = Machine().with_overrides({**FREE, f"energy.vector_{op}": "11fJ"})
+    inputs = [graph.input(f"x{i}", (40, 33)) for i in range(op.sources)]
+    name = next(name for name, operator in OPERATORS.items() if getattr(operator, "code", None) == op)
+    graph.output(graph.add_node(name, inputs, {}), "y")
+    on = Machine().with_overrides({**FREE, **{f"energy.vector_{price}": "11fJ" for price in op.prices}})
     found = energy_of(compile_graph(graph, on), on)
-    assert found.by_component() == {**dict.fromkeys(COMPONENTS, 0), "vector": 40 * 33 * 11}
+    expected = {**dict.fromkeys(COMPONENTS, 0), "vector": 40 * 33 * 11 * len(op.prices)}
+    assert found.by_component() == expected
 
 
-def test_every_operation_has_a_price() -> None:
+def test_every_type_and_activation_has_a_price() -> None:
     """A new code needs a key: nothing is priced at zero because it was forgotten."""
-    names = [f"vector_{op.name.lower()}" for op in (*VectorOp, *Activation) if op is not Activation.NONE]
+    names = [f"vector_{op.name.lower()}" for op in Activation if op is not Activation.NONE]
     macs = [f"mac_{dtype}" for dtype in get_args(Matrix.model_fields["dtype"].annotation)]
     assert {f"energy.{name}" for name in (*names, *macs)} <= set(PRICES)
 

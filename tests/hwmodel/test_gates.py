@@ -20,6 +20,7 @@ from minisim.errors import ScheduleHazard
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import NONE, Activation, Opcode, Queue, Schedule, VectorOp
+from minisim.hwmodel.sections import Vector
 from minisim.hwmodel.simulate import simulate
 from minisim.hwmodel.timeline import WAITED_FOR, Timeline
 
@@ -64,7 +65,7 @@ class Program:
         if op.is_reduction:
             self.words.append(cols)
         source, width = (len(self.words) - 1, 1) if op.is_reduction else (0, cols)
-        self.vectors.append((op, 0, 0, source, NONE, 0, 0, 0, 0, rows, width))
+        self.vectors.append((op, 0, 0, source, NONE, NONE, 0, 0, 0, 0, 0, rows, width, 0, 0, 0))
         return self._emit(Opcode.VECTOR, len(self.vectors), waits)
 
     def schedule(self) -> Schedule:
@@ -162,23 +163,14 @@ def stream(machine: Machine, m: int, k: int, n: int) -> tuple[int, int]:
     return heights[0], m + sum(max(m, k_f) for k_f in heights[1:])
 
 
+COSTS = [name for name in Vector.model_fields if name.endswith("_cost")]
+
+
 def lane_cycles(machine: Machine, op: VectorOp, rows: int, cols: int) -> int:
     """A reduction's lanes take the elements of one row at a time."""
     v = machine.vector
-    add, mul = v.add_cost or v.simple_cost, v.mul_cost or v.simple_cost
-    cost = {
-        VectorOp.RELU: v.simple_cost,
-        VectorOp.MAX: v.simple_cost,
-        VectorOp.REDUCE_MAX: v.simple_cost,
-        VectorOp.ADD: add,
-        VectorOp.SUB: add,
-        VectorOp.REDUCE_SUM: add,
-        VectorOp.MUL: mul,
-        VectorOp.DIV: v.div_cost,
-        VectorOp.EXP: v.exp_cost,
-        VectorOp.SQRT: v.sqrt_cost,
-        VectorOp.SIGMOID: v.sigmoid_cost,
-    }[op]
+    by_class = {name.removesuffix("_cost"): getattr(v, name) or v.simple_cost for name in COSTS}
+    cost = sum(by_class[name] for name in op.costs)
     if op.is_reduction:
         return rows * math.ceil(Fraction(cols, v.lanes)) * cost
     return math.ceil(Fraction(rows * cols, v.lanes)) * cost

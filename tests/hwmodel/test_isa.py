@@ -58,7 +58,7 @@ def schedule(**last: Any) -> Schedule:
 def test_every_type_has_a_size() -> None:
     assert set(isa.ITEMSIZE) == set(isa.NUMPY_DTYPE) == set(DType)
     assert all(isa.NUMPY_DTYPE[dtype].itemsize == isa.ITEMSIZE[dtype] for dtype in DType)
-    assert isa.item_sizes().tolist() == [4, 2, 1, 4, 2]
+    assert isa.item_sizes().tolist() == [4, 2, 1, 4, 2, 1]
     assert schedule().tile_bytes().tolist() == [256, 256, 64, 256, 1024]
 
 
@@ -137,5 +137,5 @@ def test_files_of_another_version_are_refused(tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as old:
         old.setattr(isa, "FORMAT_VERSION", 1)
         schedule().save(tmp_path / "schedule")
-    with pytest.raises(ScheduleError, match="schedule format must be 2, not 1"):
+    with pytest.raises(ScheduleError, match="schedule format must be 3, not 1"):
         Schedule.load(tmp_path / "schedule")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim import Schedule, Timeline
-from minisim.hwmodel.isa import NONE, Opcode, Table, item_sizes
+from minisim.hwmodel.isa import NONE, VECTOR_OPERANDS, Opcode, Table, item_sizes
 
 Mask = npt.NDArray[np.bool_]
 
@@ -67,7 +67,7 @@ def accesses(schedule: Schedule) -> Iterator[Access]:
                         yield from _operand(op, "matmuls", row, x, "acc", writes=False, accumulates=True)
                     yield from _operand(op, "matmuls", row, x, "c", writes=True)
             case Opcode.VECTOR:
-                for name in ("src0", "src1", "dst"):
+                for name in VECTOR_OPERANDS:
                     yield from _operand(op, "vectors", row, schedule.vectors[row], name, writes=name == "dst")
 
 

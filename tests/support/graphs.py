@@ -61,6 +61,30 @@ def small_mlp() -> Graph:
     return g
 
 
+UNARY = (
+    *(
+        "exp",
+        "sqrt",
+        "tanh",
+        "log",
+        "erf",
+        "sin",
+        "cos",
+        "tan",
+        "asin",
+        "acos",
+        "atan",
+        "sinh",
+        "cosh",
+        "asinh",
+        "acosh",
+    ),
+    *("atanh", "neg", "abs", "sign", "floor", "ceil", "round", "reciprocal", "softplus", "silu", "mish", "gelu"),
+    *("hard_swish", "softsign"),
+)
+"""Methods of a graph that take a tensor alone."""
+
+
 # -- random -----------------------------------------------------------------------------------------
 
 
@@ -83,8 +107,9 @@ class GraphBuilder:
         return self.graph.weight(name, values(self.rng, shape, self.special))
 
     def values(self, like: Tensor | None = None) -> list[Tensor]:
-        """Inputs and computed tensors (not weights), of the shape of `like` if given; the last is the newest."""
-        tensors = [t for t in self.graph.tensors.values() if not t.is_weight]
+        """Inputs and computed tensors (not weights, nor truth values), of the shape of `like` if given; the last is the
+        newest."""
+        tensors = [t for t in self.graph.tensors.values() if not t.is_weight and t.dtype != "bool"]
         return [t for t in tensors if like is None or t.shape == like.shape]
 
     def pick(self, tensors: list[Tensor]) -> Tensor:
@@ -148,7 +173,30 @@ class GraphBuilder:
         self.graph.sigmoid(x)
 
     def unary(self, x: Tensor) -> None:
-        self.draw(st.sampled_from([self.graph.exp, self.graph.sqrt]))(x)
+        getattr(self.graph, self.draw(st.sampled_from(UNARY)))(x)
+
+    def scalar(self, x: Tensor) -> None:
+        """With a number on either side, which is part of the operation."""
+        g, number = self.graph, self.draw(st.floats(-4, 4, width=32))
+        operands = (x, number) if self.draw(st.booleans()) else (number, x)
+        self.draw(st.sampled_from([g.sub, g.div, g.pow, g.minimum]))(*operands)
+
+    def parameters(self, x: Tensor) -> None:
+        """Numbers of an activation; the slope of one may be a row."""
+        g = self.graph
+        steps = [g.leaky_relu, g.thresholded_relu, g.elu, g.celu, g.selu, g.hard_sigmoid, g.clip]
+        step = self.draw(st.sampled_from(steps))
+        step(x, *([self.draw(st.sampled_from([0.5, self.weight(x.shape[-1])]))] if self.draw(st.booleans()) else []))
+
+    def choice(self, x: Tensor) -> None:
+        """Of x and something else, by a truth value of one of them; a choice is three operands."""
+        g, other = self.graph, self.weight(*self.draw(st.sampled_from([(1,), (x.shape[-1],), x.shape])))
+        compare = self.draw(st.sampled_from([g.less, g.less_or_equal, g.greater, g.greater_or_equal, g.equal]))
+        condition = compare(x, other)
+        if self.draw(st.booleans()):
+            logic = self.draw(st.sampled_from([g.logical_and, g.logical_or, g.logical_xor]))
+            condition = logic(condition, g.logical_not(self.draw(st.sampled_from([g.is_nan, g.is_inf]))(x)))
+        g.select(condition, *self.draw(st.permutations([x, self.draw(st.sampled_from([other, 0.25]))])))
 
     def rows(self, x: Tensor) -> None:
         """What needs whole rows."""
@@ -203,6 +251,10 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.reshape,
     GraphBuilder.split,
     GraphBuilder.unary,
+    GraphBuilder.unary,
+    GraphBuilder.scalar,
+    GraphBuilder.parameters,
+    GraphBuilder.choice,
     GraphBuilder.rows,
     GraphBuilder.layer_norm,
 )

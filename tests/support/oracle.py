@@ -1,7 +1,7 @@
 """What a graph computes, bit for bit, found without the compiler, the schedule or tiles.
 
-Matmuls are `minisim._engine`'s scalar reference kernel on whole matrices; all else is numpy in float32, one
-rounded operation each. `exact_matmul` in turn is independent of the engine: exact rational arithmetic.
+Matmuls and elementwise operations are `minisim._engine`'s scalar reference kernel on whole arrays; all else is numpy
+in float32, one rounded operation each. `exact_matmul` in turn is independent of the engine: exact rational arithmetic.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from minisim import Graph
 from minisim import _engine as engine
 from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.graph import Node
+from minisim.compiler.ops import OPERATORS
+from minisim.compiler.ops.elementwise import Elementwise
 
 F32 = np.float32
 Array = npt.NDArray[np.float32]
@@ -58,22 +60,13 @@ def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
 
 def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array], Array]) -> Array:
     """What the vector unit computes; `rounded` is what becomes of each float32 result where it is stored."""
-    x = inputs[0]
+    x, operator = inputs[0], OPERATORS[node.op]
+    if node.op == "Relu" and x.dtype.kind == "i":
+        return rounded(np.maximum(x, 0))
+    if isinstance(operator, Elementwise):
+        sources = [np.ascontiguousarray(each) for each in np.broadcast_arrays(*inputs)]
+        return rounded(engine.vector(operator.code, sources, "reference"))
     match node.op:
-        case "Add":
-            return rounded(x + inputs[1])
-        case "Mul":
-            return rounded(x * inputs[1])
-        case "Sub":
-            return rounded(x - inputs[1])
-        case "Div":
-            return rounded(x / inputs[1])
-        case "Max":
-            return rounded(maximum(x, inputs[1]))
-        case "Exp":
-            return rounded(_exp(x))
-        case "Sqrt":
-            return rounded(np.sqrt(x))
         case "ReduceSum":
             return rounded(reduce_rows(x, adds=True))
         case "ReduceMax":
@@ -85,10 +78,6 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
             return rounded(e * rounded(F32(1) / rounded(reduce_rows(e, adds=True))))
         case "LayerNorm":
             return _layer_norm(rounded, *inputs)
-        case "Relu":
-            return rounded(np.where(x <= 0, x.dtype.type(0), x))
-        case "Sigmoid":
-            return rounded(engine.sigmoid(np.ascontiguousarray(x), kernel="reference"))
         case "Reshape":
             return x.reshape(node.attributes_as(ReshapeAttributes).shape)
     raise NotImplementedError(node.op)

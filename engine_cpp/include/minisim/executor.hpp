@@ -87,10 +87,7 @@ private:
     bool rounds(const MatmulRow& x) const;
     template <class T, class Sum, class TB = T>
     void multiply(const MatmulRow& x);
-    template <class T>
-    VectorArgsOf<T> vector_args(const VectorRow& x);
-    template <class T>
-    VectorSourceOf<T> source(std::uint32_t tile, std::uint32_t sram);
+    VectorSource source(std::uint32_t tile, std::uint32_t sram);
 
     // A bias or a residual in the type of the sums, null if there is none.
     const float* addend(std::uint32_t tile, std::uint32_t sram, std::vector<float>& widened);

@@ -77,4 +77,10 @@ MINISIM_INLINE FloatInterval exponential_quick(float x) {
     return {x > kExponentialLimit ? kInf : low, x > kExponentialLimit ? kInf : high};
 }
 
+// For `elementary` (lanes.hpp).
+struct Exponential {
+    MINISIM_INLINE static FloatInterval quick(float x) { return exponential_quick(x); }
+    static float exact(float x) { return exponential_exact(x); }
+};
+
 }  // namespace minisim

@@ -34,10 +34,13 @@ struct SchedExecute {
     float scale = 0.0f;
 };
 
+using VectorOperand = std::variant<PlacedTile, float>;  // a tile, or a number
+
 struct SchedVector {
     VectorOp op;
-    PlacedTile dst, src0;
-    std::optional<PlacedTile> src1;
+    PlacedTile dst;
+    VectorOperand src0;
+    std::optional<VectorOperand> src1, src2;
 };
 
 using SchedOp = std::variant<SchedLoad, SchedStore, SchedExecute, SchedVector>;
@@ -68,6 +71,7 @@ private:
     void push_matmul(const SchedExecute& x);
     void push_vector(const SchedVector& x);
     std::uint8_t dtype_of(const PlacedTile& tile) const;
+    std::uint8_t dtype_of(const SchedVector& x) const;
     const TileRow* latest(const PlacedTile& tile) const;
     std::uint32_t tile_read(const PlacedTile& tile);
     std::uint32_t tile_written(const PlacedTile& tile, std::uint32_t final);

@@ -4,8 +4,11 @@
 // below pin every offset, and tests/engine/test_engine_layout.py compares the two sides.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+
+#include "minisim/vector_ops.hpp"  // made when the engine is built
 
 namespace minisim {
 
@@ -19,8 +22,8 @@ constexpr std::uint32_t kOpcodes = 4;
 enum class Queue : std::uint8_t { kLoad = 0, kStore = 1, kMatrix = 2, kVector = 3 };
 constexpr std::uint32_t kQueues = 4;
 
-enum class DType : std::uint8_t { kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4 };
-constexpr std::uint32_t kDTypes = 5;
+enum class DType : std::uint8_t { kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4, kBool = 5 };
+constexpr std::uint32_t kDTypes = 6;
 
 enum class Role : std::uint8_t { kInput = 0, kWeight = 1, kIntermediate = 2, kOutput = 3 };
 constexpr std::uint32_t kRoles = 4;
@@ -28,20 +31,16 @@ constexpr std::uint32_t kRoles = 4;
 enum class Activation : std::uint8_t { kNone = 0, kRelu = 1, kSigmoid = 2 };
 constexpr std::uint32_t kActivations = 3;
 
+// The vector unit's operations are rows of hwmodel/vector_ops.py.
 enum class VectorOp : std::uint8_t {
-    kRelu = 0,
-    kSigmoid = 1,
-    kAdd = 2,
-    kMul = 3,
-    kSub = 4,
-    kDiv = 5,
-    kMax = 6,
-    kExp = 7,
-    kSqrt = 8,
-    kReduceSum = 9,
-    kReduceMax = 10,
+#define MINISIM_CODE(name, NAME, function, code, ...) k##name = (code),
+    MINISIM_ELEMENTWISE(MINISIM_CODE) MINISIM_REDUCTIONS(MINISIM_CODE)
+#undef MINISIM_CODE
 };
-constexpr std::uint32_t kVectorOps = 11;
+constexpr std::uint32_t kVectorOps = 0
+#define MINISIM_ONE(...) +1
+    MINISIM_ELEMENTWISE(MINISIM_ONE) MINISIM_REDUCTIONS(MINISIM_ONE);
+#undef MINISIM_ONE
 
 // The one place that knows how wide an element is. The code must be valid.
 constexpr std::uint32_t item_size(DType dtype) {
@@ -50,7 +49,8 @@ constexpr std::uint32_t item_size(DType dtype) {
         case DType::kInt32: return 4;
         case DType::kBf16:
         case DType::kInt16: return 2;
-        case DType::kInt8: return 1;
+        case DType::kInt8:
+        case DType::kBool: return 1;
     }
     return 0;
 }
@@ -65,13 +65,38 @@ constexpr DType second_of(DType operands) {
     return operands == DType::kInt16 ? DType::kInt8 : operands;
 }
 
-constexpr bool is_binary(VectorOp op) {
-    return op == VectorOp::kAdd || op == VectorOp::kMul || op == VectorOp::kSub ||
-           op == VectorOp::kDiv || op == VectorOp::kMax;
-}
+// Sets of data types, one bit each.
+using DTypes = std::uint32_t;
+constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); }
 
-constexpr bool is_reduction(VectorOp op) {
-    return op == VectorOp::kReduceSum || op == VectorOp::kReduceMax;
+// What the table says of an operation.
+struct VectorOpInfo {
+    const char* name;
+    const char* kinds;  // a letter for each source: x, of the operation's type, or c, a condition
+    char result;        // the kind of what it makes
+    std::uint32_t sources;
+    bool is_reduction;
+    DTypes types;  // that x may be
+};
+constexpr std::uint32_t kSources = 3;  // of an operation, at most
+
+constexpr DType type_of_kind(char kind, DType x) { return kind == 'c' ? DType::kBool : x; }
+
+// The code must be valid.
+constexpr VectorOpInfo info(VectorOp op) {
+    switch (op) {
+#define MINISIM_ROW(name, NAME, function, code, kinds, result, operands, types)                    \
+    case VectorOp::k##name:                                                                        \
+        return {#NAME, kinds, result, sizeof(kinds) - 1, MINISIM_REDUCES, types};
+#define MINISIM_REDUCES false
+        MINISIM_ELEMENTWISE(MINISIM_ROW)
+#undef MINISIM_REDUCES
+#define MINISIM_REDUCES true
+        MINISIM_REDUCTIONS(MINISIM_ROW)
+#undef MINISIM_REDUCES
+#undef MINISIM_ROW
+    }
+    return {"?", "", 'x', 0, false, 0};
 }
 
 // Codes stay plain integers in the rows: a table may hold any byte, and an enum that holds a value
@@ -111,9 +136,19 @@ struct MatmulRow {
 struct VectorRow {
     std::uint8_t op, dtype;
     std::uint16_t reserved;
-    std::uint32_t src0, src1, dst;
-    std::uint32_t src0_sram, src1_sram, dst_sram;
+    std::uint32_t src0, src1, src2, dst;
+    std::uint32_t src0_sram, src1_sram, src2_sram, dst_sram;
     std::uint32_t rows, cols;
+    float imm0, imm1, imm2;
+
+    // One of the sources: a tile and where it lies, or a number, or nothing.
+    struct Source {
+        std::uint32_t tile, sram;
+        float number;
+    };
+    std::array<Source, kSources> sources() const {
+        return {{{src0, src0_sram, imm0}, {src1, src1_sram, imm1}, {src2, src2_sram, imm2}}};
+    }
 };
 
 struct TileRow {
@@ -172,12 +207,17 @@ struct TensorRow {
     FIELD(VectorRow, reserved, 2)                                                                  \
     FIELD(VectorRow, src0, 4)                                                                      \
     FIELD(VectorRow, src1, 8)                                                                      \
-    FIELD(VectorRow, dst, 12)                                                                      \
-    FIELD(VectorRow, src0_sram, 16)                                                                \
-    FIELD(VectorRow, src1_sram, 20)                                                                \
-    FIELD(VectorRow, dst_sram, 24)                                                                 \
-    FIELD(VectorRow, rows, 28)                                                                     \
-    FIELD(VectorRow, cols, 32)                                                                     \
+    FIELD(VectorRow, src2, 12)                                                                     \
+    FIELD(VectorRow, dst, 16)                                                                      \
+    FIELD(VectorRow, src0_sram, 20)                                                                \
+    FIELD(VectorRow, src1_sram, 24)                                                                \
+    FIELD(VectorRow, src2_sram, 28)                                                                \
+    FIELD(VectorRow, dst_sram, 32)                                                                 \
+    FIELD(VectorRow, rows, 36)                                                                     \
+    FIELD(VectorRow, cols, 40)                                                                     \
+    FIELD(VectorRow, imm0, 44)                                                                     \
+    FIELD(VectorRow, imm1, 48)                                                                     \
+    FIELD(VectorRow, imm2, 52)                                                                     \
     FIELD(TileRow, tensor, 0)                                                                      \
     FIELD(TileRow, row, 4)                                                                         \
     FIELD(TileRow, col, 8)                                                                         \
@@ -202,7 +242,7 @@ static_assert(sizeof(StreamRow) == 32);
 static_assert(sizeof(SyncRow) == 8);
 static_assert(sizeof(TransferRow) == 12);
 static_assert(sizeof(MatmulRow) == 76);
-static_assert(sizeof(VectorRow) == 36);
+static_assert(sizeof(VectorRow) == 56);
 static_assert(sizeof(TileRow) == 24);
 static_assert(sizeof(TensorRow) == 32);
 

@@ -7,9 +7,10 @@
 // leaves an epilogue or a vector operation is the one with the bits 0x7FC00000, because which NaN
 // an addition passes on differs between processors.
 //
-// An elementwise operation of the vector unit is one correctly rounded operation, exp and sigmoid
-// included (exponential.hpp, sigmoid.hpp). max(x, y) is NaN if either is, and max(-0, +0) is +0, so
-// that it does not depend on the order of its operands (IEEE 754-2019, maximum).
+// An elementwise operation of the vector unit is what its definition in vector_definitions.hpp says: one
+// correctly rounded operation, elementary functions included (elementary.hpp), or a stated chain of
+// such. max(x, y) is NaN if either is, and max(-0, +0) is +0, so that it does not depend on the order
+// of its operands (IEEE 754-2019, maximum).
 //
 // A reduction of a row x[0 .. n) goes through kReduceWidth partial results p[j], whatever the number
 // of the machine's lanes: a sum starts them at -0 (x + -0 is x, also for -0), a maximum at -inf. Then
@@ -26,6 +27,7 @@
 // The kernel "reference" is that definition as scalar loops. All others give the same bits.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -61,23 +63,20 @@ using Int16MatmulArgs = MatmulArgsOf<std::int16_t, std::int32_t, std::int8_t>;
 
 // A source of a vector operation: element (i, j) is data[i * row_step + j * col_step], and
 // a step of 0 repeats a row or a column. col_step is 0 or 1; a reduction takes its rows as packed.
-template <class T>
-struct VectorSourceOf {
-    const T* data;
+struct VectorSource {
+    const void* data;
     std::size_t row_step, col_step;
+    DType dtype = DType::kFp32;
 };
 
-template <class T>
-struct VectorArgsOf {
+struct VectorArgs {
     VectorOp op;
-    VectorSourceOf<T> src0, src1;  // src1 is not used by unary operations
-    T* dst;  // packed (rows, cols); may be src0 or src1 if they are packed alike
+    std::array<VectorSource, kSources> sources;  // as many as the operation has; others are not looked at
+    void* dst;  // packed (rows, cols); may be a source that is packed alike
     std::size_t rows, cols;  // of dst; 1 column for a reduction
     std::size_t length = 0;  // of the rows that a reduction reduces
+    DType dtype = DType::kFp32;  // of dst
 };
-using VectorSource = VectorSourceOf<float>;
-using VectorArgs = VectorArgsOf<float>;
-using Bf16VectorArgs = VectorArgsOf<Bf16>;
 
 // Memory that a kernel reuses from call to call.
 struct Scratch {
@@ -94,19 +93,20 @@ struct Kernel {
     void (*vector)(const VectorArgs& args);
     void (*matmul_bf16)(const Bf16MatmulArgs& args, Scratch& scratch);
     void (*matmul_int8)(const Int8MatmulArgs& args, Scratch& scratch);
-    void (*vector_bf16)(const Bf16VectorArgs& args);
     void (*round)(const float* x, std::size_t count, Bf16* out);
     void (*requantise)(const std::int32_t* x, std::size_t count, float scale, std::int8_t* out);
 };
 
 // The one vector operation on integers: exact, so every kernel may share it. T is int8 or int32.
 template <class T>
-void integer_relu(const VectorArgsOf<T>& x) {
+void integer_relu(const VectorArgs& x) {
+    const VectorSource& source = x.sources[0];
+    T* out = static_cast<T*>(x.dst);
     for (std::size_t i = 0; i < x.rows; ++i) {
-        const T* row = x.src0.data + i * x.src0.row_step;
+        const T* row = static_cast<const T*>(source.data) + i * source.row_step;
         for (std::size_t j = 0; j < x.cols; ++j) {
-            const T value = row[j * x.src0.col_step];
-            x.dst[i * x.cols + j] = value > 0 ? value : T{0};
+            const T value = row[j * source.col_step];
+            out[i * x.cols + j] = value > 0 ? value : T{0};
         }
     }
 }

@@ -14,6 +14,12 @@ struct Bf16 {
 };
 static_assert(sizeof(Bf16) == 2);
 
+// A byte, 0 or 1.
+struct Bool {
+    std::uint8_t value;
+};
+static_assert(sizeof(Bool) == 1);
+
 constexpr std::uint16_t kBf16NanBits = 0x7FC0;  // the one NaN that a rounding gives
 
 // Exact.
@@ -25,6 +31,7 @@ MINISIM_INLINE float widen(Bf16 x) {
 }
 MINISIM_INLINE float widen(std::int8_t x) { return static_cast<float>(x); }
 MINISIM_INLINE float widen(float x) { return x; }
+MINISIM_INLINE float widen(Bool x) { return static_cast<float>(x.value); }
 
 // To the nearest bf16, ties to even; what is nearer to 2^128 than to the largest one is infinite.
 // Adding half of the last place, less one bit where it is even, carries into the upper half

@@ -33,4 +33,10 @@ MINISIM_INLINE FloatInterval sigmoid_quick(float x) {
     return {static_cast<float>(s - s * kSigmoidError), static_cast<float>(s + s * kSigmoidError)};
 }
 
+// For `elementary` (lanes.hpp).
+struct Sigmoid {
+    MINISIM_INLINE static FloatInterval quick(float x) { return sigmoid_quick(x); }
+    static float exact(float x) { return sigmoid_exact(x); }
+};
+
 }  // namespace minisim

@@ -34,10 +34,6 @@ public:
 private:
     struct Place;  // table and row, for messages
 
-    // Sets of data types, one bit each.
-    using DTypes = unsigned;
-    static constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); }
-
     void operand(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
                  DTypes allowed, const char* reason) const;
     void typed(const Place& at, const char* field, std::uint32_t tile, DTypes allowed,
@@ -51,8 +47,8 @@ private:
     void epilogue(const Place& at, const MatmulRow& x) const;
     void integers(const Place& at, const MatmulRow& x) const;
     void scale(const Place& at, const MatmulRow& x) const;
-    void source(const Place& at, const char* field, const VectorRow& x, std::uint32_t tile,
-                std::uint32_t sram) const;
+    void source(const Place& at, const char* field, const VectorRow& x,
+                const VectorRow::Source& from, DType dtype) const;
     void reduced(const Place& at, const VectorRow& x) const;
 
     const Program& program_;

@@ -12,7 +12,11 @@ namespace minisim {
 
 // The unevaluated sum of two doubles, |low| at most half an ulp of `high`.
 struct DoubleDouble {
-    double high, low;
+    double high = 0.0, low = 0.0;
+
+    DoubleDouble() = default;
+    constexpr DoubleDouble(double x) : high(x) {}  // exact, and so as implicit as for a double
+    constexpr DoubleDouble(double h, double l) : high(h), low(l) {}
 };
 
 inline DoubleDouble fast_sum(double x, double y) {  // needs |x| >= |y|, or x == 0
@@ -48,6 +52,20 @@ inline DoubleDouble divide(DoubleDouble x, DoubleDouble y) {
     const DoubleDouble back = multiply(y, {first, 0.0});
     const DoubleDouble rest = add(x, {-back.high, -back.low});
     return fast_sum(first, rest.high / y.high);
+}
+
+inline DoubleDouble operator+(DoubleDouble x, DoubleDouble y) { return add(x, y); }
+inline DoubleDouble operator-(DoubleDouble x) { return {-x.high, -x.low}; }
+inline DoubleDouble operator-(DoubleDouble x, DoubleDouble y) { return add(x, -y); }
+inline DoubleDouble operator*(DoubleDouble x, DoubleDouble y) { return multiply(x, y); }
+inline DoubleDouble operator/(DoubleDouble x, DoubleDouble y) { return divide(x, y); }
+
+// Of x >= 0; one step of Newton's method from the root of `high`.
+inline DoubleDouble square_root(DoubleDouble x) {
+    const double first = std::sqrt(x.high);
+    if (first == 0.0) return first;
+    const DoubleDouble rest = add(x, -product(first, first));
+    return fast_sum(first, rest.high / (2.0 * first));
 }
 
 // exp(y) for |y| <= 110, good to about 2^-95.

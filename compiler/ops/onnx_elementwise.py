@@ -1,0 +1,165 @@
+"""How ONNX's elementwise nodes enter the graph. Those that are an operator's of the same name need no word here."""
+
+from __future__ import annotations
+
+import math
+from functools import reduce
+
+import numpy as np
+
+from minisim.compiler.graph import Tensor
+from minisim.compiler.ops import activations, elementwise, functions, logic
+from minisim.compiler.ops.base import OPERATORS, OnnxContext, OnnxNode, onnx_import
+from minisim.compiler.values import materialised
+from minisim.errors import UnsupportedError
+
+FAMILIES = (elementwise, functions, activations, logic)
+"""Imported, so that their operators are known here."""
+
+MORE = {"Max", "Min", "Pow", "Clip", "Gelu", "Elu", "Selu", "Celu", "LeakyRelu", "ThresholdedRelu", "HardSigmoid"}
+"""Nodes that are more than the operator of their name: attributes, forms of several opsets, any number of operands."""
+
+OTHERS = {"GeluTanh", "Silu", "Select", "IsInf"}
+"""Operators whose names are not ONNX's, or mean something else there."""
+
+
+GREATEST = float(np.finfo(np.float32).max)
+"""The limit of a Clip that has none: an infinity does not pass it."""
+
+
+def import_same(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """The operator of the node's name, on its operands."""
+    return context.graph.add_node(node.op_type, [context.value(i) for i in node.inputs], name=node.name)
+
+
+SAME = [
+    name
+    for name, operator in OPERATORS.items()
+    if isinstance(operator, elementwise.Elementwise) and name not in MORE | OTHERS
+]
+onnx_import(*SAME)(import_same)
+
+
+def _number(node: OnnxNode, attribute: str, default: float) -> float:
+    return float(node.attrs.get(attribute, default))
+
+
+@onnx_import("Pow")
+def import_power(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """A square is a product, which has the same bits and takes one step."""
+    x, constant = context.value(node.inputs[0]), context.constant(node.inputs[1])
+    if constant is None or math.prod(constant.shape) != 1 or len(constant.shape) > len(x.shape):
+        return context.graph.pow(x, context.value(node.inputs[1]), name=node.name)
+    exponent = materialised(constant)
+    assert exponent is not None
+    number = float(exponent.reshape(-1)[0])
+    return context.graph.mul(x, x, name=node.name) if number == 2 else context.graph.pow(x, number, name=node.name)
+
+
+@onnx_import("Max", "Min")
+def import_extreme(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """Of any number of operands, two by two from the first on."""
+    if len(node.inputs) < 2:
+        raise UnsupportedError(f"2 operands or more are supported, not {len(node.inputs)}")
+    *others, last = (context.value(i) for i in node.inputs)
+
+    def both(a: Tensor, b: Tensor) -> Tensor:
+        return context.graph.add_node(node.op_type, [a, b], name=context.graph.fresh_name(f"{node.name}/part"))
+
+    return context.graph.add_node(node.op_type, [reduce(both, others), last], name=node.name)
+
+
+@onnx_import("Clip", attributes=["min", "max"])
+def import_clip(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """The limits are attributes, or (from opset 11 on) operands that may be left out."""
+    low: Tensor | float = _number(node, "min", -GREATEST)
+    high: Tensor | float = _number(node, "max", GREATEST)
+    _, least, greatest = (*node.inputs, "", "")[:3]
+    low = context.value(least) if least else low
+    high = context.value(greatest) if greatest else high
+    return context.graph.clip(context.value(node.inputs[0]), low, high, name=node.name)
+
+
+@onnx_import("Gelu", attributes=["approximate"])
+def import_gelu(context: OnnxContext, node: OnnxNode) -> Tensor:
+    approximate = str(node.attrs.get("approximate", "none"))
+    return context.graph.gelu(context.value(node.inputs[0]), approximate=approximate, name=node.name)
+
+
+@onnx_import("Swish", attributes=["alpha"])
+def import_swish(context: OnnxContext, node: OnnxNode) -> Tensor:
+    if (alpha := _number(node, "alpha", 1.0)) != 1.0:
+        raise UnsupportedError(f"alpha must be 1, not {alpha:g}")
+    return context.graph.silu(context.value(node.inputs[0]), name=node.name)
+
+
+@onnx_import("Elu", "Celu", "ThresholdedRelu", attributes=["alpha"])
+def import_with_alpha(context: OnnxContext, node: OnnxNode) -> Tensor:
+    graph = context.graph
+    method = {"Elu": graph.elu, "Celu": graph.celu, "ThresholdedRelu": graph.thresholded_relu}[node.op_type]
+    return method(context.value(node.inputs[0]), _number(node, "alpha", 1.0), name=node.name)
+
+
+@onnx_import("LeakyRelu", attributes=["alpha"])
+def import_leaky_relu(context: OnnxContext, node: OnnxNode) -> Tensor:
+    return context.graph.leaky_relu(context.value(node.inputs[0]), _number(node, "alpha", 0.01), name=node.name)
+
+
+@onnx_import("PRelu")
+def import_prelu(context: OnnxContext, node: OnnxNode) -> Tensor:
+    x, slope = (context.value(i) for i in node.inputs)
+    return context.graph.leaky_relu(x, slope, name=node.name)
+
+
+@onnx_import("Selu", attributes=["alpha", "gamma"])
+def import_selu(context: OnnxContext, node: OnnxNode) -> Tensor:
+    alpha, gamma = _number(node, "alpha", 1.6732632), _number(node, "gamma", 1.050701)
+    return context.graph.selu(context.value(node.inputs[0]), alpha, gamma, name=node.name)
+
+
+@onnx_import("HardSigmoid", attributes=["alpha", "beta"])
+def import_hard_sigmoid(context: OnnxContext, node: OnnxNode) -> Tensor:
+    alpha, beta = _number(node, "alpha", 0.2), _number(node, "beta", 0.5)
+    return context.graph.hard_sigmoid(context.value(node.inputs[0]), alpha, beta, name=node.name)
+
+
+@onnx_import("Greater", "GreaterOrEqual")
+def import_greater(context: OnnxContext, node: OnnxNode) -> Tensor:
+    a, b = (context.value(i) for i in node.inputs)
+    method = context.graph.greater if node.op_type == "Greater" else context.graph.greater_or_equal
+    return method(a, b, name=node.name)
+
+
+@onnx_import("IsInf", attributes=["detect_negative", "detect_positive"])
+def import_is_inf(context: OnnxContext, node: OnnxNode) -> Tensor:
+    x, graph = context.value(node.inputs[0]), context.graph
+    match bool(node.attrs.get("detect_negative", 1)), bool(node.attrs.get("detect_positive", 1)):
+        case True, True:
+            return graph.is_inf(x, name=node.name)
+        case False, True:
+            return graph.equal(x, math.inf, name=node.name)
+        case True, False:
+            return graph.equal(x, -math.inf, name=node.name)
+        case _:
+            raise UnsupportedError("detect_negative and detect_positive must not both be 0")
+
+
+@onnx_import("Where")
+def import_where(context: OnnxContext, node: OnnxNode) -> Tensor:
+    condition, a, b = (context.value(i) for i in node.inputs)
+    return context.graph.select(condition, a, b, name=node.name)
+
+
+@onnx_import("Cast", attributes=["to", "saturate", "round_mode"])
+def import_cast(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """Between bool (9 in ONNX) and float32 (1): true is 1, and every number but 0 is true."""
+    x, graph = context.value(node.inputs[0]), context.graph
+    match x.dtype, node.attrs.get("to"):
+        case "bool", 1:
+            return graph.select(x, 1.0, 0.0, name=node.name)
+        case "float32", 9:
+            return graph.logical_not(graph.equal(x, 0.0, name=f"{node.name}/is_zero"), name=node.name)
+        case ("float32", 1) | ("bool", 9):
+            return x
+        case dtype, to:
+            raise UnsupportedError(f"a cast between float32 (1) and bool (9) is supported, not of {dtype} to type {to}")
