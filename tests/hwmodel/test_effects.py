@@ -66,6 +66,7 @@ def float_graph() -> ms.Graph:
     one, zero = g.weight("one", np.ones(40)), g.weight("zero", np.zeros(40))
     z = g.softmax(g.layer_norm(g.relu(y), one, zero))
     g.output(g.exp(g.maximum(g.sub(g.sigmoid(x @ w + b), z), g.sqrt(g.sigmoid(y)))))
+    g.output(g.log(g.cos(g.erf(g.sigmoid(y)))))
     g.output(g.div(g.mul(x, y), g.add(y, g.reduce_sum(x))))
     g.output(g.reduce_max(g.relu(y @ w)))
     return g

@@ -163,7 +163,8 @@ def test_an_epilogue_is_priced_per_element() -> None:
 @pytest.mark.parametrize("op", VectorOp)
 def test_vector_operations_are_priced_by_their_steps(op: VectorOp) -> None:
     graph = Graph("one")
-    inputs = [graph.input(f"x{i}", (40, 33)) for i in range(op.sources)]
+    types = ["bool" if kind == "c" or "BOOL" in op.types else "float32" for kind in op.kinds]
+    inputs = [graph.input(f"x{i}", (40, 33), dtype=dtype) for i, dtype in enumerate(types)]
     name = next(name for name, operator in OPERATORS.items() if getattr(operator, "code", None) == op)
     graph.output(graph.add_node(name, inputs, {}), "y")
     on = Machine().with_overrides({**FREE, **{f"energy.vector_{price}": "11fJ" for price in op.prices}})
