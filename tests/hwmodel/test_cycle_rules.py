@@ -112,12 +112,20 @@ def test_transfers_that_ask_the_dram_in_one_cycle_are_served_in_program_order(co
         assert held(t, op, Point.BEGIN) == ("dram", op - 1)
 
 
-def test_of_channels_that_are_idle_for_equally_long_the_lowest_number_goes_first() -> None:
-    """Channel 0 has just been busy."""
+def test_a_descriptor_takes_the_channel_that_has_been_idle_for_longest() -> None:
+    """Channel 0 has just been busy; the others go by number."""
     t = transfers(*[(0, Opcode.LOAD)] * 5, behind_the_first=True, dma__channels=4)
     assert (t.start[1:] == t.end[0]).all()
     assert t.channel.tolist() == [0, 1, 2, 3, 0]
     assert [held(t, op, Point.START) for op in (1, 2, 3)] == [("after_load", 0)] * 3
+
+
+def test_of_channels_that_became_idle_in_one_cycle_the_lowest_number_goes_first() -> None:
+    """Under bursts a decoder is free after its setup: both in one cycle, though channel 1 was taken first."""
+    t = transfers(*[(0, Opcode.LOAD)] * 5, behind_the_first=True, dma__channels=2, dma__max_burst_beats=4)
+    assert t.start[1] == t.start[2] == t.end[0]
+    assert t.start[3] == t.start[4] == t.end[0] + PLAIN["dma.setup_cycles"]
+    assert t.channel.tolist() == [0, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("second", [Opcode.LOAD, Opcode.STORE])

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from support.fidelity import benchmark
 from support.graphs import graphs as any_graphs
 from support.machines import machines_for, with_memories
 from support.paths import ROOT
@@ -23,7 +24,7 @@ import minisim as ms
 from minisim.compiler.graph import Graph
 from minisim.hwmodel.bursts import BurstRules, Descriptor
 from minisim.hwmodel.cost import Costs
-from minisim.hwmodel.isa import Opcode, Queue
+from minisim.hwmodel.isa import SYNC_DTYPE, Opcode, Queue
 from minisim.hwmodel.port import Cut, cut
 from minisim.hwmodel.simulate import simulate
 from minisim.hwmodel.timeline import Timeline
@@ -340,6 +341,22 @@ def test_the_path_crosses_to_the_core_that_is_waited_for(record: Record) -> None
     of_stores = path.of(Cause.DEPENDENCY) & (r.schedule.stream["opcode"][path.op] == Opcode.STORE)
     assert (path.end - path.begin)[of_stores].sum() == 200  # the latency, waited for by a load of the other core
     assert {0, 1} <= {s.lane // 4 for s in account.stretches()} <= {0, 1, 2}  # 2: the DRAM
+
+
+def test_a_wait_for_another_core_is_one_for_data_whatever_it_did(record: Record) -> None:
+    """A store of core 1 that waits for a load of core 0: on one core nobody waits so, and the latency is the load's."""
+    schedule = benchmark("dma").loads([Descriptor(0, 64), Descriptor(4096, 64)])
+    stream = schedule.stream.copy()
+    stream["core"], stream["opcode"], stream["queue"] = [0, 1], [Opcode.LOAD, Opcode.STORE], [Queue.LOAD, Queue.STORE]
+    stream["sync"][1] = 0
+    syncs = np.zeros(1, SYNC_DTYPE)
+    syncs["core"], syncs["queue"], syncs["count"] = 0, Queue.LOAD, 1
+    schedule = schedule.replace(stream=stream, syncs=syncs, cores=2)
+    machine = record("gemm:8x8x8", "npu_32x32", "cores.count=2", "dram.latency=200ns").machine
+    timeline = simulate(schedule, machine)
+    assert timeline.start[1] == timeline.end[0]
+    total = Account.of(RunRecord(schedule, timeline, machine, "two", "two", "simpy", 0.0, 0.0)).total()
+    assert (total[Cause.DEPENDENCY], total[Cause.DRAM_LATENCY]) == (200, 0)
 
 
 def test_a_timeline_that_is_not_of_its_machine_is_refused(record: Record) -> None:
