@@ -68,7 +68,8 @@ def graph() -> tuple[Graph, Tensor]:
         (lambda g, x: g.add_node("Relu", 7), "a node's operands must be a sequence of tensors, not 7"),
         (lambda g, x: g.add_node("Relu", "x"), "a node's operands must be a sequence of tensors, not 'x'"),
         (lambda g, x: g.add_node("Relu", [7]), "an operand must be a tensor of the graph, not int"),
-        (lambda g, x: g.add_node("Relu", [x], 7), "(Relu of x (4, 4)): attributes must be Attributes, not 7"),
+        (lambda g, x: g.add_node("Relu", [x], 7), "node 'relu' (Relu of x (4, 4)): "
+                                                     "attributes must be Attributes, not 7"),
         (lambda g, x: g.fresh_name([]), "a name must be a text that is not empty, not []"),
         (lambda g, x: x + "a", "an operand must be a tensor of the graph or a number, not 'a'"),
         (lambda g, x: x + Unfriendly(), None),

@@ -60,7 +60,7 @@ def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
 
 def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array], Array]) -> Array:
     """What the vector unit computes; `rounded` is what becomes of each float32 result where it is stored."""
-    x, operator = inputs[0], OPERATORS[node.op]
+    x, operator = inputs[0], OPERATORS.get(node.op)  # a view has none
     if node.op == "Relu" and x.dtype.kind == "i":
         return rounded(np.maximum(x, 0))
     if isinstance(operator, Elementwise):
