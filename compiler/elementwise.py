@@ -15,7 +15,7 @@ T = TypeVar("T")
 """The graph's tensors."""
 
 
-class Elementwise(ABC, Generic[T]):
+class ElementwiseMethods(ABC, Generic[T]):
     """What `Graph` inherits. What each operation computes, to the bit, is in docs/vector.md."""
 
     @abstractmethod

@@ -46,7 +46,7 @@ from minisim.compiler.arguments import (
 )
 from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.dtypes import CODE, is_integer
-from minisim.compiler.elementwise import Elementwise
+from minisim.compiler.elementwise import ElementwiseMethods
 from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, example_values, materialised
@@ -127,7 +127,7 @@ class Tensor:
     __rmul__ = __mul__
 
 
-class Graph(Elementwise["Tensor"]):
+class Graph(ElementwiseMethods["Tensor"]):
     """A model under construction, and the compiler's first IR.
 
     Args:

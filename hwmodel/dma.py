@@ -46,14 +46,14 @@ _UNIT, _REQUESTS, _DRAM, _SERVED, _BURSTS, _RETIRE_ORDER = (
 
 
 def dma_units(
-    state: State, core: int, schedule: isa.Schedule, machine: Machine, gate: DramGate
+    state: State, core: int, schedule: isa.Schedule, machine: Machine, arbiter: DramArbiter
 ) -> tuple[DmaUnit, DmaUnit]:
     """The units for loads and for stores of the DMA of `core`."""
     loads = Ports(machine)
     stores = loads if machine.dma.shared else Ports(machine)
     units = (
-        DmaUnit(state, core, Queue.LOAD, schedule, machine, gate, loads),
-        DmaUnit(state, core, Queue.STORE, schedule, machine, gate, stores),
+        DmaUnit(state, core, Queue.LOAD, schedule, machine, arbiter, loads),
+        DmaUnit(state, core, Queue.STORE, schedule, machine, arbiter, stores),
     )
     for ports in {id(loads): loads, id(stores): stores}.values():
         ports.units = [unit for unit in units if unit.ports is ports]
@@ -129,7 +129,7 @@ class Ports:
                 unit.wake(now, now)
 
 
-class DramGate:
+class DramArbiter:
     """The way to the DRAM: the transfers that ask in one round of SERVE are served in program order."""
 
     def __init__(self, state: State, dram: Dram) -> None:
@@ -184,12 +184,12 @@ class DmaUnit(Unit):
         queue: Queue,
         schedule: isa.Schedule,
         machine: Machine,
-        gate: DramGate,
+        arbiter: DramArbiter,
         ports: Ports,
     ) -> None:
         super().__init__(state, core, queue, machine.control.queue_depth)
         self.ports = ports
-        self._gate_to_dram = gate
+        self._arbiter = arbiter
         self._most = machine.dma.max_outstanding
         self._shared, self._several = machine.dma.shared, machine.dma.channels > 1
         self._tile: list[int] = []
@@ -315,13 +315,13 @@ class DmaUnit(Unit):
         first = port.line[0]
         bursts = first.channel.bursts
         ready = bursts.first_request(first.due) if bursts else max(first.due, port.free)
-        self._gate_to_dram.ask(port, ready, now)
+        self._arbiter.ask(port, ready, now)
 
     def take(self, port: Port, now: int) -> None:
         """The port takes the first transfer in its line: the DRAM serves it, and it passes."""
         state = self.state
         due, op, channel = port.line.popleft()
-        served = self._gate_to_dram.dram.serve(op, now)
+        served = self._arbiter.dram.serve(op, now)
         if channel.bursts and self._cuts:
             begin, done = channel.bursts.move(self._cuts.of(self._tile[op]), due, (served.begin, served.end))
             state.opened(Point.DONE, op, _BURSTS, op)

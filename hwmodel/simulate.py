@@ -18,7 +18,7 @@ from minisim.errors import Deadlock
 from minisim.hwmodel.banked import BankedDram
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.control import Control
-from minisim.hwmodel.dma import DramGate, dma_units
+from minisim.hwmodel.dma import DramArbiter, dma_units
 from minisim.hwmodel.dram import Dram, IdealDram
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.hwmodel.state import Observer, State
@@ -50,10 +50,10 @@ def all_units(state: State) -> list[Unit]:
     """The units of all cores, lane by lane."""
     schedule, machine = state.schedule, state.machine
     dram: Dram = IdealDram(state.costs) if machine.dram.model == "ideal" else BankedDram(schedule, machine)
-    gate, depth = DramGate(state, dram), machine.control.queue_depth
+    arbiter, depth = DramArbiter(state, dram), machine.control.queue_depth
     units: list[Unit] = []
     for core in range(schedule.cores):
-        units += dma_units(state, core, schedule, machine, gate)
+        units += dma_units(state, core, schedule, machine, arbiter)
         units += [ComputeUnit(state, core, queue, depth) for queue in (Queue.MATRIX, Queue.VECTOR)]
     return units
 

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -46,6 +47,7 @@ inline BurstRules burst_rules_of(const py::object& rules) {
 #define MINISIM_READ_NUMBER(name) found.name = rules.attr(#name).cast<std::int64_t>();
     MINISIM_BURST_NUMBERS(MINISIM_READ_NUMBER)
 #undef MINISIM_READ_NUMBER
+    if (found.width < 1 || found.outstanding < 0) throw UsageError("a beat has at least one byte");
     return found;
 }
 
@@ -83,21 +85,28 @@ private:
     SharedEngine& engine_;
 };
 
+// A descriptor's planes are operations of one queue, one behind the other.
 inline std::vector<std::uint32_t> planes_of(const std::optional<py::array>& planes,
-                                            std::size_t size) {
+                                            const Program& program) {
     if (!planes) return {};
-    const auto* first = column<std::uint32_t>(*planes, "planes");
-    if (static_cast<std::size_t>(planes->size()) != size) {
-        throw UsageError("planes must have one number for each operation");
+    const auto* found = column<std::uint32_t>(*planes, "planes");
+    const std::size_t size = program.stream.size;
+    bool fits = static_cast<std::size_t>(planes->size()) == size;
+    for (std::size_t first = 0; fits && first < size; first += found[first]) {
+        fits = found[first] > 0 && found[first] <= size - first;
+        for (std::size_t i = first + 1; fits && i < first + found[first]; ++i) {
+            fits = found[i] == 0 && program.lane(i) == program.lane(first);
+        }
     }
-    return {first, first + size};
+    if (!fits) throw UsageError("planes must count the operations of each descriptor");
+    return {found, found + size};
 }
 
 inline py::tuple classify_schedule(const py::object& schedule,
                                    const std::optional<py::array>& planes, std::int64_t period) {
     if (period < 1) throw UsageError("period must be at least 1");
     const BorrowedProgram borrowed(schedule);
-    const auto each = planes_of(planes, borrowed.program.stream.size);
+    const auto each = planes_of(planes, borrowed.program);
     Classes classes;
     {
         const py::gil_scoped_release without_gil;
@@ -124,15 +133,14 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
     for (py::ssize_t i = 0; i < costs.size(); i += 6) {
         rows.push_back({number[i], number[i + 1], number[i + 2], number[i + 3], number[i + 4],
                         number[i + 5]});
-        if (rows.back().setup < 0 || rows.back().busy < 1) {
-            throw UsageError("an operation must take time");
-        }
+        const bool negative = std::any_of(number + i, number + i + 6, [](Cycle x) { return x < 0; });
+        if (negative || rows.back().busy < 1) throw UsageError("an operation must take time");
     }
     const auto* of_class = column<std::uint32_t>(classes, "classes");
     bool fits = static_cast<std::size_t>(classes.size()) == size;
     for (std::size_t i = 0; fits && i < size; ++i) fits = of_class[i] < rows.size();
     if (!fits) throw UsageError("classes must have a row of costs for each operation");
-    const auto each = planes_of(planes, size);
+    const auto each = planes_of(planes, program);
 
     py::dict found;
     const auto cycles = [&](const char* name) {

@@ -43,7 +43,7 @@ MISTAKES = {
     ),
     "in minisim": (
         "import minisim as ms\n\ndef model():\n    ms.Graph().relu()\n",
-        "m.py:4: TypeError: Elementwise.relu() missing 1 required positional argument: 'x'",
+        "m.py:4: TypeError: ElementwiseMethods.relu() missing 1 required positional argument: 'x'",
     ),
     "without text": ("def model():\n    assert 1 > 2\n", "m.py:2: AssertionError"),
     "StopIteration": ("def model():\n    next(iter([]))\n", "m.py:2: StopIteration"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -143,6 +148,40 @@ def test_a_reference_that_leads_nowhere_is_told(column: str, value: int, said: s
         simulate_native(broken(schedule, column, 1, value), ms.Machine())
 
 
+def test_it_can_be_interrupted() -> None:
+    """A signal is heard in the middle of the loop, which holds no lock of Python's."""
+    keys = {"dram.model": "banked", "sram.bytes": "64KiB", "dma.bytes_per_cycle": 1, "dma.max_burst_beats": 1}
+    machine = ms.Machine().with_overrides({**keys, "compiler.order": "mnk", "compiler.keep_on_chip": False})
+    schedule = ms.compile_graph("gemm:512x512x512", machine)
+
+    def seconds() -> float:
+        began = time.monotonic()
+        with contextlib.suppress(KeyboardInterrupt):
+            simulate(schedule, machine)
+        return time.monotonic() - began
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    whole = seconds()
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, whole / 5)
+    try:
+        assert seconds() < 0.9 * whole
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert whole > 0.1  # else the signal may have come too late to say anything
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    schedules = [pair(seed) for seed in range(3000, 3008)]
+    expected = [simulate(*each) for each in schedules]
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(expected * 4, pool.map(lambda each: simulate(*each), schedules * 4), strict=True):
+            assert not differing(one, other)
+
+
 def test_equal_operations_are_one_class() -> None:
     """Of a product of whole tiles: loads of a and b, the first, middle and last steps, stores."""
     machine = ms.Machine().with_overrides({"compiler.order": "mnk", "compiler.keep_on_chip": False})
@@ -162,6 +201,14 @@ def test_columns_that_do_not_fit_are_refused() -> None:
     numbers = TimingMachine.of(machine)
     with pytest.raises(UsageError, match="a row of costs for each operation"):
         time_schedule(schedule, numbers, takes[6:], of)
+    for harm, said in ((0, "take time"), (-1, "take time")):
+        wrong = takes.copy()
+        wrong[1] = harm  # of the first class, busy
+        with pytest.raises(UsageError, match=said):
+            time_schedule(schedule, numbers, wrong, of)
+    for planes in ([0] + [1] * (len(schedule) - 1), [len(schedule)] + [0] * (len(schedule) - 1), [1]):
+        with pytest.raises(UsageError, match="operations of each descriptor"):
+            time_schedule(schedule, numbers, takes, of, np.array(planes, dtype=np.uint32))
     with pytest.raises(UsageError, match="six numbers"):
         time_schedule(schedule, numbers, takes[1:], of)
     with pytest.raises(UsageError, match="a row of costs for each operation"):

@@ -38,7 +38,7 @@ KEYS: dict[str, list[object]] = {
     "dram.latency": ["0ns", "60ns"],
     "dram.padding": ["row", "tile"],
     "clock.frequency": ["1GHz", "700MHz", "1.7GHz"],
-    "control.issue_cycles": [0, 1, 2, 4],
+    "control.issue_cycles": [1, 2, 4],
     "control.queue_depth": [1, 2, 16],
     "control.launch_cycles": [0, 100],
 }
