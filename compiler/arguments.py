@@ -152,6 +152,23 @@ def number(what: str, value: object) -> float:
     raise ModelError(f"{caller()}{what} must be a number, not {shown(value)}")
 
 
+def pair(what: str, value: int | Sequence[int]) -> tuple[int, int]:
+    """A number of lines and one of columns; one number stands for both."""
+    found = integers(what, (value, value) if isinstance(value, (int, np.integer)) else value)
+    if len(found) != 2:
+        raise ShapeError(f"{caller()}{what} must be a number or a pair, not {shown(value)}")
+    return found[0], found[1]
+
+
+def paddings(value: int | Sequence[int]) -> tuple[int, int, int, int]:
+    """At the top, left, bottom and right; a pair is of lines and columns, one number of all sides."""
+    found = integers("pads", (value,) if isinstance(value, (int, np.integer)) else value)
+    if len(found) not in (1, 2, 4):
+        raise ShapeError(f"{caller()}pads must be a number, a pair or four numbers, not {shown(value)}")
+    top, left, bottom, right = found * (4 // len(found))
+    return top, left, bottom, right
+
+
 def flag(what: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_, int)):
         raise ModelError(f"{caller()}{what} must be true or false, not {shown(value)}")

@@ -13,6 +13,7 @@ import numpy as np
 
 from minisim.compiler.activations import Activation
 from minisim.compiler.arguments import Shape
+from minisim.compiler.geometry import Geometry, Pair
 from minisim.errors import ShapeError, UnsupportedError, shown
 
 
@@ -37,24 +38,66 @@ class Attributes:
 NO_ATTRIBUTES = Attributes()
 
 
-@dataclass(frozen=True)
-class MatMulAttributes(Attributes):
-    """How a matmul reads its operands, and what becomes of its sums.
+@dataclass(frozen=True, kw_only=True)
+class EpilogueAttributes(Attributes):
+    """What becomes of the array's sums.
 
     Attributes:
-        transpose_a, transpose_b: whether the operand is stored transposed.
         activation: the last stage of the epilogue, which fusion sets.
         scale: what integer sums are multiplied by as they become int8, a positive float32; None if they stay int32.
     """
 
-    transpose_a: bool = False
-    transpose_b: bool = False
     activation: Activation | None = None
     scale: float | None = None
 
     def check(self) -> None:
         if self.scale is not None and not 0 < np.float32(self.scale) < np.inf:
             raise UnsupportedError(f"scale must be a positive float32, not {self.scale!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatMulAttributes(EpilogueAttributes):
+    """How a matmul reads its operands: `transpose_a`, `transpose_b` say whether one is stored transposed."""
+
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvAttributes(EpilogueAttributes):
+    """How the kernel of a convolution slides over its images.
+
+    Attributes:
+        kernel, strides, dilations: of lines and columns.
+        pads: lines and columns of zeros at the top, left, bottom and right.
+        groups: parts of the channels, each with filters of its own.
+    """
+
+    kernel: Pair
+    strides: Pair = (1, 1)
+    dilations: Pair = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+
+    def check(self) -> None:
+        super().check()
+        for what, pair in (("kernel", self.kernel), ("strides", self.strides), ("dilations", self.dilations)):
+            if min(pair) < 1 or max(pair) > MOST_PIXELS:
+                raise ShapeError(f"{what} must be from 1 to {MOST_PIXELS}, not {shown(pair)}")
+        if min(self.pads) < 0 or max(self.pads) > MOST_PIXELS:
+            raise ShapeError(f"pads must be from 0 to {MOST_PIXELS}, not {shown(self.pads)}")
+        if self.groups < 1:
+            raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
+
+    def geometry(self, images: Shape) -> Geometry:
+        """Over images of this shape: (images, height, width, channels), or (images, width, channels) of one line."""
+        count, *size, _ = images
+        height, width = size if len(size) == 2 else (1, *size)
+        return Geometry(count, height, width, self.kernel, self.strides, self.dilations, self.pads)
+
+
+MOST_PIXELS = 2**20
+"""The most that a kernel, a step or a padding may count: more is a slip of the keyboard."""
 
 
 @dataclass(frozen=True)

@@ -42,14 +42,24 @@ from minisim.compiler.arguments import (
     input_array,
     integers,
     number,
+    paddings,
+    pair,
     sequence,
 )
-from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
+from minisim.compiler.attributes import (
+    NO_ATTRIBUTES,
+    Attributes,
+    ConvAttributes,
+    MatMulAttributes,
+    ReshapeAttributes,
+    SplitAttributes,
+)
 from minisim.compiler.dtypes import CODE, is_integer
 from minisim.compiler.elementwise import ElementwiseMethods
+from minisim.compiler.geometry import CHANNELS, order_of_k
 from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
 from minisim.compiler.semantics import SEMANTICS
-from minisim.compiler.values import Lazy, Values, example_values, materialised
+from minisim.compiler.values import Lazy, Values, arranged, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
 from minisim.hwmodel.isa import DType
 
@@ -209,6 +219,66 @@ class Graph(ElementwiseMethods["Tensor"]):
         if not is_integer(a.dtype) and scale is None:  # an operation of its own, until fusion
             return self.add(self.add_node("MatMul", [a, b], attributes, name and f"{name}/matmul"), bias, name=name)
         return self.add_node("MatMul", [a, b, bias], attributes, name)
+
+    def conv2d(
+        self,
+        x: Tensor,
+        w: Tensor,
+        *,
+        bias: Tensor | None = None,
+        strides: int | Sequence[int] = 1,
+        pads: int | Sequence[int] = 0,
+        dilations: int | Sequence[int] = 1,
+        groups: int = 1,
+        scale: float | None = None,
+        name: str | None = None,
+    ) -> Tensor:
+        """A convolution: x (images, height, width, channels), w (R, S, channels / groups, filters).
+
+        Of signals x (images, width, channels) it is one-dimensional, with w (1, S, channels / groups, filters).
+
+        Args:
+            bias: one value for each filter.
+            strides, dilations: of lines and columns; one number for both.
+            pads: zeros around x: one number, or (lines, columns), or (top, left, bottom, right).
+            groups: parts of the channels (and of the filters) that are convolved by themselves.
+            scale: requantises the sums of int8 operands to int8, as `matmul` does.
+        """
+        self._own(x)
+        self._own(w)
+        if len(w.shape) != 4:
+            raise ShapeError(f"{caller()}the filters {w.name} must be (R, S, channels, filters), not {w.shape}")
+        attributes = ConvAttributes(
+            kernel=(w.shape[0], w.shape[1]),
+            strides=pair("strides", strides),
+            dilations=pair("dilations", dilations),
+            pads=paddings(pads),
+            groups=integers("groups", (groups,))[0],
+            scale=None if scale is None else number("scale", scale),
+        )
+        operands = [x, self._filters(w)]
+        if bias is None:
+            return self.add_node("Conv", operands, attributes, name)
+        name = name if name is None else checked_name(name, "a node's name")
+        if not is_integer(x.dtype) and scale is None:  # an operation of its own, until fusion
+            return self.add(self.add_node("Conv", operands, attributes, name and f"{name}/conv"), bias, name=name)
+        return self.add_node("Conv", [*operands, bias], attributes, name)
+
+    def _filters(self, w: Tensor) -> Tensor:
+        """`w` (R, S, channels, filters) as (k, filters), k in the order of the definition (geometry.py).
+
+        A constant is laid out so once for all; what is computed must lie so by itself, as few channels do.
+        """
+        r, s, channels, filters = w.shape
+        shape = (r * s * channels, filters)
+        if w.is_weight:
+            values = arranged(w.values, shape, order_of_k(channels, r * s))
+            return self.weight(self.fresh_name(f"{w.name}.k"), values, w.dtype)
+        if channels > CHANNELS and r * s > 1:
+            raise UnsupportedError(
+                f"{caller()}filters that are no constants ({w.name}) can have at most {CHANNELS} channels, not {channels}"
+            )
+        return self.reshape(w, shape)
 
     def add(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """``a + b``, elementwise; `b` may be a scalar, a row (bias), a column, or of a's shape."""

@@ -49,6 +49,8 @@ class Program:
     uops: isa.Table
     matmuls: isa.Table
     vectors: isa.Table
+    pieces: isa.Table
+    windows: isa.Table
     tiles: isa.Table
     tensors: isa.Table
     layers: isa.Table
@@ -68,6 +70,8 @@ class Program:
             transfers=np.zeros(0, dtype=isa.TRANSFER_DTYPE),
             matmuls=self.matmuls,
             vectors=self.vectors,
+            pieces=self.pieces,
+            windows=self.windows,
             tiles=self.tiles,
             tensors=self.tensors,
             layers=self.layers,
@@ -93,6 +97,7 @@ class Program:
                     what = text.describe_vector(self.vectors[ref])
             place = f"layer {layer}" if self.cores == 1 else f"layer {layer} core {core}"
             yield f"{i:>6}  {place}  {what}"
+        yield from isa.window_lines(self.windows)
 
     def verify(self) -> None:
         """Check what scheduling relies on.
@@ -106,12 +111,17 @@ class Program:
         for code, table in tables:
             if np.any(ref[opcode == code] >= len(table)):
                 raise ScheduleError(f"a {code.name} uOp refers beyond its table")
+        isa.verify_pieces(self.as_schedule())
         order = np.argsort(self.matmuls["c"], kind="stable")  # where sums have tiles of their own, each c has one
         c, step = self.matmuls["c"][order], self.matmuls["step"][order].astype(np.int64)
         first = np.append(True, c[1:] != c[:-1])[: len(c)]
         expected = np.where(first, 0, np.append(0, step[:-1] + 1)[: len(c)])
         if np.any(step != expected):
             raise ScheduleError("the accumulation steps of a tile must be 0, 1, 2, ... in program order")
+
+
+Run = tuple[tuple[int, ...], ...]
+"""Windows (`isa.WINDOW_DTYPE`, without `more`) that belong to one piece."""
 
 
 class Grid(NamedTuple):
@@ -180,12 +190,16 @@ class ProgramBuilder:
     graph: Graph
     machine: Machine
     _tensor_ids: dict[str, int] = field(default_factory=dict)
-    _grids: dict[tuple[Rectangle, int, int], Grid] = field(default_factory=dict)
+    _grids: dict[tuple[Rectangle, bytes, bytes], Grid] = field(default_factory=dict)
     _tiles: list[isa.Table] = field(default_factory=list)
     _tile_count: int = 0
     _uops: list[isa.Table] = field(default_factory=list)
     _matmuls: list[isa.Table] = field(default_factory=list)
     _vectors: list[isa.Table] = field(default_factory=list)
+    _pieces: list[isa.Table] = field(default_factory=list)
+    _windows: list[isa.Table] = field(default_factory=list)
+    _window_runs: dict[Run, int] = field(default_factory=dict)
+    _window_count: int = 0
     _layers: list[_Layer] = field(default_factory=list)
     _own: list[_Own] = field(default_factory=list)
 
@@ -205,12 +219,22 @@ class ProgramBuilder:
         height, width = min(height, part.rows), min(width, part.cols)
         window = self.graph.tensors[tensor].window if tensor in self.graph.tensors else None
         if window is None:
-            return self._grid(part, height, width, final)
+            return self._grid(part, edges_of(part.rows, height), edges_of(part.cols, width), final)
         whole = self._rectangle(window.tensor)
         if not part.is_cut_with(whole, height, width):
-            return self._grid(part, height, width, final)
-        base, stride = self._grid(whole, height, width, final)
+            return self._grid(part, edges_of(part.rows, height), edges_of(part.cols, width), final)
+        base, stride = self._grid(whole, edges_of(whole.rows, height), edges_of(whole.cols, width), final)
         return Grid(base + part.row // height * stride + part.col // width, stride)
+
+    def cut(self, tensor: str, rows: Ids, cols: Ids, final: int = 0) -> Grid:
+        """The tiles of `tensor` between these edges, from 0 to its size; as `grid` where they are evenly spaced.
+
+        Of a window that is cut unevenly they are its own tiles: what its producer has left in SRAM is not found.
+        """
+        height, width = int(rows[1]), int(cols[1])
+        if np.array_equal(rows, edges_of(int(rows[-1]), height)) and np.array_equal(cols, edges_of(int(cols[-1]), width)):
+            return self.grid(tensor, height, width, final)
+        return self._grid(self._rectangle(tensor), rows, cols, final)
 
     def _rectangle(self, tensor: str) -> Rectangle:
         """Where `tensor` lies: in itself, or if it is a window, in another one."""
@@ -231,17 +255,14 @@ class ProgramBuilder:
         """
         return self._add_own(name, rows, cols, dtype, sums=False)
 
-    def accumulators(self, tensor: str, dtype: isa.DType, height: int, width: int, steps: int) -> Grid:
-        """Tiles for the partial sums of `tensor`, of the accumulator's `dtype` and cut up as it is.
+    def accumulators(self, tensor: str, dtype: isa.DType) -> str:
+        """A tensor for the partial sums of `tensor`, of the accumulator's `dtype`, to be cut up as it is.
 
-        They are tiles of another tensor, ``tensor.acc``: where there is too little room for them, partial sums
-        go through DRAM as everything else does.
-
-        Args:
-            steps: how many add up to a sum.
+        It is named ``tensor.acc``: where there is too little room for its tiles, partial sums go through DRAM as
+        everything else does. How many steps add up to a sum is the `final` version of its tiles.
         """
         rows, cols = view_2d(self.graph.tensors[tensor].shape)
-        return self.grid(self._add_own(f"{tensor}.acc", rows, cols, dtype, sums=True), height, width, steps)
+        return self._add_own(f"{tensor}.acc", rows, cols, dtype, sums=True)
 
     def _add_own(self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool) -> str:
         names = (f"{name}{i or ''}" for i in range(len(self._tensor_ids) + 1))
@@ -250,18 +271,17 @@ class ProgramBuilder:
         self._own.append(_Own(free, rows, cols, dtype, sums))
         return free
 
-    def _grid(self, part: Rectangle, height: int, width: int, final: int) -> Grid:
-        key = (part, height, width)
+    def _grid(self, part: Rectangle, row_edges: Ids, col_edges: Ids, final: int) -> Grid:
+        key = (part, row_edges.tobytes(), col_edges.tobytes())
         if key in self._grids:
             return self._grids[key]
-        rows, cols = -(-part.rows // height), -(-part.cols // width)
+        rows, cols = len(row_edges) - 1, len(col_edges) - 1
         grid = Grid(self._tile_count, stride=cols)
         table = np.zeros(rows * cols, dtype=isa.TILE_DTYPE)
         row, col = (x.reshape(-1) for x in np.mgrid[:rows, :cols])
         table["tensor"], table["final"] = part.tensor, final
-        table["row"], table["col"] = part.row + row * height, part.col + col * width
-        table["rows"] = np.minimum(height, part.rows - row * height)
-        table["cols"] = np.minimum(width, part.cols - col * width)
+        table["row"], table["col"] = part.row + row_edges[row], part.col + col_edges[col]
+        table["rows"], table["cols"] = np.diff(row_edges)[row], np.diff(col_edges)[col]
         self._tiles.append(table)
         self._tile_count += len(table)
         self._grids[key] = grid
@@ -274,6 +294,33 @@ class ProgramBuilder:
     def vectors(self, count: int, **columns: npt.ArrayLike) -> Ids:
         """Append rows to the vector table and return their indices."""
         return self._append(self._vectors, isa.VECTOR_DTYPE, count, columns)
+
+    def windows(self, run: Run) -> int:
+        """The first row of a run of windows, each a row of `isa.WINDOW_DTYPE` but for `more`; equal runs are one."""
+        if run not in self._window_runs:
+            table = np.zeros(len(run), dtype=isa.WINDOW_DTYPE)
+            table["more"][:-1] = 1
+            for name, column in zip(isa.WINDOW_DTYPE.names or (), zip(*run, strict=True), strict=False):
+                table[name] = column
+            self._window_runs[run] = self._window_count
+            self._window_count += len(run)
+            self._windows.append(table)
+        return self._window_runs[run]
+
+    def pieces(self, tiles: Ids, windows: Ids, counts: Ids) -> Ids:
+        """Append operands made of pieces, and return the first row of each.
+
+        Args:
+            tiles, windows: of all pieces, one operand's after the other's: the tile, and the first of its windows.
+            counts: how many each operand has, at least one.
+        """
+        ends = np.cumsum(counts)
+        table = np.zeros(len(tiles), dtype=isa.PIECE_DTYPE)
+        table["tile"], table["sram"], table["window"], table["more"] = tiles, isa.NONE, windows, 1
+        table["more"][ends - 1] = 0
+        start = sum(len(chunk) for chunk in self._pieces)
+        self._pieces.append(table)
+        return np.asarray(start + ends - counts)
 
     def layer(
         self,
@@ -314,6 +361,8 @@ class ProgramBuilder:
             uops=_joined(self._uops, UOP_DTYPE),
             matmuls=_joined(self._matmuls, isa.MATMUL_DTYPE),
             vectors=_joined(self._vectors, isa.VECTOR_DTYPE),
+            pieces=_joined(self._pieces, isa.PIECE_DTYPE),
+            windows=_joined(self._windows, isa.WINDOW_DTYPE),
             tiles=_joined(self._tiles, isa.TILE_DTYPE),
             tensors=tensors,
             layers=layers,
@@ -351,6 +400,11 @@ class ProgramBuilder:
         start = sum(len(chunk) for chunk in chunks)
         chunks.append(table)
         return np.arange(start, start + count, dtype=np.int64)
+
+
+def edges_of(size: int, edge: int) -> Ids:
+    """From 0 to `size` in steps of `edge`."""
+    return np.append(np.arange(0, size, edge, dtype=np.int64), size)
 
 
 def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:

@@ -65,6 +65,18 @@ def _applied(function: Callable[[Array], Array], values: Lazy) -> Array:
     return function(values.array())
 
 
+def arranged(values: Values, shape: tuple[int, int], order: Array) -> Array | Lazy:
+    """`values` as a matrix of this shape, its rows in this order; later, if they are not there yet."""
+    if isinstance(values, Lazy):
+        return Lazy(shape, partial(_arranged, values, shape, order))
+    assert values is not None
+    return np.ascontiguousarray(values.reshape(shape)[order])
+
+
+def _arranged(values: Lazy, shape: tuple[int, int], order: Array) -> Array:
+    return np.asarray(arranged(values.array(), shape, order))
+
+
 def scaled(values: Array | Lazy, factor: float, transposed: bool = False) -> Array | Lazy:
     """`values` times `factor` in float32, of a matrix transposed if wanted; later, if they are not there yet."""
     if isinstance(values, Lazy):

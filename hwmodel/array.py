@@ -23,6 +23,10 @@ multipliers do: an array of R rows then works on p R steps, and k counts as ceil
 takes q cycles for a MAC, so the moving operands stream q cycles an element; shifting in and draining move data,
 an element a cycle, whatever the type.
 
+**Taps.** The A of a convolution is gathered from SRAM, k = taps x channels. An address generator that packs taps
+(`matrix.packs_taps`) fills the array's rows with whatever comes next in k; another one takes each tap by itself, so a
+block is so many blocks of k / taps steps (`Block`).
+
 Checked to the cycle against the RTL of two designs (benchmarks/fidelity/arrays.py).
 """
 
@@ -82,6 +86,32 @@ def second_sizes() -> Cycles:
     return table
 
 
+class Block(NamedTuple):
+    """m x k x n blocks as the array takes them, as columns: `taps` times k steps, at `passes` cycles a step."""
+
+    m: Cycles
+    k: Cycles
+    n: Cycles
+    passes: Cycles
+    taps: Cycles
+
+    @classmethod
+    def of(
+        cls,
+        m: npt.ArrayLike,
+        k: npt.ArrayLike,
+        n: npt.ArrayLike,
+        matrix: Matrix,
+        dtype: npt.ArrayLike,
+        taps: npt.ArrayLike,
+    ) -> Block:
+        """Of blocks of these sizes in elements: k is cut into taps, and counts as the steps left at the type's rate."""
+        packed, passes = rates(dtype, matrix)
+        columns = np.broadcast_arrays(m, k, n, packed, passes, 1 if matrix.packs_taps else taps)
+        m, k, n, packed, passes, taps = (np.asarray(x, dtype=np.int64) for x in columns)
+        return cls(m, -(-(k // taps) // packed), n, passes, taps)
+
+
 class Deal(NamedTuple):
     """How a core with several arrays splits blocks: `across` x `parts` arrays work, the others idle.
 
@@ -117,38 +147,37 @@ class Folds(NamedTuple):
     stream: Cycles
 
 
-def deal(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike = 0) -> Deal:
-    """How `matrix.arrays` arrays share m x k x n blocks of operands of `dtype`."""
-    m, k, n, passes = _in_the_array(m, k, n, matrix, dtype)
+def deal(block: Block, matrix: Matrix) -> Deal:
+    """How `matrix.arrays` arrays share blocks."""
+    m = block.m
     best = Deal(np.full_like(m, matrix.arrays), np.ones_like(m))
     if matrix.arrays == 1 or matrix.dataflow == "os":
         return best
-    shortest = _period(_share(m, k, n, passes, best, matrix), matrix)
+    shortest = _period(_share(block, best, matrix), matrix)
     for parts in range(2, matrix.arrays + 1):
         way = Deal(np.full_like(m, matrix.arrays // parts), np.full_like(m, parts))
-        period = _period(_share(m, k, n, passes, way, matrix), matrix)
+        period = _period(_share(block, way, matrix), matrix)
         best = Deal(*(np.where(period < shortest, new, old) for new, old in zip(way, best, strict=True)))
         shortest = np.minimum(period, shortest)
     return best
 
 
-def folds(m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike = 0) -> Folds:
+def folds(
+    m: npt.ArrayLike,
+    k: npt.ArrayLike,
+    n: npt.ArrayLike,
+    matrix: Matrix,
+    dtype: npt.ArrayLike = 0,
+    taps: npt.ArrayLike = 1,
+) -> Folds:
     """How the dataflow cuts m x k x n blocks of operands of `dtype` into folds; see the module's table."""
-    way = deal(m, k, n, matrix, dtype)
-    return _share(*_in_the_array(m, k, n, matrix, dtype), way, matrix)
+    block = Block.of(m, k, n, matrix, dtype, taps)
+    return _share(block, deal(block, matrix), matrix)
 
 
-def _in_the_array(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, matrix: Matrix, dtype: npt.ArrayLike
-) -> tuple[Cycles, Cycles, Cycles, Cycles]:
-    """m, the steps of k that are left at the type's rate, n, and cycles per step."""
-    packed, passes = rates(dtype, matrix)
-    m, k, n, packed, passes = (np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, packed, passes))
-    return m, -(-k // packed), n, passes
-
-
-def _share(m: Cycles, k: Cycles, n: Cycles, passes: Cycles, way: Deal, matrix: Matrix) -> Folds:
+def _share(block: Block, way: Deal, matrix: Matrix) -> Folds:
     """The folds of the array with the most of them."""
+    m, k, n, passes, taps = block
     rows, cols = matrix.rows, matrix.cols
     none = np.zeros_like(m)
     size = {"m": m, "k": k, "n": n}
@@ -156,8 +185,8 @@ def _share(m: Cycles, k: Cycles, n: Cycles, passes: Cycles, way: Deal, matrix: M
     (streamed,) = size.keys() - {on_rows, on_cols}
     stream, columns = size[streamed], -(-size[on_cols] // cols)
     if streamed == "k":
-        return Folds(-(-(-(-m // rows) * columns) // way.across), none, none, none, none, k * passes)
-    mine, rest = -(-columns // way.across), k % rows
+        return Folds(-(-(-(-m // rows) * columns) // way.across), none, none, none, none, taps * k * passes)
+    mine, rest = taps * -(-columns // way.across), k % rows
     return Folds(
         full=mine * (k // rows),
         rest=mine * (rest > 0),
@@ -178,11 +207,16 @@ def _period(f: Folds, matrix: Matrix) -> Cycles:
 
 
 def block_cycles(
-    m: npt.ArrayLike, k: npt.ArrayLike, n: npt.ArrayLike, machine: Machine, dtype: npt.ArrayLike | None = None
+    m: npt.ArrayLike,
+    k: npt.ArrayLike,
+    n: npt.ArrayLike,
+    machine: Machine,
+    dtype: npt.ArrayLike | None = None,
+    taps: npt.ArrayLike = 1,
 ) -> tuple[Cycles, Cycles, Cycles]:
     """Setup, busy and hold cycles (see `cost.py`) of m x k x n blocks, of `dtype` (default: the machine's)."""
     matrix = machine.matrix
-    f = folds(m, k, n, matrix, machine.dtype if dtype is None else dtype)
+    f = folds(m, k, n, matrix, machine.dtype if dtype is None else dtype, taps)
     if matrix.model == "scalesim":
         busy = (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
         return np.zeros_like(busy), busy, busy
@@ -226,6 +260,7 @@ def port_bytes(
     step: npt.ArrayLike = 0,
     result: npt.ArrayLike = 0,
     dtype: npt.ArrayLike | None = None,
+    taps: npt.ArrayLike = 1,
 ) -> PortBytes:
     """Bytes of m x k x n blocks, fold by fold.
 
@@ -236,16 +271,18 @@ def port_bytes(
     Args:
         result: bytes per element of the result that the block writes; 0: it leaves its sums for another step.
         dtype: of the operands; default: the machine's.
+        taps: equal parts of k, see `Block`.
     """
     matrix = machine.matrix
     code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
-    of_types = (rates(code, matrix).packed, item_sizes()[code], second_sizes()[code], accumulator_sizes()[code])
-    m, k, n, step, result, packed, a_item, b_item, sums = (
+    of_types = (item_sizes()[code], second_sizes()[code], accumulator_sizes()[code])
+    m, k, n, step, result, a_item, b_item, sums = (
         np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, step, result, *of_types)
     )
     rows, cols = matrix.rows, matrix.cols
-    copies = deal(m, k, n, matrix, code).parts
-    a_passes, b_passes, c_passes = copies, copies, -(-k // (rows * packed))
+    block = Block.of(m, k, n, matrix, code, taps)
+    copies = deal(block, matrix).parts
+    a_passes, b_passes, c_passes = copies, copies, block.taps * -(-block.k // rows)
     if matrix.dataflow != "is":
         a_passes = -(-n // cols)
     if matrix.dataflow == "is":

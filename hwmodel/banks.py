@@ -69,22 +69,25 @@ def matmul_bank_cycles(
     *,
     result: npt.ArrayLike | None = None,
     dtype: npt.ArrayLike | None = None,
+    taps: npt.ArrayLike = 1,
+    pitch: npt.ArrayLike = 0,
 ) -> Column:
     """Cycles for which m x k x n blocks hold the banks; an operand is transposed if it is stored (k, m), (n, k).
 
     Args:
-        step, result, dtype: as `cost.matmul_cycles` takes them.
+        step, result, dtype, taps, pitch: as `cost.matmul_cycles` takes them.
     """
     code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
     result = accumulator_sizes()[code] if result is None else result
-    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=code)
+    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=code, taps=taps)
     m, k, n, a_transposed, b_transposed = (np.asarray(x, dtype=np.int64) for x in (m, k, n, a_transposed, b_transposed))
     a_item, b_item = item_sizes()[code], second_sizes()[code]
     dataflow, sram = machine.matrix.dataflow, machine.sram
     a_along, b_along = k if dataflow == "ws" else m, k if dataflow == "is" else n
     a_strided = ((a_transposed != 0) == (dataflow == "ws")) & (a_along > 1)
     b_strided = ((b_transposed != 0) == (dataflow != "is")) & (b_along > 1)
-    a_pitch, b_pitch = np.where(a_transposed, m, k) * a_item, np.where(b_transposed, k, n) * b_item
+    a_row = np.where(np.asarray(pitch) > 0, pitch, np.where(a_transposed, m, k))
+    a_pitch, b_pitch = a_row * a_item, np.where(b_transposed, k, n) * b_item
     taken = walk_bytes(moved.a // a_item, np.where(a_strided, a_pitch, a_item), a_item, sram)
     taken = taken + walk_bytes(moved.b // b_item, np.where(b_strided, b_pitch, b_item), b_item, sram) + moved.written
     if not machine.accumulator.bytes:

@@ -114,6 +114,8 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         b_transposed=x["b_transposed"],
         result=result_sizes(schedule, x),
         dtype=x["dtype"],
+        taps=x["taps"],
+        pitch=_pitch_of_pieces(schedule, x),
     )
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
@@ -203,6 +205,8 @@ def matmul_cycles(
     b_transposed: npt.ArrayLike = 0,
     result: npt.ArrayLike | None = None,
     dtype: npt.ArrayLike | None = None,
+    taps: npt.ArrayLike = 1,
+    pitch: npt.ArrayLike = 0,
 ) -> tuple[Cycles, Cycles, Cycles]:
     """Setup, busy and hold cycles of m x k x n blocks: the array's, or its memories' ports or banks' if slower.
 
@@ -211,18 +215,22 @@ def matmul_cycles(
         result: bytes per element that the block writes as its result, 0 if it leaves sums for another step;
             default: results of the sums' type.
         dtype: of the operands; default: the machine's.
+        taps: equal parts of k which the array takes one by one, unless it packs them.
+        pitch: elements of SRAM from one row of A to the next; 0: it is packed.
     """
     dtype = machine.dtype if dtype is None else dtype
-    setup, busy, hold = block_cycles(m, k, n, machine, dtype)
+    setup, busy, hold = block_cycles(m, k, n, machine, dtype, taps)
     result = accumulator_sizes()[np.asarray(dtype)] if result is None else result
-    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype)
+    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype, taps=taps)
     if machine.accumulator.bytes:
         of_sums = port_cycles(moved.sums_read, moved.sums_written, machine.accumulator)
         needed = np.maximum(port_cycles(moved.read, moved.written, machine.sram), of_sums)
     else:
         needed = port_cycles(moved.read + moved.sums_read, moved.written + moved.sums_written, machine.sram)
     if machine.sram.bank_bytes_per_cycle:
-        banks = matmul_bank_cycles(m, k, n, step, a_transposed, b_transposed, machine, result=result, dtype=dtype)
+        banks = matmul_bank_cycles(
+            m, k, n, step, a_transposed, b_transposed, machine, result=result, dtype=dtype, taps=taps, pitch=pitch
+        )
         needed = np.maximum(needed, banks)
     waits = np.maximum(needed - busy, 0)
     return setup, busy + waits, hold + waits
@@ -235,6 +243,16 @@ def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cy
         if width:
             needed = np.maximum(needed, -(-size // width))
     return needed
+
+
+def _pitch_of_pieces(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
+    """Elements from one row of A to the next in SRAM where it is made of pieces, by its first window; else 0."""
+    found = np.zeros(len(matmuls), dtype=np.int64)
+    mine = matmuls["a_pieces"] != isa.NONE
+    first = schedule.pieces[matmuls["a_pieces"][mine]]
+    found[mine] = schedule.tiles["cols"][first["tile"]]
+    found[mine] *= schedule.windows["from_inner"][first["window"]]
+    return found
 
 
 def _vector_sram_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:

@@ -15,7 +15,8 @@ all that is made of prices and counts: a breakdown adds up exactly, over layers,
     leakage       power that flows all the time x the time                        pe_leakage, sram_leakage, dram_idle
 
 **What the array reuses.** An operation reads each operand's tile from SRAM once and writes its result once,
-as the engine counts (`EngineStats`). A step after the first also reads the accumulator's tile; where partial sums
+as the engine counts (`EngineStats`). Of an A that is made of pieces it reads the windows, those of a convolution's taps
+one after the other, and nothing for the padding. A step after the first also reads the accumulator's tile; where partial sums
 have tiles of their own (`acc` in isa.py), all steps but the last write that one. What lies in the separate
 accumulator memory is priced by that memory's size. The array is
 taken to have operand buffers that hold a tile: when a block is larger than the array and takes several folds,
@@ -99,6 +100,7 @@ def accesses(schedule: isa.Schedule) -> Accesses:
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
     found.sram_read[executes] = sum(size(x, name) for name in ("a", "b", "bias", "residual"))
+    found.sram_read[executes] += isa.elements_read(schedule, x) * isa.item_sizes()[x["dtype"]]
     through, last = x["acc"] != isa.NONE, x["last"] != 0
     sums = np.where(through, size(x, "acc"), size(x, "c"))
     address = np.where(through, x["acc_sram"], x["c_sram"])

@@ -5,6 +5,7 @@ structured arrays which the C++ engine takes as they are (the field offsets are 
 
     Schedule  = stream, transfers, matmuls, vectors      operations, in program order
               + tiles, tensors, layers                   what the operations speak about
+              + pieces, windows                          operands that are put together out of parts of tiles
               + syncs                                    what cores wait for of each other
     stream    = opcode, queue, core, layer, row, wait[4], sync    `row` indexes the opcode's operand table
     transfers = LOAD and STORE: one tile between DRAM and SRAM
@@ -44,6 +45,16 @@ Which operations the vector unit has, and on which types, is in `vector_ops.py`.
 conditions, which are BOOL, as is what a comparison makes. On BF16 they are those of FP32 with one rounding at the end.
 All rounding is to nearest, ties to even. A number among the operands is part of the operation: an immediate, in FP32.
 
+**Pieces.** A matmul may read an A that is no tile: a and a_sram are NONE then, and `a_pieces` is the first row of a run
+in `pieces` (`more`: the next row belongs to it, too), or NONE if there is none. A piece is a tile in SRAM and a run of windows. A window takes
+outer x inner rows of `cols` elements out of the tile and says where they lie in A: element (i, j) of its rows is
+
+    A[at_row + i at_outer + j at_inner, at_col ...] = tile[from_row + i from_outer + j from_inner, from_col ...]
+
+for `cols` columns. Where no window lies, A is +0; where several do, the last one counts. So the address generator of
+the array makes the operand of a convolution out of its input: a window for each tap, none for the padding. k is what
+the columns of A say; the array takes it in `taps` equal parts (1: as a whole) unless it packs them (`matrix.packs_taps`).
+
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
 """
@@ -54,7 +65,7 @@ import dataclasses
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from itertools import pairwise
@@ -76,7 +87,7 @@ ALIGNMENT = 64
 NONE = 0xFFFFFFFF
 """The tile id, or SRAM address, of an operand that an operation does not have."""
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -193,9 +204,11 @@ MATMUL_DTYPE = np.dtype(
         ("bias_sram", "u4"),
         ("residual_sram", "u4"),
         ("acc_sram", "u4"),
+        ("a_pieces", "u4"),  # where a is NONE: the first row of a run in `pieces`, or NONE if A is +0 everywhere
         ("m", "u4"),
         ("k", "u4"),
         ("n", "u4"),
+        ("taps", "u4"),  # equal parts of k that lie apart in the memory of A: 1 without pieces
         ("step", "u4"),  # the version of the sums before: 0 clears the accumulator
         ("scale", "f4"),  # of a requantisation: positive if c is INT8 and this is the last step, else 0
         ("last", "u1"),  # the last step applies the epilogue; others have none (bias, residual NONE, activation 0)
@@ -225,6 +238,32 @@ VECTOR_DTYPE = np.dtype(
         ("imm0", "f4"),  # 0 where src0 is a tile, or is not there
         ("imm1", "f4"),
         ("imm2", "f4"),
+    ]
+)
+
+PIECE_DTYPE = np.dtype(
+    [
+        ("tile", "u4"),
+        ("sram", "u4"),
+        ("window", "u4"),  # the first row of its run in `windows`, which operations share
+        ("more", "u4"),  # 1: the next row belongs to the same operand
+    ]
+)
+
+WINDOW_DTYPE = np.dtype(
+    [
+        ("outer", "u4"),  # rows of the window: outer x inner of them, each of `cols` elements
+        ("inner", "u4"),
+        ("cols", "u4"),
+        ("at_row", "u4"),  # of the operand: the first row and column, and the steps in rows
+        ("at_col", "u4"),
+        ("at_outer", "u4"),
+        ("at_inner", "u4"),
+        ("from_row", "u4"),  # of the tile: likewise
+        ("from_col", "u4"),
+        ("from_outer", "u4"),
+        ("from_inner", "u4"),
+        ("more", "u4"),  # 1: the next row belongs to the same piece
     ]
 )
 
@@ -279,11 +318,13 @@ TABLES: dict[str, np.dtype[Any]] = {
     "tensors": TENSOR_DTYPE,
     "layers": LAYER_DTYPE,
     "syncs": SYNC_DTYPE,
+    "pieces": PIECE_DTYPE,
+    "windows": WINDOW_DTYPE,
 }
 
 
-def _no_syncs() -> Table:
-    return np.zeros(0, dtype=SYNC_DTYPE)
+def _no_rows(name: str) -> Callable[[], Table]:
+    return lambda: np.zeros(0, dtype=TABLES[name])
 
 
 @dataclass(frozen=True)
@@ -315,8 +356,10 @@ class Schedule:
     sram_final_live_bytes: int = 0
     model_name: str = "model"
     accumulator_bytes: int = 0
-    syncs: Table = field(default_factory=_no_syncs)
+    syncs: Table = field(default_factory=_no_rows("syncs"))
     cores: int = 1
+    pieces: Table = field(default_factory=_no_rows("pieces"))
+    windows: Table = field(default_factory=_no_rows("windows"))
 
     def __post_init__(self) -> None:
         for name, dtype in TABLES.items():
@@ -349,6 +392,8 @@ class Schedule:
         for table, names in ((self.transfers, ("",)), (self.matmuls, MATMUL_OPERANDS), (self.vectors, VECTOR_OPERANDS)):
             for name in names:
                 self._verify_operand(table, name, sizes)
+        self._verify_operand(self.pieces, "", sizes)
+        verify_pieces(self)
         if np.any(self.stream["core"] >= self.cores):
             raise ScheduleError(f"an operation belongs to a core beyond the {self.cores} there are")
         lanes = self.lane_ops()
@@ -516,6 +561,7 @@ class Schedule:
             seen[lane] += 1
             text = f"{i:>6}  {name:<12} {self.describe(i)}"
             yield f"{text}  wait {' '.join(waits)}" if waits else text
+        yield from window_lines(self.windows)
 
     def lane_name(self, lane: int) -> str:
         """``load``, or with several cores ``c1.load``."""
@@ -556,7 +602,7 @@ class Schedule:
         if x["step"] and target != sums:
             text += f"{self._operand(x, sums)} + "
         text += (
-            f"{self._operand(x, 'a')}{'^T' if x['a_transposed'] else ''} x "
+            f"{self._first_operand(x)}{'^T' if x['a_transposed'] else ''} x "
             f"{self._operand(x, 'b')}{'^T' if x['b_transposed'] else ''}"
         )
         for extra in ("bias", "residual"):
@@ -574,6 +620,20 @@ class Schedule:
             for i, name in enumerate(VECTOR_SOURCES[: op.sources])
         )
         return f"VECTOR {self._operand(x, 'dst')} = {op.name.lower()} {sources}"
+
+    def _first_operand(self, x: np.void) -> str:
+        """A: a tile, or its pieces, each with its windows: ``(x[0:32,0:32]@0x1000 by 12:21)``."""
+        if x["a"] != NONE:
+            return self._operand(x, "a")
+        if x["a_pieces"] == NONE:
+            return "0"
+        _, rows = run_rows(self.pieces, np.array([x["a_pieces"]]))
+        texts = []
+        for piece in self.pieces[rows]:
+            _, windows = run_rows(self.windows, np.array([piece["window"]]))
+            address = "" if piece["sram"] == NONE else f"@{piece['sram']:#x}"
+            texts.append(f"{self.tile_name(piece['tile'])}{address} by {windows[0]}:{windows[-1] + 1}")
+        return f"({', '.join(texts)})"
 
     def _operand(self, x: np.void, name: str) -> str:
         """``x[0:32,0:32]@0x1000``, without the address while there is none."""
@@ -601,6 +661,88 @@ def item_sizes() -> npt.NDArray[np.int64]:
     for dtype, size in ITEMSIZE.items():
         sizes[dtype] = size
     return sizes
+
+
+def run_rows(table: Table, first: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """All rows of the runs of `table` that begin at these rows: which of the runs each belongs to, and the rows.
+
+    Raises:
+        ScheduleError: a run begins or ends beyond the table.
+    """
+    first = np.asarray(first, dtype=np.int64)
+    ends = np.flatnonzero(table["more"] == 0)
+    at = np.searchsorted(ends, first)
+    if np.any(at >= len(ends)):
+        raise ScheduleError("a run of pieces or windows goes on beyond the end of its table")
+    count = ends[at] + 1 - first
+    owner = np.repeat(np.arange(len(first)), count)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(count) - count - first, count)
+
+
+def pieces_of(pieces: Table, matmuls: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The pieces of these rows of `matmuls`: which of the rows each belongs to, and its row of `pieces`."""
+    with_pieces = np.flatnonzero(matmuls["a_pieces"] != NONE)
+    owner, rows = run_rows(pieces, matmuls["a_pieces"][with_pieces])
+    return with_pieces[owner], rows
+
+
+def elements_read(schedule: Schedule, matmuls: Table) -> npt.NDArray[np.int64]:
+    """How many elements of A the address generator reads for each of these rows of `matmuls`, tap by tap; 0 of a tile."""
+    found = np.zeros(len(matmuls), dtype=np.int64)
+    owner, pieces = pieces_of(schedule.pieces, matmuls)
+    x = schedule.windows
+    until = np.append(0, np.cumsum(x["outer"].astype(np.int64) * x["inner"] * x["cols"]))
+    ends = np.flatnonzero(x["more"] == 0)
+    first = schedule.pieces["window"][pieces].astype(np.int64)
+    last = ends[np.searchsorted(ends, first)] if len(first) else first
+    np.add.at(found, owner, until[last + 1] - until[first])
+    return found
+
+
+def verify_pieces(schedule: Schedule) -> None:
+    """Check that every window lies in its tile and in its operand, and takes each row of the operand once.
+
+    Raises:
+        ScheduleError: one does not, or a run of pieces or windows leaves its table.
+    """
+    matmuls = schedule.matmuls
+    if np.any(schedule.pieces["more"] > 1) or np.any(schedule.windows["more"] > 1):
+        raise ScheduleError("`more` of a piece or window must be 0 or 1")
+    taps, of_tile = matmuls["taps"].astype(np.int64), matmuls["a"] != NONE
+    if np.any(taps < 1) or np.any(matmuls["k"] % np.maximum(taps, 1)) or np.any((taps > 1) & of_tile):
+        raise ScheduleError("taps must be equal parts of k, and 1 where a is a tile")
+    if np.any(of_tile & (matmuls["a_pieces"] != NONE)) or np.any(~of_tile & (matmuls["a_transposed"] != 0)):
+        raise ScheduleError("a is a tile, perhaps transposed, or it is made of pieces")
+    row, piece = pieces_of(schedule.pieces, matmuls)
+    pieces = schedule.pieces[piece]
+    if np.any(pieces["tile"] >= len(schedule.tiles)):
+        raise ScheduleError("a piece refers to a tile that does not exist")
+    tile = schedule.tiles[pieces["tile"]]
+    columns = (pieces["window"], matmuls["m"][row], matmuls["k"][row], tile["rows"], tile["cols"])
+    distinct = np.unique(np.stack(columns), axis=1) if len(row) else np.zeros((5, 0), dtype=np.int64)
+    owner, window = run_rows(schedule.windows, distinct[0])
+    _, *sizes = distinct[:, owner]
+    x = {name: schedule.windows[name][window].astype(np.float64) for name in WINDOW_DTYPE.names or ()}  # no overflow
+    outer, inner = x["outer"] - 1, x["inner"] - 1
+    wrong = (outer < 0) | (inner < 0) | (x["cols"] < 1)
+    wrong |= (inner > 0) & (x["at_inner"] < 1)
+    wrong |= (outer > 0) & (x["at_outer"] <= inner * x["at_inner"])
+    for side, rows, cols in (("at", *sizes[:2]), ("from", *sizes[2:])):
+        last = x[f"{side}_row"] + outer * x[f"{side}_outer"] + inner * x[f"{side}_inner"]
+        wrong |= (last >= rows) | (x[f"{side}_col"] + x["cols"] > cols)
+    if np.any(wrong):
+        raise ScheduleError(f"window {window[np.argmax(wrong)]} does not lie in its tile and its operand")
+
+
+def window_lines(windows: Table) -> Iterator[str]:
+    """The text form of a table of windows; of an empty one nothing."""
+    for i, x in enumerate(windows):
+        w = {name: int(x[name]) for name in WINDOW_DTYPE.names or ()}
+        yield (
+            f"window {i}: {w['outer']}x{w['inner']} rows of {w['cols']}, "
+            f"to ({w['at_row']}+{w['at_outer']}i+{w['at_inner']}j, {w['at_col']}) "
+            f"from ({w['from_row']}+{w['from_outer']}i+{w['from_inner']}j, {w['from_col']}){', and' if w['more'] else ''}"
+        )
 
 
 def is_reduction(ops: npt.ArrayLike) -> npt.NDArray[np.bool_]:

@@ -124,6 +124,11 @@ class Matrix(Section):
     bf16_rate: MacRate = _rate_field("bf16")
     int8_rate: MacRate = _rate_field("int8")
     int16_rate: MacRate = _rate_field("int16 x int8")
+    packs_taps: bool = Field(
+        default=True,
+        description="whether the rows of the array take the next steps of k, whichever taps of a convolution they belong "
+        "to; if not, each tap's channels have passes of their own",
+    )
     epilogue_cycles: int = Field(
         default=8,
         ge=1,

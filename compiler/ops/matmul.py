@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeVar
+from dataclasses import replace
 
 import numpy as np
 
 from minisim.compiler import panels
 from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.blocks import BlockPlan
-from minisim.compiler.dtypes import is_integer, requantize
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, Operator, onnx_import, register
+from minisim.compiler.ops.epilogue import (
+    BIAS,
+    RESIDUAL,
+    MatMulTypes,
+    by_place,
+    finished,
+    fused_title,
+    product,
+    result_dtype,
+)
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.semantics import Array, one_dtype
 from minisim.compiler.tiling import Axis, Read, Tiling
@@ -22,11 +30,6 @@ from minisim.compiler.values import scaled
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
-
-T = TypeVar("T")
-
-BIAS, RESIDUAL = 2, 3
-"""The places of the operands that the epilogue adds, in its order."""
 
 
 @register
@@ -45,11 +48,10 @@ class MatMul(Operator[MatMulAttributes]):
     attributes = MatMulAttributes
 
     def title(self, inputs: Sequence[str | None], attributes: MatMulAttributes) -> str:
-        fused = "Bias" * _has(inputs, BIAS) + "Residual" * _has(inputs, RESIDUAL) + str(attributes.activation or "")
-        return f"Fused{self.name}{fused}" if fused else self.name
+        return fused_title(self.name, inputs, attributes)
 
     def infer(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> tuple[Shape, ...]:
-        a, b, bias, _ = _by_place(shapes)
+        a, b, bias, _ = by_place(shapes)
         if len(a) < 1 or len(b) < 1:
             raise ShapeError("an operand of a matmul must have at least one dimension")
         if len(b) != 2:
@@ -69,31 +71,19 @@ class MatMul(Operator[MatMulAttributes]):
         return ((*m_dims, n),)
 
     def infer_dtypes(self, dtypes: Sequence[str | None], attributes: MatMulAttributes) -> tuple[str, ...]:
-        a, b, bias, _ = _by_place(dtypes)
+        a, b, bias, _ = by_place(dtypes)
         operands = "int16" if (a, b) == ("int16", "int8") else one_dtype((a, b), self.dtypes)
-        if not is_integer(operands):
-            if attributes.scale is not None:
-                raise UnsupportedError(f"scale requantises the sums of int8 operands, not of {operands}")
-            return (operands,)
-        if bias is not None and bias != "int32":
-            raise UnsupportedError(f"the bias of an {operands} matmul must be int32, not {bias}")
-        return ("int32" if attributes.scale is None else "int8",)
+        return (result_dtype("matmul", operands, bias, attributes),)
 
     def macs(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> int:
-        a, *_ = _by_place(shapes)
+        a, *_ = by_place(shapes)
         rows, n = view_2d(self.infer(shapes, attributes)[0])
         return rows * (a[0] if attributes.transpose_a else a[-1]) * n
 
     def evaluate(self, inputs: Sequence[Array | None], attributes: MatMulAttributes) -> tuple[Array, ...]:
-        a, b, bias, residual = _by_place(inputs)
+        a, b, bias, residual = by_place(inputs)
         a, b = (a.T if attributes.transpose_a else a), (b.T if attributes.transpose_b else b)
-        if np.issubdtype(a.dtype, np.integer):
-            return (_evaluate_integers(a, b, bias, attributes),)
-        y: Array = a @ b
-        for operand in (bias, residual):
-            if operand is not None:
-                y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
-        return (attributes.activation.function(y) if attributes.activation else y,)
+        return (finished(product(a, b), bias, residual, attributes),)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         tiling = self.cut(node, graph, machine)
@@ -105,9 +95,7 @@ class MatMul(Operator[MatMulAttributes]):
         m_size, n_size = view_2d(graph.tensors[node.output].shape)
         sizes = {"m": m_size, "k": self.depth(node, graph), "n": n_size}
         types = MatMulTypes.of(node, graph)
-        if not machine.matrix.rate(types.operands):
-            name = types.operands.name.lower()
-            raise UnsupportedError(f"node {node.name!r}: the array has no {name} (matrix.{name}_rate is 0)")
+        types.check(node, machine)
 
         def needed(edges: Edges) -> int:
             apart = types.sums_apart(machine, -(-sizes["k"] // edges["k"]))
@@ -153,7 +141,7 @@ class MatMul(Operator[MatMulAttributes]):
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
         attributes = node.attributes_as(MatMulAttributes)
-        of_a, of_b, of_bias, of_residual = _by_place(node.inputs)
+        of_a, of_b, of_bias, of_residual = by_place(node.inputs)
         a = program.grid(of_a, *tiling.flip(tiling.m, tiling.k, attributes.transpose_a))
         b = program.grid(of_b, *tiling.flip(tiling.k, tiling.n, attributes.transpose_b))
         bias = program.grid(of_bias, 1, tiling.n) if of_bias else None
@@ -162,7 +150,8 @@ class MatMul(Operator[MatMulAttributes]):
         c = program.grid(node.output, tiling.m, tiling.n, final=1 if tiling.sums_apart else tiling.k_tiles)
         acc = None
         if tiling.sums_apart:
-            acc = program.accumulators(node.output, types.sums, tiling.m, tiling.n, tiling.k_tiles)
+            sums = program.accumulators(node.output, types.sums)
+            acc = program.grid(sums, tiling.m, tiling.n, final=tiling.k_tiles)
 
         m, n, k = tiling.walk()
         last = k == tiling.k_tiles - 1
@@ -182,6 +171,8 @@ class MatMul(Operator[MatMulAttributes]):
             m=np.minimum(tiling.m, m_size - m * tiling.m),
             k=np.minimum(tiling.k, self.depth(node, graph) - k * tiling.k),
             n=np.minimum(tiling.n, n_size - n * tiling.n),
+            a_pieces=isa.NONE,
+            taps=1,
             step=k,
             last=last,
             activation=np.where(last, attributes.activation.code if attributes.activation else isa.Activation.NONE, 0),
@@ -203,86 +194,6 @@ class MatMul(Operator[MatMulAttributes]):
         """K: the length of each accumulation."""
         shape = graph.tensors[node.present[0]].shape
         return shape[0] if node.attributes_as(MatMulAttributes).transpose_a else shape[-1]
-
-
-def _by_place(given: Sequence[T | None]) -> tuple[T, T, T | None, T | None]:
-    """What is given of a, b, bias and residual; None for those that are absent."""
-    whole: list[T | None] = [*given, None, None]
-    a, b, bias, residual = whole[:4]
-    assert a is not None
-    assert b is not None
-    return a, b, bias, residual
-
-
-def _has(inputs: Sequence[str | None], place: int) -> bool:
-    return len(inputs) > place and inputs[place] is not None
-
-
-class Footprint(NamedTuple):
-    """The bytes of a matmul's tiles, in whole granules: operands, result, partial sums, operands of the epilogue."""
-
-    a: int
-    b: int
-    c: int
-    sums: int
-    extra: int
-
-    def needed(self, sums_apart: bool, machine: Machine) -> int:
-        """The bytes of scratchpad needed; sums that are apart lie in the accumulator memory, if there is one."""
-        return self.a + self.b + self.c + self.extra + self.sums * (sums_apart and not machine.accumulator.bytes)
-
-
-@dataclass(frozen=True)
-class MatMulTypes:
-    """The types of a matmul: of A (the operands'), B, its sums, its bias and its result."""
-
-    operands: isa.DType
-    sums: isa.DType
-    bias: isa.DType
-    result: isa.DType
-
-    @classmethod
-    def of(cls, node: Node, graph: Graph) -> MatMulTypes:
-        operands = graph.tensors[node.present[0]].code
-        sums, of_bias = isa.ACCUMULATOR[operands], node.operand(BIAS)
-        bias = graph.tensors[of_bias].code if of_bias else sums
-        return cls(operands, sums, bias, graph.tensors[node.output].code)
-
-    @property
-    def second(self) -> isa.DType:
-        """The type of B."""
-        return isa.SECOND[self.operands]
-
-    @staticmethod
-    def item(dtype: isa.DType) -> int:
-        """The bytes of an element of this type."""
-        return isa.ITEMSIZE[dtype]
-
-    def footprint(self, node: Node, m: int, k: int, n: int) -> Footprint:
-        """The bytes of the tiles of an operation on m x k x n elements."""
-        c = isa.align(self.item(self.result) * m * n)
-        return Footprint(
-            a=isa.align(self.item(self.operands) * m * k),
-            b=isa.align(self.item(self.second) * k * n),
-            c=c,
-            sums=isa.align(self.item(self.sums) * m * n),
-            extra=isa.align(self.item(self.bias) * n) * _has(node.inputs, BIAS) + c * _has(node.inputs, RESIDUAL),
-        )
-
-    def sums_apart(self, machine: Machine, steps: int) -> bool:
-        """Whether partial sums have tiles of their own: the result's are too narrow, or lie in the wrong memory."""
-        return steps > 1 and (self.sums != self.result or machine.accumulator.bytes > 0)
-
-
-def _evaluate_integers(a: Array, b: Array, bias: Array | None, attributes: MatMulAttributes) -> Array:
-    """The exact value: sums of products up to 2^22 are whole in double precision up to k = 2^31, then wrap to int32."""
-    sums = (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
-    if bias is not None:
-        sums = sums + bias.reshape(-1)
-    sums = sums.astype(np.int32)
-    if attributes.activation is not None:
-        sums = attributes.activation.function(sums)
-    return (sums if attributes.scale is None else requantize(sums, attributes.scale)).astype(np.int64)
 
 
 def pace(

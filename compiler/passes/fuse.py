@@ -1,4 +1,4 @@
-"""Fusion: a matmul takes over the bias, the residual and the activation that follow it.
+"""Fusion: a matmul or a convolution takes over the bias, the residual and the activation that follow it.
 
 The fused operation applies them in the same order, each rounded once, so the bits of a float32 model do not change:
 what is saved is a trip of the intermediate through SRAM or DRAM for each fused operation. In bfloat16 a fused
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from minisim.compiler.activations import BY_OPERATOR
-from minisim.compiler.attributes import MatMulAttributes
+from minisim.compiler.attributes import EpilogueAttributes
 from minisim.compiler.graph import Graph, Node, Tensor, view_2d
-from minisim.compiler.ops.matmul import BIAS, RESIDUAL
+from minisim.compiler.ops.epilogue import BIAS, RESIDUAL
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Fuse:
         members: set[str] = set()
         fused_at: dict[str, Node] = {}  # a fused node stands where its last member stood: operands are ready
         for node in graph.nodes:
-            if node.op == "MatMul":
+            if isinstance(node.attributes, EpilogueAttributes):
                 chain, fused = _fuse_from(node, graph, consumers, members)
                 members.update(chain)
                 fused_at[chain[-1]] = fused
@@ -67,7 +67,7 @@ def _with(fused: Node, node: Node, graph: Graph) -> Node | None:
 
     The array applies bias, residual and activation in that order: a later one closes the earlier ones.
     """
-    attributes, value = fused.attributes_as(MatMulAttributes), fused.output
+    attributes, value = fused.attributes_as(EpilogueAttributes), fused.output
     biased, has_residual = fused.operand(BIAS) is not None, fused.operand(RESIDUAL) is not None
     if attributes.activation is not None:
         return None

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.attributes import MatMulAttributes
+from minisim.compiler.attributes import EpilogueAttributes
 from minisim.compiler.dtypes import HELD_AS, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.graph import Graph, Node
-from minisim.compiler.ops.matmul import BIAS, RESIDUAL
+from minisim.compiler.ops.epilogue import BIAS, RESIDUAL
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import mapped
 from minisim.errors import ModelError, UnsupportedError
@@ -55,7 +55,7 @@ class Quantize:
         if refused := list(_refused(graph)):
             raise UnsupportedError(
                 f"model {graph.name!r} cannot be computed in int8 (matrix.dtype): {', '.join(refused)}; "
-                "quantisation covers matmuls with bias and relu, relu and reshape"
+                "quantisation covers matmuls and convolutions with bias and relu, relu and reshape"
             )
         return _Quantizer(graph, self.numerics).run()
 
@@ -65,14 +65,19 @@ def _refused(graph: Graph) -> Iterator[str]:
     for node in graph.nodes:
         if all(graph.tensors[name].dtype != "float32" for name in (*node.present, *node.outputs)):
             continue
-        if not _keeps_scale(node) and node.op != "MatMul":
+        if not _keeps_scale(node) and not _multiplies(node):
             yield f"{node.op} {node.name!r}"
-        elif node.op == "MatMul":
-            activation = node.attributes_as(MatMulAttributes).activation
+        elif _multiplies(node):
+            activation = node.attributes_as(EpilogueAttributes).activation
             if activation is not None and not activation.on_integers:
                 yield f"{activation} after {node.name!r}"
             elif (residual := node.operand(RESIDUAL)) is not None:
                 yield f"Add of {residual!r} after {node.name!r}"
+
+
+def _multiplies(node: Node) -> bool:
+    """Whether the array executes it, with an epilogue that requantises."""
+    return isinstance(node.attributes, EpilogueAttributes)
 
 
 def _keeps_scale(node: Node) -> bool:
@@ -105,10 +110,10 @@ class _Quantizer:
         return result
 
     def _matmuls(self) -> list[Node]:
-        return [n for n in self.graph.nodes if n.op == "MatMul" and self.graph.tensors[n.output].dtype == "float32"]
+        return [n for n in self.graph.nodes if _multiplies(n) and self.graph.tensors[n.output].dtype == "float32"]
 
     def _operands(self, node: Node) -> tuple[str, ...]:
-        return node.present[:2] if node.op == "MatMul" else node.present
+        return node.present[:2] if _multiplies(node) else node.present
 
     def _node(self, node: Node) -> Node:
         """`node` on quantised tensors; its outputs, and its bias if it has one, are added to the result."""
@@ -117,7 +122,7 @@ class _Quantizer:
             for name in node.outputs:
                 tensors[name] = replace(self.graph.tensors[name], graph=self.result)
             return node
-        if node.op != "MatMul":
+        if not _multiplies(node):
             for name in node.outputs:
                 self._add(name, tensors[node.present[0]].scale or 1.0)
             return node
@@ -127,7 +132,7 @@ class _Quantizer:
         inputs = (a, b) if bias is None else (a, b, self._add_bias(bias, product))
         scale = self._scale(node.output)
         self._add(node.output, scale)
-        attributes = replace(node.attributes_as(MatMulAttributes), scale=float(np.float32(product / scale)))
+        attributes = replace(node.attributes_as(EpilogueAttributes), scale=float(np.float32(product / scale)))
         return replace(node, inputs=inputs, attributes=attributes)
 
     def _add(self, name: str, scale: float) -> None:

@@ -213,7 +213,8 @@ class Scheduler:
         count = self.emit.execute(
             row,
             wait,
-            address[a],
+            [address[piece] for piece in self.emit.pieces(row)],
+            NONE if a == NONE else address[a],
             address[b],
             address[c] if target == c else NONE,
             NONE if bias == NONE else address[bias],

@@ -46,6 +46,8 @@ def bytes_needed(program: Program, sizes: npt.NDArray[np.int64], sums_apart: boo
     x = program.matmuls
     of_matmul = total(x, ("a", "b", "bias", "residual")) + total(x, ("c",)) * isa.touches(x, "c")
     of_matmul += total(x, ("acc",)) * (isa.touches(x, "acc") & (not sums_apart))
+    owner, pieces = isa.pieces_of(program.pieces, x)
+    np.add.at(of_matmul, owner, sizes[program.pieces["tile"][pieces]])
     return _most(program, of_matmul, total(program.vectors, isa.VECTOR_OPERANDS))
 
 

@@ -26,12 +26,14 @@ class Copies:
         refs: what each uOp refers to: the copy that a LOAD or STORE moves; the row of an EXECUTE or VECTOR, as in the
             program.
         matmuls, vectors: the copy in each row, or NONE, by operand.
+        pieces: the copy in each row of `pieces`.
     """
 
     tile: Ids
     refs: Ids
     matmuls: dict[str, Ids]
     vectors: dict[str, Ids]
+    pieces: Ids
 
     @classmethod
     def of(cls, program: Program) -> Copies:
@@ -39,8 +41,9 @@ class Copies:
         moves, tiles = opcode <= Opcode.STORE, len(program.tiles)
         matmuls = _operands(program.matmuls, MATMUL_OPERANDS)
         vectors = _operands(program.vectors, VECTOR_OPERANDS)
+        pieces = program.pieces["tile"].astype(np.int64)
         if program.cores == 1:
-            return cls(np.arange(tiles, dtype=np.int64), refs, matmuls, vectors)
+            return cls(np.arange(tiles, dtype=np.int64), refs, matmuls, vectors, pieces)
         keys = [core[moves] * tiles + refs[moves]]
         for code, table in ((Opcode.EXECUTE, matmuls), (Opcode.VECTOR, vectors)):
             of_row = np.zeros(len(next(iter(table.values()))), dtype=np.int64)
@@ -48,12 +51,13 @@ class Copies:
             for name, column in table.items():
                 table[name] = np.where(column == NONE, NONE, of_row * tiles + column)
                 keys.append(table[name][column != NONE])
+        keys.append(_core_of_pieces(program) * tiles + pieces)
         known = np.unique(np.concatenate(keys))
         refs[moves] = np.searchsorted(known, keys[0])
         for table in (matmuls, vectors):
             for name, column in table.items():
                 table[name] = np.where(column == NONE, NONE, np.searchsorted(known, column))
-        return cls(known % tiles, refs, matmuls, vectors)
+        return cls(known % tiles, refs, matmuls, vectors, np.searchsorted(known, keys[-1]))
 
     def written(self, program: Program) -> Ids:
         """The copy that each uOp of `program` is about: the one moved, or the one that an operation writes."""
@@ -66,6 +70,16 @@ class Copies:
 
 def _operands(table: isa.Table, names: tuple[str, ...]) -> dict[str, Ids]:
     return {name: table[name].astype(np.int64) for name in names}
+
+
+def _core_of_pieces(program: Program) -> Ids:
+    """The core of the operation that reads each piece."""
+    executes = program.uops[program.uops["opcode"] == Opcode.EXECUTE]
+    of_row, found = np.zeros(len(program.matmuls), dtype=np.int64), np.zeros(len(program.pieces), dtype=np.int64)
+    of_row[executes["ref"]] = executes["core"]
+    owner, pieces = isa.pieces_of(program.pieces, program.matmuls)
+    found[pieces] = of_row[owner]
+    return found
 
 
 def crossing(program: Program) -> npt.NDArray[np.bool_]:

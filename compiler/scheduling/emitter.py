@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -38,9 +38,14 @@ class Emitter:
         self._transfers = {name: array("I") for name in ("tile", "version", "sram")}
         self._matmul_addresses = array("I")
         self._vector_addresses = array("I")
+        self._piece_addresses = array("I")
         operands = [copies.matmuls[name].tolist() for name in isa.MATMUL_OPERANDS]
         steps = [program.matmuls[name].tolist() for name in ("step", "last")]
         self._matmuls = list(zip(*operands, *steps, strict=True))
+        owner, pieces = isa.pieces_of(program.pieces, program.matmuls)
+        self._pieces: dict[int, list[int]] = {}
+        for row, copy in zip(owner.tolist(), copies.pieces[pieces].tolist(), strict=True):
+            self._pieces.setdefault(row, []).append(copy)
         self._vectors = list(zip(*(copies.vectors[name].tolist() for name in isa.VECTOR_OPERANDS), strict=True))
 
     def turn_to(self, core: int) -> None:
@@ -51,6 +56,10 @@ class Emitter:
     def matmul_operands(self, row: int) -> tuple[int, int, int, int, int, int, int, int]:
         """The copies of a, b, c, bias, residual, acc, then the step, and whether it is the last."""
         return self._matmuls[row]
+
+    def pieces(self, row: int) -> Sequence[int]:
+        """The copies of the pieces of a; none if it is a tile."""
+        return self._pieces.get(row, ())
 
     def vector_operands(self, row: int) -> tuple[int, int, int, int]:
         """The copies of src0, src1, src2, dst."""
@@ -69,8 +78,10 @@ class Emitter:
             self._syncs.append((core, Queue.STORE, i < len(syncs), count))
         return self._append(opcode, len(rows) - 1, wait)
 
-    def execute(self, row: int, wait: Clock, *addresses: int) -> int:
+    def execute(self, row: int, wait: Clock, pieces: Iterable[int], *addresses: int) -> int:
+        """Appends an EXECUTE with its operands, and the pieces of a, at these addresses."""
         self._matmul_addresses.extend(addresses)
+        self._piece_addresses.extend(pieces)
         return self._append(Opcode.EXECUTE, row, wait)
 
     def vector(self, row: int, wait: Clock, *addresses: int) -> int:
@@ -107,6 +118,8 @@ class Emitter:
             transfers=transfers,
             matmuls=_addressed(p.matmuls, _MATMUL_ADDRESSES, self._matmul_addresses),
             vectors=_addressed(p.vectors, _VECTOR_ADDRESSES, self._vector_addresses),
+            pieces=_addressed(p.pieces, ("sram",), self._piece_addresses),
+            windows=p.windows.copy(),
             tiles=p.tiles.copy(),
             tensors=p.tensors.copy(),
             layers=layers,

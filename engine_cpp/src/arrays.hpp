@@ -104,6 +104,8 @@ inline py::dict layout() {
     add("tiles", layout_of<TileRow>());
     add("tensors", layout_of<TensorRow>());
     add("syncs", layout_of<SyncRow>());
+    add("pieces", layout_of<PieceRow>());
+    add("windows", layout_of<WindowRow>());
     return tables;
 }
 

@@ -33,6 +33,8 @@ struct BorrowedProgram {
         program.tiles = borrow<TileRow>(schedule, "tiles");
         program.tensors = borrow<TensorRow>(schedule, "tensors");
         program.syncs = borrow<SyncRow>(schedule, "syncs");
+        program.pieces = borrow<PieceRow>(schedule, "pieces");
+        program.windows = borrow<WindowRow>(schedule, "windows");
     }
 
     template <class Row>

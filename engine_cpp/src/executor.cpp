@@ -25,12 +25,20 @@ void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, fl
     kernel.requantise(sums, count, scale, as<std::int8_t>(c));
 }
 
+// Rows of A that are gathered at once where it is made of pieces: A as a whole may be larger than any memory.
+std::size_t rows_at_once(const MatmulRow& x) {
+    constexpr std::size_t kElements = std::size_t{1} << 20;
+    return std::min<std::size_t>(x.m, std::max<std::size_t>(1, kElements / x.k));
+}
+
 }  // namespace
 
 void Executor::make_room(const MatmulRow& x) {
     const auto dtype = static_cast<DType>(x.dtype);
     const std::size_t count = std::size_t{x.m} * x.n;
-    scratch_.make_room(dtype, x.m, x.k, x.n);
+    const bool whole = x.a != kNone;
+    scratch_.make_room(dtype, whole ? x.m : rows_at_once(x), x.k, x.n);
+    if (!whole) gathered_.reserve(rows_at_once(x) * x.k * item_size(dtype));
     if (accumulator_of(dtype) == DType::kInt32) {
         if (rounds(x)) std::get<Wide<std::int32_t>>(wide_).sums.reserve(count);
         return;
@@ -93,7 +101,8 @@ void Executor::multiply(const MatmulRow& x) {
     const std::size_t count = std::size_t{x.m} * x.n;
     const bool rounds = this->rounds(x);
     MatmulArgsOf<T, Sum, TB> args{};
-    args.a = as<T>(read(x.a, x.a_sram));
+    const bool whole = x.a != kNone;
+    if (whole) args.a = as<T>(read(x.a, x.a_sram));
     args.b = as<TB>(read(x.b, x.b_sram));
     const Sum* before = nullptr;
     if (x.step > 0) {
@@ -113,8 +122,60 @@ void Executor::multiply(const MatmulRow& x) {
     args.clear = x.step == 0;
     args.last = x.last != 0;
     args.activation = static_cast<Activation>(x.activation);
-    run(kernel_, args, scratch_);
+    if (whole) {
+        run(kernel_, args, scratch_);
+    } else {
+        multiply_pieces(x, args);
+    }
     if (rounds) leave(kernel_, args.c, count, x.scale, target);
+}
+
+// A few rows of A at a time. Rows are different outputs, so no chain of sums is cut.
+template <class T, class Sum, class TB>
+void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args) {
+    count_pieces(x);
+    for (std::size_t first = 0; first < x.m; first += args.m) {
+        args.m = std::min(rows_at_once(x), x.m - first);
+        gathered_.resize(args.m * x.k * sizeof(T));
+        gather(x, first, args.m, as<T>(gathered_.data()));
+        args.a = as<T>(gathered_.data());
+        run(kernel_, args, scratch_);
+        args.c += args.m * x.n;
+        if (args.residual) args.residual += args.m * x.n;
+    }
+}
+
+template <class T>
+void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, T* rows) {
+    std::fill_n(rows, count * x.k, T{});
+    program_.for_each_piece(x, [&](const PieceRow& piece) {
+        const std::size_t pitch = program_.tiles[piece.tile].cols;
+        const T* tile = as<T>(arenas_[core_].at(piece.sram, program_.tile_bytes(piece.tile)));
+        program_.for_each_window(piece, [&](const WindowRow& w) {
+            for (std::size_t i = 0; i < w.outer; ++i) {
+                for (std::size_t j = 0; j < w.inner; ++j) {
+                    const std::size_t to = w.at_row + i * w.at_outer + j * w.at_inner;
+                    if (to < first || to >= first + count) continue;
+                    const std::size_t from = w.from_row + i * w.from_outer + j * w.from_inner;
+                    std::copy_n(tile + from * pitch + w.from_col, w.cols,
+                                rows + (to - first) * x.k + w.at_col);
+                }
+            }
+        });
+    });
+}
+
+// What the address generator reads: every window as often as it is named, and nothing for zeros.
+void Executor::count_pieces(const MatmulRow& x) {
+    const std::uint64_t item = item_size(static_cast<DType>(x.dtype));
+    program_.for_each_piece(x, [&](const PieceRow& piece) {
+        std::uint64_t bytes = 0;
+        program_.for_each_window(piece, [&](const WindowRow& w) {
+            bytes += std::uint64_t{w.outer} * w.inner * w.cols * item;
+        });
+        stats_.sram_read_bytes += bytes;
+        if (piece.sram >= sram_bytes_) stats_.accumulator_read_bytes += bytes;
+    });
 }
 
 const float* Executor::addend(std::uint32_t tile, std::uint32_t sram,

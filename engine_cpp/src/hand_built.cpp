@@ -70,6 +70,8 @@ void HandBuilt::push_matmul(const SchedExecute& x) {
     row.bias_sram = x.bias ? x.bias->sram : kNone;
     row.residual_sram = x.residual ? x.residual->sram : kNone;
     row.acc_sram = x.acc ? x.acc->sram : kNone;
+    row.a_pieces = kNone;
+    row.taps = 1;
     row.m = x.c.rows;
     row.k = x.a_transposed ? x.a.rows : x.a.cols;
     row.n = x.c.cols;

@@ -86,9 +86,17 @@ private:
             (x.step > 0) | (x.last != 0) << 1 | (x.a_transposed != 0) << 2 |
             (x.b_transposed != 0) << 3 | (x.bias != kNone) << 4 | (x.residual != kNone) << 5 |
             (x.scale != 0) << 6 | (x.activation != 0) << 7;
+        const std::uint64_t pitch = pitch_of_pieces(x);
         return {static_cast<std::uint64_t>(Opcode::kExecute), pair(x.m, x.k), pair(x.n, x.dtype),
-                pair(static_cast<std::uint32_t>(flags), item_size(program_.dtype_of_tile(x.c))), 0,
-                0};
+                pair(static_cast<std::uint32_t>(flags), item_size(program_.dtype_of_tile(x.c))),
+                pair(x.taps, static_cast<std::uint32_t>(pitch)), pitch >> 32};
+    }
+
+    // Elements from one row of A to the next where it is made of pieces: those of the first one; else 0.
+    std::uint64_t pitch_of_pieces(const MatmulRow& x) const {
+        if (x.a_pieces == kNone) return 0;
+        const PieceRow& piece = program_.pieces[x.a_pieces];
+        return std::uint64_t{program_.tiles[piece.tile].cols} * program_.windows[piece.window].from_inner;
     }
 
     Key vector(const VectorRow& x) const {
@@ -163,7 +171,16 @@ void check_references(const Program& program, std::uint32_t cores) {
         switch (static_cast<Opcode>(row.opcode)) {
             case Opcode::kLoad:
             case Opcode::kStore: require(tile(program.transfer(op).tile), op, "moves no tile"); break;
-            case Opcode::kExecute: require(tile(program.matmul(op).c), op, "has no result"); break;
+            case Opcode::kExecute: {
+                const MatmulRow& x = program.matmul(op);
+                require(tile(x.c), op, "has no result");
+                if (x.a_pieces == kNone) break;
+                require(x.a_pieces < program.pieces.size, op, "refers beyond the pieces");
+                const PieceRow& piece = program.pieces[x.a_pieces];
+                require(tile(piece.tile) && piece.window < program.windows.size, op,
+                        "has a piece of a tile or a window that does not exist");
+                break;
+            }
             case Opcode::kVector: {
                 const VectorRow& x = program.vector(op);
                 bool exist = tile(x.dst);

@@ -113,6 +113,7 @@ void Tracker::start_matmul(std::uint32_t op, std::int64_t cycle) {
         if (tile != kNone) read_sram({op, cycle, final_of(tile), false, true, sram});
     };
     source(x.a, x.a_sram);
+    program_.for_each_piece(x, [&](const PieceRow& piece) { source(piece.tile, piece.sram); });
     source(x.b, x.b_sram);
     source(x.bias, x.bias_sram);
     source(x.residual, x.residual_sram);

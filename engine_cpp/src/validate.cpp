@@ -129,18 +129,89 @@ void Validator::matmul(std::size_t row) const {
     if (dtype == DType::kInt32 || dtype == DType::kBool) {
         at.fail(std::string("a matmul multiplies FP32, BF16, INT8 or INT16, not ") + dtype_name(dtype));
     }
-    operand(at, "a", x.a, x.a_sram, only(dtype), kAsTheOperation);
     operand(at, "b", x.b, x.b_sram, only(second_of(dtype)), kAsTheOperation);
     sums(at, x);
-    shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
     shape(at, "b", x.b, x.b_transposed ? x.n : x.k, x.b_transposed ? x.k : x.n);
     shape(at, "c", x.c, x.m, x.n);
     const bool to_c = Program::touches_c(x);
-    apart(at, "a", x.a, x.a_sram, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
+    first_operand(at, x, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     apart(at, "b", x.b, x.b_sram, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     epilogue(at, x);
     if (accumulator_of(dtype) == DType::kInt32) integers(at, x);
     scale(at, x);
+}
+
+// A: a tile, or pieces of several. After the sums, whose place it must not overlap.
+void Validator::first_operand(const Place& at, const MatmulRow& x, std::uint32_t target,
+                              std::uint32_t target_sram) const {
+    const DTypes allowed = only(static_cast<DType>(x.dtype));
+    if (x.a != kNone) {
+        at.equal("a_pieces", x.a_pieces, kNone, "a is a tile");
+        at.equal("taps", x.taps, 1, "a is a tile");
+        operand(at, "a", x.a, x.a_sram, allowed, kAsTheOperation);
+        shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
+        apart(at, "a", x.a, x.a_sram, target, target_sram);
+        return;
+    }
+    at.equal("a_sram", x.a_sram, kNone, "a is made of pieces");
+    at.equal("a_transposed", x.a_transposed, 0, "a is made of pieces");
+    if (x.taps == 0 || x.k % x.taps != 0) {
+        at.fail("taps must be equal parts of k = " + std::to_string(x.k) + ", not " +
+                std::to_string(x.taps));
+    }
+    bool more = x.a_pieces != kNone;
+    for (std::size_t row = x.a_pieces; more; ++row) {
+        at.below("the row of pieces it refers to", row, program_.pieces.size);
+        const PieceRow& found = program_.pieces[row];
+        operand(at, "a piece", found.tile, found.sram, allowed, kAsTheOperation);
+        apart(at, "a piece", found.tile, found.sram, target, target_sram);
+        piece(at, x, found);
+        at.below("more of a piece", found.more, 2);
+        more = found.more != 0;
+    }
+}
+
+void Validator::piece(const Place& at, const MatmulRow& x, const PieceRow& piece) const {
+    bool more = true;
+    for (std::size_t row = piece.window; more; ++row) {
+        at.below("the row of windows that a piece refers to", row, program_.windows.size);
+        const WindowRow& found = program_.windows[row];
+        at.below("more of a window", found.more, 2);
+        window(at, x, program_.tiles[piece.tile], found);
+        more = found.more != 0;
+    }
+}
+
+// A window must lie in its tile and in its operand, and take each row of the operand once. Steps and
+// counts are compared one by one, so that no product of them overflows.
+void Validator::window(const Place& at, const MatmulRow& x, const TileRow& tile,
+                       const WindowRow& w) const {
+    const auto inside = [](std::uint64_t first, std::uint64_t outer, std::uint64_t outer_step,
+                           std::uint64_t inner, std::uint64_t inner_step, std::uint64_t size) {
+        std::uint64_t last = first;
+        for (const std::uint64_t reach : {(outer - 1) * outer_step, (inner - 1) * inner_step}) {
+            if (last >= size || reach >= size) return false;
+            last += reach;
+        }
+        return last < size;
+    };
+    if (w.outer == 0 || w.inner == 0 || w.cols == 0) {
+        at.fail("a window must have at least one row and column");
+    }
+    if ((w.inner > 1 && w.at_inner == 0) ||
+        (w.outer > 1 && w.at_outer <= std::uint64_t{w.inner - 1} * w.at_inner)) {
+        at.fail("a window must take each row of its operand once");
+    }
+    if (!inside(w.at_row, w.outer, w.at_outer, w.inner, w.at_inner, x.m) ||
+        std::uint64_t{w.at_col} + w.cols > x.k) {
+        at.fail("a window reaches beyond its operand of shape (" + std::to_string(x.m) + ", " +
+                std::to_string(x.k) + ")");
+    }
+    if (!inside(w.from_row, w.outer, w.from_outer, w.inner, w.from_inner, tile.rows) ||
+        std::uint64_t{w.from_col} + w.cols > tile.cols) {
+        at.fail("a window reaches beyond its tile of shape (" + std::to_string(tile.rows) + ", " +
+                std::to_string(tile.cols) + ")");
+    }
 }
 
 // Where the sums live and which step of them this is: c and, if there is one, acc. An address of

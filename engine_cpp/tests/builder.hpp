@@ -58,6 +58,8 @@ struct Builder : minisim::Tables {
         x.a_sram = a_sram;
         x.b_sram = b_sram;
         x.c_sram = c_sram;
+        x.a_pieces = minisim::kNone;
+        x.taps = 1;
         x.m = tiles[c].rows;
         x.k = tiles[a].cols;
         x.n = tiles[c].cols;

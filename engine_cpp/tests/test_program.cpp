@@ -137,8 +137,9 @@ TEST(malformed_transfers) {
 }
 
 TEST(malformed_matmuls) {
+    refused([](Sample& s) { s.matmuls[0].a = 9; }, "matmuls[0]: a must be below 4, not 9");
     refused([](Sample& s) { s.matmuls[0].a = kNone; },
-            "matmuls[0]: a must be below 4, not 4294967295");
+            "matmuls[0]: a_sram must be 4294967295 (a is made of pieces), not 0");
     refused([](Sample& s) { s.matmuls[0].c_sram = 1; },
             "matmuls[0]: the SRAM address of c must be a multiple of 64, not 1");
     refused([](Sample& s) { s.matmuls[0].m = 5; },

@@ -61,7 +61,7 @@ def gemm(m, k, n, edge=32):
                 sram = (where[a], where[b], where[c], where[bias] if last else NONE, NONE, NONE)
                 size = (tiles[a][3], tiles[a][4], tiles[b][4])
                 flags = (last, Activation.RELU if last else 0, 0, 0, 0, (0,) * 3)
-                emit(Opcode.EXECUTE, matmuls, (a, b, c, bias, NONE, NONE, *sram, *size, p, 0.0, *flags))
+                emit(Opcode.EXECUTE, matmuls, (a, b, c, bias, NONE, NONE, *sram, NONE, *size, 1, p, 0.0, *flags))
             emit(Opcode.STORE, transfers, (c, k_steps, where[c]))
     tables = {
         "stream": np.array(stream, isa.STREAM_DTYPE),

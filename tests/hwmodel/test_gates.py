@@ -57,7 +57,7 @@ class Program:
     ) -> int:
         extras = (0 if bias else NONE, 0 if residual else NONE, NONE)
         flags = (last, activation, 0, 0, 0, (0, 0, 0))
-        self.matmuls.append((0, 0, 0, *extras, 0, 0, 0, 0, 0, NONE, m, k, n, 0, 0.0, *flags))
+        self.matmuls.append((0, 0, 0, *extras, 0, 0, 0, 0, 0, NONE, NONE, m, k, n, 1, 0, 0.0, *flags))
         return self._emit(Opcode.EXECUTE, len(self.matmuls), waits)
 
     def vector(self, op: VectorOp, rows: int, cols: int, **waits: int) -> int:

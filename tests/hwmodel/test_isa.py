@@ -31,7 +31,7 @@ def schedule(**last: Any) -> Schedule:
         matmuls[name] = matmuls[f"{name}_sram"] = NONE
     for name, values in {
         "a": X, "b": W, "c": Y, "acc": SUMS, "a_sram": 0, "b_sram": 256, "acc_sram": SRAM, "c_sram": [NONE, 512],
-        "m": 16, "k": 16, "n": 16, "step": [0, 1], "last": [0, 1], "dtype": DType.INT8,
+        "a_pieces": NONE, "taps": 1, "m": 16, "k": 16, "n": 16, "step": [0, 1], "last": [0, 1], "dtype": DType.INT8,
     }.items():  # fmt: skip
         matmuls[name] = values
     for name, value in last.items():

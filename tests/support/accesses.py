@@ -57,6 +57,11 @@ def accesses(schedule: Schedule) -> Iterator[Access]:
                 x = schedule.matmuls[row]
                 for name in ("a", "b", "bias", "residual"):
                     yield from _operand(op, "matmuls", row, x, name, writes=False)
+                piece = int(x["a_pieces"])
+                while piece != NONE:
+                    found = schedule.pieces[piece]
+                    yield Access(op, "pieces", piece, "sram", int(found["tile"]), int(found["sram"]), False)
+                    piece = piece + 1 if found["more"] else NONE
                 further = bool(x["step"])
                 if x["acc"] == NONE:
                     yield from _operand(op, "matmuls", row, x, "c", writes=True, accumulates=further)

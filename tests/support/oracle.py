@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from minisim import Graph
 from minisim import _engine as engine
-from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes, SplitAttributes
+from minisim.compiler.attributes import ConvAttributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.graph import Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise
@@ -38,9 +38,52 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array], matmul: MatMul | None = 
             operands = [values[i] for i in node.present]
             if node.op == "Split":
                 values.update(pieces(node, operands[0]))
+            elif node.op == "Conv":
+                filters = filters_of(node, graph, values)
+                values[node.output] = _one_nan(convolution(node, operands[0], filters, matmul or _reference))
             else:
                 values[node.output] = _apply(node, operands, matmul or _reference)
     return {public: values[name].reshape(graph.tensors[name].shape) for public, name in graph.outputs.items()}
+
+
+def filters_of(node: Node, graph: Graph, values: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """The filters of a convolution as the author of the model gave them, (R, S, channels, filters).
+
+    The graph has a constant a second time, laid out by the compiler, under the name of the first and ``.k``.
+    """
+    name = node.present[1]
+    attributes = node.attributes_as(ConvAttributes)
+    given = values[name.removesuffix(".k")] if name.endswith(".k") else values[name]
+    return given.reshape(*attributes.kernel, -1, given.shape[-1])
+
+
+def chain(r: int, s: int, channels: int) -> list[tuple[int, ...]]:
+    """(r, s, channel) in the order in which they are summed up."""
+    return sorted(np.ndindex(r, s, channels), key=lambda k: (k[2] // 32, k[0], k[1], k[2] % 32))
+
+
+def convolution(node: Node, x: npt.NDArray[Any], w: npt.NDArray[Any], matmul: Callable[..., Any]) -> npt.NDArray[Any]:
+    """Each output a chain over (channel div 32, r, s, channel mod 32), padding as zeros that are multiplied, too."""
+    attributes = node.attributes_as(ConvAttributes)
+    top, left, bottom, right = attributes.pads
+    images = x if x.ndim == 4 else x[:, None]
+    padded = np.pad(images, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    (kernel_r, kernel_s), (down, across), (by_r, by_s) = attributes.kernel, attributes.strides, attributes.dilations
+    lines = range(0, padded.shape[1] - (kernel_r - 1) * by_r, down)
+    columns = range(0, padded.shape[2] - (kernel_s - 1) * by_s, across)
+    per_group, filters = w.shape[2], w.shape[3] // attributes.groups
+    order = chain(kernel_r, kernel_s, per_group)
+    results = []
+    for g in range(attributes.groups):
+        mine = w[..., g * filters : (g + 1) * filters]
+        a = np.stack([
+            padded[:, np.add(lines, r * by_r)][:, :, np.add(columns, s * by_s), g * per_group + c].reshape(-1)
+            for r, s, c in order
+        ], axis=1)  # fmt: skip
+        b = np.stack([mine[k] for k in order])
+        results.append(matmul(np.ascontiguousarray(a), np.ascontiguousarray(b)))
+    shape = (len(x), len(lines), len(columns), w.shape[3])
+    return np.concatenate(results, axis=1).reshape(shape if x.ndim == 4 else (len(x), len(columns), w.shape[3]))
 
 
 def pieces(node: Node, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

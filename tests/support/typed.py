@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from minisim import Graph, Machine, Tensor
 from minisim import _engine as engine
-from minisim.compiler.attributes import MatMulAttributes
+from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, MatMulAttributes
 from minisim.compiler.graph import Node, view_2d
 from support.machines import machines
-from support.oracle import int8_matmul, pieces, requantise, round_bf16, vector_operation
+from support.oracle import chain, convolution, int8_matmul, pieces, requantise, round_bf16, vector_operation
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +40,8 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
                 continue
             dtype = graph.tensors[node.output].dtype
             rounded = round_bf16 if dtype == "bfloat16" else np.asarray
-            found = _matmul(node, operands) if node.op == "MatMul" else vector_operation(node, operands, rounded)
+            of_array = {"MatMul": _matmul, "Conv": _conv}.get(node.op)
+            found = of_array(node, operands) if of_array else vector_operation(node, operands, rounded)
             values[node.output] = rounded(found)
     return {public: values[name].reshape(graph.tensors[name].shape) for public, name in graph.outputs.items()}
 
@@ -52,12 +53,34 @@ def _matmul(node: Node, operands: list[Array]) -> Array:
     b = b.T if attributes.transpose_b else b
     shape = (*a.shape[:-1], b.shape[1])
     a, b = np.ascontiguousarray(a.reshape(view_2d(a.shape))), np.ascontiguousarray(b)
+    return _finished(_product(a, b), epilogue, attributes, shape)
+
+
+def _conv(node: Node, operands: list[Array]) -> Array:
+    """Of filters (k, filters), whose rows are those of the chain in `oracle.convolution`."""
+    attributes = node.attributes_as(ConvAttributes)
+    x, w, *epilogue = operands
+    r, s = attributes.kernel
+    channels = len(w) // (r * s)
+    filters = np.empty((r, s, channels, w.shape[1]), w.dtype)
+    for row, (tap_r, tap_s, c) in zip(w, chain(r, s, channels), strict=True):
+        filters[tap_r, tap_s, c] = row
+    sums = convolution(node, x, filters, _product)
+    return _finished(sums.reshape(-1, w.shape[1]), epilogue, attributes, sums.shape)
+
+
+def _product(a: Array, b: Array) -> Array:
+    return int8_matmul(a, b) if a.dtype == np.int8 else engine.matmul(a, b, kernel="reference")
+
+
+def _finished(y: Array, epilogue: list[Array], attributes: EpilogueAttributes, shape: tuple[int, ...]) -> Array:
+    """What the epilogue makes of sums."""
     activation = str(attributes.activation)
-    if a.dtype == np.int8:
-        bias = epilogue[0].reshape(-1) if epilogue else None
-        sums = int8_matmul(a, b, bias, relu=activation == "ReLU")
-        return (sums if attributes.scale is None else requantise(sums, attributes.scale)).reshape(shape)
-    y = engine.matmul(a, b, kernel="reference")
+    if y.dtype == np.int32:
+        if epilogue:
+            y = int8_matmul(y, np.eye(y.shape[1], dtype=np.int64), epilogue[0].reshape(-1))
+        y = np.maximum(y, 0) if activation == "ReLU" else y
+        return (y if attributes.scale is None else requantise(y, attributes.scale)).reshape(shape)
     for operand in epilogue:
         y = y + operand.reshape(y.shape if operand.size == y.size else (1, -1))
     if activation == "ReLU":

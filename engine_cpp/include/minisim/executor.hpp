@@ -87,6 +87,12 @@ private:
     bool rounds(const MatmulRow& x) const;
     template <class T, class Sum, class TB = T>
     void multiply(const MatmulRow& x);
+    template <class T, class Sum, class TB>
+    void multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args);
+    // Writes rows [first, first + count) of the operand that the pieces of x make, packed.
+    template <class T>
+    void gather(const MatmulRow& x, std::size_t first, std::size_t count, T* rows);
+    void count_pieces(const MatmulRow& x);
     VectorSource source(std::uint32_t tile, std::uint32_t sram);
 
     // A bias or a residual in the type of the sums, null if there is none.
@@ -104,6 +110,7 @@ private:
     Dram& dram_;
     const Kernel& kernel_;
     Scratch scratch_;
+    std::vector<std::byte> gathered_;  // rows of an operand that is made of pieces
 
     // Of one matmul: its sums where no tile holds them, and its bias and residual if widened.
     template <class Sum>

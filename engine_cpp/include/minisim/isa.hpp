@@ -127,10 +127,22 @@ struct TransferRow {
 struct MatmulRow {
     std::uint32_t a, b, c, bias, residual, acc;
     std::uint32_t a_sram, b_sram, c_sram, bias_sram, residual_sram, acc_sram;
-    std::uint32_t m, k, n, step;
+    std::uint32_t a_pieces;
+    std::uint32_t m, k, n, taps, step;
     float scale;
     std::uint8_t last, activation, a_transposed, b_transposed, dtype;
     std::uint8_t reserved[3];
+};
+
+struct PieceRow {
+    std::uint32_t tile, sram, window, more;
+};
+
+struct WindowRow {
+    std::uint32_t outer, inner, cols;
+    std::uint32_t at_row, at_col, at_outer, at_inner;
+    std::uint32_t from_row, from_col, from_outer, from_inner;
+    std::uint32_t more;
 };
 
 struct VectorRow {
@@ -191,17 +203,35 @@ struct TensorRow {
     FIELD(MatmulRow, bias_sram, 36)                                                                \
     FIELD(MatmulRow, residual_sram, 40)                                                            \
     FIELD(MatmulRow, acc_sram, 44)                                                                 \
-    FIELD(MatmulRow, m, 48)                                                                        \
-    FIELD(MatmulRow, k, 52)                                                                        \
-    FIELD(MatmulRow, n, 56)                                                                        \
-    FIELD(MatmulRow, step, 60)                                                                     \
-    FIELD(MatmulRow, scale, 64)                                                                    \
-    FIELD(MatmulRow, last, 68)                                                                     \
-    FIELD(MatmulRow, activation, 69)                                                               \
-    FIELD(MatmulRow, a_transposed, 70)                                                             \
-    FIELD(MatmulRow, b_transposed, 71)                                                             \
-    FIELD(MatmulRow, dtype, 72)                                                                    \
-    FIELD(MatmulRow, reserved, 73)                                                                 \
+    FIELD(MatmulRow, a_pieces, 48)                                                                 \
+    FIELD(MatmulRow, m, 52)                                                                        \
+    FIELD(MatmulRow, k, 56)                                                                        \
+    FIELD(MatmulRow, n, 60)                                                                        \
+    FIELD(MatmulRow, taps, 64)                                                                     \
+    FIELD(MatmulRow, step, 68)                                                                     \
+    FIELD(MatmulRow, scale, 72)                                                                    \
+    FIELD(MatmulRow, last, 76)                                                                     \
+    FIELD(MatmulRow, activation, 77)                                                               \
+    FIELD(MatmulRow, a_transposed, 78)                                                             \
+    FIELD(MatmulRow, b_transposed, 79)                                                             \
+    FIELD(MatmulRow, dtype, 80)                                                                    \
+    FIELD(MatmulRow, reserved, 81)                                                                 \
+    FIELD(PieceRow, tile, 0)                                                                       \
+    FIELD(PieceRow, sram, 4)                                                                       \
+    FIELD(PieceRow, window, 8)                                                                     \
+    FIELD(PieceRow, more, 12)                                                                      \
+    FIELD(WindowRow, outer, 0)                                                                     \
+    FIELD(WindowRow, inner, 4)                                                                     \
+    FIELD(WindowRow, cols, 8)                                                                      \
+    FIELD(WindowRow, at_row, 12)                                                                   \
+    FIELD(WindowRow, at_col, 16)                                                                   \
+    FIELD(WindowRow, at_outer, 20)                                                                 \
+    FIELD(WindowRow, at_inner, 24)                                                                 \
+    FIELD(WindowRow, from_row, 28)                                                                 \
+    FIELD(WindowRow, from_col, 32)                                                                 \
+    FIELD(WindowRow, from_outer, 36)                                                               \
+    FIELD(WindowRow, from_inner, 40)                                                               \
+    FIELD(WindowRow, more, 44)                                                                     \
     FIELD(VectorRow, op, 0)                                                                        \
     FIELD(VectorRow, dtype, 1)                                                                     \
     FIELD(VectorRow, reserved, 2)                                                                  \
@@ -241,7 +271,9 @@ MINISIM_ISA_FIELDS(MINISIM_ASSERT_OFFSET)
 static_assert(sizeof(StreamRow) == 32);
 static_assert(sizeof(SyncRow) == 8);
 static_assert(sizeof(TransferRow) == 12);
-static_assert(sizeof(MatmulRow) == 76);
+static_assert(sizeof(MatmulRow) == 84);
+static_assert(sizeof(PieceRow) == 16);
+static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 56);
 static_assert(sizeof(TileRow) == 24);
 static_assert(sizeof(TensorRow) == 32);

@@ -38,6 +38,8 @@ struct Program {
     Table<TileRow> tiles;
     Table<TensorRow> tensors;
     Table<SyncRow> syncs;
+    Table<PieceRow> pieces;
+    Table<WindowRow> windows;
 
     Opcode opcode(std::size_t op) const { return static_cast<Opcode>(stream[op].opcode); }
     Queue queue(std::size_t op) const { return static_cast<Queue>(stream[op].queue); }
@@ -56,6 +58,24 @@ struct Program {
         const TileRow& t = tiles[tile];
         return std::uint64_t{t.rows} * t.cols * item_size(dtype_of_tile(tile));
     }
+    // Visits the rows of a run that begins at `first`, which the validator has followed to its end.
+    template <class Row, class Visit>
+    static void for_each(const Table<Row>& table, std::uint32_t first, Visit visit) {
+        bool more = first != kNone;
+        for (std::size_t i = first; more; ++i) {
+            visit(table[i]);
+            more = table[i].more != 0;
+        }
+    }
+    template <class Visit>
+    void for_each_piece(const MatmulRow& x, Visit visit) const {
+        for_each(pieces, x.a_pieces, visit);
+    }
+    template <class Visit>
+    void for_each_window(const PieceRow& piece, Visit visit) const {
+        for_each(windows, piece.window, visit);
+    }
+
     bool is_final(Content content) const { return content.version == tiles[content.tile].final; }
 
     // Whether a matmul reads or writes its c, and its acc.

@@ -15,13 +15,16 @@ struct Tables {
     std::vector<TileRow> tiles;
     std::vector<TensorRow> tensors;
     std::vector<SyncRow> syncs;
+    std::vector<PieceRow> pieces;
+    std::vector<WindowRow> windows;
 
     // Valid until the next change.
     Program view() const {
         return {{stream.data(), stream.size()},   {transfers.data(), transfers.size()},
                 {matmuls.data(), matmuls.size()}, {vectors.data(), vectors.size()},
                 {tiles.data(), tiles.size()},     {tensors.data(), tensors.size()},
-                {syncs.data(), syncs.size()}};
+                {syncs.data(), syncs.size()},     {pieces.data(), pieces.size()},
+                {windows.data(), windows.size()}};
     }
 };
 

@@ -1,0 +1,154 @@
+"""How an operand is gathered from the tiles of images: pieces and windows (`isa.py`) for a kernel that slides over them.
+
+The rows of the operand are pixels of the output, `Cutting.height` of them; its columns are neighbours in k (`Step`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.geometry import Geometry, Part, Step, parts
+from minisim.compiler.program import Ids, ProgramBuilder, Run
+from minisim.hwmodel import isa
+
+
+class Cutting(NamedTuple):
+    """Rows of a tile of the output, and rows and columns of a tile of the input."""
+
+    height: int
+    tile_height: int
+    tile_width: int
+
+    def columns(self, begin: int, end: int) -> int:
+        """How many columns of tiles channels [begin, end) reach into."""
+        return (end - 1) // self.tile_width - begin // self.tile_width + 1
+
+
+Strips = tuple[tuple[Part, ...], ...]
+
+
+@lru_cache(maxsize=4096)
+def strips(geometry: Geometry, height: int, tile_height: int, tap: int) -> Strips:
+    """For each tile of the output what it reads at `tap`."""
+    found = parts(geometry.source(tap), height, tile_height, geometry.strides[1])
+    return tuple(tuple(each) for each in found)
+
+
+@lru_cache(maxsize=4096)
+def tiles_read(geometry: Geometry, cutting: Cutting, t0: int, t1: int) -> int:
+    """The most rows of tiles that a tile of the output reads at taps [t0, t1), and at least one."""
+    read: list[set[int]] = [set() for _ in strips(geometry, cutting.height, cutting.tile_height, t0)]
+    for tap in range(t0, t1):
+        for mine, found in zip(read, strips(geometry, cutting.height, cutting.tile_height, tap), strict=True):
+            mine.update(part.tile for part in found)
+    return max(1, *(len(mine) for mine in read))
+
+
+class _Column(NamedTuple):
+    """Neighbours in k that lie in one column of tiles: of a tap, `width` channels from `first` of the tile on."""
+
+    tap: int
+    tile: int
+    first: int
+    width: int
+    at: int
+
+
+@dataclass(frozen=True)
+class Gathering:
+    """The operands of a convolution, numbered (group, tile of the output, step of k) in this order.
+
+    Attributes:
+        begins, counts: of each operand, its first piece and how many it has; 0 where all is padding.
+        tiles, windows: of each piece, the tile and the first of its windows.
+    """
+
+    begins: Ids
+    counts: Ids
+    tiles: Ids
+    windows: Ids
+
+    @classmethod
+    def of(
+        cls,
+        geometry: Geometry,
+        cutting: Cutting,
+        channels: int,
+        groups: int,
+        depth: Sequence[Step],
+        program: ProgramBuilder,
+        x: str,
+    ) -> Gathering:
+        """Of images `x`, each of whose `groups` has so many `channels`, in steps `depth` of k."""
+        grid = program.grid(x, cutting.tile_height, cutting.tile_width)
+        by_tap = [strips(geometry, cutting.height, cutting.tile_height, tap) for tap in range(geometry.taps)]
+        outputs = [_from_first_tile([by_tap[tap][i] for tap in range(geometry.taps)]) for i in range(len(by_tap[0]))]
+        known: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
+        forms: dict[object, int] = {}
+        counts, found = [], []
+        for group in range(groups):
+            columns = [_columns(step, group * channels, cutting.tile_width) for step in depth]
+            for row, seen in outputs:
+                for first, cols in columns:
+                    key = forms.setdefault(seen, len(forms)), forms.setdefault(cols, len(forms))
+                    if key not in known:
+                        known[key] = _pieces(seen, cols, program)
+                    counts.append(len(known[key]))
+                    found += [(grid.ids(row + r, first + c), windows) for r, c, windows in known[key]]
+        table = np.array(found, dtype=np.int64).reshape(-1, 2)
+        ends = np.cumsum(counts)
+        return cls(ends - counts, np.array(counts, dtype=np.int64), table[:, 0], table[:, 1])
+
+    def emit(self, which: Ids, program: ProgramBuilder) -> Ids:
+        """Append the pieces of operands `which`; the first row of each in the table of pieces, or NONE."""
+        first = np.full(len(which), isa.NONE, dtype=np.int64)
+        counts = self.counts[which]
+        there = counts > 0
+        rows = np.repeat(self.begins[which] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        first[there] = program.pieces(self.tiles[rows], self.windows[rows], counts[there])
+        return first
+
+    def loads(self, which: Ids) -> Iterator[tuple[Ids, npt.NDArray[np.bool_]]]:
+        """The first tile of each of the operands `which`, then the second one and so on; and whether it has so many."""
+        for i in range(int(self.counts[which].max(initial=0))):
+            there = self.counts[which] > i
+            yield self.tiles[np.where(there, self.begins[which] + i, 0)], there
+
+
+def _from_first_tile(taps: Sequence[tuple[Part, ...]]) -> tuple[int, Strips]:
+    """The lowest row of tiles that is read, and what is read at each tap, counted from there."""
+    lowest = min((part.tile for found in taps for part in found), default=0)
+    return lowest, tuple(tuple(part._replace(tile=part.tile - lowest) for part in found) for found in taps)
+
+
+def _columns(step: Step, first: int, width: int) -> tuple[int, tuple[_Column, ...]]:
+    """The column of tiles in which a step begins, and its parts counted from there; `first` is its group's channel."""
+    origin = (first + step.c0) // width
+    found = []
+    for unit in step.units():
+        begin, end = first + unit.channel, first + unit.channel + unit.width
+        for tile in range(begin // width, (end - 1) // width + 1):
+            low, high = max(begin, tile * width), min(end, (tile + 1) * width)
+            found.append(_Column(unit.tap, tile - origin, low - tile * width, high - low, unit.at + low - begin))
+    return origin, tuple(found)
+
+
+def _pieces(seen: Strips, columns: Sequence[_Column], program: ProgramBuilder) -> list[tuple[int, int, int]]:
+    """The pieces of an operand: row and column of the tile, and the first of its windows."""
+    runs: dict[tuple[int, int], list[tuple[int, ...]]] = {}
+    for tap, tile, first, width, at in columns:
+        for part in seen[tap]:
+            window = (part.outer, part.inner, width, part.at_row, at, part.at_outer, part.at_inner,
+                      part.from_row, first, part.from_outer, part.from_inner)  # fmt: skip
+            runs.setdefault((part.tile, tile), []).append(window)
+    return [(row, col, program.windows(_run(windows))) for (row, col), windows in runs.items()]
+
+
+def _run(windows: Sequence[tuple[int, ...]]) -> Run:
+    return tuple(windows)

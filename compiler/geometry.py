@@ -1,0 +1,209 @@
+"""Where a kernel that slides over images reads: the geometry of convolutions and pooling, and their order of k.
+
+Images are stored NHWC: (images, height, width, channels), so all pixels are rows of channels, numbered image by image,
+line by line. A 1-D signal (images, width, channels) is an image of one line.
+
+**The order of k.** An output of a convolution is one chain of fused multiply-adds over taps and channels, in the order
+
+    (c div 32, r, s, c mod 32)        c the channel of its group, (r, s) the tap: line and column of the kernel
+
+on every machine. 32 is a constant of this definition: a block of 32 channels can stay in SRAM for all its taps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Index = npt.NDArray[np.int64]
+Pair = tuple[int, int]
+
+CHANNELS = 32
+"""The channels that the order of k keeps together: part of the definition, another number gives other bits."""
+
+OUTSIDE = -1
+"""What stands for a pixel of the padding."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A kernel over images.
+
+    Attributes:
+        images, height, width: of the input.
+        kernel, strides, dilations: of lines and columns.
+        pads: pixels of padding at the top, left, bottom and right.
+    """
+
+    images: int
+    height: int
+    width: int
+    kernel: Pair
+    strides: Pair
+    dilations: Pair
+    pads: tuple[int, int, int, int]
+
+    @property
+    def output(self) -> Pair:
+        """Lines and columns of the output; below 1 where the kernel does not fit."""
+        top, left, bottom, right = self.pads
+        whole = (self.height + top + bottom, self.width + left + right)
+        line, column = (
+            (size - (kernel - 1) * dilation - 1) // stride + 1
+            for size, kernel, dilation, stride in zip(whole, self.kernel, self.dilations, self.strides, strict=True)
+        )
+        return line, column
+
+    @property
+    def taps(self) -> int:
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def pixels_in(self) -> int:
+        return self.images * self.height * self.width
+
+    @property
+    def pixels_out(self) -> int:
+        return self.images * self.output[0] * self.output[1]
+
+    def source(self, tap: int) -> Index:
+        """The pixel of the input that each pixel of the output reads at `tap` (r x columns + s); or OUTSIDE."""
+        r, s = divmod(tap, self.kernel[1])
+        lines, columns = self.output
+        y = np.arange(lines, dtype=np.int64) * self.strides[0] + r * self.dilations[0] - self.pads[0]
+        x = np.arange(columns, dtype=np.int64) * self.strides[1] + s * self.dilations[1] - self.pads[1]
+        inside = ((y >= 0) & (y < self.height))[:, None] & ((x >= 0) & (x < self.width))
+        first = np.arange(self.images, dtype=np.int64)[:, None, None] * self.height * self.width
+        return np.asarray(np.where(inside, first + y[:, None] * self.width + x, OUTSIDE).reshape(-1))
+
+
+class Unit(NamedTuple):
+    """Neighbours in k: `width` channels of one tap, from `channel` of the group on; `at` is the first one's k."""
+
+    tap: int
+    channel: int
+    width: int
+    at: int
+
+
+class Step(NamedTuple):
+    """Neighbours in k that one operation takes: channels [c0, c1) of each of the taps [t0, t1), from k = `first` on.
+
+    All taps if there are channels of more than one block of `CHANNELS`, or they would not be neighbours.
+    """
+
+    first: int
+    c0: int
+    c1: int
+    t0: int
+    t1: int
+
+    @property
+    def taps(self) -> int:
+        return self.t1 - self.t0
+
+    @property
+    def size(self) -> int:
+        return (self.c1 - self.c0) * self.taps
+
+    def units(self) -> Iterator[Unit]:
+        at = 0
+        for c in range(self.c0, self.c1, CHANNELS):
+            width = min(CHANNELS, self.c1 - c)
+            for tap in range(self.t0, self.t1):
+                yield Unit(tap, c, width, at)
+                at += width
+
+
+def order_of_k(channels: int, taps: int) -> Index:
+    """For each k in the order of the definition tap x channels + channel: a permutation."""
+    blocks = [
+        (np.arange(taps)[:, None] * channels + np.arange(c, min(c + CHANNELS, channels))).reshape(-1)
+        for c in range(0, channels, CHANNELS)
+    ]
+    return np.concatenate(blocks).astype(np.int64)
+
+
+def step_sizes(channels: int, taps: int, wanted: int) -> list[int]:
+    """The sizes of steps of k to choose among, the largest first: all taps of about `wanted` channels, or if that is too
+    much of 32 channels all taps, half of them, a third and so on."""
+    block = min(channels, -(-wanted // CHANNELS) * CHANNELS)
+    least = min(channels, CHANNELS)
+    parts = {-(-taps // part) for part in range(1, taps + 1)}
+    return sorted({block * taps, *(least * part for part in parts)}, reverse=True)
+
+
+def steps(channels: int, taps: int, size: int) -> list[Step]:
+    """The steps of k of at most this size, which is one of `step_sizes`."""
+    least = min(channels, CHANNELS)
+    if size >= least * taps:
+        block = size // taps
+        return [Step(c * taps, c, min(c + block, channels), 0, taps) for c in range(0, channels, block)]
+    together = size // least
+    found = []
+    for c in range(0, channels, CHANNELS):
+        end = min(c + CHANNELS, channels)
+        for t in range(0, taps, together):
+            found.append(Step(c * taps + t * (end - c), c, end, t, min(t + together, taps)))
+    return found
+
+
+class Part(NamedTuple):
+    """A window (isa.py) without its columns: which rows of `tile` are rows of an operand, and which."""
+
+    tile: int
+    outer: int
+    inner: int
+    at_row: int
+    at_outer: int
+    at_inner: int
+    from_row: int
+    from_outer: int
+    from_inner: int
+
+
+def parts(source: Index, height: int, tile_height: int, step: int) -> list[list[Part]]:
+    """For each `height` rows of output what they read: the tiles, of `tile_height` rows, in as few parts as are regular.
+
+    Args:
+        source: the row that each row of output reads, or OUTSIDE.
+        step: rows from one to the next where they are neighbours in a line.
+    """
+    found: list[list[Part]] = [[] for _ in range(-(-len(source) // height))]
+    at = np.flatnonzero(source != OUTSIDE)
+    if not len(at):
+        return found
+    of = source[at]
+    begins = np.ones(len(at), dtype=bool)
+    begins[1:] = (np.diff(at) != 1) | (np.diff(of) != step)
+    begins[1:] |= (np.diff(at // height) != 0) | (np.diff(of // tile_height) != 0)
+    first = np.flatnonzero(begins)
+    lengths = np.diff(np.append(first, len(at)))
+    runs = zip((at[first]).tolist(), (of[first]).tolist(), lengths.tolist(), strict=True)
+    for row, pixel, length in runs:
+        strip, tile = found[row // height], pixel // tile_height
+        one = Part(tile, 1, length, row % height, 0, 1, pixel % tile_height, 0, step)
+        joined = _joined(strip[-1], one) if strip else None
+        if joined is None:
+            strip.append(one)
+        else:
+            strip[-1] = joined
+    return found
+
+
+def _joined(lines: Part, line: Part) -> Part | None:
+    """`lines` with one more behind it; None if that is not as the others are."""
+    if (lines.tile, lines.inner) != (line.tile, line.inner):
+        return None
+    down, across = line.at_row - lines.at_row, line.from_row - lines.from_row
+    if across < 0:
+        return None
+    if lines.outer == 1:
+        return lines._replace(outer=2, at_outer=down, from_outer=across)
+    if (down, across) != (lines.outer * lines.at_outer, lines.outer * lines.from_outer):
+        return None
+    return lines._replace(outer=lines.outer + 1)

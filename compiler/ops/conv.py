@@ -1,0 +1,272 @@
+"""Conv: images (n, height, width, channels), or signals (n, width, channels), and filters -> the same with other channels.
+
+Nobody lays the windows of the kernel out in memory. The input is cut into tiles as every tensor is, and the array's
+address generator gathers its operand out of those that lie in SRAM (`compiler/gathering.py`): a halo is a part of the
+neighbouring tile, which is not loaded again while it is there, and padding is not read at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from minisim.compiler import panels
+from minisim.compiler.attributes import ConvAttributes
+from minisim.compiler.blocks import BlockPlan
+from minisim.compiler.gathering import Cutting, Gathering, tiles_read
+from minisim.compiler.geometry import Geometry, order_of_k, step_sizes, steps
+from minisim.compiler.graph import Graph, Node, Shape, view_2d
+from minisim.compiler.layer_tile import Edges, matmul_edges
+from minisim.compiler.ops.base import Operator, register
+from minisim.compiler.ops.epilogue import (
+    BIAS,
+    RESIDUAL,
+    MatMulTypes,
+    by_place,
+    finished,
+    fused_title,
+    product,
+    result_dtype,
+)
+from minisim.compiler.program import ProgramBuilder, Slot, edges_of
+from minisim.compiler.semantics import Array, one_dtype
+from minisim.compiler.tiling import Read, Tiling, tile_height
+from minisim.errors import ShapeError
+from minisim.hwmodel import cost, isa
+from minisim.hwmodel.config import Machine
+
+AMPLE = (0.5, 0.75)
+"""Parts of the SRAM that one operation may take, the first that allows any step of k: the rest is for what comes next."""
+
+
+@register
+class Conv(Operator[ConvAttributes]):
+    """Inputs x, filters (k, filters) with k in the order of `geometry.py`, and the operands of the epilogue.
+
+    The bias has a value for each filter, the residual the shape of the output. Groups of channels are operations of
+    their own: tiles of the output do not reach from one group into the next.
+    """
+
+    name = "Conv"
+    operands = range(2, 5)
+    optional = frozenset({BIAS, RESIDUAL})
+    dtypes = frozenset({"float32", "bfloat16", "int8"})
+    attributes = ConvAttributes
+
+    def title(self, inputs: Sequence[str | None], attributes: ConvAttributes) -> str:
+        return fused_title(self.name, inputs, attributes)
+
+    def infer(self, shapes: Sequence[Shape | None], attributes: ConvAttributes) -> tuple[Shape, ...]:
+        x, w, bias, _ = by_place(shapes)
+        if len(x) not in (3, 4) or len(w) != 2:
+            raise ShapeError("a convolution is of (images, height, width, channels), or (images, width, channels)")
+        if len(x) == 3 and (attributes.kernel[0], *attributes.pads[::2]) != (1, 0, 0):
+            raise ShapeError(f"a kernel over signals {x} must have one line, and no padding above or below it")
+        geometry, channels, filters = attributes.geometry(x), x[-1], w[1]
+        groups = attributes.groups
+        if channels % groups or filters % groups:
+            raise ShapeError(f"{groups} groups must divide the {channels} channels and the {filters} filters evenly")
+        if w[0] != geometry.taps * (channels // groups):
+            per_filter = w[0] // geometry.taps
+            raise ShapeError(f"the filters must have {channels // groups} channels, not {per_filter}")
+        if min(geometry.output) < 1:
+            raise ShapeError(f"the kernel {attributes.kernel} does not fit into the padded image {x}")
+        if bias is not None and view_2d(bias) != (1, filters):
+            raise ShapeError(f"the bias must have {filters} values, not shape {bias}")
+        size = geometry.output if len(x) == 4 else geometry.output[1:]
+        return ((x[0], *size, filters),)
+
+    def infer_dtypes(self, dtypes: Sequence[str | None], attributes: ConvAttributes) -> tuple[str, ...]:
+        a, b, bias, _ = by_place(dtypes)
+        operands = "int16" if (a, b) == ("int16", "int8") else one_dtype((a, b), self.dtypes)
+        return (result_dtype("convolution", operands, bias, attributes),)
+
+    def macs(self, shapes: Sequence[Shape | None], attributes: ConvAttributes) -> int:
+        """Those of every tap, also where it lies in the padding."""
+        x, w, _, _ = by_place(shapes)
+        return attributes.geometry(x).pixels_out * w[0] * w[1]
+
+    def evaluate(self, inputs: Sequence[Array | None], attributes: ConvAttributes) -> tuple[Array, ...]:
+        x, w, bias, residual = by_place(inputs)
+        geometry, groups = attributes.geometry(x.shape), attributes.groups
+        channels, filters = x.shape[-1] // groups, w.shape[1] // groups
+        taps = np.empty_like(w)
+        taps[order_of_k(channels, geometry.taps)] = w
+        pixels = np.concatenate([x.reshape(-1, x.shape[-1]), np.zeros((1, x.shape[-1]), x.dtype)])  # the last: OUTSIDE
+        sums = np.zeros((geometry.pixels_out, w.shape[1]), x.dtype)
+        for tap in range(geometry.taps):
+            read = pixels[geometry.source(tap)]
+            for g in range(groups):
+                mine, of = slice(g * filters, (g + 1) * filters), slice(g * channels, (g + 1) * channels)
+                sums[:, mine] += product(read[:, of], taps[tap * channels : (tap + 1) * channels, mine])
+        shape = self.infer([x.shape, w.shape], attributes)[0]
+        return (finished(sums.reshape(shape), bias, residual, attributes),)
+
+    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        tiling = self.cut(node, graph, machine)
+        if machine.cores.count > 1:
+            return tiling  # the panels are those of each core's share (shares.py)
+        return replace(tiling, panels=self.plan(node, graph, tiling, tiling.m_tiles, tiling.n_tiles, machine))
+
+    def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        of, types = _Convolution(node, graph), MatMulTypes.of(node, graph)
+        types.check(node, machine)
+
+        def needed(edges: Edges, size: int) -> int:
+            apart = types.sums_apart(machine, len(steps(of.channels, of.geometry.taps, size)))
+            a = of.bytes_read(edges["m"], size, machine, types)
+            return types.footprint(node, edges["m"], size, edges["n"])._replace(a=a).needed(apart, machine)
+
+        whole_layer = machine.matrix.model == "scalesim"  # its tiles are of whole layers (layer_tile.py)
+        sizes = step_sizes(of.channels, of.geometry.taps, of.channels if whole_layer else machine.tile.k)
+
+        def step_within(k: int) -> int:
+            return next((size for size in sizes if size <= k), sizes[-1])
+
+        layer = {"m": of.geometry.pixels_out, "k": of.k, "n": of.filters}
+        edges = matmul_edges(layer, machine, lambda edges: needed(edges, step_within(edges["k"])))
+        if whole_layer:
+            k = step_within(edges["k"])
+        else:
+            fitting = [[size for size in sizes if needed(edges, size) <= part * machine.sram.bytes] for part in AMPLE]
+            k = next((found[0] for found in fitting if found), sizes[-1])
+        m, n = edges["m"], edges["n"]
+        depth = len(steps(of.channels, of.geometry.taps, k))
+        grid = (-(-layer["m"] // m), depth, of.groups * -(-of.filters // n))
+        blocks = BlockPlan.of(machine) if machine.compiler.order == "blocked" else None
+        return Tiling(m, k, n, *grid, panels=None, sums_apart=types.sums_apart(machine, depth), blocks=blocks)
+
+    def plan(
+        self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
+    ) -> panels.PanelPlan | None:
+        if machine.compiler.order != "auto":
+            return None
+        of, types = _Convolution(node, graph), MatMulTypes.of(node, graph)
+        _, b, c, sums, extra = types.footprint(node, tiling.m, tiling.k, tiling.n)
+        a = isa.align(of.bytes_a_step(tiling, types))
+        halo = max(0, of.bytes_read(tiling.m, tiling.k, machine, types) - a)  # of one operation, beyond its own pixels
+        fixed = extra + min(halo, machine.sram.bytes // 2)
+        pace = self.pace(node, graph, tiling, machine).among(sharing)
+        if tiling.sums_apart:
+            apart = machine.accumulator.bytes
+            budget = panels.Budget(machine.sram.bytes, a, b, c, fixed + c, sums=sums, apart=apart)
+        else:
+            budget = panels.Budget(machine.sram.bytes, a, b, c, fixed, sums=c)
+        return panels.choose(rows, tiling.k_tiles, cols, budget, pace)
+
+    def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
+        of, types = _Convolution(node, graph), MatMulTypes.of(node, graph)
+        taps = max(step.taps for step in steps(of.channels, of.geometry.taps, tiling.k))
+        found = cost.matmul_cycles(tiling.m, tiling.k, tiling.n, 1, machine, dtype=types.operands, taps=taps)
+        setup, busy, hold = (int(x) for x in found)
+        execute = max(busy, hold + setup)
+        dram = float(1 / machine.dram_bytes_per_cycle)
+        item, second, stored = (types.item(t) for t in (types.operands, types.second, types.result))
+        cutting = of.cutting(tiling.m, machine)
+        read = cutting.tile_height, min(cutting.tile_width, of.all_channels) * item
+        weights = tiling.k, tiling.n * second
+        load_port = max(dram, *(cost.port_pace(*tile, machine, True) for tile in (read, weights)))
+        store_port = max(cost.port_pace(tiling.m, tiling.n * stored, machine, False), dram)
+        size = max(read[0] * read[1], weights[0] * weights[1])
+        load = machine.dma.setup_cycles + size * load_port + machine.dram_latency_cycles
+        return panels.Pace(
+            execute, load_port, store_port, dram, load + setup + execute + cost.drain_cycles(machine)
+        )
+
+    def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
+        """Of x as many rows for each tile of the output as there are for all of them: halos are not counted."""
+        of = _Convolution(node, graph)
+        pixels, channels = -(-of.geometry.pixels_in // tiling.m_tiles), -(-of.all_channels // tiling.k_tiles)
+        m, n = ("m", tiling.m), ("n", tiling.n)
+        axes = ((("m", pixels), ("k", channels)), (("k", tiling.k), n), (("", 1), n), (m, n))
+        return tuple(
+            Read(name, rows, cols) for name, (rows, cols) in zip(node.inputs, axes, strict=False) if name is not None
+        )
+
+    def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
+        """Emit for each step: LOAD the tiles that a is gathered from, LOAD b, at the last step the epilogue's operands,
+        EXECUTE, STORE."""
+        of, types, attributes = _Convolution(node, graph), MatMulTypes.of(node, graph), node.attributes_as(ConvAttributes)
+        x, filters, of_bias, of_residual = by_place(node.inputs)
+        depth = steps(of.channels, of.geometry.taps, tiling.k)
+        m_edges = edges_of(of.geometry.pixels_out, tiling.m)
+        k_edges = np.array([*(step.first for step in depth), of.k], dtype=np.int64)
+        inside = edges_of(of.filters, tiling.n)[:-1]
+        n_edges = np.append((np.arange(of.groups)[:, None] * of.filters + inside).reshape(-1), of.groups * of.filters)
+
+        m, n, k = tiling.walk()
+        group, last = n // len(inside), k == tiling.k_tiles - 1
+        cutting = of.cutting(tiling.m, program.machine)
+        gathering = Gathering.of(of.geometry, cutting, of.channels, of.groups, depth, program, x)
+        which = (group * tiling.m_tiles + m) * tiling.k_tiles + k
+        b_ids = program.cut(filters, k_edges, n_edges).ids(k, n)
+        bias_ids = program.cut(of_bias, np.array([0, 1]), n_edges).ids(0, n) if of_bias else None
+        residual_ids = program.cut(of_residual, m_edges, n_edges).ids(m, n) if of_residual else None
+        final = 1 if tiling.sums_apart else tiling.k_tiles
+        c_ids = program.cut(node.output, m_edges, n_edges, final).ids(m, n)
+        acc_ids = None
+        if tiling.sums_apart:
+            sums = program.accumulators(node.output, types.sums)
+            acc_ids = program.cut(sums, m_edges, n_edges, tiling.k_tiles).ids(m, n)
+        rows = program.matmuls(
+            len(m),
+            a=isa.NONE,
+            b=b_ids,
+            c=c_ids,
+            bias=isa.NONE if bias_ids is None else np.where(last, bias_ids, isa.NONE),
+            residual=isa.NONE if residual_ids is None else np.where(last, residual_ids, isa.NONE),
+            acc=isa.NONE if acc_ids is None else acc_ids,
+            a_pieces=gathering.emit(which, program),
+            m=np.diff(m_edges)[m],
+            k=np.diff(k_edges)[k],
+            n=np.diff(n_edges)[n],
+            taps=np.array([step.taps for step in depth])[k],
+            step=k,
+            last=last,
+            activation=np.where(last, attributes.activation.code if attributes.activation else isa.Activation.NONE, 0),
+            dtype=types.operands,
+            scale=np.where(last, np.float32(attributes.scale or 0), np.float32(0)),
+        )
+        step, row = tiling.fetches(m, n, k)
+        slots = [Slot(isa.Opcode.LOAD, ids, there, fetch=step) for ids, there in gathering.loads(which)]
+        slots.append(Slot(isa.Opcode.LOAD, b_ids, fetch=step))
+        slots += [Slot(isa.Opcode.LOAD, ids, last, fetch=row) for ids in (bias_ids, residual_ids) if ids is not None]
+        slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c_ids, last)]
+        macs = self.macs([graph.tensors[name].shape if name else None for name in node.inputs], attributes)
+        ahead, horizon = tiling.ahead_and_horizon()
+        program.layer(node.name, node.title, macs, slots, ahead, horizon, cores=tiling.core_of(m, n))
+
+
+class _Convolution:
+    """A node's numbers: its geometry, and of each group the channels, the filters and the length k of a sum."""
+
+    def __init__(self, node: Node, graph: Graph) -> None:
+        attributes = node.attributes_as(ConvAttributes)
+        x, w = (graph.tensors[name].shape for name in node.present[:2])
+        self.geometry: Geometry = attributes.geometry(x)
+        self.groups, self.all_channels = attributes.groups, x[-1]
+        self.channels, self.filters = x[-1] // self.groups, w[1] // self.groups
+        self.k = w[0]
+
+    def cutting(self, m: int, machine: Machine) -> Cutting:
+        """How output and input are cut: the latter as all operators cut (`tile_height`), so that what its producer left
+        in SRAM is found."""
+        return Cutting(m, tile_height(self.geometry.pixels_in, machine), min(machine.tile.k, self.all_channels))
+
+    def bytes_read(self, m: int, size: int, machine: Machine, types: MatMulTypes) -> int:
+        """The most bytes of tiles that one operation gathers its operand from."""
+        cutting = self.cutting(m, machine)
+        tile = isa.align(types.item(types.operands) * cutting.tile_height * cutting.tile_width)
+        return tile * max(
+            tiles_read(self.geometry, cutting, step.t0, step.t1)
+            * cutting.columns(group * self.channels + step.c0, group * self.channels + step.c1)
+            for group in range(min(self.groups, 2))
+            for step in steps(self.channels, self.geometry.taps, size)
+        )
+
+    def bytes_a_step(self, tiling: Tiling, types: MatMulTypes) -> int:
+        """The bytes of x for each tile of the output and step of k, if all is loaded once."""
+        pixels = -(-self.geometry.pixels_in // tiling.m_tiles)
+        return max(1, pixels * self.channels * types.item(types.operands) // tiling.k_tiles)

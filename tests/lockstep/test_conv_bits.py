@@ -1,0 +1,122 @@
+"""Convolutions have the bits of their definition on every machine, and each tap's pixel is read where it lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.convs import convs
+from support.graphs import inputs_of, values
+from support.machines import machine, machines, machines_for, with_memories
+from support.oracle import Array, bits, evaluate, exact_matmul
+from support.typed import evaluate as evaluate_typed
+from support.typed import typed_machines
+
+import minisim as ms
+from minisim.compiler.pipeline import computed_graph
+from minisim.hwmodel.isa import NONE, Opcode
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def same(found: dict[str, Array], expected: dict[str, Array]) -> bool:
+    return all(np.array_equal(bits(found[name]), bits(expected[name])) for name in expected)
+
+
+@settings(max_examples=60)
+@given(st.data(), convs(), SEEDS)
+def test_every_machine_gives_the_bits_of_the_definition(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
+    inputs = inputs_of(graph, seed)
+    expected, base = evaluate(graph, inputs), data.draw(machines_for(graph))
+    for there in (base, data.draw(machines_for(graph)), base.with_overrides({"cores.count": data.draw(st.sampled_from([2, 3]))})):
+        result = ms.run(graph, there, inputs=inputs)
+        assert same(dict(result.outputs), expected)
+        assert result.stats.sram_read_bytes == ms.hwmodel.energy.accesses(result.schedule).sram_read.sum()
+
+
+@settings(max_examples=20)
+@given(st.data(), convs(special=0.02), SEEDS)
+def test_so_they_do_on_special_values(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
+    inputs = inputs_of(graph, seed, special=0.05)
+    expected = evaluate(graph, inputs)
+    assert same(dict(ms.run(graph, data.draw(machines_for(graph)), inputs=inputs).outputs), expected)
+
+
+@settings(max_examples=25)
+@given(st.data(), convs(), SEEDS)
+def test_in_bf16_and_int8(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
+    """What fusion leaves for int8 to refuse (a residual, a sigmoid) is computed in bf16 alone."""
+    inputs = inputs_of(graph, seed)
+    for dtype in ("bf16", "int8"):
+        base = with_memories(data.draw, graph, data.draw(typed_machines("bf16")), (1.0, 1.5, 4.0))
+        there = base.with_overrides({"matrix.int8_rate": "2", "matrix.dtype": dtype})
+        try:
+            runtime = ms.Runtime(graph, there)
+        except ms.UnsupportedError:
+            assert dtype == "int8"
+            continue
+        for name, array in inputs.items():
+            runtime.set(name, array)
+        runtime.execute()
+        computed = computed_graph(graph, there)
+        given_ = {
+            name: array if dtype == "bf16" else _quantised(array, computed.tensors[name].scale)
+            for name, array in inputs.items()
+        }
+        expected = evaluate_typed(computed, given_)["y"]
+        scale = computed.tensors[computed.outputs["y"]].scale
+        found = runtime.get("y")
+        assert np.array_equal(bits(found), bits(expected if scale is None else expected * np.float32(scale)))
+
+
+def _quantised(x: Array, scale: float | None) -> Array:
+    assert scale is not None
+    return np.clip(np.rint(x.astype(np.float64) / scale), -127, 127).astype(np.int8)
+
+
+@settings(max_examples=15)
+@given(st.data(), st.integers(1, 3), st.integers(1, 3), SEEDS)
+def test_a_convolution_is_one_exact_chain_per_element(data: st.DataObject, r: int, s: int, seed: int) -> None:
+    """Against rational arithmetic, with channels on both sides of a block."""
+    rng = np.random.default_rng(seed)
+    channels = data.draw(st.sampled_from([2, 33, 34]))
+    g = ms.Graph()
+    x = g.input("x", (1, 3, 4, channels))
+    g.output(g.conv2d(x, g.weight("w", values(rng, (r, s, channels, 2))), pads=1), "y")
+    inputs = inputs_of(g, seed)
+    expected = evaluate(g, inputs, matmul=exact_matmul)
+    found = ms.run(g, data.draw(machines(smallest_tile=1, largest_tile=16)), inputs=inputs).outputs
+    assert same(dict(found), expected)
+
+
+def test_filters_that_are_computed() -> None:
+    """With few channels they lie as the order of k wants them; with more they are refused."""
+    g = ms.Graph()
+    x, w = g.input("x", (2, 6, 5, 7)), g.input("w", (3, 3, 7, 5))
+    g.output(g.conv2d(x, g.relu(w), pads=(0, 1)), "y")
+    inputs = inputs_of(g)
+    assert same(dict(ms.run(g, machine(), inputs=inputs).outputs), evaluate(g, inputs))
+    with pytest.raises(ms.UnsupportedError, match="at most 32 channels, not 33"):
+        g.conv2d(g.input("x2", (1, 6, 5, 33)), g.input("w2", (3, 3, 33, 5)))
+
+
+def test_the_input_is_loaded_once_where_it_fits() -> None:
+    """Bytes from DRAM are the union of what is read: no tap is a load of its own, and no halo either."""
+    g = ms.Graph()
+    x = g.input("x", (2, 20, 24, 40))
+    g.output(g.conv2d(x, g.weight("w", shape=(5, 5, 40, 24)), pads=2, name="y"))
+    result = ms.run(g, machine(sram__bytes="4MiB"), numerics=False)
+    moved = result.schedule.tile_bytes()[result.schedule.transfers["tile"]]
+    loads = result.schedule.stream["opcode"][np.isin(result.schedule.stream["opcode"], [Opcode.LOAD, Opcode.STORE])]
+    read = int(moved[loads == Opcode.LOAD].sum())
+    assert read == 4 * (2 * 20 * 24 * 40 + 25 * 40 * 24)
+
+
+def test_lines_that_only_padding_lies_under_are_not_read() -> None:
+    g = ms.Graph()
+    x = g.input("x", (1, 2, 8, 4))
+    g.output(g.conv2d(x, g.weight("w", shape=(1, 1, 4, 4)), pads=(40, 0), name="y"))
+    result = ms.run(g, machine())
+    assert (result.schedule.matmuls["a_pieces"] == NONE).any()
+    assert np.all(result.outputs["y"][0, :40] == 0)
