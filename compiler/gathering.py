@@ -1,4 +1,4 @@
-"""How an operand is gathered from the tiles of images: pieces and windows (`isa.py`) for a kernel that slides over them.
+"""How an operand is gathered from the tiles of images: pieces and windows (`isa.py`) for a sliding kernel.
 
 The rows of the operand are pixels of the output, `Cutting.height` of them; its columns are neighbours in k (`Step`).
 """
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.geometry import Geometry, Part, Step, parts
-from minisim.compiler.program import Ids, ProgramBuilder, Run
+from minisim.compiler.program import Ids, ProgramBuilder
 from minisim.hwmodel import isa
 
 
@@ -24,10 +24,6 @@ class Cutting(NamedTuple):
     height: int
     tile_height: int
     tile_width: int
-
-    def columns(self, begin: int, end: int) -> int:
-        """How many columns of tiles channels [begin, end) reach into."""
-        return (end - 1) // self.tile_width - begin // self.tile_width + 1
 
 
 Strips = tuple[tuple[Part, ...], ...]
@@ -40,14 +36,33 @@ def strips(geometry: Geometry, height: int, tile_height: int, tap: int) -> Strip
     return tuple(tuple(each) for each in found)
 
 
+def bytes_gathered(
+    geometry: Geometry, cutting: Cutting, channels: int, first: int, depth: Sequence[Step], item: int
+) -> Ids:
+    """The bytes of the tiles that the operand of each tile of the output (row) and each step of k (column) is made of.
+
+    Args:
+        channels: of the images; those of the group begin at `first`.
+        item: bytes of an element.
+    """
+    whole = -(-geometry.pixels_in // cutting.tile_height) - 1  # the last tile, which may be lower
+    lowest = geometry.pixels_in - whole * cutting.tile_height
+    columns = []
+    for step in depth:
+        begin, end = (first + c for c in (step.c0, step.c1))
+        tiles = range(begin // cutting.tile_width, (end - 1) // cutting.tile_width + 1)
+        widths = [min(cutting.tile_width, channels - tile * cutting.tile_width) for tile in tiles]
+        full, last = (sum(isa.align(item * rows * w) for w in widths) for rows in (cutting.tile_height, lowest))
+        read = _tiles_read(geometry, cutting, step.t0, step.t1)
+        columns.append([len(mine) * full - (full - last) * (whole in mine) for mine in read])
+    return np.array(columns, dtype=np.int64).T
+
+
 @lru_cache(maxsize=4096)
-def tiles_read(geometry: Geometry, cutting: Cutting, t0: int, t1: int) -> int:
-    """The most rows of tiles that a tile of the output reads at taps [t0, t1), and at least one."""
-    read: list[set[int]] = [set() for _ in strips(geometry, cutting.height, cutting.tile_height, t0)]
-    for tap in range(t0, t1):
-        for mine, found in zip(read, strips(geometry, cutting.height, cutting.tile_height, tap), strict=True):
-            mine.update(part.tile for part in found)
-    return max(1, *(len(mine) for mine in read))
+def _tiles_read(geometry: Geometry, cutting: Cutting, t0: int, t1: int) -> tuple[frozenset[int], ...]:
+    """The rows of tiles that each tile of the output reads at taps [t0, t1)."""
+    taps = [strips(geometry, cutting.height, cutting.tile_height, tap) for tap in range(t0, t1)]
+    return tuple(frozenset(part.tile for found in mine for part in found) for mine in zip(*taps, strict=True))
 
 
 class _Column(NamedTuple):
@@ -102,8 +117,8 @@ class Gathering:
                     counts.append(len(known[key]))
                     found += [(grid.ids(row + r, first + c), windows) for r, c, windows in known[key]]
         table = np.array(found, dtype=np.int64).reshape(-1, 2)
-        ends = np.cumsum(counts)
-        return cls(ends - counts, np.array(counts, dtype=np.int64), table[:, 0], table[:, 1])
+        each = np.array(counts, dtype=np.int64)
+        return cls(np.cumsum(each) - each, each, table[:, 0], table[:, 1])
 
     def emit(self, which: Ids, program: ProgramBuilder) -> Ids:
         """Append the pieces of operands `which`; the first row of each in the table of pieces, or NONE."""
@@ -147,8 +162,4 @@ def _pieces(seen: Strips, columns: Sequence[_Column], program: ProgramBuilder) -
             window = (part.outer, part.inner, width, part.at_row, at, part.at_outer, part.at_inner,
                       part.from_row, first, part.from_outer, part.from_inner)  # fmt: skip
             runs.setdefault((part.tile, tile), []).append(window)
-    return [(row, col, program.windows(_run(windows))) for (row, col), windows in runs.items()]
-
-
-def _run(windows: Sequence[tuple[int, ...]]) -> Run:
-    return tuple(windows)
+    return [(row, col, program.windows(tuple(windows))) for (row, col), windows in runs.items()]

@@ -129,8 +129,7 @@ def order_of_k(channels: int, taps: int) -> Index:
 
 
 def step_sizes(channels: int, taps: int, wanted: int) -> list[int]:
-    """The sizes of steps of k to choose among, the largest first: all taps of about `wanted` channels, or if that is too
-    much of 32 channels all taps, half of them, a third and so on."""
+    """The sizes of steps of k to choose among, the largest first: all taps of about `wanted` channels, some of 32."""
     block = min(channels, -(-wanted // CHANNELS) * CHANNELS)
     least = min(channels, CHANNELS)
     parts = {-(-taps // part) for part in range(1, taps + 1)}
@@ -167,7 +166,7 @@ class Part(NamedTuple):
 
 
 def parts(source: Index, height: int, tile_height: int, step: int) -> list[list[Part]]:
-    """For each `height` rows of output what they read: the tiles, of `tile_height` rows, in as few parts as are regular.
+    """For each `height` rows of output what they read, of tiles of `tile_height` rows, in as few parts as are regular.
 
     Args:
         source: the row that each row of output reads, or OUTSIDE.

@@ -276,7 +276,7 @@ class Graph(ElementwiseMethods["Tensor"]):
             return self.weight(self.fresh_name(f"{w.name}.k"), values, w.dtype)
         if channels > CHANNELS and r * s > 1:
             raise UnsupportedError(
-                f"{caller()}filters that are no constants ({w.name}) can have at most {CHANNELS} channels, not {channels}"
+                f"{caller()}filters that are no constants ({w.name}) have at most {CHANNELS} channels, not {channels}"
             )
         return self.reshape(w, shape)
 

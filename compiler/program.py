@@ -232,7 +232,9 @@ class ProgramBuilder:
         Of a window that is cut unevenly they are its own tiles: what its producer has left in SRAM is not found.
         """
         height, width = int(rows[1]), int(cols[1])
-        if np.array_equal(rows, edges_of(int(rows[-1]), height)) and np.array_equal(cols, edges_of(int(cols[-1]), width)):
+        if np.array_equal(rows, edges_of(int(rows[-1]), height)) and np.array_equal(
+            cols, edges_of(int(cols[-1]), width)
+        ):
             return self.grid(tensor, height, width, final)
         return self._grid(self._rectangle(tensor), rows, cols, final)
 

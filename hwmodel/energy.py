@@ -16,8 +16,8 @@ all that is made of prices and counts: a breakdown adds up exactly, over layers,
 
 **What the array reuses.** An operation reads each operand's tile from SRAM once and writes its result once,
 as the engine counts (`EngineStats`). Of an A that is made of pieces it reads the windows, those of a convolution's taps
-one after the other, and nothing for the padding. A step after the first also reads the accumulator's tile; where partial sums
-have tiles of their own (`acc` in isa.py), all steps but the last write that one. What lies in the separate
+one after the other, and nothing for the padding. A step after the first also reads the accumulator's tile; where
+partial sums have tiles of their own (`acc` in isa.py), all steps but the last write that one. What lies in the separate
 accumulator memory is priced by that memory's size. The array is
 taken to have operand buffers that hold a tile: when a block is larger than the array and takes several folds,
 they read it again from there, which is not priced. Likewise the hops from one processing element to the

@@ -46,14 +46,14 @@ conditions, which are BOOL, as is what a comparison makes. On BF16 they are thos
 All rounding is to nearest, ties to even. A number among the operands is part of the operation: an immediate, in FP32.
 
 **Pieces.** A matmul may read an A that is no tile: a and a_sram are NONE then, and `a_pieces` is the first row of a run
-in `pieces` (`more`: the next row belongs to it, too), or NONE if there is none. A piece is a tile in SRAM and a run of windows. A window takes
-outer x inner rows of `cols` elements out of the tile and says where they lie in A: element (i, j) of its rows is
+in `pieces` (`more`: the next row belongs to it, too), or NONE if there is none. A piece is a tile in SRAM and a run of
+windows. A window takes outer x inner rows of `cols` elements out of the tile and says where they lie in A:
 
     A[at_row + i at_outer + j at_inner, at_col ...] = tile[from_row + i from_outer + j from_inner, from_col ...]
 
-for `cols` columns. Where no window lies, A is +0; where several do, the last one counts. So the address generator of
-the array makes the operand of a convolution out of its input: a window for each tap, none for the padding. k is what
-the columns of A say; the array takes it in `taps` equal parts (1: as a whole) unless it packs them (`matrix.packs_taps`).
+Where no window lies, A is +0; where several do, the last one counts. So the address generator of the array makes the
+operand of a convolution out of its input: a window for each tap, none for the padding. The order of k is that of A's
+columns; the array takes them in `taps` equal parts (1: as a whole), unless it packs them (`matrix.packs_taps`).
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -687,7 +687,7 @@ def pieces_of(pieces: Table, matmuls: Table) -> tuple[npt.NDArray[np.int64], npt
 
 
 def elements_read(schedule: Schedule, matmuls: Table) -> npt.NDArray[np.int64]:
-    """How many elements of A the address generator reads for each of these rows of `matmuls`, tap by tap; 0 of a tile."""
+    """The elements of A that are read for each of these rows of `matmuls`, tap by tap; 0 where A is a tile."""
     found = np.zeros(len(matmuls), dtype=np.int64)
     owner, pieces = pieces_of(schedule.pieces, matmuls)
     x = schedule.windows
@@ -738,11 +738,12 @@ def window_lines(windows: Table) -> Iterator[str]:
     """The text form of a table of windows; of an empty one nothing."""
     for i, x in enumerate(windows):
         w = {name: int(x[name]) for name in WINDOW_DTYPE.names or ()}
-        yield (
-            f"window {i}: {w['outer']}x{w['inner']} rows of {w['cols']}, "
-            f"to ({w['at_row']}+{w['at_outer']}i+{w['at_inner']}j, {w['at_col']}) "
-            f"from ({w['from_row']}+{w['from_outer']}i+{w['from_inner']}j, {w['from_col']}){', and' if w['more'] else ''}"
+        to, origin = (
+            f"({w[f'{side}_row']}+{w[f'{side}_outer']}i+{w[f'{side}_inner']}j, {w[f'{side}_col']})"
+            for side in ("at", "from")
         )
+        size = f"{w['outer']}x{w['inner']} rows of {w['cols']}"
+        yield f"window {i}: {size} to {to} from {origin}{', and' if w['more'] else ''}"
 
 
 def is_reduction(ops: npt.ArrayLike) -> npt.NDArray[np.bool_]:

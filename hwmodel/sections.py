@@ -126,8 +126,8 @@ class Matrix(Section):
     int16_rate: MacRate = _rate_field("int16 x int8")
     packs_taps: bool = Field(
         default=True,
-        description="whether the rows of the array take the next steps of k, whichever taps of a convolution they belong "
-        "to; if not, each tap's channels have passes of their own",
+        description="whether the rows of the array take the next steps of k whichever taps they belong to; if not, "
+        "the channels of each tap have passes of their own",
     )
     epilogue_cycles: int = Field(
         default=8,

@@ -1,4 +1,4 @@
-"""Conv: images (n, height, width, channels), or signals (n, width, channels), and filters -> the same with other channels.
+"""Conv: images (n, height, width, channels), or signals (n, width, channels), and filters -> images of the filters.
 
 Nobody lays the windows of the kernel out in memory. The input is cut into tiles as every tensor is, and the array's
 address generator gathers its operand out of those that lie in SRAM (`compiler/gathering.py`): a halo is a part of the
@@ -7,7 +7,7 @@ neighbouring tile, which is not loaded again while it is there, and padding is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,8 @@ import numpy as np
 from minisim.compiler import panels
 from minisim.compiler.attributes import ConvAttributes
 from minisim.compiler.blocks import BlockPlan
-from minisim.compiler.gathering import Cutting, Gathering, tiles_read
-from minisim.compiler.geometry import Geometry, order_of_k, step_sizes, steps
+from minisim.compiler.gathering import Cutting, Gathering, bytes_gathered
+from minisim.compiler.geometry import Geometry, Index, order_of_k, step_sizes, steps
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import Operator, register
@@ -37,8 +37,8 @@ from minisim.errors import ShapeError
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
 
-AMPLE = (0.5, 0.75)
-"""Parts of the SRAM that one operation may take, the first that allows any step of k: the rest is for what comes next."""
+AMPLE = (0.5, 0.75, 1.0)
+"""Parts of the SRAM that one operation may take, the first that allows any step of k: the rest is for the next."""
 
 
 @register
@@ -111,13 +111,12 @@ class Conv(Operator[ConvAttributes]):
         return replace(tiling, panels=self.plan(node, graph, tiling, tiling.m_tiles, tiling.n_tiles, machine))
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
-        of, types = _Convolution(node, graph), MatMulTypes.of(node, graph)
+        of = _Convolution(node, graph)
+        types = of.types
         types.check(node, machine)
 
         def needed(edges: Edges, size: int) -> int:
-            apart = types.sums_apart(machine, len(steps(of.channels, of.geometry.taps, size)))
-            a = of.bytes_read(edges["m"], size, machine, types)
-            return types.footprint(node, edges["m"], size, edges["n"])._replace(a=a).needed(apart, machine)
+            return of.bytes_needed(edges["m"], size, edges["n"], machine)
 
         whole_layer = machine.matrix.model == "scalesim"  # its tiles are of whole layers (layer_tile.py)
         sizes = step_sizes(of.channels, of.geometry.taps, of.channels if whole_layer else machine.tile.k)
@@ -130,8 +129,7 @@ class Conv(Operator[ConvAttributes]):
         if whole_layer:
             k = step_within(edges["k"])
         else:
-            fitting = [[size for size in sizes if needed(edges, size) <= part * machine.sram.bytes] for part in AMPLE]
-            k = next((found[0] for found in fitting if found), sizes[-1])
+            k = largest_that_fits(sizes, lambda size: needed(edges, size), machine.sram.bytes)
         m, n = edges["m"], edges["n"]
         depth = len(steps(of.channels, of.geometry.taps, k))
         grid = (-(-layer["m"] // m), depth, of.groups * -(-of.filters // n))
@@ -146,7 +144,7 @@ class Conv(Operator[ConvAttributes]):
         of, types = _Convolution(node, graph), MatMulTypes.of(node, graph)
         _, b, c, sums, extra = types.footprint(node, tiling.m, tiling.k, tiling.n)
         a = isa.align(of.bytes_a_step(tiling, types))
-        halo = max(0, of.bytes_read(tiling.m, tiling.k, machine, types) - a)  # of one operation, beyond its own pixels
+        halo = max(0, of.bytes_gathered(tiling.m, tiling.k, machine) - a)  # of one operation, beyond its own pixels
         fixed = extra + min(halo, machine.sram.bytes // 2)
         pace = self.pace(node, graph, tiling, machine).among(sharing)
         if tiling.sums_apart:
@@ -171,9 +169,7 @@ class Conv(Operator[ConvAttributes]):
         store_port = max(cost.port_pace(tiling.m, tiling.n * stored, machine, False), dram)
         size = max(read[0] * read[1], weights[0] * weights[1])
         load = machine.dma.setup_cycles + size * load_port + machine.dram_latency_cycles
-        return panels.Pace(
-            execute, load_port, store_port, dram, load + setup + execute + cost.drain_cycles(machine)
-        )
+        return panels.Pace(execute, load_port, store_port, dram, load + setup + execute + cost.drain_cycles(machine))
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         """Of x as many rows for each tile of the output as there are for all of them: halos are not counted."""
@@ -188,7 +184,11 @@ class Conv(Operator[ConvAttributes]):
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each step: LOAD the tiles that a is gathered from, LOAD b, at the last step the epilogue's operands,
         EXECUTE, STORE."""
-        of, types, attributes = _Convolution(node, graph), MatMulTypes.of(node, graph), node.attributes_as(ConvAttributes)
+        of, types, attributes = (
+            _Convolution(node, graph),
+            MatMulTypes.of(node, graph),
+            node.attributes_as(ConvAttributes),
+        )
         x, filters, of_bias, of_residual = by_place(node.inputs)
         depth = steps(of.channels, of.geometry.taps, tiling.k)
         m_edges = edges_of(of.geometry.pixels_out, tiling.m)
@@ -239,11 +239,25 @@ class Conv(Operator[ConvAttributes]):
         program.layer(node.name, node.title, macs, slots, ahead, horizon, cores=tiling.core_of(m, n))
 
 
+def largest_that_fits(sizes: Sequence[int], needed: Callable[[int], int], room: int) -> int:
+    """The step of k to take, of `sizes` in descending order: the first that needs no more than the first of the parts
+    (`AMPLE`) of the room that any is content with; if none is, the one that needs least."""
+    known: dict[int, int] = {}
+    for part in AMPLE:
+        for size in sizes:
+            if size not in known:
+                known[size] = needed(size)
+            if known[size] <= part * room:
+                return size
+    return min(known, key=lambda size: known[size])
+
+
 class _Convolution:
     """A node's numbers: its geometry, and of each group the channels, the filters and the length k of a sum."""
 
     def __init__(self, node: Node, graph: Graph) -> None:
         attributes = node.attributes_as(ConvAttributes)
+        self.node, self.types = node, MatMulTypes.of(node, graph)
         x, w = (graph.tensors[name].shape for name in node.present[:2])
         self.geometry: Geometry = attributes.geometry(x)
         self.groups, self.all_channels = attributes.groups, x[-1]
@@ -255,16 +269,33 @@ class _Convolution:
         in SRAM is found."""
         return Cutting(m, tile_height(self.geometry.pixels_in, machine), min(machine.tile.k, self.all_channels))
 
-    def bytes_read(self, m: int, size: int, machine: Machine, types: MatMulTypes) -> int:
+    def bytes_gathered(self, m: int, size: int, machine: Machine) -> int:
         """The most bytes of tiles that one operation gathers its operand from."""
-        cutting = self.cutting(m, machine)
-        tile = isa.align(types.item(types.operands) * cutting.tile_height * cutting.tile_width)
-        return tile * max(
-            tiles_read(self.geometry, cutting, step.t0, step.t1)
-            * cutting.columns(group * self.channels + step.c0, group * self.channels + step.c1)
-            for group in range(min(self.groups, 2))
-            for step in steps(self.channels, self.geometry.taps, size)
-        )
+        return int(self._gathered(m, size, machine).max())
+
+    def bytes_needed(self, m: int, size: int, n: int, machine: Machine) -> int:
+        """The most bytes of scratchpad that one operation needs, in steps of k of this size."""
+        depth = steps(self.channels, self.geometry.taps, size)
+        apart, types = self.types.sums_apart(machine, len(depth)), self.types
+        needed = self._gathered(m, size, machine)
+        for i in range(len(needed)):
+            for j, step in enumerate(depth):
+                height = min(m, self.geometry.pixels_out - i * m)
+                _, b, c, sums, extra = types.footprint(self.node, height, step.size, n)
+                needed[i, j] += b + (c if j == len(depth) - 1 or not apart else 0)
+                needed[i, j] += extra if j == len(depth) - 1 else 0
+                needed[i, j] += sums if apart and not machine.accumulator.bytes else 0
+        return int(needed.max())
+
+    def _gathered(self, m: int, size: int, machine: Machine) -> Index:
+        """The bytes of tiles for each tile of the output and step of k, of the group that needs most."""
+        depth, cutting = steps(self.channels, self.geometry.taps, size), self.cutting(m, machine)
+        item = self.types.item(self.types.operands)
+        groups = {group * self.channels % cutting.tile_width: group * self.channels for group in range(self.groups)}
+        of_groups = [
+            bytes_gathered(self.geometry, cutting, self.all_channels, first, depth, item) for first in groups.values()
+        ]
+        return np.asarray(np.max(of_groups, axis=0))
 
     def bytes_a_step(self, tiling: Tiling, types: MatMulTypes) -> int:
         """The bytes of x for each tile of the output and step of k, if all is loaded once."""

@@ -129,28 +129,27 @@ void Validator::matmul(std::size_t row) const {
     if (dtype == DType::kInt32 || dtype == DType::kBool) {
         at.fail(std::string("a matmul multiplies FP32, BF16, INT8 or INT16, not ") + dtype_name(dtype));
     }
+    first_operand(at, x);
     operand(at, "b", x.b, x.b_sram, only(second_of(dtype)), kAsTheOperation);
     sums(at, x);
+    first_shape(at, x);
     shape(at, "b", x.b, x.b_transposed ? x.n : x.k, x.b_transposed ? x.k : x.n);
     shape(at, "c", x.c, x.m, x.n);
     const bool to_c = Program::touches_c(x);
-    first_operand(at, x, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
+    first_apart(at, x, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     apart(at, "b", x.b, x.b_sram, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     epilogue(at, x);
     if (accumulator_of(dtype) == DType::kInt32) integers(at, x);
     scale(at, x);
 }
 
-// A: a tile, or pieces of several. After the sums, whose place it must not overlap.
-void Validator::first_operand(const Place& at, const MatmulRow& x, std::uint32_t target,
-                              std::uint32_t target_sram) const {
+// A: a tile, or pieces of several, whose runs end within their tables.
+void Validator::first_operand(const Place& at, const MatmulRow& x) const {
     const DTypes allowed = only(static_cast<DType>(x.dtype));
     if (x.a != kNone) {
+        operand(at, "a", x.a, x.a_sram, allowed, kAsTheOperation);
         at.equal("a_pieces", x.a_pieces, kNone, "a is a tile");
         at.equal("taps", x.taps, 1, "a is a tile");
-        operand(at, "a", x.a, x.a_sram, allowed, kAsTheOperation);
-        shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
-        apart(at, "a", x.a, x.a_sram, target, target_sram);
         return;
     }
     at.equal("a_sram", x.a_sram, kNone, "a is made of pieces");
@@ -164,11 +163,24 @@ void Validator::first_operand(const Place& at, const MatmulRow& x, std::uint32_t
         at.below("the row of pieces it refers to", row, program_.pieces.size);
         const PieceRow& found = program_.pieces[row];
         operand(at, "a piece", found.tile, found.sram, allowed, kAsTheOperation);
-        apart(at, "a piece", found.tile, found.sram, target, target_sram);
-        piece(at, x, found);
         at.below("more of a piece", found.more, 2);
         more = found.more != 0;
     }
+}
+
+void Validator::first_shape(const Place& at, const MatmulRow& x) const {
+    if (x.a != kNone) {
+        shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
+    }
+    program_.for_each_piece(x, [&](const PieceRow& each) { piece(at, x, each); });
+}
+
+void Validator::first_apart(const Place& at, const MatmulRow& x, std::uint32_t target,
+                            std::uint32_t target_sram) const {
+    if (x.a != kNone) apart(at, "a", x.a, x.a_sram, target, target_sram);
+    program_.for_each_piece(x, [&](const PieceRow& each) {
+        apart(at, "a piece", each.tile, each.sram, target, target_sram);
+    });
 }
 
 void Validator::piece(const Place& at, const MatmulRow& x, const PieceRow& piece) const {

@@ -177,7 +177,8 @@ TEST(malformed_pieces) {
     refused([](Signal& p) { p.windows[5].more = 1; },
             "the row of windows that a piece refers to must be below 6, not 6");
     refused([](Signal& p) { p.windows[0].more = 3; }, "more of a window must be below 2, not 3");
-    refused([](Signal& p) { p.matmuls[0].a = p.top; }, "a_pieces must be 4294967295 (a is a tile)");
+    refused([](Signal& p) { p.matmuls[0].a = p.top, p.matmuls[0].a_sram = kTop; },
+            "a_pieces must be 4294967295 (a is a tile)");
     refused([](Signal& p) { p.matmuls[0].a_transposed = 1; }, "a_transposed must be 0 (a is made of pieces)");
     refused([](Signal& p) { p.matmuls[0].taps = 0; }, "taps must be equal parts of k = 6, not 0");
     refused([](Signal& p) { p.matmuls[0].taps = 4; }, "taps must be equal parts of k = 6, not 4");

@@ -29,12 +29,16 @@ def least_sram(graph: Graph, base: Machine) -> int:
     """Bytes for the operands of the greediest operation of `graph`, tiled as `base` says (the smallest SRAM
     there can be if nothing is executed). Some operators choose smaller tiles for a smaller SRAM."""
     size = AMPLE
-    while True:
-        program = lowered(graph, base, size)
-        needed = max(ALIGNMENT, bytes_needed(program, tile_sizes(program), base.accumulator.bytes > 0)[0])
-        if needed >= size:
-            return size
+    while (needed := _needed(graph, base, size)) < size:
         size = needed
+    while (needed := _needed(graph, base, size)) > size:  # tiles that are higher in an ample SRAM (`tile_height`)
+        size = needed
+    return size
+
+
+def _needed(graph: Graph, base: Machine, size: int) -> int:
+    program = lowered(graph, base, size)
+    return max(ALIGNMENT, bytes_needed(program, tile_sizes(program), base.accumulator.bytes > 0)[0])
 
 
 def least_accumulator(graph: Graph, base: Machine) -> int:

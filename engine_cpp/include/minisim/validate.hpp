@@ -43,8 +43,10 @@ private:
                std::uint64_t cols) const;
     void apart(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
                std::uint32_t target, std::uint32_t target_sram) const;
-    void first_operand(const Place& at, const MatmulRow& x, std::uint32_t target,
-                       std::uint32_t target_sram) const;
+    void first_operand(const Place& at, const MatmulRow& x) const;
+    void first_shape(const Place& at, const MatmulRow& x) const;
+    void first_apart(const Place& at, const MatmulRow& x, std::uint32_t target,
+                     std::uint32_t target_sram) const;
     void piece(const Place& at, const MatmulRow& x, const PieceRow& piece) const;
     void window(const Place& at, const MatmulRow& x, const TileRow& tile, const WindowRow& w) const;
     void sums(const Place& at, const MatmulRow& x) const;
