@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from minisim.hwmodel.config import Machine, keys
-from minisim.hwmodel.isa import DType
+from minisim.hwmodel.isa import ACCUMULATOR, DType
 
 
 class Rule(NamedTuple):
@@ -41,6 +41,11 @@ def _sees_no_rows(machine: Machine) -> bool:
     return machine.dram.model == "ideal" and not machine.dma.has_bursts and machine.dma.dimensions == 2
 
 
+def _streams_k_step_by_step(machine: Machine) -> bool:
+    """Whether the array takes one step of k after the other, and the rows of no tap are left empty."""
+    return machine.matrix.dataflow == "os" and all(machine.matrix.rate(dtype) <= 1 for dtype in ACCUMULATOR)
+
+
 _SCALESIM = (lambda machine: machine.matrix.model == "scalesim", "matrix.model is 'scalesim'", ("matrix.model",))
 _SIZES = ("sram.bytes", "accumulator.bytes", "l2.bytes")
 
@@ -60,6 +65,8 @@ RULES = (
          ("matrix.overlap",)),
     Rule(("matrix.adder_latency",), lambda m: m.matrix.rows == 1 and m.matrix.dataflow != "os",
          "matrix.rows is 1: no sum passes an adder", ("matrix.rows",)),
+    Rule(("matrix.packs_taps",), _streams_k_step_by_step,
+         "matrix.dataflow is 'os', and no type has a rate above 1: k streams, step by step", ("matrix.dataflow",)),
     Rule(("vector.reduce_level_cycles",), lambda m: m.vector.lanes == 1, "vector.lanes is 1: there is no tree",
          ("vector.lanes",)),
     Rule(("sram.banks",), lambda m: not m.sram.bank_bytes_per_cycle, "sram.bank_bytes_per_cycle is 0",

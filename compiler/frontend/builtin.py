@@ -92,6 +92,17 @@ def gemm(m: int, k: int, n: int, dtype: str = "float32") -> Graph:
     return g
 
 
+@builtin("conv:NxHxWxC,KxRxS,stride,pad")
+def conv(n: int, h: int, w: int, c: int, k: int, r: int, s: int, stride: int, pad: int) -> Graph:
+    """y = convolution of n images of h x w pixels with c channels, with k filters of r x s taps, without bias."""
+    _check_sizes(x=(n, h, w, c), filters=(r, s, c, k))
+    g = Graph("conv")
+    filters = g.weight("filters", Lazy((r, s, c, k), partial(drawn_normal, SEED, (r, s, c, k))))
+    y = g.conv2d(g.input("x", (n, h, w, c)), filters, strides=stride, pads=pad, name="y")
+    g.output(y)
+    return g
+
+
 UNIFORM_INT8_VARIANCE = (256**2 - 1) / 12
 """The variance of values uniform over [-128, 127], but for their mean of -1/2; that of a product of two is about its
 square."""

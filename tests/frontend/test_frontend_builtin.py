@@ -42,8 +42,19 @@ def test_softmax_and_layernorm_are_one_operation_each() -> None:
     assert scale.std() == pytest.approx(0.1, rel=0.1)
 
 
+def test_conv_is_one_operation() -> None:
+    lines = list(load_model("conv:1x16x12x3,8x5x3,2,1").lines())
+    assert lines[-2:] == ["  y [1, 7, 6, 8] = Conv(x, filters.k) kernel=(5, 3) pads=(1, 1, 1, 1) strides=(2, 2)",
+                          "  output y = y"]  # fmt: skip
+    with pytest.raises(ModelError, match=r"model 'conv:1x2x2x1,1x3x3,1,0': .*does not fit into the padded image"):
+        load_model("conv:1x2x2x1,1x3x3,1,0")
+    with pytest.raises(ModelError, match="strides must be from 1 to"):
+        load_model("conv:1x4x4x1,1x3x3,0,0")
+
+
 FORM = "must have the form gemm:MxKxN"
-ENDINGS = "must end in .py or .onnx, or be a built-in shape (gemm:MxKxN, softmax:RxC, layernorm:RxC)"
+BUILT_IN = "gemm:MxKxN, conv:NxHxWxC,KxRxS,stride,pad, softmax:RxC, layernorm:RxC"
+ENDINGS = f"must end in .py or .onnx, or be a built-in shape ({BUILT_IN})"
 
 
 @pytest.mark.parametrize(
@@ -51,9 +62,12 @@ ENDINGS = "must end in .py or .onnx, or be a built-in shape (gemm:MxKxN, softmax
     [
         (
             "gem:2x2x2",
-            "unknown built-in 'gem'; did you mean 'gemm'? (built-in: gemm:MxKxN, softmax:RxC, layernorm:RxC)",
+            f"unknown built-in 'gem'; did you mean 'gemm'? (built-in: {BUILT_IN})",
         ),
-        ("tralala:2", "unknown built-in 'tralala'; (built-in: gemm:MxKxN, softmax:RxC, layernorm:RxC)"),
+        (
+            "tralala:2",
+            f"unknown built-in 'tralala'; (built-in: {BUILT_IN})",
+        ),
         ("gemm:12x", FORM),
         ("gemm:", FORM),
         ("gemm:2x2x2x2", FORM),
@@ -99,14 +113,14 @@ def test_a_new_built_in_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(builtin, "BUILTINS", dict(builtin.BUILTINS))
     received: list[tuple[int, ...]] = []
 
-    @builtin.builtin("conv:NxHxWxC,KxRxS,stride,pad")
-    def conv(*numbers: int) -> Graph:
+    @builtin.builtin("pool:NxHxWxC,KxRxS,stride,pad")
+    def pool(*numbers: int) -> Graph:
         received.append(numbers)
         return builtin.gemm(1, 1, 1)
 
-    builtin.load_builtin("conv:1x8x8x3,16x3x3,2,0")
+    builtin.load_builtin("pool:1x8x8x3,16x3x3,2,0")
     assert received == [(1, 8, 8, 3, 16, 3, 3, 2, 0)]
     with pytest.raises(ModelError, match="C must be a whole number from 1"):
-        builtin.load_builtin("conv:1x8x8x0,16x3x3,2,0")
+        builtin.load_builtin("pool:1x8x8x0,16x3x3,2,0")
     with pytest.raises(ValueError, match="registered twice"):
-        builtin.builtin("conv:N")(conv)
+        builtin.builtin("pool:N")(pool)

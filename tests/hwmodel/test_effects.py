@@ -21,6 +21,7 @@ OTHER: dict[str, list[Any]] = {
     "matrix.dataflow": ["os", "is", "ws"],
     "matrix.overlap": ["none", "drain", "full"],
     "matrix.model": ["scalesim", "pipelined"],
+    "matrix.packs_taps": [False, True],
     "matrix.dtype": ["bf16", "int8", "fp32"],
     "sram.bytes": ["16KiB", "96KiB", "2MiB"],
     "accumulator.bytes": ["16KiB", "96KiB", "2MiB"],
@@ -77,13 +78,20 @@ def float_graph() -> ms.Graph:
     return g
 
 
+def conv_graph() -> ms.Graph:
+    """A convolution of three channels, as a network begins."""
+    g = ms.Graph("conv")
+    g.output(g.conv2d(g.input("x", (1, 9, 9, 3)), g.weight("w", shape=(3, 3, 3, 8)), pads=1))
+    return g
+
+
 def bfloat16_graph() -> ms.Graph:
     g = ms.Graph("bf16")
     g.output(g.input("x", (40, 40), dtype="bfloat16") @ g.weight("w", np.ones((40, 40)), "bfloat16"))
     return g
 
 
-GRAPHS = [float_graph(), bfloat16_graph(), typed_graph("int8"), typed_graph("int16")]
+GRAPHS = [float_graph(), conv_graph(), bfloat16_graph(), typed_graph("int8"), typed_graph("int16")]
 
 
 def outcome(machine: Machine) -> list[tuple[int, Any]]:

@@ -1,0 +1,169 @@
+"""Convolution by hand: MACs, bytes and cycles of small layers, derived beside each; what is refused; what fits."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from support.machines import machine
+
+import minisim as ms
+from minisim.compiler.geometry import OUTSIDE, Geometry, order_of_k, parts, step_sizes, steps
+from minisim.compiler.ops.conv import largest_that_fits
+from minisim.errors import CapacityError, ShapeError
+from minisim.hwmodel import cost
+from minisim.hwmodel.array import block_cycles
+from minisim.hwmodel.energy import accesses
+
+# -- conv2d 3x3, 16x16x16 -> 14x14x32, valid ----------------------------------------------------------
+
+PIXELS, K, FILTERS = 14 * 14, 3 * 3 * 16, 32
+INPUT, WEIGHTS, OUTPUT = 4 * 16 * 16 * 16, 4 * K * FILTERS, 4 * PIXELS * FILTERS
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> ms.Result:
+    return ms.run("conv:1x16x16x16,32x3x3,1,0", machine())
+
+
+def test_its_macs(by_hand: ms.Result) -> None:
+    assert by_hand.schedule.layers["macs"].tolist() == [PIXELS * K * FILTERS] == [903_168]
+
+
+def test_its_bytes_are_the_compulsory_ones(by_hand: ms.Result) -> None:
+    """Input, filters and output once, although nine taps read the input."""
+    moved = accesses(by_hand.schedule)
+    assert moved.dram_read.sum() == INPUT + WEIGHTS == 16_384 + 18_432
+    assert moved.dram_write.sum() == OUTPUT == 25_088
+
+
+def test_the_address_generator_reads_each_tap(by_hand: ms.Result) -> None:
+    """Of SRAM it reads all of A, without a copy of it anywhere: no output pixel lies at a border (valid)."""
+    moved, executes = accesses(by_hand.schedule), len(by_hand.schedule.matmuls)
+    stored = OUTPUT
+    assert moved.sram_read.sum() == 4 * PIXELS * K + executes * WEIGHTS + stored
+    assert moved.sram_write.sum() == INPUT + WEIGHTS + OUTPUT  # loads, and each output once
+
+
+@pytest.mark.parametrize(
+    ("dataflow", "folds", "stream", "shifts"),
+    [
+        ("ws", 5 * 1, PIXELS, 2),  # ceil(144 / 32) x ceil(32 / 32) folds; all pixels stream through each
+        ("is", 5 * 7, FILTERS, 2),  # ceil(144 / 32) x ceil(196 / 32)
+        ("os", 7 * 1, K, 1),  # ceil(196 / 32) x ceil(32 / 32); k streams
+    ],
+)
+def test_its_cycles_by_scalesims_formulas(dataflow: str, folds: int, stream: int, shifts: int) -> None:
+    """A fold takes stream + shifts x R + C - 2 cycles, one after the other."""
+    there = machine(matrix__model="scalesim", matrix__dataflow=dataflow)
+    schedule = ms.compile_graph("conv:1x16x16x16,32x3x3,1,0", there)
+    assert schedule.matmuls[["m", "k", "n"]].tolist() == [(PIXELS, K, FILTERS)]
+    busy = cost.costs(schedule, there).busy[schedule.stream["queue"] == 2]
+    assert busy.tolist() == [folds * (stream + shifts * 32 + 32 - 2)]
+
+
+def test_200_random_convolutions_by_scalesims_formulas() -> None:
+    """One layer, one operation: ceil(k / R) ceil(n / C) folds of pixels + 2 R + C - 2 cycles."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        h, w, c, k, r, s, stride, pad = (int(rng.integers(low, high)) for low, high in (
+            (4, 20), (4, 20), (1, 70), (1, 70), (1, 5), (1, 5), (1, 4), (0, 3)))  # fmt: skip
+        rows, cols = (int(x) for x in rng.choice([4, 8, 16, 32], 2))
+        there = machine(matrix__model="scalesim", matrix__rows=rows, matrix__cols=cols, sram__bytes="16MiB")
+        schedule = ms.compile_graph(f"conv:1x{h}x{w}x{c},{k}x{r}x{s},{stride},{pad}", there, numerics=False)
+        pixels = ((h + 2 * pad - r) // stride + 1) * ((w + 2 * pad - s) // stride + 1)
+        folds = -(-r * s * c // rows) * -(-k // cols)
+        assert cost.costs(schedule, there).busy[schedule.stream["queue"] == 2].tolist() == [
+            folds * (pixels + 2 * rows + cols - 2)
+        ]
+
+
+def test_taps_that_are_not_packed_have_passes_of_their_own() -> None:
+    """The first layer of a network: 3 channels fill 3 of 32 rows, or 27 of them at once."""
+    packs, apart = machine(), machine(matrix__packs_taps=False)
+    assert block_cycles(64, 27, 32, packs, taps=9) == block_cycles(64, 27, 32, packs)
+    one = [int(x) for x in block_cycles(64, 3, 32, apart)]
+    setup, busy, hold = (int(x) for x in block_cycles(64, 27, 32, apart, taps=9))
+    assert (setup, busy, hold) == (one[0], 9 * 64, 8 * 64)
+    times = [ms.run("conv:1x16x16x3,32x3x3,1,1", there, numerics=False).cycles for there in (packs, apart)]
+    assert times[1] > times[0]
+
+
+# -- geometry ------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_k_is_that_of_the_definition() -> None:
+    for channels, taps in itertools.product((1, 31, 32, 33, 70), (1, 4, 9)):
+        of = [(c // 32, tap, c % 32) for tap in range(taps) for c in range(channels)]
+        assert order_of_k(channels, taps).tolist() == sorted(range(len(of)), key=of.__getitem__)
+
+
+def test_steps_cover_k_without_a_gap_whatever_their_size() -> None:
+    for channels, taps, wanted in itertools.product((1, 31, 33, 70), (1, 6, 9), (1, 24, 40, 96)):
+        order = order_of_k(channels, taps).tolist()
+        for size in step_sizes(channels, taps, wanted):
+            found = []
+            for step in steps(channels, taps, size):
+                assert step.first == len(found) and 0 < step.size <= size
+                for unit in step.units():
+                    assert unit.at == len(found) - step.first
+                    found += [unit.tap * channels + unit.channel + i for i in range(unit.width)]
+            assert found == order
+
+
+def test_the_parts_of_a_line_are_what_is_read() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        n, h, w, r, s = (int(x) for x in rng.integers(1, 7, 5))
+        step, by, pads = (int(rng.integers(1, 4)) for _ in range(2)), (1, 2), tuple(rng.integers(0, 4, 4).tolist())
+        geometry = Geometry(n, h, w, (r, s), tuple(step), by, pads)
+        if min(geometry.output) < 1:
+            continue
+        height, tile_height = (int(x) for x in rng.integers(1, 20, 2))
+        for tap in range(geometry.taps):
+            source = geometry.source(tap)
+            read = np.full(len(source), OUTSIDE)
+            for i, found in enumerate(parts(source, height, tile_height, geometry.strides[1])):
+                for part in found:
+                    for y, x in np.ndindex(part.outer, part.inner):
+                        at = i * height + part.at_row + y * part.at_outer + x * part.at_inner
+                        row = part.from_row + y * part.from_outer + x * part.from_inner
+                        assert row < tile_height and read[at] == OUTSIDE
+                        read[at] = part.tile * tile_height + row
+            assert np.array_equal(read, source)
+
+
+# -- what is refused, and what fits -----------------------------------------------------------------------
+
+
+def test_what_has_no_meaning_is_refused() -> None:
+    g = ms.Graph()
+    x = g.input("x", (1, 8, 8, 6))
+    for shape, options, text in (
+        ((3, 3, 6, 8), {"groups": 4}, "4 groups must divide the 6 channels and the 8 filters evenly"),
+        ((3, 3, 5, 8), {}, "the filters must have 6 channels, not 5"),
+        ((9, 3, 6, 8), {}, "does not fit into the padded image"),
+        ((3, 3, 6, 8), {"strides": 0}, "strides must be from 1 to 1048576, not"),
+        ((3, 3, 6, 8), {"pads": (1, 2, 3)}, "pads must be a number, a pair or four numbers"),
+    ):
+        with pytest.raises(ShapeError, match=text):
+            g.conv2d(x, g.weight(g.fresh_name("w"), shape=shape), **options)
+    with pytest.raises(ShapeError, match="the filters reshape must be"):
+        g.conv2d(x, g.reshape(x, (8, 48)))
+    signal = g.input("signal", (1, 8, 6))
+    with pytest.raises(ShapeError, match="must have one line"):
+        g.conv2d(signal, g.weight("w2", shape=(3, 3, 6, 8)))
+
+
+def test_the_step_of_k_is_the_largest_that_leaves_room() -> None:
+    needed = {288: 700, 160: 500, 96: 300}
+    assert largest_that_fits([288, 160, 96], needed.__getitem__, 1400) == 288
+    assert largest_that_fits([288, 160, 96], needed.__getitem__, 1000) == 160
+    assert largest_that_fits([288, 160, 96], needed.__getitem__, 300) == 96
+    assert largest_that_fits([288, 160, 96], {288: 90, 160: 99, 96: 95}.__getitem__, 10) == 288
+
+
+def test_a_scratchpad_that_is_too_small_is_told() -> None:
+    with pytest.raises(CapacityError, match="layer 'y' needs at least"):
+        ms.compile_graph("conv:1x16x16x64,64x3x3,1,1", machine(sram__bytes=1024))
