@@ -17,6 +17,7 @@ import minisim as ms
 from minisim.cli import main
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import builtin
+from minisim.hwmodel.config import keys
 from minisim.hwmodel.dram_presets import PRESETS
 from minisim.reports.hints import _layers
 from minisim.reports.terminal import _scaled
@@ -126,6 +127,16 @@ def test_the_numbers_of_dram_parts(golden: Golden) -> None:
     )
     lines = [f"{name} {key} = {value}" for name, key, value in numbers]
     golden.check("dram_presets.txt", "\n".join(lines) + "\n")
+
+
+def test_the_keys_of_a_machine_their_bounds_and_their_words(golden: Golden) -> None:
+    """What a key is if nobody writes it, the least and the most that it may be, and what documentation says of it."""
+    lines = []
+    for name, field in keys().items():
+        bounds = [f"{kind} {getattr(rule, kind)}" for rule in field.metadata for kind in ("ge", "le", "gt", "lt")
+                  if hasattr(rule, kind)]  # fmt: skip
+        lines.append(f"{name} = {field.default}{''.join(f' ({bound})' for bound in bounds)}: {field.description}")
+    golden.check("keys.txt", "\n".join(lines) + "\n")
 
 
 def test_an_override_may_have_seven_digits() -> None:

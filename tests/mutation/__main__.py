@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -99,7 +100,7 @@ def _try(
     texts = mutant.path, *mutant.diff(source)
     if texts in equivalent():
         return "equivalent"
-    tests = reach.tests(mutant, budget)
+    tests = reach.tests(mutant, budget, history.catches)
     if (last := history.get(texts)) in tests:
         tests.insert(0, tests.pop(tests.index(last)))
     workspace.write(mutant.path, mutant.apply(source))
@@ -160,17 +161,20 @@ def equivalent() -> set[Texts]:
 
 
 class History:
-    """The test that caught a mutant the last time: it is run first, which is quick if it does so again."""
+    """The test that caught a mutant the last time: it is run first, which is quick if it does so again. And how many
+    each has caught (`catches`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.caught_by: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        self.catches = Counter(self.caught_by.values())
 
     def get(self, texts: Texts) -> str | None:
         return self.caught_by.get("\n".join(texts))
 
     def put(self, texts: Texts, test: str) -> None:
         self.caught_by["\n".join(texts)] = test
+        self.catches[test] += 1
         self.path.write_text(json.dumps(self.caught_by, indent=0), encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -91,8 +91,9 @@ class Reach:
         self.workspace.pytest([*arguments, file], 3600, COVERAGE_FILE=str(coverage))
         return {str(test): float(seconds) for test, seconds in json.loads(times.read_text("utf-8")).items()}
 
-    def tests(self, mutant: Mutant, budget: float) -> list[str]:
-        """The tests that reach a mutant, at most `budget` seconds of them: short ones of many kinds first.
+    def tests(self, mutant: Mutant, budget: float, caught: Mapping[str, int]) -> list[str]:
+        """The tests that reach a mutant, at most `budget` seconds of them: those first that have `caught` many others,
+        and short ones of many kinds.
 
         What runs on import has no test of its own: first come those that ran lines with the name that it defines, or
         whose file has that name, then all that ran any line of the file.
@@ -107,12 +108,14 @@ class Reach:
             }
             nearest, others = nearest | named, others - named
 
-        late = {}  # how late each is: twice as long, or behind twice as many cases of its function, is one later
+        # how late each is: twice as long, behind twice as many cases of its function, or half the catch, is one later
+        late = {}
         siblings: dict[str, int] = {}
         for test in sorted((test for test in nearest | others if test in self.seconds), key=self.seconds.__getitem__):
             function = test.partition("[")[0]
             siblings[function] = siblings.get(function, 0) + 1
-            late[test] = math.log2(max(self.seconds[test] / SHORTEST, 1) * siblings[function])
+            cost = max(self.seconds[test] / SHORTEST, 1) * siblings[function]
+            late[test] = math.log2(cost / (1 + caught.get(test, 0)))
         chosen, total = [], 0.0
         for test in sorted(late, key=lambda test: (test in others, int(late[test]), test)):
             if total + self.seconds[test] <= budget:
