@@ -55,6 +55,9 @@ SCREENS = {
     "explain-small-tiles": ("explain", "gemm:100x40x60", "--set", "tile.m=8", "--set", "tile.k=20", "--no-what-if"),
     "sweep": ("sweep", "gemm:64x64x64", "--param", "sram.bytes=8KiB,16KiB,64KiB", "--param", "dma.channels=1,2"),
     "config-show": ("config", "show", "mini_tflm_4x4"),
+    "config-list": ("config", "list"),
+    "config-keys": ("config", "show", "tpu_v3", "--keys"),
+    "config-commented": ("config", "show", "gemmini_16x16", "--commented"),
 }  # fmt: skip
 """Of each name the arguments; what they write to out/ is a golden file, too."""
 
