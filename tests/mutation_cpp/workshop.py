@@ -23,7 +23,12 @@ from .mutants import ROOT, Mutant
 
 BUILD = ROOT / "build" / "mutation_cpp"
 WORK = BUILD / f"mutant-{os.getpid()}"  # several runs may go on at once
-PYTHON_TESTS = ["tests/engine", "tests/hwmodel/test_dram_twin.py"]
+PYTHON_TESTS = [
+    "tests/hwmodel/test_native.py",
+    "tests/compiler/test_pinned.py",
+    "tests/engine",
+    "tests/hwmodel/test_dram_twin.py",
+]
 NOT_NEEDED = ["tests/engine/test_engine_cpp.py", "tests/engine/test_engine_threads.py"]
 SLOW = 6  # times as long as without the fault: it hangs
 
