@@ -28,7 +28,7 @@ from minisim.hwmodel.dram_presets import PRESETS
 from minisim.hwmodel.effects import no_effect
 from minisim.progress import SlowProgress
 from minisim.reports import print_summary
-from minisim.reports.hints import Hint
+from minisim.reports.hints import Hint, hints
 from minisim.stopped import stops_told
 from minisim.streams import _Stream
 from minisim.sweep import Point, sweep
@@ -200,7 +200,24 @@ def test_a_text_is_cut_from_the_first_character_too_many() -> None:
     assert str(ModelError(f"{line}c")) == "a" * 1000 + "..." + "b" * 996 + "c"
 
 
+def test_a_result_shows_eighty_characters_of_its_outputs() -> None:
+    graph = ms.Graph("g")
+    x = graph.input("x", (2, 2))
+    for name in ("a" * 40, "b" * 40):
+        graph.output(graph.relu(x), name)
+    outputs = f"{'a' * 40} float32[2, 2], {'b' * 40} float32[2, 2]"
+    assert repr(ms.run(graph)).splitlines()[2] == f"  outputs {outputs[:77]}...; exact>"
+
+
 # -- hints and sweeps ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k", "told"), [(15, True), (16, False)])
+def test_half_of_an_array_is_not_less_than_half(k: int, told: bool) -> None:
+    """16 steps of k on 32 rows, with as many rows that the stream is no shorter than the shift."""
+    machine = ms.Machine().replace("tile.m=64", "dram.bandwidth=1000GB/s", "dma.bytes_per_cycle=512")
+    found = hints(ms.run(f"gemm:640x{k}x64", machine, numerics=False).record())
+    assert any("less than half of the array" in hint.text for hint in found) == told
 
 
 def test_a_run_of_just_as_many_operations_as_are_measured_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +231,9 @@ def test_a_run_of_just_as_many_operations_as_are_measured_is_measured(monkeypatc
 
 def test_a_sweep_computes_and_compares_unless_told_otherwise() -> None:
     points = [Point(0, {}, ms.Machine())]
-    (row,), (timed,) = (sweep(ms.load_model("gemm:8x8x8"), points, jobs=1, **more) for more in ({}, {"numerics": False}))
+    (row,), (timed,) = (
+        sweep(ms.load_model("gemm:8x8x8"), points, jobs=1, **more) for more in ({}, {"numerics": False})
+    )
     assert row["output_sha256"] and row["max_abs_error"] < 1e-5
     assert not timed["output_sha256"] and math.isnan(timed["max_abs_error"])
 

@@ -28,6 +28,7 @@ from support.golden import Golden
 import minisim as ms
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.reports.account import Account
+from minisim.reports.cause import Cause
 from minisim.reports.hints import hints
 from minisim.reports.tables import layers, units
 
@@ -260,6 +261,7 @@ def accounted(case: str) -> str:
     lines = [
         f"path: {_listed(account.total())}",
         f"latency in: {_listed(account.exposed_latency())}",
+        f"contention: {account.meaning(Cause.DRAM_CONTENTION)}",
         f"energy in fJ: {_listed(record.energy.by_component())}",
         *(f"stretch: {s.begin}-{s.end} {s.cause} {100 * s.share:.1f}% of {s.ops} from {s.op} in lane {s.lane}"
           for s in sorted(account.stretches(), key=lambda s: (-s.cycles, s.begin))[:3]),

@@ -75,10 +75,10 @@ def main() -> None:
 def _print_score(fates: dict[str, list[str]]) -> None:
     print("\nfolder    mutants  equivalent  caught  survived    score")
     for name, outcomes in fates.items():
-        caught, equivalent = outcomes.count("caught"), outcomes.count("equivalent")
-        counted = len(outcomes) - equivalent
+        caught, survived, equivalent = (outcomes.count(fate) for fate in ("caught", "survived", "equivalent"))
+        counted = caught + survived
         share = f"{100 * caught / counted:.1f} %" if counted else "-"
-        print(f"{name:9} {len(outcomes):7} {equivalent:11} {caught:7} {counted - caught:9}  {share:>7}")
+        print(f"{name:9} {counted + equivalent:7} {equivalent:11} {caught:7} {survived:9}  {share:>7}")
 
 
 def _wanted(path: str, files: Sequence[str], changed: set[str] | None) -> bool:
@@ -93,13 +93,15 @@ def _differing(revision: str | None) -> set[str] | None:
     return set(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines())
 
 
-def _try(
-    mutant: Mutant, source: str, workspace: Workspace, reach: Reach, history: History, budget: float
-) -> str:  # "caught", "survived", "equivalent"
-    """Try one, and print a survivor."""
+def _try(mutant: Mutant, source: str, workspace: Workspace, reach: Reach, history: History, budget: float) -> str:
+    """Try one, and print a survivor: "caught", "survived", "equivalent", or "invalid" (it is no Python)."""
     texts = mutant.path, *mutant.diff(source)
     if texts in equivalent():
         return "equivalent"
+    try:
+        compile(mutant.apply(source), mutant.path, "exec")
+    except SyntaxError:  # the ** of a mapping is no power: any test would catch that
+        return "invalid"
     tests = reach.tests(mutant, budget, history.catches)
     if (last := history.get(texts)) in tests:
         tests.insert(0, tests.pop(tests.index(last)))
