@@ -200,6 +200,16 @@ def test_a_text_is_cut_from_the_first_character_too_many() -> None:
     assert str(ModelError(f"{line}c")) == "a" * 1000 + "..." + "b" * 996 + "c"
 
 
+@pytest.mark.parametrize("command", ["run gemm:8x8x8", "explain gemm:8x8x8", "sweep gemm:8x8x8 --param tile.m=8"])
+def test_the_path_of_a_report_is_never_broken(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who copies it from a narrow terminal has all of it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    out = "a_folder_with_a_name " + "of_many_characters" * 4
+    done = CliRunner().invoke(cli.main, [*command.split(), "--out", out])
+    assert re.search(rf"(?m)^reports: {out}/\w+\.csv(, {out}/\w+\.csv)*$", done.output)
+
+
 def test_a_result_shows_eighty_characters_of_its_outputs() -> None:
     graph = ms.Graph("g")
     x = graph.input("x", (2, 2))

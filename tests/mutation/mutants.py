@@ -127,6 +127,13 @@ class Mutant:
         return " ".join(x.strip() for x in old), " ".join(x.strip() for x in new)
 
 
+def looks_the_same(before: str, after: str) -> bool:
+    """Whether a line that prints is mutated in a way that no screen shows: a padding below 0 is none, as 0 is."""
+    pairs = zip(before.split(), after.replace("( -1", "(-1").split(), strict=False)
+    changed = [(old.strip("(),"), new.strip("(),")) for old, new in pairs if old != new]
+    return "adding" in before and changed == [("0", "-1")]
+
+
 def _operators() -> dict[str, Operator]:
     provider = OperatorProvider()
     names = [f"Replace{kind}Operator_{old}_{new}" for kind, old, new in (pair.split() for pair in PAIRS)]

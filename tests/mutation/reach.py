@@ -25,6 +25,9 @@ from workspace import Workspace
 UNRECORDED = ("test_anomalies.py", "test_engine_cpp.py", "test_fuzz.py")
 """Files of tests that take minutes: hundreds of random runs or processes, or builds of C++."""
 
+OTHERS_LATER = 3
+"""How much later those come, as doublings of their time, that have less to do with a mutant."""
+
 SHORTEST = 0.02
 """Seconds; which tests are shorter is no matter."""
 
@@ -96,16 +99,18 @@ class Reach:
         and short ones of many kinds.
 
         What runs on import has no test of its own: first come those that ran lines with the name that it defines, or
-        whose file has that name, then all that ran any line of the file.
+        whose file has that name or imports the module, then all that ran any line of the file.
         """
         if mutant.defines is None:
             nearest, others = self._of_line(mutant), set()
         else:
             nearest = self._of_name(mutant.path, mutant.defines, set())
             others = {test for tests in self._lines(mutant.path).values() for test in tests} - nearest
-            named = {
-                test for test in others if mutant.defines and mutant.defines in self._text(test.partition("::")[0])
-            }
+            words = {f"minisim.{mutant.path.removesuffix('.py').removeprefix('src/minisim/').replace('/', '.')} import"}
+            words |= {mutant.defines} if mutant.defines else set()
+            files = {test.partition("::")[0] for test in others}
+            named_in = {file for file in files if any(word in self._text(file) for word in words)}
+            named = {test for test in others if test.partition("::")[0] in named_in}
             nearest, others = nearest | named, others - named
 
         # how late each is: twice as long, behind twice as many cases of its function, or half the catch, is one later
@@ -115,9 +120,9 @@ class Reach:
             function = test.partition("[")[0]
             siblings[function] = siblings.get(function, 0) + 1
             cost = max(self.seconds[test] / SHORTEST, 1) * siblings[function]
-            late[test] = math.log2(cost / (1 + caught.get(test, 0)))
+            late[test] = math.log2(cost / (1 + caught.get(test, 0))) + OTHERS_LATER * (test in others)
         chosen, total = [], 0.0
-        for test in sorted(late, key=lambda test: (test in others, int(late[test]), test)):
+        for test in sorted(late, key=lambda test: (math.floor(late[test]), test)):
             if total + self.seconds[test] <= budget:
                 chosen.append(test)
                 total += self.seconds[test]
