@@ -10,16 +10,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.pairs import pair
+from support.pairs import differing, pair
 
-from minisim.hwmodel.timeline import Timeline
 from minisim.hwmodel.timing import TIMING_CORES, simulate
 
 
@@ -29,8 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first pair")
     args = parser.parse_args()
     seconds, operations, wrong = dict.fromkeys(TIMING_CORES, 0.0), 0, 0
-    drawn = {"banked": 0, "cores": 0, "channels": 0, "bursts": 0}
-    names = [field.name for field in fields(Timeline) if field.name != "gates"]
+    drawn = {"banked": 0, "cores": 0, "channels": 0, "bursts": 0, "L2": 0, "network": 0}
     for seed in range(args.seed, args.seed + args.count):
         schedule, machine = pair(seed)
         found = {}
@@ -43,8 +38,10 @@ def main() -> None:
         drawn["cores"] += schedule.cores > 1
         drawn["channels"] += machine.dma.channels > 1
         drawn["bursts"] += machine.dma.has_bursts
+        drawn["L2"] += machine.l2.bytes > 0
+        drawn["network"] += machine.noc.limits
         one, other = found.values()
-        if differ := [name for name in names if not np.array_equal(getattr(one, name), getattr(other, name))]:
+        if differ := differing(one, other):
             wrong += 1
             print(f"pair({seed}): {', '.join(differ)} differ")
     print(f"{args.count:,} pairs, {operations:,} operations: {wrong} differ; of them " +

@@ -9,8 +9,7 @@ operations there are a few dozens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from minisim.hwmodel.descriptors import descriptors, planes
 from minisim.hwmodel.dram_presets import DramPart
 from minisim.hwmodel.isa import Opcode, Schedule
 from minisim.hwmodel.simulate import simulate
-from minisim.hwmodel.timeline import Timeline
+from minisim.hwmodel.timeline import Answers, Timeline
 
 Planes = npt.NDArray[np.uint32]
 
@@ -37,7 +36,14 @@ class TimingMachine:
         depth: descriptors that a queue holds.
         channels, in_flight, shared: of the DMA.
         load_bursts, store_bursts: the rules of bursts; None if there are none.
+        store_handshake, gap, completion: cycles, of the DMA: beyond a burst's latency if it is a store's, between
+            transfers, and from an arrival to its retirement.
         part: of a banked DRAM, of whose cycles `dram_cycles` take as long as `core_cycles` of the core's; else None.
+        bytes, cycles: so many bytes an ideal DRAM moves in so many cycles.
+        read_latency, write_latency: of the DRAM.
+        l2_sets, l2_ways, l2_line, l2_width, l2_latency: of the L2, its line and the width of its port in bytes; no
+            sets: there is none.
+        noc_rate, noc_core_rate: bytes a cycle of the network, and of each core's link; 0: never binds.
     """
 
     launch: int
@@ -48,17 +54,28 @@ class TimingMachine:
     shared: bool
     load_bursts: BurstRules | None
     store_bursts: BurstRules | None
+    store_handshake: int
+    gap: int
+    completion: int
     part: DramPart | None
     dram_cycles: int
     core_cycles: int
+    bytes: int
+    cycles: int
+    read_latency: int
+    write_latency: int
+    l2_sets: int
+    l2_ways: int
+    l2_line: int
+    l2_width: int
+    l2_latency: int
+    noc_rate: int
+    noc_core_rate: int
 
     @classmethod
     def of(cls, machine: Machine) -> TimingMachine:
-        control, dma, part = machine.control, machine.dma, None
-        rate = Fraction(1)
-        if machine.dram.model == "banked":
-            part = machine.dram.part
-            rate = Fraction(part.MHz * 10**6) / machine.clock.frequency
+        control, dma, l2, bandwidth = machine.control, machine.dma, machine.l2, machine.dram_bytes_per_cycle
+        rate = machine.dram_cycles_per_cycle
         return cls(
             launch=control.launch_cycles,
             pace=control.issue_cycles,
@@ -68,9 +85,23 @@ class TimingMachine:
             shared=dma.shared,
             load_bursts=burst_rules(machine, load=True) if dma.has_bursts else None,
             store_bursts=burst_rules(machine, load=False) if dma.has_bursts else None,
-            part=part,
+            store_handshake=dma.store_burst_cycles,
+            gap=dma.gap_cycles,
+            completion=dma.completion_cycles,
+            part=machine.dram.part if machine.dram.model == "banked" else None,
             dram_cycles=rate.numerator,
             core_cycles=rate.denominator,
+            bytes=bandwidth.numerator,
+            cycles=bandwidth.denominator,
+            read_latency=machine.dram_latency_cycles,
+            write_latency=machine.dram_write_latency_cycles,
+            l2_sets=l2.sets,
+            l2_ways=l2.ways,
+            l2_line=l2.line_bytes,
+            l2_width=l2.bytes_per_cycle,
+            l2_latency=machine.l2_latency_cycles,
+            noc_rate=machine.noc.bytes_per_cycle,
+            noc_core_rate=machine.noc.core_bytes_per_cycle,
         )
 
 
@@ -90,7 +121,9 @@ def simulate_native(schedule: Schedule, machine: Machine, engine: Engine | None 
         simulate(schedule, machine)  # the definition says who waits for whom
         raise AssertionError("SimPy found no deadlock where the native event model did")
     launch = np.full(schedule.cores, machine.control.launch_cycles, dtype=np.int64)
-    return Timeline(**found, launch=launch)
+    names = [each.name for each in fields(Answers)]
+    answers = Answers(**{name: found.pop(name) for name in names}) if names[0] in found else None
+    return Timeline(**found, answers=answers, launch=launch)
 
 
 def _planes(schedule: Schedule, machine: Machine) -> Planes | None:

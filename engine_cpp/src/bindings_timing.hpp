@@ -3,6 +3,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -51,6 +52,21 @@ inline BurstRules burst_rules_of(const py::object& rules) {
     return found;
 }
 
+inline MemoryMachine memory_machine(const py::object& machine) {
+    MemoryMachine found;
+#define MINISIM_READ_NUMBER(name, usual) found.name = machine.attr(#name).cast<std::int64_t>();
+    MINISIM_MEMORY_NUMBERS(MINISIM_READ_NUMBER)
+#undef MINISIM_READ_NUMBER
+    const bool whole = found.dram_cycles >= 1 && found.core_cycles >= 1 && found.bytes >= 1 &&
+                       found.cycles >= 1 && found.l2_sets >= 0 && found.l2_ways >= 1 &&
+                       found.l2_line >= 1 && found.l2_width >= 1 && found.noc_rate >= 0 &&
+                       found.noc_core_rate >= 0;
+    if (!whole) throw UsageError("a memory has at least one cycle, byte and way");
+    const py::object part = machine.attr("part");
+    if (!part.is_none()) found.part = dram_part(part);
+    return found;
+}
+
 // A machine with the attributes of a minisim.hwmodel.native.TimingMachine.
 inline TimingMachine timing_machine(const py::object& machine) {
     const auto number = [&](const char* name) { return machine.attr(name).cast<std::int64_t>(); };
@@ -61,15 +77,15 @@ inline TimingMachine timing_machine(const py::object& machine) {
     found.channels = static_cast<std::size_t>(number("channels"));
     found.in_flight = number("in_flight");
     found.shared = machine.attr("shared").cast<bool>();
-    found.dram_cycles = number("dram_cycles");
-    found.core_cycles = number("core_cycles");
+    found.store_handshake = number("store_handshake");
+    found.gap = number("gap");
+    found.completion = number("completion");
+    found.memory = memory_machine(machine);
     const py::object load = machine.attr("load_bursts"), store = machine.attr("store_bursts");
     if (!load.is_none()) {
         found.load_bursts = burst_rules_of(load);
         found.store_bursts = burst_rules_of(store);
     }
-    const py::object part = machine.attr("part");
-    if (!part.is_none()) found.part = dram_part(part);
     return found;
 }
 
@@ -123,8 +139,7 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
     const Program& program = borrowed.program;
     const std::size_t size = program.stream.size;
     const TimingMachine of = timing_machine(machine);
-    if (of.channels < 1 || of.channels > 255 || of.in_flight < 1 || of.depth < 1 ||
-        of.dram_cycles < 1 || of.core_cycles < 1) {
+    if (of.channels < 1 || of.channels > 255 || of.in_flight < 1 || of.depth < 1) {
         throw UsageError("a machine has at least one channel, place in flight and place in a queue");
     }
     const auto* number = column<std::int64_t>(costs, "costs");
@@ -148,9 +163,14 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
         found[name] = column;
         return column.mutable_data();
     };
-    TimelineColumns columns{cycles("issue"), cycles("start"), cycles("begin"), cycles("done"),
-                            cycles("end"),   cycles("dram_begin"), cycles("dram_end"),
-                            nullptr,         nullptr, nullptr};
+    TimelineColumns columns{};
+    columns.issue = cycles("issue");
+    columns.start = cycles("start");
+    columns.begin = cycles("begin");
+    columns.done = cycles("done");
+    columns.end = cycles("end");
+    columns.dram_begin = cycles("dram_begin");
+    columns.dram_end = cycles("dram_end");
     py::array_t<std::uint8_t> channel(static_cast<py::ssize_t>(size));
     py::array_t<std::uint8_t> gate({size, kPoints});
     py::array_t<std::uint32_t> holder({size, kPoints});
@@ -160,6 +180,13 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
     columns.channel = channel.mutable_data();
     columns.gate = gate.mutable_data();
     columns.holder = holder.mutable_data();
+    if (of.memory.answers()) {
+        columns.latency = cycles("latency");
+        columns.read = cycles("read");
+        columns.written = cycles("written");
+        columns.contention = cycles("contention");
+        columns.crossing = cycles("crossing");
+    }
     TimingResult result;
     {
         const py::gil_scoped_release without_gil;
@@ -170,6 +197,7 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
                               steps ? &*steps : nullptr);
     }
     found["unretired"] = result.unretired;
+    found["counters"] = result.counters;
     return found;
 }
 
