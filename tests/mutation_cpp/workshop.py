@@ -23,7 +23,7 @@ from .mutants import ROOT, Mutant
 
 BUILD = ROOT / "build" / "mutation_cpp"
 WORK = BUILD / f"mutant-{os.getpid()}"  # several runs may go on at once
-TIMING = ("timing", "burst_port", "in_flight", "dram")
+TIMING = ("timing", "burst_port", "in_flight", "dram", "memory", "l2", "noc")
 """What the names of files of the event model and of its DRAM begin with (behind `bindings_`, too)."""
 TIMING_TESTS = ["tests/compiler/test_pinned.py", "tests/hwmodel/test_dram_twin.py", "tests/hwmodel/test_native.py"]
 ENGINE_TESTS = ["tests/engine"]
