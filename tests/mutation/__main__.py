@@ -18,7 +18,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
 from mutants import FOLDERS, Mutant, find, looks_the_same, sample, sources
@@ -29,8 +29,8 @@ ROOT = Path(__file__).parents[2]
 UNMUTATED_TIMES = 6
 """A mutant may take so many times as long as the tests did before, and START seconds, until it counts as caught."""
 START = 40.0
-FIRST = 12
-"""Tests that are run before the others: most mutants are caught by them, and few files are quickly imported."""
+FIRST = (4, 16)
+"""So many tests are run before the others: most mutants are caught by them, and few files are quickly imported."""
 
 Texts = tuple[str, str, str]
 """A mutant for people, and for equivalent.toml: file, line before, line after."""
@@ -128,7 +128,8 @@ def _try(mutant: Mutant, source: str, workspace: Workspace, reach: Reach, histor
 
 def _run(tests: list[str], workspace: Workspace, reach: Reach) -> Outcome:
     outcome = Outcome(True, "" if tests else "no test reaches it")
-    for some in (tests[:FIRST], tests[FIRST:]):
+    for begin, end in pairwise((0, *FIRST, len(tests))):
+        some = tests[begin:end]
         if some and outcome.passed:
             outcome = workspace.run(some, START + UNMUTATED_TIMES * sum(reach.seconds[test] for test in some))
     return outcome

@@ -106,7 +106,7 @@ class Reach:
         else:
             nearest = self._of_name(mutant.path, mutant.defines, set())
             others = {test for tests in self._lines(mutant.path).values() for test in tests} - nearest
-            words = {f"minisim.{mutant.path.removesuffix('.py').removeprefix('src/minisim/').replace('/', '.')} import"}
+            words = {f"{_module(mutant.path)} import"}
             words |= {mutant.defines} if mutant.defines else set()
             files = {test.partition("::")[0] for test in others}
             named_in = {file for file in files if any(word in self._text(file) for word in words)}
@@ -143,6 +143,8 @@ class Reach:
         seen.add(name)
         found: set[str] = set()
         for other, text in self.sources.items():
+            if other != path and f"{_module(path)} import" not in text:
+                continue  # a namesake
             mentions = [i for i, line in enumerate(text.splitlines(), 1) if re.search(rf"\b{re.escape(name)}\b", line)]
             if mentions and (other == path or not name.startswith("_")):
                 lines = self._lines(other)
@@ -168,6 +170,12 @@ class Reach:
     def _text(self, file: str) -> str:
         """Of a file of tests."""
         return (self.workspace.tree / file).read_text("utf-8")
+
+
+def _module(path: str) -> str:
+    """What a file is imported as."""
+    inside = path.removesuffix(".py").removesuffix("/__init__").removeprefix("src/minisim/")
+    return f"minisim.{inside.replace('/', '.')}"
 
 
 @cache
