@@ -223,6 +223,17 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "banked_slow_part": (
         "edge_8x8", "gemm:64x64x64", {**BANKED, "dram.override": "CL=40 tRCD=60 tWR=90 queue=4", "sram.bytes": "8KiB"},
     ),
+    # a cache and a network between the cores and it
+    "l2": ("npu_32x32", lambda: chain(96, 160, 128), {"l2.bytes": "64KiB", "cores.count": 2, "sram.bytes": "24KiB"}),
+    "l2_small_of_banked": (
+        "edge_8x8", "gemm:64x90x70",
+        {**BANKED, "l2.bytes": "8KiB", "l2.ways": 2, "l2.line_bytes": 128, "cores.count": 2},
+    ),
+    "noc": (
+        "npu_32x32", lambda: residual(96, 96, 2),
+        {**FAST, "noc.core_bytes_per_cycle": 24, "noc.bytes_per_cycle": 40, "cores.count": 3, "sram.bytes": "32KiB"},
+    ),
+    "slow_writes": ("npu_32x32", "gemm:128x64x160", {"dram.write_latency": "700ns", "dma.max_outstanding": 2}),
     # narrow types
     "bf16": ("npu_32x32", lambda: chain(96, 128, 160, bias=True), {"matrix.dtype": "bf16", "sram.bytes": "24KiB"}),
     "int8": ("npu_32x32", lambda: chain(96, 256, 160, bias=True), {"matrix.dtype": "int8", "sram.bytes": "24KiB"}),
