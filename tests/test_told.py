@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 import time
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -129,6 +133,26 @@ def test_the_numbers_of_dram_parts(golden: Golden) -> None:
     )
     lines = [f"{name} {key} = {value}" for name, key, value in numbers]
     golden.check("dram_presets.txt", "\n".join(lines) + "\n")
+
+
+def test_what_can_be_called_and_with_what(golden: Golden) -> None:
+    """The face of the package: its functions, classes and their methods, and what each argument is by default."""
+    lines = []
+    for name in sorted(ms.__all__):
+        thing = getattr(ms, name)
+        if inspect.isclass(thing) and thing.__module__.endswith("_engine"):
+            continue  # the engine's signatures are in C++
+        methods = inspect.getmembers(thing, inspect.isroutine) if inspect.isclass(thing) else []
+        for title, one in [(name, thing), *((f"{name}.{method}", function) for method, function in methods)]:
+            if callable(one) and not title.rpartition(".")[2].startswith("_") and inspect.getmodule(one) is not None:
+                lines.append(f"{title}{_signature(one)}")
+    golden.check("api.txt", "\n".join(lines) + "\n")
+
+
+def _signature(thing: Any) -> str:
+    with suppress(ValueError):  # of some that are written in C there is none
+        return re.sub(r" at 0x\w+", "", str(inspect.signature(thing)))
+    return ""
 
 
 def test_what_vector_operations_are_and_what_gates_mean(golden: Golden) -> None:

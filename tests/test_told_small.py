@@ -10,17 +10,20 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from support.golden import Golden
 
 import minisim as ms
 from minisim import cli, what_if
 from minisim import sweep as sweep_module
-from minisim.compiler.panels import Budget, Pace, choose
+from minisim.compiler.panels import Budget, Pace, choose, walk_panels
 from minisim.difference import number
 from minisim.errors import ModelError, OutputError, shortened
 from minisim.hwmodel.cost import matmul_cycles
@@ -69,6 +72,32 @@ def test_panels_of_a_quarter_of_the_memory_are_candidates() -> None:
     budget = Budget(sram=12 * 4096, a=4096, b=4096, c=4096, fixed=0, sums=4096)
     pace = Pace(execute=64, load=1 / 16, store=1 / 64, dram=1 / 100, turnaround=50)
     assert choose(11, 1, 15, budget, pace).load_bytes(1) == 204_800
+
+
+GRIDS = [(7, 8, 5), (3, 4, 11), (1, 2, 9)]
+"""Rows, depth and columns, in tiles."""
+
+
+def test_the_panels_of_some_grids(golden: Golden) -> None:
+    """Which panels, in which order, how ramped, and what that is reckoned to load and to take."""
+    lines = []
+    for grid, tiles, room in product(GRIDS, (6, 17), ((512, 512, 0), (64, 256, 0), (256, 32, 8))):
+        a, b, apart = room
+        budget = Budget(sram=tiles * 512, a=a, b=b, c=512, fixed=64, sums=512, apart=apart * 512)
+        for pace in (Pace(64, 1 / 16, 1 / 16, 1 / 100, 50), Pace(8, 1 / 64, 1 / 16, 1 / 20, 900)):
+            if not budget.fits(1, 1):
+                continue
+            rows, depth, cols = grid
+            plan = choose(rows, depth, cols, budget, pace)
+            m, n, k = walk_panels(plan, depth)
+            order = int((np.arange(len(m)) * (m * 10007 + n * 101 + k) % 65537).sum())
+            lines.append(
+                f"{rows}x{depth}x{cols} in {tiles} of {a}+{b}+{apart} at {pace.execute}: {len(plan.panels)} panels, "
+                f"{plan.budget.ahead} ahead of {plan.budget.sram}, at most {max(p.shape for p in plan.panels)}, "
+                f"first {tuple(plan.panels[0])}, ramped {plan.ramped}, loads {plan.load_bytes(depth)}, "
+                f"{plan.cycles(depth, plan.load_bytes(depth), pace):.6g} cycles, order {order}"
+            )
+    golden.check("panels.txt", "\n".join(lines) + "\n")
 
 
 # -- models ----------------------------------------------------------------------------------------------------

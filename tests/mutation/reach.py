@@ -25,6 +25,9 @@ from workspace import Workspace
 UNRECORDED = ("test_anomalies.py", "test_engine_cpp.py", "test_fuzz.py")
 """Files of tests that take minutes: hundreds of random runs or processes, or builds of C++."""
 
+ABOUT_DEFINITIONS = "tests/test_told.py"
+"""Tests of tables, keys and signatures as they are defined, which run none of the lines that they tell of."""
+
 OTHERS_LATER = 3
 """How much later those come, as doublings of their time, that have less to do with a mutant."""
 
@@ -99,7 +102,7 @@ class Reach:
         and short ones of many kinds.
 
         What runs on import has no test of its own: first come those that ran lines with the name that it defines, or
-        whose file has that name or imports the module, then all that ran any line of the file.
+        whose file has that name or imports the module, and ABOUT_DEFINITIONS; then all that ran any line of the file.
         """
         if mutant.defines is None:
             nearest, others = self._of_line(mutant), set()
@@ -108,9 +111,9 @@ class Reach:
             others = {test for tests in self._lines(mutant.path).values() for test in tests} - nearest
             words = {f"{_module(mutant.path)} import"}
             words |= {mutant.defines} if mutant.defines else set()
-            files = {test.partition("::")[0] for test in others}
-            named_in = {file for file in files if any(word in self._text(file) for word in words)}
-            named = {test for test in others if test.partition("::")[0] in named_in}
+            named_in = {file for file in map(_file, self.seconds) if any(word in self._text(file) for word in words)}
+            named_in |= {ABOUT_DEFINITIONS}
+            named = {test for test in self.seconds if _file(test) in named_in} - nearest
             nearest, others = nearest | named, others - named
 
         # how late each is: twice as long, behind twice as many cases of its function, or half the catch, is one later
@@ -170,6 +173,10 @@ class Reach:
     def _text(self, file: str) -> str:
         """Of a file of tests."""
         return (self.workspace.tree / file).read_text("utf-8")
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _module(path: str) -> str:

@@ -37,6 +37,9 @@ class Read:
         self.places: dict[int, tuple[int, int]] = {}
         self.slices: dict[int, list[Any]] = defaultdict(list)
         for packet in message.packet:
+            interned = packet.interned_data
+            for named in (*interned.event_names, *interned.debug_annotation_names):
+                assert named.iid, "0 is no id: viewers take it for none"
             names.update({n.iid: n.name for n in packet.interned_data.event_names})
             keys.update({n.iid: n.name for n in packet.interned_data.debug_annotation_names})
             texts.update({n.iid: n.str.decode() for n in packet.interned_data.debug_annotation_string_values})
