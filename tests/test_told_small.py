@@ -39,11 +39,25 @@ from minisim.sweep import Point, sweep
 # -- machines --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "told"), [("24KiB", False), ("32KiB", True), ("31KiB", False), ("8KiB", False)])
-def test_the_price_of_8_kib_matters_below_32(size: str, told: bool) -> None:
-    """An SRAM between 8 and 32 KiB has a price between theirs: neither is a key without effect."""
+@pytest.mark.parametrize(
+    ("size", "matter"),
+    [
+        ("4KiB", "8"),
+        ("8KiB", "8"),
+        ("8256", "8 32"),
+        ("32704", "8 32"),
+        ("32KiB", "32"),
+        ("32832", "32 1024"),
+        ("1048512", "32 1024"),
+        ("1MiB", "1024"),
+        ("2MiB", "1024"),
+    ],
+)
+def test_an_sram_has_the_prices_of_the_sizes_beside_its_own(size: str, matter: str) -> None:
+    """Of an SRAM between two sizes that have a price both matter, at one that one: the others are told as idle."""
     machine = ms.Machine().replace(f"sram.bytes={size}")
-    assert (no_effect(machine, "energy.sram_8kib") is not None) == told
+    keys = {"8": "energy.sram_8kib", "32": "energy.sram_32kib", "1024": "energy.sram_1mib"}
+    assert " ".join(kib for kib, key in keys.items() if no_effect(machine, key) is None) == matter
 
 
 def test_an_operand_that_nobody_calls_transposed_is_not() -> None:

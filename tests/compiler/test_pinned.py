@@ -208,6 +208,7 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "shared_dma_chain": ("edge_8x8", lambda: chain(64, 48, 64, 48, bias=True), {**SHARED, "sram.bytes": "4KiB"}),
     "channels": ("npu_32x32", "gemm:128x256x192", {"dma.channels": 3, "dram.bandwidth": "64GB/s"}),
     "rows_as_descriptors": ("npu_32x32", "gemm:100x96x70", {"dma.dimensions": 1, **BURSTS}),
+    "rows_without_bursts": ("edge_8x8", "gemm:32x40x36", {"dma.dimensions": 1, "dma.setup_cycles": 9}),
     "runs_as_descriptors": ("npu_32x32", "gemm:128x160x128", {"dma.dimensions": 3, "dma.setup_cycles": 60}),
     "bursts": ("edge_8x8", "gemm:60x90x70", BURSTS),
     # the DRAM
