@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from minisim.reports.account import Account
 from minisim.reports.cause import Cause
 from minisim.reports.hints import hints
 from minisim.reports.tables import layers, units
+from minisim.what_if import changes
 
 NAME, ACCOUNTS = "pinned.csv", "pinned_accounts.txt"
 COLUMNS = (
@@ -279,6 +281,7 @@ def accounted(case: str) -> str:
           for s in sorted(account.stretches(), key=lambda s: (-s.cycles, s.begin))[:3]),
         *_rows("layer", "name", layers(record).drop(columns="layer_id")),
         *_rows("unit", "unit", units(record)),
+        f"may be tried: {'; '.join(f'{name}: {_listed(keys)}' for name, keys in changes(record).items())}",
         *(f"hint: {hint.cycles} {hint.text} {list(map(dict, hint.tries))}" for hint in hints(record)),
     ]  # fmt: skip
     return "\n".join(lines)
@@ -288,7 +291,7 @@ def _rows(kind: str, name: str, table: pd.DataFrame) -> list[str]:
     return [f"{kind} {row.pop(name)}: {_listed(row)}" for row in table.to_dict("records")]
 
 
-def _listed(values: Mapping[Hashable, object]) -> str:
+def _listed(values: Mapping[Any, object]) -> str:
     """Those that are not 0, in six digits if they are no whole numbers."""
     texts = {name: f"{x:.6g}" if isinstance(x, float) else str(x) for name, x in values.items() if x}
     return ", ".join(f"{str(name).removeprefix('cycles_')} {text}" for name, text in texts.items())
