@@ -192,7 +192,10 @@ class Graph(ElementwiseMethods["Tensor"]):
         transpose_b: bool = False,
         name: str | None = None,
     ) -> Tensor:
-        """``a @ b``: (..., k) x (k, n) -> (..., n). A transposed operand must be 2-D.
+        """``a @ b``, as numpy has it: (..., m, k) x (..., k, n) -> (..., m, n), leading dimensions broadcast.
+
+        Either may be a vector, (k,), which is a row on the left and a column on the right; that dimension is not in
+        the result. A transposed operand is one of matrices stored (k, m), or (n, k). Nothing is copied to be broadcast.
 
         Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them;
         with `scale` they are requantised to int8: ``saturate(round(sum * scale))``.
@@ -202,6 +205,11 @@ class Graph(ElementwiseMethods["Tensor"]):
             transpose_b=flag("transpose_b", transpose_b),
             scale=None if scale is None else number("scale", scale),
         )
+        if isinstance(b, Tensor) and len(b.shape) == 1 and not attributes.transpose_b:
+            self._own(b)
+            row, part = self.reshape(b, (1, *b.shape), name=name and f"{name}/row"), name and f"{name}/column"
+            column = self.matmul(a, row, bias=bias, scale=scale, transpose_a=transpose_a, transpose_b=True, name=part)
+            return self.reshape(column, column.shape[:-1], name=name)
         if bias is None:
             return self.add_node("MatMul", [a, b], attributes, name)
         name = name if name is None else checked_name(name, "a node's name")

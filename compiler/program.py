@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from minisim.compiler.graph import Graph, Tensor, view_2d
 from minisim.compiler.semantics import SEMANTICS
+from minisim.compiler.slabs import tiles_apart
 from minisim.errors import CapacityError, ScheduleError, printable
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
@@ -180,7 +181,7 @@ class ProgramBuilder:
     graph: Graph
     machine: Machine
     _tensor_ids: dict[str, int] = field(default_factory=dict)
-    _grids: dict[tuple[Rectangle, int, int], Grid] = field(default_factory=dict)
+    _grids: dict[tuple[Rectangle, int, int, int], Grid] = field(default_factory=dict)
     _tiles: list[isa.Table] = field(default_factory=list)
     _tile_count: int = 0
     _uops: list[isa.Table] = field(default_factory=list)
@@ -192,7 +193,7 @@ class ProgramBuilder:
     def __post_init__(self) -> None:
         self._tensor_ids = {tensor.name: i for i, tensor in enumerate(_placed(self.graph))}
 
-    def grid(self, tensor: str, height: int, width: int, final: int = 0) -> Grid:
+    def grid(self, tensor: str, height: int, width: int, final: int = 0, slab: int = 0) -> Grid:
         """The tiles of `tensor` for a tile of height x width elements (ragged at the ends).
 
         Asking twice gives the same tiles, so that a consumer finds what its producer left in SRAM. Those of a window
@@ -200,15 +201,17 @@ class ProgramBuilder:
 
         Args:
             final: number of writes that complete a tile; passed by the producer.
+            slab: so many rows are cut up at a time, and no tile reaches beyond them (`slabs.py`); 0: all at once.
         """
         part = self._rectangle(tensor)
-        height, width = min(height, part.rows), min(width, part.cols)
+        height, width = min(height, slab or part.rows), min(width, part.cols)
+        slab = tiles_apart(slab, part.rows, height)
         window = self.graph.tensors[tensor].window if tensor in self.graph.tensors else None
         if window is None:
-            return self._grid(part, height, width, final)
+            return self._grid(part, height, width, final, slab)
         whole = self._rectangle(window.tensor)
-        if not part.is_cut_with(whole, height, width):
-            return self._grid(part, height, width, final)
+        if slab or not part.is_cut_with(whole, height, width):
+            return self._grid(part, height, width, final, slab)
         base, stride = self._grid(whole, height, width, final)
         return Grid(base + part.row // height * stride + part.col // width, stride)
 
@@ -231,7 +234,7 @@ class ProgramBuilder:
         """
         return self._add_own(name, rows, cols, dtype, sums=False)
 
-    def accumulators(self, tensor: str, dtype: isa.DType, height: int, width: int, steps: int) -> Grid:
+    def accumulators(self, tensor: str, dtype: isa.DType, height: int, width: int, steps: int, slab: int = 0) -> Grid:
         """Tiles for the partial sums of `tensor`, of the accumulator's `dtype` and cut up as it is.
 
         They are tiles of another tensor, ``tensor.acc``: where there is too little room for them, partial sums
@@ -241,7 +244,7 @@ class ProgramBuilder:
             steps: how many add up to a sum.
         """
         rows, cols = view_2d(self.graph.tensors[tensor].shape)
-        return self.grid(self._add_own(f"{tensor}.acc", rows, cols, dtype, sums=True), height, width, steps)
+        return self.grid(self._add_own(f"{tensor}.acc", rows, cols, dtype, sums=True), height, width, steps, slab)
 
     def _add_own(self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool) -> str:
         names = (f"{name}{i or ''}" for i in range(len(self._tensor_ids) + 1))
@@ -250,17 +253,20 @@ class ProgramBuilder:
         self._own.append(_Own(free, rows, cols, dtype, sums))
         return free
 
-    def _grid(self, part: Rectangle, height: int, width: int, final: int) -> Grid:
-        key = (part, height, width)
+    def _grid(self, part: Rectangle, height: int, width: int, final: int, slab: int = 0) -> Grid:
+        key = (part, height, width, slab)
         if key in self._grids:
             return self._grids[key]
-        rows, cols = -(-part.rows // height), -(-part.cols // width)
+        slab = slab or part.rows
+        in_slab = -(-slab // height)
+        rows, cols = part.rows // slab * in_slab, -(-part.cols // width)
         grid = Grid(self._tile_count, stride=cols)
         table = np.zeros(rows * cols, dtype=isa.TILE_DTYPE)
         row, col = (x.reshape(-1) for x in np.mgrid[:rows, :cols])
         table["tensor"], table["final"] = part.tensor, final
-        table["row"], table["col"] = part.row + row * height, part.col + col * width
-        table["rows"] = np.minimum(height, part.rows - row * height)
+        first = row % in_slab * height  # of the slab's rows
+        table["row"], table["col"] = part.row + row // in_slab * slab + first, part.col + col * width
+        table["rows"] = np.minimum(height, slab - first)
         table["cols"] = np.minimum(width, part.cols - col * width)
         self._tiles.append(table)
         self._tile_count += len(table)
@@ -335,7 +341,7 @@ class ProgramBuilder:
 
     def _resident_ok(self, tensors: isa.Table) -> npt.NDArray[np.bool_]:
         """Intermediates that all readers cut up as their producer did, and of which no view of all bytes exists."""
-        grids = np.bincount([part.tensor for part, _, _ in self._grids], minlength=len(tensors))
+        grids = np.bincount([part.tensor for part, *_ in self._grids], minlength=len(tensors))
         views = np.bincount(tensors["storage"], minlength=len(tensors))[tensors["storage"]]
         ok = (tensors["role"] == isa.Role.INTERMEDIATE) & (grids == 1) & (views == 1)
         return np.asarray(ok)

@@ -15,7 +15,7 @@ from minisim.compiler.graph import Graph, Node, Tensor
 from minisim.compiler.panels import Pace, PanelPlan
 from minisim.compiler.program import ProgramBuilder
 from minisim.compiler.semantics import SEMANTICS, A, Array, Semantics
-from minisim.compiler.tiling import Read, Tiling
+from minisim.compiler.tiling import Read, Share, Tiling
 from minisim.compiler.values import Lazy
 from minisim.hwmodel.config import Machine
 
@@ -46,9 +46,9 @@ class Operator(Semantics[A]):
         """How fast a core is at it: for the split over cores."""
 
     def plan(
-        self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
+        self, node: Node, graph: Graph, tiling: Tiling, share: Share, machine: Machine, sharing: int = 1
     ) -> PanelPlan | None:
-        """The panels for rows x cols of its output tiles, if it has any (else None).
+        """The panels for a share of its output tiles, if it has any (else None).
 
         Args:
             sharing: cores that move data meanwhile, and get as much of the DRAM's bandwidth each.

@@ -149,7 +149,7 @@ def test_all_refusals_come_in_one_message(save: Save) -> None:
             make_node("Relu", ["a"], ["b"], name="depends on it"),
             make_node("Fused", ["b"], ["c"], name="theirs", domain="com.example"),
             make_node("Reshape", ["x", "shape"], ["d"], name="late shape"),
-            make_node("MatMul", ["x", "v"], ["e"], name="by vector"),
+            make_node("Concat", ["x", "x"], ["e"], name="side by side", axis=0),
             make_node("Add", ["x", "double"], ["f"], name="mixed"),
             make_node("TopK", ["c", "k"], ["y", "indices"], name="two"),
         ],
@@ -168,8 +168,7 @@ def test_all_refusals_come_in_one_message(save: Save) -> None:
         "input 'half': dimension 2 is open, 'half.2'; bind it with --dim half.2=SIZE",
         "node 'soft' (Hardmax)",
         "node 'theirs' (com.example::Fused)",
-        "node 'by vector' (MatMul of x (2, 3), v (3,)): the second operand of a matmul must be 2-D, not (3,) "
-        "(batched matmul is not supported)",
+        "node 'side by side' (Concat)",
         "node 'mixed' (Add): constant 'double' must be float32 or bool, not float64",
         "node 'two' (TopK)",
     )

@@ -200,13 +200,19 @@ class Builder:
         self.node(op, inputs, (*shape[:-1], 1) if keeps else shape[:-1], **attributes)
 
     def matmul(self) -> None:
-        n = self.draw(DIMENSIONS)
+        """Of any ranks: vectors, matrices, and batches of them that are broadcast against each other."""
         a = self.computed(ranks=(1, 2, 3))
-        *rows, k = self.shapes[a]
-        inputs = [a, self.operand((k, n))]
+        shape = self.shapes[a]
+        lead, k, n = shape[:-2], shape[-1], self.draw(DIMENSIONS)
+        batch = self.draw(st.sampled_from([(), (), (1,), (2, *(1 for _ in lead)), lead]))
+        other = self.draw(st.sampled_from([(k,), (*batch, k, n)]))
+        inputs, shapes = [a, self.operand(other)], [shape, other]
         if self.draw(st.booleans()):
-            inputs = [self.operand((*rows, k)), self.new_input((k, n))]  # two constants would be folded
-        self.node("MatMul", inputs, (*rows, n))
+            inputs = [self.operand(shape), self.new_input(other)]  # two constants would be folded
+        elif len(shape) > 1 and self.draw(st.booleans()):  # a on the right
+            other = self.draw(st.sampled_from([shape[-2:-1], (*batch, n, shape[-2])]))
+            inputs, shapes = [self.operand(other), a], [other, shape]
+        self.node("MatMul", inputs, np.matmul(*(np.empty(s) for s in shapes)).shape)
 
     def gemm(self) -> None:
         transpose_a, transpose_b = self.draw(st.booleans()), self.draw(st.booleans())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,9 @@ Draw = st.DrawFn
 
 SIZES = (1, 2, 5, 8, 16, 17, 31, 40, 48, 65)
 """Of dimensions: ones, multiples of most tiles, and ragged ones."""
+
+LARGEST = 4000
+"""Elements of what may still be multiplied by a batch of matrices: one step of a few makes thrice as many of it."""
 
 SPECIAL = np.array([0.0, -0.0, 1e-45, -3e-39, 1.1754944e-38, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan], np.float32)
 """Signed zeros, denormals, the smallest normal number, near overflow, infinities, NaN."""
@@ -125,6 +129,38 @@ class GraphBuilder:
             self.graph.matmul(x, self.weight(n, k), transpose_b=True)
         else:
             self.graph.matmul(x, self.weight(k, n))
+
+    def batches(self, x: Tensor) -> None:
+        """Of matrices that are broadcast against each other; x may be either side, or both."""
+        g, shape = self.graph, x.shape
+        if x.window is None and len(shape) == 2 and shape[0] % 2 == 0 and self.draw(st.booleans()):
+            x = g.reshape(x, (2, shape[0] // 2, shape[1]))
+        lead = x.shape[:-2]
+        if math.prod(x.shape) > LARGEST:
+            self.relu(x)
+            return
+        batch = self.draw(st.sampled_from([(2,), (2, 1), (3, *(1 for _ in lead)), lead, ()]))
+        batch = batch if all(a == b or 1 in (a, b) for a, b in zip(batch[::-1], lead[::-1], strict=False)) else ()
+        n, transposed, kind = self.size(), self.draw(st.booleans()), self.draw(st.integers(0, 3))
+        if kind == 0 and len(x.shape) > 1:  # x on the right: stored (k, n), or (n, k)
+            k = x.shape[-1 if transposed else -2]
+            g.matmul(self.weight(*batch, n, k), x, transpose_b=transposed)
+        elif kind == 1 and len(x.shape) > 1:  # stored (k, m)
+            g.matmul(x, self.weight(*batch, x.shape[-2], n), transpose_a=True)
+        elif kind == 2:  # by itself
+            g.matmul(x, x, transpose_b=True) if len(x.shape) > 1 else self.linear(x)
+        else:
+            k = x.shape[-1]
+            g.matmul(x, self.weight(*batch, *((n, k) if transposed else (k, n))), transpose_b=transposed)
+
+    def vector(self, x: Tensor) -> None:
+        """A product with a vector, which loses a dimension."""
+        if len(x.shape) < 2:
+            self.relu(x)
+        elif self.draw(st.booleans()) or math.prod(x.shape) > LARGEST:
+            self.graph.matmul(x, self.weight(x.shape[-1]))
+        else:
+            self.graph.matmul(self.weight(x.shape[-2]), x)
 
     def product(self, x: Tensor) -> None:
         """Of two computed tensors, or of one with itself."""
@@ -246,6 +282,9 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.relu,
     GraphBuilder.sigmoid,
     GraphBuilder.product,
+    GraphBuilder.batches,
+    GraphBuilder.batches,
+    GraphBuilder.vector,
     GraphBuilder.broadcast,
     GraphBuilder.multiply,
     GraphBuilder.reshape,

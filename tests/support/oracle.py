@@ -99,11 +99,22 @@ def _layer_norm(
 
 
 def _matmul(node: Node, a: Array, b: Array, *, matmul: MatMul) -> Array:
-    attributes = node.attributes_as(MatMulAttributes)
-    a = a.T if attributes.transpose_a else a
-    b = b.T if attributes.transpose_b else b
-    product = matmul(np.ascontiguousarray(a.reshape(-1, a.shape[-1])), np.ascontiguousarray(b))
-    return product.reshape(*a.shape[:-1], b.shape[1])
+    return products(node.attributes_as(MatMulAttributes), a, b, matmul)
+
+
+def products(
+    attributes: MatMulAttributes, a: npt.NDArray[Any], b: npt.NDArray[Any], matmul: Callable[[Any, Any], Any]
+) -> npt.NDArray[Any]:
+    """`matmul` of each pair of matrices of a and b, whose leading dimensions are broadcast."""
+    a = np.swapaxes(a, -1, -2) if attributes.transpose_a else a
+    b = np.swapaxes(b, -1, -2) if attributes.transpose_b else b
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left = np.broadcast_to(a, (*batch, *a.shape[-2:])) if a.ndim > 1 else np.broadcast_to(a, (*batch, 1, a.size))
+    right = np.broadcast_to(b, (*batch, *b.shape[-2:]))
+    found = [
+        matmul(np.ascontiguousarray(left[index]), np.ascontiguousarray(right[index])) for index in np.ndindex(batch)
+    ]
+    return np.array(found).reshape(*batch, *a.shape[-2:-1], b.shape[-1])
 
 
 def _reference(a: Array, b: Array) -> Array:
