@@ -48,6 +48,7 @@ from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttribu
 from minisim.compiler.dtypes import CODE, is_integer
 from minisim.compiler.elementwise import ElementwiseMethods
 from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
+from minisim.compiler.row_methods import RowMethods
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
@@ -127,7 +128,7 @@ class Tensor:
     __rmul__ = __mul__
 
 
-class Graph(ElementwiseMethods["Tensor"]):
+class Graph(ElementwiseMethods["Tensor"], RowMethods["Tensor"]):
     """A model under construction, and the compiler's first IR.
 
     Args:
@@ -219,7 +220,7 @@ class Graph(ElementwiseMethods["Tensor"]):
         return self.add_node("MatMul", [a, b, bias], attributes, name)
 
     def add(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
-        """``a + b``, elementwise; `b` may be a scalar, a row (bias), a column, or of a's shape."""
+        """``a + b``, elementwise; shapes are broadcast as in numpy, without a copy."""
         return self.add_node("Add", [a, self._operand(b, a)], name=name)
 
     def mul(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
@@ -237,42 +238,6 @@ class Graph(ElementwiseMethods["Tensor"]):
     def maximum(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
         """The greater of `a` and `b`, elementwise, with the broadcasting of `add`; NaN where either is."""
         return self.add_node("Max", [a, self._operand(b, a)], name=name)
-
-    def reduce_sum(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """The sum along the last axis, which becomes 1: (..., n) -> (..., 1)."""
-        return self.add_node("ReduceSum", [x], name=name)
-
-    def reduce_max(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """The maximum along the last axis, which becomes 1."""
-        return self.add_node("ReduceMax", [x], name=name)
-
-    def reduce_mean(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """The mean along the last axis, which becomes 1: the sum / n."""
-        return self.add_node("ReduceMean", [x, self._operand(_last_of(x), x)], name=name)
-
-    def softmax(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """``exp(x - max) / sum(exp(x - max))`` along the last axis."""
-        return self.add_node("Softmax", [x, self._operand(1.0, x)], name=name)
-
-    def layer_norm(
-        self,
-        x: Tensor,
-        scale: Tensor | None = None,
-        bias: Tensor | None = None,
-        *,
-        epsilon: float = 1e-5,
-        name: str | None = None,
-    ) -> Tensor:
-        """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` along the last axis, of n elements.
-
-        Args:
-            scale, bias: tensors of n elements, or one; no bias without scale.
-        """
-        if bias is not None and scale is None:
-            raise ModelError(f"{caller()}layer_norm takes a bias only with a scale")
-        constants = [self._operand(value, x) for value in (_last_of(x), epsilon, 1.0)]
-        affine = [tensor for tensor in (scale, bias) if tensor is not None]
-        return self.add_node("LayerNorm", [x, *constants, *affine], name=name)
 
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
         """The same elements in row-major order under another shape; one dimension may be -1."""
@@ -489,11 +454,6 @@ class Graph(ElementwiseMethods["Tensor"]):
             raise ModelError(f"{caller()}an operand must be a tensor of the graph, not {type(x).__name__}")
         if self.tensors.get(x.name) is not x:
             raise ModelError(f"{caller()}tensor {x.name!r} does not belong to graph {self.name!r}")
-
-
-def _last_of(x: Tensor) -> int:
-    """The length of the last axis; what is no tensor, or has no axis, `add_node` refuses."""
-    return x.shape[-1] if isinstance(x, Tensor) and x.shape else 1
 
 
 def _unless_float32(dtype: str) -> str:

@@ -183,14 +183,6 @@ BRANCH = make_graph(
 )
 
 REFUSED: dict[str, tuple[tuple[list[NodeProto], dict[str, Any]], str]] = {
-    "broadcast": (
-        one(
-            make_node("Add", ["x", "w"], ["y"], name="n"),
-            initializers={"w": np.ones((4, 1, 3), np.float32)},
-        ),
-        "node 'n' (Add of x (2, 3), w (4, 1, 3)): broadcasting (2, 3) to (4, 2, 3) is not supported: the leading "
-        "dimensions must be all equal or all 1",
-    ),
     "computed shape": (
         (
             [make_node("Shape", ["x"], ["s"], name="m"), make_node("Reshape", ["x", "s"], ["y"], name="n")],
@@ -265,7 +257,8 @@ def test_nodes_of_one_type_are_counted(save: Save) -> None:
     assert message(UnsupportedError) == refusal(
         "Hardmax (52 nodes, first: 'cos_0')",
         "node 'elu' (Shrink)",
-        "Softmax (3 nodes, first: 'max_0'): only a softmax along the last axis, 1 of (2, 3), is supported, not 0",
+        "Softmax (3 nodes, first: 'max_0'): axes [0] of x (2, 3) cannot be worked along: another one lies behind them, "
+        "and only the last axes are rows of the machine",
     )
 
 
@@ -333,7 +326,7 @@ def test_names_are_escaped_and_cut_in_every_message(save: Save) -> None:
     ugly, long = "a\n\x1b[31m", "n" * 100_000
     nodes = [make_node("Hardmax", ["x"], ["b"], name=ugly), make_node("Shrink", ["b"], ["c"], name=long)]
     nodes += [
-        make_node("LogSoftmax", ["c"], ["y"], name=long),
+        make_node("LpNormalization", ["c"], ["y"], name=long),
         make_node("Softmax", ["x"], ["d"], name=long + "2", axis=0),
     ]
     save(nodes)

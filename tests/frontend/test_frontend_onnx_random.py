@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 
 from minisim.compiler.frontend import load_model
 from minisim.compiler.ops import ONNX_IMPORTERS
+from minisim.compiler.ops.reduce import REDUCTIONS
 
 Shape = tuple[int, ...]
 Draw = st.DataObject
@@ -72,9 +74,9 @@ class Builder:
             return self.data.draw(st.sampled_from(fitting))
         return self.new_input(tuple(self.draw(DIMENSIONS) for _ in range(max(ranks))))
 
-    def whole(self) -> str:
-        """A computed value that can have any shape."""
-        found = self.computed()
+    def whole(self, found: str = "") -> str:
+        """A computed value that can have any shape: in place of `found`, if that is given."""
+        found = found or self.computed()
         return self.new_input(self.shapes[found]) if found in self.pieces else found
 
     def draw(self, strategy: st.SearchStrategy[Any]) -> Any:
@@ -113,21 +115,15 @@ class Builder:
         self.binary("Mul")
 
     def binary(self, op: str) -> None:
-        """The other operand is of the same shape, a scalar, a row or a column, in any way to write it;
-        and where x itself is a row or a column, it may be the larger one."""
+        """The other operand is of any rank; each dimension of either may be 1 where the other's is not."""
         x = self.computed()
         shape = self.shapes[x]
-        if not shape:
-            other = tuple(self.draw(st.lists(DIMENSIONS, max_size=2)))
-        else:
-            leading = shape[:-1] if self.draw(st.booleans()) else (1,) * len(shape[:-1])
-            other = (*leading, self.draw(st.sampled_from([1, shape[-1]])))
-            while other and other[0] == 1 and self.draw(st.booleans()):
-                other = other[1:]
-            if len(shape) == 2 and shape[0] == 1 and self.draw(st.booleans()):
-                other = (self.draw(DIMENSIONS), shape[1])
-            elif len(shape) == 2 and shape[1] == 1 and self.draw(st.booleans()):
-                other = (shape[0], self.draw(DIMENSIONS))
+        other = tuple(
+            self.draw(st.sampled_from([1, d] if d > 1 else [1, 2]))
+            for d in shape[self.draw(st.integers(0, len(shape))) :]
+        )
+        if len(other) == len(shape) < 3 and self.draw(st.booleans()):
+            other = (self.draw(st.integers(1, 3)), *other)
         operands = self.draw(st.permutations([x, self.operand(other)]))
         self.node(op, operands, np.broadcast_shapes(shape, other))
 
@@ -164,40 +160,54 @@ class Builder:
         self.node("Sqrt", [x], self.shapes[x])
 
     def softmax(self) -> None:
-        """Along the last axis, in every way to say so: the default axis is another before opset 13."""
+        self.normalised("Softmax")
+
+    def log_softmax(self) -> None:
+        self.normalised("LogSoftmax")
+
+    def normalised(self, op: str) -> None:
+        """Along the last axis, in every way to say so; before opset 13 from any axis on, and the default is another."""
         x = self.bounded(ranks=(1, 2, 3))
         rank = len(self.shapes[x])
         default = -1 if self.opset >= 13 else 1
-        axes = [rank - 1] + [-1] * (self.opset >= 11)
-        unsaid = default % rank == rank - 1 and default < rank and self.draw(st.booleans())
+        axes = list(range(rank - 1 if self.opset >= 13 else 0, rank)) + [-1] * (self.opset >= 11)
+        unsaid = default < rank and self.draw(st.booleans())
         attributes = {} if unsaid else {"axis": self.draw(st.sampled_from(axes))}
-        self.node("Softmax", [x], self.shapes[x], **attributes)
+        self.node(op, [x], self.shapes[x], **attributes)
 
     def layer_norm(self) -> None:
         if self.opset < 17:
             self.relu()
             return
-        x = self.bounded(ranks=(1, 2, 3))
+        x = self.whole(self.bounded(ranks=(1, 2, 3)))
         shape = self.shapes[x]
-        inputs = [x] + [self.operand(shape[-1:]) for _ in range(self.draw(st.integers(1, 2)))]
-        attributes = self.draw(st.sampled_from([{}, {"axis": -1}, {"axis": len(shape) - 1, "stash_type": 1}]))
+        axis = self.draw(st.integers(0, len(shape) - 1))
+        inputs = [x] + [self.operand(shape[axis:]) for _ in range(self.draw(st.integers(1, 2)))]
+        attributes: dict[str, int] = self.draw(
+            st.sampled_from([{"axis": axis}, {"axis": axis - len(shape), "stash_type": 1}])
+        )
+        if axis == len(shape) - 1 and self.draw(st.booleans()):
+            del attributes["axis"]
         self.node("LayerNormalization", inputs, shape, epsilon=0.5, **attributes)
 
-    def reduction(self, op: str, axes_as_input_from: int) -> None:
-        x = self.computed(ranks=(1, 2, 3))
-        shape = self.shapes[x]
-        axis = self.draw(st.sampled_from([len(shape) - 1] + [-1] * (self.opset >= 11)))
-        inputs, attributes = [x], {}
-        if len(shape) == 1 and self.draw(st.booleans()):
-            pass  # all axes, without a word
-        elif self.opset >= axes_as_input_from:
-            inputs.append(self.constant(np.array([axis], np.int64)))
+    def reduction(self, op: str) -> None:
+        """Over any axes at the end, in any order, or all."""
+        positive = op in ("ReduceLogSum", "ReduceL2")  # where what is near 0 would magnify the errors of either side
+        x = self.whole(self.bounded(ranks=(1, 2, 3)) if positive else self.computed(ranks=(1, 2, 3)))
+        shape, inputs, attributes = self.shapes[x], [x], {}
+        rank, all_axes = len(shape), self.draw(st.integers(0, 4)) == 0
+        first = 0 if all_axes else self.draw(st.integers(0, rank - 1))
+        axes = [a - rank * (self.opset >= 11 and self.draw(st.booleans())) for a in range(first, rank)]
+        if all_axes:
+            pass  # without a word
+        elif self.opset >= (13 if op == "ReduceSum" else 18):
+            inputs.append(self.constant(np.array(self.draw(st.permutations(axes)), np.int64)))
         else:
-            attributes["axes"] = [axis]
+            attributes["axes"] = self.draw(st.permutations(axes))
         keeps = self.draw(st.booleans())
         if not keeps or self.draw(st.booleans()):
             attributes["keepdims"] = int(keeps)
-        self.node(op, inputs, (*shape[:-1], 1) if keeps else shape[:-1], **attributes)
+        self.node(op, inputs, shape[:first] + (1,) * (rank - first) * keeps, **attributes)
 
     def matmul(self) -> None:
         """Of any ranks: vectors, matrices, and batches of them that are broadcast against each other."""
@@ -212,7 +222,7 @@ class Builder:
         elif len(shape) > 1 and self.draw(st.booleans()):  # a on the right
             other = self.draw(st.sampled_from([shape[-2:-1], (*batch, n, shape[-2])]))
             inputs, shapes = [self.operand(other), a], [other, shape]
-        self.node("MatMul", inputs, np.matmul(*(np.empty(s) for s in shapes)).shape)
+        self.node("MatMul", inputs, np.matmul(*(np.zeros(s) for s in shapes)).shape)
 
     def gemm(self) -> None:
         transpose_a, transpose_b = self.draw(st.booleans()), self.draw(st.booleans())
@@ -300,14 +310,12 @@ BUILD: dict[str, Callable[[Builder], None]] = {
     "Flatten": Builder.flatten,
     "Gemm": Builder.gemm,
     "Identity": Builder.identity,
+    "LogSoftmax": Builder.log_softmax,
     "LayerNormalization": Builder.layer_norm,
     "MatMul": Builder.matmul,
     "Max": Builder.max,
     "Mul": Builder.mul,
     "Pow": Builder.pow,
-    "ReduceMax": lambda builder: builder.reduction("ReduceMax", 18),
-    "ReduceMean": lambda builder: builder.reduction("ReduceMean", 18),
-    "ReduceSum": lambda builder: builder.reduction("ReduceSum", 13),
     "Relu": Builder.relu,
     "Reshape": Builder.reshape,
     "Sigmoid": Builder.sigmoid,
@@ -315,6 +323,7 @@ BUILD: dict[str, Callable[[Builder], None]] = {
     "Split": Builder.split,
     "Sqrt": Builder.sqrt,
     "Sub": Builder.sub,
+    **{name: partial(Builder.reduction, op=name) for name in REDUCTIONS},
 }
 
 

@@ -199,6 +199,21 @@ class GraphBuilder:
         g = self.graph
         self.draw(st.sampled_from([g.add, g.mul, g.sub, g.div, g.maximum]))(*operands)
 
+    def cast_anyhow(self, x: Tensor) -> None:
+        """Against a tensor of any rank, in which any dimension may be one, or x be repeated along it."""
+        g, shape = self.graph, x.shape
+        if x.window is None and shape[0] % 2 == 0 and len(shape) == 2 and self.draw(st.booleans()):
+            x = g.reshape(x, self.draw(st.sampled_from([(2, shape[0] // 2, shape[1]), (shape[0] // 2, 2, shape[1])])))
+        room = LARGEST // math.prod(x.shape)
+        wanted = [
+            self.draw(st.sampled_from([1, d] if d > 1 else [1, min(2, max(1, room))]))
+            for d in (1, *x.shape)[self.draw(st.integers(0, 1)) :]
+        ]
+        if math.prod(np.broadcast_shapes(x.shape, tuple(wanted))) > LARGEST:
+            wanted = [1] * len(wanted)
+        operands = self.draw(st.permutations([x, self.weight(*wanted)]))
+        self.draw(st.sampled_from([g.add, g.mul, g.sub, g.maximum, g.minimum]))(*operands)
+
     def multiply(self, x: Tensor) -> None:
         self.graph.mul(x, self.pick(self.values(like=x)))
 
@@ -235,13 +250,25 @@ class GraphBuilder:
         g.select(condition, *self.draw(st.permutations([x, self.draw(st.sampled_from([other, 0.25]))])))
 
     def rows(self, x: Tensor) -> None:
-        """What needs whole rows."""
-        g = self.graph
-        self.draw(st.sampled_from([g.reduce_sum, g.reduce_max, g.reduce_mean, g.softmax]))(x)
+        """What needs whole rows: those of the last axis, or of several at the end."""
+        g, axes = self.graph, self.trailing(x)
+        if self.draw(st.booleans()):
+            self.draw(st.sampled_from([g.softmax, g.log_softmax]))(x, axes)
+        else:
+            reduce = self.draw(st.sampled_from([g.reduce_sum, g.reduce_max, g.reduce_mean]))
+            reduce(x, axes, keepdims=len(x.shape) == len(axes) or self.draw(st.booleans()))
 
     def layer_norm(self, x: Tensor) -> None:
         """With one affine part after the other, or none."""
-        self.graph.layer_norm(x, *(self.weight(x.shape[-1]) for _ in range(self.draw(st.integers(0, 2)))))
+        axes = self.trailing(x)
+        affine = (self.weight(*x.shape[axes[0] :]) for _ in range(self.draw(st.integers(0, 2))))
+        self.graph.layer_norm(x, *affine, axes=axes)
+
+    def trailing(self, x: Tensor) -> list[int]:
+        """The last axis, or some before it, too; a piece of another tensor has its own rows alone."""
+        last = len(x.shape) - 1
+        first = last if x.window is not None else self.draw(st.integers(0, last))
+        return list(range(first, last + 1))
 
     def epilogue(self, x: Tensor) -> None:
         """A matmul and a chain behind it, in any order and with repetitions: fusion takes what it may."""
@@ -286,6 +313,8 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.batches,
     GraphBuilder.vector,
     GraphBuilder.broadcast,
+    GraphBuilder.cast_anyhow,
+    GraphBuilder.cast_anyhow,
     GraphBuilder.multiply,
     GraphBuilder.reshape,
     GraphBuilder.split,

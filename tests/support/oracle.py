@@ -20,6 +20,7 @@ from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes, Spl
 from minisim.compiler.graph import Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise
+from minisim.hwmodel.isa import VectorOp
 
 F32 = np.float32
 Array = npt.NDArray[np.float32]
@@ -64,8 +65,9 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
     if node.op == "Relu" and x.dtype.kind == "i":
         return rounded(np.maximum(x, 0))
     if isinstance(operator, Elementwise):
-        sources = [np.ascontiguousarray(each) for each in np.broadcast_arrays(*inputs)]
-        return rounded(engine.vector(operator.code, sources, "reference"))
+        sources = [np.ascontiguousarray(each, dtype=F32) for each in np.broadcast_arrays(*inputs)]
+        found = engine.vector(operator.code, sources, "reference")
+        return rounded(found) if operator.code.result == "x" else found != 0
     match node.op:
         case "ReduceSum":
             return rounded(reduce_rows(x, adds=True))
@@ -76,6 +78,10 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
         case "Softmax":
             e = rounded(_exp(rounded(x - rounded(reduce_rows(x, adds=False)))))
             return rounded(e * rounded(F32(1) / rounded(reduce_rows(e, adds=True))))
+        case "LogSoftmax":
+            shifted = rounded(x - rounded(reduce_rows(x, adds=False)))
+            total = rounded(reduce_rows(rounded(_exp(shifted)), adds=True))
+            return rounded(shifted - rounded(engine.vector(VectorOp.LOG, [total], "reference")))
         case "LayerNorm":
             return _layer_norm(rounded, *inputs)
         case "Reshape":
