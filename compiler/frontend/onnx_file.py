@@ -75,14 +75,24 @@ def load_onnx(
         UnsupportedError: names all nodes, inputs and outputs that minisim cannot take.
         MissingExtraError: when this module is imported without the package onnx.
     """
+    graph, *_ = load_onnx_named(path, dims or {}, numerics=numerics, memory_limit=memory_limit)
+    return graph
+
+
+def load_onnx_named(
+    path: Path, dims: Mapping[str, int], *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+) -> tuple[Graph, dict[str, str], onnx.ModelProto]:
+    """The graph of an ONNX file (`load_onnx`); for each value of the model the graph's tensor, by name; and the model, its
+    functions expanded and its external data read."""
     try:
         model = _read(path, numerics)
         _check(model if numerics else _without_absent(model), path, numerics)
         constants = {tensor.name for tensor in model.graph.initializer}
-        bind([info for info in model.graph.input if info.name not in constants], dims or {})
+        bind([info for info in model.graph.input if info.name not in constants], dims)
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
             name = path.stem.encode(errors="backslashreplace").decode()
-            return _Import(model, name, path.parent, Budget(memory_limit), numerics).run()
+            found = _Import(model, name, path.parent, Budget(memory_limit), numerics)
+            return found.run(), found.tensor_names(), model
     except (ModelError, MemoryLimitError) as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
 
@@ -232,6 +242,11 @@ class _Import:
         if self._refusals:
             _refuse(self._refusals)
         return self.graph
+
+    def tensor_names(self) -> dict[str, str]:
+        """For each value that a node computes the name of the graph's tensor."""
+        computed = {name for node in self._model.graph.node for name in node.output}
+        return {value: tensor.name for value, tensor in self._tensors.items() if value in computed}
 
     # -- what importers may ask (OnnxContext) ----------------------------------------------------------
 
