@@ -24,6 +24,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import cast
 
 import numpy as np
@@ -47,6 +48,7 @@ from minisim.compiler.arguments import (
 from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.dtypes import CODE, is_integer
 from minisim.compiler.elementwise import ElementwiseMethods
+from minisim.compiler.movement_methods import MovementMethods, is_rectangle
 from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
 from minisim.compiler.row_methods import RowMethods
 from minisim.compiler.semantics import SEMANTICS
@@ -128,7 +130,7 @@ class Tensor:
     __rmul__ = __mul__
 
 
-class Graph(ElementwiseMethods["Tensor"], RowMethods["Tensor"]):
+class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods["Tensor"]):
     """A model under construction, and the compiler's first IR.
 
     Args:
@@ -240,15 +242,26 @@ class Graph(ElementwiseMethods["Tensor"], RowMethods["Tensor"]):
         return self.add_node("Max", [a, self._operand(b, a)], name=name)
 
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
-        """The same elements in row-major order under another shape; one dimension may be -1."""
-        return self.add_node("Reshape", [x], ReshapeAttributes(integers("the new shape", shape)), name)
+        """The same elements in row-major order under another shape; one dimension may be -1.
+
+        It is a view; but of a piece of another tensor, whose rows lie apart, a copy is made if they do not stay.
+        """
+        attributes = ReshapeAttributes(integers("the new shape", shape))
+        if isinstance(x, Tensor) and x.window is not None:
+            self._own(x)
+            attributes.check()
+            (wanted,) = SEMANTICS["Reshape"].infer([x.shape], attributes)
+            if view_2d(wanted) != view_2d(x.shape):
+                x = self.take(x, [None] * len(x.shape), kind="Copy", name=name and f"{name}/copy")
+        return self.add_node("Reshape", [x], attributes, name)
 
     def split(
         self, x: Tensor, sizes: int | Sequence[int], *, axis: int = -1, name: str | None = None
     ) -> tuple[Tensor, ...]:
-        """Pieces of x, one behind the other along `axis`: the last one, or one with nothing but 1 before it.
+        """Pieces of x, one behind the other along `axis`.
 
-        Nothing is copied: a piece is a rectangle of x, and its reshape must keep the last dimension.
+        Along the last axis, or one with nothing but 1 before it, nothing is copied: a piece is a rectangle of x. Along
+        another one they are moved.
 
         Args:
             sizes: the length of each piece; or a number of equal pieces.
@@ -264,6 +277,9 @@ class Graph(ElementwiseMethods["Tensor"], RowMethods["Tensor"]):
                 raise ShapeError(f"{caller()}axis {axis} of {x.name} {x.shape} has no {sizes} equal pieces")
             sizes = (length // sizes,) * sizes
         lengths = (sizes,) if isinstance(sizes, int) else integers("sizes", sizes)
+        there = -len(x.shape) <= axis < len(x.shape) and sum(lengths) == x.shape[axis] and min(lengths) > 0
+        if there and not is_rectangle(x.shape, axis % len(x.shape)):
+            return self._moved_pieces(x, lengths, axis % len(x.shape), name)
         return self.append("Split", [x], SplitAttributes(axis, lengths), name)
 
     def output(self, x: Tensor, name: str | None = None) -> Tensor:
@@ -448,6 +464,14 @@ class Graph(ElementwiseMethods["Tensor"], RowMethods["Tensor"]):
             dtype = other.dtype if isinstance(other, Tensor) else "float32"
             return self.weight(self.fresh_name("scalar"), np.asarray(value), dtype)
         raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {shown(value)}")
+
+    def _moved_pieces(self, x: Tensor, sizes: Sequence[int], axis: int, name: str | None) -> tuple[Tensor, ...]:
+        """Pieces that are no rectangles of x, each a tensor of its own."""
+        begins = accumulate(sizes, initial=0)
+        chosen = [[*[None] * axis, range(at, at + size), *[None] * (len(x.shape) - axis - 1)]
+                  for at, size in zip(begins, sizes, strict=False)]  # fmt: skip
+        names = [name and f"{name}.{i}" for i in range(len(chosen))]
+        return tuple(self.take(x, each, kind="Split", name=part) for each, part in zip(chosen, names, strict=True))
 
     def _own(self, x: object) -> None:
         if not isinstance(x, Tensor):

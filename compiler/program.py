@@ -10,6 +10,7 @@ set's own, with the SRAM addresses still `NONE`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -165,13 +166,15 @@ class _Layer(NamedTuple):
 
 
 class _Own(NamedTuple):
-    """A tensor of the program's own, no value of the graph: scratch between operations, or partial sums."""
+    """A tensor of the program's own, no value of the graph: scratch between operations, partial sums, or the buffer of
+    the graph's tensor `view_of` in rows of another length."""
 
     name: str
     rows: int
     cols: int
     dtype: isa.DType
     sums: bool
+    view_of: str = ""
 
 
 @dataclass
@@ -189,6 +192,7 @@ class ProgramBuilder:
     _vectors: list[isa.Table] = field(default_factory=list)
     _layers: list[_Layer] = field(default_factory=list)
     _own: list[_Own] = field(default_factory=list)
+    _views: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._tensor_ids = {tensor.name: i for i, tensor in enumerate(_placed(self.graph))}
@@ -246,11 +250,35 @@ class ProgramBuilder:
         rows, cols = view_2d(self.graph.tensors[tensor].shape)
         return self.grid(self._add_own(f"{tensor}.acc", rows, cols, dtype, sums=True), height, width, steps, slab)
 
-    def _add_own(self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool) -> str:
+    def tiles_at(
+        self, tensor: str, pitch: int, first: Ids, rows: npt.ArrayLike, cols: npt.ArrayLike, final: int = 0
+    ) -> Ids:
+        """Tiles of the packed buffer that `tensor` lies in, seen as rows of `pitch` elements; 0: as a single row.
+
+        Args:
+            first: the number of each tile's first element in the buffer.
+            rows, cols: of each tile.
+        """
+        root = _root(self.graph.tensors[tensor])
+        of = self.graph.tensors[root]
+        size = math.prod(of.shape)
+        pitch = pitch if 0 < pitch < size else size
+        if (root, pitch) not in self._views:
+            name = self._add_own(f"{root}.by{pitch}", size // pitch, pitch, of.code, sums=False, view_of=root)
+            self._views[root, pitch] = name
+        table = np.zeros(len(first), dtype=isa.TILE_DTYPE)
+        table["tensor"], table["final"] = self._tensor_ids[self._views[root, pitch]], final
+        table["row"], table["col"] = first // pitch, first % pitch
+        table["rows"], table["cols"] = rows, cols
+        self._tiles.append(table)
+        self._tile_count += len(table)
+        return np.arange(self._tile_count - len(table), self._tile_count, dtype=np.int64)
+
+    def _add_own(self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool, view_of: str = "") -> str:
         names = (f"{name}{i or ''}" for i in range(len(self._tensor_ids) + 1))
         free = next(name for name in names if name not in self._tensor_ids)
         self._tensor_ids[free] = len(self._tensor_ids)
-        self._own.append(_Own(free, rows, cols, dtype, sums))
+        self._own.append(_Own(free, rows, cols, dtype, sums, view_of))
         return free
 
     def _grid(self, part: Rectangle, height: int, width: int, final: int, slab: int = 0) -> Grid:
@@ -376,6 +404,7 @@ def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Ta
             for name in storage.keys() & set(node.outputs):
                 storage[name] = storage[node.present[0]]
     viewed = {root for name, root in storage.items() if name != root}
+    viewed |= {storage[each.view_of] for each in own if each.view_of}
     outputs = {_root(graph.tensors[name]) for name in graph.outputs.values()}
     table = np.zeros(len(index) + len(own), dtype=isa.TENSOR_DTYPE)
     address = 0
@@ -388,6 +417,11 @@ def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Ta
         address += padded if root == name else 0
     for i, each in enumerate(own, len(index)):
         row = table[i]
+        if each.view_of:
+            root = table[index[storage[each.view_of]]]
+            row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, root["storage"], root["address"]
+            _set_form(row, each.rows, each.cols, each.dtype, None)
+            continue
         row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, i, address
         address += _set_form(row, each.rows, each.cols, each.dtype, machine)
     return table

@@ -1,7 +1,7 @@
 """Reductions and normalisations of a graph as methods: `Graph` has them from here.
 
-The machine works along rows (`ops/row_strips.py`). Other axes become rows by views: those at the end, however many, are
-one. What is along axes between others is refused until something moves data.
+The machine works along rows (`ops/row_strips.py`). Other axes become rows: those at the end, however many, by a view;
+what is along axes between others is transposed, and back.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from minisim.compiler.arguments import Shape, caller, checked_axes, flag
 from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes
-from minisim.errors import ModelError, UnsupportedError
+from minisim.errors import ModelError
 
 
 class Shaped(Protocol):
@@ -45,6 +45,10 @@ class RowMethods(ABC, Generic[T]):
     @abstractmethod
     def reshape(self, x: T, shape: Sequence[int], *, name: str | None = None) -> T:
         """The same elements under another shape."""
+
+    @abstractmethod
+    def transpose(self, x: T, perm: Sequence[int] | None = None, *, name: str | None = None) -> T:
+        """The axes in another order."""
 
     @abstractmethod
     def _operand(self, value: T | float, other: T | float) -> T:
@@ -115,33 +119,45 @@ class RowMethods(ABC, Generic[T]):
     def _normalised(self, op: str, x: T, axes: Axes, name: str | None, operands: Callable[[T], list[T]]) -> T:
         """`op` on x and what `operands` makes for its rows."""
         self._own(x)
-        rows = self._rows(x, checked_axes(x.shape, axes), name)
-        if rows.shape == x.shape:
+        along = checked_axes(x.shape, axes)
+        rows = self._rows(x, along, name)
+        if rows.shape == x.shape and (not x.shape or _are_last(x.shape, along)):
             return self.add_node(op, [rows, *operands(rows)], name=name)
         found = self.add_node(op, [rows, *operands(rows)], name=_part(name, "normalised"))
-        return self.reshape(found, x.shape, name=name)
+        if _are_last(x.shape, along):
+            return self.reshape(found, x.shape, name=name)
+        order = _behind_the_others(x.shape, along)
+        whole = self.reshape(found, tuple(x.shape[axis] for axis in order), name=_part(name, "unfolded"))
+        return self.transpose(whole, [order.index(axis) for axis in range(len(order))], name=name)
 
     def _rows(self, x: T, along: tuple[int, ...], name: str | None) -> T:
-        """A view of x whose last axis is all of `along`.
-
-        Raises:
-            UnsupportedError: there is none, because another axis lies behind one of them.
-        """
+        """x with `along` as its last axis: a view, if no other axis lies behind them, else transposed."""
         if not x.shape or along == (len(x.shape) - 1,):
             return x
+        if not _are_last(x.shape, along):
+            x = self.transpose(x, _behind_the_others(x.shape, along), name=_part(name, "transposed"))
+            along = tuple(range(len(x.shape) - len(along), len(x.shape)))
         long = [i for i in along if x.shape[i] > 1]
         first = long[0] if long else len(x.shape)
-        if any(d > 1 for i, d in enumerate(x.shape) if i > first and i not in along):
-            raise UnsupportedError(
-                f"{caller()}axes {list(along)} of {x.name} {x.shape} cannot be worked along: another one lies behind "
-                "them, and only the last axes are rows of the machine"
-            )
+        if (*x.shape[:first], math.prod(x.shape[first:])) == x.shape:
+            return x
         return self.reshape(x, (*x.shape[:first], math.prod(x.shape[first:])), name=_part(name, "rows"))
 
     def _as_row(self, x: T, count: int) -> T:
         """A row of `count` elements, if x has so many; else x."""
         self._own(x)
         return self.reshape(x, (count,)) if math.prod(x.shape) == count and len(x.shape) > 1 else x
+
+
+def _are_last(shape: Shape, along: tuple[int, ...]) -> bool:
+    """Whether none but axes of one element lie between these axes, or behind them."""
+    first = next((i for i in along if shape[i] > 1), len(shape))
+    return all(d == 1 for i, d in enumerate(shape) if i > first and i not in along)
+
+
+def _behind_the_others(shape: Shape, along: tuple[int, ...]) -> list[int]:
+    """All axes, these as the last ones."""
+    return [*(i for i in range(len(shape)) if i not in along), *along]
 
 
 def _part(name: str | None, part: str) -> str | None:

@@ -98,7 +98,7 @@ class Splitter:
 
     def __init__(self, graph: Graph, machine: Machine, tilings: Mapping[str, Tiling]) -> None:
         self.graph, self.machine, self.tilings = graph, machine, tilings
-        views = [node for node in graph.nodes if SEMANTICS[node.op].is_view]
+        views = [node for node in graph.nodes if SEMANTICS[node.op].is_view or OPERATORS[node.op].through_dram]
         viewed = {name for node in views for name in (*node.present, *node.outputs)}
         outputs = set(graph.outputs.values())
         self.off_chip = viewed | (set() if machine.compiler.keep_on_chip else set(graph.tensors))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from minisim.compiler.graph import Graph, Node, Tensor
 from minisim.compiler.panels import Pace, PanelPlan
@@ -23,7 +23,13 @@ S = TypeVar("S", bound=Semantics[Any])
 
 
 class Operator(Semantics[A]):
-    """An operator that a machine executes; one that it need not is a `semantics.View`."""
+    """An operator that a machine executes; one that it need not is a `semantics.View`.
+
+    Attributes:
+        through_dram: whether its operands and its output are packed buffers in DRAM, as those of views are.
+    """
+
+    through_dram: ClassVar[bool] = False
 
     @abstractmethod
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:

@@ -25,6 +25,7 @@ from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
 from minisim.compiler.frontend.dims import parse_dims
 from minisim.compiler.memory import MEMORY_LIMIT
+from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
@@ -342,6 +343,8 @@ def explain_command(
     path = write_account(account, out) if out else None
     console = Console()
     print_account(account, others, console)
+    for line in movements(graph):
+        console.print(f"  {printable(line)}", soft_wrap=True, highlight=False, markup=False)
     if path:
         console.print(f"reports: {path}", soft_wrap=True, highlight=False)
 

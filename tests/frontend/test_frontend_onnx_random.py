@@ -41,7 +41,6 @@ class Builder:
         self.initializers: dict[str, npt.NDArray[Any]] = {}
         self.inputs: dict[str, Shape] = {}
         self.shapes: dict[str, Shape] = {}  # of all that is computed, inputs included
-        self.pieces: set[str] = set()  # of splits: their rows lie apart
         self.new_input(tuple(data.draw(st.lists(DIMENSIONS, min_size=1, max_size=3), label="first input")))
 
     # -- operands --------------------------------------------------------------------------------------
@@ -74,18 +73,11 @@ class Builder:
             return self.data.draw(st.sampled_from(fitting))
         return self.new_input(tuple(self.draw(DIMENSIONS) for _ in range(max(ranks))))
 
-    def whole(self, found: str = "") -> str:
-        """A computed value that can have any shape: in place of `found`, if that is given."""
-        found = found or self.computed()
-        return self.new_input(self.shapes[found]) if found in self.pieces else found
-
     def draw(self, strategy: st.SearchStrategy[Any]) -> Any:
         return self.data.draw(strategy)
 
     def node(self, op: str, inputs: list[str], shape: Shape, **attributes: Any) -> None:
         output = f"out/{len(self.nodes)}"
-        if op in ("Identity", "Dropout") and inputs[0] in self.pieces:
-            self.pieces.add(output)
         name = self.draw(st.sampled_from(["", f"{op}_{len(self.nodes)}"]))
         self.nodes.append(make_node(op, inputs, [output], name=name, **attributes))
         self.shapes[output] = shape
@@ -166,11 +158,11 @@ class Builder:
         self.normalised("LogSoftmax")
 
     def normalised(self, op: str) -> None:
-        """Along the last axis, in every way to say so; before opset 13 from any axis on, and the default is another."""
+        """Along any axis; before opset 13 from any axis on, and the default is another."""
         x = self.bounded(ranks=(1, 2, 3))
         rank = len(self.shapes[x])
         default = -1 if self.opset >= 13 else 1
-        axes = list(range(rank - 1 if self.opset >= 13 else 0, rank)) + [-1] * (self.opset >= 11)
+        axes = list(range(rank)) + [-1] * (self.opset >= 11)
         unsaid = default < rank and self.draw(st.booleans())
         attributes = {} if unsaid else {"axis": self.draw(st.sampled_from(axes))}
         self.node(op, [x], self.shapes[x], **attributes)
@@ -179,7 +171,7 @@ class Builder:
         if self.opset < 17:
             self.relu()
             return
-        x = self.whole(self.bounded(ranks=(1, 2, 3)))
+        x = self.bounded(ranks=(1, 2, 3))
         shape = self.shapes[x]
         axis = self.draw(st.integers(0, len(shape) - 1))
         inputs = [x] + [self.operand(shape[axis:]) for _ in range(self.draw(st.integers(1, 2)))]
@@ -191,13 +183,14 @@ class Builder:
         self.node("LayerNormalization", inputs, shape, epsilon=0.5, **attributes)
 
     def reduction(self, op: str) -> None:
-        """Over any axes at the end, in any order, or all."""
+        """Over any axes, in any order, or all."""
         positive = op in ("ReduceLogSum", "ReduceL2")  # where what is near 0 would magnify the errors of either side
-        x = self.whole(self.bounded(ranks=(1, 2, 3)) if positive else self.computed(ranks=(1, 2, 3)))
+        x = self.bounded(ranks=(1, 2, 3)) if positive else self.computed(ranks=(1, 2, 3))
         shape, inputs, attributes = self.shapes[x], [x], {}
         rank, all_axes = len(shape), self.draw(st.integers(0, 4)) == 0
-        first = 0 if all_axes else self.draw(st.integers(0, rank - 1))
-        axes = [a - rank * (self.opset >= 11 and self.draw(st.booleans())) for a in range(first, rank)]
+        chosen = self.draw(st.lists(st.integers(0, rank - 1), min_size=1, unique=True))
+        chosen = list(range(rank)) if all_axes else chosen
+        axes = [a - rank * (self.opset >= 11 and self.draw(st.booleans())) for a in chosen]
         if all_axes:
             pass  # without a word
         elif self.opset >= (13 if op == "ReduceSum" else 18):
@@ -207,7 +200,8 @@ class Builder:
         keeps = self.draw(st.booleans())
         if not keeps or self.draw(st.booleans()):
             attributes["keepdims"] = int(keeps)
-        self.node(op, inputs, shape[:first] + (1,) * (rank - first) * keeps, **attributes)
+        kept = tuple(1 if i in chosen else d for i, d in enumerate(shape) if keeps or i not in chosen)
+        self.node(op, inputs, kept, **attributes)
 
     def matmul(self) -> None:
         """Of any ranks: vectors, matrices, and batches of them that are broadcast against each other."""
@@ -241,10 +235,10 @@ class Builder:
         self.node("Gemm", inputs, (m, n), **attributes)
 
     def split(self) -> None:
-        """Along the last axis, or the first, in every way to say into what: sizes, or only how many outputs."""
+        """Along any axis, in every way to say into what: sizes, or only how many outputs."""
         x = self.computed(ranks=(1, 2, 3))
         shape = self.shapes[x]
-        axis = self.draw(st.sampled_from([len(shape) - 1, 0] + [-1] * (self.opset >= 11)))
+        axis = self.draw(st.sampled_from([*range(len(shape))] + [-1] * (self.opset >= 11)))
         length = shape[axis]
         first = self.draw(st.integers(1, max(1, length - 1)))
         sizes = [first, length - first] if length > 1 else [1]
@@ -258,12 +252,11 @@ class Builder:
                 attributes["split"] = sizes
         outputs = [f"piece/{len(self.nodes)}.{i}" for i in range(len(sizes))]
         self.nodes.append(make_node("Split", inputs, outputs, **attributes))
-        self.pieces.update(outputs)
         for output, size in zip(outputs, sizes, strict=True):
             self.shapes[output] = tuple(size if i == axis % len(shape) else d for i, d in enumerate(shape))
 
     def flatten(self) -> None:
-        x = self.whole()
+        x = self.computed()
         shape = self.shapes[x]
         lowest = 0 if self.opset < 11 else -len(shape)
         axis = self.draw(st.integers(lowest, len(shape)))
@@ -271,7 +264,7 @@ class Builder:
         self.node("Flatten", [x], (math.prod(shape[:axis]), math.prod(shape[axis:])), **default)
 
     def reshape(self) -> None:
-        x = self.whole()
+        x = self.computed()
         shape = self.shapes[x]
         size = math.prod(shape)
         first = self.draw(st.sampled_from([d for d in range(1, size + 1) if size % d == 0]))
@@ -283,15 +276,118 @@ class Builder:
             wanted[self.draw(st.integers(0, len(wanted) - 1))] = -1
         self.node("Reshape", [x, self.constant(np.array(wanted, np.int64))], tuple(target))
 
+    def listed(self, values: Any, inputs: list[str], attribute: str, since: int) -> dict[str, Any]:
+        """Numbers that were an attribute, and are an operand since some opset: appended to `inputs`, or returned."""
+        if self.opset < since:
+            return {attribute: list(values)}
+        inputs.append(self.constant(np.array(list(values), np.int64)))
+        return {}
+
+    def transpose(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        perm = self.draw(st.permutations(range(len(shape))))
+        reverses = perm == list(range(len(shape)))[::-1] and self.draw(st.booleans())
+        self.node("Transpose", [x], tuple(shape[i] for i in perm), **({} if reverses else {"perm": perm}))
+
+    def concat(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis, size = self.draw(st.integers(0, len(shape) - 1)), self.draw(DIMENSIONS)
+        other = self.operand((*shape[:axis], size, *shape[axis + 1 :]))
+        inputs = self.draw(st.sampled_from([[x], [x, other], [other, x, x]]))
+        whole = sum(self.shapes.get(i, (*shape[:axis], size, *shape[axis + 1 :]))[axis] for i in inputs)
+        written = axis - len(shape) * (self.opset >= 11 and self.draw(st.booleans()))
+        self.node("Concat", inputs, (*shape[:axis], whole, *shape[axis + 1 :]), axis=written)
+
+    def slice(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis = self.draw(st.integers(0, len(shape) - 1))
+        d = shape[axis]
+        step = self.draw(st.sampled_from([1, 1, 2, -1])) if self.opset >= 10 else 1
+        start = self.draw(st.integers(0, d - 1)) if step > 0 else d - 1
+        end = self.draw(st.integers(start + 1, d + 2)) if step > 0 else -d - 1
+        inputs, given = [x], {}
+        given |= self.listed([start - d * self.draw(st.booleans())], inputs, "starts", 10)
+        given |= self.listed([end], inputs, "ends", 10)
+        given |= self.listed([axis], inputs, "axes", 10)
+        if self.opset >= 10 and (step != 1 or self.draw(st.booleans())):
+            inputs.append(self.constant(np.array([step], np.int64)))
+        size = len(range(d)[start:end:step])
+        self.node("Slice", inputs, (*shape[:axis], size, *shape[axis + 1 :]), **given)
+
+    def pad(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape, mode = self.shapes[x], self.draw(st.sampled_from(["constant", "edge", "reflect"]))
+        most = [d - 1 if mode == "reflect" else 2 for d in shape]
+        before, behind = ([self.draw(st.integers(0, m)) for m in most] for _ in range(2))
+        inputs = [x]
+        given = {"mode": mode, **self.listed(before + behind, inputs, "pads", 11)}
+        if mode == "constant" and self.draw(st.booleans()):
+            if self.opset >= 11:
+                inputs.append(self.constant(np.array(-1.5, np.float32)))
+            else:
+                given["value"] = -1.5
+        self.node("Pad", inputs, tuple(a + d + b for a, d, b in zip(before, shape, behind, strict=True)), **given)
+
+    def expand(self) -> None:
+        x = self.computed()
+        shape = tuple(self.draw(DIMENSIONS) if d == 1 else self.draw(st.sampled_from([1, d])) for d in self.shapes[x])
+        shape = (2, *shape) if len(shape) < 3 and self.draw(st.booleans()) else shape
+        inputs = [x, self.constant(np.array(shape, np.int64))]
+        self.node("Expand", inputs, np.broadcast_shapes(shape, self.shapes[x]))
+
+    def tile(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        repeats = [self.draw(st.sampled_from([1, 1, 2, 3])) for _ in self.shapes[x]]
+        inputs = [x, self.constant(np.array(repeats, np.int64))]
+        self.node("Tile", inputs, tuple(a * b for a, b in zip(self.shapes[x], repeats, strict=True)))
+
+    def gather(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis = self.draw(st.integers(0, len(shape) - 1))
+        lowest = 0 if self.opset < 11 else -shape[axis]
+        of = self.draw(st.sampled_from([(), (1,), (4,), (2, 2)] if len(shape) < 3 else [(), (1,), (3,)]))
+        count = math.prod(of)
+        numbers = self.draw(st.lists(st.integers(lowest, shape[axis] - 1), min_size=count, max_size=count))
+        inputs = [x, self.constant(np.array(numbers, np.int64).reshape(of))]
+        self.node("Gather", inputs, (*shape[:axis], *of, *shape[axis + 1 :]), axis=axis)
+
+    def squeeze(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape, inputs, given = self.shapes[x], [x], {}
+        axes = [i for i, d in enumerate(shape) if d == 1]
+        if len(axes) < 1:
+            self.relu()
+            return
+        if self.draw(st.booleans()):
+            axes = axes[:1]
+            given = self.listed(axes, inputs, "axes", 13)
+        self.node("Squeeze", inputs, tuple(d for i, d in enumerate(shape) if i not in axes), **given)
+
+    def unsqueeze(self) -> None:
+        x = self.computed(ranks=(0, 1, 2))
+        shape, inputs = self.shapes[x], [x]
+        axis = self.draw(st.integers(0, len(shape)))
+        given = self.listed([axis], inputs, "axes", 13)
+        self.node("Unsqueeze", inputs, (*shape[:axis], 1, *shape[axis:]), **given)
+
+    def blocks(self, op: str) -> None:
+        n, c, h, w = (self.draw(st.integers(1, 2)) for _ in range(4))
+        deep, wide = (n, 4 * c, h, w), (n, c, 2 * h, 2 * w)
+        given = {"blocksize": 2}
+        if op == "DepthToSpace" and self.opset >= 11 and self.draw(st.booleans()):
+            given["mode"] = self.draw(st.sampled_from(["DCR", "CRD"]))
+        shape, found = (deep, wide) if op == "DepthToSpace" else (wide, deep)
+        self.node(op, [self.new_input(shape)], found, **given)
+
     # -- the model -------------------------------------------------------------------------------------
 
     def model(self) -> ModelProto:
-        """All that is computed is an output, except inputs under other names."""
-        aliases = set(self.inputs)
-        for node in self.nodes:
-            if node.op_type in ("Identity", "Dropout") and node.input[0] in aliases:
-                aliases.add(node.output[0])
-        outputs = {name: shape for name, shape in self.shapes.items() if name not in aliases}
+        """All that is computed is an output, also what is an input under another name."""
+        outputs = {name: shape for name, shape in self.shapes.items() if name not in self.inputs}
         graph = make_graph(
             self.nodes,
             "random",
@@ -301,6 +397,8 @@ class Builder:
         )
         return make_model(graph, opset_imports=[make_opsetid("", self.opset)], ir_version=8)
 
+
+MOVEMENTS = ("Concat", "Expand", "Gather", "Pad", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze")
 
 BUILD: dict[str, Callable[[Builder], None]] = {
     "Add": Builder.add,
@@ -324,6 +422,8 @@ BUILD: dict[str, Callable[[Builder], None]] = {
     "Sqrt": Builder.sqrt,
     "Sub": Builder.sub,
     **{name: partial(Builder.reduction, op=name) for name in REDUCTIONS},
+    **{name: partial(Builder.blocks, op=name) for name in ("DepthToSpace", "SpaceToDepth")},
+    **{name: getattr(Builder, name.lower()) for name in MOVEMENTS},
 }
 
 

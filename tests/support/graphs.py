@@ -133,7 +133,7 @@ class GraphBuilder:
     def batches(self, x: Tensor) -> None:
         """Of matrices that are broadcast against each other; x may be either side, or both."""
         g, shape = self.graph, x.shape
-        if x.window is None and len(shape) == 2 and shape[0] % 2 == 0 and self.draw(st.booleans()):
+        if len(shape) == 2 and shape[0] % 2 == 0 and self.draw(st.booleans()):
             x = g.reshape(x, (2, shape[0] // 2, shape[1]))
         lead = x.shape[:-2]
         if math.prod(x.shape) > LARGEST:
@@ -202,7 +202,7 @@ class GraphBuilder:
     def cast_anyhow(self, x: Tensor) -> None:
         """Against a tensor of any rank, in which any dimension may be one, or x be repeated along it."""
         g, shape = self.graph, x.shape
-        if x.window is None and shape[0] % 2 == 0 and len(shape) == 2 and self.draw(st.booleans()):
+        if shape[0] % 2 == 0 and len(shape) == 2 and self.draw(st.booleans()):
             x = g.reshape(x, self.draw(st.sampled_from([(2, shape[0] // 2, shape[1]), (shape[0] // 2, 2, shape[1])])))
         room = LARGEST // math.prod(x.shape)
         wanted = [
@@ -250,8 +250,10 @@ class GraphBuilder:
         g.select(condition, *self.draw(st.permutations([x, self.draw(st.sampled_from([other, 0.25]))])))
 
     def rows(self, x: Tensor) -> None:
-        """What needs whole rows: those of the last axis, or of several at the end."""
+        """What needs whole rows: those of the last axis, of several at the end, or of any."""
         g, axes = self.graph, self.trailing(x)
+        if self.draw(st.integers(0, 3)) == 0:
+            axes = self.draw(st.lists(st.integers(0, len(x.shape) - 1), min_size=1, unique=True))
         if self.draw(st.booleans()):
             self.draw(st.sampled_from([g.softmax, g.log_softmax]))(x, axes)
         else:
@@ -265,9 +267,9 @@ class GraphBuilder:
         self.graph.layer_norm(x, *affine, axes=axes)
 
     def trailing(self, x: Tensor) -> list[int]:
-        """The last axis, or some before it, too; a piece of another tensor has its own rows alone."""
+        """The last axis, or some before it, too."""
         last = len(x.shape) - 1
-        first = last if x.window is not None else self.draw(st.integers(0, last))
+        first = self.draw(st.integers(0, last))
         return list(range(first, last + 1))
 
     def epilogue(self, x: Tensor) -> None:
@@ -279,12 +281,39 @@ class GraphBuilder:
 
     def reshape(self, x: Tensor) -> None:
         rows, cols = int(np.prod(x.shape[:-1])), x.shape[-1]
-        shapes = [(rows, cols), (1, rows, cols)]
-        if x.window is None:
-            shapes += [(cols, rows), (rows * cols,)]
+        shapes = [(rows, cols), (1, rows, cols), (cols, rows), (rows * cols,)]
         if rows % 2 == 0:
             shapes.append((2, rows // 2, cols))
         self.graph.reshape(x, self.draw(st.sampled_from(shapes)))
+
+    def transpose(self, x: Tensor) -> None:
+        shape = x.shape
+        if shape[0] % 2 == 0 and self.draw(st.booleans()):
+            x = self.graph.reshape(x, (2, shape[0] // 2, *shape[1:]))
+        if len(x.shape) == 1:
+            self.relu(x)  # every step adds an operation
+        self.graph.transpose(x, self.draw(st.permutations(range(len(x.shape)))))
+
+    def concat(self, x: Tensor) -> None:
+        """Of x, something like it, and x again; an axis need not be of one length."""
+        axis = self.draw(st.integers(0, len(x.shape) - 1))
+        if math.prod(x.shape) > LARGEST:
+            self.relu(x)
+            return
+        other = self.weight(*(self.draw(st.integers(1, 3)) if i == axis else d for i, d in enumerate(x.shape)))
+        self.graph.concat(self.draw(st.sampled_from([[x], [x, other], [other, x], [x, other, x]])), axis)
+
+    def take(self, x: Tensor) -> None:
+        """Slices, pads, gathers, repetitions: numbers of each axis in any order, in runs or not, and nothing."""
+        chosen: list[list[int | None] | None] = []
+        left = LARGEST // math.prod(x.shape)
+        for size in x.shape:
+            index = st.one_of(st.none(), st.integers(0, size - 1))
+            most = max(1, min(6, size * max(1, left)))
+            first, step = self.draw(st.integers(0, size - 1)), self.draw(st.integers(1, 3))
+            steps = st.just(list(range(first, size, step)))
+            chosen.append(self.draw(st.one_of(st.none(), steps, st.lists(index, min_size=1, max_size=most))))
+        self.graph.take(x, chosen, fill=self.draw(st.sampled_from([0.0, -1.5])))
 
     def split(self, x: Tensor) -> None:
         """Into two or three pieces, along the last axis or the first, where tiles begin or anywhere."""
@@ -318,6 +347,10 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.multiply,
     GraphBuilder.reshape,
     GraphBuilder.split,
+    GraphBuilder.transpose,
+    GraphBuilder.transpose,
+    GraphBuilder.concat,
+    GraphBuilder.take,
     GraphBuilder.unary,
     GraphBuilder.unary,
     GraphBuilder.scalar,

@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from minisim import Graph
 from minisim import _engine as engine
-from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes, SplitAttributes
+from minisim.compiler.attributes import (
+    ConcatAttributes,
+    MatMulAttributes,
+    ReshapeAttributes,
+    SplitAttributes,
+    TakeAttributes,
+    TransposeAttributes,
+)
 from minisim.compiler.graph import Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise
@@ -56,6 +63,8 @@ def pieces(node: Node, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
 def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
     if node.op == "MatMul":
         return _one_nan(_matmul(node, *inputs, matmul=matmul))
+    if node.op in MOVES:
+        return moved(node, inputs)
     return vector_operation(node, inputs, _one_nan)
 
 
@@ -67,7 +76,8 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
     if isinstance(operator, Elementwise):
         sources = [np.ascontiguousarray(each, dtype=F32) for each in np.broadcast_arrays(*inputs)]
         found = engine.vector(operator.code, sources, "reference")
-        return rounded(found) if operator.code.result == "x" else found != 0
+        truth = operator.code.result == "c" or operator.code.types == ("BOOL",)
+        return found != 0 if truth else rounded(found)
     match node.op:
         case "ReduceSum":
             return rounded(reduce_rows(x, adds=True))
@@ -87,6 +97,34 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
         case "Reshape":
             return x.reshape(node.attributes_as(ReshapeAttributes).shape)
     raise NotImplementedError(node.op)
+
+
+MOVES = ("Transpose", "Concat", "Take")
+
+
+def moved(node: Node, inputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Element by element: for each index of the output, the operand's that it comes from."""
+    x = inputs[0]
+    if node.op == "Transpose":
+        perm = node.attributes_as(TransposeAttributes).perm
+        y = np.empty([x.shape[axis] for axis in perm], x.dtype)
+        for index in np.ndindex(*y.shape):
+            y[index] = x[tuple(index[perm.index(axis)] for axis in range(x.ndim))]
+        return y
+    if node.op == "Concat":
+        axis = node.attributes_as(ConcatAttributes).axis
+        rolled = [np.moveaxis(each, axis, 0) for each in inputs]
+        return np.ascontiguousarray(np.moveaxis(np.array([row for each in rolled for row in each]), 0, axis))
+    attributes = node.attributes_as(TakeAttributes)
+    numbers = [
+        [None if run.begin is None else run.begin + i * run.step for run in runs for i in range(run.length)]
+        for runs in attributes.runs
+    ]
+    y = np.empty([len(each) for each in numbers], x.dtype)
+    for index in np.ndindex(*y.shape):
+        of = [each[i] for each, i in zip(numbers, index, strict=True)]
+        y[index] = attributes.fill if None in of else x[tuple(of)]
+    return y
 
 
 def _exp(x: Array) -> Array:

@@ -20,7 +20,7 @@ from minisim import _engine as engine
 from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.graph import Node
 from support.machines import machines
-from support.oracle import int8_matmul, pieces, products, requantise, round_bf16, vector_operation
+from support.oracle import MOVES, int8_matmul, moved, pieces, products, requantise, round_bf16, vector_operation
 
 Array = npt.NDArray[Any]
 
@@ -39,6 +39,9 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
             operands = [values[i] for i in node.present]
             if node.op == "Split":
                 values.update(pieces(node, operands[0]))
+                continue
+            if node.op in MOVES:
+                values[node.output] = moved(node, operands)
                 continue
             dtype = graph.tensors[node.output].dtype
             rounded = round_bf16 if dtype == "bfloat16" else np.asarray
