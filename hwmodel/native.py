@@ -3,8 +3,7 @@
 `simulate.py` and its units are the definition, and where to extend the model: a new mechanism is written there
 first, and until its twin is there a machine that has it is timed by SimPy alone (docs/adr/0019-native-timing.md).
 
-Durations come from `cost.py` here as well, but once for each class of operations that cost the same: of a million
-operations there are a few dozens.
+Durations come from `cost.py` here as well, but once for each class of operations that cost the same (`classes.py`).
 """
 
 from __future__ import annotations
@@ -12,19 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
-from minisim._engine import Engine, classify, time_schedule
+from minisim._engine import Engine, time_schedule
 from minisim.hwmodel.bursts import BurstRules
+from minisim.hwmodel.classes import class_costs
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import burst_rules, costs, rectangles
-from minisim.hwmodel.descriptors import descriptors, planes
+from minisim.hwmodel.cost import burst_rules
 from minisim.hwmodel.dram_presets import DramPart
-from minisim.hwmodel.isa import Opcode, Schedule
+from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.simulate import simulate
 from minisim.hwmodel.timeline import Answers, Timeline
-
-Planes = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -112,11 +108,9 @@ def simulate_native(schedule: Schedule, machine: Machine, engine: Engine | None 
         ScheduleHazard: the operations wait for each other in a circle, or the engine found a hazard.
         ScheduleError: a reference of the schedule leads nowhere.
     """
-    moved = _planes(schedule, machine)
-    of, first = classify(schedule, moved, _period(machine))
-    found = time_schedule(
-        schedule, TimingMachine.of(machine), _costs(schedule, machine, first, moved), of, moved, engine
-    )
+    by_class = class_costs(schedule, machine)
+    numbers = TimingMachine.of(machine)
+    found = time_schedule(schedule, numbers, by_class.costs, by_class.of, by_class.planes, engine)
     if found.pop("unretired"):
         simulate(schedule, machine)  # the definition says who waits for whom
         raise AssertionError("SimPy found no deadlock where the native event model did")
@@ -124,28 +118,3 @@ def simulate_native(schedule: Schedule, machine: Machine, engine: Engine | None 
     names = [each.name for each in fields(Answers)]
     answers = Answers(**{name: found.pop(name) for name in names}) if names[0] in found else None
     return Timeline(**found, answers=answers, launch=launch)
-
-
-def _planes(schedule: Schedule, machine: Machine) -> Planes | None:
-    """How many operations each one's descriptor moves; None if all move one."""
-    if machine.dma.dimensions < 3:
-        return None
-    return planes(schedule, descriptors(schedule, rectangles(schedule), machine)).astype(np.uint32)
-
-
-def _period(machine: Machine) -> int:
-    return max(burst_rules(machine, load).period for load in (True, False)) if machine.dma.has_bursts else 1
-
-
-def _costs(
-    schedule: Schedule, machine: Machine, first: npt.NDArray[np.uint32], moved: Planes | None
-) -> npt.NDArray[np.int64]:
-    """Setup, busy, hold, latency, lag and DRAM cycles of each class, one after the other."""
-    examples = schedule.replace(stream=schedule.stream[first])
-    decoded = None
-    if moved is not None:
-        moves = examples.stream["opcode"] <= Opcode.STORE
-        decoded = np.asarray(moves & (moved[first] > 0), dtype=np.int64)
-    found = costs(examples, machine, decoded)
-    columns = (found.setup, found.busy, found.hold, found.latency, found.lag, found.dram)
-    return np.stack(columns, axis=1).reshape(-1)

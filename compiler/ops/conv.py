@@ -27,12 +27,12 @@ from minisim.compiler.ops.epilogue import (
     by_place,
     finished,
     fused_title,
-    product,
+    multiplied,
     result_dtype,
 )
 from minisim.compiler.program import ProgramBuilder, Slot, edges_of
 from minisim.compiler.semantics import Array, one_dtype
-from minisim.compiler.tiling import Read, Tiling, tile_height
+from minisim.compiler.tiling import Read, Share, Tiling, tile_height
 from minisim.errors import ShapeError
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
@@ -100,7 +100,7 @@ class Conv(Operator[ConvAttributes]):
             read = pixels[geometry.source(tap)]
             for g in range(groups):
                 mine, of = slice(g * filters, (g + 1) * filters), slice(g * channels, (g + 1) * channels)
-                sums[:, mine] += product(read[:, of], taps[tap * channels : (tap + 1) * channels, mine])
+                sums[:, mine] += multiplied(read[:, of], taps[tap * channels : (tap + 1) * channels, mine])
         shape = self.infer([x.shape, w.shape], attributes)[0]
         return (finished(sums.reshape(shape), bias, residual, attributes),)
 
@@ -108,7 +108,8 @@ class Conv(Operator[ConvAttributes]):
         tiling = self.cut(node, graph, machine)
         if machine.cores.count > 1:
             return tiling  # the panels are those of each core's share (shares.py)
-        return replace(tiling, panels=self.plan(node, graph, tiling, tiling.m_tiles, tiling.n_tiles, machine))
+        whole = Share(0, 0, tiling.m_tiles, 0, tiling.n_tiles)
+        return replace(tiling, panels=self.plan(node, graph, tiling, whole, machine))
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         of = _Convolution(node, graph)
@@ -137,7 +138,7 @@ class Conv(Operator[ConvAttributes]):
         return Tiling(m, k, n, *grid, panels=None, sums_apart=types.sums_apart(machine, depth), blocks=blocks)
 
     def plan(
-        self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
+        self, node: Node, graph: Graph, tiling: Tiling, share: Share, machine: Machine, sharing: int = 1
     ) -> panels.PanelPlan | None:
         if machine.compiler.order != "auto":
             return None
@@ -152,7 +153,7 @@ class Conv(Operator[ConvAttributes]):
             budget = panels.Budget(machine.sram.bytes, a, b, c, fixed + c, sums=sums, apart=apart)
         else:
             budget = panels.Budget(machine.sram.bytes, a, b, c, fixed, sums=c)
-        return panels.choose(rows, tiling.k_tiles, cols, budget, pace)
+        return panels.choose(share.m1 - share.m0, tiling.k_tiles, share.n1 - share.n0, budget, pace)
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
         of, types = _Convolution(node, graph), MatMulTypes.of(node, graph)

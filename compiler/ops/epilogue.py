@@ -62,7 +62,7 @@ def result_dtype(what: str, operands: str, bias: str | None, attributes: Epilogu
     return "int32" if attributes.scale is None else "int8"
 
 
-def product(a: Array, b: Array) -> Array:
+def multiplied(a: Array, b: Array) -> Array:
     """a @ b; of integers exactly: sums of products up to 2^22 are whole in double precision up to k = 2^31."""
     if not np.issubdtype(a.dtype, np.integer):
         return np.asarray(a @ b)

@@ -134,6 +134,51 @@ inline py::tuple classify_schedule(const py::object& schedule,
     return py::make_tuple(array_of(std::move(classes.of)), array_of(std::move(classes.first)));
 }
 
+// Six numbers for each class.
+inline std::vector<OpCost> rows_of(const py::array& costs) {
+    const auto* number = column<std::int64_t>(costs, "costs");
+    if (costs.size() % 6 != 0) throw UsageError("costs must have six numbers for each class");
+    std::vector<OpCost> rows;
+    for (py::ssize_t i = 0; i < costs.size(); i += 6) {
+        rows.push_back({number[i], number[i + 1], number[i + 2], number[i + 3], number[i + 4],
+                        number[i + 5]});
+        const bool negative = std::any_of(number + i, number + i + 6, [](Cycle x) { return x < 0; });
+        if (negative || rows.back().busy < 1) throw UsageError("an operation must take time");
+    }
+    return rows;
+}
+
+inline const std::uint32_t* classes_of(const py::array& classes, std::size_t size,
+                                       std::size_t rows) {
+    const auto* of = column<std::uint32_t>(classes, "classes");
+    bool fits = static_cast<std::size_t>(classes.size()) == size;
+    for (std::size_t i = 0; fits && i < size; ++i) fits = of[i] < rows;
+    if (!fits) throw UsageError("classes must have a row of costs for each operation");
+    return of;
+}
+
+inline py::array expected_starts_of(const py::object& schedule, const py::array& costs,
+                                    const py::array& classes, const py::array& sharing,
+                                    bool shared) {
+    const BorrowedProgram borrowed(schedule);
+    const Program& program = borrowed.program;
+    const std::vector<OpCost> rows = rows_of(costs);
+    const auto* of_class = classes_of(classes, program.stream.size, rows.size());
+    const auto* cores = column<std::int64_t>(sharing, "sharing");
+    for (const StreamRow& row : program.stream) {
+        if (row.layer >= static_cast<std::size_t>(sharing.size())) {
+            throw UsageError("sharing must have a number for each layer");
+        }
+    }
+    std::vector<Cycle> found;
+    {
+        const py::gil_scoped_release without_gil;
+        check_references(program, borrowed.cores);
+        found = expected_starts(program, borrowed.cores, rows, of_class, cores, shared);
+    }
+    return array_of(std::move(found));
+}
+
 inline py::dict time_schedule(const py::object& schedule, const py::object& machine,
                               const py::array& costs, const py::array& classes,
                               const std::optional<py::array>& planes, SharedEngine* engine) {
@@ -144,19 +189,8 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
     if (of.channels < 1 || of.channels > 255 || of.in_flight < 1 || of.depth < 1) {
         throw UsageError("a machine has at least one channel, place in flight and place in a queue");
     }
-    const auto* number = column<std::int64_t>(costs, "costs");
-    if (costs.size() % 6 != 0) throw UsageError("costs must have six numbers for each class");
-    std::vector<OpCost> rows;
-    for (py::ssize_t i = 0; i < costs.size(); i += 6) {
-        rows.push_back({number[i], number[i + 1], number[i + 2], number[i + 3], number[i + 4],
-                        number[i + 5]});
-        const bool negative = std::any_of(number + i, number + i + 6, [](Cycle x) { return x < 0; });
-        if (negative || rows.back().busy < 1) throw UsageError("an operation must take time");
-    }
-    const auto* of_class = column<std::uint32_t>(classes, "classes");
-    bool fits = static_cast<std::size_t>(classes.size()) == size;
-    for (std::size_t i = 0; fits && i < size; ++i) fits = of_class[i] < rows.size();
-    if (!fits) throw UsageError("classes must have a row of costs for each operation");
+    const std::vector<OpCost> rows = rows_of(costs);
+    const auto* of_class = classes_of(classes, size, rows.size());
     const auto each = planes_of(planes, program);
 
     py::dict found;
@@ -215,6 +249,8 @@ inline void define_timing(py::module_& m) {
     m.def("classify", classify_schedule, "schedule"_a, "planes"_a, "period"_a, doc::kClassify);
     m.def("time_schedule", time_schedule, "schedule"_a, "machine"_a, "costs"_a, "classes"_a,
           "planes"_a = py::none(), "engine"_a = nullptr, doc::kTimeSchedule);
+    m.def("expected_starts", expected_starts_of, "schedule"_a, "costs"_a, "classes"_a, "sharing"_a,
+          "shared"_a, doc::kExpectedStarts);
     m.def("gates", gate_names, doc::kGates);
 }
 

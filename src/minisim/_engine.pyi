@@ -276,4 +276,11 @@ def time_schedule(
     planes: npt.NDArray[np.uint32] | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Any]: ...
+def expected_starts(
+    schedule: _HasTables,
+    costs: npt.NDArray[np.int64],
+    classes: npt.NDArray[np.uint32],
+    sharing: npt.NDArray[np.int64],
+    shared: bool,
+) -> npt.NDArray[np.int64]: ...
 def gates() -> list[str]: ...

@@ -6,6 +6,7 @@ rounding. It shares its arithmetic with `oracle.py` alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,20 @@ from hypothesis import strategies as st
 from minisim import Graph, Machine, Tensor
 from minisim import _engine as engine
 from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, MatMulAttributes
-from minisim.compiler.graph import Node, view_2d
+from minisim.compiler.graph import Node
 from support.machines import machines
-from support.oracle import chain, convolution, int8_matmul, pieces, requantise, round_bf16, vector_operation
+from support.oracle import (
+    MOVES,
+    chain,
+    convolution,
+    int8_matmul,
+    moved,
+    pieces,
+    products,
+    requantise,
+    round_bf16,
+    vector_operation,
+)
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +50,9 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
             if node.op == "Split":
                 values.update(pieces(node, operands[0]))
                 continue
+            if node.op in MOVES:
+                values[node.output] = moved(node, operands)
+                continue
             dtype = graph.tensors[node.output].dtype
             rounded = round_bf16 if dtype == "bfloat16" else np.asarray
             of_array = {"MatMul": _matmul, "Conv": _conv}.get(node.op)
@@ -49,11 +64,7 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
 def _matmul(node: Node, operands: list[Array]) -> Array:
     a, b, *epilogue = operands
     attributes = node.attributes_as(MatMulAttributes)
-    a = a.T if attributes.transpose_a else a
-    b = b.T if attributes.transpose_b else b
-    shape = (*a.shape[:-1], b.shape[1])
-    a, b = np.ascontiguousarray(a.reshape(view_2d(a.shape))), np.ascontiguousarray(b)
-    return _finished(_product(a, b), epilogue, attributes, shape)
+    return _finished(products(attributes, a, b, _product), epilogue, attributes)
 
 
 def _conv(node: Node, operands: list[Array]) -> Array:
@@ -65,29 +76,29 @@ def _conv(node: Node, operands: list[Array]) -> Array:
     filters = np.empty((r, s, channels, w.shape[1]), w.dtype)
     for row, (tap_r, tap_s, c) in zip(w, chain(r, s, channels), strict=True):
         filters[tap_r, tap_s, c] = row
-    sums = convolution(node, x, filters, _product)
-    return _finished(sums.reshape(-1, w.shape[1]), epilogue, attributes, sums.shape)
+    return _finished(convolution(node, x, filters, _product), epilogue, attributes)
 
 
 def _product(a: Array, b: Array) -> Array:
     return int8_matmul(a, b) if a.dtype == np.int8 else engine.matmul(a, b, kernel="reference")
 
 
-def _finished(y: Array, epilogue: list[Array], attributes: EpilogueAttributes, shape: tuple[int, ...]) -> Array:
+def _finished(y: Array, epilogue: list[Array], attributes: EpilogueAttributes) -> Array:
     """What the epilogue makes of sums."""
     activation = str(attributes.activation)
     if y.dtype == np.int32:
-        if epilogue:
-            y = int8_matmul(y, np.eye(y.shape[1], dtype=np.int64), epilogue[0].reshape(-1))
+        for bias in epilogue:
+            total = y.astype(np.int64) + bias.reshape(-1)
+            y = ((total + 2**31) % 2**32 - 2**31).astype(np.int32)
         y = np.maximum(y, 0) if activation == "ReLU" else y
-        return (y if attributes.scale is None else requantise(y, attributes.scale)).reshape(shape)
+        return y if attributes.scale is None else requantise(y, attributes.scale)
     for operand in epilogue:
-        y = y + operand.reshape(y.shape if operand.size == y.size else (1, -1))
+        y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
     if activation == "ReLU":
         y = np.where(y <= 0, np.float32(0), y)
     if activation == "Sigmoid":
         y = engine.sigmoid(np.ascontiguousarray(y), kernel="reference")
-    return y.reshape(shape)
+    return y
 
 
 @st.composite
@@ -99,6 +110,9 @@ def typed_machines(draw: st.DrawFn, dtype: str) -> Machine:
 
 
 SIZES = (1, 3, 8, 17, 40, 65)
+
+LARGEST = 5000
+"""Elements of what may still be multiplied by a batch of weights."""
 
 
 @st.composite
@@ -132,7 +146,8 @@ def _int8_matmul(draw: st.DrawFn, g: Graph, x: Tensor, rng: np.random.Generator,
     """A matmul on x, with what may follow it; its result, if that is int8."""
     k, n = x.shape[-1], draw(st.sampled_from(SIZES))
     transposed = draw(st.booleans())
-    w = g.weight(f"w{i}", rng.integers(-128, 128, (n, k) if transposed else (k, n)), "int8")
+    batch = draw(st.sampled_from([(), (), (2,)])) if math.prod(x.shape) < LARGEST else ()
+    w = g.weight(f"w{i}", rng.integers(-128, 128, (*batch, *((n, k) if transposed else (k, n)))), "int8")
     bias = g.weight(f"b{i}", rng.integers(-(2**31), 2**31, n), "int32") if draw(st.booleans()) else None
     scale = float(rng.choice([1e-3, 0.004, 1e-9])) if draw(st.integers(0, 3)) else None
     y = g.matmul(x, w, bias=bias, scale=scale, transpose_b=transposed)

@@ -93,6 +93,7 @@ private:
     template <class T>
     void gather(const MatmulRow& x, std::size_t first, std::size_t count, T* rows);
     void count_pieces(const MatmulRow& x);
+    void move(VectorArgs& args, bool fills);  // `fills`: the source is a number, not a tile
     VectorSource source(std::uint32_t tile, std::uint32_t sram);
 
     // A bias or a residual in the type of the sums, null if there is none.

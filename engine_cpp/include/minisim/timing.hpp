@@ -106,6 +106,12 @@ TimingResult time_program(const Program& program, std::uint32_t cores, const Tim
                           const std::vector<std::uint32_t>& planes, const TimelineColumns& columns,
                           StepListener* listener);
 
+// When each operation could start if dispatching cost nothing; `sharing`: of each layer, how many
+// cores share the DRAM. Throws ScheduleError if one waits for an operation behind it.
+std::vector<Cycle> expected_starts(const Program& program, std::uint32_t cores,
+                                   const std::vector<OpCost>& costs, const std::uint32_t* classes,
+                                   const std::int64_t* sharing, bool shared);
+
 // Throws ScheduleError if a row refers beyond a table. Operations may wait for whatever they like.
 void check_references(const Program& program, std::uint32_t cores);
 
