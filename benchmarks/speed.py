@@ -93,7 +93,7 @@ def dram_rows(runs: int) -> None:
         def serve(kind: type[Memory] | type[DramMemory] = kind) -> None:
             memory, now = kind(part), 0
             for i in range(tiles):
-                now = memory.transfer(128 * i, 65536, 32, 128, i % 4 == 3, now, now)
+                now = memory.transfer(128 * i, 65536, 32, 128, i % 4 == 3, now, now).end
 
         seconds.append(median_seconds(serve, runs))
         print(f"  {name:<18} {tiles * 64 / seconds[-1]:12,.0f} bursts/s")

@@ -390,7 +390,6 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         last = {name: i for i, node in enumerate(self.nodes) for name in (*node.outputs, *node.present)}
         kept = set(self.outputs.values()) if outputs_only else set(self.tensors)
         values: dict[str, Array] = {}
-        given = [name for name, tensor in self.tensors.items() if tensor.is_weight or name in self.inputs]
 
         def value(name: str) -> Array:
             """What has been computed, or is given: that is widened when it is needed, and not before."""
@@ -408,7 +407,7 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
                 for name in (*node.outputs, *node.present):
                     if last[name] == i and name not in kept:
                         values.pop(name, None)
-        return {name: value(name) if name in given else values[name] for name in self.tensors if name in kept}
+        return {name: value(name) for name in self.tensors if name in kept}
 
     def lines(self) -> Iterator[str]:
         """The text form, for dumps."""

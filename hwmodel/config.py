@@ -34,6 +34,7 @@ from pydantic import (
 from minisim.errors import ConfigError, UsageError, did_you_mean, shortened, shown
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.sections import (
+    L2,
     Accumulator,
     Clock,
     Compiler,
@@ -43,6 +44,7 @@ from minisim.hwmodel.sections import (
     Dram,
     Energy,
     Matrix,
+    Noc,
     Section,
     Sram,
     Tile,
@@ -65,6 +67,8 @@ class Machine(Section):
     sram: Sram = Sram()
     accumulator: Accumulator = Accumulator()
     dma: Dma = Dma()
+    noc: Noc = Noc()
+    l2: L2 = L2()
     dram: Dram = Dram()
     control: Control = Control()
     energy: Energy = Energy()
@@ -101,10 +105,38 @@ class Machine(Section):
         return rate / self.clock.frequency
 
     @property
+    def dram_cycles_per_cycle(self) -> Fraction:
+        """Cycles of the clock of a banked DRAM in one of the core's."""
+        return Fraction(self.dram.part.MHz * 10**6) / self.clock.frequency
+
+    @property
     def dram_latency_cycles(self) -> int:
         """Rounded up: data cannot be used before the clock edge after it arrived."""
         latency = self.dram.latency if self.dram.model == "ideal" else self.dram.latency + self.dram.part.column_latency
-        return -int(-latency * self.clock.frequency // 1)
+        return self._cycles(latency)
+
+    def _cycles(self, seconds: Fraction) -> int:
+        return -int(-seconds * self.clock.frequency // 1)
+
+    @property
+    def dram_write_latency_cycles(self) -> int:
+        """The same of a write, until its response."""
+        if isinstance(self.dram.write_latency, str):
+            return self.dram_latency_cycles
+        latency = self.dram.write_latency
+        if self.dram.model == "banked":
+            latency += self.dram.part.column_latency
+        return self._cycles(latency)
+
+    @property
+    def l2_latency_cycles(self) -> int:
+        return self._cycles(self.l2.latency)
+
+    @property
+    def memory_bytes_per_cycle(self) -> Fraction:
+        """What all cores together can have at best: the DRAM's peak, or what the network carries of it."""
+        limits = [self.noc.bytes_per_cycle, self.noc.core_bytes_per_cycle * self.cores.count]
+        return min([self.dram_bytes_per_cycle, *(Fraction(limit) for limit in limits if limit)])
 
     @property
     def dtype(self) -> DType:

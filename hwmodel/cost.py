@@ -142,7 +142,7 @@ def burst_rules(machine: Machine, load: bool) -> BurstRules:
     dma, rows = machine.dma, machine.dma.dimensions == 1
     return BurstRules(
         width=dma.bytes_per_cycle,
-        latency=machine.dram_latency_cycles + (0 if load else dma.store_burst_cycles),
+        latency=latency_cycles(machine, load) + (0 if load else dma.store_burst_cycles),
         max_beats=dma.max_burst_beats if load else dma.store_burst_beats or dma.max_burst_beats,
         boundary=dma.burst_boundary,
         outstanding=dma.outstanding_bursts,
@@ -156,6 +156,14 @@ def burst_rules(machine: Machine, load: bool) -> BurstRules:
     )
 
 
+def latency_cycles(machine: Machine, load: bool) -> int:
+    """The memory's latency: with an L2 that of a miss, which an operation's costs alone cannot know better."""
+    dram = machine.dram_latency_cycles if load else machine.dram_write_latency_cycles
+    if not machine.l2.bytes:
+        return dram
+    return machine.l2_latency_cycles + (dram if load else 0)
+
+
 def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cycles, Cycles, Cycles, Cycles]:
     """Busy, hold, lag and latency cycles of transfers of rectangles; DRAM bandwidth comes on top.
 
@@ -165,7 +173,7 @@ def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cy
     the first where each has a descriptor of its own: their decoding is hidden behind the row before, if that is
     no shorter.
     """
-    dma, latency, gap = machine.dma, machine.dram_latency_cycles, machine.dma.gap_cycles
+    dma, latency, gap = machine.dma, latency_cycles(machine, load), machine.dma.gap_cycles
     rows = apart(tiles) if dma.dimensions == 1 else np.ones_like(tiles.rows)
     if dma.has_bursts:
         rules = burst_rules(machine, load)
@@ -282,7 +290,9 @@ class Roofline:
         matrix: MACs / (arrays x rows x cols x rate of their type), of all cores.
         load_port, store_port: bytes of that direction / DMA width, at its pace, of all channels of all cores; of a
             shared port, bytes of both.
-        dram: all bytes / DRAM bandwidth.
+        dram: its bytes / DRAM bandwidth.
+        l2: all bytes / width of the L2's port; 0 if there is none.
+        noc: all bytes / what the network carries; 0 if it has no limit.
     """
 
     matrix: Fraction
@@ -290,6 +300,8 @@ class Roofline:
     load_port: Fraction
     store_port: Fraction
     dram: Fraction
+    l2: Fraction = Fraction(0)
+    noc: Fraction = Fraction(0)
 
     def by_unit(self) -> dict[str, Fraction]:
         """The least cycles that each unit needs, by name; the first of equals is the one to blame."""
@@ -297,6 +309,8 @@ class Roofline:
             "load": self.load_port,
             "store": self.store_port,
             "dram": self.dram,
+            "l2": self.l2,
+            "noc": self.noc,
             "matrix": self.matrix,
             "vector": self.vector,
         }
@@ -307,20 +321,28 @@ class Roofline:
 
     @property
     def bound_by(self) -> str:
-        """The unit that sets the bound: "matrix", "vector", "load", "store" or "dram"."""
+        """The unit that sets the bound: "matrix", "vector", "load", "store", "dram", "l2" or "noc"."""
         units = self.by_unit()
         return max(units, key=units.__getitem__)
 
 
 def roofline(
-    pe_cycles: int | Fraction, vector_cycles: int, read_bytes: int, write_bytes: int, machine: Machine
+    pe_cycles: int | Fraction,
+    vector_cycles: int,
+    read_bytes: int,
+    write_bytes: int,
+    machine: Machine,
+    dram_bytes: int | None = None,
 ) -> Roofline:
     """The bound for this much work: cycles of a processing element, lane cycles, and bytes each way. All cores share it
     evenly, at best; the DRAM has all of it.
 
     Args:
         pe_cycles: MACs / rate of their type, see `array.rates`: what one processing element would need.
+        dram_bytes: that the DRAM moves; default: all that the DMAs do, as without an L2.
     """
+    moved = read_bytes + write_bytes
+    carried = [machine.noc.bytes_per_cycle, machine.noc.core_bytes_per_cycle * machine.cores.count]
     dma, cores, bytes_moved = machine.dma, machine.cores.count, (read_bytes, write_bytes)
     load, store = (sum(bytes_moved), sum(bytes_moved)) if dma.shared else bytes_moved
     port = Fraction(dma.bytes_per_cycle * dma.channels * cores, dma.beat_cycles)
@@ -329,5 +351,7 @@ def roofline(
         vector=Fraction(vector_cycles, cores),
         load_port=load / port,
         store_port=store / port,
-        dram=Fraction(read_bytes + write_bytes) / machine.dram_bytes_per_cycle,
+        dram=Fraction(moved if dram_bytes is None else dram_bytes) / machine.dram_bytes_per_cycle,
+        l2=Fraction(moved, machine.l2.bytes_per_cycle) if machine.l2.bytes else Fraction(0),
+        noc=max((Fraction(moved, limit) for limit in carried if limit), default=Fraction(0)),
     )

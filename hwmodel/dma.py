@@ -5,8 +5,8 @@ the lowest number): its decoder is free, and fewer than `max_outstanding` of its
 the channel:
 
     decode   `setup` cycles; then the decoder is free, but without bursts not before the port has taken the transfer
-    port     transfers in order, each at its first request: DRAM and port (`BurstPort`, or `busy` and the DRAM)
-    landing  `latency` after the port is done; then the descriptor's place is free
+    port     transfers in order, each at its first request: memory and port (`BurstPort`, or `busy` and the memory)
+    landing  the memory's latency after the port is done; then the descriptor's place is free
 
 Transfers retire when they and all before them in the queue have landed. The planes of a 3-D descriptor follow each
 other on its channel without decoding.
@@ -30,7 +30,6 @@ from minisim.hwmodel.clock import FREE, PLACE, SERVE, Call
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import burst_rules, rectangles
 from minisim.hwmodel.descriptors import tiles_of
-from minisim.hwmodel.dram import Dram
 from minisim.hwmodel.gates import CODE, Point
 from minisim.hwmodel.isa import Queue
 from minisim.hwmodel.port import BurstPort, Bus, Cut, cut
@@ -40,13 +39,13 @@ from minisim.hwmodel.unit import Unit
 _FIRST_STAGE, _DECODER, _PLACE, _ORDER, _ISSUED = (
     CODE[name] for name in ("first_stage", "decoder", "place", "order", "issued")
 )
-_UNIT, _REQUESTS, _DRAM, _SERVED, _BURSTS, _RETIRE_ORDER = (
-    CODE[name] for name in ("unit", "requests", "dram", "served", "bursts", "retire_order")
+_UNIT, _REQUESTS, _SERVICE, _SERVED, _NOC, _BURSTS, _RETIRE_ORDER = (
+    CODE[name] for name in ("unit", "requests", "service", "served", "noc", "bursts", "retire_order")
 )
 
 
 def dma_units(
-    state: State, core: int, schedule: isa.Schedule, machine: Machine, arbiter: DramArbiter
+    state: State, core: int, schedule: isa.Schedule, machine: Machine, arbiter: MemoryArbiter
 ) -> tuple[DmaUnit, DmaUnit]:
     """The units for loads and for stores of the DMA of `core`."""
     loads = Ports(machine)
@@ -129,12 +128,11 @@ class Ports:
                 unit.wake(now, now)
 
 
-class DramArbiter:
-    """The way to the DRAM: the transfers that ask in one round of SERVE are served in program order."""
+class MemoryArbiter:
+    """The way to the memory: the transfers that ask in one round of SERVE are served in program order."""
 
-    def __init__(self, state: State, dram: Dram) -> None:
+    def __init__(self, state: State) -> None:
         self._state = state
-        self.dram = dram
         self._rounds: dict[int, list[Port]] = {}
 
     def ask(self, port: Port, cycle: int, now: int) -> None:
@@ -163,15 +161,17 @@ class DmaChannel:
         self.bursts = bursts
         self.last = -1  # the operation that was decoded last
         self.planes = 0  # of its descriptor, that have not started
-        self.flying: deque[int] = deque()
+        self.flying: list[tuple[int, int]] = []
+        """Of its transfers in flight, when each arrives; one that hits a cache may overtake another."""
 
     def decoded(self, event: Event) -> None:
         """The decoder is free of the operation before."""
         self.unit.decoded(self, self.unit.state.now)
 
     def land(self, event: Event) -> None:
-        """The first transfer in flight has arrived."""
-        self.unit.land(self, self.flying.popleft(), self.unit.state.now)
+        """A transfer in flight has arrived."""
+        cycle, op = self.flying.pop(0)
+        self.unit.land(self, op, cycle)
 
 
 class DmaUnit(Unit):
@@ -184,7 +184,7 @@ class DmaUnit(Unit):
         queue: Queue,
         schedule: isa.Schedule,
         machine: Machine,
-        arbiter: DramArbiter,
+        arbiter: MemoryArbiter,
         ports: Ports,
     ) -> None:
         super().__init__(state, core, queue, machine.control.queue_depth)
@@ -192,6 +192,8 @@ class DmaUnit(Unit):
         self._arbiter = arbiter
         self._most = machine.dma.max_outstanding
         self._shared, self._several = machine.dma.shared, machine.dma.channels > 1
+        self._gap, self._completion = machine.dma.gap_cycles, machine.dma.completion_cycles
+        self._handshake = machine.dma.store_burst_cycles if queue == Queue.STORE else 0
         self._tile: list[int] = []
         self._cuts: Cuts | None = None
         rules = burst_rules(machine, load=queue == Queue.LOAD)
@@ -318,34 +320,52 @@ class DmaUnit(Unit):
         self._arbiter.ask(port, ready, now)
 
     def take(self, port: Port, now: int) -> None:
-        """The port takes the first transfer in its line: the DRAM serves it, and it passes."""
+        """The port takes the first transfer in its line: the memory serves it, and it passes."""
         state = self.state
         due, op, channel = port.line.popleft()
-        served = self._arbiter.dram.serve(op, now)
+        served = state.memory.serve(op, now)
+        there = served.end + served.crossing
         if channel.bursts and self._cuts:
-            begin, done = channel.bursts.move(self._cuts.of(self._tile[op]), due, (served.begin, served.end))
+            begin, done = channel.bursts.move(
+                self._cuts.of(self._tile[op]), due, (served.begin, there), served.latency + self._handshake
+            )
             state.opened(Point.DONE, op, _BURSTS, op)
             if due != now:
                 state.opened(Point.READY, op, _REQUESTS, port.last)
         else:
             begin, done = served.begin, now + state.busy[op]
-            if served.end + state.lag[op] > done:
-                done = served.end + state.lag[op]
-                state.opened(Point.DONE, op, _SERVED, op)
+            if there + state.lag[op] > done:
+                done = there + state.lag[op]
+                state.opened(Point.DONE, op, _NOC if served.crossing else _SERVED, op)
             if port.last >= 0 and port.free == now:
                 state.opened(Point.READY, op, _UNIT, port.last)
             port.free = done
         if served.begin != now:
-            state.opened(Point.BEGIN, op, _DRAM, served.behind)
+            state.opened(Point.BEGIN, op, served.waited, served.behind)
+        if served.by != _SERVICE:
+            state.opened(Point.SERVED, op, served.by, op)
+        if state.answers:
+            state.latency[op] = self._arrival(served.latency)
+            state.answered(op, served)
         state.begin[op], state.done[op] = begin, done
         state.dram_begin[op], state.dram_end[op] = served.begin, served.end
         port.last = op
-        channel.flying.append(op)
-        Call(state.env, done + state.latency[op] - now, FREE, channel.land)
+        arrives = done + state.latency[op]
+        insort(channel.flying, (arrives, op))
+        Call(state.env, arrives - now, FREE, channel.land)
         if port.line:
             self._ask(port, now)
         if not channel.bursts:
             self._decoder_done(channel, now + state.hold[op], now)
+
+    def _arrival(self, latency: int) -> int:
+        """Cycles from DONE until the data have arrived, or a write is known to be through.
+
+        A memory that answers all alike has the latency that `costs` has already.
+        """
+        if self._cuts:
+            return latency + self._handshake + self._completion
+        return max(latency - self._gap, 0) + self._completion  # part of it passes while the port rests
 
     def land(self, channel: DmaChannel, op: int, now: int) -> None:
         """`op` has arrived: it retires with all that it kept waiting, and if it was the last of its descriptor, there

@@ -11,6 +11,8 @@ happen, and all numbers are integer cycles of the DRAM's clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minisim.hwmodel.dram_presets import DramPart
 
 NEVER = 2**62
@@ -70,6 +72,35 @@ class Channel:
         for table in (self._rank_read, self._rank_write):
             for rank, cycle in enumerate(table):
                 table[rank] = max(cycle, until)
+
+    def run(self, requests: Sequence[tuple[int, int, bool]], start: int, not_before: int) -> int:
+        """Serve the bank, row and direction of each burst, in the order in which they are asked for.
+
+        Args:
+            start: cycle of the first request.
+            not_before: earliest cycle of a column command (rows may be opened before).
+
+        Returns:
+            the cycle at which the data bus is free of the last one, its latency not counted.
+        """
+        self.flushing = False
+        self.hold_columns(not_before)
+        now, last, asked, unserved = start, start, 0, len(requests)
+        while unserved:
+            took = False  # writes, which may go on in the next cycle
+            while asked < len(requests) and self.accepts(requests[asked][2]):
+                bank, row, write = requests[asked]
+                self.push(bank, row, asked, write, now)
+                took |= write
+                asked += 1
+            if asked == len(requests):
+                self.flushing = True
+                self.next = now if self.writes else self.next
+            if self.next <= now and (served := self.tick(now)):
+                unserved -= len(served)
+                last = now
+            now = max(now + 1, min(self.next, now + 1 if took else NEVER))
+        return last + self.part.burst_cycles
 
     # -- one cycle ---------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ class Rule(NamedTuple):
 
 
 def _memories(machine: Machine) -> list[int]:
-    """Bytes of those that a core has."""
-    return [size for size in (machine.sram.bytes, machine.accumulator.bytes) if size]
+    """Bytes of those that have a price by their size."""
+    return [size for size in (machine.sram.bytes, machine.accumulator.bytes, machine.l2.bytes) if size]
 
 
 def _prices_no_memory(above: int, below: int) -> Callable[[Machine], bool]:
@@ -42,7 +42,7 @@ def _sees_no_rows(machine: Machine) -> bool:
 
 
 _SCALESIM = (lambda machine: machine.matrix.model == "scalesim", "matrix.model is 'scalesim'", ("matrix.model",))
-_SIZES = ("sram.bytes", "accumulator.bytes")
+_SIZES = ("sram.bytes", "accumulator.bytes", "l2.bytes")
 
 RULES = (
     Rule(("dram.preset", "dram.override"), lambda m: m.dram.model == "ideal", "dram.model is 'ideal'", ("dram.model",)),
@@ -50,6 +50,11 @@ RULES = (
          "dram.model is 'ideal', and the DMA has neither bursts nor descriptors that ask where rows lie",
          ("dram.model", "dma.dimensions")),
     Rule(("dram.bandwidth",), lambda m: m.dram.model == "banked", "dram.model is 'banked'", ("dram.model",)),
+    Rule(("dram.write_latency",), lambda m: m.l2.bytes > 0, "writes are through when the L2 has them", ("l2.bytes",)),
+    Rule(("l2.line_bytes", "l2.ways", "l2.bytes_per_cycle", "l2.latency"), lambda m: not m.l2.bytes, "l2.bytes is 0",
+         ("l2.bytes",)),
+    Rule(("energy.noc_byte",), lambda m: not m.noc.limits, "the network has no limit",
+         ("noc.bytes_per_cycle", "noc.core_bytes_per_cycle")),
     Rule(("matrix.overlap", "matrix.gap_cycles", "matrix.multiplier_latency", "matrix.adder_latency"), *_SCALESIM),
     Rule(("matrix.gap_cycles",), lambda m: m.matrix.overlap != "none", "matrix.overlap is not 'none'",
          ("matrix.overlap",)),

@@ -11,7 +11,9 @@ all that is made of prices and counts: a breakdown adds up exactly, over layers,
     sram_read     bytes read: by stores, the array, the vector unit               sram_*, by the memory's size
     sram_write    bytes written: by loads, the array, the vector unit             the same x sram_write_percent
     dma           descriptors and the bytes they move                             dma_descriptor, dma_byte
-    dram          bytes of transfers                                              dram_byte
+    noc           bytes of transfers, if a network has a limit                    noc_byte
+    l2            bytes read and written, also for fetches and write-backs        sram_*, by the L2's size
+    dram          bytes that the DRAM moves                                       dram_byte
     leakage       power that flows all the time x the time                        pe_leakage, sram_leakage, dram_idle
 
 **What the array reuses.** An operation reads each operand's tile from SRAM once and writes its result once,
@@ -38,10 +40,11 @@ from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import rectangles
 from minisim.hwmodel.descriptors import descriptors
+from minisim.hwmodel.timeline import Answers
 
 Column = npt.NDArray[np.int64]
 
-COMPONENTS = ("mac", "epilogue", "vector", "sram_read", "sram_write", "dma", "dram", "leakage")
+COMPONENTS = ("mac", "epilogue", "vector", "sram_read", "sram_write", "dma", "noc", "l2", "dram", "leakage")
 """In the order of the reports."""
 
 FJ_PER_JOULE = 10**15
@@ -113,8 +116,17 @@ def accesses(schedule: isa.Schedule) -> Accesses:
     return found
 
 
-def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Column]:
-    """Femtojoules of each operation by component (all but leakage), int64 columns in program order."""
+def operation_energy(schedule: isa.Schedule, machine: Machine, answers: Answers | None = None) -> dict[str, Column]:
+    """Femtojoules of each operation by component (all but leakage), int64 columns in program order.
+
+    Args:
+        answers: of a run's memory (`Timeline.answers`), which says what an L2 let through.
+
+    Raises:
+        ValueError: the machine has an L2, and there are no answers.
+    """
+    if machine.l2.bytes and answers is None:
+        raise ValueError("what the DRAM moves behind an L2 is known from a run: pass its timeline's answers")
     price, moved = machine.energy, accesses(schedule)
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
     executes, elementwise = opcode == isa.Opcode.EXECUTE, opcode == isa.Opcode.VECTOR
@@ -136,8 +148,18 @@ def operation_energy(schedule: isa.Schedule, machine: Machine) -> dict[str, Colu
         "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
         "dma": moved.dram * price.dma_byte
         + descriptors(schedule, rectangles(schedule), machine) * price.dma_descriptor,
-        "dram": moved.dram * price.dram_byte,
+        "noc": moved.dram * (price.noc_byte if machine.noc.limits else 0),
+        "l2": _l2_energy(moved, answers, machine),
+        "dram": (answers.read + answers.written if answers else moved.dram) * price.dram_byte,
     }
+
+
+def _l2_energy(moved: Accesses, answers: Answers | None, machine: Machine) -> Column:
+    """Loads and write-backs read it, stores and fetches write it."""
+    if not machine.l2.bytes or answers is None:
+        return np.zeros_like(moved.dram_read)
+    read, write = sram_prices(machine, machine.l2.bytes)
+    return (moved.dram_read + answers.written) * read + (moved.dram_write + answers.read) * write
 
 
 def _mac_energy(x: isa.Table, machine: Machine) -> Column:
@@ -191,10 +213,11 @@ def _interpolated(size: int, points: tuple[tuple[int, int], ...]) -> int:
 
 
 def leakage_watts(machine: Machine) -> Fraction:
-    """What flows all the time: arrays, SRAM and accumulator memory of every core, DRAM."""
+    """What flows all the time: arrays, SRAM and accumulator memory of every core, L2, DRAM."""
     price, elements = machine.energy, machine.matrix.elements
     mib = Fraction(machine.sram.bytes + machine.accumulator.bytes, 2**20)
-    return machine.cores.count * (price.pe_leakage * elements + price.sram_leakage * mib) + price.dram_idle
+    shared = price.sram_leakage * Fraction(machine.l2.bytes, 2**20) + price.dram_idle
+    return machine.cores.count * (price.pe_leakage * elements + price.sram_leakage * mib) + shared
 
 
 def leakage_energy(cycles: npt.ArrayLike, machine: Machine) -> list[int]:
@@ -234,19 +257,26 @@ class Breakdown:
         return sum(self.by_component().values())
 
 
-def breakdown(schedule: isa.Schedule, machine: Machine, cycles: npt.ArrayLike, launch: int = 0) -> Breakdown:
+def breakdown(
+    schedule: isa.Schedule,
+    machine: Machine,
+    cycles: npt.ArrayLike,
+    launch: int = 0,
+    answers: Answers | None = None,
+) -> Breakdown:
     """The energy of a run of `schedule`, by layer and component.
 
     Args:
         cycles: of each layer, adding up to the run's; leakage goes by them.
         launch: cycles of a run without layers.
+        answers: as in `operation_energy`.
     """
     layers = len(schedule.layers)
     if np.shape(cycles) != (layers,):
         raise ValueError(f"cycles must have one entry for each of the {layers} layers, not shape {np.shape(cycles)}")
     parts = {
         name: _layer_sums(schedule.stream["layer"], column, layers)
-        for name, column in operation_energy(schedule, machine).items()
+        for name, column in operation_energy(schedule, machine, answers).items()
     }
     alone = 0 if layers else sum(leakage_energy([launch], machine))
     return Breakdown({**parts, "leakage": tuple(leakage_energy(cycles, machine))}, alone)

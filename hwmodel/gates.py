@@ -1,6 +1,6 @@
 """The gates: what may hold a point of an operation back, each as an equation.
 
-An operation passes six points. Each is the greatest of its gates, and every gate is an equation:
+An operation passes seven points. Each is the greatest of its gates, and every gate is an equation:
 
     point of the operation = origin of its holder + terms of its holder
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs
 from minisim.hwmodel.isa import Queue
 
+if TYPE_CHECKING:
+    from minisim.hwmodel.timeline import Timeline
+
 Cycles = npt.NDArray[np.int64]
 
 
@@ -32,20 +36,22 @@ class Point(IntEnum):
     """What an operation passes, in this order.
 
     READY is when its first stage is over and its unit or port is its own: a unit begins then, a transfer asks the
-    DRAM; `Timeline` has no column of it, since its own gate says when that is. BEGIN of a transfer is when the DRAM
-    begins to serve it (`Timeline.dram_begin`). The others are as in `Timeline`.
+    memory; `Timeline` has no column of it, since its own gate says when that is. BEGIN and SERVED of a transfer are
+    from and to when the memory serves it (`Timeline.dram_begin`, `dram_end`); SERVED of others is their BEGIN. The
+    others are as in `Timeline`.
     """
 
     ISSUE = 0
     START = 1
     READY = 2
     BEGIN = 3
-    DONE = 4
-    END = 5
+    SERVED = 4
+    DONE = 5
+    END = 6
 
 
-ORIGINS = (*(point.name.lower() for point in Point), "served", "zero")
-"""Where a gate's equation may begin: at a point of its holder, when the DRAM has served it, or at cycle 0."""
+ORIGINS = (*(point.name.lower() for point in Point), "zero")
+"""Where a gate's equation may begin: at a point of its holder, or at cycle 0."""
 
 ByQueue = dict[Queue, str]
 
@@ -125,9 +131,14 @@ GATES = (
     # -- begin
     Gate("ready", Point.BEGIN, "ready"),
     Gate("dram", Point.BEGIN, "served"),  # it served another transfer
+    Gate("l2_port", Point.BEGIN, "begin", (Term("l2", "l2"),)),  # the L2's: another transfer passed it
+    # -- served
+    Gate("l2", Point.SERVED, "begin", (Term("l2", "l2"),)),  # its port: the DRAM was no slower, or had nothing to do
+    Gate("service", Point.SERVED, "begin", (Term("contention", "dram_contention"), Term("service", SERVED))),
     # -- done
     Gate("busy", Point.DONE, "ready", (Term("busy", BUSY),)),
     Gate("served", Point.DONE, "served", (Term("lag", SERVED),)),
+    Gate("noc", Point.DONE, "served", (Term("crossing", "noc"), Term("lag", SERVED))),  # a link had more to carry
     Gate("bursts", Point.DONE, "ready"),  # under bursts: see `port.py`
     # -- end
     Gate("latency", Point.END, "done", (Term("latency", _LATENCY),)),
@@ -141,17 +152,29 @@ BY_BURSTS = frozenset({CODE["requests"], CODE["bursts"]})
 """Gates whose equation is the law of bursts: a transfer's bursts, in their port, say how long it took."""
 
 
-def delays(cost: Costs, machine: Machine) -> dict[str, Cycles]:
-    """The cycles that terms may name, as columns over the operations."""
+def delays(cost: Costs, machine: Machine, timeline: Timeline) -> dict[str, Cycles]:
+    """The cycles that terms may name, as columns over the operations.
+
+    Most are the machine's and the operands'; what the memory answered to a transfer (its service, and where there is
+    an L2, a network or several channels, `Timeline.answers`) is the run's.
+    """
     worked = np.minimum(cost.busy, cost.hold)
+    none = np.zeros_like(cost.busy)
+    answers = timeline.answers
+    moves = cost.bytes > 0
+    contention = answers.contention if answers else none
     return {
         "setup": cost.setup,
         "busy": cost.busy,
         "hold": cost.hold,
         "worked": worked,
         "drained": cost.hold - worked,
-        "latency": cost.latency,
+        "latency": np.where(moves, answers.latency, cost.latency) if answers else cost.latency,
         "lag": cost.lag,
+        "l2": -(-cost.bytes // machine.l2.bytes_per_cycle) if machine.l2.bytes else none,
+        "contention": contention,
+        "service": timeline.dram_end - timeline.dram_begin - contention,
+        "crossing": answers.crossing if answers else none,
         "pace": np.full_like(cost.busy, machine.control.issue_cycles),
         "launch": np.full_like(cost.busy, machine.control.launch_cycles),
     }

@@ -3,29 +3,24 @@
 `simulate.py` and its units are the definition, and where to extend the model: a new mechanism is written there
 first, and until its twin is there a machine that has it is timed by SimPy alone (docs/adr/0019-native-timing.md).
 
-Durations come from `cost.py` here as well, but once for each class of operations that cost the same: of a million
-operations there are a few dozens.
+Durations come from `cost.py` here as well, but once for each class of operations that cost the same (`classes.py`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
-from minisim._engine import Engine, classify, time_schedule
+from minisim._engine import Engine, time_schedule
 from minisim.hwmodel.bursts import BurstRules
+from minisim.hwmodel.classes import class_costs
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import burst_rules, costs, rectangles
-from minisim.hwmodel.descriptors import descriptors, planes
+from minisim.hwmodel.cost import burst_rules
 from minisim.hwmodel.dram_presets import DramPart
-from minisim.hwmodel.isa import Opcode, Schedule
+from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.simulate import simulate
-from minisim.hwmodel.timeline import Timeline
-
-Planes = npt.NDArray[np.uint32]
+from minisim.hwmodel.timeline import Answers, Timeline
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,14 @@ class TimingMachine:
         depth: descriptors that a queue holds.
         channels, in_flight, shared: of the DMA.
         load_bursts, store_bursts: the rules of bursts; None if there are none.
+        store_handshake, gap, completion: cycles, of the DMA: beyond a burst's latency if it is a store's, between
+            transfers, and from an arrival to its retirement.
         part: of a banked DRAM, of whose cycles `dram_cycles` take as long as `core_cycles` of the core's; else None.
+        bytes, cycles: so many bytes an ideal DRAM moves in so many cycles.
+        read_latency, write_latency: of the DRAM.
+        l2_sets, l2_ways, l2_line, l2_width, l2_latency: of the L2, its line and the width of its port in bytes; no
+            sets: there is none.
+        noc_rate, noc_core_rate: bytes a cycle of the network, and of each core's link; 0: never binds.
     """
 
     launch: int
@@ -48,17 +50,28 @@ class TimingMachine:
     shared: bool
     load_bursts: BurstRules | None
     store_bursts: BurstRules | None
+    store_handshake: int
+    gap: int
+    completion: int
     part: DramPart | None
     dram_cycles: int
     core_cycles: int
+    bytes: int
+    cycles: int
+    read_latency: int
+    write_latency: int
+    l2_sets: int
+    l2_ways: int
+    l2_line: int
+    l2_width: int
+    l2_latency: int
+    noc_rate: int
+    noc_core_rate: int
 
     @classmethod
     def of(cls, machine: Machine) -> TimingMachine:
-        control, dma, part = machine.control, machine.dma, None
-        rate = Fraction(1)
-        if machine.dram.model == "banked":
-            part = machine.dram.part
-            rate = Fraction(part.MHz * 10**6) / machine.clock.frequency
+        control, dma, l2, bandwidth = machine.control, machine.dma, machine.l2, machine.dram_bytes_per_cycle
+        rate = machine.dram_cycles_per_cycle
         return cls(
             launch=control.launch_cycles,
             pace=control.issue_cycles,
@@ -68,9 +81,23 @@ class TimingMachine:
             shared=dma.shared,
             load_bursts=burst_rules(machine, load=True) if dma.has_bursts else None,
             store_bursts=burst_rules(machine, load=False) if dma.has_bursts else None,
-            part=part,
+            store_handshake=dma.store_burst_cycles,
+            gap=dma.gap_cycles,
+            completion=dma.completion_cycles,
+            part=machine.dram.part if machine.dram.model == "banked" else None,
             dram_cycles=rate.numerator,
             core_cycles=rate.denominator,
+            bytes=bandwidth.numerator,
+            cycles=bandwidth.denominator,
+            read_latency=machine.dram_latency_cycles,
+            write_latency=machine.dram_write_latency_cycles,
+            l2_sets=l2.sets,
+            l2_ways=l2.ways,
+            l2_line=l2.line_bytes,
+            l2_width=l2.bytes_per_cycle,
+            l2_latency=machine.l2_latency_cycles,
+            noc_rate=machine.noc.bytes_per_cycle,
+            noc_core_rate=machine.noc.core_bytes_per_cycle,
         )
 
 
@@ -81,38 +108,13 @@ def simulate_native(schedule: Schedule, machine: Machine, engine: Engine | None 
         ScheduleHazard: the operations wait for each other in a circle, or the engine found a hazard.
         ScheduleError: a reference of the schedule leads nowhere.
     """
-    moved = _planes(schedule, machine)
-    of, first = classify(schedule, moved, _period(machine))
-    found = time_schedule(
-        schedule, TimingMachine.of(machine), _costs(schedule, machine, first, moved), of, moved, engine
-    )
+    by_class = class_costs(schedule, machine)
+    numbers = TimingMachine.of(machine)
+    found = time_schedule(schedule, numbers, by_class.costs, by_class.of, by_class.planes, engine)
     if found.pop("unretired"):
         simulate(schedule, machine)  # the definition says who waits for whom
         raise AssertionError("SimPy found no deadlock where the native event model did")
     launch = np.full(schedule.cores, machine.control.launch_cycles, dtype=np.int64)
-    return Timeline(**found, launch=launch)
-
-
-def _planes(schedule: Schedule, machine: Machine) -> Planes | None:
-    """How many operations each one's descriptor moves; None if all move one."""
-    if machine.dma.dimensions < 3:
-        return None
-    return planes(schedule, descriptors(schedule, rectangles(schedule), machine)).astype(np.uint32)
-
-
-def _period(machine: Machine) -> int:
-    return max(burst_rules(machine, load).period for load in (True, False)) if machine.dma.has_bursts else 1
-
-
-def _costs(
-    schedule: Schedule, machine: Machine, first: npt.NDArray[np.uint32], moved: Planes | None
-) -> npt.NDArray[np.int64]:
-    """Setup, busy, hold, latency, lag and DRAM cycles of each class, one after the other."""
-    examples = schedule.replace(stream=schedule.stream[first])
-    decoded = None
-    if moved is not None:
-        moves = examples.stream["opcode"] <= Opcode.STORE
-        decoded = np.asarray(moves & (moved[first] > 0), dtype=np.int64)
-    found = costs(examples, machine, decoded)
-    columns = (found.setup, found.busy, found.hold, found.latency, found.lag, found.dram)
-    return np.stack(columns, axis=1).reshape(-1)
+    names = [each.name for each in fields(Answers)]
+    answers = Answers(**{name: found.pop(name) for name in names}) if names[0] in found else None
+    return Timeline(**found, answers=answers, launch=launch)

@@ -7,7 +7,7 @@ answered, `latency` later. So a transfer without limits is busy for its beats, a
     request_i = max(request_(i-1) + request_cycles, due_i, done_(i - outstanding) + latency)
     done_i    = max(request_i, free_(i-1)) + beats_i x beat_cycles, but no sooner than the DRAM has served its bytes
 
-where `latency` is that of the direction in which burst i - outstanding went, and due_i is when the transfer's
+where `latency` is that of the transfer of burst i - outstanding, and due_i is when the transfer's
 descriptor was decoded (that of the row, where each row has one).
 
 The DRAM says from when to when it serves a transfer as a whole. Within that, each burst takes a share in
@@ -95,7 +95,7 @@ class BurstPort:
     """One channel of one direction.
 
     Args:
-        rules: `latency` and all of bursts; what lies between descriptors is the DMA's, but for `gap`.
+        rules: all of bursts; what lies between descriptors is the DMA's, but for `gap`, and latency the memory's.
         bus: that of the channel's other direction, if both share one.
     """
 
@@ -111,12 +111,15 @@ class BurstPort:
         asked = max(bus.asked + self._rules.request_cycles, due)
         return max(asked, bus.answered[0]) if bus.answered else asked
 
-    def move(self, cut: Cut, due: int, served: tuple[int, int], log: list[Step] | None = None) -> tuple[int, int]:
+    def move(
+        self, cut: Cut, due: int, served: tuple[int, int], latency: int, log: list[Step] | None = None
+    ) -> tuple[int, int]:
         """Move the next transfer.
 
         Args:
             due: as in `first_request`.
             served: the cycles from and to which the DRAM serves it; the first is at or after its first request.
+            latency: cycles from a burst's data at the DRAM's end to its answer, which frees its slot.
             log: takes a Step for each burst.
 
         Returns:
@@ -130,12 +133,12 @@ class BurstPort:
             bus.asked, done = due, begin + cut.through
             bus.free = done + cut.rest
         else:
-            done = self._burst_by_burst(cut, due, served[0], cycles if slow else 0, log)
+            done = self._burst_by_burst(cut, due, served[0], cycles if slow else 0, latency, log)
         return begin, done
 
-    def _burst_by_burst(self, cut: Cut, due: int, begin: int, cycles: int, log: list[Step] | None) -> int:
+    def _burst_by_burst(self, cut: Cut, due: int, begin: int, cycles: int, latency: int, log: list[Step] | None) -> int:
         """Of `move`; `cycles` that the DRAM takes, or 0 if it is faster than the port."""
-        pace, latency, slots = self._rules.request_cycles, self._rules.latency, self._bus.answered
+        pace, slots = self._rules.request_cycles, self._bus.answered
         asked, bus, size, served = self._bus.asked, self._bus.free, cut.size, begin * cut.size
         free, run = max(bus, begin), -1
         done = free

@@ -18,6 +18,7 @@ from pydantic import (
     PrivateAttr,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from minisim.hwmodel import units
@@ -74,6 +75,27 @@ def _rate_field(dtype: str) -> Any:
         description=f"{dtype} MACs per processing element and cycle: above 1 it multiplies so many steps of k at once, "
         "1/n takes n cycles for one; 0: it cannot",
     )
+
+
+def _write_latency(value: object) -> Fraction | str:
+    if value == "latency":
+        return "latency"
+    try:
+        seconds = units.TIME.parse(value)
+    except ValueError:
+        raise ValueError("must be a time such as '60ns', or 'latency'") from None
+    if not 0 <= seconds <= Fraction(1, 1000):
+        raise ValueError("must be from 0ns to 1000000ns, or 'latency'")
+    return seconds
+
+
+WriteLatency = Annotated[
+    Fraction | str,
+    BeforeValidator(_write_latency),
+    PlainSerializer(
+        lambda value: value if isinstance(value, str) else f"{units.format_exact(value * 10**9)}ns", return_type=str
+    ),
+]
 
 
 class Section(BaseModel):
@@ -404,11 +426,21 @@ class Dram(Section):
     latency: Time = Field(
         default="60ns", ge=0, le=Fraction(1, 1000), description="from the last byte's service to its arrival"
     )  # type: ignore[assignment]
+    write_latency: WriteLatency = Field(
+        default="latency",
+        description="of a write: from the last byte's service to its response, on which its tile's place is free; "
+        "'latency': as long as a read's",
+    )
     padding: Literal["row", "tile"] = Field(
         default="row",
         description="of a tensor's rows in DRAM: row: to 64 bytes if a row is longer, else none, rows lie packed; "
         "tile: rows and columns to whole tiles",
     )
+
+    @property
+    def channels(self) -> int:
+        """What serves transfers side by side."""
+        return self.part.channels if self.model == "banked" else 1
 
     @property
     def part(self) -> DramPart:
@@ -420,6 +452,63 @@ class Dram(Section):
     def _known_numbers(cls, value: str, info: ValidationInfo) -> str:
         PRESETS[info.data.get("preset", "ddr4-3200")].override(value)
         return value
+
+
+class L2(Section):
+    """A cache between the cores and the DRAM."""
+
+    bytes: Size = Field(
+        default="0",  # type: ignore[assignment]
+        ge=0,
+        le=2**32,
+        description="cache that all cores share, in front of the DRAM (LRU, write-back, write-allocate); a multiple of "
+        "`line_bytes` x `ways`; 0: there is none",
+    )
+    line_bytes: int = Field(default=64, ge=16, le=4096, description="bytes: of a line; a power of two")
+    ways: int = Field(default=16, ge=1, le=256, description="lines of a set")
+    bytes_per_cycle: int = Field(
+        default=64, ge=1, le=65536, description="bytes: of its port, for all cores and both directions together"
+    )
+    latency: Time = Field(
+        default="20ns",  # type: ignore[assignment]
+        ge=0,
+        le=Fraction(1, 1000),
+        description="from the last byte's service to its arrival; a transfer that misses has the DRAM's on top",
+    )
+
+    @property
+    def sets(self) -> int:
+        return self.bytes // (self.line_bytes * self.ways)
+
+    @field_validator("line_bytes")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be a power of two")
+        return value
+
+    @model_validator(mode="after")
+    def _whole_sets(self) -> L2:
+        if self.bytes % (self.line_bytes * self.ways):
+            size = self.line_bytes * self.ways
+            raise ValueError(f"bytes must be a multiple of line_bytes x ways, here {size}")
+        return self
+
+
+class Noc(Section):
+    """The network between the cores and the memory that they share."""
+
+    core_bytes_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="bytes: to and from one core, together; 0 never binds"
+    )
+    bytes_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="bytes: to and from all cores, together; 0 never binds"
+    )
+
+    @property
+    def limits(self) -> bool:
+        """Whether there is anything that it may hold up."""
+        return bool(self.core_bytes_per_cycle or self.bytes_per_cycle)
 
 
 def _energy(default: str, description: str) -> Any:
@@ -471,8 +560,11 @@ class Energy(Section):
         "per byte, device and interface: LPDDR4 at about 4 pJ/bit (an order of magnitude); "
         "HBM2 31.2 (O'Connor et al., MICRO 2017); DDR3 about 162 to 325 [H]",
     )
+    noc_byte: Femtojoules = _energy(
+        "5pJ", "per byte over a network that has a limit: 5 mm of the same wire (an assumption)"
+    )
     pe_leakage: Watts = _power("0.05mW", "per processing element, all the time (an assumption: 1 % of its fp32 MACs)")
-    sram_leakage: Watts = _power("20mW", "per MiB of SRAM and accumulator memory, all the time (an assumption)")
+    sram_leakage: Watts = _power("20mW", "per MiB of SRAM, accumulator memory and L2, all the time (an assumption)")
     dram_idle: Watts = _power("30mW", "standby and refresh of the DRAM, all the time (an assumption)")
 
 

@@ -1,8 +1,8 @@
 """The event model: a schedule and a machine in, a timeline out.
 
 Each core's control (`control.py`) dispatches its operations in program order into the queues of its units. Each unit
-(`unit.py`, `dma.py`) starts them in order, the scoreboard between the queues is in `scoreboard.py`, the DRAM, which
-all cores share, in `dram.py`, and all durations that depend on nothing but the operands in `cost.py`. What happens
+(`unit.py`, `dma.py`) starts them in order, the scoreboard between the queues is in `scoreboard.py`, the memory, which
+all cores share, in `memory.py`, and all durations that depend on nothing but the operands in `cost.py`. What happens
 first in a cycle is written in `clock.py`. The model prints and logs nothing: whoever wants to see it at work passes
 observers.
 """
@@ -15,11 +15,9 @@ import numpy as np
 from simpy import Environment
 
 from minisim.errors import Deadlock
-from minisim.hwmodel.banked import BankedDram
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.control import Control
-from minisim.hwmodel.dma import DramArbiter, dma_units
-from minisim.hwmodel.dram import Dram, IdealDram
+from minisim.hwmodel.dma import MemoryArbiter, dma_units
 from minisim.hwmodel.isa import Queue, Schedule
 from minisim.hwmodel.state import Observer, State
 from minisim.hwmodel.timeline import Timeline
@@ -49,8 +47,7 @@ def simulate(
 def all_units(state: State) -> list[Unit]:
     """The units of all cores, lane by lane."""
     schedule, machine = state.schedule, state.machine
-    dram: Dram = IdealDram(state.costs) if machine.dram.model == "ideal" else BankedDram(schedule, machine)
-    arbiter, depth = DramArbiter(state, dram), machine.control.queue_depth
+    arbiter, depth = MemoryArbiter(state), machine.control.queue_depth
     units: list[Unit] = []
     for core in range(schedule.cores):
         units += dma_units(state, core, schedule, machine, arbiter)

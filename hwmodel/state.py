@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
@@ -14,10 +15,12 @@ from minisim.hwmodel.clock import FOREVER, Call
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import planes
+from minisim.hwmodel.dram import Answer
 from minisim.hwmodel.gates import CODE, GATES, Gate, Point
 from minisim.hwmodel.isa import NONE, Queue, Schedule
+from minisim.hwmodel.memory import memory_of
 from minisim.hwmodel.scoreboard import Scoreboard, Syncs
-from minisim.hwmodel.timeline import Cycles, Timeline
+from minisim.hwmodel.timeline import Answers, Cycles, Timeline
 
 
 class Observer(Protocol):
@@ -87,6 +90,7 @@ class State:
         self.schedule, self.machine, self.gates = schedule, machine, gates
         self.scoreboard = Scoreboard(schedule.cores * len(Queue))
         self.costs = found = costs(schedule, machine)
+        self.memory = memory_of(schedule, machine, found)
         self.setup, self.busy, self.hold, self.latency, self.lag = (
             column.tolist() for column in (found.setup, found.busy, found.hold, found.latency, found.lag)
         )
@@ -104,8 +108,11 @@ class State:
         self.issue, self.start, self.begin, self.done, self.end = (array("q", bytes(8 * n)) for _ in range(5))
         self.dram_begin, self.dram_end = (array("q", bytes(8 * n)) for _ in range(2))
         self.channel = bytearray(n)
+        self.answers: dict[str, array[int]] | None = None
+        if machine.l2.bytes or machine.noc.limits or machine.dram.channels > 1:
+            self.answers = {each.name: array("q", bytes(8 * n)) for each in fields(Answers)}
         # The commonest gate of each point stands there from the start: of the operation itself.
-        usual = [CODE[name] for name in ("dispatch", "issued", "setup", "ready", "busy", "latency")]
+        usual = [CODE[name] for name in ("dispatch", "issued", "setup", "ready", "service", "busy", "latency")]
         self.gate = [bytearray([code]) * n for code in usual]
         self.holder = [array("I", range(n)) for _ in Point]
         self.unretired = n
@@ -128,6 +135,18 @@ class State:
         """Note which gate of a point opened last, and whose; -1 is nobody."""
         self.gate[point][op] = gate
         self.holder[point][op] = holder if holder >= 0 else NONE
+
+    def answered(self, op: int, answer: Answer) -> None:
+        """Note what the memory answered to a transfer, beside when; `latency` is that of its port."""
+        assert self.answers is not None
+        for name, found in (
+            ("latency", self.latency[op]),
+            ("read", answer.read),
+            ("written", answer.written),
+            ("contention", answer.contention),
+            ("crossing", answer.crossing),
+        ):
+            self.answers[name][op] = found
 
     def issued(self, op: int, cycle: int, gate: int, holder: int) -> None:
         self.issue[op] = cycle
@@ -170,5 +189,7 @@ class State:
             gate=np.stack([np.frombuffer(codes, dtype=np.uint8) for codes in self.gate], axis=1),
             holder=np.stack([np.frombuffer(ops, dtype=np.uint32) for ops in self.holder], axis=1),
             gates=self.gates,
+            counters=self.memory.counters(),
+            answers=Answers(**{name: column(found) for name, found in self.answers.items()}) if self.answers else None,
             launch=np.full(self.schedule.cores, self.machine.control.launch_cycles, dtype=np.int64),
         )

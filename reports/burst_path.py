@@ -6,7 +6,8 @@ timeline has. It says of each burst what held it (`port.Step`), and the way back
     point    what held it                                          cycles on the way, and their cause
     done     of the transfer: that of its last burst               the shifter's last cycle: load_port, store
     done     beats: it began, and they passed                      load_port, store
-             dram: it served the burst's bytes                     its service without a break: load_dram, store
+             dram: it served the burst's bytes                     its service without a break: what the gate of the
+                                                                   transfer's SERVED says (load_dram, store), or noc
     begin    bus: the burst before it has moved, and the port      the rest: load_port, store
              rested
              asked: its request went out                           none
@@ -26,13 +27,13 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import Costs, burst_rules, rectangles
+from minisim.hwmodel.cost import burst_rules, rectangles
 from minisim.hwmodel.descriptors import tiles_of
 from minisim.hwmodel.dma import Cuts
-from minisim.hwmodel.gates import BUSY, REQUESTED, SERVED, Point
+from minisim.hwmodel.gates import BUSY, REQUESTED, Point
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.port import BurstPort, Bus, Step
-from minisim.hwmodel.timeline import Timeline
+from minisim.hwmodel.timeline import Cycles, Timeline
 from minisim.reports.cause import Cause
 
 Node = tuple[Point, int]
@@ -55,10 +56,17 @@ class Bursts:
         ValueError: they do not pass when the timeline says: it is not of this schedule and machine.
     """
 
-    def __init__(self, schedule: Schedule, timeline: Timeline, machine: Machine, cost: Costs, link: Link) -> None:
+    def __init__(
+        self, schedule: Schedule, timeline: Timeline, machine: Machine, delay: Mapping[str, Cycles], link: Link
+    ) -> None:
         self._link = link
         self._start, self._done = timeline.start, timeline.done
-        self._dram_begin = timeline.dram_begin
+        self._dram_begin, self._contention, self._crossing = (
+            timeline.dram_begin, delay["contention"], delay["crossing"],
+        )  # fmt: skip
+        self._served = [timeline.gates[code].terms[-1] for code in timeline.gate[:, Point.SERVED].tolist()]
+        there = timeline.dram_end + self._crossing
+        latency = delay["latency"] - machine.dma.completion_cycles
         self._queue: list[Queue] = [Queue(code) for code in schedule.stream["queue"].tolist()]
         self._rules = {q: burst_rules(machine, load=q == Queue.LOAD) for q in (Queue.LOAD, Queue.STORE)}
         self._steps: list[Step] = []
@@ -71,10 +79,11 @@ class Bursts:
             bus = Bus(self._rules[Queue.LOAD])
             port = {queue: BurstPort(rules, bus) for queue, rules in self._rules.items()}
             for i in mine:
-                queue, due = self._queue[i], int(timeline.start[i] + cost.setup[i])
-                cut, served = cuts[queue].of(int(tile[i])), (int(timeline.dram_begin[i]), int(timeline.dram_end[i]))
+                queue, due = self._queue[i], int(timeline.start[i] + delay["setup"][i])
+                cut, served = cuts[queue].of(int(tile[i])), (int(timeline.dram_begin[i]), int(there[i]))
                 self.first[i] = len(self._steps)
-                if port[queue].move(cut, due, served, self._steps) != (timeline.begin[i], timeline.done[i]):
+                passed = port[queue].move(cut, due, served, int(latency[i]), self._steps)
+                if passed != (timeline.begin[i], timeline.done[i]):
                     raise loose(schedule, Point.DONE, i)
                 self._op += [i] * len(cut.bursts)
                 self._last[i] = len(self._steps) - 1
@@ -106,10 +115,17 @@ class Bursts:
             return "begin", b
         opener = b - step.run
         if opener == self.first[i]:
-            self._add(b, SERVED, int(self._dram_begin[i]), step.done)
+            begin = int(self._dram_begin[i])
+            turn = min(begin + int(self._contention[i]), step.done)
+            self._link(i, self._serving(i), turn, step.done)
+            self._link(i, Cause.DRAM_CONTENTION, begin, turn)
             return Point.BEGIN, i
-        self._add(b, SERVED, self._steps[opener].asked, step.done)
+        self._link(i, self._serving(i), self._steps[opener].asked, step.done)
         return "asked", opener
+
+    def _serving(self, i: int) -> str:
+        """What the memory's service of transfer `i` counts as."""
+        return Cause.NOC if self._crossing[i] else self._served[i].cause_for(self._queue[i])
 
     def _begin(self, b: int) -> Place | Node:
         step = self._steps[b]

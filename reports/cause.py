@@ -23,6 +23,8 @@ class Cause(StrEnum):
     LOAD_REQUESTS = "load_requests"
     DRAM_LATENCY = "dram_latency"
     DRAM_CONTENTION = "dram_contention"
+    L2 = "l2"
+    NOC = "noc"
     STORE = "store"
     SRAM_SPACE = "sram_space"
     DEPENDENCY = "dependency"

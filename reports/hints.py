@@ -45,7 +45,8 @@ MOST_HINTS = 5
 """Hints shown."""
 
 SPEED_KEYS = {"matrix": "matrix.cols", "vector": "vector.lanes", "load": "dma.bytes_per_cycle",
-              "store": "dma.bytes_per_cycle", "dram": "dram.bandwidth"}  # fmt: skip
+              "store": "dma.bytes_per_cycle", "dram": "dram.bandwidth", "l2": "l2.bytes_per_cycle",
+              "noc": "noc.bytes_per_cycle"}  # fmt: skip
 """The key of the machine that makes each unit faster in proportion."""
 
 
@@ -174,14 +175,14 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
     """DRAM traffic beside the size of what has to move, and beside what an SRAM of this size allows."""
     schedule, machine, work = record.schedule, record.machine, record.work
     read, write = least_traffic(schedule)
-    if not read + write or work.bytes <= read + write:
+    if not read + write or work.dram_bytes <= read + write:
         return
     bound = work.bound(machine)
-    least = replace(work, read_bytes=read, write_bytes=write).bound(machine)
+    least = replace(work, read_bytes=read, write_bytes=write, dram_bytes=read + write).bound(machine)
     key, estimate = _reuse_limit(record)
     tries: list[Settings] = []
     text = (
-        f"DRAM traffic is {work.bytes:,} bytes, {work.bytes / (read + write):.2f} times the tensors' size "
+        f"DRAM traffic is {work.dram_bytes:,} bytes, {work.dram_bytes / (read + write):.2f} times the tensors' size "
         f"({read + write:,}); with nothing moved twice the bound would be {math.ceil(least.cycles):,} cycles. "
     )
     if estimate > read + write:

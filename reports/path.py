@@ -7,12 +7,12 @@ gate that opened it (`hwmodel/gates.py`):
 
 The terms become links, each with the cause that it names, and the walk goes on at the origin. So what may hold an
 operation back is no concern of this file: a gate that is added to the model is on the path, and its causes are in
-the account. Two origins are no points of an operation: "served" is the end of the DRAM's service of the holder, whose
-cycles are a link as well, and "zero" is where the path begins. Through bursts leads `burst_path.py`.
+the account. One origin is no point of an operation: "zero", where the path begins. Through bursts leads
+`burst_path.py`.
 
 What remains here says for what the cycles count:
 
-The DRAM's service of another transfer is dram_contention if that is of the other direction, or another core's.
+The memory's service of another transfer is dram_contention if that is of the other direction, or another core's.
 
 A latency is exposed because somebody waits: a load for the place that a reader or store still holds
 (sram_space), a compute unit or a store for a result (dependency). The latency of a load is dram_latency. But
@@ -32,7 +32,7 @@ import numpy.typing as npt
 from minisim.hwmodel.array import rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs
-from minisim.hwmodel.gates import BY_BURSTS, SERVED, Gate, Point, Term, delays
+from minisim.hwmodel.gates import BY_BURSTS, Gate, Point, Term, delays
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.timeline import Cycles, Timeline
 from minisim.reports.burst_path import Bursts, Node, loose
@@ -106,8 +106,8 @@ def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost
     return Path(op, cause, begin, end, macs, causes)
 
 
-_ORIGIN = {point.name.lower(): point for point in Point} | {"served": Point.BEGIN}
-"""Where the way back goes on, by `Gate.origin`: before the DRAM's service is where it begins. At "zero" it ends."""
+_ORIGIN = {point.name.lower(): point for point in Point}
+"""Where the way back goes on, by `Gate.origin`. At "zero" it ends."""
 
 
 class _Walk:
@@ -118,18 +118,19 @@ class _Walk:
         self.queue: list[int] = schedule.stream["queue"].tolist()
         self.lane: list[int] = schedule.lanes().tolist()
         self.found: list[tuple[int, str, int, int, int]] = []
-        self.bursts = Bursts(schedule, timeline, machine, cost, self.link) if machine.dma.has_bursts else None
+        found = delays(cost, machine, timeline)
+        self.bursts = Bursts(schedule, timeline, machine, found, self.link) if machine.dma.has_bursts else None
         self.gate: list[list[int]] = timeline.gate.T.tolist()
         self.holder: list[list[int]] = timeline.holder.T.tolist()
-        found = delays(cost, machine)
         moves, computes = schedule.stream["opcode"] <= Opcode.STORE, schedule.stream["opcode"] >= Opcode.EXECUTE
         begin = np.where(moves, timeline.dram_begin, timeline.begin)
         ready = self._ready(timeline, found)
-        columns = (timeline.issue, timeline.start, ready, begin, timeline.done, timeline.end)
+        served = np.where(moves, timeline.dram_end, timeline.begin)
+        columns = (timeline.issue, timeline.start, ready, begin, served, timeline.done, timeline.end)
         self.at: list[list[int]] = [column.tolist() for column in columns]  # by Point
-        self.dram_end: list[int] = timeline.dram_end.tolist()
         self.delay: dict[str, list[int]] = {name: column.tolist() for name, column in found.items()}
         self.awaited_as: Cause | None = None  # what somebody's wait for the next END on the way counts as
+        self.served_as: Cause | None = None  # and a wait for the next SERVED
         self.first = int(timeline.begin[computes].min()) if computes.any() else 0  # before that, no load is late
         self.settled = 0  # links up to here are not recounted by `_started_late`
 
@@ -163,19 +164,17 @@ class _Walk:
         gate = self.gates[code]
         if point == Point.START:
             self._interpret(gate, i, holder)
+        if point == Point.BEGIN:
+            self.served_as = None if self.lane[i] == self.lane[holder] else Cause.DRAM_CONTENTION
         at = self.at[point][i]
         for term in reversed(gate.terms):
             at = self._add(term, point, holder if gate.of_holder else i, at)
         if gate.waits_for == "outstanding" and self.queue[holder] == Queue.LOAD:
             self.settled = len(self.found)
+        if point == Point.SERVED:
+            self.served_as = None
         origin = _ORIGIN.get(gate.origin)
-        if origin is None:
-            begins = 0
-        elif gate.origin == "served":
-            begins = self.dram_end[holder]
-            self._served(i, holder)
-        else:
-            begins = self.at[origin][holder]
+        begins = 0 if origin is None else self.at[origin][holder]
         if gate.point != point or at != begins:
             raise loose(self.schedule, point, i)
         return None if origin is None else (origin, holder)
@@ -187,15 +186,11 @@ class _Walk:
         cause = term.cause_for(Queue(self.queue[of]))
         if point == Point.END and term.cycles == "latency":
             cause = self.awaited_as or cause
+        if point == Point.SERVED or (point == Point.BEGIN and self.served_as):
+            cause = self.served_as or cause
         begin = end - (term.cycles if isinstance(term.cycles, int) else self.delay[term.cycles][of])
         self.link(of, cause, begin, end)
         return begin
-
-    def _served(self, i: int, holder: int) -> None:
-        """The link of the DRAM's service of `holder`, for which `i` waited."""
-        mine = self.lane[i] == self.lane[holder]
-        cause = SERVED[Queue(self.queue[i])] if mine else Cause.DRAM_CONTENTION
-        self.link(holder, cause, self.at[Point.BEGIN][holder], self.dram_end[holder])
 
     def link(self, i: int, cause: str, begin: int, end: int) -> None:
         macs = 0

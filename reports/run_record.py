@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from minisim.difference import Difference
 from minisim.hwmodel.config import Machine
@@ -16,6 +17,8 @@ from minisim.hwmodel.isa import DType, Opcode, Schedule
 from minisim.hwmodel.timeline import Timeline
 from minisim.reports.attribution import layer_edges
 from minisim.reports.path import Path, critical_path
+
+Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,7 +65,9 @@ class RunRecord:
     def energy(self) -> Breakdown:
         """The energy by layer and component; a layer's leakage is that of its own cycles."""
         cycles = np.diff(layer_edges(self.schedule, self.timeline))
-        return breakdown(self.schedule, self.machine, cycles, launch=self.timeline.cycles)
+        return breakdown(
+            self.schedule, self.machine, cycles, launch=self.timeline.cycles, answers=self.timeline.answers
+        )
 
     @cached_property
     def layer_dtypes(self) -> list[DType]:
@@ -100,7 +105,16 @@ class RunRecord:
             vector_cycles=int(cost.busy[opcode == Opcode.VECTOR].sum()),
             read_bytes=int(cost.bytes[opcode == Opcode.LOAD].sum()),
             write_bytes=int(cost.bytes[opcode == Opcode.STORE].sum()),
+            dram_bytes=int(sum(column.sum() for column in self.dram_moved)),
         )
+
+    @cached_property
+    def dram_moved(self) -> tuple[Counts, Counts]:
+        """Bytes that the DRAM read and wrote for each operation: what the DMA moved, or what an L2 let through."""
+        if answers := self.timeline.answers:
+            return answers.read, answers.written
+        opcode, moved = self.schedule.stream["opcode"], self.costs.bytes
+        return np.where(opcode == Opcode.LOAD, moved, 0), np.where(opcode == Opcode.STORE, moved, 0)
 
 
 @dataclass(frozen=True)
@@ -111,7 +125,8 @@ class Work:
         macs: multiply-accumulates.
         pe_cycles: cycles that one processing element would need for them.
         vector_cycles: busy cycles of the vector unit.
-        read_bytes, write_bytes: from and to DRAM.
+        read_bytes, write_bytes: that the DMAs move.
+        dram_bytes: that the DRAM moves for them; with an L2 more or less.
     """
 
     macs: int
@@ -119,6 +134,7 @@ class Work:
     vector_cycles: int
     read_bytes: int
     write_bytes: int
+    dram_bytes: int
 
     @property
     def bytes(self) -> int:
@@ -127,4 +143,4 @@ class Work:
 
     def bound(self, machine: Machine) -> Roofline:
         """The cycles below which `machine` cannot do it."""
-        return roofline(self.pe_cycles, self.vector_cycles, self.read_bytes, self.write_bytes, machine)
+        return roofline(self.pe_cycles, self.vector_cycles, self.read_bytes, self.write_bytes, machine, self.dram_bytes)

@@ -25,6 +25,9 @@ from minisim.reports.run_record import RunRecord, Work
 
 Counts = npt.NDArray[np.int64]
 
+L2_COUNTERS = ("l2_hits", "l2_misses", "l2_write_backs", "l2_dirty")
+"""Lines of an L2, as its counters call them; 0 without one."""
+
 STALLS = (*WAITED_FOR[1:], "pipeline", "dram")
 """The causes of units.csv, in the order of its columns."""
 
@@ -52,8 +55,8 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "executes": counts[Opcode.EXECUTE],
         "stores": counts[Opcode.STORE],
         "vector_ops": counts[Opcode.VECTOR],
-        "dram_read_bytes": work.read_bytes,
-        "dram_write_bytes": work.write_bytes,
+        "dram_read_bytes": int(record.dram_moved[0].sum()),
+        "dram_write_bytes": int(record.dram_moved[1].sum()),
         "sram_peak_bytes": int(table["sram_peak"].max(initial=0)),
         "sram_bytes": machine.sram.bytes,
         "sram_final_live_bytes": schedule.sram_final_live_bytes,
@@ -70,6 +73,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "output_min": math.nan if found is None else found.low,
         "output_max": math.nan if found is None else found.high,
         "sqnr_db": math.nan if found is None else found.sqnr_db,
+        **{name: record.timeline.counters.get(name, 0) for name in L2_COUNTERS},
     }
     return pd.DataFrame([row])
 
@@ -85,10 +89,11 @@ def layers(record: RunRecord) -> pd.DataFrame:
     edges = layer_edges(schedule, record.timeline)
     cycles, stalls = np.diff(edges), layer_stalls(schedule, record.timeline, edges)
     macs = schedule.layers["macs"].astype(np.int64)
-    reads, writes = total(cost.bytes, Opcode.LOAD), total(cost.bytes, Opcode.STORE)
+    reads, writes = (_layer_sums(record, column) for column in record.dram_moved)
+    moved = total(cost.bytes, Opcode.LOAD), total(cost.bytes, Opcode.STORE)
     vectors = total(cost.busy, Opcode.VECTOR)
     array, pe_cycles = machine.matrix.elements, np.array(record.pe_cycles, dtype=np.float64)
-    columns = (macs.tolist(), record.pe_cycles, *(x.tolist() for x in (vectors, reads, writes)))
+    columns = (macs.tolist(), record.pe_cycles, *(x.tolist() for x in (vectors, *moved, reads + writes)))
     work = [Work(*row) for row in zip(*columns, strict=True)]
     bounds = [w.bound(machine) for w in work]
     return pd.DataFrame({
@@ -127,14 +132,19 @@ def energy(record: RunRecord) -> pd.DataFrame:
 
 
 def units(record: RunRecord) -> pd.DataFrame:
-    """A row per unit of each core, and the DRAM: every cycle of the run is busy, stalled by a cause, or idle."""
+    """A row per unit of each core, of the network, the L2 if there are, and the DRAM.
+
+    Every cycle of the run is busy, stalled by a cause, or idle. The network is busy while data cross it, or the busiest
+    core's link if only links have a limit.
+    """
     schedule, cycles, operations = record.schedule, record.timeline.cycles, record.schedule.counts()
     rows = [
         (schedule.lane_name(lane), len(ops), unit_cycles(schedule, record.timeline, record.costs, lane))
         for lane, ops in enumerate(schedule.lane_ops())
     ]
     transfers = operations[Opcode.LOAD] + operations[Opcode.STORE]
-    rows.append(("dram", transfers, {**dict.fromkeys(STALLS, 0), "busy": record.timeline.dram_busy}))
+    shared = {**_network(record), "dram": record.timeline.dram_busy}
+    rows += [(name, transfers, {**dict.fromkeys(STALLS, 0), "busy": busy}) for name, busy in shared.items()]
     return pd.DataFrame([
         {
             "unit": name,
@@ -146,6 +156,20 @@ def units(record: RunRecord) -> pd.DataFrame:
         }
         for name, count, spent in rows
     ])  # fmt: skip
+
+
+def _network(record: RunRecord) -> dict[str, int]:
+    """Busy cycles of what lies between the cores and the DRAM."""
+    noc, l2, moved = record.machine.noc, record.machine.l2, record.costs.bytes
+    found = {}
+    if noc.limits:
+        cores = record.schedule.stream["core"]
+        links = np.zeros(record.schedule.cores, dtype=np.int64)
+        np.add.at(links, cores, -(-moved // noc.core_bytes_per_cycle) if noc.core_bytes_per_cycle else 0)
+        found["noc"] = int((-(-moved // noc.bytes_per_cycle)).sum() if noc.bytes_per_cycle else links.max())
+    if l2.bytes:
+        found["l2"] = int((-(-moved // l2.bytes_per_cycle)).sum())
+    return found
 
 
 def timeline(record: RunRecord) -> pd.DataFrame:

@@ -91,6 +91,11 @@ def unit_track(lane: int, channel: int = 0) -> int:
     return 10 * (lane + 1) + (1000 if lane >= len(Queue) else 0)
 
 
+def memory_track(row: int) -> int:
+    """The id of a row of the memory's service; the first is `DRAM_TRACK`."""
+    return 300_000 + row if row else DRAM_TRACK
+
+
 def queue_track(lane: int) -> int:
     """The id of the track of the waits at the head of a lane's queue."""
     return unit_track(lane) + 1
@@ -123,7 +128,8 @@ def load_protos() -> ModuleType:
 def write_trace_to(file: IO[bytes], record: RunRecord, protos: ModuleType) -> None:
     """Write the trace to an open file."""
     names, tracks = slices(record)
-    file.write(_header(record, names, protos).SerializeToString())
+    rows = sum(track.track == DRAM_TRACK or track.track >= memory_track(1) for track in tracks)
+    file.write(_header(record, names, rows, protos).SerializeToString())
     for track in tracks:
         for first in range(0, len(track.begin), PIECE):
             file.write(_piece(track, slice(first, first + PIECE), record, protos).SerializeToString())
@@ -147,11 +153,24 @@ def slices(record: RunRecord) -> tuple[list[str], list[Slices]]:
         name = 1 + t.waited_for[its].astype(np.int64)
         awaited = _awaited(record, its, lanes) if len(schedule) <= DESCRIBED else none
         tracks.append(Slices(queue_track(lane), head[waited], t.start[its], name, its, awaited))
-    moves = np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)
-    moves = moves[np.argsort(t.dram_begin[moves], kind="stable")]
-    name = 1 + len(WAITS) + schedule.stream["opcode"][moves].astype(np.int64)
-    tracks.append(Slices(DRAM_TRACK, t.dram_begin[moves], t.dram_end[moves], name, moves, none))
+    for row, moves in enumerate(_service_rows(record)):
+        name = 1 + len(WAITS) + schedule.stream["opcode"][moves].astype(np.int64)
+        tracks.append(Slices(memory_track(row), t.dram_begin[moves], t.dram_end[moves], name, moves, none))
     return [*WAITS, *transfers, *works], tracks
+
+
+def _service_rows(record: RunRecord) -> list[npt.NDArray[np.intp]]:
+    """The transfers by when the memory served them, in as few rows as they do not overlap in; at least one."""
+    t = record.timeline
+    moves = np.flatnonzero(record.schedule.stream["opcode"] <= Opcode.STORE)
+    moves = moves[np.argsort(t.dram_begin[moves], kind="stable")]
+    if t.answers is None:
+        return [moves]  # one after the other
+    row, ends = np.zeros(len(moves), dtype=np.int64), [0]
+    for i, (begin, end) in enumerate(zip(t.dram_begin[moves].tolist(), t.dram_end[moves].tolist(), strict=True)):
+        row[i] = next((r for r, free in enumerate(ends) if free <= begin), len(ends))
+        ends[row[i] : row[i] + 1] = [end]
+    return [moves[row == r] for r in range(len(ends))]
 
 
 def _awaited(record: RunRecord, ops: npt.NDArray[np.intp], lanes: Sequence[npt.NDArray[np.intp]]) -> Cycles:
@@ -192,10 +211,10 @@ def _operation_names(schedule: Schedule, first: int) -> tuple[Cycles, list[str]]
     return first + name.astype(np.int64), names
 
 
-def _header(record: RunRecord, names: list[str], protos: ModuleType) -> Any:
-    """The tracks and the interned names."""
+def _header(record: RunRecord, names: list[str], rows: int, protos: ModuleType) -> Any:
+    """The tracks, of them `rows` of the memory's, and the interned names."""
     trace = protos.Trace()
-    for track, parent, title, rank in _tracks(record):
+    for track, parent, title, rank in _tracks(record, rows):
         descriptor = trace.packet.add(trusted_packet_sequence_id=_SEQUENCE).track_descriptor
         descriptor.uuid, descriptor.name, descriptor.sibling_order_rank = track, title, rank
         descriptor.child_ordering = protos.TrackDescriptor.EXPLICIT
@@ -212,7 +231,7 @@ def _header(record: RunRecord, names: list[str], protos: ModuleType) -> Any:
     return trace
 
 
-def _tracks(record: RunRecord) -> Iterator[tuple[int, int, str, int]]:
+def _tracks(record: RunRecord, rows: int) -> Iterator[tuple[int, int, str, int]]:
     """Id, parent's id, title and rank among its siblings."""
     yield ROOT, 0, f"{record.model} on {record.config}", 0
     cores = record.schedule.cores
@@ -226,7 +245,10 @@ def _tracks(record: RunRecord) -> Iterator[tuple[int, int, str, int]]:
             yield queue_track(lane), unit_track(lane), "queue", 0
             for channel in range(1, record.machine.dma.channels if queue <= Queue.STORE else 1):
                 yield unit_track(lane, channel), unit_track(lane), f"channel {channel}", channel
-    yield DRAM_TRACK, ROOT, "DRAM", len(Queue) if cores == 1 else cores
+    memory = "L2 and DRAM" if record.machine.l2.bytes else "DRAM"
+    yield DRAM_TRACK, ROOT, memory, len(Queue) if cores == 1 else cores
+    for row in range(1, rows):
+        yield memory_track(row), DRAM_TRACK, "at the same time", row
 
 
 def _piece(track: Slices, part: slice, record: RunRecord, protos: ModuleType) -> Any:

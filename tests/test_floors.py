@@ -12,7 +12,13 @@ from support.paths import ROOT
 
 MAY_IMPORT = {
     "src/minisim": {"minisim"},
-    "compiler": {"minisim.compiler", "minisim.hwmodel.isa", "minisim.hwmodel.config", "minisim.hwmodel.cost"},
+    "compiler": {
+        "minisim.compiler",
+        "minisim.hwmodel.isa",
+        "minisim.hwmodel.config",
+        "minisim.hwmodel.cost",
+        "minisim.hwmodel.recurrence",
+    },
     "reports": {"minisim.reports", "minisim.hwmodel"},
     "hwmodel": {"minisim.hwmodel", "minisim._engine"},  # the same floor: docs/adr/0012, 0019
     "configs": set(),

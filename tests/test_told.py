@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 import time
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +20,10 @@ import minisim as ms
 from minisim.cli import main
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import builtin
+from minisim.hwmodel.config import keys
 from minisim.hwmodel.dram_presets import PRESETS
+from minisim.hwmodel.gates import GATES
+from minisim.hwmodel.vector_ops import VectorOp
 from minisim.reports.hints import _layers
 from minisim.reports.terminal import _scaled
 from minisim.sweep import Point, sweep
@@ -116,6 +123,52 @@ def test_the_numbers_of_dram_parts(golden: Golden) -> None:
     )
     lines = [f"{name} {key} = {value}" for name, key, value in numbers]
     golden.check("dram_presets.txt", "\n".join(lines) + "\n")
+
+
+def test_what_can_be_called_and_with_what(golden: Golden) -> None:
+    """The face of the package: its functions, classes and their methods, and what each argument is by default."""
+    lines = []
+    for name in sorted(ms.__all__):
+        thing = getattr(ms, name)
+        if inspect.isclass(thing) and thing.__module__.endswith("_engine"):
+            continue  # the engine's signatures are in C++
+        methods = inspect.getmembers(thing, inspect.isroutine) if inspect.isclass(thing) else []
+        for title, one in [(name, thing), *((f"{name}.{method}", function) for method, function in methods)]:
+            if callable(one) and not title.rpartition(".")[2].startswith("_") and inspect.getmodule(one) is not None:
+                lines.append(f"{title}{_signature(one)}")
+    golden.check("api.txt", "\n".join(lines) + "\n")
+
+
+def _signature(thing: Any) -> str:
+    with suppress(ValueError):  # of some that are written in C there is none
+        return re.sub(r" at 0x\w+", "", str(inspect.signature(thing)))
+    return ""
+
+
+def test_what_vector_operations_are_and_what_gates_mean(golden: Golden) -> None:
+    """Their codes are in saved schedules and in C++, their steps are what users pay for."""
+    lines = [
+        f"{op.value} {op.name} of {op.kinds} gives {op.result}{' reduces' * op.is_reduction}: "
+        f"costs {' '.join(op.costs)}, priced {' '.join(op.prices)}, takes {' '.join(op.types)}"
+        for op in VectorOp
+    ]
+    for code, gate in enumerate(GATES):
+        terms = [f"{t.cycles} as {' or '.join(dict.fromkeys(t.causes))}" for t in gate.terms]
+        lines.append(
+            f"{code} {gate.name} holds {gate.point.name} from {gate.origin}: {', '.join(terms) or 'at once'}, "
+            f"of {'the holder' if gate.of_holder else 'itself'}; waits for {gate.waits_for or 'nothing'}"
+        )
+    golden.check("codes.txt", "\n".join(lines) + "\n")
+
+
+def test_the_keys_of_a_machine_their_bounds_and_their_words(golden: Golden) -> None:
+    """What a key is if nobody writes it, the least and the most that it may be, and what documentation says of it."""
+    lines = []
+    for name, field in keys().items():
+        bounds = [f"{kind} {getattr(rule, kind)}" for rule in field.metadata for kind in ("ge", "le", "gt", "lt")
+                  if hasattr(rule, kind)]  # fmt: skip
+        lines.append(f"{name} = {field.default}{''.join(f' ({bound})' for bound in bounds)}: {field.description}")
+    golden.check("keys.txt", "\n".join(lines) + "\n")
 
 
 def test_an_override_may_have_seven_digits() -> None:

@@ -3,41 +3,61 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
+from support.golden import Golden
 
 import minisim as ms
 from minisim import cli, what_if
 from minisim import sweep as sweep_module
-from minisim.compiler.panels import Budget, Pace, choose
-from minisim.errors import ModelError, OutputError
+from minisim.compiler.panels import Budget, Pace, choose, walk_panels
+from minisim.difference import number
+from minisim.errors import ModelError, OutputError, shortened
 from minisim.hwmodel.cost import matmul_cycles
 from minisim.hwmodel.dram_presets import PRESETS
 from minisim.hwmodel.effects import no_effect
 from minisim.progress import SlowProgress
 from minisim.reports import print_summary
-from minisim.reports.hints import Hint
+from minisim.reports.hints import Hint, hints
+from minisim.stopped import stops_told
 from minisim.streams import _Stream
 from minisim.sweep import Point, sweep
 
 # -- machines --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "told"), [("24KiB", False), ("32KiB", True), ("31KiB", False), ("8KiB", False)])
-def test_the_price_of_8_kib_matters_below_32(size: str, told: bool) -> None:
-    """An SRAM between 8 and 32 KiB has a price between theirs: neither is a key without effect."""
+@pytest.mark.parametrize(
+    ("size", "matter"),
+    [
+        ("4KiB", "8"),
+        ("8KiB", "8"),
+        ("8256", "8 32"),
+        ("32704", "8 32"),
+        ("32KiB", "32"),
+        ("32832", "32 1024"),
+        ("1048512", "32 1024"),
+        ("1MiB", "1024"),
+        ("2MiB", "1024"),
+    ],
+)
+def test_an_sram_has_the_prices_of_the_sizes_beside_its_own(size: str, matter: str) -> None:
+    """Of an SRAM between two sizes that have a price both matter, at one that one: the others are told as idle."""
     machine = ms.Machine().replace(f"sram.bytes={size}")
-    assert (no_effect(machine, "energy.sram_8kib") is not None) == told
+    keys = {"8": "energy.sram_8kib", "32": "energy.sram_32kib", "1024": "energy.sram_1mib"}
+    assert " ".join(kib for kib, key in keys.items() if no_effect(machine, key) is None) == matter
 
 
 def test_an_operand_that_nobody_calls_transposed_is_not() -> None:
@@ -66,6 +86,32 @@ def test_panels_of_a_quarter_of_the_memory_are_candidates() -> None:
     budget = Budget(sram=12 * 4096, a=4096, b=4096, c=4096, fixed=0, sums=4096)
     pace = Pace(execute=64, load=1 / 16, store=1 / 64, dram=1 / 100, turnaround=50)
     assert choose(11, 1, 15, budget, pace).load_bytes(1) == 204_800
+
+
+GRIDS = [(7, 8, 5), (3, 4, 11), (1, 2, 9)]
+"""Rows, depth and columns, in tiles."""
+
+
+def test_the_panels_of_some_grids(golden: Golden) -> None:
+    """Which panels, in which order, how ramped, and what that is reckoned to load and to take."""
+    lines = []
+    for grid, tiles, room in product(GRIDS, (6, 17), ((512, 512, 0), (64, 256, 0), (256, 32, 8))):
+        a, b, apart = room
+        budget = Budget(sram=tiles * 512, a=a, b=b, c=512, fixed=64, sums=512, apart=apart * 512)
+        for pace in (Pace(64, 1 / 16, 1 / 16, 1 / 100, 50), Pace(8, 1 / 64, 1 / 16, 1 / 20, 900)):
+            if not budget.fits(1, 1):
+                continue
+            rows, depth, cols = grid
+            plan = choose(rows, depth, cols, budget, pace)
+            m, n, k = walk_panels(plan, depth)
+            order = int((np.arange(len(m)) * (m * 10007 + n * 101 + k) % 65537).sum())
+            lines.append(
+                f"{rows}x{depth}x{cols} in {tiles} of {a}+{b}+{apart} at {pace.execute}: {len(plan.panels)} panels, "
+                f"{plan.budget.ahead} ahead of {plan.budget.sram}, at most {max(p.shape for p in plan.panels)}, "
+                f"first {tuple(plan.panels[0])}, ramped {plan.ramped}, loads {plan.load_bytes(depth)}, "
+                f"{plan.cycles(depth, plan.load_bytes(depth), pace):.6g} cycles, order {order}"
+            )
+    golden.check("panels.txt", "\n".join(lines) + "\n")
 
 
 # -- models ----------------------------------------------------------------------------------------------------
@@ -145,7 +191,86 @@ def test_a_full_disk_is_told_of_standard_output_and_passed_over_on_standard_erro
     assert isinstance(output.failure, OutputError)
 
 
+def test_what_was_shown_of_progress_is_wiped_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The screen has the answer alone at the end."""
+    file = io.StringIO()
+    monkeypatch.setattr("minisim.progress.PATIENCE_S", 0)
+    with SlowProgress(Console(file=file, force_terminal=True, color_system=None, width=60), "a run") as progress:
+        progress._timer.join()
+        progress.advance("a run", 1, 4)
+    assert "a run" in file.getvalue()
+    assert file.getvalue().endswith("\x1b[1A\x1b[2K")  # one line up, and that line empty
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "code"),
+    [
+        (MemoryError("Unable to allocate 3.00 GiB"), "minisim: out of memory: Unable to allocate 3.00 GiB\n", 71),
+        (MemoryError("std::bad_alloc"), "minisim: out of memory\n", 71),
+        (MemoryError(), "minisim: out of memory\n", 71),
+        (KeyboardInterrupt(), "minisim: interrupted\n", 130),
+    ],
+)
+def test_what_ends_a_command_is_one_line(
+    error: BaseException, told: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended, stops_told():
+        raise error
+    assert ended.value.code == code
+    assert capsys.readouterr() == ("", told)
+
+
+def test_explain_needs_no_memory_for_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command, code in (("explain --no-what-if", 0), ("run --no-numerics", 0), ("run", 2)):
+        done = CliRunner().invoke(cli.main, [*command.split(), "gemm:64x64x64", "--memory-limit", "1KiB"])
+        assert done.exit_code == code, command
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-0.0, "0"), (999_999_999.0, "999,999,999"), (1e9, "1e+09"), (-1e9, "-1e+09"), (1.5, "1.5"), (math.nan, "nan")],
+)
+def test_a_value_in_a_few_characters(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_text_is_cut_from_the_first_character_too_many() -> None:
+    assert shortened("x" * 60) == "x" * 60
+    assert shortened("x" * 61) == "x" * 57 + "..."
+    line = "a" * 1000 + "b" * 1000
+    assert str(ModelError(line)) == line
+    assert str(ModelError(f"{line}c")) == "a" * 1000 + "..." + "b" * 996 + "c"
+
+
+@pytest.mark.parametrize("command", ["run gemm:8x8x8", "explain gemm:8x8x8", "sweep gemm:8x8x8 --param tile.m=8"])
+def test_the_path_of_a_report_is_never_broken(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who copies it from a narrow terminal has all of it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    out = "a_folder_with_a_name " + "of_many_characters" * 4
+    done = CliRunner().invoke(cli.main, [*command.split(), "--out", out])
+    assert re.search(rf"(?m)^reports: {out}/\w+\.csv(, {out}/\w+\.csv)*$", done.output)
+
+
+def test_a_result_shows_eighty_characters_of_its_outputs() -> None:
+    graph = ms.Graph("g")
+    x = graph.input("x", (2, 2))
+    for name in ("a" * 40, "b" * 40):
+        graph.output(graph.relu(x), name)
+    outputs = f"{'a' * 40} float32[2, 2], {'b' * 40} float32[2, 2]"
+    assert repr(ms.run(graph)).splitlines()[2] == f"  outputs {outputs[:77]}...; exact>"
+
+
 # -- hints and sweeps ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k", "told"), [(15, True), (16, False)])
+def test_half_of_an_array_is_not_less_than_half(k: int, told: bool) -> None:
+    """16 steps of k on 32 rows, with as many rows that the stream is no shorter than the shift."""
+    machine = ms.Machine().replace("tile.m=64", "dram.bandwidth=1000GB/s", "dma.bytes_per_cycle=512")
+    found = hints(ms.run(f"gemm:640x{k}x64", machine, numerics=False).record())
+    assert any("less than half of the array" in hint.text for hint in found) == told
 
 
 def test_a_run_of_just_as_many_operations_as_are_measured_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +280,15 @@ def test_a_run_of_just_as_many_operations_as_are_measured_is_measured(monkeypatc
         monkeypatch.setattr(what_if, "MOST_OPERATIONS", most)
         (found,) = what_if.measured(result, [hint], 5)
         assert (found.then is not None) == measured
+
+
+def test_a_sweep_computes_and_compares_unless_told_otherwise() -> None:
+    points = [Point(0, {}, ms.Machine())]
+    (row,), (timed,) = (
+        sweep(ms.load_model("gemm:8x8x8"), points, jobs=1, **more) for more in ({}, {"numerics": False})
+    )
+    assert row["output_sha256"] and row["max_abs_error"] < 1e-5
+    assert not timed["output_sha256"] and math.isnan(timed["max_abs_error"])
 
 
 class Pool:

@@ -53,7 +53,7 @@ class Move(Operator[A]):
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         busy = int(cost.vector_cycles(isa.VectorOp.COPY, tiling.m, tiling.n, machine))
-        dram = float(1 / machine.dram_bytes_per_cycle)
+        dram = float(1 / machine.memory_bytes_per_cycle)
         row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
         load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
         turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles

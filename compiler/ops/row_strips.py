@@ -83,7 +83,7 @@ class RowOperator(Operator[Attributes]):
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         strips = RowStrips(node, graph, tiling, ProgramBuilder(graph, machine))
         self.chain(node, strips)
-        busy, dram = strips.cycles(machine), float(1 / machine.dram_bytes_per_cycle)
+        busy, dram = strips.cycles(machine), float(1 / machine.memory_bytes_per_cycle)
         row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
         load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
         turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles

@@ -218,14 +218,16 @@ py::array vector(std::uint8_t code, const std::vector<py::array>& arrays, const 
     std::vector<const float*> from;
     for (const auto& source : sources) from.push_back(source.data());
     float* to = out.mutable_data();
-    const py::gil_scoped_release without_gil;
-    for (std::size_t begin = 0; begin < size; begin += kBlock) {
-        for (std::size_t k = 0; k < from.size(); ++k) args.sources[k] = {from[k] + begin, 0, 1};
-        args.dst = to + begin;
-        args.cols = std::min(kBlock, size - begin);
-        kernel.vector(args);
+    {
+        const py::gil_scoped_release without_gil;
+        for (std::size_t begin = 0; begin < size; begin += kBlock) {
+            for (std::size_t k = 0; k < from.size(); ++k) args.sources[k] = {from[k] + begin, 0, 1};
+            args.dst = to + begin;
+            args.cols = std::min(kBlock, size - begin);
+            kernel.vector(args);
+        }
     }
-    return out;
+    return out;  // counts a reference, which only the lock's holder may
 }
 
 template <VectorOp kOp>

@@ -3,10 +3,12 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "arrays.hpp"
 #include "docstrings_dram.hpp"
@@ -37,6 +39,14 @@ inline DramMemory::Served run_memory(DramMemory& self, const py::array& addresse
     return self.run(address, writes.data(), count, start, not_before, outstanding);
 }
 
+inline DramMemory::Turn serve_lines(DramMemory& self, const std::vector<std::int64_t>& reads,
+                                    const std::vector<std::int64_t>& writes, std::int64_t size,
+                                    Cycle now, Cycle since) {
+    std::vector<std::int64_t> all(reads);
+    all.insert(all.end(), writes.begin(), writes.end());
+    return self.lines(all.data(), reads.size(), all.size(), size, now, since);
+}
+
 // The GIL is kept: a transfer takes microseconds, and two threads may not share a memory.
 inline void define_dram(py::module_& m) {
     py::class_<DramMemory::Served>(m, "DramServed", py::is_final(), doc::kDramServed)
@@ -46,13 +56,28 @@ inline void define_dram(py::module_& m) {
             return "DramServed(issued=" + std::to_string(x.issued) +
                    ", returned=" + std::to_string(x.returned) + ")";
         });
+    py::class_<DramMemory::Turn>(m, "DramTurn", py::is_final(), doc::kDramTurn)
+        .def_readonly("begin", &DramMemory::Turn::begin)
+        .def_readonly("turn", &DramMemory::Turn::turn)
+        .def_readonly("end", &DramMemory::Turn::end)
+        .def("__repr__", [](const DramMemory::Turn& x) {
+            return "DramTurn(begin=" + std::to_string(x.begin) + ", turn=" + std::to_string(x.turn) +
+                   ", end=" + std::to_string(x.end) + ")";
+        });
     py::class_<DramMemory>(m, "DramMemory", py::is_final(), doc::kDramMemory)
-        .def(py::init([](const py::object& part) { return DramMemory(dram_part(part)); }),
-             "part"_a)
+        .def(py::init([](const py::object& part, const py::object& rate) {
+                 const auto whole = [&](const char* name) {
+                     return rate.attr(name).cast<std::int64_t>();  // of a Fraction, or an int
+                 };
+                 return DramMemory(dram_part(part), whole("numerator"), whole("denominator"));
+             }),
+             "part"_a, "rate"_a = py::int_(1))
         .def("run", run_memory, "addresses"_a, "writes"_a, "start"_a, "not_before"_a = 0,
              "outstanding"_a = kNever, doc::kDramRun)
         .def("transfer", &DramMemory::transfer, "first"_a, "pitch"_a, "rows"_a, "width"_a,
-             "write"_a, "start"_a, "not_before"_a = 0, doc::kDramTransfer);
+             "write"_a, "now"_a, "since"_a, doc::kDramTransfer)
+        .def("lines", serve_lines, "reads"_a, "writes"_a, "size"_a, "now"_a, "since"_a,
+             doc::kDramLines);
 }
 
 }  // namespace minisim

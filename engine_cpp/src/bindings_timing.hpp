@@ -3,6 +3,7 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -51,6 +52,21 @@ inline BurstRules burst_rules_of(const py::object& rules) {
     return found;
 }
 
+inline MemoryMachine memory_machine(const py::object& machine) {
+    MemoryMachine found;
+#define MINISIM_READ_NUMBER(name, usual) found.name = machine.attr(#name).cast<std::int64_t>();
+    MINISIM_MEMORY_NUMBERS(MINISIM_READ_NUMBER)
+#undef MINISIM_READ_NUMBER
+    const bool whole = found.dram_cycles >= 1 && found.core_cycles >= 1 && found.bytes >= 1 &&
+                       found.cycles >= 1 && found.l2_sets >= 0 && found.l2_ways >= 1 &&
+                       found.l2_line >= 1 && found.l2_width >= 1 && found.noc_rate >= 0 &&
+                       found.noc_core_rate >= 0;
+    if (!whole) throw UsageError("a memory has at least one cycle, byte and way");
+    const py::object part = machine.attr("part");
+    if (!part.is_none()) found.part = dram_part(part);
+    return found;
+}
+
 // A machine with the attributes of a minisim.hwmodel.native.TimingMachine.
 inline TimingMachine timing_machine(const py::object& machine) {
     const auto number = [&](const char* name) { return machine.attr(name).cast<std::int64_t>(); };
@@ -61,15 +77,15 @@ inline TimingMachine timing_machine(const py::object& machine) {
     found.channels = static_cast<std::size_t>(number("channels"));
     found.in_flight = number("in_flight");
     found.shared = machine.attr("shared").cast<bool>();
-    found.dram_cycles = number("dram_cycles");
-    found.core_cycles = number("core_cycles");
+    found.store_handshake = number("store_handshake");
+    found.gap = number("gap");
+    found.completion = number("completion");
+    found.memory = memory_machine(machine);
     const py::object load = machine.attr("load_bursts"), store = machine.attr("store_bursts");
     if (!load.is_none()) {
         found.load_bursts = burst_rules_of(load);
         found.store_bursts = burst_rules_of(store);
     }
-    const py::object part = machine.attr("part");
-    if (!part.is_none()) found.part = dram_part(part);
     return found;
 }
 
@@ -116,17 +132,8 @@ inline py::tuple classify_schedule(const py::object& schedule,
     return py::make_tuple(array_of(std::move(classes.of)), array_of(std::move(classes.first)));
 }
 
-inline py::dict time_schedule(const py::object& schedule, const py::object& machine,
-                              const py::array& costs, const py::array& classes,
-                              const std::optional<py::array>& planes, SharedEngine* engine) {
-    const BorrowedProgram borrowed(schedule);
-    const Program& program = borrowed.program;
-    const std::size_t size = program.stream.size;
-    const TimingMachine of = timing_machine(machine);
-    if (of.channels < 1 || of.channels > 255 || of.in_flight < 1 || of.depth < 1 ||
-        of.dram_cycles < 1 || of.core_cycles < 1) {
-        throw UsageError("a machine has at least one channel, place in flight and place in a queue");
-    }
+// Six numbers for each class.
+inline std::vector<OpCost> rows_of(const py::array& costs) {
     const auto* number = column<std::int64_t>(costs, "costs");
     if (costs.size() % 6 != 0) throw UsageError("costs must have six numbers for each class");
     std::vector<OpCost> rows;
@@ -136,10 +143,52 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
         const bool negative = std::any_of(number + i, number + i + 6, [](Cycle x) { return x < 0; });
         if (negative || rows.back().busy < 1) throw UsageError("an operation must take time");
     }
-    const auto* of_class = column<std::uint32_t>(classes, "classes");
+    return rows;
+}
+
+inline const std::uint32_t* classes_of(const py::array& classes, std::size_t size,
+                                       std::size_t rows) {
+    const auto* of = column<std::uint32_t>(classes, "classes");
     bool fits = static_cast<std::size_t>(classes.size()) == size;
-    for (std::size_t i = 0; fits && i < size; ++i) fits = of_class[i] < rows.size();
+    for (std::size_t i = 0; fits && i < size; ++i) fits = of[i] < rows;
     if (!fits) throw UsageError("classes must have a row of costs for each operation");
+    return of;
+}
+
+inline py::array expected_starts_of(const py::object& schedule, const py::array& costs,
+                                    const py::array& classes, const py::array& sharing,
+                                    bool shared) {
+    const BorrowedProgram borrowed(schedule);
+    const Program& program = borrowed.program;
+    const std::vector<OpCost> rows = rows_of(costs);
+    const auto* of_class = classes_of(classes, program.stream.size, rows.size());
+    const auto* cores = column<std::int64_t>(sharing, "sharing");
+    for (const StreamRow& row : program.stream) {
+        if (row.layer >= static_cast<std::size_t>(sharing.size())) {
+            throw UsageError("sharing must have a number for each layer");
+        }
+    }
+    std::vector<Cycle> found;
+    {
+        const py::gil_scoped_release without_gil;
+        check_references(program, borrowed.cores);
+        found = expected_starts(program, borrowed.cores, rows, of_class, cores, shared);
+    }
+    return array_of(std::move(found));
+}
+
+inline py::dict time_schedule(const py::object& schedule, const py::object& machine,
+                              const py::array& costs, const py::array& classes,
+                              const std::optional<py::array>& planes, SharedEngine* engine) {
+    const BorrowedProgram borrowed(schedule);
+    const Program& program = borrowed.program;
+    const std::size_t size = program.stream.size;
+    const TimingMachine of = timing_machine(machine);
+    if (of.channels < 1 || of.channels > 255 || of.in_flight < 1 || of.depth < 1) {
+        throw UsageError("a machine has at least one channel, place in flight and place in a queue");
+    }
+    const std::vector<OpCost> rows = rows_of(costs);
+    const auto* of_class = classes_of(classes, size, rows.size());
     const auto each = planes_of(planes, program);
 
     py::dict found;
@@ -148,9 +197,14 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
         found[name] = column;
         return column.mutable_data();
     };
-    TimelineColumns columns{cycles("issue"), cycles("start"), cycles("begin"), cycles("done"),
-                            cycles("end"),   cycles("dram_begin"), cycles("dram_end"),
-                            nullptr,         nullptr, nullptr};
+    TimelineColumns columns{};
+    columns.issue = cycles("issue");
+    columns.start = cycles("start");
+    columns.begin = cycles("begin");
+    columns.done = cycles("done");
+    columns.end = cycles("end");
+    columns.dram_begin = cycles("dram_begin");
+    columns.dram_end = cycles("dram_end");
     py::array_t<std::uint8_t> channel(static_cast<py::ssize_t>(size));
     py::array_t<std::uint8_t> gate({size, kPoints});
     py::array_t<std::uint32_t> holder({size, kPoints});
@@ -160,6 +214,13 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
     columns.channel = channel.mutable_data();
     columns.gate = gate.mutable_data();
     columns.holder = holder.mutable_data();
+    if (of.memory.answers()) {
+        columns.latency = cycles("latency");
+        columns.read = cycles("read");
+        columns.written = cycles("written");
+        columns.contention = cycles("contention");
+        columns.crossing = cycles("crossing");
+    }
     TimingResult result;
     {
         const py::gil_scoped_release without_gil;
@@ -170,6 +231,7 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
                               steps ? &*steps : nullptr);
     }
     found["unretired"] = result.unretired;
+    found["counters"] = result.counters;
     return found;
 }
 
@@ -185,6 +247,8 @@ inline void define_timing(py::module_& m) {
     m.def("classify", classify_schedule, "schedule"_a, "planes"_a, "period"_a, doc::kClassify);
     m.def("time_schedule", time_schedule, "schedule"_a, "machine"_a, "costs"_a, "classes"_a,
           "planes"_a = py::none(), "engine"_a = nullptr, doc::kTimeSchedule);
+    m.def("expected_starts", expected_starts_of, "schedule"_a, "costs"_a, "classes"_a, "sharing"_a,
+          "shared"_a, doc::kExpectedStarts);
     m.def("gates", gate_names, doc::kGates);
 }
 

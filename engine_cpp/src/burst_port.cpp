@@ -57,7 +57,7 @@ Cycle BurstPort::first_request(const Bus& bus, Cycle due) const {
 }
 
 std::pair<Cycle, Cycle> BurstPort::move(Bus& bus, const Cut& cut, Cycle due, Cycle begin,
-                                        Cycle end) const {
+                                        Cycle end, Cycle latency) const {
     const Cycle cycles = end - begin;
     bus.free = std::max(bus.free, begin);
     const Cycle passes = std::max(first_request(bus, due), bus.free);
@@ -69,12 +69,12 @@ std::pair<Cycle, Cycle> BurstPort::move(Bus& bus, const Cut& cut, Cycle due, Cyc
         bus.free = passes + cut.through + cut.rest;
         return {passes, passes + cut.through};
     }
-    return {passes, burst_by_burst(bus, cut, due, begin, slow ? cycles : 0)};
+    return {passes, burst_by_burst(bus, cut, due, begin, slow ? cycles : 0, latency)};
 }
 
 // `cycles` that the DRAM takes from `begin` on, or 0 if it is faster than the port.
 Cycle BurstPort::burst_by_burst(Bus& bus, const Cut& cut, Cycle due, Cycle begin,
-                                Cycle cycles) const {
+                                Cycle cycles, Cycle latency) const {
     Wide served = Wide{begin} * cut.size;  // in cycles / size
     for (const Cut::Burst& burst : cut.bursts) {
         bus.asked = std::max(bus.asked + rules.request_cycles, due + burst.later);
@@ -85,7 +85,7 @@ Cycle BurstPort::burst_by_burst(Bus& bus, const Cut& cut, Cycle due, Cycle begin
             done = std::max(done, static_cast<Cycle>((served + cut.size - 1) / cut.size));
         }
         if (!bus.answered.empty()) {
-            bus.answered[bus.oldest] = done + rules.latency;
+            bus.answered[bus.oldest] = done + latency;
             bus.oldest = bus.oldest + 1 < bus.answered.size() ? bus.oldest + 1 : 0;
         }
         bus.free = done + burst.rest;

@@ -35,6 +35,20 @@ Raises:
     ScheduleError: a reference of the schedule leads nowhere.
     ScheduleHazard: of the engine's.)";
 
+constexpr char kExpectedStarts[] =
+    R"(When each operation could start if dispatching cost nothing: `minisim.hwmodel.recurrence` in C++.
+
+Args:
+    costs, classes: as for `time_schedule`.
+    sharing: int64 of shape (layers,): how many cores share the DRAM in each.
+    shared: whether both directions of a DMA share their port.
+
+Returns:
+    int64 of shape (operations,): cycles.
+
+Raises:
+    ScheduleError: a reference leads nowhere, or an operation waits for one behind it.)";
+
 constexpr char kGates[] = "The names of the gates by their code in a Timeline.";
 
 }  // namespace minisim::doc

@@ -59,6 +59,29 @@ void DramChannel::no_more_requests(Cycle now) {
     if (!writes_.empty()) next_ = now;
 }
 
+Cycle DramChannel::run(const std::vector<Burst>& bursts, Cycle start, Cycle not_before) {
+    more_requests();
+    hold_columns(not_before);
+    Cycle now = start, last = start;
+    std::size_t asked = 0, unserved = bursts.size();
+    while (unserved) {
+        bool took = false;  // writes, which may go on in the next cycle
+        for (; asked < bursts.size() && accepts(bursts[asked].write); ++asked) {
+            push(bursts[asked].bank, bursts[asked].row, bursts[asked].write, now);
+            took |= bursts[asked].write;
+        }
+        if (asked == bursts.size()) no_more_requests(now);
+        if (next_ <= now) {
+            const Served served = tick(now);
+            const auto count = static_cast<std::size_t>(served.reads + served.writes);
+            if (count) last = now;
+            unserved -= count;
+        }
+        now = std::max(now + 1, took ? std::min(next_, now + 1) : next_);
+    }
+    return last + part_.burst_cycles;
+}
+
 // -- one cycle ------------------------------------------------------------------------------------
 
 // Does `work` for the banks in [begin, end) that have requests, up to the first that returns true;

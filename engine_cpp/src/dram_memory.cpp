@@ -12,6 +12,13 @@ namespace minisim {
 namespace {
 
 constexpr std::int64_t kMostBanks = std::int64_t{1} << 20;
+constexpr std::int64_t kEnd = std::int64_t{1} << 62;  // of addresses: no sum of them overflows
+
+__extension__ using Wide = __int128;  // cycles x the clocks' ratio
+
+Cycle ceil_ratio(Cycle cycles, std::int64_t by, std::int64_t of) {
+    return static_cast<Cycle>((Wide{cycles} * by + of - 1) / of);
+}
 
 int log2_of(std::int64_t power) {
     int log = 0;
@@ -90,7 +97,15 @@ AddressMap::Place AddressMap::locate(std::uint64_t address) const {
             static_cast<std::int64_t>(row_.of(address))};
 }
 
-DramMemory::DramMemory(const DramPart& part) : part_(checked(part)), map_(part) {
+DramMemory::DramMemory(const DramPart& part, std::int64_t dram, std::int64_t core)
+    : part_(checked(part)),
+      map_(part),
+      dram_(dram),
+      core_(core),
+      lead_(part.queue * part.burst_cycles),
+      free_(static_cast<std::size_t>(part.channels), 0),
+      shares_(static_cast<std::size_t>(part.channels)) {
+    if (dram < 1 || core < 1) throw UsageError("a clock has at least one cycle");
     channels_.reserve(static_cast<std::size_t>(part.channels));
     for (std::int64_t i = 0; i < part.channels; ++i) channels_.emplace_back(part);
 }
@@ -103,34 +118,8 @@ DramMemory::Served DramMemory::run(const std::int64_t* addresses, const bool* wr
     for (std::size_t i = 0; i < count; ++i) {
         ask(static_cast<std::uint64_t>(addresses[i]), writes[i]);
     }
-    return serve(start, not_before, outstanding);
-}
 
-Cycle DramMemory::transfer(std::int64_t first, std::int64_t pitch, std::int64_t rows,
-                           std::int64_t width, bool write, Cycle start, Cycle not_before) {
-    if (first < 0 || pitch < 0 || rows < 1 || width < 1) {
-        throw UsageError("a transfer must have an address, a pitch, rows and a width");
-    }
-    constexpr std::int64_t kEnd = std::int64_t{1} << 62;  // of addresses: no sum of them overflows
-    const bool fits = first <= kEnd && width <= kEnd - first &&
-                      (pitch == 0 || rows - 1 <= (kEnd - first - width) / pitch);
-    if (!fits) throw UsageError("a transfer must end at or below address 2^62");
-    const std::int64_t burst = part_.burst_bytes;
-    std::int64_t last = -1;  // the burst before: one that two rows share counts once
-    requests_.clear();
-    for (std::int64_t row = 0; row < rows; ++row) {
-        const std::int64_t begin = first + row * pitch;
-        for (std::int64_t line = begin / burst; line <= (begin + width - 1) / burst; ++line) {
-            if (line != last) ask(static_cast<std::uint64_t>(line * burst), write);
-            last = line;
-        }
-    }
-    return serve(start, not_before, std::numeric_limits<std::int64_t>::max()).issued;
-}
-
-DramMemory::Served DramMemory::serve(Cycle start, Cycle not_before, std::int64_t outstanding) {
     const Cycle back = part_.CL + part_.burst_cycles + 1;  // column command to the requester
-    const std::size_t count = requests_.size();
     std::size_t seen = 0;  // of returns_, those that the requester has seen
     returns_.clear();
     returns_.reserve(count);  // the last that asks for memory: from here on nothing can fail
@@ -174,5 +163,71 @@ DramMemory::Served DramMemory::serve(Cycle start, Cycle not_before, std::int64_t
     }
     return {last + part_.burst_cycles, std::max(returned, last + 1)};
 }
+
+// -- transfers ------------------------------------------------------------------------------------
+
+void DramMemory::clear_shares() {
+    for (auto& share : shares_) share.clear();
+}
+
+// Asks for the bursts under a row; `last` is the number of the burst before: one that two rows share
+// counts once.
+void DramMemory::ask_row(std::int64_t begin, std::int64_t width, bool write, std::int64_t& last) {
+    const std::int64_t burst = part_.burst_bytes;
+    for (std::int64_t line = begin / burst; line <= (begin + width - 1) / burst; ++line) {
+        if (line != last) ask_channel(static_cast<std::uint64_t>(line * burst), write);
+        last = line;
+    }
+}
+
+DramMemory::Turn DramMemory::transfer(std::int64_t first, std::int64_t pitch, std::int64_t rows,
+                                      std::int64_t width, bool write, Cycle now, Cycle since) {
+    if (first < 0 || pitch < 0 || rows < 1 || width < 1) {
+        throw UsageError("a transfer must have an address, a pitch, rows and a width");
+    }
+    const bool fits = first <= kEnd && width <= kEnd - first &&
+                      (pitch == 0 || rows - 1 <= (kEnd - first - width) / pitch);
+    if (!fits) throw UsageError("a transfer must end at or below address 2^62");
+    clear_shares();
+    std::int64_t last = -1;
+    for (std::int64_t row = 0; row < rows; ++row) ask_row(first + row * pitch, width, write, last);
+    return serve_shares(now, since);
+}
+
+DramMemory::Turn DramMemory::lines(const std::int64_t* addresses, std::size_t reads,
+                                   std::size_t count, std::int64_t size, Cycle now, Cycle since) {
+    if (count == 0 || size < 1) throw UsageError("there must be lines, of at least one byte");
+    for (std::size_t i = 0; i < count; ++i) {
+        if (addresses[i] < 0 || addresses[i] > kEnd - size) {
+            throw UsageError("a line must end at or below address 2^62");
+        }
+    }
+    clear_shares();
+    for (std::size_t i = 0; i < count; ++i) {
+        std::int64_t last = -1;
+        ask_row(addresses[i], size, i >= reads, last);
+    }
+    return serve_shares(now, since);
+}
+
+DramMemory::Turn DramMemory::serve_shares(Cycle now, Cycle since) {
+    const Cycle earliest = in_dram(since);
+    Turn found{std::numeric_limits<Cycle>::max(), 0, -1};
+    for (std::size_t number = 0; number < channels_.size(); ++number) {
+        if (shares_[number].empty()) continue;
+        const Cycle turn = std::max(now, free_[number]), columns = in_dram(turn);
+        const Cycle issued = channels_[number].run(
+            shares_[number], std::max(earliest, columns - lead_), columns);
+        free_[number] = ceil_ratio(issued, core_, dram_);
+        found.begin = std::min(found.begin, turn);
+        if (free_[number] > found.end) {
+            found.end = free_[number];
+            found.turn = turn;
+        }
+    }
+    return found;
+}
+
+Cycle DramMemory::in_dram(Cycle cycle) const { return ceil_ratio(cycle, dram_, core_); }
 
 }  // namespace minisim

@@ -65,7 +65,8 @@ Loop::Loop(const Program& program, std::uint32_t cores, const TimingMachine& mac
       columns_(columns),
       steps_(listener),
       unretired_(program.stream.size),
-      dram_(program, cores, machine) {
+      memory_(make_memory(machine.memory, cores)),
+      answers_(machine.memory.answers()) {
     const std::size_t lanes = std::size_t{cores} * kQueues, size = program.stream.size;
     lane_ops_.resize(lanes);
     retired_.assign(lanes, 0);
@@ -74,7 +75,7 @@ Loop::Loop(const Program& program, std::uint32_t cores, const TimingMachine& mac
     std::vector<std::size_t> counts(lanes, 0);
     for (const StreamRow& row : program.stream) ++counts[std::size_t{row.core} * kQueues + row.queue];
     for (std::size_t lane = 0; lane < lanes; ++lane) lane_ops_[lane].reserve(counts[lane]);
-    if (machine.channels > 1) place_.resize(size);
+    if (overtakes()) place_.resize(size);
     for (std::uint32_t op = 0; op < size; ++op) {
         std::vector<std::uint32_t>& mine = lane_ops_[program.lane(op)];
         if (!place_.empty()) place_[op] = static_cast<std::uint32_t>(mine.size());
@@ -107,7 +108,9 @@ TimingResult Loop::run() {
         handle(event);
     }
     steps_.finish();
-    return {unretired_};
+    TimingResult found{unretired_, {}};
+    memory_->count(found.counters);
+    return found;
 }
 
 void Loop::handle(const Event& event) {
@@ -286,6 +289,8 @@ void Loop::compute(Unit& unit) {
         columns_.dram_begin[op] = columns_.dram_end[op] = 0;
         columns_.channel[op] = 0;
         opened(Point::kBegin, op, Gate::kReady, op);
+        opened(Point::kServed, op, Gate::kService, op);
+        if (answers_) note_answer(op, 0, {});
         opened(Point::kDone, op, Gate::kBusy, op);
         if (landed >= unit.retires) {
             unit.retires = landed;

@@ -1,16 +1,10 @@
-// The two directions of a DMA, and the memory behind them: hwmodel/{dma,dram,banked}.py.
+// The two directions of a DMA: hwmodel/dma.py.
 #include <tuple>
 
 #include "timing_loop.hpp"
 
 namespace minisim {
 namespace {
-
-__extension__ using Wide = __int128;  // cycles x the clocks' ratio
-
-Cycle ceil_ratio(Cycle cycles, std::int64_t by, std::int64_t of) {
-    return static_cast<Cycle>((Wide{cycles} * by + of - 1) / of);
-}
 
 // Where a tile lies in DRAM.
 Rectangle rectangle_of(const Program& program, std::uint32_t tile) {
@@ -23,40 +17,6 @@ Rectangle rectangle_of(const Program& program, std::uint32_t tile) {
 }
 
 }  // namespace
-
-// -- the memory -----------------------------------------------------------------------------------
-
-TimedDram::TimedDram(const Program& program, std::uint32_t cores, const TimingMachine& machine)
-    : program_(program), dram_(machine.dram_cycles), core_(machine.core_cycles) {
-    if (!machine.part) return;
-    memory_.emplace(*machine.part);
-    lead_ = machine.part->queue * machine.part->burst_cycles;
-    ended_.assign(std::size_t{cores} * kQueues, {-1, -1});
-}
-
-TimedDram::Answer TimedDram::serve(std::uint32_t op, Cycle now, const OpCost& cost) {
-    const bool waits = now < free_;
-    const Cycle begin = waits ? free_ : now;
-    const std::uint32_t behind = waits ? last_ : kNobody;
-    free_ = memory_ ? banked(op, now, begin) : begin + cost.dram;
-    last_ = op;
-    return {begin, free_, behind};
-}
-
-Cycle TimedDram::banked(std::uint32_t op, Cycle now, Cycle begin) {
-    const Cycle columns = ceil_ratio(begin, dram_, core_);
-    auto& [last_begin, last_end] = ended_[program_.lane(op)];
-    // If its port was busy until now, the request has been waiting.
-    const Cycle earliest = now == last_end ? last_begin : ceil_ratio(now, dram_, core_);
-    const Rectangle at = rectangle_of(program_, program_.transfer(op).tile);
-    const Cycle issued = memory_->transfer(at.address, at.pitch, at.rows, at.row_bytes,
-                                           program_.opcode(op) == Opcode::kStore,
-                                           std::max(earliest, columns - lead_), columns);
-    const Cycle end = ceil_ratio(issued, core_, dram_);
-    last_begin = columns;
-    last_end = end;
-    return end;
-}
 
 // -- descriptors ----------------------------------------------------------------------------------
 
@@ -85,7 +45,7 @@ void Loop::make_dma(std::uint32_t core) {
             channel.number = number;
             channels_.push_back(std::move(channel));
         }
-        if (machine_.channels > 1) unit.arrived.resize(lane_ops_[unit.lane].size());
+        if (overtakes()) unit.arrived.resize(lane_ops_[unit.lane].size());
     }
 }
 
@@ -263,18 +223,31 @@ const Cut& Loop::cut_of(std::uint32_t op) {
     return *found;
 }
 
+Asked Loop::asked(std::uint32_t op) const {
+    const StreamRow& row = program_.stream[op];
+    return {op, program_.lane(op), row.core, program_.opcode(op) == Opcode::kStore,
+            rectangle_of(program_, program_.transfer(op).tile), cost(op).dram};
+}
+
+// Without answers of its own a transfer has the latency that it costs.
+Cycle Loop::arrival(std::uint32_t op) const {
+    return columns_.done[op] + (answers_ ? columns_.latency[op] : cost(op).latency);
+}
+
 void Loop::take(std::uint32_t port) {
     Port& through = ports_[port];
     const auto [due, op, channel] = through.line.front();
     through.line.pop_front();
     const OpCost& takes = cost(op);
-    const TimedDram::Answer answer = dram_.serve(op, now_, takes);
-    Cycle begin = answer.begin, done;
+    const Answer answer = memory_->serve(asked(op), now_);
+    const Cycle there = answer.end + answer.crossing;
+    Cycle begin = answer.begin, done, latency = std::max(answer.latency - machine_.gap, Cycle{0});
     if (machine_.load_bursts) {
         const bool load = program_.opcode(op) == Opcode::kLoad;
         const BurstPort bursts{load ? *machine_.load_bursts : *machine_.store_bursts};
+        latency = answer.latency + (load ? 0 : machine_.store_handshake);
         std::tie(begin, done) =
-            bursts.move(through.bus, cut_of(op), due, answer.begin, answer.end);
+            bursts.move(through.bus, cut_of(op), due, answer.begin, there, latency);
         if (due == now_) {
             opened(Point::kReady, op, Gate::kSetup, op);
         } else {
@@ -282,50 +255,58 @@ void Loop::take(std::uint32_t port) {
         }
         opened(Point::kDone, op, Gate::kBursts, op);
     } else {
-        done = std::max(answer.end + takes.lag, now_ + takes.busy);
+        done = std::max(there + takes.lag, now_ + takes.busy);
         if (through.last != kNobody && through.free == now_) {
             opened(Point::kReady, op, Gate::kUnit, through.last);
         } else {
             opened(Point::kReady, op, Gate::kSetup, op);
         }
-        opened(Point::kDone, op, now_ + takes.busy == done ? Gate::kBusy : Gate::kServed, op);
+        const Gate by_memory = answer.crossing ? Gate::kNoc : Gate::kServed;
+        opened(Point::kDone, op, now_ + takes.busy == done ? Gate::kBusy : by_memory, op);
         through.free = done;
     }
     if (answer.begin == now_) {
         opened(Point::kBegin, op, Gate::kReady, op);
     } else {
-        opened(Point::kBegin, op, Gate::kDram, answer.behind);
+        opened(Point::kBegin, op, answer.waited, answer.behind);
     }
+    opened(Point::kServed, op, answer.by, op);
+    if (answers_) note_answer(op, latency + machine_.completion, answer);
     columns_.begin[op] = begin;
     columns_.done[op] = done;
     columns_.dram_begin[op] = answer.begin;
     columns_.dram_end[op] = answer.end;
     through.last = op;
-    // Only the first in flight has an event: the others' follow it.
-    channels_[channel].flying.push_back(op);
-    if (channels_[channel].flying.size() == 1) {
-        agenda_.add({done + takes.latency, Phase::kFree, Event::Kind::kLand, channel, 0});
+    // Only the first in flight needs an event: the others' follow it.
+    auto& flying = channels_[channel].flying;
+    const std::pair<Cycle, std::uint32_t> item{arrival(op), op};
+    flying.insert(std::upper_bound(flying.begin(), flying.end(), item), item);
+    if (flying.front() == item) {
+        agenda_.add({item.first, Phase::kFree, Event::Kind::kLand, channel, 0});
     }
     if (!through.line.empty()) ask(port);
     if (!machine_.load_bursts) decoder_done(channel, now_ + takes.hold);
 }
 
 void Loop::land(std::uint32_t channel) {
-    Channel& on = channels_[channel];
+    auto& flying = channels_[channel].flying;
+    while (!flying.empty() && flying.front().first == now_) {
+        const std::uint32_t op = flying.front().second;
+        flying.pop_front();
+        landed(channels_[channel], op);
+    }
+    if (flying.empty()) return;
+    agenda_.add({flying.front().first, Phase::kFree, Event::Kind::kLand, channel, 0});
+}
+
+void Loop::landed(const Channel& on, std::uint32_t op) {
     Unit& unit = units_[on.unit];
     const std::vector<std::uint32_t>& ops = lane_ops_[unit.lane];
-    const std::uint32_t op = on.flying.front();
-    on.flying.pop_front();
-    if (!on.flying.empty()) {
-        const std::uint32_t next = on.flying.front();
-        const Cycle lands = columns_.done[next] + cost(next).latency;
-        agenda_.add({lands, Phase::kFree, Event::Kind::kLand, channel, 0});
-    }
     if (!unit.arrived.empty()) unit.arrived[place_[op]] = true;
     while (unit.retired < ops.size() &&
            (unit.arrived.empty() ? ops[unit.retired] == op : unit.arrived[unit.retired])) {
         const std::uint32_t first = ops[unit.retired];
-        if (columns_.done[first] + cost(first).latency == now_) {
+        if (arrival(first) == now_) {
             opened(Point::kEnd, first, Gate::kLatency, first);
         } else {
             opened(Point::kEnd, first, Gate::kRetireOrder, ops[unit.retired - 1]);

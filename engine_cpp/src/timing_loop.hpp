@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -147,7 +148,8 @@ struct Port {
 struct Channel {
     std::uint32_t unit = 0, port = 0, number = 0;
     std::uint32_t last = kNobody, planes = 0;
-    std::deque<std::uint32_t> flying;
+    // Of its transfers in flight, when each arrives: one that hits a cache may overtake another.
+    std::deque<std::pair<Cycle, std::uint32_t>> flying;
 };
 
 struct Control {
@@ -156,27 +158,6 @@ struct Control {
     Cycle at = 0;
     std::uint32_t last = kNobody;
     std::uint32_t stalled = kNobody;  // a unit
-};
-
-// The memory that all transfers share: hwmodel/dram.py and banked.py.
-class TimedDram {
-public:
-    TimedDram(const Program& program, std::uint32_t cores, const TimingMachine& machine);
-    struct Answer {
-        Cycle begin, end;
-        std::uint32_t behind;
-    };
-    Answer serve(std::uint32_t op, Cycle now, const OpCost& cost);
-
-private:
-    Cycle banked(std::uint32_t op, Cycle now, Cycle begin);
-
-    const Program& program_;
-    std::optional<DramMemory> memory_;
-    std::int64_t dram_, core_;
-    Cycle lead_ = 0, free_ = 0;
-    std::uint32_t last_ = kNobody;
-    std::vector<std::pair<Cycle, Cycle>> ended_;  // by lane
 };
 
 class Loop {
@@ -216,7 +197,19 @@ private:
     void serve();
     void take(std::uint32_t port);
     void land(std::uint32_t channel);
+    void landed(const Channel& on, std::uint32_t op);
     const Cut& cut_of(std::uint32_t op);
+    Asked asked(std::uint32_t op) const;
+    void note_answer(std::uint32_t op, Cycle latency, const Answer& answer) {
+        columns_.latency[op] = latency;
+        columns_.read[op] = answer.read;
+        columns_.written[op] = answer.written;
+        columns_.contention[op] = answer.contention;
+        columns_.crossing[op] = answer.crossing;
+    }
+    Cycle arrival(std::uint32_t op) const;  // of a transfer that its port has moved
+    // Whether a transfer may arrive before one that started earlier in its queue.
+    bool overtakes() const { return machine_.channels > 1 || answers_; }
 
     const OpCost& cost(std::uint32_t op) const { return costs_[classes_[op]]; }
     std::uint32_t planes(std::uint32_t op) const { return planes_.empty() ? 1 : planes_[op]; }
@@ -252,7 +245,8 @@ private:
     std::vector<std::uint32_t> asking_;  // ports, in this round or a later one
     std::vector<Cycle> asks_at_;         // by port
     std::vector<std::optional<Cut>> cuts_;  // by class
-    TimedDram dram_;
+    std::unique_ptr<Memory> memory_;
+    bool answers_;  // whether there are columns for them
 };
 
 }  // namespace minisim

@@ -350,8 +350,8 @@ TEST(hazards) {
 }
 
 TEST(a_timed_dram_serves_all_or_nothing) {
-    const auto first = [](DramMemory& x) { return x.transfer(64, 192, 40, 130, false, 1000, 0); };
-    const auto second = [](DramMemory& x) { return x.transfer(64, 192, 90, 130, false, 2000, 0); };
+    const auto first = [](DramMemory& x) { return x.transfer(64, 192, 40, 130, false, 1000, 0).end; };
+    const auto second = [](DramMemory& x) { return x.transfer(64, 192, 90, 130, false, 2000, 0).end; };
     DramMemory untroubled(small_part());
     const Cycle early = first(untroubled), late = second(untroubled);
     long n = 1;

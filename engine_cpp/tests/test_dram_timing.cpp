@@ -27,14 +27,36 @@ TEST(a_lone_read_in_closed_form) {
 TEST(a_transfer_takes_each_burst_once) {
     const DramPart part = small_part();
     DramMemory memory(part);
-    const Cycle issued = memory.transfer(0, 160, 3, 100, false, 0, 0);
-    CHECK_EQUAL(issued, 1 + part.tRCD + 6 * part.tCCD_L + part.burst_cycles);
+    const DramMemory::Turn turn = memory.transfer(0, 160, 3, 100, false, 0, 0);
+    CHECK_EQUAL(turn.end, 1 + part.tRCD + 6 * part.tCCD_L + part.burst_cycles);
+    CHECK(turn.begin == 0 && turn.turn == 0);
 }
 
+// Known since cycle 0, its row is open by then.
 TEST(no_column_command_comes_too_early) {
     const DramPart part = small_part();
     DramMemory memory(part);
-    CHECK_EQUAL(memory.transfer(0, 64, 1, 64, false, 0, 500), 500 + part.burst_cycles);
+    CHECK_EQUAL(memory.transfer(0, 64, 1, 64, false, 500, 0).end, 500 + part.burst_cycles);
+}
+
+// The second transfer's bursts lie in the other channel: it need not wait.
+TEST(channels_serve_side_by_side) {
+    const DramPart part = small_part();
+    const std::int64_t other = part.ranks * part.banks * part.groups * part.page_bursts * 64;
+    DramMemory memory(part);
+    const Cycle alone = memory.transfer(0, 64, 1, 640, false, 0, 0).end;
+    const DramMemory::Turn beside = memory.transfer(other, 64, 1, 640, false, 1, 1);
+    CHECK(beside.begin == 1 && beside.turn == 1);
+    const DramMemory::Turn behind = memory.transfer(0, 64, 1, 640, false, 2, 2);
+    CHECK(behind.begin == alone && behind.turn == alone && behind.end > alone);
+}
+
+TEST(lines_are_read_and_then_written) {
+    const std::int64_t addresses[] = {0, 256, 512};
+    DramMemory memory(small_part()), twice(small_part());
+    const Cycle both = memory.lines(addresses, 2, 3, 128, 0, 0).end;
+    CHECK(both > twice.lines(addresses, 2, 2, 128, 0, 0).end);
+    CHECK_THROWS(memory.lines(addresses, 0, 0, 128, 0, 0), UsageError, "there must be lines");
 }
 
 TEST(addresses_and_banks_have_limits) {
@@ -47,7 +69,7 @@ TEST(addresses_and_banks_have_limits) {
             "a transfer must end at or below address 2^62");
     CHECK_THROWS(memory.transfer(INT64_MAX, 1, 1, 1, false, 0, 0), UsageError,
             "a transfer must end at or below address 2^62");
-    CHECK(memory.transfer(end - 64, 64, 1, 64, false, 0, 0) > 0);
+    CHECK(memory.transfer(end - 64, 64, 1, 64, false, 0, 0).end > 0);
     part.tREFI = 1 << 20;
     for (auto* number : {&part.channels, &part.ranks, &part.groups, &part.banks}) {
         const std::int64_t before = *number;

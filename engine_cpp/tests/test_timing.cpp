@@ -19,17 +19,19 @@ namespace {
 struct Timed {
     explicit Timed(std::size_t size)
         : cycles(7, std::vector<Cycle>(size)), channel(size), gate(size * kPoints),
-          holder(size * kPoints) {}
+          holder(size * kPoints), answers(5, std::vector<Cycle>(size)) {}
 
     std::vector<std::vector<Cycle>> cycles;
     std::vector<std::uint8_t> channel, gate;
     std::vector<std::uint32_t> holder;
+    std::vector<std::vector<Cycle>> answers;
     std::size_t unretired = 0;
 
     TimelineColumns columns() {
         return {cycles[0].data(), cycles[1].data(), cycles[2].data(), cycles[3].data(),
                 cycles[4].data(), cycles[5].data(), cycles[6].data(), channel.data(),
-                gate.data(),      holder.data()};
+                gate.data(),      holder.data(),   answers[0].data(), answers[1].data(),
+                answers[2].data(), answers[3].data(), answers[4].data()};
     }
     Cycle issue(std::size_t op) const { return cycles[0][op]; }
     Cycle start(std::size_t op) const { return cycles[1][op]; }
@@ -218,13 +220,19 @@ TEST(random_programs_on_random_machines) {
         m.channels = 1 + below(3);
         m.in_flight = 1 + below(3);
         m.shared = below(2) == 0;
-        if (below(2) == 0) m.part = small_part();
-        m.dram_cycles = 1 + below(5);
-        m.core_cycles = 1 + below(5);
+        if (below(2) == 0) m.memory.part = small_part();
+        m.memory.dram_cycles = 1 + below(5);
+        m.memory.core_cycles = 1 + below(5);
+        m.memory.read_latency = below(30);
+        m.memory.write_latency = below(30);
+        m.memory.l2_sets = below(3);
+        m.memory.l2_ways = 1 + below(3);
+        m.memory.l2_line = 16 << below(3);
+        m.memory.noc_rate = below(3) * 8;
+        m.memory.noc_core_rate = below(3) * 4;
         if (below(2) == 0) {
             BurstRules rules;
             rules.width = 4 << below(3);
-            rules.latency = below(20);
             rules.max_beats = below(3);
             rules.boundary = below(2) * 64;
             rules.outstanding = below(3);

@@ -1,6 +1,7 @@
 """The engine: what the machine computes. The docstrings are the extension module's own."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, Final, Protocol, final
 
 import numpy as np
@@ -236,8 +237,17 @@ class DramServed:
     def returned(self) -> int: ...
 
 @final
+class DramTurn:
+    @property
+    def begin(self) -> int: ...
+    @property
+    def turn(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+@final
 class DramMemory:
-    def __init__(self, part: _DramPart) -> None: ...
+    def __init__(self, part: _DramPart, rate: Fraction | int = 1) -> None: ...
     def run(
         self,
         addresses: npt.NDArray[np.int64],
@@ -247,8 +257,9 @@ class DramMemory:
         outstanding: int = 2**62,
     ) -> DramServed: ...
     def transfer(
-        self, first: int, pitch: int, rows: int, width: int, write: bool, start: int, not_before: int = 0
-    ) -> int: ...
+        self, first: int, pitch: int, rows: int, width: int, write: bool, now: int, since: int
+    ) -> DramTurn: ...
+    def lines(self, reads: Sequence[int], writes: Sequence[int], size: int, now: int, since: int) -> DramTurn: ...
 
 class _HasTables(_Schedule, Protocol):
     @property
@@ -265,4 +276,11 @@ def time_schedule(
     planes: npt.NDArray[np.uint32] | None = None,
     engine: Engine | None = None,
 ) -> dict[str, Any]: ...
+def expected_starts(
+    schedule: _HasTables,
+    costs: npt.NDArray[np.int64],
+    classes: npt.NDArray[np.uint32],
+    sharing: npt.NDArray[np.int64],
+    shared: bool,
+) -> npt.NDArray[np.int64]: ...
 def gates() -> list[str]: ...

@@ -11,12 +11,20 @@ reviewers read. Seconds of real time are masked, and digits that depend on the o
 from __future__ import annotations
 
 import csv
+import io
+import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 from support.golden import Golden
 from support.paths import EXAMPLES
+
+import minisim as ms
+from minisim.reports import Account, WhatIf, print_account, print_summary, print_sweep
 
 from .conftest import Minisim
 
@@ -47,6 +55,9 @@ SCREENS = {
     "explain-small-tiles": ("explain", "gemm:100x40x60", "--set", "tile.m=8", "--set", "tile.k=20", "--no-what-if"),
     "sweep": ("sweep", "gemm:64x64x64", "--param", "sram.bytes=8KiB,16KiB,64KiB", "--param", "dma.channels=1,2"),
     "config-show": ("config", "show", "mini_tflm_4x4"),
+    "config-list": ("config", "list"),
+    "config-keys": ("config", "show", "tpu_v3", "--keys"),
+    "config-commented": ("config", "show", "gemmini_16x16", "--commented"),
 }  # fmt: skip
 """Of each name the arguments; what they write to out/ is a golden file, too."""
 
@@ -105,3 +116,49 @@ def test_the_screen_says(
     if width == 80 and Path("out").exists():
         tables = [f"{path.name}\n{csv_of(path)}" for path in sorted(Path("out").glob("*.csv"))]
         golden.check(f"screens/{name}-files.txt", "\n\n".join(tables) + "\n")
+
+
+@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "config", "config show", "config check"])
+def test_the_help_says(minisim: Minisim, golden: Golden, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    golden.check(
+        f"screens/help-{command.replace(' ', '-') or 'minisim'}.txt", minisim(*command.split(), "--help").output
+    )
+
+
+LONG = "a_layer_with_a_name_that_no_table_has_room_for"
+
+
+def painted(show: Callable[[Console], None], width: int) -> str:
+    """What it prints on a terminal, with its colours as `<31m>`."""
+    file = io.StringIO()
+    show(Console(file=file, width=width, force_terminal=True, color_system="standard", legacy_windows=False))
+    return masked(re.sub(r"\x1b\[([\d;]*m)", r"<\1>", file.getvalue()))
+
+
+@pytest.mark.parametrize("width", [60, 90])
+def test_a_terminal_shows(golden: Golden, width: int) -> None:
+    """Colours, and what is cut where there is no room: no line is broken, and no number cut."""
+    graph = ms.Graph(LONG)
+    x = graph.input("x", (40, 48))
+    for i in range(12):
+        x = graph.softmax(x @ graph.weight(f"w{i}", np.full((48, 48), 0.1)), name=f"{LONG}_{i}")
+    graph.output(x, "y")
+    machine = ms.Machine.load("edge_8x8").replace("cores.count=2", "dma.channels=2", "sram.bytes=8KiB")
+    result = ms.run(graph, machine, numerics=False)
+    account, record = Account.of(result.record()), result.record()
+    changes = [WhatIf(f"twice of {LONG}", {"dma.bytes_per_cycle": "16"}, 12_345), WhatIf("more", {"x": "1"}, 0),
+               WhatIf(f"another {LONG}", {"sram.bytes": "64"}, None, "no machine has that"),
+               WhatIf("as much", {"matrix.rows": "16", "matrix.cols": "16"}, result.cycles)]  # fmt: skip
+    ran = {"cycles_total": 1234, "cycles_over_roofline": 1.234, "bound_by": "dram", "dram_read_bytes": 123_456,
+           "dram_write_bytes": 1_000_000, "load_reuse_pct": math.nan}  # fmt: skip
+    rows = [{"sram.bytes": "8KiB", "tile.m": "8", "status": "infeasible", "reason": f"{LONG}: no"},
+            {"sram.bytes": "16KiB", "tile.m": "8", "status": "ok", "reason": "", **ran},
+            {"sram.bytes": "32KiB", "tile.m": "8", "status": "ok", "reason": "", **ran},
+            {"sram.bytes": "16KiB", "tile.m": "4", "status": "failed", "reason": "it broke"}]  # fmt: skip
+    for name, show in (
+        ("run", lambda console: print_summary(record, console)),
+        ("explain", lambda console: print_account(account, changes, console)),
+        ("sweep", lambda console: print_sweep(rows, console)),
+    ):
+        golden.check(f"screens/terminal-{name}-{width}.txt", painted(show, width))

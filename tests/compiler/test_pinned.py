@@ -2,11 +2,13 @@
 
 Each case is small and stands where a choice is made: several cores, a DMA that loads and stores share, residuals,
 transposed operands, an SRAM that holds a few tiles, banked DRAM, narrow types, channels, chains. Its row in
-`tests/golden/pinned.csv` is what `minisim run` would tell of it.
+`tests/golden/pinned.csv` is what `minisim run` would tell of it, its block in `tests/golden/pinned_accounts.txt` where
+the reports say that its cycles and its energy went, and what they advise.
 
-A row that changes means: this model, on this machine, now takes another time, or moves other bytes. That is right
-only where a change was meant to do it, and its commit says so and why; the ratio to the old row is what reviewers look
-at first. A refactoring leaves every row as it was. After such a change write them anew, and review the diff:
+A row of the first that changes means: this model, on this machine, now takes another time, or moves other bytes. That
+is right only where a change was meant to do it, and its commit says so and why; the ratio to the old row is what
+reviewers look at first. A refactoring leaves every row as it was. After such a change write them anew, and review the
+diff:
 
     .venv/bin/python -m pytest tests/compiler/test_pinned.py --update-golden
 """
@@ -15,16 +17,24 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from support.golden import Golden
 
 import minisim as ms
 from minisim.hwmodel.isa import Opcode, Queue
+from minisim.reports.account import Account
+from minisim.reports.cause import Cause
+from minisim.reports.hints import hints
+from minisim.reports.tables import layers, units
+from minisim.what_if import changes
 
-NAME = "pinned.csv"
+NAME, ACCOUNTS = "pinned.csv", "pinned_accounts.txt"
 COLUMNS = (
     "case", "cycles", "read_bytes", "written_bytes", "loads", "stores", "executes", "vectors", "sram_peak",
     "matrix_busy", "dram_busy", "syncs",
@@ -200,6 +210,7 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "shared_dma_chain": ("edge_8x8", lambda: chain(64, 48, 64, 48, bias=True), {**SHARED, "sram.bytes": "4KiB"}),
     "channels": ("npu_32x32", "gemm:128x256x192", {"dma.channels": 3, "dram.bandwidth": "64GB/s"}),
     "rows_as_descriptors": ("npu_32x32", "gemm:100x96x70", {"dma.dimensions": 1, **BURSTS}),
+    "rows_without_bursts": ("edge_8x8", "gemm:32x40x36", {"dma.dimensions": 1, "dma.setup_cycles": 9}),
     "runs_as_descriptors": ("npu_32x32", "gemm:128x160x128", {"dma.dimensions": 3, "dma.setup_cycles": 60}),
     "bursts": ("edge_8x8", "gemm:60x90x70", BURSTS),
     # the DRAM
@@ -215,6 +226,17 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "banked_slow_part": (
         "edge_8x8", "gemm:64x64x64", {**BANKED, "dram.override": "CL=40 tRCD=60 tWR=90 queue=4", "sram.bytes": "8KiB"},
     ),
+    # a cache and a network between the cores and it
+    "l2": ("npu_32x32", lambda: chain(96, 160, 128), {"l2.bytes": "64KiB", "cores.count": 2, "sram.bytes": "24KiB"}),
+    "l2_small_of_banked": (
+        "edge_8x8", "gemm:64x90x70",
+        {**BANKED, "l2.bytes": "8KiB", "l2.ways": 2, "l2.line_bytes": 128, "cores.count": 2},
+    ),
+    "noc": (
+        "npu_32x32", lambda: residual(96, 96, 2),
+        {**FAST, "noc.core_bytes_per_cycle": 24, "noc.bytes_per_cycle": 40, "cores.count": 3, "sram.bytes": "32KiB"},
+    ),
+    "slow_writes": ("npu_32x32", "gemm:128x64x160", {"dram.write_latency": "700ns", "dma.max_outstanding": 2}),
     # narrow types
     "bf16": ("npu_32x32", lambda: chain(96, 128, 160, bias=True), {"matrix.dtype": "bf16", "sram.bytes": "24KiB"}),
     "int8": ("npu_32x32", lambda: chain(96, 256, 160, bias=True), {"matrix.dtype": "int8", "sram.bytes": "24KiB"}),
@@ -225,11 +247,17 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
 }  # fmt: skip
 
 
-def measured(case: str) -> dict[str, str]:
-    """The row of a case, as text."""
+@cache
+def run_of(case: str) -> ms.Result:
+    """The run of a case, without numerics."""
     preset, model, keys = CASES[case]
     graph = ms.load_model(model) if isinstance(model, str) else model()
-    run = ms.run(graph, ms.Machine.load(preset).with_overrides(keys), numerics=False)
+    return ms.run(graph, ms.Machine.load(preset).with_overrides(keys), numerics=False)
+
+
+def measured(case: str) -> dict[str, str]:
+    """The row of a case, as text."""
+    run = run_of(case)
     counts, work = run.schedule.counts(), run.record().work
     values = (
         run.cycles, work.read_bytes, work.write_bytes,
@@ -240,7 +268,36 @@ def measured(case: str) -> dict[str, str]:
     return dict(zip(COLUMNS, [case, *map(str, values)], strict=True))
 
 
-def test_the_file_has_these_cases(golden: Golden) -> None:
+def accounted(case: str) -> str:
+    """Where the reports say that cycles and energy of a case went, and what they advise: whatever is not zero."""
+    record = run_of(case).record()
+    account = Account.of(record)
+    lines = [
+        f"path: {_listed(account.total())}",
+        f"latency in: {_listed(account.exposed_latency())}",
+        f"contention: {account.meaning(Cause.DRAM_CONTENTION)}",
+        f"energy in fJ: {_listed(record.energy.by_component())}",
+        *(f"stretch: {s.begin}-{s.end} {s.cause} {100 * s.share:.1f}% of {s.ops} from {s.op} in lane {s.lane}"
+          for s in sorted(account.stretches(), key=lambda s: (-s.cycles, s.begin))[:3]),
+        *_rows("layer", "name", layers(record).drop(columns="layer_id")),
+        *_rows("unit", "unit", units(record)),
+        f"may be tried: {'; '.join(f'{name}: {_listed(keys)}' for name, keys in changes(record).items())}",
+        *(f"hint: {hint.cycles} {hint.text} {list(map(dict, hint.tries))}" for hint in hints(record)),
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _rows(kind: str, name: str, table: pd.DataFrame) -> list[str]:
+    return [f"{kind} {row.pop(name)}: {_listed(row)}" for row in table.to_dict("records")]
+
+
+def _listed(values: Mapping[Any, object]) -> str:
+    """Those that are not 0, in six digits if they are no whole numbers."""
+    texts = {name: f"{x:.6g}" if isinstance(x, float) else str(x) for name, x in values.items() if x}
+    return ", ".join(f"{str(name).removeprefix('cycles_')} {text}" for name, text in texts.items())
+
+
+def test_the_files_have_these_cases(golden: Golden) -> None:
     path = golden.folder / NAME
     if golden.update:
         text = io.StringIO()
@@ -248,8 +305,10 @@ def test_the_file_has_these_cases(golden: Golden) -> None:
         writer.writeheader()
         writer.writerows(measured(case) for case in CASES)
         golden.check(NAME, text.getvalue())
+        golden.check(ACCOUNTS, "\n\n".join(f"[{case}]\n{accounted(case)}" for case in CASES) + "\n")
     with path.open(encoding="utf-8", newline="") as file:
         assert [row["case"] for row in csv.DictReader(file)] == list(CASES)
+    assert list(blocks(golden)) == list(CASES)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -257,3 +316,14 @@ def test_cycles_and_bytes_are_those_of_the_file(golden: Golden, case: str) -> No
     with (golden.folder / NAME).open(encoding="utf-8", newline="") as file:
         pinned = next(row for row in csv.DictReader(file) if row["case"] == case)
     assert measured(case) == pinned
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_the_reports_say_of_it_is_in_the_file(golden: Golden, case: str) -> None:
+    assert accounted(case).splitlines() == blocks(golden)[case]
+
+
+def blocks(golden: Golden) -> dict[str, list[str]]:
+    """The lines of each case."""
+    parts = [part.splitlines() for part in (golden.folder / ACCOUNTS).read_text("utf-8").split("\n\n")]
+    return {head.strip("[]"): lines for head, *lines in parts}

@@ -241,9 +241,11 @@ def test_no_run_is_faster_than_the_peak(data: st.DataObject, machine: Machine, p
     read, write = (int(cost.bytes[schedule.stream["opcode"] == op].sum()) for op in (Opcode.LOAD, Opcode.STORE))
     assert timeline.cycles >= roofline(m * k * n, 0, read, write, machine).cycles
     moves = schedule.stream["opcode"] <= Opcode.STORE
-    assert (timeline.done - timeline.begin >= cost.dram)[moves].all()
-    begin = np.sort(timeline.begin[moves])
-    assert (np.diff(begin) >= cost.dram[moves][np.argsort(timeline.begin[moves], kind="stable")][:-1]).all()
+    assert timeline.dram_busy >= cost.dram.sum() - moves.sum()  # of each its last cycle may be a part of one
+    if machine.dram.channels == 1:
+        assert (timeline.done - timeline.begin >= cost.dram)[moves].all()
+        begin = np.sort(timeline.begin[moves])
+        assert (np.diff(begin) >= cost.dram[moves][np.argsort(timeline.begin[moves], kind="stable")][:-1]).all()
 
 
 def test_equal_runs_have_equal_timelines() -> None:
@@ -262,11 +264,12 @@ def test_a_lone_transfer_in_closed_form(frequency: str) -> None:
     rate = Fraction(part.MHz * 10**6) / machine.clock.frequency
     first = int(np.flatnonzero(schedule.stream["opcode"] == Opcode.LOAD)[0])
     size = int(costs(schedule, machine).bytes[first])
-    begin, end, behind = BankedDram(schedule, machine).serve(first, 1000)
+    found = BankedDram(schedule, machine).serve(first, 1000)
     bursts = size // part.burst_bytes
-    asked = math.ceil(begin * rate)
+    asked = math.ceil(1000 * rate)
     last = asked + 1 + part.tRCD + (bursts - 1) * max(part.tCCD_L, part.burst_cycles)
-    assert (begin, end, behind) == (1000, math.ceil((last + part.burst_cycles) / rate), -1)
+    assert (found.begin, found.end, found.behind) == (1000, math.ceil((last + part.burst_cycles) / rate), -1)
+    assert (found.read, found.written, found.contention) == (size, 0, 0)
 
 
 def test_work_grows_with_the_bursts_and_not_with_idle_time() -> None:

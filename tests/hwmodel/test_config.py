@@ -190,7 +190,8 @@ CHANGES = {
     "matrix.dtype": "bf16", "sram.bytes": "1KiB", "accumulator.bytes": "1KiB",
     "dram.model": "banked", "dram.preset": "hbm2", "dram.override": "CL=20",
     "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk", "dram.padding": "tile",
-    "compiler.keep_on_chip": False, "dma.shared": True,
+    "compiler.keep_on_chip": False, "dma.shared": True, "dram.write_latency": "1ns",
+    "l2.bytes": "64KiB", "l2.line_bytes": 128, "l2.latency": "1ns",
     **{key: "3nW" if "leakage" in key or "idle" in key else "3pJ" for key in keys() if key.startswith("energy.")},
     "energy.sram_write_percent": 3,
 }  # fmt: skip

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import fields
 
-import numpy as np
 import pytest
 from simpy import Environment
 from support.fidelity import benchmark
-from support.pairs import pair
+from support.pairs import differing, pair
 
 from minisim.hwmodel.bursts import Descriptor
 from minisim.hwmodel.config import Machine
@@ -27,11 +25,6 @@ class Shuffled(Environment):
         super().__init__()
         drawn = random.Random(seed)
         self._eid: Iterator[int] = iter(lambda: drawn.getrandbits(60), None)  # type: ignore[assignment]
-
-
-def differing(one: Timeline, other: Timeline) -> list[str]:
-    names = [field.name for field in fields(Timeline) if field.name != "gates"]
-    return [name for name in names if not np.array_equal(getattr(one, name), getattr(other, name))]
 
 
 @pytest.mark.parametrize("chunk", range(6))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +15,7 @@ from support.machines import machine
 import minisim as ms
 from minisim.compiler.pipeline import compile_graph, schedule_key
 from minisim.hwmodel import isa
-from minisim.hwmodel.banked import BankedDram, lines
+from minisim.hwmodel.banked import BankedDram, Turn, lines
 from minisim.hwmodel.bursts import BurstRules, Descriptor
 from minisim.hwmodel.cost import rectangles
 from minisim.hwmodel.dram_presets import DramPart
@@ -31,9 +34,12 @@ class Asked:
         self.bursts: list[list[int]] = []
         self.size = part.burst_bytes
 
-    def transfer(self, first: int, pitch: int, rows: int, width: int, write: bool, start: int, not_before: int) -> int:
+    def transfer(self, first: int, pitch: int, rows: int, width: int, write: bool, now: int, since: int) -> Turn:
         self.bursts.append((lines(first, pitch, rows, width, self.size) // self.size).tolist())
-        return not_before + 1
+        return Turn(now, now, now + 1)
+
+    def lines(self, reads: Sequence[int], writes: Sequence[int], size: int, now: int, since: int) -> Turn:
+        raise NotImplementedError
 
 
 def one_matmul(rows: int, cols: int, inner: int, dtype: str) -> ms.Graph:
@@ -90,7 +96,7 @@ def test_a_transfer_asks_the_dram_for_the_bursts_that_its_bytes_lie_in(case: tup
     schedule, m = case
     memory: list[Asked] = []
 
-    def made(part: DramPart) -> Asked:
+    def made(part: DramPart, rate: Fraction) -> Asked:
         memory.append(Asked(part))
         return memory[0]
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.pairs import differing
 
 import minisim as ms
 from minisim._engine import DramMemory
 from minisim.errors import UsageError
 from minisim.hwmodel import banked as definition
-from minisim.hwmodel.banked import UNLIMITED, AddressMap, Memory
+from minisim.hwmodel.banked import UNLIMITED, AddressMap, Memory, Turn
 from minisim.hwmodel.dram_presets import PRESETS, DramPart
 from minisim.hwmodel.timeline import Timeline
 
@@ -115,15 +117,49 @@ rectangles = st.tuples(
 )
 
 
-@given(st.one_of(parts(), st.sampled_from(sorted(PRESETS)).map(PRESETS.__getitem__)), st.lists(rectangles, min_size=1))
+rates = st.sampled_from([Fraction(1), Fraction(8, 5), Fraction(3, 4), Fraction(1600, 700)])
+
+
+@given(
+    st.one_of(parts(), st.sampled_from(sorted(PRESETS)).map(PRESETS.__getitem__)),
+    rates,
+    st.lists(rectangles, min_size=1),
+    st.booleans(),
+)
 @settings(deadline=None)
-def test_transfers_of_any_rectangles(part: DramPart, transfers: list[tuple[int, int, int, int, bool, int]]) -> None:
-    one, other, now = Memory(part), DramMemory(part), 0
+def test_transfers_of_any_rectangles(
+    part: DramPart, rate: Fraction, transfers: list[tuple[int, int, int, int, bool, int]], side_by_side: bool
+) -> None:
+    one, other, now = Memory(part, rate), DramMemory(part, rate), 0
     for first, gap, rows, width, write, idle in transfers:
+        since, now = now, now + idle
+        turn = one.transfer(first, width + gap, rows, width, write, now, since)
+        assert same(other.transfer(first, width + gap, rows, width, write, now, since), turn)
+        now = now if side_by_side else turn.end
+
+
+lines_of = st.lists(st.integers(0, 300), max_size=6)
+
+
+@given(
+    parts(),
+    rates,
+    st.sampled_from([16, 64, 256]),
+    st.lists(st.tuples(lines_of, lines_of, st.integers(0, 60)).filter(lambda each: bool(each[0] or each[1]))),
+)
+@settings(deadline=None)
+def test_lines_of_a_cache(
+    part: DramPart, rate: Fraction, size: int, asked: list[tuple[list[int], list[int], int]]
+) -> None:
+    one, other, now = Memory(part, rate), DramMemory(part, rate), 0
+    for reads, writes, idle in asked:
         now += idle
-        issued = one.transfer(first, width + gap, rows, width, write, now, now + idle // 2)
-        assert other.transfer(first, width + gap, rows, width, write, now, now + idle // 2) == issued
-        now = issued
+        addresses = ([size * line for line in reads], [size * line for line in writes])
+        assert same(other.lines(*addresses, size, now, now), one.lines(*addresses, size, now, now))
+
+
+def same(turn: object, of: Turn) -> bool:
+    return all(getattr(turn, name) == getattr(of, name) for name in Turn._fields)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
@@ -135,11 +171,9 @@ def test_a_run_of_the_machine(preset: str, monkeypatch: pytest.MonkeyPatch) -> N
 
     def timeline(memory: object) -> Timeline:
         monkeypatch.setattr(definition.BankedDram.__init__, "__defaults__", (memory,))
-        return ms.simulate(schedule, machine)
+        return ms.simulate(schedule, machine, timing="simpy")
 
-    one, other = timeline(Memory), timeline(DramMemory)
-    for name, column in vars(one).items():
-        assert np.array_equal(column, getattr(other, name)), name
+    assert not differing(timeline(Memory), timeline(DramMemory))
 
 
 @pytest.mark.parametrize("memory", [Memory, DramMemory])
@@ -180,4 +214,10 @@ def test_arguments_that_make_no_sense() -> None:
     with pytest.raises(UsageError, match="outstanding must be at least 1"):
         memory.run(np.zeros(1, np.int64), [True], 0, outstanding=0)
     with pytest.raises(UsageError, match="a transfer must have"):
-        memory.transfer(0, 64, 0, 64, False, 0)
+        memory.transfer(0, 64, 0, 64, False, 0, 0)
+    with pytest.raises(UsageError, match="there must be lines"):
+        memory.lines([], [], 64, 0, 0)
+    with pytest.raises(UsageError, match="a line must end"):
+        memory.lines([0], [-64], 64, 0, 0)
+    with pytest.raises(UsageError, match="a clock has"):
+        DramMemory(PRESETS["ddr4-3200"], Fraction(0))

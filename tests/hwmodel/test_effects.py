@@ -31,6 +31,11 @@ OTHER: dict[str, list[Any]] = {
     "dram.override": ["CL=40 tRCD=60"],
     "dram.bandwidth": ["3GB/s"],
     "dram.latency": ["333ns"],
+    "dram.write_latency": ["444ns", "latency"],
+    "l2.bytes": ["16KiB", "96KiB", "0"],
+    "l2.line_bytes": [32, 256],
+    "l2.ways": [1, 2, 8],
+    "l2.latency": ["333ns"],
     "dram.padding": ["tile", "row"],
     "compiler.order": ["mnk", "auto", "blocked"],
     "compiler.keep_on_chip": [False, True],
@@ -91,7 +96,8 @@ def outcome(machine: Machine) -> list[tuple[int, Any]]:
             found.append((0, type(e)))
             continue
         layers = [result.cycles] + [0] * (len(result.schedule.layers) - 1)
-        found.append((result.cycles, breakdown(result.schedule, machine, layers).by_component()))
+        energy = breakdown(result.schedule, machine, layers, answers=result.timeline.answers)
+        found.append((result.cycles, energy.by_component()))
     return found
 
 
@@ -125,6 +131,8 @@ SETTINGS: list[dict[str, Any]] = [
     {"matrix.dataflow": "os", "matrix.rows": 8, "matrix.cols": 8, "tile.k": 32, "vector.lanes": 4, "dma.shared": True},
     {"matrix.dataflow": "is", "matrix.dtype": "bf16", "dma.dimensions": 1, "matrix.arrays": 2, "dma.channels": 2,
      "vector.add_cost": 2, "vector.mul_cost": 2},
+    {"l2.bytes": "16KiB", "l2.ways": 4, "l2.bytes_per_cycle": 8, "noc.core_bytes_per_cycle": 12, "sram.bytes": "16KiB",
+     "dram.write_latency": "90ns"},
 ]  # fmt: skip
 """Machines that have between them every mechanism."""
 

@@ -144,6 +144,8 @@ def test_one_gemm_in_closed_form() -> None:
     assert found == {
         "mac": 64 * 96 * 32 * 4_600,
         "epilogue": 0,
+        "noc": 0,
+        "l2": 0,
         "vector": 0,
         "sram_read": reads * tile * 12_500,
         "sram_write": writes * tile * 12_500,

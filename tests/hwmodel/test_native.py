@@ -6,12 +6,11 @@ import contextlib
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from types import FrameType
 
 import numpy as np
 import pytest
-from support.pairs import pair
+from support.pairs import differing, pair
 
 import minisim as ms
 from minisim._engine import classify, gates, time_schedule
@@ -19,23 +18,16 @@ from minisim.errors import Deadlock, ScheduleError, ScheduleHazard, UsageError
 from minisim.hwmodel.gates import GATES
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.native import TimingMachine, simulate_native
-from minisim.hwmodel.timeline import Timeline
 from minisim.hwmodel.timing import simulate
 from minisim.reports import Account, RunRecord
 
-SEEDS = 500
+SEEDS, CHUNKS = 500, 50
 """Of CI; `python benchmarks/twin.py --count 10000` tries more."""
 
 
-def differing(one: Timeline, other: Timeline) -> list[str]:
-    """The names of the columns that are not equal."""
-    names = [field.name for field in fields(Timeline) if field.name != "gates"]
-    return [name for name in names if not np.array_equal(getattr(one, name), getattr(other, name))]
-
-
-@pytest.mark.parametrize("chunk", range(10))
+@pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_native_is_simpy_in_every_column(chunk: int) -> None:
-    size = SEEDS // 10
+    size = SEEDS // CHUNKS
     for seed in range(chunk * size, (chunk + 1) * size):
         schedule, machine = pair(seed)
         native = simulate(schedule, machine)

@@ -5,15 +5,16 @@ Tests of single rules, where the tests beside take runs as a whole and let small
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from support.machines import machine
 
 import minisim as ms
-from minisim.hwmodel.banked import BankedDram
+from minisim.hwmodel.banked import BankedDram, Turn
 from minisim.hwmodel.bursts import Descriptor
 from minisim.hwmodel.cost import burst_rules
-from minisim.hwmodel.dram_presets import DramPart
 from minisim.hwmodel.energy import breakdown
 from minisim.hwmodel.isa import Opcode, Role
 from minisim.hwmodel.port import BurstPort, Step, cut
@@ -40,7 +41,7 @@ def test_int16_macs_and_their_epilogue_have_prices_of_their_own() -> None:
 
 def moved(port: BurstPort, descriptor: Descriptor, served: tuple[int, int], on: ms.Machine) -> list[Step]:
     log: list[Step] = []
-    port.move(cut(descriptor, burst_rules(on, load=True)), 0, served, log)
+    port.move(cut(descriptor, (rules := burst_rules(on, load=True))), 0, served, rules.latency, log)
     return log
 
 
@@ -74,20 +75,23 @@ def test_the_port_rests_between_rows_that_are_descriptors(dimensions: int, burst
 class Recorder:
     """A memory that serves at once, and knows where it was asked."""
 
-    def __init__(self, part: DramPart) -> None:
+    def __init__(self) -> None:
         self.asked: list[tuple[int, int, int]] = []
 
-    def transfer(self, first: int, pitch: int, rows: int, width: int, write: bool, start: int, not_before: int) -> int:
+    def transfer(self, first: int, pitch: int, rows: int, width: int, write: bool, now: int, since: int) -> Turn:
         self.asked.append((first, rows, width))
-        return not_before + 1
+        return Turn(now, now, now + 1)
+
+    def lines(self, reads: Sequence[int], writes: Sequence[int], size: int, now: int, since: int) -> Turn:
+        raise NotImplementedError
 
 
 def test_a_banked_dram_is_asked_where_the_tile_lies() -> None:
     """The tiles of one band of A (3 x 4 KiB apart in columns of 16 floats) begin 64 bytes after each other."""
     on = machine(dram__model="banked", tile__m=8, tile__k=16, tile__n=16)
     schedule = ms.compile_graph(ms.load_model("gemm:8x64x16"), on)
-    memory = Recorder(on.dram.part)
-    dram = BankedDram(schedule, on, lambda part: memory)
+    memory = Recorder()
+    dram = BankedDram(schedule, on, lambda part, rate: memory)
     tiles = schedule.tiles[schedule.transfers["tile"]]
     roles = schedule.tensors["role"][tiles["tensor"]]
     loads = schedule.stream["opcode"] == Opcode.LOAD

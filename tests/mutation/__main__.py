@@ -16,11 +16,12 @@ import json
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 
-from mutants import FOLDERS, Mutant, find, sample, sources
+from mutants import FOLDERS, Mutant, find, looks_the_same, sample, sources
 from reach import Reach
 from workspace import Outcome, Workspace
 
@@ -28,8 +29,8 @@ ROOT = Path(__file__).parents[2]
 UNMUTATED_TIMES = 6
 """A mutant may take so many times as long as the tests did before, and START seconds, until it counts as caught."""
 START = 40.0
-FIRST = 12
-"""Tests that are run before the others: most mutants are caught by them, and few files are quickly imported."""
+FIRST = (4, 16)
+"""So many tests are run before the others: most mutants are caught by them, and few files are quickly imported."""
 
 Texts = tuple[str, str, str]
 """A mutant for people, and for equivalent.toml: file, line before, line after."""
@@ -74,10 +75,10 @@ def main() -> None:
 def _print_score(fates: dict[str, list[str]]) -> None:
     print("\nfolder    mutants  equivalent  caught  survived    score")
     for name, outcomes in fates.items():
-        caught, equivalent = outcomes.count("caught"), outcomes.count("equivalent")
-        counted = len(outcomes) - equivalent
+        caught, survived, equivalent = (outcomes.count(fate) for fate in ("caught", "survived", "equivalent"))
+        counted = caught + survived
         share = f"{100 * caught / counted:.1f} %" if counted else "-"
-        print(f"{name:9} {len(outcomes):7} {equivalent:11} {caught:7} {counted - caught:9}  {share:>7}")
+        print(f"{name:9} {counted + equivalent:7} {equivalent:11} {caught:7} {survived:9}  {share:>7}")
 
 
 def _wanted(path: str, files: Sequence[str], changed: set[str] | None) -> bool:
@@ -92,14 +93,16 @@ def _differing(revision: str | None) -> set[str] | None:
     return set(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines())
 
 
-def _try(
-    mutant: Mutant, source: str, workspace: Workspace, reach: Reach, history: History, budget: float
-) -> str:  # "caught", "survived", "equivalent"
-    """Try one, and print a survivor."""
+def _try(mutant: Mutant, source: str, workspace: Workspace, reach: Reach, history: History, budget: float) -> str:
+    """Try one, and print a survivor: "caught", "survived", "equivalent", or "invalid" (it is no Python)."""
     texts = mutant.path, *mutant.diff(source)
-    if texts in equivalent():
+    if texts in equivalent() or looks_the_same(*texts[1:]):
         return "equivalent"
-    tests = reach.tests(mutant, budget)
+    try:
+        compile(mutant.apply(source), mutant.path, "exec")
+    except SyntaxError:  # the ** of a mapping is no power: any test would catch that
+        return "invalid"
+    tests = reach.tests(mutant, budget, history.catches)
     if (last := history.get(texts)) in tests:
         tests.insert(0, tests.pop(tests.index(last)))
     workspace.write(mutant.path, mutant.apply(source))
@@ -125,7 +128,8 @@ def _try(
 
 def _run(tests: list[str], workspace: Workspace, reach: Reach) -> Outcome:
     outcome = Outcome(True, "" if tests else "no test reaches it")
-    for some in (tests[:FIRST], tests[FIRST:]):
+    for begin, end in pairwise((0, *FIRST, len(tests))):
+        some = tests[begin:end]
         if some and outcome.passed:
             outcome = workspace.run(some, START + UNMUTATED_TIMES * sum(reach.seconds[test] for test in some))
     return outcome
@@ -160,17 +164,20 @@ def equivalent() -> set[Texts]:
 
 
 class History:
-    """The test that caught a mutant the last time: it is run first, which is quick if it does so again."""
+    """The test that caught a mutant the last time: it is run first, which is quick if it does so again. And how many
+    each has caught (`catches`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.caught_by: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        self.catches = Counter(self.caught_by.values())
 
     def get(self, texts: Texts) -> str | None:
         return self.caught_by.get("\n".join(texts))
 
     def put(self, texts: Texts, test: str) -> None:
         self.caught_by["\n".join(texts)] = test
+        self.catches[test] += 1
         self.path.write_text(json.dumps(self.caught_by, indent=0), encoding="utf-8")
 
 

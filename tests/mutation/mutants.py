@@ -5,7 +5,8 @@ taken that a tired programmer could have written: a neighbouring number, the oth
 round. That makes a harder score than all of them would: `a ** b` in place of `a + b` is caught by any test.
 
 Left out is what cannot be told wrong, because nothing runs differently: type annotations, `strict=True` of zip and
-`frozen=True` of dataclasses (checks of the code on itself), and decorators that only save time or only forbid.
+`frozen=True` of dataclasses (checks of the code on itself), decorators that only save time or only forbid, and how much
+is done at once, where the result is the same in other pieces.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ OTHERS = (
 
 ONLY_SAVE_TIME_OR_FORBID = ("lru_cache", "cache", "abstractmethod", "override")
 CHECKS_ON_ITSELF = ("strict", "frozen")
+AT_ONCE = ("COMPARED_AT_ONCE", "BATCH", "PIECE")
+"""Constants that say how much is done at once."""
 
 
 class SwapWord(Operator):
@@ -124,6 +127,13 @@ class Mutant:
         return " ".join(x.strip() for x in old), " ".join(x.strip() for x in new)
 
 
+def looks_the_same(before: str, after: str) -> bool:
+    """Whether a line that prints is mutated in a way that no screen shows: a padding below 0 is none, as 0 is."""
+    pairs = zip(before.split(), after.replace("( -1", "(-1").split(), strict=False)
+    changed = [(old.strip("(),"), new.strip("(),")) for old, new in pairs if old != new]
+    return "adding" in before and changed == [("0", "-1")]
+
+
 def _operators() -> dict[str, Operator]:
     provider = OperatorProvider()
     names = [f"Replace{kind}Operator_{old}_{new}" for kind, old, new in (pair.split() for pair in PAIRS)]
@@ -134,7 +144,8 @@ def _operators() -> dict[str, Operator]:
 def find(path: str, source: str) -> list[Mutant]:
     """All mutants of a file."""
     lines, nodes = source.splitlines(), list(ast_nodes(get_ast(source)))
-    found, seen = [], dict.fromkeys(lines, 0)
+    found: list[Mutant] = []
+    seen = dict.fromkeys(lines, 0)
     nth = {}  # of each line, how many equal ones come before it
     for i, text in enumerate(lines, 1):
         nth[i], seen[text] = seen[text], seen[text] + 1
@@ -155,6 +166,8 @@ def _means_something(operator: str, node: Any) -> bool:
         return not any(word in node.get_code() for word in ONLY_SAVE_TIME_OR_FORBID)
     inner = node
     while (outer := inner.parent) is not None:
+        if outer.type == "expr_stmt" and outer.children[0].get_code().strip() in AT_ONCE:
+            return False
         if outer.type in ("tfpdef", "annassign", "param", "funcdef", "lambdef") and _is_annotation(inner, outer):
             return False
         if outer.type == "argument" and outer.children[0].get_code().strip() in CHECKS_ON_ITSELF:

@@ -1,7 +1,8 @@
 """A plugin of pytest for the mutation run: runs the tests of a list in its order, and tells how long each took.
 
 `--only FILE` has a test's id in each line; `--times FILE` becomes a JSON object of seconds by the ids of all tests that
-passed. Memory is limited, since a mutant may ask for any amount of it.
+passed. Memory is limited, since a mutant may ask for any amount of it, and so are the examples of a property: a fault
+that the first of them do not show is mostly not shown by the rest, which take the time of many other tests.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import json
 import resource
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 MOST_MEMORY = 8 * 2**30
+MOST_EXAMPLES = 12
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,9 +30,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        _shorten(item)
     if path := config.getoption("--only"):
         place = {nodeid: i for i, nodeid in enumerate(path.read_text("utf-8").splitlines())}
         items[:] = sorted((x for x in items if x.nodeid in place), key=lambda item: place[item.nodeid])
+
+
+def _shorten(item: pytest.Item) -> None:
+    """Give a property MOST_EXAMPLES at most. Where hypothesis keeps a test's settings is no part of its documentation,
+    but its own plugin of pytest reads them there, too."""
+    test = getattr(item, "obj", None)
+    found = getattr(test, "_hypothesis_internal_use_settings", None)
+    if found and found.max_examples > MOST_EXAMPLES:
+        test = getattr(test, "__func__", test)
+        test._hypothesis_internal_use_settings = hypothesis.settings(found, max_examples=MOST_EXAMPLES)
 
 
 class Times:

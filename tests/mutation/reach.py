@@ -13,7 +13,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,12 @@ from workspace import Workspace
 
 UNRECORDED = ("test_anomalies.py", "test_engine_cpp.py", "test_fuzz.py")
 """Files of tests that take minutes: hundreds of random runs or processes, or builds of C++."""
+
+ABOUT_DEFINITIONS = "tests/test_told.py"
+"""Tests of tables, keys and signatures as they are defined, which run none of the lines that they tell of."""
+
+OTHERS_LATER = 3
+"""How much later those come, as doublings of their time, that have less to do with a mutant."""
 
 SHORTEST = 0.02
 """Seconds; which tests are shorter is no matter."""
@@ -91,30 +97,35 @@ class Reach:
         self.workspace.pytest([*arguments, file], 3600, COVERAGE_FILE=str(coverage))
         return {str(test): float(seconds) for test, seconds in json.loads(times.read_text("utf-8")).items()}
 
-    def tests(self, mutant: Mutant, budget: float) -> list[str]:
-        """The tests that reach a mutant, at most `budget` seconds of them: short ones of many kinds first.
+    def tests(self, mutant: Mutant, budget: float, caught: Mapping[str, int]) -> list[str]:
+        """The tests that reach a mutant, at most `budget` seconds of them: those first that have `caught` many others,
+        and short ones of many kinds.
 
         What runs on import has no test of its own: first come those that ran lines with the name that it defines, or
-        whose file has that name, then all that ran any line of the file.
+        whose file has that name or imports the module, and ABOUT_DEFINITIONS; then all that ran any line of the file.
         """
         if mutant.defines is None:
             nearest, others = self._of_line(mutant), set()
         else:
             nearest = self._of_name(mutant.path, mutant.defines, set())
             others = {test for tests in self._lines(mutant.path).values() for test in tests} - nearest
-            named = {
-                test for test in others if mutant.defines and mutant.defines in self._text(test.partition("::")[0])
-            }
+            words = {f"{_module(mutant.path)} import"}
+            words |= {mutant.defines} if mutant.defines else set()
+            named_in = {file for file in map(_file, self.seconds) if any(word in self._text(file) for word in words)}
+            named_in |= {ABOUT_DEFINITIONS}
+            named = {test for test in self.seconds if _file(test) in named_in} - nearest
             nearest, others = nearest | named, others - named
 
-        late = {}  # how late each is: twice as long, or behind twice as many cases of its function, is one later
+        # how late each is: twice as long, behind twice as many cases of its function, or half the catch, is one later
+        late = {}
         siblings: dict[str, int] = {}
         for test in sorted((test for test in nearest | others if test in self.seconds), key=self.seconds.__getitem__):
             function = test.partition("[")[0]
             siblings[function] = siblings.get(function, 0) + 1
-            late[test] = math.log2(max(self.seconds[test] / SHORTEST, 1) * siblings[function])
+            cost = max(self.seconds[test] / SHORTEST, 1) * siblings[function]
+            late[test] = math.log2(cost / (1 + caught.get(test, 0))) + OTHERS_LATER * (test in others)
         chosen, total = [], 0.0
-        for test in sorted(late, key=lambda test: (test in others, int(late[test]), test)):
+        for test in sorted(late, key=lambda test: (math.floor(late[test]), test)):
             if total + self.seconds[test] <= budget:
                 chosen.append(test)
                 total += self.seconds[test]
@@ -135,6 +146,8 @@ class Reach:
         seen.add(name)
         found: set[str] = set()
         for other, text in self.sources.items():
+            if other != path and f"{_module(path)} import" not in text:
+                continue  # a namesake
             mentions = [i for i, line in enumerate(text.splitlines(), 1) if re.search(rf"\b{re.escape(name)}\b", line)]
             if mentions and (other == path or not name.startswith("_")):
                 lines = self._lines(other)
@@ -160,6 +173,16 @@ class Reach:
     def _text(self, file: str) -> str:
         """Of a file of tests."""
         return (self.workspace.tree / file).read_text("utf-8")
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
+
+
+def _module(path: str) -> str:
+    """What a file is imported as."""
+    inside = path.removesuffix(".py").removesuffix("/__init__").removeprefix("src/minisim/")
+    return f"minisim.{inside.replace('/', '.')}"
 
 
 @cache

@@ -23,7 +23,10 @@ from .mutants import ROOT, Mutant
 
 BUILD = ROOT / "build" / "mutation_cpp"
 WORK = BUILD / f"mutant-{os.getpid()}"  # several runs may go on at once
-PYTHON_TESTS = ["tests/engine", "tests/hwmodel/test_dram_twin.py"]
+TIMING = ("timing", "burst_port", "in_flight", "dram", "memory", "l2", "noc")
+"""What the names of files of the event model and of its DRAM begin with (behind `bindings_`, too)."""
+TIMING_TESTS = ["tests/compiler/test_pinned.py", "tests/hwmodel/test_dram_twin.py", "tests/hwmodel/test_native.py"]
+ENGINE_TESTS = ["tests/engine"]
 NOT_NEEDED = ["tests/engine/test_engine_cpp.py", "tests/engine/test_engine_threads.py"]
 SLOW = 6  # times as long as without the fault: it hangs
 
@@ -51,8 +54,11 @@ class Workshop:
         run("cmake", "--build", str(BUILD), "--target", "test_all", "_engine")
         self.units = units()
         self.stage = staged()
-        self.times = {"c++": 0.0, "python": 0.0}
-        failure = self.cpp_tests(BUILD / "engine_cpp" / "tests" / "test_all") or self.python_tests(self.module)
+        self.times: dict[str, float] = {}
+        failure = self.cpp_tests(BUILD / "engine_cpp" / "tests" / "test_all")
+        failure = (
+            failure or self.python_tests(self.module, TIMING_TESTS) or self.python_tests(self.module, ENGINE_TESTS)
+        )
         if failure:
             raise SystemExit(f"the tests fail without any fault: {failure}")
 
@@ -68,6 +74,9 @@ class Workshop:
         work.mkdir(parents=True)
         source = work / mutant.file
         source.parent.mkdir(parents=True)
+        for beside in (ROOT / mutant.file).parent.iterdir():  # an include is looked for beside the file that has it
+            (source.parent / beside.name).symlink_to(beside)
+        source.unlink()
         source.write_text(mutant.source())
         objects = self._compiled(mutant, source, ("minisim_core", "test_all"), work)
         if objects is None:
@@ -85,24 +94,28 @@ class Workshop:
         module = work / self.module.name
         if not self._linked({**objects, **bindings}, ("minisim_core", "_engine"), module, ["-shared"]):
             return "invalid"
-        return self.python_tests(module) or ("same" if same_when_optimised(self.units, mutant, source) else "survived")
+        name = Path(mutant.file).name.removeprefix("bindings_").removeprefix("docstrings_")
+        tests_of_it = TIMING_TESTS if name.startswith(TIMING) else ENGINE_TESTS
+        failure = self.python_tests(module, tests_of_it)
+        return failure or ("same" if same_when_optimised(self.units, mutant, source) else "survived")
 
     def cpp_tests(self, program: Path) -> str | None:
         """What the C++ tests say against a program, if anything."""
         return self._failure("c++", [str(program), "--stop"], {})
 
-    def python_tests(self, module: Path) -> str | None:
+    def python_tests(self, module: Path, tests: list[str]) -> str | None:
         """What the Python tests say against an extension module, if anything."""
         link = self.stage / "minisim" / module.name
         link.unlink(missing_ok=True)
         link.symlink_to(module)
         ignored = [f"--ignore={name}" for name in NOT_NEEDED]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *ignored, *PYTHON_TESTS]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n0", "-p", "no:cacheprovider", *ignored, *tests]
         return self._failure("python", command, {"PYTHONPATH": str(self.stage)})
 
     def _failure(self, kind: str, command: list[str], environment: dict[str, str]) -> str | None:
-        first = self.times[kind] == 0.0
-        limit = 600.0 if first else max(15.0, SLOW * self.times[kind])
+        which = f"{kind} {command[-1]}" if kind == "python" else kind
+        first = which not in self.times
+        limit = 600.0 if first else max(15.0, SLOW * self.times[which])
         before = os.times()
         try:
             done = subprocess.run(
@@ -111,7 +124,7 @@ class Workshop:
         except subprocess.TimeoutExpired:
             return f"{kind} (hangs)"
         if first:
-            self.times[kind] = os.times().elapsed - before.elapsed
+            self.times[which] = os.times().elapsed - before.elapsed
         if first and done.returncode:
             sys.stderr.write(done.stdout.decode(errors="replace") + done.stderr.decode(errors="replace"))
         return kind if done.returncode else None
@@ -134,13 +147,14 @@ class Workshop:
 
 
 def same_when_optimised(units: list[Unit], mutant: Mutant, source: Path) -> bool:
-    """True if an optimising compiler makes the same of both: then no test could tell. Of headers it is not asked."""
-    for unit in units:
-        if unit.source == ROOT / mutant.file and unit.target != "test_all":
-            one, other = WORK / "one.o", WORK / "other.o"
-            made = compiled(unit, None, None, one, "-O2") and compiled(unit, mutant, source, other, "-O2")
-            return bool(made) and one.read_bytes() == other.read_bytes()
-    return False
+    """True if an optimising compiler makes the same of both: then no test could tell."""
+    touched = [unit for unit in units if ROOT / mutant.file in unit.parts and unit.target != "test_all"]
+    for unit in touched:
+        one, other = WORK / "one.o", WORK / "other.o"
+        made = compiled(unit, None, None, one, "-O2") and compiled(unit, mutant, source, other, "-O2")
+        if not made or one.read_bytes() != other.read_bytes():
+            return False
+    return bool(touched)
 
 
 def run(*command: str) -> str:
@@ -155,9 +169,8 @@ def compiled(unit: Unit, mutant: Mutant | None, source: Path | None, output: Pat
     file = unit.source
     command = list(unit.command)
     if mutant and source:
-        if ROOT / mutant.file == unit.source:
-            file = source
-            command += ["-iquote", str(unit.source.parent)]
+        if (ROOT / mutant.file).parent == unit.source.parent:
+            file = source.parent / unit.source.name
         # a header is found before the one that it stands for, by "minisim/x.hpp" as well as beside the source
         command[1:1] = ["-I", str(WORK / "fault" / "engine_cpp" / "include"), "-iquote", str(source.parent)]
     command += [*flags, "-w", "-o", str(output), "-c", str(file)]

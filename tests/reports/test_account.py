@@ -17,6 +17,7 @@ from rich.console import Console
 from support.fidelity import benchmark
 from support.graphs import graphs as any_graphs
 from support.machines import machines_for, with_memories
+from support.pairs import without_operations
 from support.paths import ROOT
 from support.typed import int8_graphs, typed_machines
 
@@ -368,7 +369,7 @@ def test_a_timeline_that_is_not_of_its_machine_is_refused(record: Record) -> Non
 
 def test_an_empty_schedule_has_no_cycles(record: Record) -> None:
     r = record()
-    none = Timeline(**{f.name: getattr(r.timeline, f.name)[:0] for f in fields(Timeline)})
+    none = without_operations(r.timeline)
     empty = Account.of(replace(r, schedule=r.schedule.replace(stream=r.schedule.stream[:0].copy()), timeline=none))
     assert empty.table()["cycles_total"].tolist() == [0, 0]
     assert empty.stretches() == []

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.golden import Golden
 
 import minisim as ms
 from minisim.errors import MissingExtraError
@@ -26,20 +27,27 @@ pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
 
 class Read:
-    """A trace file: slices per track as (begin, end, name, details), titles of tracks."""
+    """A trace file: slices per track as (begin, end, name, details), titles of tracks, their parents and ranks."""
 
     def __init__(self, path: Path) -> None:
         message = pb.Trace()
         message.ParseFromString(path.read_bytes())
         names, keys, texts = {}, {}, {}
         self.titles: dict[int, str] = {}
+        self.places: dict[int, tuple[int, int]] = {}
         self.slices: dict[int, list[Any]] = defaultdict(list)
         for packet in message.packet:
+            interned = packet.interned_data
+            for named in (*interned.event_names, *interned.debug_annotation_names):
+                assert named.iid, "0 is no id: viewers take it for none"
             names.update({n.iid: n.name for n in packet.interned_data.event_names})
             keys.update({n.iid: n.name for n in packet.interned_data.debug_annotation_names})
             texts.update({n.iid: n.str.decode() for n in packet.interned_data.debug_annotation_string_values})
             if packet.HasField("track_descriptor"):
                 self.titles[packet.track_descriptor.uuid] = packet.track_descriptor.name
+                self.places[packet.track_descriptor.uuid] = (
+                    packet.track_descriptor.parent_uuid, packet.track_descriptor.sibling_order_rank,
+                )  # fmt: skip
             elif packet.HasField("track_event"):
                 event, on_track = packet.track_event, self.slices[packet.track_event.track_uuid]
                 if event.type == pb.TrackEvent.TYPE_SLICE_BEGIN:
@@ -82,6 +90,29 @@ def test_slices_are_the_timelines_operations(config: str, record: Record, tmp_pa
         assert all(s[3]["layer"] == r.schedule.layer_names[0] for s in slices)
         assert all(s[2].split()[0] == Opcode(o).name.lower()
                    for s, o in zip(slices, r.schedule.stream["opcode"][ops], strict=True))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "overrides"),
+    [
+        ("one-core", "gemm:16x16x8", ["dma.channels=3", "dma.max_outstanding=1"]),
+        ("two-cores", "softmax:8x40", ["cores.count=2", "dma.setup_cycles=30", "dram.latency=10ns"]),
+        ("bursts", "gemm:16x16x8", ["dma.max_burst_beats=2", "dma.outstanding_bursts=2", "control.queue_depth=1"]),
+    ],
+)
+def test_the_whole_trace(
+    golden: Golden, record: Record, tmp_path: Path, name: str, spec: str, overrides: list[str]
+) -> None:
+    """Every track with its parent and its rank, in the order of the file, and what is on it."""
+    r = record(spec, "edge_8x8", "sram.bytes=2KiB", "clock.frequency=1GHz", *overrides)
+    read, lines = written(r, tmp_path), []
+    for track, title in read.titles.items():
+        parent, rank = read.places[track]
+        lines.append(f"{title} [{rank} of {read.titles.get(parent, 'all')}]")
+        for begin, end, text, details in read.slices[track]:
+            told = "; ".join(f"{key}: {value}" for key, value in details.items())
+            lines.append(f"    {begin}-{end} {text}; {told}")
+    golden.check(f"trace-{name}.txt", "\n".join(lines) + "\n")
 
 
 def test_waits_end_where_operations_start(record: Record, tmp_path: Path) -> None:

@@ -34,10 +34,12 @@ class Equations:
     def __init__(self, schedule: Schedule, machine: Machine, timeline: Timeline) -> None:
         self.schedule, self.machine, self.t = schedule, machine, timeline
         self.cost = costs(schedule, machine)
-        self.delays = delays(self.cost, machine)
+        self.delays = delays(self.cost, machine, timeline)
         self.rows = np.arange(len(schedule), dtype=np.int64)
         self.moves = schedule.stream["opcode"] <= Opcode.STORE
         self.bursts = self.moves & machine.dma.has_bursts
+        self.cached = self.moves & (machine.l2.bytes > 0)
+        self.serial = not machine.l2.bytes and machine.dram.channels == 1
         self.lane = schedule.lanes().astype(np.int64)
         self.core = schedule.stream["core"].astype(np.int64)
         self.first_plane = planes(schedule, self.cost.descriptors) > 0
@@ -50,9 +52,9 @@ class Equations:
             "start": timeline.start,
             "ready": self._ready(),
             "begin": np.where(self.moves, timeline.dram_begin, timeline.begin),
+            "served": np.where(self.moves, timeline.dram_end, timeline.begin),
             "done": timeline.done,
             "end": timeline.end,
-            "served": timeline.dram_end,
             "zero": np.zeros_like(timeline.end),
         }
 
@@ -63,6 +65,7 @@ class Equations:
             self.check_equations(point)
         self.check_holders()
         self.check_preference()
+        self.check_service()
 
     def check_points(self) -> None:
         """They are in order, and each operation's gates are gates of their points."""
@@ -94,7 +97,7 @@ class Equations:
         """Who the holder is: of every gate the operation that the table speaks of."""
         channel = before(self.lane * 64 + self.t.channel, self.rows)
         in_core, in_lane = before(self.core, self.rows), before(self.lane, self.rows)
-        mine = ("issued", "setup", "ready", "busy", "served", "bursts", "latency")
+        mine = ("issued", "setup", "ready", "service", "l2", "busy", "served", "noc", "bursts", "latency")
         expected = dict.fromkeys(mine, self.rows) | {
             "dispatch": in_core, "descriptor": in_core, "launch": in_core,
             "queue": earlier(self.lane, self.first_plane, self.machine.control.queue_depth),
@@ -107,7 +110,7 @@ class Equations:
             at = self.rows[self.t.gate[:, point] == code]
             found = self.t.holder[at, point].astype(np.int64)
             self.same(np.where(found == NONE, NOBODY, found) == holders[at], f"the holder of {name}", at)
-        for name in ("dram", "place", "after_core"):
+        for name in ("dram", "l2_port", "place", "after_core"):
             point = self.t.gates[CODE[name]].point
             at = self.rows[self.t.gate[:, point] == CODE[name]]
             holder = self.t.holder[at, point].astype(np.int64)
@@ -125,8 +128,23 @@ class Equations:
             for name, cycles in candidates:
                 self.same(cycles <= column, f"{point.name}: {name} is no later")
                 written = self.t.gate[:, point] == CODE[name]
+                self.same(~written | (cycles == column), f"{point.name}: {name} is written, and can be")
                 self.same(~(written & met), f"{point.name}: {name} is written, and one before it is met")
                 met |= cycles == column
+
+    def check_service(self) -> None:
+        """What the memory answers is what its parts can: of an ideal DRAM all of it follows from costs."""
+        d, answers = self.delays, self.t.answers
+        self.same(
+            (d["contention"] >= 0) & (d["crossing"] >= 0) & (d["service"] >= 0), "nothing takes less than no time"
+        )
+        if self.serial:
+            self.same(d["contention"] == 0, "transfers that follow each other do not contend")
+            if self.machine.dram.model == "ideal":
+                self.same(d["service"] == self.cost.dram, "the DRAM serves at its bandwidth")
+        if answers and not self.machine.l2.bytes:
+            self.same(answers.latency == np.where(self.moves, self.cost.latency, 0), "latency is that of the costs")
+            self.same(answers.read + answers.written == self.cost.bytes, "the DRAM moves what the DMA does")
 
     def candidates(self) -> dict[Point, list[tuple[str, Cycles]]]:
         """Of each point its gates in the order of the table, and when each opens: those that need no replay."""
@@ -141,6 +159,7 @@ class Equations:
             "decoder": at(p["start"] + d["setup"] + d["hold"], np.where(self.bursts, channel, NOBODY)),
         }
         several = self.machine.dma.channels > 1
+        crossing = (d["crossing"] > 0) & ~self.bursts
         return {
             Point.ISSUE: [
                 ("dispatch", np.where(first & (core != NOBODY), paced, NEVER)),
@@ -160,9 +179,20 @@ class Equations:
                 ("setup", p["start"] + d["setup"]),
                 ("requests", self.requested),
             ],
-            Point.BEGIN: [("ready", p["ready"])],
-            Point.DONE: [("busy", np.where(self.bursts, NEVER, p["ready"] + d["busy"])),
-                         ("served", np.where(self.moves & ~self.bursts, p["served"] + d["lag"], NEVER))],
+            Point.BEGIN: [
+                ("ready", p["ready"]),
+                ("dram", np.where(self.moves & self.serial, p["begin"], NEVER)),
+                ("l2_port", np.where(self.cached, p["begin"], NEVER)),
+            ],
+            Point.SERVED: [
+                ("l2", np.where(self.cached, p["begin"] + d["l2"], NEVER)),
+                ("service", p["begin"] + d["contention"] + d["service"]),
+            ],
+            Point.DONE: [
+                ("busy", np.where(self.bursts, NEVER, p["ready"] + d["busy"])),
+                ("served", np.where(self.moves & ~self.bursts, p["served"] + d["lag"], NEVER)),
+                ("noc", np.where(crossing, p["served"] + d["crossing"] + d["lag"], NEVER)),
+            ],
             Point.END: [("latency", p["done"] + d["latency"]), ("retire_order", at(p["end"], lane))],
         }  # fmt: skip
 
@@ -210,9 +240,10 @@ class Equations:
             for i in mine:
                 way = int(self.schedule.stream["opcode"][i] == Opcode.STORE)
                 due = int(self.t.start[i] + self.cost.setup[i])
-                served = (int(self.t.dram_begin[i]), int(self.t.dram_end[i]))
+                served = (int(self.t.dram_begin[i]), int(self.t.dram_end[i] + self.delays["crossing"][i]))
+                latency = int(self.delays["latency"][i]) - self.machine.dma.completion_cycles
                 found[i] = ways[way].first_request(due)
-                passed = ways[way].move(cuts[way].of(int(tile[i])), due, served)
+                passed = ways[way].move(cuts[way].of(int(tile[i])), due, served, latency)
                 assert passed == (self.t.begin[i], self.t.done[i]), f"the bursts of operation {i} pass in {passed}"
         return found
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import fields, replace
 
 import numpy as np
 
 from minisim import Graph, Machine, compile_graph
 from minisim.errors import MinisimError
 from minisim.hwmodel.isa import Schedule
+from minisim.hwmodel.timeline import Answers, Timeline
 
 KEYS: dict[str, list[object]] = {
     "cores.count": [1, 1, 2, 3, 5],
@@ -36,6 +38,14 @@ KEYS: dict[str, list[object]] = {
     "dram.preset": ["ddr4-3200", "lpddr4-2400", "hbm2", "lpddr5-6400"],
     "dram.bandwidth": ["3.2GB/s", "25.6GB/s", "400GB/s"],
     "dram.latency": ["0ns", "60ns"],
+    "dram.write_latency": ["latency", "latency", "0ns", "90ns"],
+    "l2.bytes": ["0", "0", "8KiB", "64KiB"],
+    "l2.line_bytes": [16, 64, 256],
+    "l2.ways": [1, 4, 16],
+    "l2.bytes_per_cycle": [4, 64],
+    "l2.latency": ["0ns", "15ns"],
+    "noc.bytes_per_cycle": [0, 0, 8, 40],
+    "noc.core_bytes_per_cycle": [0, 0, 5, 32],
     "dram.padding": ["row", "tile"],
     "clock.frequency": ["1GHz", "700MHz", "1.7GHz"],
     "control.issue_cycles": [1, 2, 4],
@@ -67,6 +77,29 @@ def pair(seed: int) -> tuple[Schedule, Machine]:
             return compile_graph(_graph(draw), machine), machine
         except MinisimError:  # no memory for it, or a type that there is not
             continue
+
+
+def without_operations(timeline: Timeline) -> Timeline:
+    """The timeline of a run of nothing."""
+    columns = {name: getattr(timeline, name)[:0] for name in _names(Timeline, "gates", "answers", "counters")}
+    return replace(timeline, **columns, answers=None, counters={"dram_busy": 0})
+
+
+def differing(one: Timeline, other: Timeline) -> list[str]:
+    """The names of the columns and counters that are not equal."""
+    found = [name for name in _names(Timeline, "gates", "answers", "counters") if not _same(one, other, name)]
+    found += ["counters"] * (dict(one.counters) != dict(other.counters))
+    if one.answers is None or other.answers is None:
+        return found + ["answers"] * (one.answers is not other.answers)
+    return found + [name for name in _names(Answers) if not _same(one.answers, other.answers, name)]
+
+
+def _names(of: type[Timeline] | type[Answers], *without: str) -> list[str]:
+    return [field.name for field in fields(of) if field.name not in without]
+
+
+def _same(one: object, other: object, name: str) -> bool:
+    return np.array_equal(getattr(one, name), getattr(other, name))
 
 
 def _graph(draw: random.Random) -> Graph:

@@ -13,7 +13,6 @@ using Cycle = std::int64_t;
 // The numbers of hwmodel/bursts.py's BurstRules that a port needs, by name.
 #define MINISIM_BURST_NUMBERS(NUMBER)                                                              \
     NUMBER(width)                                                                                  \
-    NUMBER(latency)                                                                                \
     NUMBER(max_beats)                                                                              \
     NUMBER(boundary)                                                                               \
     NUMBER(outstanding)                                                                            \
@@ -71,11 +70,14 @@ struct BurstPort {
     // When the first request of the next transfer goes out, if its descriptor is decoded at `due`.
     Cycle first_request(const Bus& bus, Cycle due) const;
 
-    // Moves the next transfer, which the DRAM serves in [begin, end): when its data pass.
-    std::pair<Cycle, Cycle> move(Bus& bus, const Cut& cut, Cycle due, Cycle begin, Cycle end) const;
+    // Moves the next transfer, which the memory serves in [begin, end), a burst's slot being free
+    // `latency` after its data: when its data pass.
+    std::pair<Cycle, Cycle> move(Bus& bus, const Cut& cut, Cycle due, Cycle begin, Cycle end,
+                                 Cycle latency) const;
 
 private:
-    Cycle burst_by_burst(Bus& bus, const Cut& cut, Cycle due, Cycle begin, Cycle cycles) const;
+    Cycle burst_by_burst(Bus& bus, const Cut& cut, Cycle due, Cycle begin, Cycle cycles,
+                         Cycle latency) const;
 };
 
 }  // namespace minisim

@@ -38,6 +38,15 @@ public:
         int reads = 0, writes = 0;
     };
 
+    struct Burst {
+        std::size_t bank;
+        std::int64_t row;
+        bool write;
+    };
+    // Serves the bursts in the order in which they are asked for, the first at `start`, with no
+    // column command before `not_before`: when the data bus is free of the last one.
+    Cycle run(const std::vector<Burst>& bursts, Cycle start, Cycle not_before);
+
     bool accepts(bool write) const;
     void push(std::size_t bank, std::int64_t row, bool write, Cycle now);  // once it accepts
     void hold_columns(Cycle until);

@@ -32,22 +32,33 @@ private:
 
 class DramMemory {
 public:
-    // Throws UsageError if a number cannot be that of a part.
-    explicit DramMemory(const DramPart& part);
+    // `dram` cycles of its clock take as long as `core` cycles of the core's, in which transfers are
+    // told. Throws UsageError if a number cannot be that of a part.
+    explicit DramMemory(const DramPart& part, std::int64_t dram = 1, std::int64_t core = 1);
 
     struct Served {
         Cycle issued;    // the data bus is free of the last request, its latency not counted
         Cycle returned;  // the last one's data was back at the requester
     };
 
-    // Serves `count` bursts in this order; see the definition for the arguments. If this or
-    // transfer() throws, the memory is as it was.
+    // How a transfer's bursts were served, in core cycles: see the definition.
+    struct Turn {
+        Cycle begin, turn, end;
+    };
+
+    // Serves `count` bursts in this order; see the definition for the arguments. If this, transfer()
+    // or lines() throws, the memory is as it was.
     Served run(const std::int64_t* addresses, const bool* writes, std::size_t count, Cycle start,
                Cycle not_before, std::int64_t outstanding);
 
-    // Serves the bursts under `rows` rows of `width` bytes, `pitch` apart; returns `Served.issued`.
-    Cycle transfer(std::int64_t first, std::int64_t pitch, std::int64_t rows, std::int64_t width,
-                   bool write, Cycle start, Cycle not_before);
+    // Serves the bursts under `rows` rows of `width` bytes, `pitch` apart, asked for at `now`, and
+    // known since `since`.
+    Turn transfer(std::int64_t first, std::int64_t pitch, std::int64_t rows, std::int64_t width,
+                  bool write, Cycle now, Cycle since);
+
+    // Serves lines of `size` bytes: reads the first `reads` of them, writes the others.
+    Turn lines(const std::int64_t* addresses, std::size_t reads, std::size_t count,
+               std::int64_t size, Cycle now, Cycle since);
 
 private:
     struct Request {
@@ -58,11 +69,22 @@ private:
     void ask(std::uint64_t address, bool write) {
         requests_.push_back({map_.locate(address), write});
     }
-    Served serve(Cycle start, Cycle not_before, std::int64_t outstanding);  // all requests_
+    void ask_channel(std::uint64_t address, bool write) {
+        const AddressMap::Place place = map_.locate(address);
+        shares_[place.channel].push_back({place.bank, place.row, write});
+    }
+    void ask_row(std::int64_t begin, std::int64_t width, bool write, std::int64_t& last);
+    void clear_shares();
+    Turn serve_shares(Cycle now, Cycle since);  // all of shares_
+    Cycle in_dram(Cycle cycle) const;
 
     DramPart part_;
     AddressMap map_;
+    std::int64_t dram_, core_;
+    Cycle lead_;
     std::vector<DramChannel> channels_;
+    std::vector<Cycle> free_;                              // by channel, in core cycles
+    std::vector<std::vector<DramChannel::Burst>> shares_;  // of a transfer, by channel
     std::vector<Request> requests_;
     std::vector<Cycle> returns_;  // of the reads, in order
 };

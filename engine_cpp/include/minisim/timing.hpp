@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "minisim/burst_port.hpp"
-#include "minisim/dram_memory.hpp"
+#include "minisim/memory.hpp"
 #include "minisim/program.hpp"
 
 namespace minisim {
@@ -37,8 +37,12 @@ namespace minisim {
     NAME(kRequests, "requests")                                                                    \
     NAME(kReady, "ready")                                                                          \
     NAME(kDram, "dram")                                                                            \
+    NAME(kL2Port, "l2_port")                                                                       \
+    NAME(kL2, "l2")                                                                                \
+    NAME(kService, "service")                                                                      \
     NAME(kBusy, "busy")                                                                            \
     NAME(kServed, "served")                                                                        \
+    NAME(kNoc, "noc")                                                                              \
     NAME(kBursts, "bursts")                                                                        \
     NAME(kLatency, "latency")                                                                      \
     NAME(kRetireOrder, "retire_order")
@@ -49,8 +53,8 @@ enum class Gate : std::uint8_t {
 #undef MINISIM_DECLARE_GATE
 };
 
-enum class Point : std::uint8_t { kIssue, kStart, kReady, kBegin, kDone, kEnd };
-constexpr std::size_t kPoints = 6;
+enum class Point : std::uint8_t { kIssue, kStart, kReady, kBegin, kServed, kDone, kEnd };
+constexpr std::size_t kPoints = 7;
 
 // Cycles of an operation, as hwmodel/cost.py's Costs has them.
 struct OpCost {
@@ -64,16 +68,20 @@ struct TimingMachine {
     std::int64_t in_flight = 1;  // descriptors of a channel, at most
     bool shared = false;         // channels serve both directions
     std::optional<BurstRules> load_bursts, store_bursts;  // both, or none
-    std::optional<DramPart> part;                         // of a banked DRAM
-    std::int64_t dram_cycles = 1, core_cycles = 1;        // so many of each take as long
+    Cycle store_handshake = 0;    // of a burst of a store, beyond the memory's latency
+    Cycle gap = 0, completion = 0;  // of the DMA
+    MemoryMachine memory;
 };
 
-// Where the Timeline goes: a value for each operation; gate and holder have one for each point.
+// Where the Timeline goes: a value for each operation; gate and holder have one for each point. The
+// columns of `Answers` only if MemoryMachine::answers().
 struct TimelineColumns {
     Cycle *issue, *start, *begin, *done, *end, *dram_begin, *dram_end;
     std::uint8_t* channel;
     std::uint8_t* gate;
     std::uint32_t* holder;
+    Cycle *latency = nullptr, *read = nullptr, *written = nullptr, *contention = nullptr,
+          *crossing = nullptr;
 };
 
 // Told of every step, in the order of hwmodel/state.py's Observer, in batches.
@@ -86,6 +94,7 @@ public:
 
 struct TimingResult {
     std::size_t unretired = 0;  // operations that wait for each other in a circle
+    Counters counters;          // of the memory
 };
 
 // Times `program`, whose references are in range (`check_references`).
@@ -96,6 +105,12 @@ TimingResult time_program(const Program& program, std::uint32_t cores, const Tim
                           const std::vector<OpCost>& costs, const std::uint32_t* classes,
                           const std::vector<std::uint32_t>& planes, const TimelineColumns& columns,
                           StepListener* listener);
+
+// When each operation could start if dispatching cost nothing; `sharing`: of each layer, how many
+// cores share the DRAM. Throws ScheduleError if one waits for an operation behind it.
+std::vector<Cycle> expected_starts(const Program& program, std::uint32_t cores,
+                                   const std::vector<OpCost>& costs, const std::uint32_t* classes,
+                                   const std::int64_t* sharing, bool shared);
 
 // Throws ScheduleError if a row refers beyond a table. Operations may wait for whatever they like.
 void check_references(const Program& program, std::uint32_t cores);

@@ -1,0 +1,70 @@
+"""Costs by class: what `cost.py` says, once for all operations that cost the same.
+
+Of a million operations there are a few dozens of classes. The native event model and the recurrence of expected starts
+work with them, so that neither needs a column of costs for each operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim._engine import classify
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import burst_rules, costs, rectangles
+from minisim.hwmodel.descriptors import descriptors, planes
+from minisim.hwmodel.isa import Opcode, Schedule
+
+Numbers = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class ClassCosts:
+    """The costs of a schedule's operations.
+
+    Attributes:
+        of: of each operation its class.
+        costs: int64 of shape (classes x 6,): setup, busy, hold, latency, lag and DRAM cycles of each class.
+        planes: of each operation how many its descriptor moves, 0 for one that follows; None if all move one.
+    """
+
+    of: Numbers
+    costs: npt.NDArray[np.int64]
+    planes: Numbers | None
+
+
+def class_costs(schedule: Schedule, machine: Machine) -> ClassCosts:
+    """The costs of all operations of `schedule`, by class.
+
+    Raises:
+        ScheduleError: a reference of the schedule leads nowhere.
+    """
+    moved = _planes(schedule, machine)
+    of, first = classify(schedule, moved, _period(machine))
+    return ClassCosts(of, _costs(schedule, machine, first, moved), moved)
+
+
+def _planes(schedule: Schedule, machine: Machine) -> Numbers | None:
+    """How many operations each one's descriptor moves; None if all move one."""
+    if machine.dma.dimensions < 3:
+        return None
+    return planes(schedule, descriptors(schedule, rectangles(schedule), machine)).astype(np.uint32)
+
+
+def _period(machine: Machine) -> int:
+    return max(burst_rules(machine, load).period for load in (True, False)) if machine.dma.has_bursts else 1
+
+
+def _costs(
+    schedule: Schedule, machine: Machine, first: npt.NDArray[np.uint32], moved: Numbers | None
+) -> npt.NDArray[np.int64]:
+    examples = schedule.replace(stream=schedule.stream[first])
+    decoded = None
+    if moved is not None:
+        moves = examples.stream["opcode"] <= Opcode.STORE
+        decoded = np.asarray(moves & (moved[first] > 0), dtype=np.int64)
+    found = costs(examples, machine, decoded)
+    columns = (found.setup, found.busy, found.hold, found.latency, found.lag, found.dram)
+    return np.stack(columns, axis=1).reshape(-1)
