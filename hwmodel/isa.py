@@ -41,8 +41,9 @@ and writes C, once. A matmul of
     INT16 A INT16 and B INT8; all else as INT8
 
 Which operations the vector unit has, and on which types, is in `vector_ops.py`. Their operands have one type, but for
-conditions, which are BOOL, as is what a comparison makes. On BF16 they are those of FP32 with one rounding at the end.
-All rounding is to nearest, ties to even. A number among the operands is part of the operation: an immediate, in FP32.
+conditions, which are BOOL, as is what a comparison makes. COPY and TRANSPOSE move the bits of any type. On BF16 all
+others are those of FP32 with one rounding at the end. All rounding is to nearest, ties to even. A number among the
+operands is part of the operation: an immediate, in FP32.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -212,7 +213,7 @@ VECTOR_DTYPE = np.dtype(
         ("op", "u1"),
         ("dtype", "u1"),  # of its sources of the kind x
         ("reserved", "u2"),
-        ("src0", "u4"),  # tile ids; NONE: a number, imm0, or that the operation has no such source; one is a tile
+        ("src0", "u4"),  # tile ids; NONE: a number, imm0, or no such source; one is a tile, but of a COPY
         ("src1", "u4"),
         ("src2", "u4"),
         ("dst", "u4"),
