@@ -9,10 +9,10 @@ SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src compiler hwm
              -type f -not -path '*/__pycache__/*' -not -path 'engine_cpp/tests/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep test check lint types sanitize fuzz bench mutation mutation-cpp clean
+.PHONY: help run sweep test check lint types sanitize fuzz onnx-cases bench mutation mutation-cpp clean
 
 help:      ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed  ## the main job: time and compute a model, write the reports to out/
 	$(BIN)/minisim run --config npu_32x32 examples/mlp.py --out out
@@ -47,6 +47,9 @@ fuzz: $(VENV)/.test  ## damaged models and machines, odd command lines: N=100000
 
 mutation-cpp: $(VENV)/.mutation-cpp  ## put faults into the C++ engine; see which its tests catch: N=20 SEED=2 FILES="a b" CHANGED=main
 	$(BIN)/python tests/mutation_cpp -n $(or $(N),100) --seed $(or $(SEED),1) $(if $(CHANGED),--changed $(CHANGED)) $(FILES)
+
+onnx-cases: $(VENV)/.test  ## ONNX's node tests through compiler, timing and engine: the table of docs/onnx.md
+	$(BIN)/python benchmarks/onnx_cases.py
 
 bench: $(VENV)/.test  ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/speed.py

@@ -91,8 +91,8 @@ def boxes_of(piece: Piece, source_size: int, target_size: int) -> Boxes:
     across = [a for a in others if a.source == 1] if turned else sorted(others, key=lambda a: -a.size)
     for axis in (*across, single):
         found = _boxes(piece, inner, axis, [a for a in others if a is not axis], turned)
-        if _is_there(found.sources, found.source_rows, found.source_cols, found.source_pitch, source_size) and (
-            _is_there(found.targets, found.rows, found.cols, found.target_pitch, target_size)
+        if is_there(found.sources, found.source_rows, found.source_cols, found.source_pitch, source_size) and (
+            is_there(found.targets, found.rows, found.cols, found.target_pitch, target_size)
         ):
             return found
     one_by_one = Along(1, 0, 1)  # no view has these elements as a column: the last of them lies in half a row
@@ -115,7 +115,7 @@ def _boxes(piece: Piece, inner: Along, across: Along, slabs: Sequence[Along], tu
     return Boxes(piece.operand, turned, across.size, inner.size, *shape, across.target, sources, targets)
 
 
-def _is_there(starts: Elements, rows: int, cols: int, pitch: int, size: int) -> bool:
+def is_there(starts: Elements, rows: int, cols: int, pitch: int, size: int) -> bool:
     """Whether rectangles that begin at `starts` are some of the view of a buffer of `size` elements as rows of `pitch`.
     A single row is in any buffer."""
     if rows == 1:

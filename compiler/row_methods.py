@@ -103,6 +103,18 @@ class RowMethods(ABC, Generic[T]):
 
         return self._normalised("LayerNorm", x, axes, name, operands)
 
+    def rms_norm(
+        self, x: T, scale: T | None = None, *, axes: Axes = -1, epsilon: float = 1e-5, name: str | None = None
+    ) -> T:
+        """``x / sqrt(mean(x * x) + epsilon) * scale`` along `axes`, of n elements together."""
+
+        def operands(rows: T) -> list[T]:
+            count = rows.shape[-1] if rows.shape else 1
+            constants = [self._operand(value, rows) for value in (count, epsilon, 1.0)]
+            return constants if scale is None else [*constants, self._as_row(scale, count)]
+
+        return self._normalised("RmsNorm", x, axes, name, operands)
+
     # -- internals ---------------------------------------------------------------------------------
 
     def _reduced(self, op: str, x: T, axes: Axes, keepdims: bool, name: str | None) -> T:

@@ -21,8 +21,9 @@ of B, and what lies the other way in SRAM is walked down its columns.
     os         m                  (m, k)              n                  (n, k)
     is         m                  (m, k)              k                  (k, n)
 
-C, its partial sums and the vector unit's operands go by rows. Taken as given: the vectors of a walk follow each
-other without gaps, so that conflicts even out between them, and banks serve one unit at a time.
+C, its partial sums and the vector unit's operands go by rows, but for the source of a TRANSPOSE (`cost.py`). Taken as
+given: the vectors of a walk follow each other without gaps, so that conflicts even out between them, and banks serve
+one unit at a time.
 """
 
 from __future__ import annotations

@@ -42,8 +42,9 @@ and writes C, once. A matmul of
     INT16 A INT16 and B INT8; all else as INT8
 
 Which operations the vector unit has, and on which types, is in `vector_ops.py`. Their operands have one type, but for
-conditions, which are BOOL, as is what a comparison makes. On BF16 they are those of FP32 with one rounding at the end.
-All rounding is to nearest, ties to even. A number among the operands is part of the operation: an immediate, in FP32.
+conditions, which are BOOL, as is what a comparison makes. COPY and TRANSPOSE move the bits of any type. On BF16 all
+others are those of FP32 with one rounding at the end. All rounding is to nearest, ties to even. A number among the
+operands is part of the operation: an immediate, in FP32.
 
 **Pieces.** A matmul may read an A that is no tile: a and a_sram are NONE then, and `a_pieces` is the first row of a run
 in `pieces` (`more`: the next row belongs to it, too), or NONE if there is none. A piece is a tile in SRAM and a run of
@@ -225,7 +226,7 @@ VECTOR_DTYPE = np.dtype(
         ("op", "u1"),
         ("dtype", "u1"),  # of its sources of the kind x
         ("reserved", "u2"),
-        ("src0", "u4"),  # tile ids; NONE: a number, imm0, or that the operation has no such source; one is a tile
+        ("src0", "u4"),  # tile ids; NONE: a number, imm0, or no such source; one is a tile, but of a COPY
         ("src1", "u4"),
         ("src2", "u4"),
         ("dst", "u4"),

@@ -6,13 +6,13 @@ returns a Graph; `_LOADERS` knows it by the file names' ending.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
 from minisim.compiler.dtypes import known
 from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
-from minisim.compiler.frontend.dims import check_dims
+from minisim.compiler.frontend.dims import Dims, check_dims
 from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT
@@ -24,18 +24,18 @@ ModelLike = Graph | str | PathLike[str]
 """What the public functions take for a model: a Graph, or what `load_model` takes."""
 
 
-def _load_onnx(path: Path, dims: Mapping[str, int], numerics: bool, memory_limit: int) -> Graph:
+def _load_onnx(path: Path, dims: Dims, numerics: bool, memory_limit: int) -> Graph:
     from minisim.compiler.frontend.onnx_file import load_onnx  # late: it imports onnx, which is optional
 
     return load_onnx(path, dims, numerics=numerics, memory_limit=memory_limit)
 
 
-def _load_python(path: Path, dims: Mapping[str, int], numerics: bool, memory_limit: int) -> Graph:
+def _load_python(path: Path, dims: Dims, numerics: bool, memory_limit: int) -> Graph:
     _has_none_open(str(path), dims)
     return load_python(path)
 
 
-_LOADERS: dict[str, Callable[[Path, Mapping[str, int], bool, int], Graph]] = {".py": _load_python, ".onnx": _load_onnx}
+_LOADERS: dict[str, Callable[[Path, Dims, bool, int], Graph]] = {".py": _load_python, ".onnx": _load_onnx}
 
 
 def as_graph(
@@ -48,7 +48,7 @@ def as_graph(
 def load_model(
     spec: str | PathLike[str],
     dtype: str = "float32",
-    dims: Mapping[str, int] | None = None,
+    dims: Dims | None = None,
     *,
     numerics: bool = True,
     memory_limit: int = MEMORY_LIMIT,
@@ -59,7 +59,8 @@ def load_model(
         spec: the path of a ``.py`` or ``.onnx`` file, or a built-in shape such as ``gemm:512x512x512``.
         dtype: the type of a built-in shape ("float32", "bfloat16", "int8"); a file says itself what it is.
         dims: sizes of the dimensions that an ONNX file leaves open, by name: ``{"seq": 128}``; one without a name is
-            called as its input and its position, ``x.0``.
+            called as its input and its position, ``x.0``. Or all sizes of an input, by its name:
+            ``{"x": (1, 3, 224, 224)}``.
 
         numerics: False for a model that is only timed: weights of an ONNX file may then be elsewhere, or missing.
         memory_limit: bytes that the constants of an ONNX file may take together.
@@ -95,7 +96,7 @@ def load_model(
     return graph
 
 
-def _has_none_open(spec: str, dims: Mapping[str, int]) -> None:
+def _has_none_open(spec: str, dims: Dims) -> None:
     if dims:
         name = shown(next(iter(dims)))
         raise ModelError(f"model {shown(spec)}: no dimension {name} to bind: only ONNX files leave dimensions open")

@@ -1,4 +1,4 @@
-"""Models in ONNX, opset 9 and up. How an operator is imported stands in its file in `compiler/ops/`.
+"""Models in ONNX, opset 7 and up. How an operator is imported stands in its file in `compiler/ops/`.
 
 Whatever the file fixes is computed here: initializers, Constant nodes, and every node that reads only
 those (a transposed weight, a shape put together from pieces), with ONNX's own reference implementation.
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minisim.compiler.arguments import MAX_RANK
-from minisim.compiler.frontend.dims import bind, how_to_bind
+from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
 from minisim.compiler.frontend.refusals import Refusals
 from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.memory import MEMORY_LIMIT, Budget
@@ -54,11 +55,11 @@ from minisim.compiler.frontend.external_data import (  # they import onnx, too
 )
 from minisim.compiler.frontend.onnx_constants import Constant, folded, initializer, is_absent
 
-OLDEST_OPSET = 9
+OLDEST_OPSET = 7
 
 
 def load_onnx(
-    path: Path, dims: Mapping[str, int] | None = None, *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+    path: Path, dims: Dims | None = None, *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
 ) -> Graph:
     """Return the graph of an ONNX file; inputs and outputs keep their ONNX names.
 
@@ -70,7 +71,7 @@ def load_onnx(
         memory_limit: bytes of all constants together.
 
     Raises:
-        ModelError: the file is damaged, not valid ONNX, or older than opset 9.
+        ModelError: the file is damaged, not valid ONNX, or older than opset 7.
         ShapeError: the operands of a node do not fit.
         UnsupportedError: names all nodes, inputs and outputs that minisim cannot take.
         MissingExtraError: when this module is imported without the package onnx.
@@ -80,7 +81,7 @@ def load_onnx(
 
 
 def load_onnx_named(
-    path: Path, dims: Mapping[str, int], *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+    path: Path, dims: Dims, *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
 ) -> tuple[Graph, dict[str, str], onnx.ModelProto]:
     """What `load_onnx` returns; for each value of the model the graph's tensor, by name; and the model, its functions
     expanded and its external data read."""
@@ -221,6 +222,7 @@ class _Import:
         self._model = model
         self._budget = budget
         self._numerics = numerics
+        self._folder = folder
         with _library("its initializers cannot be read"):
             self._constants = {t.name: initializer(t, folder, budget, numerics) for t in model.graph.initializer}
         self._tensors: dict[str, Tensor] = {}
@@ -235,10 +237,13 @@ class _Import:
         for info in self._model.graph.input:
             if info.name not in self._constants:  # before IR version 4, initializers were listed as inputs too
                 self._add_input(info)
-        for proto, node in zip(self._model.graph.node, _nodes(self._model), strict=True):
+        for proto, node in zip(self._model.graph.node, _nodes(self._model.graph), strict=True):
             self._add_node(proto, node)
         for info in self._model.graph.output:
-            self._add_output(info.name)
+            if (kind := info.type.WhichOneof("value")) in (None, "tensor_type"):
+                self._add_output(info.name)
+            else:
+                self._lose(f"output {shown(info.name)} must be a tensor, not a {kind}", [info.name])
         if self._refusals:
             _refuse(self._refusals)
         return self.graph
@@ -294,6 +299,8 @@ class _Import:
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         if self._is_constant(node):
             self._fold(proto, node)
+        elif node.op_type == "If" and node.inputs and self._is_small_constant(node.inputs[0]):
+            self._choose(node)
         elif node.op_type in ("Shape", "Size") and node.inputs and node.inputs[0] in self._tensors and node.outputs:
             self._constants[node.outputs[0]] = _shape_of(node, self._tensors[node.inputs[0]])
         elif (reason := self._unsupported(node)) is not None:
@@ -303,9 +310,32 @@ class _Import:
         else:
             self._import(node)
 
+    def _is_small_constant(self, name: str) -> bool:
+        return name in self._constants and math.prod(self._constants[name].shape) == 1
+
+    def _choose(self, node: OnnxNode) -> None:
+        """An If whose condition is known is the one branch, whose nodes stand in its place."""
+        condition = bool(self._constants[node.inputs[0]].array().reshape(-1)[0])
+        branch: onnx.GraphProto = node.attrs["then_branch" if condition else "else_branch"]
+        self._used |= {name for inner in branch.node for name in inner.input} | {info.name for info in branch.output}
+        with _library("its initializers cannot be read"):
+            for tensor in branch.initializer:
+                self._constants[tensor.name] = initializer(tensor, self._folder, self._budget, self._numerics)
+        for proto, inner in zip(branch.node, _nodes(branch), strict=True):
+            self._add_node(proto, inner)
+        for outer, info in zip(node.outputs, branch.output, strict=False):
+            if info.name in self._constants:
+                self._constants[outer] = self._constants[info.name]
+            elif info.name in self._tensors:
+                self._tensors[outer] = self._tensors[info.name]
+            else:
+                self._lost.add(outer)
+
     def _import(self, node: OnnxNode) -> None:
         try:
-            built = ONNX_IMPORTERS[node.op_type].build(self, node)
+            wanted = tuple(name if name in self._used else "" for name in node.outputs)
+            several = ONNX_IMPORTERS[node.op_type].several_outputs
+            built = ONNX_IMPORTERS[node.op_type].build(self, replace(node, outputs=wanted) if several else node)
             outputs = (built,) if isinstance(built, Tensor) else built
             self._tensors.update((name, x) for name, x in zip(node.outputs, outputs, strict=False) if name)
         except UnsupportedError as e:
@@ -332,16 +362,23 @@ class _Import:
             self._lose_node(node, str(e))
 
     def _add_output(self, name: str) -> None:
-        if name in self._constants:
-            self._lose(f"output {shown(name)} is a constant: nothing computes it", [name])
+        if name in self._constants and self._constants[name].dtype not in (np.float32, np.bool_):
+            self._lose(f"output {shown(name)} is a constant of {self._constants[name].dtype}", [name])
+        elif name in self._constants:
+            self._copy(self.weight(name, self._constants[name].values), name)
         elif name not in self._tensors and name not in self._lost:
             raise ModelError(f"output {shown(name)} is computed by no node")
         elif name not in self._lost:
             tensor = self._tensors[name]
-            if tensor.name in self.graph.inputs:  # itself: it has to be where the output is
-                whole = [None] * len(tensor.shape)
-                tensor = self.graph.take(tensor, whole, kind="Copy", name=self.graph.fresh_name(name))
-            self.graph.output(tensor, name)
+            if tensor.name in self.graph.inputs or tensor.is_weight:
+                self._copy(tensor, name)
+            else:
+                self.graph.output(tensor, name)
+
+    def _copy(self, tensor: Tensor, name: str) -> None:
+        """An output that is given, not computed: it has to be where the output is."""
+        whole = [None] * len(tensor.shape)
+        self.graph.output(self.graph.take(tensor, whole, kind="Copy", name=self.graph.fresh_name(name)), name)
 
     def _lose(self, reason: str, values: Iterable[str]) -> None:
         self._refusals.add(reason)
@@ -382,9 +419,9 @@ def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _nodes(model: onnx.ModelProto) -> list[OnnxNode]:
+def _nodes(graph: onnx.GraphProto) -> list[OnnxNode]:
     """The nodes in plain Python."""
-    nodes = model.graph.node
+    nodes = graph.node
     return [
         OnnxNode(_op_type(n), name, tuple(n.input), tuple(n.output), {a.name: _attribute(a) for a in n.attribute})
         for n, name in zip(nodes, _names(nodes), strict=True)

@@ -10,7 +10,7 @@ from minisim.compiler.attributes import Attributes
 from minisim.compiler.graph import Node, Shape, Tensor, view_2d
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.row_strips import RowOperator, RowStrips
-from minisim.compiler.semantics import Array
+from minisim.compiler.semantics import SEMANTICS, Array
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel.isa import VectorOp
 
@@ -62,14 +62,65 @@ class LayerNorm(RowOperator):
             y = strips.apply(op, y, operand, into=f"stage{i}", out=node.output if i == len(stages) else "")
 
 
-@onnx_import("LayerNormalization", attributes=["axis", "epsilon", "stash_type"])
-def import_layer_norm(context: OnnxContext, node: OnnxNode) -> Tensor:
-    x, scale = (context.value(name) for name in node.inputs[:2])
+@register
+class RmsNorm(RowOperator):
+    """Inputs x, the scalars n, epsilon and 1 (`Graph.rms_norm` supplies them), then scale, if any.
+
+    To the bit, each operation rounded once: y = x * (1 / sqrt(sum(x * x) / n + epsilon)) * scale.
+    """
+
+    name = "RmsNorm"
+    operands = range(4, 6)
+
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
+        return SEMANTICS["LayerNorm"].infer(shapes, attributes)
+
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        x, _, epsilon, _, *scale = inputs
+        y = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + epsilon)
+        return (np.asarray(y * scale[0].reshape(-1) if scale else y),)
+
+    def chain(self, node: Node, strips: RowStrips) -> None:
+        x = strips.source(node.present[0])
+        count, epsilon, one, *scale = (strips.operand(name) for name in node.present[1:])
+        total = strips.apply(VectorOp.REDUCE_SUM, strips.apply(VectorOp.MUL, x, x, into="squares"), into="sum")
+        mean = strips.apply(VectorOp.DIV, total, count, into="mean")
+        root = strips.apply(VectorOp.SQRT, strips.apply(VectorOp.ADD, mean, epsilon, into="steady"), into="root")
+        stages = [strips.apply(VectorOp.DIV, one, root, into="inverse"), *scale]
+        y = x
+        for i, operand in enumerate(stages, start=1):
+            y = strips.apply(VectorOp.MUL, y, operand, into=f"stage{i}", out=node.output if i == len(stages) else "")
+
+
+def _axes_from(x: Tensor, node: OnnxNode) -> range:
+    """All axes from `axis` on, which are normalised together."""
     rank, axis = len(x.shape), int(node.attrs.get("axis", -1))
     if not -rank <= axis < max(rank, 1):
         raise ShapeError(f"axis must lie in [-{rank}, {rank - 1}], not {axis}")
     if node.attrs.get("stash_type", 1) != 1:
         raise UnsupportedError("stash_type must be 1, float32")
+    return range(axis % max(rank, 1), rank)
+
+
+@onnx_import("LayerNormalization", attributes=["axis", "epsilon", "stash_type"], several_outputs=True)
+def import_layer_norm(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
+    """The mean and 1 / deviation, where somebody wants them, are computed beside it."""
+    graph, (x, scale) = context.graph, (context.value(name) for name in node.inputs[:2])
+    axes, epsilon = _axes_from(x, node), float(node.attrs.get("epsilon", 1e-5))
     bias = context.value(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    axes, epsilon = range(axis % max(rank, 1), rank), float(node.attrs.get("epsilon", 1e-5))
-    return context.graph.layer_norm(x, scale, bias, axes=axes, epsilon=epsilon, name=node.name)
+    y = graph.layer_norm(x, scale, bias, axes=axes, epsilon=epsilon, name=node.name)
+    if not any(node.outputs[1:]):
+        return (y,)
+    mean = graph.reduce_mean(x, axes, name=f"{node.name}/mean")
+    centred = graph.sub(x, mean, name=f"{node.name}/centred")
+    squares = graph.mul(centred, centred, name=f"{node.name}/squares")
+    variance = graph.reduce_mean(squares, axes, name=f"{node.name}/variance")
+    deviation = graph.sqrt(graph.add(variance, epsilon, name=f"{node.name}/steady"), name=f"{node.name}/deviation")
+    return y, mean, graph.reciprocal(deviation, name=f"{node.name}/inverse")
+
+
+@onnx_import("RMSNormalization", attributes=["axis", "epsilon", "stash_type"])
+def import_rms_norm(context: OnnxContext, node: OnnxNode) -> Tensor:
+    x, scale = (context.value(name) for name in node.inputs)
+    axes, epsilon = _axes_from(x, node), float(node.attrs.get("epsilon", 1e-5))
+    return context.graph.rms_norm(x, scale, axes=axes, epsilon=epsilon, name=node.name)

@@ -137,9 +137,11 @@ def import_blocks(context: OnnxContext, node: OnnxNode) -> Tensor:
     if len(x.shape) != 4 or b < 1 or (x.shape[1] % (b * b) if to_space else x.shape[2] % b or x.shape[3] % b):
         raise ShapeError(f"{x.shape} has no blocks of {b} x {b}")
     n, c, h, w = x.shape
+    depth_first = node.attrs.get("mode", "DCR") == "DCR"
     if not to_space:
-        parts, perm, wanted = (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4), (n, c * b * b, h // b, w // b)
-    elif node.attrs.get("mode", "DCR") == "DCR":
+        parts, perm = (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4) if depth_first else (0, 1, 3, 5, 2, 4)
+        wanted = (n, c * b * b, h // b, w // b)
+    elif depth_first:
         parts, perm, wanted = (n, b, b, c // b**2, h, w), (0, 3, 4, 1, 5, 2), (n, c // b**2, h * b, w * b)
     else:
         parts, perm, wanted = (n, c // b**2, b, b, h, w), (0, 1, 4, 2, 5, 3), (n, c // b**2, h * b, w * b)

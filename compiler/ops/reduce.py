@@ -76,7 +76,9 @@ def import_reduction(context: OnnxContext, node: OnnxNode) -> Tensor:
     graph, x, name = context.graph, context.value(node.inputs[0]), node.name
     given = _axes(context, node)
     if not given and node.attrs.get("noop_with_empty_axes", 0):
-        raise UnsupportedError("a reduction over no axes is not supported")
+        if node.op_type in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean"):
+            return x
+        raise UnsupportedError("of no axes at all it is not supported")
     axes = given or None
     keep = bool(node.attrs.get("keepdims", 1))
 

@@ -6,8 +6,8 @@ the model, in double precision, on its example inputs (`example_inputs`). A matm
 
     y = relu(A B + bias)  is  s_a s_b relu(A_q B_q + bias_q),  bias_q = round(bias / (s_a s_b)) in int32,
 
-leaves the matrix unit as y_q = saturate(round(sums x s_a s_b / s_y)). Relu and views (Reshape) keep the scale of what
-they are given. (B. Jacob et al., CVPR 2018, have the scheme; theirs has zero points, which are 0 here.)
+leaves the matrix unit as y_q = saturate(round(sums x s_a s_b / s_y)). Relu, views and movements of one operand keep the
+scale of what they are given. (B. Jacob et al., CVPR 2018, have the scheme; theirs has zero points, which are 0 here.)
 
 It comes after fusion, because a scale belongs to what leaves the matrix unit: behind the bias and the relu.
 """
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.attributes import EpilogueAttributes
+from minisim.compiler.attributes import EpilogueAttributes, TakeAttributes
 from minisim.compiler.dtypes import HELD_AS, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.graph import Graph, Node
@@ -55,7 +55,7 @@ class Quantize:
         if refused := list(_refused(graph)):
             raise UnsupportedError(
                 f"model {graph.name!r} cannot be computed in int8 (matrix.dtype): {', '.join(refused)}; "
-                "quantisation covers matmuls and convolutions with bias and relu, relu and reshape"
+                "quantisation covers matmuls and convolutions with bias and relu, relu, views and movements of one operand"
             )
         return _Quantizer(graph, self.numerics).run()
 
@@ -81,8 +81,9 @@ def _multiplies(node: Node) -> bool:
 
 
 def _keeps_scale(node: Node) -> bool:
-    """Whether one unit stands for the same in its outputs as in its operand."""
-    return node.op == "Relu" or SEMANTICS[node.op].is_view
+    """Whether one unit stands for the same in its outputs as in its operand; a fill must be the 0 of both."""
+    filled = isinstance(node.attributes, TakeAttributes) and node.attributes.fill != 0
+    return (node.op in ("Relu", "Transpose", "Take") and not filled) or SEMANTICS[node.op].is_view
 
 
 class _Quantizer:

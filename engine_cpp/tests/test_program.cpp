@@ -173,6 +173,24 @@ TEST(malformed_matmuls) {
             "and activation 0 before it");
 }
 
+TEST(moves) {
+    const auto moves = [](VectorOp op, std::uint32_t src0) {
+        return [=](Sample& s) {
+            s.vectors[0].op = static_cast<std::uint8_t>(op);
+            s.vectors[0].src1 = s.vectors[0].src1_sram = kNone;
+            s.vectors[0].src0 = src0;
+            if (src0 == kNone) s.vectors[0].src0_sram = kNone;
+        };
+    };
+    Sample number;
+    moves(VectorOp::kCopy, kNone)(number);  // alone it may fill a tile
+    Engine engine({1024, "auto", true});
+    engine.load(number.program());
+    refused(moves(VectorOp::kTranspose, kNone), "vectors[0]: src0 of TRANSPOSE must be a tile");
+    refused([&](Sample& s) { moves(VectorOp::kTranspose, s.tx)(s); },
+            "vectors[0]: src0 must be a tile of shape (4, 4), not (4, 8)");
+}
+
 TEST(malformed_vectors) {
     const std::string ops = std::to_string(kVectorOps);
     refused([](Sample& s) { s.vectors[0].op = kVectorOps; },
@@ -185,6 +203,8 @@ TEST(malformed_vectors) {
             "vectors[0]: a source must be a tile");
     refused([](Sample& s) { s.vectors[0].op = 0; },
             "vectors[0]: src1 must be NONE (RELU has 1), not 2");
+    refused([](Sample& s) { s.vectors[0].op = static_cast<std::uint8_t>(VectorOp::kTranspose); },
+            "vectors[0]: src1 must be NONE (TRANSPOSE has 1), not 2");
     refused([](Sample& s) { s.vectors[0].src2 = 0; },
             "vectors[0]: src2 must be NONE (ADD has 2), not 0");
     refused([](Sample& s) { s.vectors[0].imm1 = 0.5f; },

@@ -23,7 +23,7 @@ from minisim import __version__
 from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
-from minisim.compiler.frontend.dims import parse_dims
+from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
@@ -116,6 +116,14 @@ def _text(message: object) -> str:
         return type(message).__name__
 
 
+def _bound(dims: Sequence[str], shapes: Sequence[str]) -> Dims:
+    """The options --dim and --shape, as `load_model` takes them."""
+    sizes, whole = parse_dims(dims), parse_shapes(shapes)
+    if both := sizes.keys() & whole.keys():
+        raise UsageError(f"--shape: {shown(min(both))} is bound by --dim already")
+    return {**sizes, **whole}
+
+
 def _load_machine(source: str, overrides: Sequence[str]) -> Machine:
     """The machine of a command; a report of a bug will have it."""
     machine = Machine.load(source, overrides)
@@ -141,6 +149,8 @@ _check_borders = click.option("--check-borders", is_flag=True,
                               help="With --check: what passes between fused operations, too.")  # fmt: skip
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
+_shapes = click.option("--shape", "shapes", multiple=True, metavar="INPUT=SIZExSIZE",
+                       help="Bind all dimensions of an ONNX file's input: x=1x3x224x224. May be repeated.")  # fmt: skip
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
 
 
@@ -191,6 +201,7 @@ def main() -> None:
 @click.argument("model")
 @_machine_options
 @_dims
+@_shapes
 @_out
 @click.option(
     "--timing",
@@ -214,6 +225,7 @@ def run_command(
     source: str,
     overrides: tuple[str, ...],
     dims: tuple[str, ...],
+    shapes: tuple[str, ...],
     out: Path,
     timing: str,
     no_numerics: bool,
@@ -245,7 +257,7 @@ def run_command(
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
     graph = load_model(
-        model, NAME[machine.dtype], parse_dims(dims), numerics=not no_numerics, memory_limit=memory_limit
+        model, NAME[machine.dtype], _bound(dims, shapes), numerics=not no_numerics, memory_limit=memory_limit
     )
     _check_folder("--out", out)
     if dump_ir:
@@ -278,7 +290,9 @@ def run_command(
     print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
     if against:
-        check = check_onnxruntime(model, machine, dims=parse_dims(dims), borders=check_borders, outputs=result.outputs)
+        check = check_onnxruntime(
+            model, machine, dims=_bound(dims, shapes), borders=check_borders, outputs=result.outputs
+        )
         for line in check.lines():
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if check.deviates:
@@ -299,6 +313,7 @@ def _check_checkable(model: str, no_numerics: bool) -> None:
 @click.argument("model")
 @_machine_options
 @_dims
+@_shapes
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
@@ -309,6 +324,7 @@ def explain_command(
     source: str,
     overrides: tuple[str, ...],
     dims: tuple[str, ...],
+    shapes: tuple[str, ...],
     out: Path | None,
     what_if: bool,
     jobs: int | None,
@@ -321,7 +337,7 @@ def explain_command(
 
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    graph = load_model(model, NAME[machine.dtype], parse_dims(dims), numerics=False, memory_limit=memory_limit)
+    graph = load_model(model, NAME[machine.dtype], _bound(dims, shapes), numerics=False, memory_limit=memory_limit)
     if out:
         _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
@@ -353,6 +369,7 @@ def explain_command(
 @click.argument("model")
 @_machine_options
 @_dims
+@_shapes
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @_out
@@ -365,6 +382,7 @@ def sweep_command(
     source: str,
     overrides: tuple[str, ...],
     dims: tuple[str, ...],
+    shapes: tuple[str, ...],
     params: tuple[str, ...],
     out: Path,
     no_numerics: bool,
@@ -380,7 +398,7 @@ def sweep_command(
     _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
     dtype = "float32" if varies else NAME[machine.dtype]
-    graph = load_model(model, dtype, parse_dims(dims), numerics=not no_numerics, memory_limit=memory_limit)
+    graph = load_model(model, dtype, _bound(dims, shapes), numerics=not no_numerics, memory_limit=memory_limit)
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
-from minisim.compiler.frontend.dims import check_dims
+from minisim.compiler.frontend.dims import Dims, check_dims
 from minisim.compiler.graph import Graph
 from minisim.compiler.pipeline import computed_graph
 from minisim.difference import number
@@ -103,7 +103,7 @@ def check_onnxruntime(
     machine: MachineLike = None,
     *,
     inputs: Mapping[str, npt.ArrayLike] | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Dims | None = None,
     borders: bool = False,
     outputs: Mapping[str, Array] | None = None,
 ) -> OnnxCheck:
@@ -113,7 +113,7 @@ def check_onnxruntime(
         model: the path of the file.
         machine: as for `run`.
         inputs: arrays by name; what is missing is drawn as for `run`.
-        dims: sizes of the dimensions that the file leaves open.
+        dims: sizes of the dimensions that the file leaves open, as for `load_model`.
         borders: also compare what passes between fused operations. The model is then computed once more, with all of
             that as outputs.
         outputs: what a run of the model on these inputs gave, if there was one: it is not computed again.

@@ -61,3 +61,24 @@ def test_control_characters_in_names_are_escaped_in_all_that_is_shown(minisim: A
     assert not {c for c in shown if not c.isprintable()} - {"\n"}
     for name in (r"mo\ndel\x1b[31m", r"re\x1b[31m\nlu", r"si\x07g"):
         assert name in shown
+
+
+def test_a_shape_binds_all_of_an_input(model: Path, minisim: Any) -> None:
+    minisim("run", "m.onnx", "--shape", "x=4x64")
+    with Path("out/summary.csv").open(encoding="utf-8") as file:
+        assert next(csv.DictReader(file))["dram_read_bytes"] == str(4 * 64 * 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--shape", "x"], "--shape x: must be INPUT=SIZExSIZE, such as x=1x3x224x224"),
+        (["--shape", "x=4x"], "--shape x=4x: must be INPUT=SIZExSIZE, such as x=1x3x224x224"),
+        (["--shape", "x=4x0"], "dimension 'x' must be a whole number from 1 to 2147483648, not 0"),
+        (["--shape", "x=4x4", "--shape", "x=4x5"], "--shape x=4x5: 'x' is given twice"),
+        (["--shape", "x=4x4", "--dim", "x=4"], "--shape: 'x' is bound by --dim already"),
+        (["--shape", "xx=4x4"], "model 'm.onnx': no input 'xx' to give a shape; did you mean 'x'?"),
+    ],
+)
+def test_what_is_no_shape(options: list[str], said: str, model: Path, minisim: Any) -> None:
+    assert minisim("run", "m.onnx", *options, code=2).stderr == f"minisim: error: {said}\n"

@@ -15,10 +15,11 @@ from support.machines import machine
 
 import minisim as ms
 from minisim.compiler.attributes import Run
-from minisim.compiler.boxes import Along, Piece, boxes_of, edges_of, merged, tiles_of
+from minisim.compiler.boxes import Along, Piece, boxes_of, edges_of, is_there, merged, tiles_of
 from minisim.compiler.movement_methods import runs_of
 from minisim.compiler.ops.move import movements
 from minisim.errors import ModelError, ShapeError
+from minisim.hwmodel.cost import costs
 from minisim.hwmodel.isa import Opcode, VectorOp
 
 Array = npt.NDArray[Any]
@@ -113,8 +114,6 @@ def test_turning_in_sram_walks_down_columns() -> None:
         g = ms.Graph("g")
         g.output(g.transpose(g.input("x", (32, 32))), "y")
         on = machine(sram__banks=banks, sram__bank_bytes_per_cycle=8)
-        from minisim.hwmodel.cost import costs
-
         schedule = ms.compile_graph(g, on)
         vectors = schedule.stream["opcode"] == Opcode.VECTOR
         cycles.append(costs(schedule, on).busy[vectors].tolist())
@@ -238,3 +237,11 @@ def test_explain_says_what_is_moved_and_what_is_a_view() -> None:
         "views, which move nothing: left (Split)",
         "moved, read and written: turned (Transpose, 2.812 KiB)",
     ]
+
+
+def test_a_rectangle_lies_in_a_view_if_none_of_its_rows_goes_on_in_the_next() -> None:
+    """Rows of 4 elements; a single row is in any buffer."""
+    assert is_there(np.array([2, 4]), 2, 2, 4, 100)
+    assert not is_there(np.array([2, 3]), 2, 2, 4, 100)
+    assert is_there(np.array([3]), 1, 2, 4, 100)
+    assert is_there(np.array([2]), 25, 2, 4, 100) and not is_there(np.array([2]), 25, 2, 4, 99)

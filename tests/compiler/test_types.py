@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.graphs import example, gemm, small_mlp
+from support.graphs import example, gemm, small_mlp, values
 from support.machines import least_accumulator, least_sram, lowered, machine
 from support.oracle import round_bf16
 
@@ -170,7 +170,7 @@ def test_all_that_cannot_be_quantised_is_named() -> None:
         ms.run(g, INT8)
     assert str(caught.value) == (
         "model 'net' cannot be computed in int8 (matrix.dtype): Sigmoid after 'matmul', Mul 'square', Add 'sum'; "
-        "quantisation covers matmuls and convolutions with bias and relu, relu and reshape"
+        "quantisation covers matmuls and convolutions with bias and relu, relu, views and movements of one operand"
     )
 
 
@@ -296,3 +296,20 @@ def test_the_key_of_a_machine_that_cannot() -> None:
 def test_what_a_machine_computes_in_is_part_of_the_key() -> None:
     keys = {schedule_key(small_mlp(), machine(matrix__dtype=dtype)) for dtype in ("fp32", "bf16", "int8")}
     assert len(keys) == 3
+
+
+def test_what_is_moved_keeps_its_scale() -> None:
+    """A transpose and a pad of zeros between two matmuls, in int8."""
+    rng = np.random.default_rng(0)
+    g = ms.Graph("moved")
+    h = g.transpose(g.input("x", (24, 16)) @ g.weight("w", values(rng, (16, 20))))
+    g.output(g.pad(h, [(0, 0), (0, 8)]) @ g.weight("v", values(rng, (32, 8))), "y")
+    on = INT8
+    computed = computed_graph(g, on)
+    scales = [computed.tensors[name].scale for name in ("matmul", "transpose", "take")]
+    assert scales[0] and len(set(scales)) == 1
+    result = ms.run(g, on)
+    assert result.difference is not None and result.difference.sqnr_db > 25
+    g.output(g.pad(h, [(0, 0), (0, 8)], value=1, name="ones"), "z")
+    with pytest.raises(UnsupportedError, match=r"cannot be computed in int8 \(matrix.dtype\): Take 'ones'"):
+        computed_graph(g, on)

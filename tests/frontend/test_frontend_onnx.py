@@ -12,10 +12,12 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, ValueInfoProto
-from onnx.helper import make_function, make_node, make_opsetid, make_tensor_value_info
+from onnx.helper import make_function, make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 
+import minisim as ms
 from minisim.compiler.frontend import load_model
 from minisim.compiler.graph import Graph
+from minisim.errors import ModelError
 
 Save = Callable[..., ModelProto]
 
@@ -246,3 +248,86 @@ def test_a_split(opset: int, attributes: dict[str, Any], sizes: list[int] | None
     graph = load_model("m.onnx")
     assert graph.nodes[0].outputs == ("n.0", "n.1", "n.2")
     agree("m.onnx", graph)
+
+
+# -- shapes, conditions, outputs that are given ---------------------------------------------------------------
+
+
+def test_a_shape_binds_all_dimensions_of_an_input(tmp_path: Path) -> None:
+    infos = [
+        make_tensor_value_info("x", TensorProto.FLOAT, ("n", 3, None)),
+        make_tensor_value_info("y", TensorProto.FLOAT, ("n", 3, 1)),
+    ]
+    graph = make_graph([make_node("Add", ["x", "y"], ["z"])], "g", infos,
+                       [make_tensor_value_info("z", TensorProto.FLOAT, None)])  # fmt: skip
+    path = tmp_path / "m.onnx"
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8), path)
+    assert load_model(path, dims={"x": (2, 3, 5)}).tensors["y"].shape == (2, 3, 1)  # of its name in y, too
+    for dims, said in [
+        ({"x": (2, 4, 5)}, "input 'x': dimension 1 is 3, not 4"),
+        ({"x": (2, 3)}, "input 'x' has 3 dimensions, not 2"),
+        ({"x": (2, 3, 5), "n": 4}, "dimension 'n' cannot be 4 and 2"),
+        ({"w": (2, 3, 5)}, "no input 'w' to give a shape"),
+    ]:
+        with pytest.raises(ModelError, match=said):
+            load_model(path, dims=dims)
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_an_if_of_a_known_condition_is_one_branch(condition: bool, tmp_path: Path) -> None:
+    branches = {
+        name: make_graph(
+            [make_node(op, ["h", f"{name}_c"], [f"{name}_y"])], name, [],
+            [make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, None)],
+            [onnx.numpy_helper.from_array(np.float32([2]), f"{name}_c")],
+        )
+        for name, op in (("then_branch", "Mul"), ("else_branch", "Sub"))
+    }  # fmt: skip
+    nodes = [make_node("Relu", ["x"], ["h"]), make_node("If", ["c"], ["y"], **branches)]
+    graph = make_graph(nodes, "g", [make_tensor_value_info("x", TensorProto.FLOAT, (2, 3))],
+                       [make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                       [onnx.numpy_helper.from_array(np.array(condition), "c")])  # fmt: skip
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    loaded = load_model(tmp_path / "m.onnx")
+    assert [node.op for node in loaded.nodes] == ["Relu", "Mul" if condition else "Sub"]
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert loaded.evaluate({"x": x})[loaded.outputs["y"]].tolist() == (x * 2 if condition else x - 2).tolist()
+
+
+def test_outputs_that_are_given_are_copied(tmp_path: Path) -> None:
+    nodes = [make_node("Identity", ["x"], ["same"]), make_node("Relu", ["x"], ["r"])]
+    outputs = [make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("same", "c", "r")]
+    graph = make_graph(nodes, "g", [make_tensor_value_info("x", TensorProto.FLOAT, (2, 3))], outputs,
+                       [onnx.numpy_helper.from_array(np.float32([[1, 2]]), "c")])  # fmt: skip
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    x = np.float32([[1, -2, 3], [4, 5, -6]])
+    result = ms.run(load_model(tmp_path / "m.onnx"), inputs={"x": x})
+    assert result.outputs["same"].tolist() == x.tolist() and result.outputs["c"].tolist() == [[1, 2]]
+
+
+def test_shapes_are_known_as_a_model_is_read(tmp_path: Path) -> None:
+    """As exporters write a flatten: the batch from Shape, put together with -1."""
+    nodes = [
+        make_node("Shape", ["x"], ["s"]),
+        make_node("Gather", ["s", "zero"], ["n"], axis=0),
+        make_node("Unsqueeze", ["n", "axes"], ["n1"]),
+        make_node("Concat", ["n1", "rest"], ["shape"], axis=0),
+        make_node("Reshape", ["x", "shape"], ["y"]),
+    ]
+    constants = {"zero": np.array(0), "axes": np.array([0]), "rest": np.array([-1])}
+    graph = make_graph(nodes, "g", [make_tensor_value_info("x", TensorProto.FLOAT, (2, 3, 4))],
+                       [make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                       [onnx.numpy_helper.from_array(v.astype(np.int64), k) for k, v in constants.items()])  # fmt: skip
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    loaded = load_model(tmp_path / "m.onnx")
+    assert loaded.tensors[loaded.outputs["y"]].shape == (2, 12)
+
+
+def test_opset_7_is_the_oldest(tmp_path: Path) -> None:
+    nodes = [make_node("And", ["a", "a"], ["b"]), make_node("Not", ["b"], ["y"])]
+    infos = [make_tensor_value_info(name, TensorProto.BOOL, (2, 2)) for name in "ay"]
+    graph = make_graph(nodes, "g", infos[:1], infos[1:])
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 7)], ir_version=3), tmp_path / "m.onnx")
+    given = np.array([[True, False], [False, True]])
+    found = ms.run(load_model(tmp_path / "m.onnx"), inputs={"a": given}).outputs["y"]
+    assert found.tolist() == (~given).tolist()

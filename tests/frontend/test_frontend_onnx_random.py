@@ -182,6 +182,15 @@ class Builder:
             del attributes["axis"]
         self.node("LayerNormalization", inputs, shape, epsilon=0.5, **attributes)
 
+    def rms_norm(self) -> None:
+        if self.opset < 23:
+            self.relu()
+            return
+        x = self.bounded(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis = self.draw(st.integers(0, len(shape) - 1))
+        self.node("RMSNormalization", [x, self.operand(shape[axis:])], shape, axis=axis, epsilon=0.5)
+
     def reduction(self, op: str) -> None:
         """Over any axes, in any order, or all."""
         positive = op in ("ReduceLogSum", "ReduceL2")  # where what is near 0 would magnify the errors of either side
@@ -414,6 +423,7 @@ BUILD: dict[str, Callable[[Builder], None]] = {
     "Max": Builder.max,
     "Mul": Builder.mul,
     "Pow": Builder.pow,
+    "RMSNormalization": Builder.rms_norm,
     "Relu": Builder.relu,
     "Reshape": Builder.reshape,
     "Sigmoid": Builder.sigmoid,

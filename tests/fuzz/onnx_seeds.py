@@ -49,6 +49,18 @@ def onnx_seeds() -> tuple[ModelProto, ...]:
                 make_node("Add", ["x", "f"], ["y"])],
                [numpy_helper.from_array(np.array(v, np.float32), n) for n, v in zip("abc", (0, 6, 1), strict=True)]
                + [numpy_helper.from_array(np.array([4, 6]), "e")]),
+        _model([make_node("Reshape", ["x", "heads"], ["h"]), make_node("Transpose", ["h"], ["k"], perm=[0, 2, 1]),
+                make_node("MatMul", ["h", "k"], ["s"]), make_node("Softmax", ["s"], ["p"], axis=1),
+                make_node("MatMul", ["p", "h"], ["y"])], [_whole("heads", 2, 4, 3)]),
+        _model([make_node("Slice", ["x", "one", "five", "one"], ["s"]), make_node("Pad", ["s", "pads"], ["p"]),
+                make_node("Concat", ["p", "x"], ["c"], axis=1), make_node("Gather", ["c", "rows"], ["g"], axis=0),
+                make_node("Tile", ["g", "times"], ["y"])],
+               [_whole("one", 1), _whole("five", 5), _whole("pads", 0, 1, 0, 2), _whole("rows", 3, 0, 0),
+                _whole("times", 2, 1)]),
+        _model([make_node("Shape", ["x"], ["s"]), make_node("ConstantOfShape", ["s"], ["z"]),
+                make_node("Add", ["x", "z"], ["a"]), make_node("Unsqueeze", ["a", "zero"], ["u"]),
+                make_node("Expand", ["u", "many"], ["e"]), make_node("ReduceMean", ["e"], ["m"], axes=[0, 1]),
+                make_node("Squeeze", ["m"], ["y"])], [_whole("zero", 0), _whole("many", 3, 4, 6)]),
         _model([make_node("Dropout", ["x"], ["h"]), make_node("Softmax", ["h"], ["y"])], opset=12),
     )  # fmt: skip
 
@@ -60,6 +72,10 @@ def _info(name: str, shape: tuple[int | str, ...]) -> object:
 def _weight(name: str, shape: tuple[int, ...]) -> TensorProto:
     values = np.random.default_rng(len(name)).standard_normal(shape).astype(np.float32)
     return numpy_helper.from_array(values, name)
+
+
+def _whole(name: str, *values: int) -> TensorProto:
+    return numpy_helper.from_array(np.array(values, np.int64), name)
 
 
 def _model(

@@ -264,7 +264,10 @@ class GraphBuilder:
         """With one affine part after the other, or none."""
         axes = self.trailing(x)
         affine = (self.weight(*x.shape[axes[0] :]) for _ in range(self.draw(st.integers(0, 2))))
-        self.graph.layer_norm(x, *affine, axes=axes)
+        if self.draw(st.integers(0, 3)):
+            self.graph.layer_norm(x, *affine, axes=axes)
+        else:
+            self.graph.rms_norm(x, *list(affine)[:1], axes=axes)
 
     def trailing(self, x: Tensor) -> list[int]:
         """The last axis, or some before it, too."""

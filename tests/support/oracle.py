@@ -136,6 +136,11 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
             shifted = rounded(x - rounded(reduce_rows(x, adds=False)))
             total = rounded(reduce_rows(rounded(_exp(shifted)), adds=True))
             return rounded(shifted - rounded(engine.vector(VectorOp.LOG, [total], "reference")))
+        case "RmsNorm":
+            count, epsilon, one, *scale = inputs[1:]
+            mean = rounded(rounded(reduce_rows(rounded(x * x), adds=True)) / count)
+            y = rounded(x * rounded(one / rounded(np.sqrt(rounded(mean + epsilon)))))
+            return rounded(y * scale[0]) if scale else y
         case "LayerNorm":
             return _layer_norm(rounded, *inputs)
         case "Reshape":
