@@ -256,7 +256,7 @@ def test_the_path_of_a_report_is_never_broken(command: str, tmp_path: Path, monk
 def test_a_dump_goes_into_a_folder_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
-        done = CliRunner().invoke(cli.main, "run gemm:8x8x8 --no-what-if --no-check --dump-ir ir/deep".split())
+        done = CliRunner().invoke(cli.main, ["run", "gemm:8x8x8", "--no-what-if", "--no-check", "--dump-ir", "ir/deep"])
         assert done.exit_code == 0, done.output
 
 
