@@ -101,6 +101,25 @@ def integers(what: str, values: Iterable[int], error: type[ModelError] = ModelEr
         raise error(f"{caller()}{what} must be a sequence of integers, not {shown(values)}") from None
 
 
+def checked_axes(shape: Shape, axes: int | Sequence[int] | None) -> tuple[int, ...]:
+    """`axes` of a tensor of this shape, counted from the front and ascending; None: all of them.
+
+    A scalar has none, whatever is asked for: what to do with it is for the operator to say.
+    """
+    rank = len(shape)
+    if axes is None or not rank:
+        return tuple(range(rank))
+    given = integers("axes", (axes,) if isinstance(axes, (int, np.integer)) else axes)
+    if wrong := [axis for axis in given if not -rank <= axis < rank]:
+        raise ShapeError(f"{caller()}an axis of {shape} must lie in [-{rank}, {rank - 1}], not {shown(wrong[0])}")
+    if not given:
+        raise ShapeError(f"{caller()}axes must be at least one")
+    found = sorted(axis % rank for axis in given)
+    if len(set(found)) < len(found):
+        raise ShapeError(f"{caller()}axes must differ, not {shown(given)}")
+    return tuple(found)
+
+
 def sequence(what: str, values: Iterable[Any]) -> tuple[Any, ...]:
     """`values` as a tuple; no text, and no mapping."""
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,6 +67,62 @@ class ReshapeAttributes(Attributes):
     def check(self) -> None:
         if self.shape.count(-1) > 1 or any(d < 1 and d != -1 for d in self.shape):
             raise ShapeError(f"shape must have positive dimensions and at most one -1, not {shown(self.shape)}")
+
+
+@dataclass(frozen=True)
+class TransposeAttributes(Attributes):
+    """Of each axis of the output the axis of the operand."""
+
+    perm: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ConcatAttributes(Attributes):
+    """The axis along which tensors lie one behind the other, from the front."""
+
+    axis: int
+
+
+class Run(NamedTuple):
+    """Elements of an axis: the first one, how far apart they are (0: it is repeated), how many. None: the fill."""
+
+    begin: int | None
+    step: int
+    length: int
+
+    @property
+    def last(self) -> int:
+        """The number of the last element; there is one."""
+        return (self.begin or 0) + self.step * (self.length - 1)
+
+    def __str__(self) -> str:
+        if self.begin is None:
+            return f"fill*{self.length}"
+        return f"{self.begin}*{self.length}" if self.step == 0 else f"{self.begin}:{self.last + 1}:{self.step}"
+
+
+@dataclass(frozen=True)
+class TakeAttributes(Attributes):
+    """Which elements are taken.
+
+    Attributes:
+        kind: what it is for people: Slice, Pad, Gather and so on.
+        runs: of each axis, one run behind the other.
+        fill: the number in place of what is not taken from the operand.
+    """
+
+    kind: str
+    runs: tuple[tuple[Run, ...], ...]
+    fill: float = 0.0
+
+    def check(self) -> None:
+        if any(run.length < 1 for runs in self.runs for run in runs) or not all(self.runs):
+            raise ShapeError("an axis would have no elements")
+
+    def text(self) -> str:
+        """The axes, a run of which is ``first:end:step``, ``element*times`` or ``fill*times``."""
+        axes = ", ".join("+".join(map(str, runs)) for runs in self.runs)
+        return f" [{axes}]" + (f" fill={self.fill:g}" if self.fill else "")
 
 
 @dataclass(frozen=True)

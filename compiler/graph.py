@@ -24,6 +24,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import cast
 
 import numpy as np
@@ -47,7 +48,9 @@ from minisim.compiler.arguments import (
 from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes, MatMulAttributes, ReshapeAttributes, SplitAttributes
 from minisim.compiler.dtypes import CODE, is_integer
 from minisim.compiler.elementwise import ElementwiseMethods
+from minisim.compiler.movement_methods import MovementMethods, is_rectangle
 from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
+from minisim.compiler.row_methods import RowMethods
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
@@ -127,7 +130,7 @@ class Tensor:
     __rmul__ = __mul__
 
 
-class Graph(ElementwiseMethods["Tensor"]):
+class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods["Tensor"]):
     """A model under construction, and the compiler's first IR.
 
     Args:
@@ -192,7 +195,10 @@ class Graph(ElementwiseMethods["Tensor"]):
         transpose_b: bool = False,
         name: str | None = None,
     ) -> Tensor:
-        """``a @ b``: (..., k) x (k, n) -> (..., n). A transposed operand must be 2-D.
+        """``a @ b``, as numpy has it: (..., m, k) x (..., k, n) -> (..., m, n), leading dimensions broadcast.
+
+        Either may be a vector, (k,), which is a row on the left and a column on the right; that dimension is not in
+        the result. A transposed operand is one of matrices stored (k, m), or (n, k). Nothing is copied to be broadcast.
 
         Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them;
         with `scale` they are requantised to int8: ``saturate(round(sum * scale))``.
@@ -202,6 +208,11 @@ class Graph(ElementwiseMethods["Tensor"]):
             transpose_b=flag("transpose_b", transpose_b),
             scale=None if scale is None else number("scale", scale),
         )
+        if isinstance(b, Tensor) and len(b.shape) == 1 and not attributes.transpose_b:
+            self._own(b)
+            row, part = self.reshape(b, (1, *b.shape), name=name and f"{name}/row"), name and f"{name}/column"
+            column = self.matmul(a, row, bias=bias, scale=scale, transpose_a=transpose_a, transpose_b=True, name=part)
+            return self.reshape(column, column.shape[:-1], name=name)
         if bias is None:
             return self.add_node("MatMul", [a, b], attributes, name)
         name = name if name is None else checked_name(name, "a node's name")
@@ -211,7 +222,7 @@ class Graph(ElementwiseMethods["Tensor"]):
         return self.add_node("MatMul", [a, b, bias], attributes, name)
 
     def add(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
-        """``a + b``, elementwise; `b` may be a scalar, a row (bias), a column, or of a's shape."""
+        """``a + b``, elementwise; shapes are broadcast as in numpy, without a copy."""
         return self.add_node("Add", [a, self._operand(b, a)], name=name)
 
     def mul(self, a: Tensor, b: Tensor | float, *, name: str | None = None) -> Tensor:
@@ -230,52 +241,27 @@ class Graph(ElementwiseMethods["Tensor"]):
         """The greater of `a` and `b`, elementwise, with the broadcasting of `add`; NaN where either is."""
         return self.add_node("Max", [a, self._operand(b, a)], name=name)
 
-    def reduce_sum(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """The sum along the last axis, which becomes 1: (..., n) -> (..., 1)."""
-        return self.add_node("ReduceSum", [x], name=name)
-
-    def reduce_max(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """The maximum along the last axis, which becomes 1."""
-        return self.add_node("ReduceMax", [x], name=name)
-
-    def reduce_mean(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """The mean along the last axis, which becomes 1: the sum / n."""
-        return self.add_node("ReduceMean", [x, self._operand(_last_of(x), x)], name=name)
-
-    def softmax(self, x: Tensor, *, name: str | None = None) -> Tensor:
-        """``exp(x - max) / sum(exp(x - max))`` along the last axis."""
-        return self.add_node("Softmax", [x, self._operand(1.0, x)], name=name)
-
-    def layer_norm(
-        self,
-        x: Tensor,
-        scale: Tensor | None = None,
-        bias: Tensor | None = None,
-        *,
-        epsilon: float = 1e-5,
-        name: str | None = None,
-    ) -> Tensor:
-        """``(x - mean) / sqrt(variance + epsilon) * scale + bias`` along the last axis, of n elements.
-
-        Args:
-            scale, bias: tensors of n elements, or one; no bias without scale.
-        """
-        if bias is not None and scale is None:
-            raise ModelError(f"{caller()}layer_norm takes a bias only with a scale")
-        constants = [self._operand(value, x) for value in (_last_of(x), epsilon, 1.0)]
-        affine = [tensor for tensor in (scale, bias) if tensor is not None]
-        return self.add_node("LayerNorm", [x, *constants, *affine], name=name)
-
     def reshape(self, x: Tensor, shape: Sequence[int], *, name: str | None = None) -> Tensor:
-        """The same elements in row-major order under another shape; one dimension may be -1."""
-        return self.add_node("Reshape", [x], ReshapeAttributes(integers("the new shape", shape)), name)
+        """The same elements in row-major order under another shape; one dimension may be -1.
+
+        It is a view; but of a piece of another tensor, whose rows lie apart, a copy is made if they do not stay.
+        """
+        attributes = ReshapeAttributes(integers("the new shape", shape))
+        if isinstance(x, Tensor) and x.window is not None:
+            self._own(x)
+            attributes.check()
+            (wanted,) = SEMANTICS["Reshape"].infer([x.shape], attributes)
+            if view_2d(wanted) != view_2d(x.shape):
+                x = self.take(x, [None] * len(x.shape), kind="Copy", name=name and f"{name}/copy")
+        return self.add_node("Reshape", [x], attributes, name)
 
     def split(
         self, x: Tensor, sizes: int | Sequence[int], *, axis: int = -1, name: str | None = None
     ) -> tuple[Tensor, ...]:
-        """Pieces of x, one behind the other along `axis`: the last one, or one with nothing but 1 before it.
+        """Pieces of x, one behind the other along `axis`.
 
-        Nothing is copied: a piece is a rectangle of x, and its reshape must keep the last dimension.
+        Along the last axis, or one with nothing but 1 before it, nothing is copied: a piece is a rectangle of x. Along
+        another one they are moved.
 
         Args:
             sizes: the length of each piece; or a number of equal pieces.
@@ -291,6 +277,9 @@ class Graph(ElementwiseMethods["Tensor"]):
                 raise ShapeError(f"{caller()}axis {axis} of {x.name} {x.shape} has no {sizes} equal pieces")
             sizes = (length // sizes,) * sizes
         lengths = (sizes,) if isinstance(sizes, int) else integers("sizes", sizes)
+        there = -len(x.shape) <= axis < len(x.shape) and sum(lengths) == x.shape[axis] and min(lengths) > 0
+        if there and not is_rectangle(x.shape, axis % len(x.shape)):
+            return self._moved_pieces(x, lengths, axis % len(x.shape), name)
         return self.append("Split", [x], SplitAttributes(axis, lengths), name)
 
     def output(self, x: Tensor, name: str | None = None) -> Tensor:
@@ -475,16 +464,19 @@ class Graph(ElementwiseMethods["Tensor"]):
             return self.weight(self.fresh_name("scalar"), np.asarray(value), dtype)
         raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {shown(value)}")
 
+    def _moved_pieces(self, x: Tensor, sizes: Sequence[int], axis: int, name: str | None) -> tuple[Tensor, ...]:
+        """Pieces that are no rectangles of x, each a tensor of its own."""
+        begins = accumulate(sizes, initial=0)
+        chosen = [[*[None] * axis, range(at, at + size), *[None] * (len(x.shape) - axis - 1)]
+                  for at, size in zip(begins, sizes, strict=False)]  # fmt: skip
+        names = [name and f"{name}.{i}" for i in range(len(chosen))]
+        return tuple(self.take(x, each, kind="Split", name=part) for each, part in zip(chosen, names, strict=True))
+
     def _own(self, x: object) -> None:
         if not isinstance(x, Tensor):
             raise ModelError(f"{caller()}an operand must be a tensor of the graph, not {type(x).__name__}")
         if self.tensors.get(x.name) is not x:
             raise ModelError(f"{caller()}tensor {x.name!r} does not belong to graph {self.name!r}")
-
-
-def _last_of(x: Tensor) -> int:
-    """The length of the last axis; what is no tensor, or has no axis, `add_node` refuses."""
-    return x.shape[-1] if isinstance(x, Tensor) and x.shape else 1
 
 
 def _unless_float32(dtype: str) -> str:

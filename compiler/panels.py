@@ -16,7 +16,7 @@ Three things are weighed against that, by an estimate of the cycles (`PanelPlan.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -151,6 +151,16 @@ class PanelPlan:
     def horizon(self) -> int:
         """uOps of two steps of the largest panel: what is used within them is not evicted to load ahead."""
         return 2 * max(3 * pm * pn + pm + pn for pm, pn in (panel.shape for panel in self.panels))
+
+    def over(self, runs: Sequence[tuple[int, int]]) -> PanelPlan:
+        """The same panels in each of these runs of rows of tiles, none longer than what they are cut for."""
+        found = [
+            Panel(begin + p.m0, min(begin + p.m1, end), p.n0, p.n1)
+            for begin, end in runs
+            for p in self.panels
+            if begin + p.m0 < end
+        ]
+        return replace(self, panels=tuple(found))
 
     def load_bytes(self, depth: int) -> int:
         """Estimated bytes of A and B loaded, given that a panel finds there what was kept for it.

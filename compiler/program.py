@@ -10,6 +10,7 @@ set's own, with the SRAM addresses still `NONE`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from minisim.compiler.graph import Graph, Tensor, view_2d
 from minisim.compiler.semantics import SEMANTICS
+from minisim.compiler.slabs import tiles_apart
 from minisim.errors import CapacityError, ScheduleError, printable
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
@@ -164,13 +166,15 @@ class _Layer(NamedTuple):
 
 
 class _Own(NamedTuple):
-    """A tensor of the program's own, no value of the graph: scratch between operations, or partial sums."""
+    """A tensor of the program's own, no value of the graph: scratch between operations, partial sums, or the buffer of
+    the graph's tensor `view_of` in rows of another length."""
 
     name: str
     rows: int
     cols: int
     dtype: isa.DType
     sums: bool
+    view_of: str = ""
 
 
 @dataclass
@@ -180,7 +184,7 @@ class ProgramBuilder:
     graph: Graph
     machine: Machine
     _tensor_ids: dict[str, int] = field(default_factory=dict)
-    _grids: dict[tuple[Rectangle, int, int], Grid] = field(default_factory=dict)
+    _grids: dict[tuple[Rectangle, int, int, int], Grid] = field(default_factory=dict)
     _tiles: list[isa.Table] = field(default_factory=list)
     _tile_count: int = 0
     _uops: list[isa.Table] = field(default_factory=list)
@@ -188,11 +192,12 @@ class ProgramBuilder:
     _vectors: list[isa.Table] = field(default_factory=list)
     _layers: list[_Layer] = field(default_factory=list)
     _own: list[_Own] = field(default_factory=list)
+    _views: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._tensor_ids = {tensor.name: i for i, tensor in enumerate(_placed(self.graph))}
 
-    def grid(self, tensor: str, height: int, width: int, final: int = 0) -> Grid:
+    def grid(self, tensor: str, height: int, width: int, final: int = 0, slab: int = 0) -> Grid:
         """The tiles of `tensor` for a tile of height x width elements (ragged at the ends).
 
         Asking twice gives the same tiles, so that a consumer finds what its producer left in SRAM. Those of a window
@@ -200,15 +205,17 @@ class ProgramBuilder:
 
         Args:
             final: number of writes that complete a tile; passed by the producer.
+            slab: so many rows are cut up at a time, and no tile reaches beyond them (`slabs.py`); 0: all at once.
         """
         part = self._rectangle(tensor)
-        height, width = min(height, part.rows), min(width, part.cols)
+        height, width = min(height, slab or part.rows), min(width, part.cols)
+        slab = tiles_apart(slab, part.rows, height)
         window = self.graph.tensors[tensor].window if tensor in self.graph.tensors else None
         if window is None:
-            return self._grid(part, height, width, final)
+            return self._grid(part, height, width, final, slab)
         whole = self._rectangle(window.tensor)
-        if not part.is_cut_with(whole, height, width):
-            return self._grid(part, height, width, final)
+        if slab or not part.is_cut_with(whole, height, width):
+            return self._grid(part, height, width, final, slab)
         base, stride = self._grid(whole, height, width, final)
         return Grid(base + part.row // height * stride + part.col // width, stride)
 
@@ -231,7 +238,7 @@ class ProgramBuilder:
         """
         return self._add_own(name, rows, cols, dtype, sums=False)
 
-    def accumulators(self, tensor: str, dtype: isa.DType, height: int, width: int, steps: int) -> Grid:
+    def accumulators(self, tensor: str, dtype: isa.DType, height: int, width: int, steps: int, slab: int = 0) -> Grid:
         """Tiles for the partial sums of `tensor`, of the accumulator's `dtype` and cut up as it is.
 
         They are tiles of another tensor, ``tensor.acc``: where there is too little room for them, partial sums
@@ -241,26 +248,53 @@ class ProgramBuilder:
             steps: how many add up to a sum.
         """
         rows, cols = view_2d(self.graph.tensors[tensor].shape)
-        return self.grid(self._add_own(f"{tensor}.acc", rows, cols, dtype, sums=True), height, width, steps)
+        return self.grid(self._add_own(f"{tensor}.acc", rows, cols, dtype, sums=True), height, width, steps, slab)
 
-    def _add_own(self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool) -> str:
+    def tiles_at(
+        self, tensor: str, pitch: int, first: Ids, rows: npt.ArrayLike, cols: npt.ArrayLike, final: int = 0
+    ) -> Ids:
+        """Tiles of the packed buffer that `tensor` lies in, seen as rows of `pitch` elements; 0: as a single row.
+
+        Args:
+            first: the number of each tile's first element in the buffer.
+            rows, cols: of each tile.
+        """
+        root = _root(self.graph.tensors[tensor])
+        of = self.graph.tensors[root]
+        size = math.prod(of.shape)
+        pitch = pitch if 0 < pitch < size else size
+        if (root, pitch) not in self._views:
+            name = self._add_own(f"{root}.by{pitch}", size // pitch, pitch, of.code, sums=False, view_of=root)
+            self._views[root, pitch] = name
+        table = np.zeros(len(first), dtype=isa.TILE_DTYPE)
+        table["tensor"], table["final"] = self._tensor_ids[self._views[root, pitch]], final
+        table["row"], table["col"] = first // pitch, first % pitch
+        table["rows"], table["cols"] = rows, cols
+        self._tiles.append(table)
+        self._tile_count += len(table)
+        return np.arange(self._tile_count - len(table), self._tile_count, dtype=np.int64)
+
+    def _add_own(self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool, view_of: str = "") -> str:
         names = (f"{name}{i or ''}" for i in range(len(self._tensor_ids) + 1))
         free = next(name for name in names if name not in self._tensor_ids)
         self._tensor_ids[free] = len(self._tensor_ids)
-        self._own.append(_Own(free, rows, cols, dtype, sums))
+        self._own.append(_Own(free, rows, cols, dtype, sums, view_of))
         return free
 
-    def _grid(self, part: Rectangle, height: int, width: int, final: int) -> Grid:
-        key = (part, height, width)
+    def _grid(self, part: Rectangle, height: int, width: int, final: int, slab: int = 0) -> Grid:
+        key = (part, height, width, slab)
         if key in self._grids:
             return self._grids[key]
-        rows, cols = -(-part.rows // height), -(-part.cols // width)
+        slab = slab or part.rows
+        in_slab = -(-slab // height)
+        rows, cols = part.rows // slab * in_slab, -(-part.cols // width)
         grid = Grid(self._tile_count, stride=cols)
         table = np.zeros(rows * cols, dtype=isa.TILE_DTYPE)
         row, col = (x.reshape(-1) for x in np.mgrid[:rows, :cols])
         table["tensor"], table["final"] = part.tensor, final
-        table["row"], table["col"] = part.row + row * height, part.col + col * width
-        table["rows"] = np.minimum(height, part.rows - row * height)
+        first = row % in_slab * height  # of the slab's rows
+        table["row"], table["col"] = part.row + row // in_slab * slab + first, part.col + col * width
+        table["rows"] = np.minimum(height, slab - first)
         table["cols"] = np.minimum(width, part.cols - col * width)
         self._tiles.append(table)
         self._tile_count += len(table)
@@ -335,7 +369,7 @@ class ProgramBuilder:
 
     def _resident_ok(self, tensors: isa.Table) -> npt.NDArray[np.bool_]:
         """Intermediates that all readers cut up as their producer did, and of which no view of all bytes exists."""
-        grids = np.bincount([part.tensor for part, _, _ in self._grids], minlength=len(tensors))
+        grids = np.bincount([part.tensor for part, *_ in self._grids], minlength=len(tensors))
         views = np.bincount(tensors["storage"], minlength=len(tensors))[tensors["storage"]]
         ok = (tensors["role"] == isa.Role.INTERMEDIATE) & (grids == 1) & (views == 1)
         return np.asarray(ok)
@@ -370,6 +404,7 @@ def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Ta
             for name in storage.keys() & set(node.outputs):
                 storage[name] = storage[node.present[0]]
     viewed = {root for name, root in storage.items() if name != root}
+    viewed |= {storage[each.view_of] for each in own if each.view_of}
     outputs = {_root(graph.tensors[name]) for name in graph.outputs.values()}
     table = np.zeros(len(index) + len(own), dtype=isa.TENSOR_DTYPE)
     address = 0
@@ -382,6 +417,11 @@ def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Ta
         address += padded if root == name else 0
     for i, each in enumerate(own, len(index)):
         row = table[i]
+        if each.view_of:
+            root = table[index[storage[each.view_of]]]
+            row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, root["storage"], root["address"]
+            _set_form(row, each.rows, each.cols, each.dtype, None)
+            continue
         row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, i, address
         address += _set_form(row, each.rows, each.cols, each.dtype, machine)
     return table

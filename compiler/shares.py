@@ -65,10 +65,12 @@ class Placement:
     Attributes:
         edges: the edges of its tiles, in elements; a reader with others finds nothing.
         core: int64 of shape (rows, cols) of tiles: the core that computed each.
+        apart: the rows of its slabs, as in `slabs.tiles_apart`; a reader with others finds nothing, either.
     """
 
     edges: tuple[int, int]
     core: npt.NDArray[np.int64]
+    apart: int = 0
 
 
 class Estimate(NamedTuple):
@@ -96,7 +98,7 @@ class Splitter:
 
     def __init__(self, graph: Graph, machine: Machine, tilings: Mapping[str, Tiling]) -> None:
         self.graph, self.machine, self.tilings = graph, machine, tilings
-        views = [node for node in graph.nodes if SEMANTICS[node.op].is_view]
+        views = [node for node in graph.nodes if SEMANTICS[node.op].is_view or OPERATORS[node.op].through_dram]
         viewed = {name for node in views for name in (*node.present, *node.outputs)}
         outputs = set(graph.outputs.values())
         self.off_chip = viewed | (set() if machine.compiler.keep_on_chip else set(graph.tensors))
@@ -114,7 +116,7 @@ class Splitter:
         tiling = self.tilings[node.name]
         operator = OPERATORS[node.op]
         planned = tuple(
-            replace(share, panels=operator.plan(node, self.graph, tiling, *share.shape, self.machine, len(shares)))
+            replace(share, panels=operator.plan(node, self.graph, tiling, share, self.machine, len(shares)))
             for share in shares
         )
         return replace(tiling, shares=planned)
@@ -136,7 +138,7 @@ class Splitter:
             found[node.name] = choices[at]
             if node.output not in self.off_chip:
                 owner = replace(tiling, shares=choices[at]).core_of(*np.mgrid[: tiling.m_tiles, : tiling.n_tiles])
-                self.placed[node.output] = Placement((tiling.m, tiling.n), owner)
+                self.placed[node.output] = Placement((tiling.m, tiling.n), owner, tiling.apart)
         return total, found
 
     def _shares(self, tiling: Tiling, reads: tuple[Read, ...], cut: Cut) -> tuple[Share, ...]:
@@ -190,13 +192,15 @@ class Splitter:
 
     def _loaded(self, tiling: Tiling, read: Read, share: Share, crossing: dict[Read, npt.NDArray[np.bool_]]) -> int:
         """The bytes of an operand that a share loads; notes in `crossing` the tiles that it needs of other cores."""
-        spans = {"m": (share.m0, share.m1), "n": (share.n0, share.n1), "k": (0, tiling.k_tiles), "": (0, 1)}
-        (r0, r1), (c0, c1) = spans[read.rows[0]], spans[read.cols[0]]
-        tiles, bytes_ = (r1 - r0) * (c1 - c0), self._tile_bytes(read)
+        c0, c1 = _span(read.cols[0], tiling, share, share.m0, share.m1)
+        rows, bytes_ = row_runs(tiling, read, share), self._tile_bytes(read)
+        tiles = sum(r1 - r0 for r0, r1 in rows) * (c1 - c0)
         if (place := self._placement(read)) is not None:
-            elsewhere = place.core[r0:r1, c0:c1] != share.core
-            crossing[read][r0:r1, c0:c1] |= elsewhere
-            here = tiles - int(elsewhere.sum())
+            here = 0
+            for r0, r1 in rows:
+                elsewhere = place.core[r0:r1, c0:c1] != share.core
+                crossing[read][r0:r1, c0:c1] |= elsewhere
+                here += elsewhere.size - int(elsewhere.sum())
             if here * bytes_ <= SHARE_KEPT * self.machine.sram.bytes:
                 tiles -= here
         return tiles * bytes_ * self._repeats(tiling, read, share)
@@ -210,7 +214,7 @@ class Splitter:
         axes = {read.rows[0], read.cols[0]}
         if "k" not in axes:
             return 1
-        rows, cols = share.shape
+        rows, cols = min(share.shape[0], tiling.slab_tiles), share.shape[1]
         sizes = (rows * tiling.k_tiles * tiling.m * tiling.k, cols * tiling.k_tiles * tiling.n * tiling.k)
         item, apart = self._item(read.tensor), self.machine.accumulator.bytes
         sums = isa.align(SUM_BYTES * tiling.m * tiling.n)
@@ -224,7 +228,8 @@ class Splitter:
     def _placement(self, read: Read) -> Placement | None:
         """The place of an operand's tiles, if its cut is that of its producer; else None."""
         place = self.placed.get(read.tensor)
-        return place if place and place.edges == (read.rows[1], read.cols[1]) else None
+        found = read.rows[1], read.cols[1], read.apart
+        return place if place and (*place.edges, place.apart) == found else None
 
     def _tile_bytes(self, read: Read) -> int:
         return isa.align(self._item(read.tensor) * read.rows[1] * read.cols[1])
@@ -232,6 +237,28 @@ class Splitter:
     def _item(self, tensor: str) -> int:
         """The bytes of an element of `tensor`."""
         return isa.ITEMSIZE[self.graph.tensors[tensor].code]
+
+
+def _span(axis: str, tiling: Tiling, share: Share, m0: int, m1: int) -> tuple[int, int]:
+    """What a share needs along an axis of its node's grid, of its rows [m0, m1)."""
+    spans = {"m": (m0, m1), "n": (share.n0, share.n1), "k": (0, tiling.k_tiles), "": (0, 1)}
+    return spans[axis]
+
+
+def row_runs(tiling: Tiling, read: Read, share: Share) -> list[tuple[int, int]]:
+    """The rows of an operand's tiles that a share needs, as runs that have none in common."""
+    if not read.slab_of:
+        return [_span(read.rows[0], tiling, share, share.m0, share.m1)]
+    of_slab = {"m": tiling.slab_tiles, "n": tiling.n_tiles, "k": tiling.k_tiles, "": 1}[read.rows[0]]
+    found: dict[int, tuple[int, int]] = {}  # by the operand's slab, from the first row that any needs to the last one
+    for m0, m1 in tiling.runs(share.m0, share.m1):
+        slab = m0 // tiling.slab_tiles
+        begin, end = _span(read.rows[0], tiling, share, m0 - slab * tiling.slab_tiles, m1 - slab * tiling.slab_tiles)
+        first = read.slab_of[slab] * of_slab
+        run = first + begin, first + end
+        known = found.get(read.slab_of[slab], run)
+        found[read.slab_of[slab]] = min(known[0], run[0]), max(known[1], run[1])
+    return list(found.values())
 
 
 def cuts(tiling: Tiling, cores: int, allowed: Callable[[Cut], bool]) -> list[Cut]:

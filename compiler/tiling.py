@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -12,6 +13,7 @@ from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.graph import Graph
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
 from minisim.compiler.semantics import SEMANTICS
+from minisim.compiler.slabs import SlabOf, tiles_apart
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
@@ -55,11 +57,19 @@ and the tile's edge along it, in elements."""
 
 
 class Read(NamedTuple):
-    """An operand of a node: which tiles of it belong to which output tiles."""
+    """An operand of a node: which tiles of it belong to which output tiles.
+
+    Attributes:
+        slab_of: where the node's output is cut into slabs, for each of them the operand's slab that it needs; `rows`
+            then numbers the rows of tiles of one slab.
+        apart: the rows of the operand's slabs, as in `slabs.tiles_apart`.
+    """
 
     tensor: str
     rows: Axis
     cols: Axis
+    slab_of: SlabOf = ()
+    apart: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,8 @@ class Tiling:
     Attributes:
         panels, blocks: one of them, or neither: the plain m, n, k order.
         sums_apart: whether a matmul's partial sums have tiles of their own.
+        slab: the output's rows that are cut up at a time, in elements (`slabs.py`): no tile, and no panel, reaches
+            beyond them. 0: all at once.
         shares: on a machine with several cores, who computes what; then the panels are theirs. Else empty: core 0
             computes all of it.
     """
@@ -103,34 +115,65 @@ class Tiling:
     sums_apart: bool = False
     shares: tuple[Share, ...] = ()
     blocks: BlockPlan | None = None
+    slab: int = 0
+
+    @property
+    def slab_tiles(self) -> int:
+        """The rows of tiles of a slab."""
+        return -(-self.slab // self.m) if self.slab else self.m_tiles
+
+    @property
+    def slabs(self) -> int:
+        """How many slabs there are."""
+        return self.m_tiles // self.slab_tiles
+
+    @property
+    def apart(self) -> int:
+        """The rows of a slab, if its tiles are not those of the whole output (`slabs.tiles_apart`); else 0."""
+        return tiles_apart(self.slab, self.slab * self.slabs, self.m)
+
+    def runs(self, m0: int, m1: int) -> list[tuple[int, int]]:
+        """Rows of tiles [m0, m1), cut where a slab ends."""
+        edges = [m0, *range((m0 // self.slab_tiles + 1) * self.slab_tiles, m1, self.slab_tiles), m1]
+        return list(pairwise(edges))
+
+    def in_slab(self, m: Index) -> tuple[Index, Index]:
+        """The slab that each row of tiles is in, and its number there."""
+        return m // self.slab_tiles, m % self.slab_tiles
 
     def walk(self) -> tuple[Index, Index, Index]:
         """The executes in order, as columns of tile coordinates m, n, k; one core's after the other's."""
         if not self.shares:
-            return self._walk(self.m_tiles, self.n_tiles, self.panels)
+            return self._walk(0, self.m_tiles, self.n_tiles, self.panels)
         columns = []
         for share in self.shares:
-            m, n, k = self._walk(*share.shape, share.panels)
-            columns.append((m + share.m0, n + share.n0, k))
-        m, n, k = (np.concatenate(parts) for parts in zip(*columns, strict=True))
-        return m, n, k
+            m, n, k = self._walk(share.m0, share.m1, share.n1 - share.n0, share.panels)
+            columns.append((m, n + share.n0, k))
+        return _one_after_the_other(columns)
 
-    def _walk(self, rows: int, cols: int, panels: PanelPlan | None) -> tuple[Index, Index, Index]:
-        if self.blocks is not None:
-            return self.blocks.walk(rows, cols, self.k_tiles)
-        if panels is None:
-            return walk_mnk(rows, cols, self.k_tiles)
-        return walk_panels(panels, self.k_tiles)
+    def _walk(self, m0: int, m1: int, cols: int, panels: PanelPlan | None) -> tuple[Index, Index, Index]:
+        if panels is not None:
+            m, n, k = walk_panels(panels, self.k_tiles)
+            return m + m0, n, k
+        columns = []
+        for begin, end in self.runs(m0, m1):
+            walk = walk_mnk if self.blocks is None else self.blocks.walk
+            m, n, k = walk(end - begin, cols, self.k_tiles)
+            columns.append((m + begin, n, k))
+        return _one_after_the_other(columns)
 
     def fetches(self, m: Index, n: Index, k: Index) -> tuple[Index | int, Index | int]:
         """What the loads of each execute of the walk are for (`fetch` in program.py): of a and b, its step; of operands
-        of the epilogue, its row of blocks. Blocks begin anew in each core's share. Without blocks all is for one."""
+        of the epilogue, its row of blocks. Blocks begin anew in each core's share, and in each slab. Without blocks all
+        is for one."""
         if self.blocks is None:
             return 0, 0
         first = np.zeros((2, self.m_tiles, self.n_tiles), dtype=np.int64)
         for share in self.shares:
             first[:, share.m0 : share.m1, share.n0 : share.n1] = [[[share.m0]], [[share.n0]]]
-        m, n = m - first[0, m, n], n - first[1, m, n]
+        slab = m // self.slab_tiles
+        of_slab = -(-self.slab_tiles // self.blocks.m) * self.blocks.m  # rows of tiles, in whole blocks
+        m, n = m - np.maximum(first[0, m, n], slab * self.slab_tiles) + slab * of_slab, n - first[1, m, n]
         return self.blocks.step(m, n, k), self.blocks.row(m, n)
 
     def core_of(self, m: Index, n: Index) -> Index:
@@ -157,6 +200,7 @@ class Tiling:
 
     def __str__(self) -> str:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
+        text += f", slabs of {self.slab}" if self.slab else ""
         text += ", sums apart" * self.sums_apart
         text += f", blocks {self.blocks.m}x{self.blocks.n}" if self.blocks else ""
         if self.shares:
@@ -164,6 +208,11 @@ class Tiling:
         if self.blocks:
             return text
         return f"{text}, {_shapes(self.panels) if self.panels else 'order mnk'}"
+
+
+def _one_after_the_other(walks: Sequence[tuple[Index, Index, Index]]) -> tuple[Index, Index, Index]:
+    m, n, k = (np.concatenate(parts) for parts in zip(*walks, strict=True))
+    return m, n, k
 
 
 def _shapes(plan: PanelPlan) -> str:

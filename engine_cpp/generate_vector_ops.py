@@ -31,10 +31,11 @@ def rows(macro: str, ops: list) -> str:
 
 def main(table: str, header: str) -> None:
     ops = list(runpy.run_path(table)["VectorOp"])
-    elementwise = rows("MINISIM_ELEMENTWISE", [op for op in ops if not op.is_reduction])
+    elementwise = rows("MINISIM_ELEMENTWISE", [op for op in ops if not op.is_reduction and not op.is_move])
     reductions = rows("MINISIM_REDUCTIONS", [op for op in ops if op.is_reduction])
+    moves = rows("MINISIM_MOVES", [op for op in ops if op.is_move])
     Path(header).parent.mkdir(parents=True, exist_ok=True)
-    Path(header).write_text("\n".join([HEAD, elementwise, reductions]))
+    Path(header).write_text("\n".join([HEAD, elementwise, reductions, moves]))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.array import accumulator_sizes, block_cycles, drain_cycles, port_bytes
-from minisim.hwmodel.banks import bank_cycles, matmul_bank_cycles
+from minisim.hwmodel.banks import bank_cycles, matmul_bank_cycles, walk_bytes
 from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.descriptors import apart, descriptors
@@ -249,7 +249,11 @@ def _vector_sram_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) 
     sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
     *sources, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
     read = np.asarray(sum(sources))
-    return np.asarray(np.maximum(port_cycles(read, result, machine.sram), bank_cycles(read + result, machine.sram)))
+    turned = v["op"] == isa.VectorOp.TRANSPOSE  # it walks down the columns of its source, which has as many as dst rows
+    rows, elements = v["rows"].astype(np.int64), v["rows"].astype(np.int64) * v["cols"]
+    item = result // np.maximum(elements, 1)
+    taken = result + np.where(turned, walk_bytes(elements, rows * item, item, machine.sram), read)
+    return np.asarray(np.maximum(port_cycles(read, result, machine.sram), bank_cycles(taken, machine.sram)))
 
 
 def result_sizes(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:

@@ -16,6 +16,7 @@ from enum import IntEnum
 FLOATS = ("FP32", "BF16")
 BOOLS = ("BOOL",)
 NUMBERS = ("FP32", "BF16", "INT8", "INT32")
+ALL = (*NUMBERS, "INT16", "BOOL")
 
 
 class VectorOp(IntEnum):
@@ -23,10 +24,12 @@ class VectorOp(IntEnum):
 
     An elementwise one repeats a source with 1 row (or column) along it; a source may also be a number, an immediate
     of the operation. A reduction makes a column of its source, one element of each row, in an order that its
-    definition fixes.
+    definition fixes. A move leaves the bits of its source, of whatever type, at another place: COPY as an elementwise
+    operation does (its source may also be nothing but a number), TRANSPOSE with rows and columns exchanged.
 
     Attributes:
-        kinds: a letter for each source: x, of the operation's type, or c, a condition, which is BOOL.
+        kinds: a letter for each source: x, of the operation's type; c, a condition, which is BOOL; m, of the
+            operation's type, and moved, not computed with.
         result: the kind of what it makes.
         is_reduction: whether it is a reduction.
         costs: the classes of its steps: of class c, `vector.c_cost` passes over the lanes; they add up.
@@ -117,12 +120,19 @@ class VectorOp(IntEnum):
     LOGICAL_OR       = 55, "xx",  "x", 0, "simple",                                  "max",                  BOOLS
     LOGICAL_XOR      = 56, "xx",  "x", 0, "simple",                                  "max",                  BOOLS
     SELECT           = 57, "cxx", "x", 0, "simple",                                  "max",                  FLOATS
+    COPY             = 58, "m",   "x", 0, "simple",                                  "max",                  ALL
+    TRANSPOSE        = 59, "m",   "x", 0, "simple",                                  "max",                  ALL
     # fmt: on
 
     @property
     def sources(self) -> int:
         """How many operands it has."""
         return len(self.kinds)
+
+    @property
+    def is_move(self) -> bool:
+        """Whether it moves elements, and computes nothing."""
+        return self.kinds == "m"
 
 
 REDUCTIONS = frozenset(op for op in VectorOp if op.is_reduction)

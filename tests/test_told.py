@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 from click.testing import CliRunner
 from support.golden import Golden
@@ -75,15 +74,6 @@ def test_an_error_in_a_package_of_an_environment_below_the_model_is_located_in_t
     monkeypatch.syspath_prepend(str(package.parent))
     (folder / "m.py").write_text("import package_that_fails\n\ndef model():\n    package_that_fails.fails()\n")
     assert refusal("m.py") == "m.py:4: ValueError: no"
-
-
-def test_a_reduction_that_cannot_be_names_the_axis_that_can(folder: Path) -> None:
-    info = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (4, 2, 3))
-    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (4, 1, 3))
-    node = onnx.helper.make_node("ReduceMax", ["x"], ["y"], axes=[1])
-    graph = onnx.helper.make_graph([node], "g", [info], [out])
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)]), folder / "m.onnx")
-    assert "only the last axis, 2 of (4, 2, 3), can be reduced, not [1]" in refusal("m.onnx")
 
 
 # -- the command -----------------------------------------------------------------------------------------------

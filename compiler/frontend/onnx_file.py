@@ -52,7 +52,7 @@ from minisim.compiler.frontend.external_data import (  # they import onnx, too
     attributes_of,
     check_external_data,
 )
-from minisim.compiler.frontend.onnx_constants import folded, initializer, is_absent
+from minisim.compiler.frontend.onnx_constants import Constant, folded, initializer, is_absent
 
 OLDEST_OPSET = 9
 
@@ -75,14 +75,24 @@ def load_onnx(
         UnsupportedError: names all nodes, inputs and outputs that minisim cannot take.
         MissingExtraError: when this module is imported without the package onnx.
     """
+    graph, *_ = load_onnx_named(path, dims or {}, numerics=numerics, memory_limit=memory_limit)
+    return graph
+
+
+def load_onnx_named(
+    path: Path, dims: Mapping[str, int], *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+) -> tuple[Graph, dict[str, str], onnx.ModelProto]:
+    """What `load_onnx` returns; for each value of the model the graph's tensor, by name; and the model, its functions
+    expanded and its external data read."""
     try:
         model = _read(path, numerics)
         _check(model if numerics else _without_absent(model), path, numerics)
         constants = {tensor.name for tensor in model.graph.initializer}
-        bind([info for info in model.graph.input if info.name not in constants], dims or {})
+        bind([info for info in model.graph.input if info.name not in constants], dims)
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
             name = path.stem.encode(errors="backslashreplace").decode()
-            return _Import(model, name, path.parent, Budget(memory_limit), numerics).run()
+            found = _Import(model, name, path.parent, Budget(memory_limit), numerics)
+            return found.run(), found.tensor_names(), model
     except (ModelError, MemoryLimitError) as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
 
@@ -233,6 +243,11 @@ class _Import:
             _refuse(self._refusals)
         return self.graph
 
+    def tensor_names(self) -> dict[str, str]:
+        """For each value that a node computes the name of the graph's tensor."""
+        computed = {name for node in self._model.graph.node for name in node.output}
+        return {value: tensor.name for value, tensor in self._tensors.items() if value in computed}
+
     # -- what importers may ask (OnnxContext) ----------------------------------------------------------
 
     def value(self, name: str) -> Tensor:
@@ -279,6 +294,8 @@ class _Import:
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         if self._is_constant(node):
             self._fold(proto, node)
+        elif node.op_type in ("Shape", "Size") and node.inputs and node.inputs[0] in self._tensors and node.outputs:
+            self._constants[node.outputs[0]] = _shape_of(node, self._tensors[node.inputs[0]])
         elif (reason := self._unsupported(node)) is not None:
             self._lose_node(node, reason)
         elif not self._lost.isdisjoint(node.inputs):
@@ -321,12 +338,10 @@ class _Import:
             raise ModelError(f"output {shown(name)} is computed by no node")
         elif name not in self._lost:
             tensor = self._tensors[name]
-            if tensor.name in self.graph.inputs:
-                self._lose(
-                    f"output {shown(name)} is the input {shown(tensor.name)} itself: nothing computes it", [name]
-                )
-            else:
-                self.graph.output(tensor, name)
+            if tensor.name in self.graph.inputs:  # itself: it has to be where the output is
+                whole = [None] * len(tensor.shape)
+                tensor = self.graph.take(tensor, whole, kind="Copy", name=self.graph.fresh_name(name))
+            self.graph.output(tensor, name)
 
     def _lose(self, reason: str, values: Iterable[str]) -> None:
         self._refusals.add(reason)
@@ -348,6 +363,14 @@ class _Import:
             return f"only the first of its {len(node.outputs)} outputs is supported, but {shown(others[0])} is used"
         named = any(node.outputs) if importer.several_outputs else node.outputs and node.outputs[0]
         return None if named else "it must have a first output"
+
+
+def _shape_of(node: OnnxNode, x: Tensor) -> Constant:
+    """What a Shape (of some axes, from opset 15 on) or a Size is: all shapes are known here."""
+    if node.op_type == "Size":
+        return Constant(np.dtype(np.int64), np.array(math.prod(x.shape), np.int64))
+    chosen = x.shape[node.attrs.get("start", 0) : node.attrs.get("end", len(x.shape))]
+    return Constant(np.dtype(np.int64), np.array(chosen, np.int64))
 
 
 def _opsets(model: onnx.ModelProto) -> dict[str, int]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from minisim.compiler.graph import Graph, Node, Tensor
 from minisim.compiler.panels import Pace, PanelPlan
 from minisim.compiler.program import ProgramBuilder
 from minisim.compiler.semantics import SEMANTICS, A, Array, Semantics
-from minisim.compiler.tiling import Read, Tiling
+from minisim.compiler.tiling import Read, Share, Tiling
 from minisim.compiler.values import Lazy
 from minisim.hwmodel.config import Machine
 
@@ -23,7 +23,13 @@ S = TypeVar("S", bound=Semantics[Any])
 
 
 class Operator(Semantics[A]):
-    """An operator that a machine executes; one that it need not is a `semantics.View`."""
+    """An operator that a machine executes; one that it need not is a `semantics.View`.
+
+    Attributes:
+        through_dram: whether its operands and its output are packed buffers in DRAM, as those of views are.
+    """
+
+    through_dram: ClassVar[bool] = False
 
     @abstractmethod
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
@@ -46,9 +52,9 @@ class Operator(Semantics[A]):
         """How fast a core is at it: for the split over cores."""
 
     def plan(
-        self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
+        self, node: Node, graph: Graph, tiling: Tiling, share: Share, machine: Machine, sharing: int = 1
     ) -> PanelPlan | None:
-        """The panels for rows x cols of its output tiles, if it has any (else None).
+        """The panels for a share of its output tiles, if it has any (else None).
 
         Args:
             sharing: cores that move data meanwhile, and get as much of the DRAM's bandwidth each.

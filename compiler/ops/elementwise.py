@@ -20,6 +20,7 @@ from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.semantics import Array, one_dtype
+from minisim.compiler.slabs import Broadcast, tiles_apart
 from minisim.compiler.tiling import Read, Tiling, tile_height
 from minisim.errors import ModelError, ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
@@ -47,12 +48,6 @@ class Elementwise(Operator[Attributes]):
         except ValueError:
             *others, last = map(str, shapes)
             raise ShapeError(f"shapes {', '.join(others)} and {last} do not broadcast") from None
-        for operand in shapes:
-            if not _is_2d_broadcast(operand, shape):
-                raise UnsupportedError(
-                    f"broadcasting {operand} to {shape} is not supported: the leading dimensions must be "
-                    "all equal or all 1"
-                )
         return (shape,)
 
     def infer_dtypes(self, dtypes: Sequence[str], attributes: Attributes) -> tuple[str, ...]:
@@ -69,19 +64,22 @@ class Elementwise(Operator[Attributes]):
             return (np.asarray(self.value(*inputs)),)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
-        rows, cols = view_2d(graph.tensors[node.output].shape)
-        m, n = tile_height(rows, machine), min(machine.tile.n, cols)
-        return Tiling(m, 1, n, -(-rows // m), 1, -(-cols // n), panels=None)
+        broadcast, cols = broadcast_of(node, graph), view_2d(graph.tensors[node.output].shape)[1]
+        m, n = tile_height(broadcast.rows, machine), min(machine.tile.n, cols)
+        m_tiles, slab = -(-broadcast.rows // m), broadcast.rows if broadcast.slabs > 1 else 0
+        return Tiling(m, 1, n, broadcast.slabs * m_tiles, 1, -(-cols // n), panels=None, slab=slab)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
-        found = []
+        found, broadcast = [], broadcast_of(node, graph)
         for name in _tiled(node, graph):
+            place = node.present.index(name)
             rows, cols = view_2d(graph.tensors[name].shape)
             axes = (
-                ("m", min(tiling.m, rows)) if rows > 1 else ("", 1),
+                ("", 1) if broadcast.repeated[place] else ("m", tiling.m),
                 ("n", min(tiling.n, cols)) if cols > 1 else ("", 1),
             )
-            found.append(Read(name, *axes))
+            slabs = broadcast.slab_of[place] if broadcast.slabs > 1 else ()
+            found.append(Read(name, *axes, slabs, tiles_apart(broadcast.rows, rows, axes[0][1]) if slabs else 0))
         return tuple(found)
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
@@ -95,7 +93,8 @@ class Elementwise(Operator[Attributes]):
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""
         m, n, _ = tiling.walk()
-        tiled = _tiled(node, graph)
+        slab, m_in_slab = tiling.in_slab(m)
+        broadcast, tiled = broadcast_of(node, graph), _tiled(node, graph)
         columns: dict[str, npt.ArrayLike] = {}
         sources = []
         for i, name in enumerate(node.present):
@@ -103,18 +102,23 @@ class Elementwise(Operator[Attributes]):
             if number is not None and name not in tiled:
                 columns[f"imm{i}"] = number
                 continue
-            rows, cols = view_2d(graph.tensors[name].shape)
-            grid = program.grid(name, min(tiling.m, rows), min(tiling.n, cols))
-            sources.append(grid.ids(m if rows > 1 else 0 * m, n if cols > 1 else 0 * n))
+            slab_of_it = np.array(broadcast.slab_of[i])[slab]
+            if broadcast.repeated[i]:
+                height, row = 1, slab_of_it
+            else:
+                height, row = tiling.m, slab_of_it * tiling.slab_tiles + m_in_slab
+            cols = view_2d(graph.tensors[name].shape)[1]
+            grid = program.grid(name, height, min(tiling.n, cols), slab=0 if broadcast.repeated[i] else broadcast.rows)
+            sources.append(grid.ids(row, n if cols > 1 else 0 * n))
             columns[f"src{i}"] = sources[-1]
-        target = program.grid(node.output, tiling.m, tiling.n, final=1).ids(m, n)
-        rows, cols = view_2d(graph.tensors[node.output].shape)
+        target = program.grid(node.output, tiling.m, tiling.n, 1, tiling.slab).ids(m, n)
+        cols = view_2d(graph.tensors[node.output].shape)[1]
         vectors = program.vectors(
             len(target),
             op=self.code,
             dtype=graph.tensors[node.present[self.code.kinds.index("x")]].code,
             dst=target,
-            rows=np.minimum(tiling.m, rows - m * tiling.m),
+            rows=np.minimum(tiling.m, broadcast.rows - m_in_slab * tiling.m),
             cols=np.minimum(tiling.n, cols - n * tiling.n),
             **columns,
         )
@@ -140,11 +144,9 @@ def _tiled(node: Node, graph: Graph) -> list[str]:
     return tiled or [node.present[0]]
 
 
-def _is_2d_broadcast(operand: Shape, shape: Shape) -> bool:
-    """Whether the machine can broadcast: as a 2-D view, each of rows and cols is full or 1."""
-    padded = (1,) * (len(shape) - len(operand)) + operand
-    leading = padded[:-1]
-    return leading == shape[:-1] or view_2d(padded)[0] == 1
+def broadcast_of(node: Node, graph: Graph) -> Broadcast:
+    """How the operands of an elementwise node lie under its output."""
+    return Broadcast.of(graph.tensors[node.output].shape, [graph.tensors[name].shape for name in node.present])
 
 
 @register

@@ -66,11 +66,10 @@ class LayerNorm(RowOperator):
 def import_layer_norm(context: OnnxContext, node: OnnxNode) -> Tensor:
     x, scale = (context.value(name) for name in node.inputs[:2])
     rank, axis = len(x.shape), int(node.attrs.get("axis", -1))
-    if axis not in (-1, rank - 1):
-        raise UnsupportedError(
-            f"only the last axis, {rank - 1} of {x.shape}, can be normalised, not all from {axis} on"
-        )
+    if not -rank <= axis < max(rank, 1):
+        raise ShapeError(f"axis must lie in [-{rank}, {rank - 1}], not {axis}")
     if node.attrs.get("stash_type", 1) != 1:
         raise UnsupportedError("stash_type must be 1, float32")
     bias = context.value(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    return context.graph.layer_norm(x, scale, bias, epsilon=float(node.attrs.get("epsilon", 1e-5)), name=node.name)
+    axes, epsilon = range(axis % max(rank, 1), rank), float(node.attrs.get("epsilon", 1e-5))
+    return context.graph.layer_norm(x, scale, bias, axes=axes, epsilon=epsilon, name=node.name)

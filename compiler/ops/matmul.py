@@ -1,4 +1,4 @@
-"""MatMul: (..., k) x (k, n) -> (..., n), after fusion with bias, residual and activation."""
+"""MatMul: (..., m, k) x (..., k, n) -> (..., m, n), after fusion with bias, residual and activation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, Operator, onnx_import, register
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.semantics import Array, one_dtype
-from minisim.compiler.tiling import Axis, Read, Tiling
+from minisim.compiler.slabs import SlabOf, slab_of, tiles_apart
+from minisim.compiler.tiling import Axis, Read, Share, Tiling
 from minisim.compiler.values import scaled
 from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
@@ -50,23 +51,11 @@ class MatMul(Operator[MatMulAttributes]):
 
     def infer(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> tuple[Shape, ...]:
         a, b, bias, _ = _by_place(shapes)
-        if len(a) < 1 or len(b) < 1:
-            raise ShapeError("an operand of a matmul must have at least one dimension")
-        if len(b) != 2:
-            raise UnsupportedError(
-                f"the second operand of a matmul must be 2-D, not {b} (batched matmul is not supported)"
-            )
-        if attributes.transpose_a and len(a) != 2:
-            raise ShapeError("a transposed first operand must be 2-D")
-        m_dims, k = a[:-1], a[-1]
-        if attributes.transpose_a:
-            m_dims, k = (a[1],), a[0]
-        kb, n = reversed(b) if attributes.transpose_b else b
-        if k != kb:
-            raise ShapeError(f"inner dimensions must be equal, not {k} and {kb}")
+        n = Product.of(a, b, attributes).n
         if bias is not None and view_2d(bias) != (1, n):
             raise ShapeError(f"the bias must have {n} values, not shape {bias}")
-        return ((*m_dims, n),)
+        rows = a[-1:] if attributes.transpose_a else a[-2:-1]
+        return ((*np.broadcast_shapes(a[:-2], b[:-2]), *rows, n),)
 
     def infer_dtypes(self, dtypes: Sequence[str | None], attributes: MatMulAttributes) -> tuple[str, ...]:
         a, b, bias, _ = _by_place(dtypes)
@@ -80,13 +69,13 @@ class MatMul(Operator[MatMulAttributes]):
         return ("int32" if attributes.scale is None else "int8",)
 
     def macs(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> int:
-        a, *_ = _by_place(shapes)
-        rows, n = view_2d(self.infer(shapes, attributes)[0])
-        return rows * (a[0] if attributes.transpose_a else a[-1]) * n
+        a, b, *_ = _by_place(shapes)
+        product = Product.of(a, b, attributes)
+        return product.slabs * product.m * product.k * product.n
 
     def evaluate(self, inputs: Sequence[Array | None], attributes: MatMulAttributes) -> tuple[Array, ...]:
         a, b, bias, residual = _by_place(inputs)
-        a, b = (a.T if attributes.transpose_a else a), (b.T if attributes.transpose_b else b)
+        a, b = _as_multiplied(a, attributes.transpose_a), _as_multiplied(b, attributes.transpose_b)
         if np.issubdtype(a.dtype, np.integer):
             return (_evaluate_integers(a, b, bias, attributes),)
         y: Array = a @ b
@@ -99,11 +88,12 @@ class MatMul(Operator[MatMulAttributes]):
         tiling = self.cut(node, graph, machine)
         if machine.cores.count > 1:
             return tiling  # the panels are those of each core's share (shares.py)
-        return replace(tiling, panels=self.plan(node, graph, tiling, tiling.m_tiles, tiling.n_tiles, machine))
+        whole = Share(0, 0, tiling.m_tiles, 0, tiling.n_tiles)
+        return replace(tiling, panels=self.plan(node, graph, tiling, whole, machine))
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
-        m_size, n_size = view_2d(graph.tensors[node.output].shape)
-        sizes = {"m": m_size, "k": self.depth(node, graph), "n": n_size}
+        product = self.product(node, graph)
+        sizes = {"m": product.m, "k": product.k, "n": product.n}
         types = MatMulTypes.of(node, graph)
         if not machine.matrix.rate(types.operands):
             name = types.operands.name.lower()
@@ -115,13 +105,14 @@ class MatMul(Operator[MatMulAttributes]):
 
         edges = matmul_edges(sizes, machine, needed)
         m, k, n = edges["m"], edges["k"], edges["n"]
-        grid = (-(-sizes["m"] // m), -(-sizes["k"] // k), -(-sizes["n"] // n))
+        grid = (product.slabs * -(-sizes["m"] // m), -(-sizes["k"] // k), -(-sizes["n"] // n))
         blocks = BlockPlan.of(machine) if machine.compiler.order == "blocked" else None
         apart = types.sums_apart(machine, steps=grid[1])
-        return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks)
+        slab = product.m if product.slabs > 1 else 0
+        return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks, slab=slab)
 
     def plan(
-        self, node: Node, graph: Graph, tiling: Tiling, rows: int, cols: int, machine: Machine, sharing: int = 1
+        self, node: Node, graph: Graph, tiling: Tiling, share: Share, machine: Machine, sharing: int = 1
     ) -> panels.PanelPlan | None:
         if machine.compiler.order != "auto":
             return None
@@ -130,7 +121,10 @@ class MatMul(Operator[MatMulAttributes]):
             budget = panels.Budget(machine.sram.bytes, a, b, c, extra + c, sums=sums, apart=machine.accumulator.bytes)
         else:
             budget = panels.Budget(machine.sram.bytes, a, b, c, extra, sums=c)
-        return panels.choose(rows, tiling.k_tiles, cols, budget, self.pace(node, graph, tiling, machine).among(sharing))
+        runs = [(m0 - share.m0, m1 - share.m0) for m0, m1 in tiling.runs(share.m0, share.m1)]
+        tallest = max(m1 - m0 for m0, m1 in runs)
+        pace = self.pace(node, graph, tiling, machine).among(sharing)
+        return panels.choose(tallest, tiling.k_tiles, share.n1 - share.n0, budget, pace).over(runs)
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
         x = node.attributes_as(MatMulAttributes)
@@ -138,39 +132,52 @@ class MatMul(Operator[MatMulAttributes]):
         return pace(tiling.m, tiling.k, tiling.n, machine, MatMulTypes.of(node, graph), transposed)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
-        x = node.attributes_as(MatMulAttributes)
+        x, product = node.attributes_as(MatMulAttributes), self.product(node, graph)
         m, k, n = (("m", tiling.m), ("k", tiling.k), ("n", tiling.n))
-        axes: tuple[tuple[Axis, Axis], ...] = (
-            tiling.flip(m, k, x.transpose_a),
-            tiling.flip(k, n, x.transpose_b),
-            (("", 1), n),
-            (m, n),
-        )
-        return tuple(
-            Read(name, rows, cols) for name, (rows, cols) in zip(node.inputs, axes, strict=False) if name is not None
-        )
+        of_a, of_b, of_bias, of_residual = _by_place(node.inputs)
+        found = [
+            self._read(graph.tensors[of_a], tiling.flip(m, k, x.transpose_a), product.a_slabs, product.a_rows),
+            self._read(graph.tensors[of_b], tiling.flip(k, n, x.transpose_b), product.b_slabs, product.b_rows),
+        ]
+        if of_bias is not None:
+            found.append(Read(of_bias, ("", 1), n))
+        if of_residual is not None:
+            found.append(Read(of_residual, m, n, apart=tiling.apart))
+        return tuple(found)
+
+    @staticmethod
+    def _read(operand: Tensor, axes: tuple[Axis, Axis], slabs: SlabOf, slab: int) -> Read:
+        apart = tiles_apart(slab, view_2d(operand.shape)[0], axes[0][1])
+        return Read(operand.name, *axes, slabs if len(slabs) > 1 else (), apart)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each tile step: LOAD a, LOAD b, at the last step the epilogue's operands, EXECUTE, STORE."""
         attributes = node.attributes_as(MatMulAttributes)
         of_a, of_b, of_bias, of_residual = _by_place(node.inputs)
-        a = program.grid(of_a, *tiling.flip(tiling.m, tiling.k, attributes.transpose_a))
-        b = program.grid(of_b, *tiling.flip(tiling.k, tiling.n, attributes.transpose_b))
+        product = self.product(node, graph)
+        a_edges = tiling.flip(tiling.m, tiling.k, attributes.transpose_a)
+        b_edges = tiling.flip(tiling.k, tiling.n, attributes.transpose_b)
+        a = program.grid(of_a, *a_edges, slab=product.a_rows)
+        b = program.grid(of_b, *b_edges, slab=product.b_rows)
         bias = program.grid(of_bias, 1, tiling.n) if of_bias else None
-        residual = program.grid(of_residual, tiling.m, tiling.n) if of_residual else None
+        residual = program.grid(of_residual, tiling.m, tiling.n, slab=tiling.slab) if of_residual else None
         types = MatMulTypes.of(node, graph)
-        c = program.grid(node.output, tiling.m, tiling.n, final=1 if tiling.sums_apart else tiling.k_tiles)
+        final = 1 if tiling.sums_apart else tiling.k_tiles
+        c = program.grid(node.output, tiling.m, tiling.n, final, tiling.slab)
         acc = None
         if tiling.sums_apart:
-            acc = program.accumulators(node.output, types.sums, tiling.m, tiling.n, tiling.k_tiles)
+            acc = program.accumulators(node.output, types.sums, tiling.m, tiling.n, tiling.k_tiles, tiling.slab)
 
         m, n, k = tiling.walk()
         last = k == tiling.k_tiles - 1
-        a_ids = a.ids(*tiling.flip(m, k, attributes.transpose_a))
-        b_ids = b.ids(*tiling.flip(k, n, attributes.transpose_b))
+        slab, m_in_slab = tiling.in_slab(m)
+        first_a = np.array(product.a_slabs)[slab] * -(-product.a_rows // a_edges[0])  # row of tiles of its slab
+        first_b = np.array(product.b_slabs)[slab] * -(-product.b_rows // b_edges[0])
+        a_row, a_col = tiling.flip(m_in_slab, k, attributes.transpose_a)
+        b_row, b_col = tiling.flip(k, n, attributes.transpose_b)
+        a_ids, b_ids = a.ids(first_a + a_row, a_col), b.ids(first_b + b_row, b_col)
         bias_ids = bias.ids(0, n) if bias else None
         residual_ids = residual.ids(m, n) if residual else None
-        m_size, n_size = view_2d(graph.tensors[node.output].shape)
         rows = program.matmuls(
             len(m),
             a=a_ids,
@@ -179,9 +186,9 @@ class MatMul(Operator[MatMulAttributes]):
             bias=isa.NONE if bias_ids is None else np.where(last, bias_ids, isa.NONE),
             residual=isa.NONE if residual_ids is None else np.where(last, residual_ids, isa.NONE),
             acc=isa.NONE if acc is None else acc.ids(m, n),
-            m=np.minimum(tiling.m, m_size - m * tiling.m),
-            k=np.minimum(tiling.k, self.depth(node, graph) - k * tiling.k),
-            n=np.minimum(tiling.n, n_size - n * tiling.n),
+            m=np.minimum(tiling.m, product.m - m_in_slab * tiling.m),
+            k=np.minimum(tiling.k, product.k - k * tiling.k),
+            n=np.minimum(tiling.n, product.n - n * tiling.n),
             step=k,
             last=last,
             activation=np.where(last, attributes.activation.code if attributes.activation else isa.Activation.NONE, 0),
@@ -199,10 +206,66 @@ class MatMul(Operator[MatMulAttributes]):
         program.layer(node.name, node.title, macs, slots, ahead, horizon, cores=tiling.core_of(m, n))
 
     @staticmethod
-    def depth(node: Node, graph: Graph) -> int:
-        """K: the length of each accumulation."""
-        shape = graph.tensors[node.present[0]].shape
-        return shape[0] if node.attributes_as(MatMulAttributes).transpose_a else shape[-1]
+    def product(node: Node, graph: Graph) -> Product:
+        """What the node multiplies."""
+        a, b, *_ = _by_place(node.inputs)
+        attributes = node.attributes_as(MatMulAttributes)
+        return Product.of(graph.tensors[a].shape, graph.tensors[b].shape, attributes)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matmul as a machine of rows and columns sees it: so many products of matrices, (m, k) x (k, n) each.
+
+    Attributes:
+        a_slabs, b_slabs: of each product, the numbers of its matrices in a and in b.
+        a_rows, b_rows: the rows of a matrix of a, and of b, as it lies in memory.
+    """
+
+    m: int
+    k: int
+    n: int
+    a_slabs: SlabOf
+    b_slabs: SlabOf
+    a_rows: int
+    b_rows: int
+
+    @property
+    def slabs(self) -> int:
+        """How many products there are."""
+        return len(self.a_slabs)
+
+    @classmethod
+    def of(cls, a: Shape, b: Shape, attributes: MatMulAttributes) -> Product:
+        """The product of tensors of these shapes. Matrices of `a` that are multiplied by the same one of `b`, and lie
+        behind each other, are one: (..., m, k) x (k, n) is a single product of many rows.
+
+        Raises:
+            ShapeError: there is none.
+        """
+        if len(a) < 1 or len(b) < 1:
+            raise ShapeError("an operand of a matmul must have at least one dimension")
+        if len(b) < 2:
+            raise ShapeError(f"the second operand of a matmul must have two dimensions or more, not shape {b}")
+        if attributes.transpose_a and len(a) < 2:
+            raise ShapeError(f"a transposed first operand must have two dimensions or more, not shape {a}")
+        m, k = (1, *a)[-2:][::-1] if attributes.transpose_a else (1, *a)[-2:]
+        kb, n = b[-2:][::-1] if attributes.transpose_b else b[-2:]
+        if k != kb:
+            raise ShapeError(f"inner dimensions must be equal, not {k} and {kb}")
+        try:
+            batch = np.broadcast_shapes(a[:-2], b[:-2])
+        except ValueError:
+            raise ShapeError(f"the leading dimensions {a[:-2]} and {b[:-2]} do not broadcast") from None
+        of_a, of_b = ((1,) * (len(batch) + 2 - len(x)) + x[:-2] for x in ((1, *a)[-max(2, len(a)) :], b))
+        while batch and not attributes.transpose_a and of_b[-1] == 1 and of_a[-1] == batch[-1]:
+            m, batch, of_a, of_b = m * batch[-1], batch[:-1], of_a[:-1], of_b[:-1]
+        rows_a, rows_b = k if attributes.transpose_a else m, n if attributes.transpose_b else k
+        return cls(m, k, n, slab_of(batch, of_a), slab_of(batch, of_b), rows_a, rows_b)
+
+
+def _as_multiplied(x: Array, transposed: bool) -> Array:
+    return x.swapaxes(-1, -2) if transposed else x
 
 
 def _by_place(given: Sequence[T | None]) -> tuple[T, T, T | None, T | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import reduce
 
 import numpy as np
 
@@ -56,17 +55,18 @@ def import_power(context: OnnxContext, node: OnnxNode) -> Tensor:
     return context.graph.mul(x, x, name=node.name) if number == 2 else context.graph.pow(x, number, name=node.name)
 
 
-@onnx_import("Max", "Min")
-def import_extreme(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """Of any number of operands, two by two from the first on."""
-    if len(node.inputs) < 2:
-        raise UnsupportedError(f"2 operands or more are supported, not {len(node.inputs)}")
-    *others, last = (context.value(i) for i in node.inputs)
-
-    def both(a: Tensor, b: Tensor) -> Tensor:
-        return context.graph.add_node(node.op_type, [a, b], name=context.graph.fresh_name(f"{node.name}/part"))
-
-    return context.graph.add_node(node.op_type, [reduce(both, others), last], name=node.name)
+@onnx_import("Max", "Min", "Sum", "Mean")
+def import_variadic(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """Of any number of operands, two by two from the first on; a mean is their sum, divided by how many there are."""
+    graph, count = context.graph, len(node.inputs)
+    first, *others = (context.value(i) for i in node.inputs)
+    op = {"Sum": "Add", "Mean": "Add"}.get(node.op_type, node.op_type)
+    found = first
+    for i, operand in enumerate(others, start=2):
+        last = i == count and node.op_type != "Mean"
+        name = node.name if last else graph.fresh_name(f"{node.name}/part")
+        found = graph.add_node(op, [found, operand], name=name)
+    return graph.div(found, float(count), name=node.name) if node.op_type == "Mean" and others else found
 
 
 @onnx_import("Clip", attributes=["min", "max"])
@@ -88,9 +88,12 @@ def import_gelu(context: OnnxContext, node: OnnxNode) -> Tensor:
 
 @onnx_import("Swish", attributes=["alpha"])
 def import_swish(context: OnnxContext, node: OnnxNode) -> Tensor:
-    if (alpha := _number(node, "alpha", 1.0)) != 1.0:
-        raise UnsupportedError(f"alpha must be 1, not {alpha:g}")
-    return context.graph.silu(context.value(node.inputs[0]), name=node.name)
+    """x * sigmoid(alpha * x)."""
+    graph, x = context.graph, context.value(node.inputs[0])
+    if (alpha := _number(node, "alpha", 1.0)) == 1.0:
+        return graph.silu(x, name=node.name)
+    gate = graph.sigmoid(graph.mul(x, alpha, name=f"{node.name}/scaled"), name=f"{node.name}/gate")
+    return graph.mul(x, gate, name=node.name)
 
 
 @onnx_import("Elu", "Celu", "ThresholdedRelu", attributes=["alpha"])

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from minisim.compiler.arguments import checked_axes
 from minisim.compiler.attributes import Attributes
 from minisim.compiler.graph import Node, Shape, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
@@ -62,21 +63,53 @@ class ReduceMean(Reduction):
         strips.apply(VectorOp.DIV, strips.apply(self.code, x, into="sum"), count, out=node.output)
 
 
-@onnx_import("ReduceSum", "ReduceMax", "ReduceMean", attributes=["axes", "keepdims", "noop_with_empty_axes"])
+REDUCTIONS = ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare",
+              "ReduceLogSum", "ReduceLogSumExp")  # fmt: skip
+
+
+@onnx_import(*REDUCTIONS, attributes=["axes", "keepdims", "noop_with_empty_axes"])
 def import_reduction(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """The axes are an attribute, or (ReduceSum from opset 13, the others from 18) a second input."""
-    graph, x = context.graph, context.value(node.inputs[0])
-    axes = _axes(context, node)
-    if not axes and node.attrs.get("noop_with_empty_axes", 0):
+    """The axes are an attribute, or (ReduceSum from opset 13, the others from 18) a second input.
+
+    What is no reduction of the vector unit is one with elementwise operations before and behind it.
+    """
+    graph, x, name = context.graph, context.value(node.inputs[0]), node.name
+    given = _axes(context, node)
+    if not given and node.attrs.get("noop_with_empty_axes", 0):
         raise UnsupportedError("a reduction over no axes is not supported")
-    rank = len(x.shape)
-    reduced = {axis % rank if -rank <= axis < rank else axis for axis in axes} if axes else set(range(rank))
-    if reduced != {rank - 1}:
-        raise UnsupportedError(f"only the last axis, {rank - 1} of {x.shape}, can be reduced, not {sorted(reduced)}")
-    reduce = {"ReduceSum": graph.reduce_sum, "ReduceMax": graph.reduce_max, "ReduceMean": graph.reduce_mean}
-    if node.attrs.get("keepdims", 1):
-        return reduce[node.op_type](x, name=node.name)
-    return graph.reshape(reduce[node.op_type](x, name=f"{node.name}/kept"), x.shape[:-1], name=node.name)
+    axes = given or None
+    keep = bool(node.attrs.get("keepdims", 1))
+
+    def part(text: str) -> str:
+        return f"{name}/{text}"
+
+    match node.op_type:
+        case "ReduceSum":
+            return graph.reduce_sum(x, axes, keepdims=keep, name=name)
+        case "ReduceMax":
+            return graph.reduce_max(x, axes, keepdims=keep, name=name)
+        case "ReduceMean":
+            return graph.reduce_mean(x, axes, keepdims=keep, name=name)
+        case "ReduceMin":
+            negative = graph.neg(x, name=part("negative"))
+            return graph.neg(graph.reduce_max(negative, axes, keepdims=keep, name=part("greatest")), name=name)
+        case "ReduceL1":
+            return graph.reduce_sum(graph.abs(x, name=part("abs")), axes, keepdims=keep, name=name)
+        case "ReduceSumSquare":
+            return graph.reduce_sum(graph.mul(x, x, name=part("squares")), axes, keepdims=keep, name=name)
+        case "ReduceL2":
+            total = graph.reduce_sum(graph.mul(x, x, name=part("squares")), axes, keepdims=keep, name=part("sum"))
+            return graph.sqrt(total, name=name)
+        case "ReduceLogSum":
+            return graph.log(graph.reduce_sum(x, axes, keepdims=keep, name=part("sum")), name=name)
+        case _:  # ReduceLogSumExp: of differences from the greatest, which do not overflow
+            greatest = graph.reduce_max(x, axes, name=part("greatest"))
+            e = graph.exp(graph.sub(x, greatest, name=part("shifted")), name=part("exp"))
+            total = graph.log(graph.reduce_sum(e, axes, name=part("sum")), name=part("log"))
+            whole = graph.add(total, greatest, name=name if keep else part("kept"))
+            dropped = checked_axes(x.shape, axes)
+            shape = [d for i, d in enumerate(x.shape) if i not in dropped]
+            return whole if keep else graph.reshape(whole, shape, name=name)
 
 
 def _axes(context: OnnxContext, node: OnnxNode) -> list[int]:

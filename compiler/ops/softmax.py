@@ -1,4 +1,4 @@
-"""Softmax along the last axis."""
+"""Softmax along the last axis, and its logarithm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minisim.compiler.graph import Node, Shape, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.row_strips import RowOperator, RowStrips
 from minisim.compiler.semantics import Array
-from minisim.errors import ShapeError, UnsupportedError
+from minisim.errors import ShapeError
 from minisim.hwmodel.isa import VectorOp
 
 
@@ -45,14 +45,36 @@ class Softmax(RowOperator):
         strips.apply(VectorOp.MUL, e, inverse, out=node.output)
 
 
-@onnx_import("Softmax", attributes=["axis"])
+@register
+class LogSoftmax(RowOperator):
+    """To the bit: s = x - max(x), y = s - log(sum(exp(s))), each operation rounded once."""
+
+    name = "LogSoftmax"
+
+    def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
+        if not shapes[0]:
+            raise ShapeError("a scalar has no axis to normalise")
+        return (shapes[0],)
+
+    def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        shifted = inputs[0] - inputs[0].max(axis=-1, keepdims=True)
+        return (np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))),)
+
+    def chain(self, node: Node, strips: RowStrips) -> None:
+        x = strips.source(node.present[0])
+        shifted = strips.apply(VectorOp.SUB, x, strips.apply(VectorOp.REDUCE_MAX, x, into="max"), into="shifted")
+        total = strips.apply(VectorOp.REDUCE_SUM, strips.apply(VectorOp.EXP, shifted, into="exp"), into="sum")
+        strips.apply(VectorOp.SUB, shifted, strips.apply(VectorOp.LOG, total, into="log"), out=node.output)
+
+
+@onnx_import("Softmax", "LogSoftmax", attributes=["axis"])
 def import_softmax(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """Before opset 13 all axes from `axis` (then 1 if not given) on were one; with the last it is the same."""
-    x = context.value(node.inputs[0])
+    """Before opset 13 all axes from `axis` (then 1 if not given) on were one."""
+    x, graph = context.value(node.inputs[0]), context.graph
     rank = len(x.shape)
     axis = int(node.attrs.get("axis", -1 if context.opset >= 13 else 1))
     if not -rank <= axis < max(rank, 1):
         raise ShapeError(f"axis must lie in [-{rank}, {rank - 1}], not {axis}")
-    if rank and axis % rank != rank - 1:
-        raise UnsupportedError(f"only a softmax along the last axis, {rank - 1} of {x.shape}, is supported, not {axis}")
-    return context.graph.softmax(x, name=node.name)
+    axes = [axis] if context.opset >= 13 else list(range(axis % max(rank, 1), rank))
+    method = graph.softmax if node.op_type == "Softmax" else graph.log_softmax
+    return method(x, axes, name=node.name)

@@ -87,4 +87,4 @@ def import_split(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
     if len(sizes) != count or int(node.attrs.get("num_outputs", count)) != count:
         given = f"{len(sizes)} sizes" if len(sizes) != count else f"num_outputs {node.attrs['num_outputs']}"
         raise ShapeError(f"it has {count} outputs, but {given}")
-    return context.graph.append("Split", [x], SplitAttributes(axis, tuple(int(size) for size in sizes)), node.name)
+    return context.graph.split(x, [int(size) for size in sizes], axis=axis, name=node.name)

@@ -1,6 +1,9 @@
 #include "minisim/executor.hpp"
 
 #include <algorithm>
+#include <cstring>
+
+#include "minisim/interrupt.hpp"
 
 namespace minisim {
 namespace {
@@ -146,12 +149,62 @@ void Executor::vector(const VectorRow& x) {
     args.rows = x.rows;
     args.cols = x.cols;
     if (info(args.op).is_reduction) args.length = program_.tiles[x.src0].cols;
+    if (info(args.op).is_move) {
+        move(args, x.src0 == kNone);
+        ++stats_.vectors;
+        return;
+    }
     switch (static_cast<DType>(x.dtype)) {
         case DType::kInt8: integer_relu<std::int8_t>(args); break;
         case DType::kInt32: integer_relu<std::int32_t>(args); break;
         default: kernel_.vector(args);
     }
     ++stats_.vectors;
+}
+
+namespace {
+
+// Bits are moved, so a type is as good as another of its size.
+template <class T>
+void move_bits(const VectorArgs& x) {
+    const VectorSource& source = x.sources[0];
+    const bool transposes = x.op == VectorOp::kTranspose;  // its source is packed (cols, rows)
+    const std::size_t row_step = transposes ? 1 : source.row_step;
+    const std::size_t col_step = transposes ? x.rows : source.col_step;
+    const T* from = static_cast<const T*>(source.data);
+    T* out = static_cast<T*>(x.dst);
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        interruptible(x.cols);
+        for (std::size_t j = 0; j < x.cols; ++j) out[i * x.cols + j] = from[i * row_step + j * col_step];
+    }
+}
+
+// A number in the bits of a type, which has it: what the compiler fills with is of the tensor's own.
+void put_number(float number, DType dtype, std::byte* to) {
+    const auto put = [&](auto value) { std::memcpy(to, &value, sizeof value); };
+    switch (dtype) {
+        case DType::kFp32: put(number); break;
+        case DType::kBf16: put(narrow(number)); break;
+        case DType::kInt8: put(static_cast<std::int8_t>(number)); break;
+        case DType::kInt16: put(static_cast<std::int16_t>(number)); break;
+        case DType::kInt32: put(static_cast<std::int32_t>(number)); break;
+        case DType::kBool: put(static_cast<std::uint8_t>(number != 0.0f)); break;
+    }
+}
+
+}  // namespace
+
+void Executor::move(VectorArgs& args, bool fills) {
+    alignas(std::uint32_t) std::byte fill[sizeof(std::uint32_t)] = {};
+    if (fills) {
+        put_number(*static_cast<const float*>(args.sources[0].data), args.dtype, fill);
+        args.sources[0].data = fill;
+    }
+    switch (item_size(args.dtype)) {
+        case 1: move_bits<std::uint8_t>(args); break;
+        case 2: move_bits<std::uint16_t>(args); break;
+        default: move_bits<std::uint32_t>(args);
+    }
 }
 
 VectorSource Executor::source(std::uint32_t tile, std::uint32_t sram) {

@@ -223,6 +223,7 @@ void Validator::vector(std::size_t row) const {
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
     const auto sources = x.sources();
+    const bool transposes = static_cast<VectorOp>(x.op) == VectorOp::kTranspose;
     bool has_tile = false;
     for (std::uint32_t i = 0; i < kSources; ++i) {
         const std::string field = "src" + std::to_string(i);
@@ -235,18 +236,22 @@ void Validator::vector(std::size_t row) const {
         if (!number && !(each.number == 0.0f)) {
             at.fail("imm" + std::to_string(i) + " must be 0, as " + field + " is no number");
         }
-        if (number && (op.is_reduction || op.kinds[i] == 'c')) {
+        if (number && (op.is_reduction || op.kinds[i] == 'c' || transposes)) {
             at.fail(field + " of " + op.name + " must be a tile");
         }
         if (each.tile == kNone) continue;
         has_tile = true;
         if (op.is_reduction) {
             reduced(at, x);
+        } else if (transposes) {
+            operand(at, "src0", x.src0, x.src0_sram, only(dtype), kAsTheOperation);
+            shape(at, "src0", x.src0, x.cols, x.rows);
+            apart(at, "src0", x.src0, x.src0_sram, x.dst, x.dst_sram);
         } else {
             source(at, field.c_str(), x, each, type_of_kind(op.kinds[i], dtype));
         }
     }
-    if (!has_tile) at.fail("a source must be a tile");
+    if (!has_tile && !op.is_move) at.fail("a source must be a tile");
 }
 
 // The source of a reduction: as many rows as dst, which is a column, and of any length.

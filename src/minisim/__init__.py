@@ -41,6 +41,8 @@ from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.state import Observer
 from minisim.hwmodel.timeline import Timeline
 from minisim.hwmodel.timing import simulate as _simulate
+from minisim.onnx_check import OnnxCheck
+from minisim.onnx_check import check_onnxruntime as _check_onnxruntime
 from minisim.run import Result
 from minisim.run import run as _run
 from minisim.runtime import Runtime
@@ -51,6 +53,7 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0.0.0"
 
 # The face of the package is the boundary for Python: a bug behind it says that it is one (boundary.py).
+check_onnxruntime = public(_check_onnxruntime)
 compile_graph = public(_compile_graph)
 load_model = public(_load_model)
 run = public(_run)
@@ -71,6 +74,7 @@ __all__ = [
     "Machine",
     "MinisimError",
     "Observer",
+    "OnnxCheck",
     "Result",
     "Runtime",
     "SchedExecute",
@@ -82,6 +86,7 @@ __all__ = [
     "Tensor",
     "Tile",
     "Timeline",
+    "check_onnxruntime",
     "compile_graph",
     "load_model",
     "run",

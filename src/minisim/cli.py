@@ -1,8 +1,8 @@
 """The command line: ``minisim run``, ``minisim explain``, ``minisim sweep``, ``minisim config``.
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
-schedule hazard; 70, a bug in minisim, with a report to file; 71, out of memory; 130, interrupted; 141, nobody reads the
-output any more.
+schedule hazard; 3, outputs that deviate from ONNX Runtime's (--check); 70, a bug in minisim, with a report to file; 71,
+out of memory; 130, interrupted; 141, nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,15 +25,28 @@ from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
 from minisim.compiler.frontend.dims import parse_dims
 from minisim.compiler.memory import MEMORY_LIMIT
+from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import dump_to
-from minisim.errors import InternalError, MinisimError, ModelError, OutputError, ScheduleHazard, described, printable
+from minisim.errors import (
+    InternalError,
+    MinisimError,
+    MissingExtraError,
+    ModelError,
+    OutputError,
+    ScheduleHazard,
+    UsageError,
+    described,
+    printable,
+    shown,
+)
 from minisim.hwmodel import reference
 from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
 from minisim.hwmodel.effects import notes
 from minisim.hwmodel.timing import TIMING_CORES
 from minisim.hwmodel.units import SIZE, format_size
+from minisim.onnx_check import check_onnxruntime
 from minisim.progress import SlowProgress
 from minisim.run import run
 from minisim.stopped import stops_told
@@ -54,9 +68,9 @@ class _Main(click.Group):
             return super().invoke(ctx)
 
 
-HAZARD, MISTAKE, BUG, READER_GONE = 1, 2, 70, 141
-"""Exit codes: the schedule is wrong; the user's mistake (click's is the same); sysexits' EX_SOFTWARE; and what a
-program has that dies of SIGPIPE."""
+HAZARD, MISTAKE, DEVIATES, BUG, READER_GONE = 1, 2, 3, 70, 141
+"""Exit codes: the schedule is wrong; the user's mistake (click's is the same); outputs that are not ONNX Runtime's;
+sysexits' EX_SOFTWARE; and what a program has that dies of SIGPIPE."""
 
 
 @contextmanager
@@ -121,6 +135,10 @@ _out = click.option("--out", default="out", show_default=True, metavar="DIR", ty
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
 _no_check = click.option("--no-check", is_flag=True, help="Compute the values, but do not compare them with numpy.")
+_check = click.option("--check", "against", type=click.Choice(["onnxruntime"]),
+                      help="Also compare an ONNX file with ONNX Runtime; exit code 3 if they deviate.")  # fmt: skip
+_check_borders = click.option("--check-borders", is_flag=True,
+                              help="With --check: what passes between fused operations, too.")  # fmt: skip
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
@@ -183,6 +201,8 @@ def main() -> None:
 )
 @_no_numerics
 @_no_check
+@_check
+@_check_borders
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
@@ -198,6 +218,8 @@ def run_command(
     timing: str,
     no_numerics: bool,
     no_check: bool,
+    against: str | None,
+    check_borders: bool,
     dump_ir: Path | None,
     with_timeline: bool,
     trace: bool,
@@ -216,6 +238,10 @@ def run_command(
 
     if trace:
         load_protos()  # what is missing is said before the run
+    if against:
+        _check_checkable(model, no_numerics)
+    elif check_borders:
+        raise UsageError("--check-borders: goes with --check onnxruntime")
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
     graph = load_model(
@@ -251,6 +277,22 @@ def run_command(
     console = Console()
     print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
+    if against:
+        check = check_onnxruntime(model, machine, dims=parse_dims(dims), borders=check_borders, outputs=result.outputs)
+        for line in check.lines():
+            console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
+        if check.deviates:
+            sys.exit(DEVIATES)
+
+
+def _check_checkable(model: str, no_numerics: bool) -> None:
+    """Say before the run, not after it, what a check against ONNX Runtime lacks."""
+    if no_numerics:
+        raise UsageError("--check: needs values to compare, so not --no-numerics")
+    if Path(model).suffix.lower() != ".onnx":
+        raise UsageError(f"--check onnxruntime: needs an ONNX file, not {shown(model)}")
+    if find_spec("onnxruntime") is None:
+        raise MissingExtraError.of("onnxruntime", "onnxruntime", "--check onnxruntime")
 
 
 @main.command("explain")
@@ -301,6 +343,8 @@ def explain_command(
     path = write_account(account, out) if out else None
     console = Console()
     print_account(account, others, console)
+    for line in movements(graph):
+        console.print(f"  {printable(line)}", soft_wrap=True, highlight=False, markup=False)
     if path:
         console.print(f"reports: {path}", soft_wrap=True, highlight=False)
 

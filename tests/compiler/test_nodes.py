@@ -12,7 +12,7 @@ from minisim.compiler.attributes import NO_ATTRIBUTES, MatMulAttributes, Reshape
 from minisim.compiler.graph import Window
 from minisim.compiler.pipeline import compile_graph, computed_graph
 from minisim.compiler.semantics import SEMANTICS
-from minisim.errors import MemoryLimitError, ModelError, ShapeError, UnsupportedError
+from minisim.errors import MemoryLimitError, ModelError, ShapeError
 from minisim.hwmodel.isa import Opcode, Role
 
 RNG = np.random.default_rng(0)
@@ -156,12 +156,6 @@ def test_a_piece_of_a_piece_is_a_rectangle_of_the_whole() -> None:
         (lambda g, x: g.split(3, 2), ModelError, "an operand must be a tensor of the graph, not int"),
         (lambda g, x: g.split(g.input("s", ()), 2), ShapeError,
          "node 'split' (Split of s ()): a scalar has no axis to split"),
-        (lambda g, x: g.split(g.input("z", (2, 4, 3)), 2, axis=1), UnsupportedError,
-         "node 'split' (Split of z (2, 4, 3)): axis 1 of (2, 4, 3) cannot be split: its pieces are no rectangles of "
-         "rows; the last axis can, and any that has no longer ones than 1 before it"),
-        (lambda g, x: g.reshape(g.split(x, 2)[1], (24, 64)), UnsupportedError,
-         "node 'reshape' (Reshape of split.1 (64, 24)): split.1 is a piece of x, whose rows lie apart in memory: it "
-         "can only be reshaped if the last dimension stays 24"),
     ],
 )  # fmt: skip
 def test_a_split_that_cannot_be(

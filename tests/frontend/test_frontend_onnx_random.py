@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 
 from minisim.compiler.frontend import load_model
 from minisim.compiler.ops import ONNX_IMPORTERS
+from minisim.compiler.ops.reduce import REDUCTIONS
 
 Shape = tuple[int, ...]
 Draw = st.DataObject
@@ -39,7 +41,6 @@ class Builder:
         self.initializers: dict[str, npt.NDArray[Any]] = {}
         self.inputs: dict[str, Shape] = {}
         self.shapes: dict[str, Shape] = {}  # of all that is computed, inputs included
-        self.pieces: set[str] = set()  # of splits: their rows lie apart
         self.new_input(tuple(data.draw(st.lists(DIMENSIONS, min_size=1, max_size=3), label="first input")))
 
     # -- operands --------------------------------------------------------------------------------------
@@ -72,18 +73,11 @@ class Builder:
             return self.data.draw(st.sampled_from(fitting))
         return self.new_input(tuple(self.draw(DIMENSIONS) for _ in range(max(ranks))))
 
-    def whole(self) -> str:
-        """A computed value that can have any shape."""
-        found = self.computed()
-        return self.new_input(self.shapes[found]) if found in self.pieces else found
-
     def draw(self, strategy: st.SearchStrategy[Any]) -> Any:
         return self.data.draw(strategy)
 
     def node(self, op: str, inputs: list[str], shape: Shape, **attributes: Any) -> None:
         output = f"out/{len(self.nodes)}"
-        if op in ("Identity", "Dropout") and inputs[0] in self.pieces:
-            self.pieces.add(output)
         name = self.draw(st.sampled_from(["", f"{op}_{len(self.nodes)}"]))
         self.nodes.append(make_node(op, inputs, [output], name=name, **attributes))
         self.shapes[output] = shape
@@ -113,21 +107,15 @@ class Builder:
         self.binary("Mul")
 
     def binary(self, op: str) -> None:
-        """The other operand is of the same shape, a scalar, a row or a column, in any way to write it;
-        and where x itself is a row or a column, it may be the larger one."""
+        """The other operand is of any rank; each dimension of either may be 1 where the other's is not."""
         x = self.computed()
         shape = self.shapes[x]
-        if not shape:
-            other = tuple(self.draw(st.lists(DIMENSIONS, max_size=2)))
-        else:
-            leading = shape[:-1] if self.draw(st.booleans()) else (1,) * len(shape[:-1])
-            other = (*leading, self.draw(st.sampled_from([1, shape[-1]])))
-            while other and other[0] == 1 and self.draw(st.booleans()):
-                other = other[1:]
-            if len(shape) == 2 and shape[0] == 1 and self.draw(st.booleans()):
-                other = (self.draw(DIMENSIONS), shape[1])
-            elif len(shape) == 2 and shape[1] == 1 and self.draw(st.booleans()):
-                other = (shape[0], self.draw(DIMENSIONS))
+        other = tuple(
+            self.draw(st.sampled_from([1, d] if d > 1 else [1, 2]))
+            for d in shape[self.draw(st.integers(0, len(shape))) :]
+        )
+        if len(other) == len(shape) < 3 and self.draw(st.booleans()):
+            other = (self.draw(st.integers(1, 3)), *other)
         operands = self.draw(st.permutations([x, self.operand(other)]))
         self.node(op, operands, np.broadcast_shapes(shape, other))
 
@@ -164,14 +152,20 @@ class Builder:
         self.node("Sqrt", [x], self.shapes[x])
 
     def softmax(self) -> None:
-        """Along the last axis, in every way to say so: the default axis is another before opset 13."""
+        self.normalised("Softmax")
+
+    def log_softmax(self) -> None:
+        self.normalised("LogSoftmax")
+
+    def normalised(self, op: str) -> None:
+        """Along any axis; before opset 13 from any axis on, and the default is another."""
         x = self.bounded(ranks=(1, 2, 3))
         rank = len(self.shapes[x])
         default = -1 if self.opset >= 13 else 1
-        axes = [rank - 1] + [-1] * (self.opset >= 11)
-        unsaid = default % rank == rank - 1 and default < rank and self.draw(st.booleans())
+        axes = list(range(rank)) + [-1] * (self.opset >= 11)
+        unsaid = default < rank and self.draw(st.booleans())
         attributes = {} if unsaid else {"axis": self.draw(st.sampled_from(axes))}
-        self.node("Softmax", [x], self.shapes[x], **attributes)
+        self.node(op, [x], self.shapes[x], **attributes)
 
     def layer_norm(self) -> None:
         if self.opset < 17:
@@ -179,34 +173,50 @@ class Builder:
             return
         x = self.bounded(ranks=(1, 2, 3))
         shape = self.shapes[x]
-        inputs = [x] + [self.operand(shape[-1:]) for _ in range(self.draw(st.integers(1, 2)))]
-        attributes = self.draw(st.sampled_from([{}, {"axis": -1}, {"axis": len(shape) - 1, "stash_type": 1}]))
+        axis = self.draw(st.integers(0, len(shape) - 1))
+        inputs = [x] + [self.operand(shape[axis:]) for _ in range(self.draw(st.integers(1, 2)))]
+        attributes: dict[str, int] = self.draw(
+            st.sampled_from([{"axis": axis}, {"axis": axis - len(shape), "stash_type": 1}])
+        )
+        if axis == len(shape) - 1 and self.draw(st.booleans()):
+            del attributes["axis"]
         self.node("LayerNormalization", inputs, shape, epsilon=0.5, **attributes)
 
-    def reduction(self, op: str, axes_as_input_from: int) -> None:
-        x = self.computed(ranks=(1, 2, 3))
-        shape = self.shapes[x]
-        axis = self.draw(st.sampled_from([len(shape) - 1] + [-1] * (self.opset >= 11)))
-        inputs, attributes = [x], {}
-        if len(shape) == 1 and self.draw(st.booleans()):
-            pass  # all axes, without a word
-        elif self.opset >= axes_as_input_from:
-            inputs.append(self.constant(np.array([axis], np.int64)))
+    def reduction(self, op: str) -> None:
+        """Over any axes, in any order, or all."""
+        positive = op in ("ReduceLogSum", "ReduceL2")  # where what is near 0 would magnify the errors of either side
+        x = self.bounded(ranks=(1, 2, 3)) if positive else self.computed(ranks=(1, 2, 3))
+        shape, inputs, attributes = self.shapes[x], [x], {}
+        rank, all_axes = len(shape), self.draw(st.integers(0, 4)) == 0
+        chosen = self.draw(st.lists(st.integers(0, rank - 1), min_size=1, unique=True))
+        chosen = list(range(rank)) if all_axes else chosen
+        axes = [a - rank * (self.opset >= 11 and self.draw(st.booleans())) for a in chosen]
+        if all_axes:
+            pass  # without a word
+        elif self.opset >= (13 if op == "ReduceSum" else 18):
+            inputs.append(self.constant(np.array(self.draw(st.permutations(axes)), np.int64)))
         else:
-            attributes["axes"] = [axis]
+            attributes["axes"] = self.draw(st.permutations(axes))
         keeps = self.draw(st.booleans())
         if not keeps or self.draw(st.booleans()):
             attributes["keepdims"] = int(keeps)
-        self.node(op, inputs, (*shape[:-1], 1) if keeps else shape[:-1], **attributes)
+        kept = tuple(1 if i in chosen else d for i, d in enumerate(shape) if keeps or i not in chosen)
+        self.node(op, inputs, kept, **attributes)
 
     def matmul(self) -> None:
-        n = self.draw(DIMENSIONS)
+        """Of any ranks: vectors, matrices, and batches of them that are broadcast against each other."""
         a = self.computed(ranks=(1, 2, 3))
-        *rows, k = self.shapes[a]
-        inputs = [a, self.operand((k, n))]
+        shape = self.shapes[a]
+        lead, k, n = shape[:-2], shape[-1], self.draw(DIMENSIONS)
+        batch = self.draw(st.sampled_from([(), (), (1,), (2, *(1 for _ in lead)), lead]))
+        other = self.draw(st.sampled_from([(k,), (*batch, k, n)]))
+        inputs, shapes = [a, self.operand(other)], [shape, other]
         if self.draw(st.booleans()):
-            inputs = [self.operand((*rows, k)), self.new_input((k, n))]  # two constants would be folded
-        self.node("MatMul", inputs, (*rows, n))
+            inputs = [self.operand(shape), self.new_input(other)]  # two constants would be folded
+        elif len(shape) > 1 and self.draw(st.booleans()):  # a on the right
+            other = self.draw(st.sampled_from([shape[-2:-1], (*batch, n, shape[-2])]))
+            inputs, shapes = [self.operand(other), a], [other, shape]
+        self.node("MatMul", inputs, np.matmul(*(np.zeros(s) for s in shapes)).shape)
 
     def gemm(self) -> None:
         transpose_a, transpose_b = self.draw(st.booleans()), self.draw(st.booleans())
@@ -225,10 +235,10 @@ class Builder:
         self.node("Gemm", inputs, (m, n), **attributes)
 
     def split(self) -> None:
-        """Along the last axis, or the first, in every way to say into what: sizes, or only how many outputs."""
+        """Along any axis, in every way to say into what: sizes, or only how many outputs."""
         x = self.computed(ranks=(1, 2, 3))
         shape = self.shapes[x]
-        axis = self.draw(st.sampled_from([len(shape) - 1, 0] + [-1] * (self.opset >= 11)))
+        axis = self.draw(st.sampled_from([*range(len(shape))] + [-1] * (self.opset >= 11)))
         length = shape[axis]
         first = self.draw(st.integers(1, max(1, length - 1)))
         sizes = [first, length - first] if length > 1 else [1]
@@ -242,12 +252,11 @@ class Builder:
                 attributes["split"] = sizes
         outputs = [f"piece/{len(self.nodes)}.{i}" for i in range(len(sizes))]
         self.nodes.append(make_node("Split", inputs, outputs, **attributes))
-        self.pieces.update(outputs)
         for output, size in zip(outputs, sizes, strict=True):
             self.shapes[output] = tuple(size if i == axis % len(shape) else d for i, d in enumerate(shape))
 
     def flatten(self) -> None:
-        x = self.whole()
+        x = self.computed()
         shape = self.shapes[x]
         lowest = 0 if self.opset < 11 else -len(shape)
         axis = self.draw(st.integers(lowest, len(shape)))
@@ -255,7 +264,7 @@ class Builder:
         self.node("Flatten", [x], (math.prod(shape[:axis]), math.prod(shape[axis:])), **default)
 
     def reshape(self) -> None:
-        x = self.whole()
+        x = self.computed()
         shape = self.shapes[x]
         size = math.prod(shape)
         first = self.draw(st.sampled_from([d for d in range(1, size + 1) if size % d == 0]))
@@ -267,15 +276,118 @@ class Builder:
             wanted[self.draw(st.integers(0, len(wanted) - 1))] = -1
         self.node("Reshape", [x, self.constant(np.array(wanted, np.int64))], tuple(target))
 
+    def listed(self, values: Any, inputs: list[str], attribute: str, since: int) -> dict[str, Any]:
+        """Numbers that were an attribute, and are an operand since some opset: appended to `inputs`, or returned."""
+        if self.opset < since:
+            return {attribute: list(values)}
+        inputs.append(self.constant(np.array(list(values), np.int64)))
+        return {}
+
+    def transpose(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        perm = self.draw(st.permutations(range(len(shape))))
+        reverses = perm == list(range(len(shape)))[::-1] and self.draw(st.booleans())
+        self.node("Transpose", [x], tuple(shape[i] for i in perm), **({} if reverses else {"perm": perm}))
+
+    def concat(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis, size = self.draw(st.integers(0, len(shape) - 1)), self.draw(DIMENSIONS)
+        other = self.operand((*shape[:axis], size, *shape[axis + 1 :]))
+        inputs = self.draw(st.sampled_from([[x], [x, other], [other, x, x]]))
+        whole = sum(self.shapes.get(i, (*shape[:axis], size, *shape[axis + 1 :]))[axis] for i in inputs)
+        written = axis - len(shape) * (self.opset >= 11 and self.draw(st.booleans()))
+        self.node("Concat", inputs, (*shape[:axis], whole, *shape[axis + 1 :]), axis=written)
+
+    def slice(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis = self.draw(st.integers(0, len(shape) - 1))
+        d = shape[axis]
+        step = self.draw(st.sampled_from([1, 1, 2, -1])) if self.opset >= 10 else 1
+        start = self.draw(st.integers(0, d - 1)) if step > 0 else d - 1
+        end = self.draw(st.integers(start + 1, d + 2)) if step > 0 else -d - 1
+        inputs, given = [x], {}
+        given |= self.listed([start - d * self.draw(st.booleans())], inputs, "starts", 10)
+        given |= self.listed([end], inputs, "ends", 10)
+        given |= self.listed([axis], inputs, "axes", 10)
+        if self.opset >= 10 and (step != 1 or self.draw(st.booleans())):
+            inputs.append(self.constant(np.array([step], np.int64)))
+        size = len(range(d)[start:end:step])
+        self.node("Slice", inputs, (*shape[:axis], size, *shape[axis + 1 :]), **given)
+
+    def pad(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape, mode = self.shapes[x], self.draw(st.sampled_from(["constant", "edge", "reflect"]))
+        most = [d - 1 if mode == "reflect" else 2 for d in shape]
+        before, behind = ([self.draw(st.integers(0, m)) for m in most] for _ in range(2))
+        inputs = [x]
+        given = {"mode": mode, **self.listed(before + behind, inputs, "pads", 11)}
+        if mode == "constant" and self.draw(st.booleans()):
+            if self.opset >= 11:
+                inputs.append(self.constant(np.array(-1.5, np.float32)))
+            else:
+                given["value"] = -1.5
+        self.node("Pad", inputs, tuple(a + d + b for a, d, b in zip(before, shape, behind, strict=True)), **given)
+
+    def expand(self) -> None:
+        x = self.computed()
+        shape = tuple(self.draw(DIMENSIONS) if d == 1 else self.draw(st.sampled_from([1, d])) for d in self.shapes[x])
+        shape = (2, *shape) if len(shape) < 3 and self.draw(st.booleans()) else shape
+        inputs = [x, self.constant(np.array(shape, np.int64))]
+        self.node("Expand", inputs, np.broadcast_shapes(shape, self.shapes[x]))
+
+    def tile(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        repeats = [self.draw(st.sampled_from([1, 1, 2, 3])) for _ in self.shapes[x]]
+        inputs = [x, self.constant(np.array(repeats, np.int64))]
+        self.node("Tile", inputs, tuple(a * b for a, b in zip(self.shapes[x], repeats, strict=True)))
+
+    def gather(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape = self.shapes[x]
+        axis = self.draw(st.integers(0, len(shape) - 1))
+        lowest = 0 if self.opset < 11 else -shape[axis]
+        of = self.draw(st.sampled_from([(), (1,), (4,), (2, 2)] if len(shape) < 3 else [(), (1,), (3,)]))
+        count = math.prod(of)
+        numbers = self.draw(st.lists(st.integers(lowest, shape[axis] - 1), min_size=count, max_size=count))
+        inputs = [x, self.constant(np.array(numbers, np.int64).reshape(of))]
+        self.node("Gather", inputs, (*shape[:axis], *of, *shape[axis + 1 :]), axis=axis)
+
+    def squeeze(self) -> None:
+        x = self.computed(ranks=(1, 2, 3))
+        shape, inputs, given = self.shapes[x], [x], {}
+        axes = [i for i, d in enumerate(shape) if d == 1]
+        if len(axes) < 1:
+            self.relu()
+            return
+        if self.draw(st.booleans()):
+            axes = axes[:1]
+            given = self.listed(axes, inputs, "axes", 13)
+        self.node("Squeeze", inputs, tuple(d for i, d in enumerate(shape) if i not in axes), **given)
+
+    def unsqueeze(self) -> None:
+        x = self.computed(ranks=(0, 1, 2))
+        shape, inputs = self.shapes[x], [x]
+        axis = self.draw(st.integers(0, len(shape)))
+        given = self.listed([axis], inputs, "axes", 13)
+        self.node("Unsqueeze", inputs, (*shape[:axis], 1, *shape[axis:]), **given)
+
+    def blocks(self, op: str) -> None:
+        n, c, h, w = (self.draw(st.integers(1, 2)) for _ in range(4))
+        deep, wide = (n, 4 * c, h, w), (n, c, 2 * h, 2 * w)
+        given = {"blocksize": 2}
+        if op == "DepthToSpace" and self.opset >= 11 and self.draw(st.booleans()):
+            given["mode"] = self.draw(st.sampled_from(["DCR", "CRD"]))
+        shape, found = (deep, wide) if op == "DepthToSpace" else (wide, deep)
+        self.node(op, [self.new_input(shape)], found, **given)
+
     # -- the model -------------------------------------------------------------------------------------
 
     def model(self) -> ModelProto:
-        """All that is computed is an output, except inputs under other names."""
-        aliases = set(self.inputs)
-        for node in self.nodes:
-            if node.op_type in ("Identity", "Dropout") and node.input[0] in aliases:
-                aliases.add(node.output[0])
-        outputs = {name: shape for name, shape in self.shapes.items() if name not in aliases}
+        """All that is computed is an output, also what is an input under another name."""
+        outputs = {name: shape for name, shape in self.shapes.items() if name not in self.inputs}
         graph = make_graph(
             self.nodes,
             "random",
@@ -286,6 +398,8 @@ class Builder:
         return make_model(graph, opset_imports=[make_opsetid("", self.opset)], ir_version=8)
 
 
+MOVEMENTS = ("Concat", "Expand", "Gather", "Pad", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze")
+
 BUILD: dict[str, Callable[[Builder], None]] = {
     "Add": Builder.add,
     "Div": Builder.div,
@@ -294,14 +408,12 @@ BUILD: dict[str, Callable[[Builder], None]] = {
     "Flatten": Builder.flatten,
     "Gemm": Builder.gemm,
     "Identity": Builder.identity,
+    "LogSoftmax": Builder.log_softmax,
     "LayerNormalization": Builder.layer_norm,
     "MatMul": Builder.matmul,
     "Max": Builder.max,
     "Mul": Builder.mul,
     "Pow": Builder.pow,
-    "ReduceMax": lambda builder: builder.reduction("ReduceMax", 18),
-    "ReduceMean": lambda builder: builder.reduction("ReduceMean", 18),
-    "ReduceSum": lambda builder: builder.reduction("ReduceSum", 13),
     "Relu": Builder.relu,
     "Reshape": Builder.reshape,
     "Sigmoid": Builder.sigmoid,
@@ -309,6 +421,9 @@ BUILD: dict[str, Callable[[Builder], None]] = {
     "Split": Builder.split,
     "Sqrt": Builder.sqrt,
     "Sub": Builder.sub,
+    **{name: partial(Builder.reduction, op=name) for name in REDUCTIONS},
+    **{name: partial(Builder.blocks, op=name) for name in ("DepthToSpace", "SpaceToDepth")},
+    **{name: getattr(Builder, name.lower()) for name in MOVEMENTS},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,6 +17,9 @@ Draw = st.DrawFn
 
 SIZES = (1, 2, 5, 8, 16, 17, 31, 40, 48, 65)
 """Of dimensions: ones, multiples of most tiles, and ragged ones."""
+
+LARGEST = 4000
+"""Elements of what may still be multiplied by a batch of matrices: one step of a few makes thrice as many of it."""
 
 SPECIAL = np.array([0.0, -0.0, 1e-45, -3e-39, 1.1754944e-38, 3.4e38, -3.4e38, np.inf, -np.inf, np.nan], np.float32)
 """Signed zeros, denormals, the smallest normal number, near overflow, infinities, NaN."""
@@ -126,6 +130,38 @@ class GraphBuilder:
         else:
             self.graph.matmul(x, self.weight(k, n))
 
+    def batches(self, x: Tensor) -> None:
+        """Of matrices that are broadcast against each other; x may be either side, or both."""
+        g, shape = self.graph, x.shape
+        if len(shape) == 2 and shape[0] % 2 == 0 and self.draw(st.booleans()):
+            x = g.reshape(x, (2, shape[0] // 2, shape[1]))
+        lead = x.shape[:-2]
+        if math.prod(x.shape) > LARGEST:
+            self.relu(x)
+            return
+        batch = self.draw(st.sampled_from([(2,), (2, 1), (3, *(1 for _ in lead)), lead, ()]))
+        batch = batch if all(a == b or 1 in (a, b) for a, b in zip(batch[::-1], lead[::-1], strict=False)) else ()
+        n, transposed, kind = self.size(), self.draw(st.booleans()), self.draw(st.integers(0, 3))
+        if kind == 0 and len(x.shape) > 1:  # x on the right: stored (k, n), or (n, k)
+            k = x.shape[-1 if transposed else -2]
+            g.matmul(self.weight(*batch, n, k), x, transpose_b=transposed)
+        elif kind == 1 and len(x.shape) > 1:  # stored (k, m)
+            g.matmul(x, self.weight(*batch, x.shape[-2], n), transpose_a=True)
+        elif kind == 2:  # by itself
+            g.matmul(x, x, transpose_b=True) if len(x.shape) > 1 else self.linear(x)
+        else:
+            k = x.shape[-1]
+            g.matmul(x, self.weight(*batch, *((n, k) if transposed else (k, n))), transpose_b=transposed)
+
+    def vector(self, x: Tensor) -> None:
+        """A product with a vector, which loses a dimension."""
+        if len(x.shape) < 2:
+            self.relu(x)
+        elif self.draw(st.booleans()) or math.prod(x.shape) > LARGEST:
+            self.graph.matmul(x, self.weight(x.shape[-1]))
+        else:
+            self.graph.matmul(self.weight(x.shape[-2]), x)
+
     def product(self, x: Tensor) -> None:
         """Of two computed tensors, or of one with itself."""
         if len(x.shape) != 2:
@@ -163,6 +199,21 @@ class GraphBuilder:
         g = self.graph
         self.draw(st.sampled_from([g.add, g.mul, g.sub, g.div, g.maximum]))(*operands)
 
+    def cast_anyhow(self, x: Tensor) -> None:
+        """Against a tensor of any rank, in which any dimension may be one, or x be repeated along it."""
+        g, shape = self.graph, x.shape
+        if shape[0] % 2 == 0 and len(shape) == 2 and self.draw(st.booleans()):
+            x = g.reshape(x, self.draw(st.sampled_from([(2, shape[0] // 2, shape[1]), (shape[0] // 2, 2, shape[1])])))
+        room = LARGEST // math.prod(x.shape)
+        wanted = [
+            self.draw(st.sampled_from([1, d] if d > 1 else [1, min(2, max(1, room))]))
+            for d in (1, *x.shape)[self.draw(st.integers(0, 1)) :]
+        ]
+        if math.prod(np.broadcast_shapes(x.shape, tuple(wanted))) > LARGEST:
+            wanted = [1] * len(wanted)
+        operands = self.draw(st.permutations([x, self.weight(*wanted)]))
+        self.draw(st.sampled_from([g.add, g.mul, g.sub, g.maximum, g.minimum]))(*operands)
+
     def multiply(self, x: Tensor) -> None:
         self.graph.mul(x, self.pick(self.values(like=x)))
 
@@ -199,13 +250,27 @@ class GraphBuilder:
         g.select(condition, *self.draw(st.permutations([x, self.draw(st.sampled_from([other, 0.25]))])))
 
     def rows(self, x: Tensor) -> None:
-        """What needs whole rows."""
-        g = self.graph
-        self.draw(st.sampled_from([g.reduce_sum, g.reduce_max, g.reduce_mean, g.softmax]))(x)
+        """What needs whole rows: those of the last axis, of several at the end, or of any."""
+        g, axes = self.graph, self.trailing(x)
+        if self.draw(st.integers(0, 3)) == 0:
+            axes = self.draw(st.lists(st.integers(0, len(x.shape) - 1), min_size=1, unique=True))
+        if self.draw(st.booleans()):
+            self.draw(st.sampled_from([g.softmax, g.log_softmax]))(x, axes)
+        else:
+            reduce = self.draw(st.sampled_from([g.reduce_sum, g.reduce_max, g.reduce_mean]))
+            reduce(x, axes, keepdims=len(x.shape) == len(axes) or self.draw(st.booleans()))
 
     def layer_norm(self, x: Tensor) -> None:
         """With one affine part after the other, or none."""
-        self.graph.layer_norm(x, *(self.weight(x.shape[-1]) for _ in range(self.draw(st.integers(0, 2)))))
+        axes = self.trailing(x)
+        affine = (self.weight(*x.shape[axes[0] :]) for _ in range(self.draw(st.integers(0, 2))))
+        self.graph.layer_norm(x, *affine, axes=axes)
+
+    def trailing(self, x: Tensor) -> list[int]:
+        """The last axis, or some before it, too."""
+        last = len(x.shape) - 1
+        first = self.draw(st.integers(0, last))
+        return list(range(first, last + 1))
 
     def epilogue(self, x: Tensor) -> None:
         """A matmul and a chain behind it, in any order and with repetitions: fusion takes what it may."""
@@ -216,12 +281,39 @@ class GraphBuilder:
 
     def reshape(self, x: Tensor) -> None:
         rows, cols = int(np.prod(x.shape[:-1])), x.shape[-1]
-        shapes = [(rows, cols), (1, rows, cols)]
-        if x.window is None:
-            shapes += [(cols, rows), (rows * cols,)]
+        shapes = [(rows, cols), (1, rows, cols), (cols, rows), (rows * cols,)]
         if rows % 2 == 0:
             shapes.append((2, rows // 2, cols))
         self.graph.reshape(x, self.draw(st.sampled_from(shapes)))
+
+    def transpose(self, x: Tensor) -> None:
+        shape = x.shape
+        if shape[0] % 2 == 0 and self.draw(st.booleans()):
+            x = self.graph.reshape(x, (2, shape[0] // 2, *shape[1:]))
+        if len(x.shape) == 1:
+            self.relu(x)  # every step adds an operation
+        self.graph.transpose(x, self.draw(st.permutations(range(len(x.shape)))))
+
+    def concat(self, x: Tensor) -> None:
+        """Of x, something like it, and x again; an axis need not be of one length."""
+        axis = self.draw(st.integers(0, len(x.shape) - 1))
+        if math.prod(x.shape) > LARGEST:
+            self.relu(x)
+            return
+        other = self.weight(*(self.draw(st.integers(1, 3)) if i == axis else d for i, d in enumerate(x.shape)))
+        self.graph.concat(self.draw(st.sampled_from([[x], [x, other], [other, x], [x, other, x]])), axis)
+
+    def take(self, x: Tensor) -> None:
+        """Slices, pads, gathers, repetitions: numbers of each axis in any order, in runs or not, and nothing."""
+        chosen: list[list[int | None] | None] = []
+        left = LARGEST // math.prod(x.shape)
+        for size in x.shape:
+            index = st.one_of(st.none(), st.integers(0, size - 1))
+            most = max(1, min(6, size * max(1, left)))
+            first, step = self.draw(st.integers(0, size - 1)), self.draw(st.integers(1, 3))
+            steps = st.just(list(range(first, size, step)))
+            chosen.append(self.draw(st.one_of(st.none(), steps, st.lists(index, min_size=1, max_size=most))))
+        self.graph.take(x, chosen, fill=self.draw(st.sampled_from([0.0, -1.5])))
 
     def split(self, x: Tensor) -> None:
         """Into two or three pieces, along the last axis or the first, where tiles begin or anywhere."""
@@ -246,10 +338,19 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.relu,
     GraphBuilder.sigmoid,
     GraphBuilder.product,
+    GraphBuilder.batches,
+    GraphBuilder.batches,
+    GraphBuilder.vector,
     GraphBuilder.broadcast,
+    GraphBuilder.cast_anyhow,
+    GraphBuilder.cast_anyhow,
     GraphBuilder.multiply,
     GraphBuilder.reshape,
     GraphBuilder.split,
+    GraphBuilder.transpose,
+    GraphBuilder.transpose,
+    GraphBuilder.concat,
+    GraphBuilder.take,
     GraphBuilder.unary,
     GraphBuilder.unary,
     GraphBuilder.scalar,

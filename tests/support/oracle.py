@@ -16,10 +16,18 @@ import numpy.typing as npt
 
 from minisim import Graph
 from minisim import _engine as engine
-from minisim.compiler.attributes import MatMulAttributes, ReshapeAttributes, SplitAttributes
+from minisim.compiler.attributes import (
+    ConcatAttributes,
+    MatMulAttributes,
+    ReshapeAttributes,
+    SplitAttributes,
+    TakeAttributes,
+    TransposeAttributes,
+)
 from minisim.compiler.graph import Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise
+from minisim.hwmodel.isa import VectorOp
 
 F32 = np.float32
 Array = npt.NDArray[np.float32]
@@ -55,6 +63,8 @@ def pieces(node: Node, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
 def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
     if node.op == "MatMul":
         return _one_nan(_matmul(node, *inputs, matmul=matmul))
+    if node.op in MOVES:
+        return moved(node, inputs)
     return vector_operation(node, inputs, _one_nan)
 
 
@@ -64,8 +74,10 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
     if node.op == "Relu" and x.dtype.kind == "i":
         return rounded(np.maximum(x, 0))
     if isinstance(operator, Elementwise):
-        sources = [np.ascontiguousarray(each) for each in np.broadcast_arrays(*inputs)]
-        return rounded(engine.vector(operator.code, sources, "reference"))
+        sources = [np.ascontiguousarray(each, dtype=F32) for each in np.broadcast_arrays(*inputs)]
+        found = engine.vector(operator.code, sources, "reference")
+        truth = operator.code.result == "c" or operator.code.types == ("BOOL",)
+        return found != 0 if truth else rounded(found)
     match node.op:
         case "ReduceSum":
             return rounded(reduce_rows(x, adds=True))
@@ -76,11 +88,43 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
         case "Softmax":
             e = rounded(_exp(rounded(x - rounded(reduce_rows(x, adds=False)))))
             return rounded(e * rounded(F32(1) / rounded(reduce_rows(e, adds=True))))
+        case "LogSoftmax":
+            shifted = rounded(x - rounded(reduce_rows(x, adds=False)))
+            total = rounded(reduce_rows(rounded(_exp(shifted)), adds=True))
+            return rounded(shifted - rounded(engine.vector(VectorOp.LOG, [total], "reference")))
         case "LayerNorm":
             return _layer_norm(rounded, *inputs)
         case "Reshape":
             return x.reshape(node.attributes_as(ReshapeAttributes).shape)
     raise NotImplementedError(node.op)
+
+
+MOVES = ("Transpose", "Concat", "Take")
+
+
+def moved(node: Node, inputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Element by element: for each index of the output, the operand's that it comes from."""
+    x = inputs[0]
+    if node.op == "Transpose":
+        perm = node.attributes_as(TransposeAttributes).perm
+        y = np.empty([x.shape[axis] for axis in perm], x.dtype)
+        for index in np.ndindex(*y.shape):
+            y[index] = x[tuple(index[perm.index(axis)] for axis in range(x.ndim))]
+        return y
+    if node.op == "Concat":
+        axis = node.attributes_as(ConcatAttributes).axis
+        rolled = [np.moveaxis(each, axis, 0) for each in inputs]
+        return np.ascontiguousarray(np.moveaxis(np.array([row for each in rolled for row in each]), 0, axis))
+    attributes = node.attributes_as(TakeAttributes)
+    numbers = [
+        [None if run.begin is None else run.begin + i * run.step for run in runs for i in range(run.length)]
+        for runs in attributes.runs
+    ]
+    y = np.empty([len(each) for each in numbers], x.dtype)
+    for index in np.ndindex(*y.shape):
+        of = [each[i] for each, i in zip(numbers, index, strict=True)]
+        y[index] = attributes.fill if None in of else x[tuple(of)]
+    return y
 
 
 def _exp(x: Array) -> Array:
@@ -99,11 +143,22 @@ def _layer_norm(
 
 
 def _matmul(node: Node, a: Array, b: Array, *, matmul: MatMul) -> Array:
-    attributes = node.attributes_as(MatMulAttributes)
-    a = a.T if attributes.transpose_a else a
-    b = b.T if attributes.transpose_b else b
-    product = matmul(np.ascontiguousarray(a.reshape(-1, a.shape[-1])), np.ascontiguousarray(b))
-    return product.reshape(*a.shape[:-1], b.shape[1])
+    return products(node.attributes_as(MatMulAttributes), a, b, matmul)
+
+
+def products(
+    attributes: MatMulAttributes, a: npt.NDArray[Any], b: npt.NDArray[Any], matmul: Callable[[Any, Any], Any]
+) -> npt.NDArray[Any]:
+    """`matmul` of each pair of matrices of a and b, whose leading dimensions are broadcast."""
+    a = np.swapaxes(a, -1, -2) if attributes.transpose_a else a
+    b = np.swapaxes(b, -1, -2) if attributes.transpose_b else b
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left = np.broadcast_to(a, (*batch, *a.shape[-2:])) if a.ndim > 1 else np.broadcast_to(a, (*batch, 1, a.size))
+    right = np.broadcast_to(b, (*batch, *b.shape[-2:]))
+    found = [
+        matmul(np.ascontiguousarray(left[index]), np.ascontiguousarray(right[index])) for index in np.ndindex(batch)
+    ]
+    return np.array(found).reshape(*batch, *a.shape[-2:-1], b.shape[-1])
 
 
 def _reference(a: Array, b: Array) -> Array:

@@ -6,7 +6,9 @@ rounding. It shares its arithmetic with `oracle.py` alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,9 @@ from hypothesis import strategies as st
 from minisim import Graph, Machine, Tensor
 from minisim import _engine as engine
 from minisim.compiler.attributes import MatMulAttributes
-from minisim.compiler.graph import Node, view_2d
+from minisim.compiler.graph import Node
 from support.machines import machines
-from support.oracle import int8_matmul, pieces, requantise, round_bf16, vector_operation
+from support.oracle import MOVES, int8_matmul, moved, pieces, products, requantise, round_bf16, vector_operation
 
 Array = npt.NDArray[Any]
 
@@ -38,6 +40,9 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
             if node.op == "Split":
                 values.update(pieces(node, operands[0]))
                 continue
+            if node.op in MOVES:
+                values[node.output] = moved(node, operands)
+                continue
             dtype = graph.tensors[node.output].dtype
             rounded = round_bf16 if dtype == "bfloat16" else np.asarray
             found = _matmul(node, operands) if node.op == "MatMul" else vector_operation(node, operands, rounded)
@@ -48,23 +53,19 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
 def _matmul(node: Node, operands: list[Array]) -> Array:
     a, b, *epilogue = operands
     attributes = node.attributes_as(MatMulAttributes)
-    a = a.T if attributes.transpose_a else a
-    b = b.T if attributes.transpose_b else b
-    shape = (*a.shape[:-1], b.shape[1])
-    a, b = np.ascontiguousarray(a.reshape(view_2d(a.shape))), np.ascontiguousarray(b)
     activation = str(attributes.activation)
     if a.dtype == np.int8:
         bias = epilogue[0].reshape(-1) if epilogue else None
-        sums = int8_matmul(a, b, bias, relu=activation == "ReLU")
-        return (sums if attributes.scale is None else requantise(sums, attributes.scale)).reshape(shape)
-    y = engine.matmul(a, b, kernel="reference")
+        sums = products(attributes, a, b, partial(int8_matmul, bias=bias, relu=activation == "ReLU"))
+        return sums if attributes.scale is None else requantise(sums, attributes.scale)
+    y = products(attributes, a, b, partial(engine.matmul, kernel="reference"))
     for operand in epilogue:
-        y = y + operand.reshape(y.shape if operand.size == y.size else (1, -1))
+        y = y + operand.reshape(y.shape if operand.size == y.size else (-1,))
     if activation == "ReLU":
         y = np.where(y <= 0, np.float32(0), y)
     if activation == "Sigmoid":
         y = engine.sigmoid(np.ascontiguousarray(y), kernel="reference")
-    return y.reshape(shape)
+    return y
 
 
 @st.composite
@@ -76,6 +77,9 @@ def typed_machines(draw: st.DrawFn, dtype: str) -> Machine:
 
 
 SIZES = (1, 3, 8, 17, 40, 65)
+
+LARGEST = 5000
+"""Elements of what may still be multiplied by a batch of weights."""
 
 
 @st.composite
@@ -109,7 +113,8 @@ def _int8_matmul(draw: st.DrawFn, g: Graph, x: Tensor, rng: np.random.Generator,
     """A matmul on x, with what may follow it; its result, if that is int8."""
     k, n = x.shape[-1], draw(st.sampled_from(SIZES))
     transposed = draw(st.booleans())
-    w = g.weight(f"w{i}", rng.integers(-128, 128, (n, k) if transposed else (k, n)), "int8")
+    batch = draw(st.sampled_from([(), (), (2,)])) if math.prod(x.shape) < LARGEST else ()
+    w = g.weight(f"w{i}", rng.integers(-128, 128, (*batch, *((n, k) if transposed else (k, n)))), "int8")
     bias = g.weight(f"b{i}", rng.integers(-(2**31), 2**31, n), "int32") if draw(st.booleans()) else None
     scale = float(rng.choice([1e-3, 0.004, 1e-9])) if draw(st.integers(0, 3)) else None
     y = g.matmul(x, w, bias=bias, scale=scale, transpose_b=transposed)

@@ -87,6 +87,7 @@ private:
     bool rounds(const MatmulRow& x) const;
     template <class T, class Sum, class TB = T>
     void multiply(const MatmulRow& x);
+    void move(VectorArgs& args, bool fills);  // `fills`: the source is a number, not a tile
     VectorSource source(std::uint32_t tile, std::uint32_t sram);
 
     // A bias or a residual in the type of the sums, null if there is none.

@@ -34,12 +34,12 @@ constexpr std::uint32_t kActivations = 3;
 // The vector unit's operations are rows of hwmodel/vector_ops.py.
 enum class VectorOp : std::uint8_t {
 #define MINISIM_CODE(name, NAME, function, code, ...) k##name = (code),
-    MINISIM_ELEMENTWISE(MINISIM_CODE) MINISIM_REDUCTIONS(MINISIM_CODE)
+    MINISIM_ELEMENTWISE(MINISIM_CODE) MINISIM_REDUCTIONS(MINISIM_CODE) MINISIM_MOVES(MINISIM_CODE)
 #undef MINISIM_CODE
 };
 constexpr std::uint32_t kVectorOps = 0
 #define MINISIM_ONE(...) +1
-    MINISIM_ELEMENTWISE(MINISIM_ONE) MINISIM_REDUCTIONS(MINISIM_ONE);
+    MINISIM_ELEMENTWISE(MINISIM_ONE) MINISIM_REDUCTIONS(MINISIM_ONE) MINISIM_MOVES(MINISIM_ONE);
 #undef MINISIM_ONE
 
 // The one place that knows how wide an element is. The code must be valid.
@@ -72,10 +72,11 @@ constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); 
 // What the table says of an operation.
 struct VectorOpInfo {
     const char* name;
-    const char* kinds;  // a letter for each source: x, of the operation's type, or c, a condition
+    const char* kinds;  // a letter for each source: x or m, of the operation's type, or c, a condition
     char result;        // the kind of what it makes
     std::uint32_t sources;
     bool is_reduction;
+    bool is_move;  // of bits: no kernel computes it
     DTypes types;  // that x may be
 };
 constexpr std::uint32_t kSources = 3;  // of an operation, at most
@@ -87,16 +88,19 @@ constexpr VectorOpInfo info(VectorOp op) {
     switch (op) {
 #define MINISIM_ROW(name, NAME, function, code, kinds, result, operands, types)                    \
     case VectorOp::k##name:                                                                        \
-        return {#NAME, kinds, result, sizeof(kinds) - 1, MINISIM_REDUCES, types};
+        return {#NAME, kinds, result, sizeof(kinds) - 1, MINISIM_REDUCES, (kinds)[0] == 'm', types};
 #define MINISIM_REDUCES false
         MINISIM_ELEMENTWISE(MINISIM_ROW)
+#undef MINISIM_REDUCES
+#define MINISIM_REDUCES false
+        MINISIM_MOVES(MINISIM_ROW)
 #undef MINISIM_REDUCES
 #define MINISIM_REDUCES true
         MINISIM_REDUCTIONS(MINISIM_ROW)
 #undef MINISIM_REDUCES
 #undef MINISIM_ROW
     }
-    return {"?", "", 'x', 0, false, 0};
+    return {"?", "", 'x', 0, false, false, 0};
 }
 
 // Codes stay plain integers in the rows: a table may hold any byte, and an enum that holds a value
