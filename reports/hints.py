@@ -183,11 +183,11 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
     tries: list[Settings] = []
     text = (
         f"DRAM traffic is {work.dram_bytes:,} bytes, {work.dram_bytes / (read + write):.2f} times the tensors' size "
-        f"({read + write:,}); with nothing moved twice the bound would be {math.ceil(least.cycles):,} cycles. "
+        f"({read + write:,}); with nothing moved twice the bound would be {math.ceil(least.cycles):,} cycles."
     )
     if estimate > read + write:
         text += (
-            f"This SRAM allows about {estimate:,} bytes (2 x MACs / sqrt(SRAM elements)); "
+            f" This SRAM allows about {estimate:,} bytes (2 x MACs / sqrt(SRAM elements)); "
             f"four times {key}, half of that."
         )
         tries.append(scaled(machine, key, Fraction(4)))
@@ -200,7 +200,7 @@ def _traffic(record: RunRecord) -> Iterator[Hint]:
     elif not machine.compiler.keep_on_chip:
         text += " compiler.keep_on_chip is off: intermediates go through DRAM."
         tries.insert(0, {"compiler.keep_on_chip": "true"})
-    yield Hint(math.ceil(bound.cycles) - math.ceil(least.cycles), text.strip(), _tries(machine, *tries))
+    yield Hint(math.ceil(bound.cycles) - math.ceil(least.cycles), text, _tries(machine, *tries))
 
 
 def _reuse_limit(record: RunRecord) -> tuple[str, int]:

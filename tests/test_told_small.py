@@ -253,6 +253,13 @@ def test_the_path_of_a_report_is_never_broken(command: str, tmp_path: Path, monk
     assert re.search(rf"(?m)^reports: {out}/\w+\.csv(, {out}/\w+\.csv)*$", done.output)
 
 
+def test_a_dump_goes_into_a_folder_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        done = CliRunner().invoke(cli.main, ["run", "gemm:8x8x8", "--no-what-if", "--no-check", "--dump-ir", "ir/deep"])
+        assert done.exit_code == 0, done.output
+
+
 def test_a_result_shows_eighty_characters_of_its_outputs() -> None:
     graph = ms.Graph("g")
     x = graph.input("x", (2, 2))

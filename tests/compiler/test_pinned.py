@@ -1,4 +1,4 @@
-"""Cycles and bytes of some seventy runs, pinned: choices that no theory gives, but that a user would see.
+"""Cycles and bytes of some eighty runs, pinned: choices that no theory gives, but that a user would see.
 
 Each case is small and stands where a choice is made: several cores, a DMA that loads and stores share, residuals,
 transposed operands, an SRAM that holds a few tiles, banked DRAM, narrow types, channels, chains. Its row in
@@ -154,6 +154,7 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "latency": ("npu_32x32", "gemm:192x192x192", {"sram.bytes": "64KiB", "dram.latency": "900ns"}),
     "few_outstanding": ("npu_32x32", "gemm:192x192x192", {"dma.max_outstanding": 1, "control.queue_depth": 2}),
     "loops": ("npu_32x32", "gemm:100x128x130", {"compiler.order": "mnk", "sram.bytes": "32KiB"}),
+    "loops_tight": ("npu_32x32", "gemm:96x256x96", {"compiler.order": "mnk", "sram.bytes": 3 * 4096, **SLOW}),
     "tiny_npu": ("mini_tflm_4x4", "gemm:20x24x28", {}),
     "tiny_npu_is": ("mini_tflm_4x4", "gemm:20x24x28", {"matrix.dataflow": "is", "compiler.block_m": 3}),
     # the epilogue

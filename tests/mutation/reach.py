@@ -68,6 +68,9 @@ class Reach:
             if not record.exists():
                 tell(f"recording {path.relative_to(tree)}")
                 seconds = self._record(path, record.with_suffix(".coverage"))
+                if not seconds:
+                    tell(f"no test of {path.relative_to(tree)} passes")
+                    continue
                 record.write_text(json.dumps({"sources": f"{now}.sources", "seconds": seconds}), encoding="utf-8")
             found = json.loads(record.read_text("utf-8"))
             self.seconds |= found["seconds"]
