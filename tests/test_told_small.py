@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ from minisim.hwmodel.cost import matmul_cycles
 from minisim.hwmodel.dram_presets import PRESETS
 from minisim.hwmodel.effects import no_effect
 from minisim.progress import SlowProgress
-from minisim.reports import print_summary
+from minisim.reports import print_summary, print_sweep
 from minisim.reports.hints import Hint, hints
 from minisim.stopped import stops_told
 from minisim.streams import _Stream
@@ -287,6 +287,36 @@ def test_a_run_of_just_as_many_operations_as_are_measured_is_measured(monkeypatc
         monkeypatch.setattr(what_if, "MOST_OPERATIONS", most)
         (found,) = what_if.measured(result, [hint], 5)
         assert (found.then is not None) == measured
+
+
+def titles(show: Callable[[Console], None], first: str) -> dict[str, int]:
+    """The heads of the table that begins with the column `first`, each set with the narrowest screen that has it."""
+    found: dict[str, int] = {}
+    for width in range(64, 29, -1):
+        file = io.StringIO()
+        show(Console(file=file, width=width))
+        heads = next((line for line in file.getvalue().splitlines() if line.strip().startswith(first)), "none")
+        found[" ".join(heads.split())] = width
+    return found
+
+
+def test_columns_go_in_the_order_of_what_they_are_worth() -> None:
+    ran = {"cycles_total": 1234, "cycles_over_roofline": 1.5, "bound_by": "dram", "dram_read_bytes": 10**6,
+           "dram_write_bytes": 10**6, "load_reuse_pct": 50.0}  # fmt: skip
+    rows = [{"tile.m": "8", "status": "ok", "reason": "", **ran}]
+    assert titles(lambda console: print_sweep(rows, console), "tile.m") == {
+        "tile.m cycles of roofline bound by DRAM MB reuse status": 62,
+        "tile.m cycles of roofline bound by DRAM MB status": 55,
+        "tile.m cycles of roofline bound by status": 46,
+        "tile.m cycles of roofline status": 36,
+        "tile.m cycles status": 30,
+    }
+    record = ms.run("gemm:64x64x64", numerics=False).record()
+    assert titles(lambda console: print_summary(record, console), "layer") == {
+        "layer cycles share array fill": 47,
+        "layer cycles share": 35,
+        "layer cycles": 30,
+    }
 
 
 def test_a_sweep_computes_and_compares_unless_told_otherwise() -> None:

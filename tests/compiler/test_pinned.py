@@ -153,6 +153,9 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "stores_lag": ("npu_32x32", "gemm:384x64x384", {"sram.bytes": "96KiB", "dma.bytes_per_cycle": 256}),
     "latency": ("npu_32x32", "gemm:192x192x192", {"sram.bytes": "64KiB", "dram.latency": "900ns"}),
     "few_outstanding": ("npu_32x32", "gemm:192x192x192", {"dma.max_outstanding": 1, "control.queue_depth": 2}),
+    "slow_control": (
+        "npu_32x32", "gemm:96x96x96", {**FAST, "control.issue_cycles": 40, "control.queue_depth": 2},
+    ),
     "loops": ("npu_32x32", "gemm:100x128x130", {"compiler.order": "mnk", "sram.bytes": "32KiB"}),
     "loops_tight": ("npu_32x32", "gemm:96x256x96", {"compiler.order": "mnk", "sram.bytes": 3 * 4096, **SLOW}),
     "tiny_npu": ("mini_tflm_4x4", "gemm:20x24x28", {}),
