@@ -22,6 +22,7 @@ from minisim.hwmodel.isa import ACCUMULATOR, DType, Opcode, Role, Schedule, item
 from minisim.hwmodel.sections import LIES_ALONG, Tile
 from minisim.hwmodel.variants import possible, scaled
 from minisim.reports.account import Account
+from minisim.reports.cause import Cause
 from minisim.reports.attribution import LAYER_CAUSES
 from minisim.reports.run_record import RunRecord, Work
 from minisim.reports.tables import STALLS, layers, units
@@ -338,12 +339,25 @@ def _loads(record: RunRecord, units: pd.DataFrame, stalled: int) -> Iterator[Hin
     )
     shared = by_cause["dram"]
     slots = ", or had their bursts wait for a slot" if machine.dma.has_bursts else ""
-    speed = f" (dram.bandwidth = {machine.flat()['dram.bandwidth']})" if machine.dram.model == "ideal" else ""
+    part, keys = _part_of_memory(record)
+    of_dram = "dram.bandwidth" in keys and machine.dram.model == "ideal"
+    speed = f" (dram.bandwidth = {machine.flat()['dram.bandwidth']})" if of_dram else ""
     yield Hint(
         min(stalled, shared),
-        f"Loads that were ready lost {shared:,} cycles to other transfers, which the DRAM served first{slots}{speed}.",
-        _tries(machine, scaled(machine, "dram.bandwidth"), scaled(machine, "dma.outstanding_bursts")),
+        f"Loads that were ready lost {shared:,} cycles to other transfers, {part}{slots}{speed}.",
+        _tries(machine, *(scaled(machine, key) for key in (*keys, "dma.outstanding_bursts"))),
     )
+
+
+def _part_of_memory(record: RunRecord) -> tuple[str, tuple[str, ...]]:
+    """The part of the memory that held most of the critical path, in words, and the keys that make it faster."""
+    cycles = Account.of(record).total()
+    dram = cycles[Cause.LOAD_DRAM] + cycles[Cause.DRAM_CONTENTION]
+    if cycles[Cause.NOC] > max(dram, cycles[Cause.L2]):
+        return "which crossed the network first", ("noc.bytes_per_cycle", "noc.core_bytes_per_cycle")
+    if cycles[Cause.L2] > dram:
+        return "which passed the L2's port first", ("l2.bytes_per_cycle",)
+    return "which the DRAM served first", ("dram.bandwidth",)
 
 
 def _compute_stalls(record: RunRecord, stalls: dict[str, int]) -> Iterator[Hint]:

@@ -82,6 +82,11 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
         facts.insert(1, ("array", f"{used} ({row['macs']:,} {record.dtypes} MACs)"))
     if record.schedule.cores > 1:
         facts.insert(2, ("cores", f"{record.schedule.cores}: {_share_of_work(record)}"))
+    if record.machine.l2.bytes:
+        lines = row["l2_hits"] + row["l2_misses"]
+        kept = f"{row['l2_write_backs']:,} written back, {row['l2_dirty']:,} left dirty"
+        hits = _percent(100 * row["l2_hits"] / max(1, lines))
+        facts.insert(-2, ("L2", f"{hits} hits of {lines:,} lines of {record.machine.l2.line_bytes} B ({kept})"))
     if record.energy.total:
         watts = record.energy.total / 1e9 / row["time_us"] if row["time_us"] else math.nan
         facts.append(("energy", f"{_scaled(row['energy_uj'], 'J')} ({_scaled(1e6 * watts, 'W')} on average)"))

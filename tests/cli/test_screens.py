@@ -49,6 +49,10 @@ SCREENS = {
     "run-banked-shared": ("run", "gemm:64x64x96", "--set", "dram.model=banked", "--set", "dma.shared=true"),
     "run-slow-vector": ("run", "layernorm:64x48", "--set", "vector.lanes=1", "--set", "vector.latency_cycles=400"),
     "run-waits": ("run", "gemm:96x96x96", "--set", "dram.bandwidth=1GB/s", "--set", "control.issue_cycles=200"),
+    "run-l2": (
+        "run", "gemm:128x96x64", "--set", "cores.count=2", "--set", "sram.bytes=16KiB", "--set", "l2.bytes=32KiB",
+        "--set", "l2.bytes_per_cycle=8", "--set", "noc.core_bytes_per_cycle=6",
+    ),
     "explain-mlp": ("explain", "--config", "npu_32x32", MLP, "--out", "out"),
     "explain-latency": ("explain", "gemm:40x40x40", "--no-what-if", "--set", "dram.latency=900ns"),
     "explain-two-cores": ("explain", "gemm:64x128x128", "--set", "cores.count=2", "--set", "dram.model=banked"),
