@@ -167,8 +167,11 @@ def test_vector_operations_are_priced_by_their_steps(op: VectorOp) -> None:
     graph = Graph("one")
     types = ["bool" if kind == "c" or "BOOL" in op.types else "float32" for kind in op.kinds]
     inputs = [graph.input(f"x{i}", (40, 33), dtype=dtype) for i, dtype in enumerate(types)]
-    name = next(name for name, operator in OPERATORS.items() if getattr(operator, "code", None) == op)
-    graph.output(graph.add_node(name, inputs), "y")
+    if op.is_move:
+        graph.output(graph.transpose(*inputs) if op is VectorOp.TRANSPOSE else graph.concat(inputs), "y")
+    else:
+        name = next(name for name, operator in OPERATORS.items() if getattr(operator, "code", None) == op)
+        graph.output(graph.add_node(name, inputs), "y")
     on = Machine().with_overrides({**FREE, **{f"energy.vector_{price}": "11fJ" for price in op.prices}})
     found = energy_of(compile_graph(graph, on), on)
     expected = {**dict.fromkeys(COMPONENTS, 0), "vector": 40 * 33 * 11 * len(op.prices)}

@@ -60,12 +60,16 @@ def not_covered(graph: ms.Graph) -> list[str]:
     """The fused operations that int8 does not have."""
     fused = Fuse().apply(graph)
     floats = {name for name, tensor in fused.tensors.items() if tensor.dtype == "float32"}  # conditions are not cast
+    covered = ("MatMul", "Relu", "Reshape", "Split", "Transpose", "Take")
     return [
         node.name
         for node in fused.nodes
         if floats.intersection((*node.present, *node.outputs))
         and (
-            node.op not in ("MatMul", "Relu", "Reshape", "Split") or "Sigmoid" in node.title or "Residual" in node.title
+            node.op not in covered
+            or "Sigmoid" in node.title
+            or "Residual" in node.title
+            or getattr(node.attributes, "fill", 0.0) != 0
         )
     ]
 
