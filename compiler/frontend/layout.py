@@ -2,7 +2,7 @@
 
 ONNX's images are NCHW, the machine's NHWC, so an importer puts a convolution between two transpositions. What is
 elementwise gives the same elements in any order: it takes the tensor that was to be transposed, and the transposition
-comes after it. Two that undo each other are none; what nobody needs is not computed. The others are moved, and paid for.
+comes after it. Two that undo each other are none; what nobody needs is not computed. The others are moved and paid for.
 """
 
 from __future__ import annotations
