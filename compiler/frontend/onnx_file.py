@@ -19,6 +19,7 @@ import numpy as np
 
 from minisim.compiler.arguments import MAX_RANK
 from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
+from minisim.compiler.frontend.layout import settle
 from minisim.compiler.frontend.refusals import Refusals
 from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.memory import MEMORY_LIMIT, Budget
@@ -246,12 +247,14 @@ class _Import:
                 self._lose(f"output {shown(info.name)} must be a tensor, not a {kind}", [info.name])
         if self._refusals:
             _refuse(self._refusals)
+        settle(self.graph)
         return self.graph
 
     def tensor_names(self) -> dict[str, str]:
         """For each value that a node computes the name of the graph's tensor."""
         computed = {name for node in self._model.graph.node for name in node.output}
-        return {value: tensor.name for value, tensor in self._tensors.items() if value in computed}
+        kept = self.graph.tensors
+        return {v: tensor.name for v, tensor in self._tensors.items() if v in computed and tensor.name in kept}
 
     # -- what importers may ask (OnnxContext) ----------------------------------------------------------
 

@@ -225,8 +225,10 @@ const Cut& Loop::cut_of(std::uint32_t op) {
 
 Asked Loop::asked(std::uint32_t op) const {
     const StreamRow& row = program_.stream[op];
-    return {op, program_.lane(op), row.core, program_.opcode(op) == Opcode::kStore,
-            rectangle_of(program_, program_.transfer(op).tile), cost(op).dram};
+    const auto lane = static_cast<std::uint32_t>(program_.lane(op));
+    const bool write = program_.opcode(op) == Opcode::kStore;
+    const Rectangle at = rectangle_of(program_, program_.transfer(op).tile);
+    return {op, lane, row.core, write, at, cost(op).dram};
 }
 
 // Without answers of its own a transfer has the latency that it costs.

@@ -30,7 +30,7 @@ def bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug: `costs`, where the event model calls it, is a function of the package's own that fails."""
     namespace: dict[str, Any] = {"__name__": "minisim.hwmodel.cost"}
     exec(compile("def costs(*args):\n    return {}['what is not there']\n", cost.__file__, "exec"), namespace)
-    monkeypatch.setattr("minisim.hwmodel.native.costs", namespace["costs"])
+    monkeypatch.setattr("minisim.hwmodel.classes.costs", namespace["costs"])
 
 
 # -- whatever names a model or a machine ---------------------------------------------------------------------

@@ -276,7 +276,7 @@ def test_a_price_of_zero_leaves_exactly_the_others(case: tuple[Graph, Machine], 
     before, after = energy_of(schedule, on, 1000), energy_of(schedule, free, 1000)
     touched = {
         "mac": {"mac"}, "vector": {"vector", "epilogue"}, "sram": {"sram_read", "sram_write"}, "dma": {"dma"},
-        "dram": {"dram"}, "pe": {"leakage"}, "add": {"epilogue"}, "requantize": {"epilogue"},
+        "noc": {"noc"}, "dram": {"dram"}, "pe": {"leakage"}, "add": {"epilogue"}, "requantize": {"epilogue"},
     }[key.removeprefix("energy.").partition("_")[0]]  # fmt: skip
     if "leakage" in key or "idle" in key:
         touched = {"leakage"}
