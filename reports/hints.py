@@ -22,8 +22,8 @@ from minisim.hwmodel.isa import ACCUMULATOR, DType, Opcode, Role, Schedule, item
 from minisim.hwmodel.sections import LIES_ALONG, Tile
 from minisim.hwmodel.variants import possible, scaled
 from minisim.reports.account import Account
-from minisim.reports.cause import Cause
 from minisim.reports.attribution import LAYER_CAUSES
+from minisim.reports.cause import Cause
 from minisim.reports.run_record import RunRecord, Work
 from minisim.reports.tables import STALLS, layers, units
 
