@@ -112,7 +112,7 @@ void HandBuilt::push_vector(const SchedVector& x) {
 std::uint8_t HandBuilt::dtype_of(const SchedVector& x) const {
     const VectorOperand* sources[] = {&x.src0, x.src1 ? &*x.src1 : nullptr, x.src2 ? &*x.src2 : nullptr};
     const bool known = static_cast<std::uint32_t>(x.op) < kVectorOps;
-    const VectorOpInfo op = known ? info(x.op) : VectorOpInfo{"?", "", 'x', 0, false, 0};
+    const VectorOpInfo op = known ? info(x.op) : VectorOpInfo{"?", "", 'x', 0, false, false, 0};
     for (std::uint32_t i = 0; i < op.sources; ++i) {
         const auto* placed = sources[i] ? std::get_if<PlacedTile>(sources[i]) : nullptr;
         if (placed && op.kinds[i] == 'x') return dtype_of(*placed);

@@ -185,7 +185,7 @@ def test_a_bug_is_an_internal_error_with_a_report() -> None:
     assert not isinstance(caught.value, MinisimError)
     assert isinstance(caught.value.__cause__, KeyError)
     report = caught.value.report
-    for word in ("minisim.run.run('gemm:8x8x8', ", "KeyError", "in simulate", 'name = "mine"', "[sram]",
+    for word in ("minisim.run.run('gemm:8x8x8', ", "KeyError", "in class_costs", 'name = "mine"', "[sram]",
                  f"minisim-npu {minisim.boundary._version('minisim-npu')}", "numpy ", "Python "):  # fmt: skip
         assert word in report, word
 

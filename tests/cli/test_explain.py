@@ -23,9 +23,10 @@ from minisim.what_if import NAMES, changes, measured, what_ifs
 
 MODEL, OVERRIDES = "gemm:96x64x80", ["dram.latency=13ns", "tile.m=16"]
 
-NOT_IN_EACH = ("twice the bursts in flight", "twice the accumulator memory", "twice the vector lanes")
+NOT_IN_EACH = ("twice the bursts in flight", "twice the accumulator memory", "twice the vector lanes", "twice the L2",
+               "twice the L2's port", "twice the network", "twice each core's link")  # fmt: skip
 PLAIN = [*(name for name in NAMES.values() if name not in NOT_IN_EACH), "bf16 instead of fp32", "int8 instead of fp32"]
-"""The single changes of a matmul on a machine without a limit on bursts."""
+"""The single changes of a matmul on a machine with no limit on bursts, and neither an L2 nor a network."""
 
 
 def timed(spec: str, *overrides: str, preset: str = "npu_32x32") -> Result:

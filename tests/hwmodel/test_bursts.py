@@ -387,9 +387,12 @@ def test_bursts_never_make_an_operation_cheaper(data: st.DataObject) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_run_with_bursts_is_never_faster_at_the_same_schedule(data: st.DataObject) -> None:
-    """But for the anomalies of two directions that meet at the DRAM in another order (see test_theory.py)."""
+    """But for the anomalies of two directions that meet at the DRAM in another order (see test_theory.py).
+
+    Decoding takes no time here: under bursts a decoder does not wait for its port, and may be faster for that.
+    """
     graph = data.draw(graphs())
-    plain = data.draw(machines_for(graph))
+    plain = data.draw(machines_for(graph)).with_overrides({"dma.setup_cycles": 0})
     limited = plain.with_overrides(data.draw(BURSTS))
     schedule = compile_graph(graph, plain)
     assert simulate(schedule, limited).cycles >= 0.98 * simulate(schedule, plain).cycles
