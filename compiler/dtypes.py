@@ -80,6 +80,19 @@ def converted(data: npt.ArrayLike, dtype: str) -> Array:
     return np.ascontiguousarray(given.astype(held_as)).reshape(given.shape)
 
 
+def is_immediate(value: float, dtype: str) -> bool:
+    """Whether a number of type `dtype` can be an operation's immediate, which is a float32.
+
+    Of whole numbers exactly this one; floats are rounded, but none becomes infinite.
+    """
+    with np.errstate(over="ignore"):
+        immediate = float(np.float32(value))
+    if not is_integer(dtype):
+        return bool(np.isfinite(immediate) or not np.isfinite(value))
+    low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return immediate == value == np.trunc(value) and low <= value <= high
+
+
 def round_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The nearest bfloat16 values, ties to even; beyond the largest to infinity; NaNs become the quiet one."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32)

@@ -14,7 +14,7 @@ import numpy as np
 
 from minisim.compiler.attributes import ConcatAttributes, TakeAttributes, TransposeAttributes
 from minisim.compiler.boxes import Along, Piece
-from minisim.compiler.dtypes import CODE
+from minisim.compiler.dtypes import CODE, is_immediate
 from minisim.compiler.graph import Shape
 from minisim.compiler.ops.base import register
 from minisim.compiler.ops.move import Move, strides
@@ -102,6 +102,14 @@ class Take(Move[TakeAttributes]):
             if any(run.begin is not None and not 0 <= run.last < size for run in runs):
                 raise ShapeError(f"an element is chosen that axis {axis} of {x} does not have")
         return (tuple(sum(run.length for run in runs) for runs in attributes.runs),)
+
+    def infer_dtypes(self, dtypes: Sequence[str], attributes: TakeAttributes) -> tuple[str, ...]:
+        (dtype,) = super().infer_dtypes(dtypes, attributes)
+        if not is_immediate(attributes.fill, dtype):
+            raise UnsupportedError(
+                f"{attributes.fill!r} is no number of {dtype} that an operation can have as a float32"
+            )
+        return (dtype,)
 
     def evaluate(self, inputs: Sequence[Array], attributes: TakeAttributes) -> tuple[Array, ...]:
         (y,) = inputs

@@ -291,6 +291,24 @@ void Validator::scale(const Place& at, const MatmulRow& x) const {
     }
 }
 
+namespace {
+
+// Whether a type of whole numbers has this one; others take any, rounded.
+bool has_number(DType dtype, float number) {
+    const auto within = [&](float low, float high) {  // the end is not part: 2^31 is a float
+        return number >= low && number < high && number == std::trunc(number);
+    };
+    switch (dtype) {
+        case DType::kInt8: return within(-128.0f, 128.0f);
+        case DType::kInt16: return within(-32768.0f, 32768.0f);
+        case DType::kInt32: return within(-2147483648.0f, 2147483648.0f);
+        case DType::kBool: return number == 0.0f || number == 1.0f;
+        default: return true;
+    }
+}
+
+}  // namespace
+
 void Validator::vector(std::size_t row) const {
     const Place at{"vectors", row};
     const VectorRow& x = program_.vectors[row];
@@ -321,6 +339,10 @@ void Validator::vector(std::size_t row) const {
         }
         if (number && (op.is_reduction || op.kinds[i] == 'c' || transposes)) {
             at.fail(field + " of " + op.name + " must be a tile");
+        }
+        if (number && op.is_move && !has_number(dtype, each.number)) {
+            at.fail("imm" + std::to_string(i) + " must be a number of " + dtype_name(dtype) +
+                    ", not " + std::to_string(each.number));
         }
         if (each.tile == kNone) continue;
         has_tile = true;

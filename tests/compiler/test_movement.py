@@ -20,7 +20,7 @@ from minisim.compiler.movement_methods import runs_of
 from minisim.compiler.ops.move import movements
 from minisim.errors import ModelError, ShapeError
 from minisim.hwmodel.cost import costs
-from minisim.hwmodel.isa import Opcode, VectorOp
+from minisim.hwmodel.isa import NONE, Opcode, VectorOp
 
 Array = npt.NDArray[Any]
 Build = Callable[[ms.Graph, ms.Tensor], ms.Tensor]
@@ -245,3 +245,30 @@ def test_a_rectangle_lies_in_a_view_if_none_of_its_rows_goes_on_in_the_next() ->
     assert not is_there(np.array([2, 3]), 2, 2, 4, 100)
     assert is_there(np.array([3]), 1, 2, 4, 100)
     assert is_there(np.array([2]), 25, 2, 4, 100) and not is_there(np.array([2]), 25, 2, 4, 99)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("int8", 128), ("int8", 0.5), ("int8", float("nan")), ("int32", 2**24 + 1), ("int32", 2**31), ("bool", 2),
+     ("float32", 1e300)],
+)  # fmt: skip
+def test_a_fill_that_the_type_or_an_immediate_does_not_have_is_refused(dtype: str, value: float) -> None:
+    """An immediate is a float32: whole numbers beyond 2^24 would come out as their neighbours."""
+    g = ms.Graph("m")
+    x = g.input("x", (3, 5), dtype=dtype)
+    with pytest.raises(ms.MinisimError, match=f"is no number of {dtype} that an operation can have"):
+        g.pad(x, [(1, 0), (0, 2)], value=value)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("int8", -128), ("int32", 2**24), ("int32", -(2**31)), ("bool", 1)])
+def test_the_last_fill_that_a_type_has(dtype: str, value: int) -> None:
+    g = ms.Graph("m")
+    g.output(g.pad(g.input("x", (3, 5), dtype=dtype), [(1, 0), (0, 2)], value=value), "y")
+    result = ms.run(g)
+    assert (result.outputs["y"][0] == value).all() and result.difference is not None and result.difference.largest == 0
+    fills = np.flatnonzero(result.schedule.vectors["src0"] == NONE)
+    for wrong in (0.5, 2.0**31, float("nan")):  # a schedule from elsewhere
+        vectors = result.schedule.vectors.copy()
+        vectors["imm0"][fills[0]] = wrong
+        with pytest.raises(ms.MinisimError, match="imm0 must be a number of"):
+            ms.Runtime(g).engine.load_schedule(result.schedule.replace(vectors=vectors))
