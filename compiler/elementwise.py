@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, TypeVar
 
 from minisim.compiler.arguments import caller
-from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes
+from minisim.compiler.graph_methods import GraphMethods, T
 from minisim.errors import ModelError, shown
 
-T = TypeVar("T")
-"""The graph's tensors."""
 
-
-class ElementwiseMethods(ABC, Generic[T]):
+class ElementwiseMethods(GraphMethods[T]):
     """What `Graph` inherits. What each operation computes, to the bit, is in docs/vector.md."""
-
-    @abstractmethod
-    def add_node(
-        self, op: str, inputs: Sequence[T | None], attributes: Attributes = NO_ATTRIBUTES, name: str | None = None
-    ) -> T:
-        """Append an operation and return its output."""
-
-    @abstractmethod
-    def _operand(self, value: T | float, other: T | float) -> T:
-        """`value`, or the number as a weight of the type of `other`."""
 
     def exp(self, x: T, *, name: str | None = None) -> T:
         """``e ** x``."""

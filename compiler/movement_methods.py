@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic
 
 import numpy as np
 
 from minisim.compiler.arguments import Shape, caller, checked_axes, integers, number, sequence
 from minisim.compiler.attributes import (
-    NO_ATTRIBUTES,
-    Attributes,
     ConcatAttributes,
     Run,
     TakeAttributes,
     TransposeAttributes,
 )
-from minisim.compiler.row_methods import T
+from minisim.compiler.graph_methods import GraphMethods, T
 from minisim.errors import ModelError, ShapeError, shown
 
 Indices = Sequence[int | None]
@@ -25,26 +21,8 @@ Indices = Sequence[int | None]
 PAD_MODES = ("constant", "edge", "reflect", "wrap")
 
 
-class MovementMethods(ABC, Generic[T]):
+class MovementMethods(GraphMethods[T]):
     """What `Graph` inherits."""
-
-    @abstractmethod
-    def add_node(
-        self, op: str, inputs: Sequence[T | None], attributes: Attributes = NO_ATTRIBUTES, name: str | None = None
-    ) -> T:
-        """Append an operation and return its output."""
-
-    @abstractmethod
-    def reshape(self, x: T, shape: Sequence[int], *, name: str | None = None) -> T:
-        """The same elements under another shape."""
-
-    @abstractmethod
-    def split(self, x: T, sizes: int | Sequence[int], *, axis: int = -1, name: str | None = None) -> tuple[T, ...]:
-        """Pieces of x along an axis."""
-
-    @abstractmethod
-    def _own(self, x: object) -> None:
-        """Raises ModelError if `x` is no tensor of this graph."""
 
     def transpose(self, x: T, perm: Sequence[int] | None = None, *, name: str | None = None) -> T:
         """The axes in the order of `perm`, or reversed: axis i of the result is axis perm[i] of x.

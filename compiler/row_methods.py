@@ -7,56 +7,18 @@ what is along axes between others is transposed, and back.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
 
 from minisim.compiler.arguments import Shape, caller, checked_axes, flag
-from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes
+from minisim.compiler.graph_methods import GraphMethods, T
 from minisim.errors import ModelError
-
-
-class Shaped(Protocol):
-    """What a graph's tensor has that matters here."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def shape(self) -> Shape: ...
-
-
-T = TypeVar("T", bound=Shaped)
-"""The graph's tensors."""
 
 Axes = int | Sequence[int] | None
 """One axis, several, or all of them; a negative one counts from the end."""
 
 
-class RowMethods(ABC, Generic[T]):
+class RowMethods(GraphMethods[T]):
     """What `Graph` inherits. What each operation computes, to the bit, is in docs/vector.md."""
-
-    @abstractmethod
-    def add_node(
-        self, op: str, inputs: Sequence[T | None], attributes: Attributes = NO_ATTRIBUTES, name: str | None = None
-    ) -> T:
-        """Append an operation and return its output."""
-
-    @abstractmethod
-    def reshape(self, x: T, shape: Sequence[int], *, name: str | None = None) -> T:
-        """The same elements under another shape."""
-
-    @abstractmethod
-    def transpose(self, x: T, perm: Sequence[int] | None = None, *, name: str | None = None) -> T:
-        """The axes in another order."""
-
-    @abstractmethod
-    def _operand(self, value: T | float, other: T | float) -> T:
-        """`value`, or the number as a weight of the type of `other`."""
-
-    @abstractmethod
-    def _own(self, x: object) -> None:
-        """Raises ModelError if `x` is no tensor of this graph."""
 
     def reduce_sum(self, x: T, axes: Axes = -1, *, keepdims: bool = True, name: str | None = None) -> T:
         """The sum along `axes`, each of which becomes 1, or without `keepdims` vanishes."""

@@ -8,7 +8,6 @@ neighbouring tile, which is not loaded again while it is there, and padding is n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -19,19 +18,16 @@ from minisim.compiler.gathering import Cutting, Gathering, bytes_gathered
 from minisim.compiler.geometry import Geometry, Index, order_of_k, step_sizes, steps
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.layer_tile import Edges, matmul_edges
-from minisim.compiler.ops.base import Operator, register
+from minisim.compiler.ops.base import register
 from minisim.compiler.ops.epilogue import (
-    BIAS,
-    RESIDUAL,
     MatMulTypes,
+    Multiplication,
     by_place,
     finished,
-    fused_title,
     multiplied,
-    result_dtype,
 )
 from minisim.compiler.program import ProgramBuilder, Slot, edges_of
-from minisim.compiler.semantics import Array, one_dtype
+from minisim.compiler.semantics import Array
 from minisim.compiler.tiling import Read, Share, Tiling, tile_height
 from minisim.errors import ShapeError
 from minisim.hwmodel import cost, isa
@@ -42,7 +38,7 @@ AMPLE = (0.5, 0.75, 1.0)
 
 
 @register
-class Conv(Operator[ConvAttributes]):
+class Conv(Multiplication[ConvAttributes]):
     """Inputs x, filters (k, filters) with k in the order of `geometry.py`, and the operands of the epilogue.
 
     The bias has a value for each filter, the residual the shape of the output. Groups of channels are operations of
@@ -50,13 +46,8 @@ class Conv(Operator[ConvAttributes]):
     """
 
     name = "Conv"
-    operands = range(2, 5)
-    optional = frozenset({BIAS, RESIDUAL})
-    dtypes = frozenset({"float32", "bfloat16", "int8"})
+    what = "convolution"
     attributes = ConvAttributes
-
-    def title(self, inputs: Sequence[str | None], attributes: ConvAttributes) -> str:
-        return fused_title(self.name, inputs, attributes)
 
     def infer(self, shapes: Sequence[Shape | None], attributes: ConvAttributes) -> tuple[Shape, ...]:
         x, w, bias, _ = by_place(shapes)
@@ -78,11 +69,6 @@ class Conv(Operator[ConvAttributes]):
         size = geometry.output if len(x) == 4 else geometry.output[1:]
         return ((x[0], *size, filters),)
 
-    def infer_dtypes(self, dtypes: Sequence[str | None], attributes: ConvAttributes) -> tuple[str, ...]:
-        a, b, bias, _ = by_place(dtypes)
-        operands = "int16" if (a, b) == ("int16", "int8") else one_dtype((a, b), self.dtypes)
-        return (result_dtype("convolution", operands, bias, attributes),)
-
     def macs(self, shapes: Sequence[Shape | None], attributes: ConvAttributes) -> int:
         """Those of every tap, also where it lies in the padding."""
         x, w, _, _ = by_place(shapes)
@@ -103,13 +89,6 @@ class Conv(Operator[ConvAttributes]):
                 sums[:, mine] += multiplied(read[:, of], taps[tap * channels : (tap + 1) * channels, mine])
         shape = self.infer([x.shape, w.shape], attributes)[0]
         return (finished(sums.reshape(shape), bias, residual, attributes),)
-
-    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
-        tiling = self.cut(node, graph, machine)
-        if machine.cores.count > 1:
-            return tiling  # the panels are those of each core's share (shares.py)
-        whole = Share(0, 0, tiling.m_tiles, 0, tiling.n_tiles)
-        return replace(tiling, panels=self.plan(node, graph, tiling, whole, machine))
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         of = _Convolution(node, graph)

@@ -7,16 +7,19 @@ requantised to int8, else the output is int32.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from minisim.compiler.attributes import EpilogueAttributes
 from minisim.compiler.dtypes import is_integer, requantize
 from minisim.compiler.graph import Graph, Node
-from minisim.compiler.semantics import Array
+from minisim.compiler.ops.base import Operator
+from minisim.compiler.semantics import Array, one_dtype
+from minisim.compiler.tiling import Share, Tiling
 from minisim.errors import UnsupportedError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
@@ -41,10 +44,40 @@ def has(inputs: Sequence[str | None], place: int) -> bool:
     return len(inputs) > place and inputs[place] is not None
 
 
-def fused_title(name: str, inputs: Sequence[str | None], attributes: EpilogueAttributes) -> str:
-    """Of an operation called `name`, what its epilogue makes of it: ``FusedMatMulBiasReLU``."""
-    fused = "Bias" * has(inputs, BIAS) + "Residual" * has(inputs, RESIDUAL) + str(attributes.activation or "")
-    return f"Fused{name}{fused}" if fused else name
+E = TypeVar("E", bound=EpilogueAttributes)
+
+
+class Multiplication(Operator[E]):
+    """An operator of the array: operands a and b, and of the epilogue, each of it optional, bias and residual.
+
+    Attributes:
+        what: it is called in messages.
+    """
+
+    operands = range(2, 5)
+    optional = frozenset({BIAS, RESIDUAL})
+    dtypes = frozenset({"float32", "bfloat16", "int8"})
+    what: ClassVar[str]
+
+    def title(self, inputs: Sequence[str | None], attributes: E) -> str:
+        fused = "Bias" * has(inputs, BIAS) + "Residual" * has(inputs, RESIDUAL) + str(attributes.activation or "")
+        return f"Fused{self.name}{fused}" if fused else self.name
+
+    def infer_dtypes(self, dtypes: Sequence[str | None], attributes: E) -> tuple[str, ...]:
+        a, b, bias, _ = by_place(dtypes)
+        operands = "int16" if (a, b) == ("int16", "int8") else one_dtype((a, b), self.dtypes)
+        return (result_dtype(self.what, operands, bias, attributes),)
+
+    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        tiling = self.cut(node, graph, machine)
+        if machine.cores.count > 1:
+            return tiling  # the panels are those of each core's share (shares.py)
+        whole = Share(0, 0, tiling.m_tiles, 0, tiling.n_tiles)
+        return replace(tiling, panels=self.plan(node, graph, tiling, whole, machine))
+
+    @abstractmethod
+    def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        """The tiles of one core, without panels."""
 
 
 def result_dtype(what: str, operands: str, bias: str | None, attributes: EpilogueAttributes) -> str:

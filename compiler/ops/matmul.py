@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,19 +12,16 @@ from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.layer_tile import Edges, matmul_edges
-from minisim.compiler.ops.base import OnnxContext, OnnxNode, Operator, onnx_import, register
+from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.epilogue import (
-    BIAS,
-    RESIDUAL,
     MatMulTypes,
+    Multiplication,
     by_place,
     finished,
-    fused_title,
     multiplied,
-    result_dtype,
 )
 from minisim.compiler.program import ProgramBuilder, Slot
-from minisim.compiler.semantics import Array, one_dtype
+from minisim.compiler.semantics import Array
 from minisim.compiler.slabs import SlabOf, slab_of, tiles_apart
 from minisim.compiler.tiling import Axis, Read, Share, Tiling
 from minisim.compiler.values import scaled
@@ -34,7 +31,7 @@ from minisim.hwmodel.config import Machine
 
 
 @register
-class MatMul(Operator[MatMulAttributes]):
+class MatMul(Multiplication[MatMulAttributes]):
     """Inputs a, b, and what the epilogue adds to their product, each of it optional: bias (1, n), residual (m, n).
 
     The epilogue then applies the activation. Fusion sets all three, and the author of an integer model the bias. Of
@@ -43,13 +40,8 @@ class MatMul(Operator[MatMulAttributes]):
     """
 
     name = "MatMul"
-    operands = range(2, 5)
-    optional = frozenset({BIAS, RESIDUAL})
-    dtypes = frozenset({"float32", "bfloat16", "int8"})
+    what = "matmul"
     attributes = MatMulAttributes
-
-    def title(self, inputs: Sequence[str | None], attributes: MatMulAttributes) -> str:
-        return fused_title(self.name, inputs, attributes)
 
     def infer(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> tuple[Shape, ...]:
         a, b, bias, _ = by_place(shapes)
@@ -58,11 +50,6 @@ class MatMul(Operator[MatMulAttributes]):
             raise ShapeError(f"the bias must have {n} values, not shape {bias}")
         rows = a[-1:] if attributes.transpose_a else a[-2:-1]
         return ((*np.broadcast_shapes(a[:-2], b[:-2]), *rows, n),)
-
-    def infer_dtypes(self, dtypes: Sequence[str | None], attributes: MatMulAttributes) -> tuple[str, ...]:
-        a, b, bias, _ = by_place(dtypes)
-        operands = "int16" if (a, b) == ("int16", "int8") else one_dtype((a, b), self.dtypes)
-        return (result_dtype("matmul", operands, bias, attributes),)
 
     def macs(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> int:
         a, b, *_ = by_place(shapes)
@@ -73,13 +60,6 @@ class MatMul(Operator[MatMulAttributes]):
         a, b, bias, residual = by_place(inputs)
         a, b = _as_multiplied(a, attributes.transpose_a), _as_multiplied(b, attributes.transpose_b)
         return (finished(multiplied(a, b), bias, residual, attributes),)
-
-    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
-        tiling = self.cut(node, graph, machine)
-        if machine.cores.count > 1:
-            return tiling  # the panels are those of each core's share (shares.py)
-        whole = Share(0, 0, tiling.m_tiles, 0, tiling.n_tiles)
-        return replace(tiling, panels=self.plan(node, graph, tiling, whole, machine))
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         product = self.product(node, graph)
