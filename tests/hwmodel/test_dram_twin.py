@@ -16,7 +16,7 @@ import minisim as ms
 from minisim._engine import DramMemory
 from minisim.errors import UsageError
 from minisim.hwmodel import banked as definition
-from minisim.hwmodel.banked import UNLIMITED, AddressMap, Memory, Turn
+from minisim.hwmodel.banked import UNLIMITED, AddressMap, Memory, Turn, lines
 from minisim.hwmodel.dram_presets import PRESETS, DramPart
 from minisim.hwmodel.timeline import Timeline
 
@@ -136,6 +136,21 @@ def test_transfers_of_any_rectangles(
         turn = one.transfer(first, width + gap, rows, width, write, now, since)
         assert same(other.transfer(first, width + gap, rows, width, write, now, since), turn)
         now = now if side_by_side else turn.end
+
+
+@given(st.sampled_from(["ddr4-3200", "lpddr4-2400"]).map(PRESETS.__getitem__), st.lists(rectangles, min_size=1))
+@settings(deadline=None)
+def test_on_one_channel_a_transfer_is_a_run_of_its_bursts(
+    part: DramPart, transfers: list[tuple[int, int, int, int, bool, int]]
+) -> None:
+    """So what is held against DRAMsim3 (`run`) is what runs are timed by."""
+    one, other, now = Memory(part), Memory(part), 0
+    for first, gap, rows, width, write, idle in transfers:
+        now += idle
+        asked = lines(first, width + gap, rows, width, part.burst_bytes)
+        end = one.transfer(first, width + gap, rows, width, write, now).end
+        assert other.run(asked, [write] * len(asked), now, now).issued == end
+        now = end
 
 
 lines_of = st.lists(st.integers(0, 300), max_size=6)
