@@ -18,7 +18,6 @@ from pydantic import (
     PrivateAttr,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from minisim.hwmodel import units
@@ -462,15 +461,15 @@ class Dram(Section):
 class L2(Section):
     """A cache between the cores and the DRAM."""
 
-    bytes: Size = Field(
+    line_bytes: int = Field(default=64, ge=16, le=4096, description="bytes: of a line; a power of two")
+    ways: int = Field(default=16, ge=1, le=256, description="lines of a set")
+    bytes: Size = Field(  # after those that it is a multiple of
         default="0",  # type: ignore[assignment]
         ge=0,
         le=2**32,
         description="cache that all cores share, in front of the DRAM (LRU, write-back, write-allocate); a multiple of "
         "`line_bytes` x `ways`; 0: there is none",
     )
-    line_bytes: int = Field(default=64, ge=16, le=4096, description="bytes: of a line; a power of two")
-    ways: int = Field(default=16, ge=1, le=256, description="lines of a set")
     bytes_per_cycle: int = Field(
         default=64, ge=1, le=65536, description="bytes: of its port, for all cores and both directions together"
     )
@@ -492,12 +491,13 @@ class L2(Section):
             raise ValueError("must be a power of two")
         return value
 
-    @model_validator(mode="after")
-    def _whole_sets(self) -> L2:
-        if self.bytes % (self.line_bytes * self.ways):
-            size = self.line_bytes * self.ways
-            raise ValueError(f"bytes must be a multiple of line_bytes x ways, here {size}")
-        return self
+    @field_validator("bytes")
+    @classmethod
+    def _whole_sets(cls, value: int, info: ValidationInfo) -> int:
+        of_a_set = info.data.get("line_bytes", 1) * info.data.get("ways", 1)
+        if value % of_a_set:
+            raise ValueError(f"must be a multiple of line_bytes x ways, here {of_a_set}")
+        return value
 
 
 class Noc(Section):
@@ -579,7 +579,7 @@ class Cores(Section):
         ge=1,
         le=64,
         description="cores; each has all of [matrix], [vector], [sram], [dma] and [control] to itself; they share "
-        "one DRAM, and nothing else",
+        "the memory (network, L2 and DRAM), and nothing else",
     )
 
 

@@ -233,7 +233,7 @@ def test_a_run_without_answers_has_no_energy() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"l2.bytes": 1000}, "bytes must be a multiple of line_bytes x ways, here 1024"),
+        ({"l2.bytes": 1000}, "l2.bytes: must be a multiple of line_bytes x ways, here 1024, not 1000"),
         ({"l2.line_bytes": 48}, "must be a power of two"),
         ({"l2.ways": 0}, "ways"),
         ({"dram.write_latency": "fast"}, "must be a time such as '60ns', or 'latency'"),
