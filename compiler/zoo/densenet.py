@@ -24,10 +24,10 @@ def _densenet(net: Layers, x: Tensor, depths: tuple[int, ...]) -> Tensor:
             name = f"block{number}.{layer}"
             z = relu(net.normalised(f"{name}.norm1", y))
             z = net.conv(f"{name}.conv1", z, growth * BOTTLENECK, activation=relu)
-            y = graph.concat([y, net.conv(f"{name}.conv2", z, growth, 3)], name=name)
+            y = graph.concat([y, net.conv(f"{name}.conv2", z, growth, 3, bias=False)], name=name)
         y = relu(net.normalised(f"norm{number}", y))
         if number < len(depths):
-            y = net.conv(f"transition{number}", y, y.shape[-1] // 2)
+            y = net.conv(f"transition{number}", y, y.shape[-1] // 2, bias=False)
             y = graph.average_pool(y, 2, strides=2)
     return net.classified(y)
 

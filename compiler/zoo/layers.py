@@ -48,17 +48,20 @@ class Layers:
         *,
         pad: int | tuple[int, int] | None = None,
         groups: int = 1,
+        bias: bool = True,
+        damped: float = 1.0,
         activation: Activation | None = None,
     ) -> Tensor:
-        """A convolution with bias. `pad` keeps the size of the image (at stride 1) unless it is given; `filters` is
-        taken as it is (`channels`)."""
+        """A convolution. `pad` keeps the size of the image (at stride 1) unless it is given; `filters` is
+        taken as it is (`channels`). Weights are `damped` where their sums are added to what went around them."""
         rows, cols = (kernel, kernel) if isinstance(kernel, int) else kernel
         pads = ((rows - 1) // 2, (cols - 1) // 2) if pad is None else pad
         inner = x.shape[-1] // groups
-        w = self.drawn(f"{name}.w", (rows, cols, inner, filters), math.sqrt(2 / (rows * cols * inner)))
-        bias = self.drawn(f"{name}.b", (filters,), 0.1)
+        deviation = damped * math.sqrt(2 / (rows * cols * inner))
+        w = self.drawn(f"{name}.w", (rows, cols, inner, filters), deviation)
+        added = self.drawn(f"{name}.b", (filters,), 0.1) if bias else None
         last = name if activation is None else f"{name}.sum"
-        y = self.graph.conv2d(x, w, bias=bias, strides=stride, pads=pads, groups=groups, name=last)
+        y = self.graph.conv2d(x, w, bias=added, strides=stride, pads=pads, groups=groups, name=last)
         return y if activation is None else activation(y)
 
     def depthwise(

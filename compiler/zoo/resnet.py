@@ -10,11 +10,14 @@ from minisim.compiler.zoo.layers import Layers
 EXPANSION = 4
 """The channels of a bottleneck's output by those inside it."""
 
+DAMPED = 0.3
+"""Of the weights that end a block: what is added 50 times shall not grow out of all measure."""
+
 
 def _basic(net: Layers, name: str, x: Tensor, channels: int, stride: int) -> Tensor:
     relu = net.graph.relu
     y = net.conv(f"{name}.conv1", x, channels, 3, stride, activation=relu)
-    y = net.conv(f"{name}.conv2", y, channels, 3)
+    y = net.conv(f"{name}.conv2", y, channels, 3, damped=DAMPED)
     if stride != 1 or x.shape[-1] != channels:
         x = net.conv(f"{name}.downsample", x, channels, 1, stride)
     return relu(net.graph.add(y, x))
@@ -24,10 +27,15 @@ def _bottleneck(net: Layers, name: str, x: Tensor, inside: int, outside: int, st
     relu = net.graph.relu
     y = net.conv(f"{name}.conv1", x, inside, activation=relu)
     y = net.conv(f"{name}.conv2", y, inside, 3, stride, groups=groups, activation=relu)
-    y = net.conv(f"{name}.conv3", y, outside)
+    y = net.conv(f"{name}.conv3", y, outside, damped=DAMPED)
     if stride != 1 or x.shape[-1] != outside:
         x = net.conv(f"{name}.downsample", x, outside, 1, stride)
     return relu(net.graph.add(y, x))
+
+
+def _dividing(channels: int, most: float) -> int:
+    """The greatest number of groups, of at most so many, that the channels can be cut into evenly."""
+    return max(groups for groups in range(1, max(1, int(most)) + 1) if channels % groups == 0)
 
 
 def _stem(net: Layers, x: Tensor) -> Tensor:
@@ -46,7 +54,7 @@ def _resnet(
             name, stride = f"layer{stage + 1}.{block}", 2 if stage and not block else 1
             if bottleneck:
                 wide = net.channels(channels * inside), net.channels(channels * EXPANSION)
-                y = _bottleneck(net, name, y, *wide, stride, groups)
+                y = _bottleneck(net, name, y, *wide, stride, _dividing(wide[0], groups * net.width))
             else:
                 y = _basic(net, name, y, net.channels(channels), stride)
     return net.classified(y)
