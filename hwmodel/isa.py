@@ -307,6 +307,8 @@ LAYER_DTYPE = np.dtype(
         ("loads", "u8"),  # that lowering asked for
         ("loads_eliminated", "u8"),
         ("sram_peak", "u8"),  # bytes of tiles live at once, in program order
+        ("slice", "u4"),  # the first of the layers whose operations are walked together with its own
+        ("reserved", "u4"),
     ]
 )
 

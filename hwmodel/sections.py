@@ -609,6 +609,12 @@ class Compiler(Section):
         default=True, description="keep intermediate tiles in SRAM for their consumers; false if order is blocked"
     )
 
+    slices: bool = Field(
+        default=True,
+        description="walk layers together, strip by strip, where what passes between them would not stay in SRAM; only "
+        "if order is auto and intermediate tiles are kept on chip",
+    )
+
     @field_validator("keep_on_chip")
     @classmethod
     def _counters_keep_nothing(cls, value: bool, info: ValidationInfo) -> bool:
