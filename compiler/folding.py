@@ -1,7 +1,8 @@
 """How the operand of a fold is put together: pieces and windows (`isa.py`) for a kernel that slides over images.
 
-An operation folds `taps` neighbours of the kernel's taps, in the order of its lines, for a tile of the output. Its operand
-has a row for each pixel of that tile and each of those taps, pixel by pixel; all its columns are of one column of tiles.
+An operation folds `taps` neighbours of the kernel's taps, in the order of its lines, for a tile of the output. Its
+operand has a row for each pixel of that tile and each of those taps, pixel by pixel; all its columns are of one
+column of tiles.
 """
 
 from __future__ import annotations

@@ -20,8 +20,9 @@ Numbers = int | Sequence[int]
 
 
 class PoolMethods(GraphMethods[T]):
-    """What `Graph` inherits. `kernel`, `strides` (if not given: the kernel) and `dilations` are of lines and columns; `pads`
-    as for `conv2d`; with `ceil` a last window that reaches beyond the padding counts, too, if it begins before it."""
+    """What `Graph` inherits. `kernel`, `strides` (if not given: the kernel) and `dilations` are of lines and columns;
+    `pads` as for `conv2d`; with `ceil` a last window that reaches beyond the padding counts, too, if it begins before
+    it."""
 
     def max_pool(
         self, x: T, kernel: Numbers, *, strides: Numbers | None = None, pads: Numbers = 0, dilations: Numbers = 1,
@@ -67,7 +68,9 @@ class PoolMethods(GraphMethods[T]):
         """The kernel that covers an image."""
         self._own(x)
         if len(x.shape) not in (3, 4):
-            raise ShapeError(f"{caller()}images must be (n, height, width, channels), or (n, width, channels), not {x.shape}")
+            raise ShapeError(
+                f"{caller()}images must be (n, height, width, channels), or (n, width, channels), not {x.shape}"
+            )
         return (x.shape[1], x.shape[2]) if len(x.shape) == 4 else (1, x.shape[1])
 
     def _kernel(
@@ -98,7 +101,7 @@ class PoolMethods(GraphMethods[T]):
 
 
 def _rounded_up(attributes: PoolAttributes, shape: Shape) -> PoolAttributes:
-    """With as much padding behind each axis that the last window that begins before it fits in."""
+    """With as much padding behind each axis as the last window needs that begins before it."""
     geometry, (top, left, bottom, right) = attributes.geometry(shape), attributes.pads
     behind = []
     for axis, (size, before, after) in enumerate(((geometry.height, top, bottom), (geometry.width, left, right))):
@@ -107,7 +110,7 @@ def _rounded_up(attributes: PoolAttributes, shape: Shape) -> PoolAttributes:
         count = -(-(size + before + after - reach) // stride) + 1
         if (count - 1) * stride >= size + before:
             count -= 1
-        behind.append(max(after, (count - 1) * stride + reach - size - before))
+        behind.append(max(0, (count - 1) * stride + reach - size - before))
     return PoolAttributes(
         kernel=attributes.kernel,
         strides=attributes.strides,

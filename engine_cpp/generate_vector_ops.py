@@ -31,7 +31,7 @@ def rows(macro: str, ops: list) -> str:
 
 def main(table: str, header: str) -> None:
     ops = list(runpy.run_path(table)["VectorOp"])
-    elementwise = rows("MINISIM_ELEMENTWISE", [op for op in ops if not (op.is_reduction or op.is_move or op.is_fold)])
+    elementwise = rows("MINISIM_ELEMENTWISE", [op for op in ops if op.is_elementwise])
     reductions = rows("MINISIM_REDUCTIONS", [op for op in ops if op.is_reduction])
     moves = rows("MINISIM_MOVES", [op for op in ops if op.is_move])
     folds = rows("MINISIM_FOLDS", [op for op in ops if op.is_fold])

@@ -57,13 +57,14 @@ operand of a convolution out of its input: a window for each tap, none for the p
 columns; the array takes them in `taps` equal parts (1: as a whole), unless it packs them (`matrix.packs_taps`).
 
 **Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
-their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of pieces
-(`src0_pieces`; src0 and src0_sram are NONE). FOLD_MAX takes the greatest: NaN if any is, +0 above -0, as MAX; it begins
-with -inf, and so is an element where no window lies (of INT8: -128). FOLD_SUM adds to +0, and FOLD_FMA adds the products
-with row t of src1, (taps, cols), to +0, each with one rounding; there an element where no window lies is +0, and multiplied
-as others are. Then come a bias, the row src2 (1, cols) of a FOLD_FMA, and `activation`, as in a matmul's epilogue. A chain
-may be cut: `acc` (rows, cols) is what an earlier fold has left, and this one goes on from it. Of a BF16 chain that is
-FP32, in acc and in dst, so that it is rounded once, where it ends; in an INT8 one it is INT8.
+their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of
+pieces (`src0_pieces`; src0 and src0_sram are NONE). FOLD_MAX takes the greatest: NaN if any is, +0 above -0, as MAX;
+it begins with -inf, and so is an element where no window lies (of INT8: -128). FOLD_SUM adds to +0, and FOLD_FMA adds
+the products with row t of src1, (taps, cols), to +0, each with one rounding; there an element where no window lies is
++0, and multiplied as others are. Then come a bias, the row src2 (1, cols) of a FOLD_FMA, and `activation`, as in a
+matmul's epilogue. A chain may be cut: `acc` (rows, cols) is what an earlier fold has left, and this one goes on from
+it. Of a BF16 chain that is FP32, in acc and in dst, so that it is rounded once, where it ends; in an INT8 one it is
+INT8.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -713,7 +714,7 @@ def run_rows(table: Table, first: npt.ArrayLike) -> tuple[npt.NDArray[np.int64],
 
 
 def pieces_of(pieces: Table, operations: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The pieces of these rows of `matmuls` or `vectors`: which of the rows each belongs to, and its row of `pieces`."""
+    """The pieces of these rows of `matmuls` or `vectors`: which of them each belongs to, and its row of `pieces`."""
     first = operations["a_pieces" if operations.dtype == MATMUL_DTYPE else "src0_pieces"]
     with_pieces = np.flatnonzero(first != NONE)
     owner, rows = run_rows(pieces, first[with_pieces])
@@ -756,14 +757,14 @@ def verify_pieces(schedule: Schedule) -> None:
     _verify_windows(schedule, vectors, vectors["rows"].astype(np.int64) * vectors["taps"], vectors["cols"])
 
 
-def _verify_windows(schedule: Schedule, operations: Table, rows: npt.ArrayLike, cols: npt.ArrayLike) -> None:
+def _verify_windows(schedule: Schedule, operations: Table, rows: npt.NDArray[Any], cols: npt.NDArray[Any]) -> None:
     """Those of operands of so many rows and columns."""
     row, piece = pieces_of(schedule.pieces, operations)
     pieces = schedule.pieces[piece]
     if np.any(pieces["tile"] >= len(schedule.tiles)):
         raise ScheduleError("a piece refers to a tile that does not exist")
     tile = schedule.tiles[pieces["tile"]]
-    columns = (pieces["window"], np.asarray(rows)[row], np.asarray(cols)[row], tile["rows"], tile["cols"])
+    columns = (pieces["window"], rows[row], cols[row], tile["rows"], tile["cols"])
     distinct = np.unique(np.stack(columns), axis=1) if len(row) else np.zeros((5, 0), dtype=np.int64)
     owner, window = run_rows(schedule.windows, distinct[0])
     _, *sizes = distinct[:, owner]

@@ -141,6 +141,11 @@ class VectorOp(IntEnum):
         return self.kinds == "m"
 
     @property
+    def is_elementwise(self) -> bool:
+        """Whether it computes each element of its result of the same elements of its sources."""
+        return not (self.is_reduction or self.is_move or self.is_fold)
+
+    @property
     def is_fold(self) -> bool:
         """Whether its first source is put together from windows."""
         return self.kinds[0] == "w"

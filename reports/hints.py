@@ -17,10 +17,10 @@ import pandas as pd
 
 from minisim.hwmodel.array import drain_cycles, rates
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.vector import operation_cycles
 from minisim.hwmodel.isa import ACCUMULATOR, DType, Opcode, Role, Schedule, item_sizes
 from minisim.hwmodel.sections import LIES_ALONG, Tile
 from minisim.hwmodel.variants import possible, scaled
+from minisim.hwmodel.vector import operation_cycles
 from minisim.reports.account import Account
 from minisim.reports.attribution import LAYER_CAUSES
 from minisim.reports.cause import Cause

@@ -1,8 +1,8 @@
 """What operators that fold the pixels under a sliding kernel share: how they are cut, and their operations.
 
-A tile of the output is folded by one operation of the vector unit, which gathers its operand out of the tiles of the input
-that lie in SRAM (`compiler/folding.py`). If these are too many, the taps are folded in several steps, each of which goes on
-from what the last one has left: one chain, with the same bits.
+A tile of the output is folded by one operation of the vector unit, which gathers its operand out of the tiles of the
+input that lie in SRAM (`compiler/folding.py`). If these are too many, the taps are folded in several steps, each of
+which goes on from what the last one has left: one chain, with the same bits.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ class Fold(Operator[A]):
         return Pace(max(busy, machine.vector.setup_cycles), load, store, dram, turnaround)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
-        """Emit for each step of each tile: LOAD what it is gathered from and what the last step has left, VECTOR; behind
-        the last step the division; STORE. Columns are outermost, so that what two rows of tiles read is still there."""
+        """Emit for each step of each tile: LOAD what it is gathered from and what the last step has left, VECTOR;
+        behind the last step the division; STORE. Columns are outermost, so that what two rows of tiles read is still
+        there."""
         m, n, k = tiling.walk()
         order = np.lexsort((k, m, n, tiling.core_of(m, n)))
         steps = _Steps(self, node, graph, tiling, program, m[order], n[order], k[order])

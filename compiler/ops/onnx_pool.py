@@ -1,5 +1,5 @@
-"""How ONNX's poolings enter the graph: their images are NCHW, ours NHWC, so each stands between two transpositions, which
-cancel out between layers (`frontend/layout.py`)."""
+"""How ONNX's poolings enter the graph: their images are NCHW, ours NHWC, so each stands between two transpositions,
+which cancel out between layers (`frontend/layout.py`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from minisim.compiler.graph import Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.ops.onnx_conv import window
-from minisim.errors import ModelError, ShapeError, UnsupportedError
+from minisim.errors import ShapeError, UnsupportedError
 
 WINDOW = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
 
@@ -75,7 +75,9 @@ def _nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tenso
         raise UnsupportedError(f"{node.op_type} in one or two dimensions is supported, not of {x.shape}")
     kernel = list(node.attrs.get("kernel_shape", [1] * dims))
     if len(kernel) != dims or min(kernel) < 1:
-        raise ShapeError(f"kernel_shape must have a positive number for each axis of an image {x.shape[2:]}, not {kernel}")
+        raise ShapeError(
+            f"kernel_shape must have a positive number for each axis of an image {x.shape[2:]}, not {kernel}"
+        )
     images = graph.transpose(x, (0, *range(2, dims + 2), 1), name=f"{node.name}/in")
     if dims == 1:
         images = graph.reshape(images, (images.shape[0], 1, *images.shape[1:]), name=f"{node.name}/lines")
@@ -87,8 +89,6 @@ def _nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tenso
 
 def _window(node: OnnxNode, x: Tensor) -> dict[str, Any]:
     """The arguments of a pooling of images x; a rounding up is one where the padding is given, not found."""
-    if "kernel_shape" not in node.attrs:
-        raise ModelError("kernel_shape must be given")
     kernel = [int(value) for value in node.attrs["kernel_shape"]]
     strides, dilations, pads = window(node, x.shape[3 - len(kernel) : 3], kernel)
     return {

@@ -1,8 +1,8 @@
 """MaxPool, AveragePool, SumPool: images (n, height, width, channels), or signals (n, width, channels), and a kernel.
 
-Each is a fold of the vector unit over the taps of the kernel, line by line: one chain for each pixel and channel. A mean
-is the sum, divided by the number of taps; where that is not the same everywhere, it is a column with a number for each
-pixel of the output.
+Each is a fold of the vector unit over the taps of the kernel, line by line: one chain for each pixel and channel. A
+mean is the sum, divided by the number of taps; where that is not the same everywhere, it is a column with a number
+for each pixel of the output.
 """
 
 from __future__ import annotations
