@@ -31,16 +31,32 @@ def taps_of_step(geometry: Geometry, step: int, taps: int) -> tuple[int, int]:
 @lru_cache(maxsize=1024)
 def tiles_read(geometry: Geometry, height: int, tile_height: int, taps: int) -> int:
     """How many rows of tiles one operation reads, at most: of `height` pixels of the output and `taps` taps."""
-    most = 1
-    for first in range(0, geometry.taps, taps):
-        found = []
-        for tap in range(first, min(first + taps, geometry.taps)):
-            source = geometry.source(tap)
-            at = np.flatnonzero(source != OUTSIDE)
-            found.append(np.unique(np.stack([at // height, source[at] // tile_height]), axis=1))
-        tiles = np.unique(np.concatenate(found, axis=1), axis=1)
-        most = max(most, int(np.bincount(tiles[0]).max(initial=0)))
-    return most
+    strips, tiles = -(-geometry.pixels_out // height), -(-geometry.pixels_in // tile_height)
+    at_once = max(1, ELEMENTS // geometry.pixels_out)
+    found = [np.zeros(0, dtype=np.int64)]
+    for first in range(0, geometry.taps, at_once):
+        source = sources(geometry, first, min(first + at_once, geometry.taps))
+        pixel, tap = np.nonzero(source != OUTSIDE)
+        operand = (first + tap) // taps * strips + pixel // height
+        found.append(np.unique(operand * tiles + source[pixel, tap] // tile_height))
+    operands = np.unique(np.concatenate(found)) // tiles
+    return int(np.unique(operands, return_counts=True)[1].max(initial=1))
+
+
+ELEMENTS = 2**20
+"""Pixels times taps that are looked at in one go."""
+
+
+def sources(geometry: Geometry, first: int, end: int) -> npt.NDArray[np.int64]:
+    """The pixel of the input that each pixel of the output (row) reads at taps [first, end) (columns); or OUTSIDE."""
+    r, s = np.divmod(np.arange(first, end, dtype=np.int64), geometry.kernel[1])
+    (lines, columns), (top, left, _, _) = geometry.output, geometry.pads
+    y = np.arange(lines, dtype=np.int64)[:, None] * geometry.strides[0] + r * geometry.dilations[0] - top
+    x = np.arange(columns, dtype=np.int64)[:, None] * geometry.strides[1] + s * geometry.dilations[1] - left
+    inside = ((y >= 0) & (y < geometry.height))[:, None] & ((x >= 0) & (x < geometry.width))
+    image = np.arange(geometry.images, dtype=np.int64)[:, None, None, None] * geometry.height * geometry.width
+    found = np.where(inside, image + y[:, None] * geometry.width + x, OUTSIDE)
+    return np.asarray(found.reshape(geometry.pixels_out, end - first))
 
 
 def choose(
@@ -72,7 +88,7 @@ def _parts(geometry: Geometry, height: int, tile_height: int, first: int, end: i
     """
     taps = end - first
     if geometry.kernel[1] > geometry.output[1]:
-        source = np.stack([geometry.source(tap) for tap in range(first, end)], axis=1).reshape(-1)
+        source = sources(geometry, first, end).reshape(-1)
         yield from parts(source, height * taps, tile_height, geometry.dilations[1])
         return
     by_tap = [strips(geometry, height, tile_height, tap) for tap in range(first, end)]

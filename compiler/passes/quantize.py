@@ -55,8 +55,8 @@ class Quantize:
         if refused := list(_refused(graph)):
             raise UnsupportedError(
                 f"model {graph.name!r} cannot be computed in int8 (matrix.dtype): {', '.join(refused)}; "
-                "quantisation covers matmuls and convolutions with bias and relu, relu, max pooling, views and movements of one "
-                "operand"
+                "quantisation covers matmuls and convolutions with bias and relu, relu, max pooling, views and "
+                "movements of one operand"
             )
         return _Quantizer(graph, self.numerics).run()
 
