@@ -428,7 +428,7 @@ class ProgramBuilder:
         for name in dtype.names or ():
             if name in columns:
                 table[name] = columns[name]
-            elif f"{name}_sram" in (dtype.names or ()) or name.endswith("_sram"):
+            elif f"{name}_sram" in (dtype.names or ()) or name.endswith(("_sram", "_pieces")):
                 table[name] = isa.NONE
         start = sum(len(chunk) for chunk in chunks)
         chunks.append(table)

@@ -251,7 +251,8 @@ class Scheduler:
             self._wait_for_writer(tile, wait)
         address = self.address
         places = [NONE if copy == NONE else address[copy] for copy in sources]
-        count = self.emit.vector(row, wait, *places, address[dst])
+        pieces = [address[piece] for piece in self.emit.vector_pieces(row)]
+        count = self.emit.vector(row, wait, pieces, *places, address[dst])
         self._wrote(dst, 1, Queue.VECTOR, count)
         self._release_operands(Queue.VECTOR, count)
         self._used(dst, next_use)
