@@ -110,8 +110,7 @@ def _bias(steps: list[Step], channels: int) -> Array:
 
 
 def forget_unused(graph: Graph) -> None:
-    """Drop the tensors that no node computes or reads: weights that were folded into others, what lay between."""
-    used = {name for node in graph.nodes for name in (*node.present, *node.outputs)}
-    used |= set(graph.inputs) | set(graph.outputs.values())
-    for name in [name for name in graph.tensors if name not in used]:
-        del graph.tensors[name]
+    """Drop the tensors that no node computes or reads; the others are put into the order in which nodes name them."""
+    named = (name for node in graph.nodes for name in (*node.present, *node.outputs))
+    used = dict.fromkeys((*graph.inputs, *named, *graph.outputs.values()))
+    graph.tensors = {name: graph.tensors[name] for name in used}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from minisim.compiler.attributes import Attributes, ReshapeAttributes, TransposeAttributes
 from minisim.compiler.frontend.axis_orders import Perm, Reshaping, keeps_order, order_for
-from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
+from minisim.compiler.graph import Graph, Node, Shape, Tensor, Window, view_2d
 from minisim.compiler.nodes import Operand, outcome
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import reordered
@@ -162,12 +162,13 @@ class Layout:
         return name
 
     def _append(self, node: Node) -> None:
-        """Append a node whose outputs are known; what is a window of another tensor may be one of a new one."""
-        tensors = self.graph.tensors
-        operator = SEMANTICS[node.op]
+        """Append a node whose outputs are known. What was a window of another tensor may be one of a new one, or none."""
+        tensors, operator = self.graph.tensors, SEMANTICS[node.op]
+        windows: list[Window | None] = [None] * len(node.outputs)
         if operator.is_view:
             x = tensors[node.present[0]]
             found = outcome(operator, [Operand(x.name, x.shape, x.dtype, x.window)], node.attributes)
-            for name, each in zip(node.outputs, found, strict=True):
-                tensors[name] = replace(tensors[name], window=each.window)
+            windows = [each.window for each in found]
+        for name, window in zip(node.outputs, windows, strict=True):
+            tensors[name] = replace(tensors[name], window=window)
         self.graph.nodes.append(node)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
@@ -171,8 +171,8 @@ class Drawn(Net):
     def step(self) -> None:
         x = self.data.draw(st.sampled_from(list(self.shapes)[-3:]))
         kind = self.data.draw(st.sampled_from([
-            "transpose", "transpose", "reshape", "relu", "broadcast", "two", "concat", "split", "slice", "pad", "softmax",
-            "reduce", "conv", "matmul",
+            "transpose", "transpose", "reshape", "relu", "broadcast", "two", "concat", "split", "slice", "pad",
+            "softmax", "reduce", "conv", "matmul",
         ]))  # fmt: skip
         shape = self.shapes[x]
         if x and shape:
@@ -271,7 +271,7 @@ class Drawn(Net):
         self.computed((*shape[:-1], 3), "MatMul", x, self.drawn(shape[-1], 3))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, phases=[Phase.generate])
 @given(st.data())
 def test_any_chain_means_the_same(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     net = Drawn(data)
@@ -279,5 +279,6 @@ def test_any_chain_means_the_same(tmp_path_factory: pytest.TempPathFactory, data
         net.step()
     if not net.nodes:
         return
-    found = net.model(list(net.shapes)[-1], list(net.shapes)[len(net.shapes) // 2 or 1])
+    names = list(net.shapes)
+    found = net.model(*dict.fromkeys([names[-1], names[len(names) // 2 or 1]]))
     compare(tmp_path_factory.mktemp("m"), net, found)
