@@ -35,7 +35,7 @@ from minisim.compiler.values import arranged
 def settle(graph: Graph) -> None:
     """Move the transpositions of `graph`, in place.
 
-    Outputs keep their names and values; what is not needed any more is left over (`fold.forget_unused`)."""
+    Outputs keep their names and values; what is not needed any more is left over (`into_weights.forget_unused`)."""
     nodes, graph.nodes = graph.nodes, []
     layout = Layout(graph)
     for node in nodes:

@@ -26,7 +26,7 @@ Step = tuple[str, Array | Lazy]
 """An operation on the channels of what is there so far, and its other operand."""
 
 
-def fold(graph: Graph) -> None:
+def fold_into_weights(graph: Graph) -> None:
     """Fold what can be into the constant weights of `graph`, in place.
 
     Outputs keep their names; what is not needed any more is left over (`forget_unused`)."""
