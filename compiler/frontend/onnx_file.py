@@ -12,12 +12,14 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minisim.compiler.arguments import MAX_RANK
+from minisim.compiler.dtypes import CODE, converted, one_of
 from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
 from minisim.compiler.frontend.layout import settle
 from minisim.compiler.frontend.refusals import Refusals
@@ -25,7 +27,8 @@ from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.memory import MEMORY_LIMIT, Budget
 from minisim.compiler.ops import ONNX_IMPORTERS
 from minisim.compiler.ops.base import OnnxNode
-from minisim.compiler.values import Lazy
+from minisim.compiler.ops.cast import ONNX_TYPES
+from minisim.compiler.values import Lazy, mapped
 from minisim.errors import (
     MemoryLimitError,
     MinisimError,
@@ -64,7 +67,7 @@ def load_onnx(
 ) -> Graph:
     """Return the graph of an ONNX file; inputs and outputs keep their ONNX names.
 
-    All tensors of the graph are float32, or bool.
+    All tensors of the graph have the types that the file gives them: float32 stands for what the machine computes in.
 
     Args:
         dims: sizes of the dimensions of inputs that the file leaves open (see dims.py); without one it is refused.
@@ -282,11 +285,13 @@ class _Import:
         found = values.array() if isinstance(values, Lazy) else values
         return [int(value) for value in found.reshape(-1)]
 
-    def weight(self, name: str, data: Array | Lazy) -> Tensor:
-        dtype = self._constants[name].dtype
-        if dtype not in (np.float32, np.bool_):
-            raise UnsupportedError(f"constant {name!r} must be float32 or bool, not {dtype}")
-        return self.graph.weight(self.graph.fresh_name(name), data, str(dtype))
+    def weight(self, name: str, data: Array | Lazy, dtype: str | None = None) -> Tensor:
+        dtype = dtype or self._constants[name].dtype.name
+        if dtype not in CODE:
+            raise UnsupportedError(f"constant {name!r} must be {one_of(CODE)}, not {dtype}")
+        values = mapped(data, partial(converted, dtype=dtype))  # of a derived one, too, which may be float32
+        assert values is not None
+        return self.graph.weight(self.graph.fresh_name(name), values, dtype)
 
     # -- the parts of a model --------------------------------------------------------------------------
 
@@ -296,8 +301,8 @@ class _Import:
                 self._lose(f"input {shown(info.name)}{problem}", [info.name])
             return
         dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
-        is_bool = info.type.tensor_type.elem_type == onnx.TensorProto.BOOL
-        self._tensors[info.name] = self.graph.input(info.name, dims, dtype="bool" if is_bool else "float32")
+        dtype = ONNX_TYPES[info.type.tensor_type.elem_type]
+        self._tensors[info.name] = self.graph.input(info.name, dims, dtype=dtype)
 
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         if self._is_constant(node):
@@ -365,7 +370,7 @@ class _Import:
             self._lose_node(node, str(e))
 
     def _add_output(self, name: str) -> None:
-        if name in self._constants and self._constants[name].dtype not in (np.float32, np.bool_):
+        if name in self._constants and self._constants[name].dtype.name not in CODE:
             self._lose(f"output {shown(name)} is a constant of {self._constants[name].dtype}", [name])
         elif name in self._constants:
             self._copy(self.weight(name, self._constants[name].values), name)
@@ -459,9 +464,9 @@ def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
         yield f" must be a tensor, not a {info.type.WhichOneof('value')}"
         return
     tensor = info.type.tensor_type
-    if tensor.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL):
+    if tensor.elem_type not in ONNX_TYPES:
         types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
-        yield f" must be float32 or bool, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
+        yield f" must be {one_of(CODE)}, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
     for index, dim in enumerate(tensor.shape.dim):
         if not dim.HasField("dim_value"):
             yield how_to_bind(info, index)

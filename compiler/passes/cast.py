@@ -1,6 +1,6 @@
-"""Casting: a float32 model for a machine that computes in bfloat16.
+"""Casting: a float32 model for a machine that computes in bfloat16 or float16.
 
-Every float32 tensor becomes bfloat16: weights are rounded here, once, inputs when they are set; what an operation
+Every float32 tensor takes that type: weights are rounded here, once, inputs when they are set; what an operation
 computes is rounded when it leaves the unit. Sums, and all between them and the end of a fused operation, stay float32.
 """
 
@@ -18,7 +18,7 @@ from minisim.compiler.values import mapped
 class Cast:
     """Graph -> Graph."""
 
-    dtype: str = "bfloat16"
+    dtype: str
     name: str = "cast"
 
     def apply(self, graph: Graph) -> Graph:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "minisim/integers.hpp"
 #include "minisim/interrupt.hpp"
 
 namespace minisim {
@@ -13,19 +14,17 @@ T* as(std::byte* bytes) {
     return reinterpret_cast<T*>(bytes);
 }
 
-// The kernel of a type.
+// The kernel of the sums' type.
 void run(const Kernel& kernel, const MatmulArgs& x, Scratch& s) { kernel.matmul(x, s); }
-void run(const Kernel& kernel, const Bf16MatmulArgs& x, Scratch& s) { kernel.matmul_bf16(x, s); }
-void run(const Kernel& kernel, const Int8MatmulArgs& x, Scratch& s) { kernel.matmul_int8(x, s); }
-void run(const Kernel&, const Int16MatmulArgs& x, Scratch& s) { matmul_int16(x, s); }
+void run(const Kernel& kernel, const IntegerMatmulArgs& x, Scratch& s) { kernel.integer_matmul(x, s); }
 
 // The end of a matmul whose c is narrower than its sums.
-void leave(const Kernel& kernel, const float* sums, std::size_t count, float, std::byte* c) {
-    kernel.round(sums, count, as<Bf16>(c));
+void leave(const Kernel& kernel, const float* sums, std::size_t count, float, DType dtype, std::byte* c) {
+    kernel.round(sums, count, dtype, c);
 }
-void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, float scale,
+void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, float scale, DType dtype,
            std::byte* c) {
-    kernel.requantise(sums, count, scale, as<std::int8_t>(c));
+    kernel.requantise(sums, count, scale, dtype, c);
 }
 
 // Rows of A that are gathered at once where it is made of pieces: A as a whole may be larger than any memory.
@@ -79,13 +78,10 @@ void Executor::store(const TransferRow& x) {
 // Here, and in vector() below, is where a data type finds its kernel. Unknown codes do not get
 // this far: the validator refuses them by name, and types that an operation does not take, too.
 void Executor::execute(const MatmulRow& x) {
-    switch (static_cast<DType>(x.dtype)) {
-        case DType::kFp32: multiply<float, float>(x); break;
-        case DType::kBf16: multiply<Bf16, float>(x); break;
-        case DType::kInt8: multiply<std::int8_t, std::int32_t>(x); break;
-        case DType::kInt16: multiply<std::int16_t, std::int32_t, std::int8_t>(x); break;
-        case DType::kInt32:
-        case DType::kBool: break;
+    if (accumulator_of(static_cast<DType>(x.dtype)) == DType::kInt32) {
+        multiply<std::int32_t>(x);
+    } else {
+        multiply<float>(x);
     }
     ++stats_.executes;
     stats_.macs += std::uint64_t{x.m} * x.k * x.n;
@@ -98,15 +94,17 @@ bool Executor::rounds(const MatmulRow& x) const {
            program_.dtype_of_tile(x.c) != accumulator_of(static_cast<DType>(x.dtype));
 }
 
-template <class T, class Sum, class TB>
+template <class Sum>
 void Executor::multiply(const MatmulRow& x) {
     auto& wide = std::get<Wide<Sum>>(wide_);
     const std::size_t count = std::size_t{x.m} * x.n;
     const bool rounds = this->rounds(x);
-    MatmulArgsOf<T, Sum, TB> args{};
+    MatmulArgsOf<Sum> args{};
     const bool whole = x.a != kNone;
-    if (whole) args.a = as<T>(read(x.a, x.a_sram));
-    args.b = as<TB>(read(x.b, x.b_sram));
+    if (whole) args.a = read(x.a, x.a_sram);
+    args.b = read(x.b, x.b_sram);
+    args.a_dtype = static_cast<DType>(x.dtype);
+    args.b_dtype = program_.dtype_of_tile(x.b);
     const Sum* before = nullptr;
     if (x.step > 0) {
         before = as<Sum>(x.acc == kNone ? read(x.c, x.c_sram) : read(x.acc, x.acc_sram));
@@ -130,38 +128,38 @@ void Executor::multiply(const MatmulRow& x) {
     } else {
         multiply_pieces(x, args);
     }
-    if (rounds) leave(kernel_, args.c, count, x.scale, target);
+    if (rounds) leave(kernel_, args.c, count, x.scale, program_.dtype_of_tile(x.c), target);
 }
 
 // A few rows of A at a time. Rows are different outputs, so no chain of sums is cut.
-template <class T, class Sum, class TB>
-void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args) {
+template <class Sum>
+void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args) {
+    const std::size_t item = item_size(args.a_dtype);
     count_pieces(x);
     for (std::size_t first = 0; first < x.m; first += args.m) {
         args.m = std::min(rows_at_once(x), x.m - first);
-        gathered_.resize(args.m * x.k * sizeof(T));
-        gather(x, first, args.m, as<T>(gathered_.data()));
-        args.a = as<T>(gathered_.data());
+        gathered_.resize(args.m * x.k * item);
+        gather(x, first, args.m, item);
+        args.a = gathered_.data();
         run(kernel_, args, scratch_);
         args.c += args.m * x.n;
         if (args.residual) args.residual += args.m * x.n;
     }
 }
 
-template <class T>
-void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, T* rows) {
-    std::fill_n(rows, count * x.k, T{});
+void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, std::size_t item) {
+    std::fill(gathered_.begin(), gathered_.end(), std::byte{0});
     program_.for_each_piece(x, [&](const PieceRow& piece) {
         const std::size_t pitch = program_.tiles[piece.tile].cols;
-        const T* tile = as<T>(arenas_[core_].at(piece.sram, program_.tile_bytes(piece.tile)));
+        const std::byte* tile = arenas_[core_].at(piece.sram, program_.tile_bytes(piece.tile));
         program_.for_each_window(piece, [&](const WindowRow& w) {
             for (std::size_t i = 0; i < w.outer; ++i) {
                 for (std::size_t j = 0; j < w.inner; ++j) {
                     const std::size_t to = w.at_row + i * w.at_outer + j * w.at_inner;
                     if (to < first || to >= first + count) continue;
                     const std::size_t from = w.from_row + i * w.from_outer + j * w.from_inner;
-                    std::copy_n(tile + from * pitch + w.from_col, w.cols,
-                                rows + (to - first) * x.k + w.at_col);
+                    std::memcpy(gathered_.data() + ((to - first) * x.k + w.at_col) * item,
+                                tile + (from * pitch + w.from_col) * item, w.cols * item);
                 }
             }
         });
@@ -185,10 +183,12 @@ const float* Executor::addend(std::uint32_t tile, std::uint32_t sram,
                               std::vector<float>& widened) {
     if (tile == kNone) return nullptr;
     std::byte* values = read(tile, sram);
-    if (program_.dtype_of_tile(tile) == DType::kFp32) return as<float>(values);
-    const auto* from = as<Bf16>(values);
-    widened.resize(program_.tile_bytes(tile) / sizeof(Bf16));
-    for (std::size_t i = 0; i < widened.size(); ++i) widened[i] = widen(from[i]);
+    const DType dtype = program_.dtype_of_tile(tile);
+    if (dtype == DType::kFp32) return as<float>(values);
+    widened.resize(program_.tile_bytes(tile) / item_size(dtype));
+    for (std::size_t i = 0; i < widened.size(); ++i) {
+        widened[i] = dtype == DType::kBf16 ? widen(as<Bf16>(values)[i]) : widen(as<Fp16>(values)[i]);
+    }
     return widened.data();
 }
 
@@ -215,10 +215,12 @@ void Executor::vector(const VectorRow& x) {
         ++stats_.vectors;
         return;
     }
-    switch (static_cast<DType>(x.dtype)) {
-        case DType::kInt8: integer_relu<std::int8_t>(args); break;
-        case DType::kInt32: integer_relu<std::int32_t>(args); break;
-        default: kernel_.vector(args);
+    if (info(args.op).is_conversion()) {
+        convert(args);
+    } else if (kIntegers & only(static_cast<DType>(x.dtype))) {
+        integer_vector(args);
+    } else {
+        kernel_.vector(args);
     }
     ++stats_.vectors;
 }
@@ -250,6 +252,8 @@ void put_number(float number, DType dtype, std::byte* to) {
         case DType::kInt16: put(static_cast<std::int16_t>(number)); break;
         case DType::kInt32: put(static_cast<std::int32_t>(number)); break;
         case DType::kBool: put(static_cast<std::uint8_t>(number != 0.0f)); break;
+        case DType::kFp16: put(narrow_to_fp16(number)); break;
+        case DType::kUint8: put(static_cast<std::uint8_t>(number)); break;
     }
 }
 

@@ -85,13 +85,13 @@ private:
     void vector(const VectorRow& x);
 
     bool rounds(const MatmulRow& x) const;
-    template <class T, class Sum, class TB = T>
+    template <class Sum>
     void multiply(const MatmulRow& x);
-    template <class T, class Sum, class TB>
-    void multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args);
-    // Writes rows [first, first + count) of the operand that the pieces of x make, packed.
-    template <class T>
-    void gather(const MatmulRow& x, std::size_t first, std::size_t count, T* rows);
+    template <class Sum>
+    void multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args);
+    // Fills `gathered_` with rows [first, first + count) of the operand that the pieces of x make, packed,
+    // of elements of `item` bytes.
+    void gather(const MatmulRow& x, std::size_t first, std::size_t count, std::size_t item);
     void count_pieces(const MatmulRow& x);
     void move(VectorArgs& args, bool fills);  // `fills`: the source is a number, not a tile
     VectorSource source(std::uint32_t tile, std::uint32_t sram);
