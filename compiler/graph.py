@@ -153,6 +153,8 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
         self.outputs: dict[str, str] = {}  # public name -> tensor name
+        self.bound: dict[str, Array] = {}  # values of inputs that the model was read with: none of `inputs`
+        self.given: dict[str, Array] = {}  # outputs that nothing computes, in types that no tensor has: shapes
         self._node_names: set[str] = set()  # of those that no output shares its name with
 
     def __repr__(self) -> str:

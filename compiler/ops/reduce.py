@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -77,6 +78,14 @@ def import_reduction(context: OnnxContext, node: OnnxNode) -> Tensor:
     What is no reduction of the vector unit is one with elementwise operations before and behind it.
     """
     graph, x, name = context.graph, context.value(node.inputs[0]), node.name
+    if x.dtype == "bool":  # the greatest, or the least, of 0 and 1
+        whole = replace(node, name=f"{name}/reduced")
+        return graph.cast(_reduced(context, whole, graph.cast(x, "uint8", name=f"{name}/bytes")), "bool", name=name)
+    return _reduced(context, node, x)
+
+
+def _reduced(context: OnnxContext, node: OnnxNode, x: Tensor) -> Tensor:
+    graph, name = context.graph, node.name
     given = _axes(context, node)
     if not given and node.attrs.get("noop_with_empty_axes", 0):
         if node.op_type in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean"):

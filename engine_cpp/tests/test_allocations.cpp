@@ -260,7 +260,7 @@ TEST(performing_asks_for_no_memory) {
 
 TEST(performing_asks_for_no_memory_with_any_kernel_and_type) {
     for (const Kernel& kernel : kernels()) {
-        for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kInt8, DType::kInt16}) {
+        for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kFp16, DType::kInt8, DType::kUint8, DType::kInt16}) {
             for (const bool transposed : {false, true}) {
                 for (const bool narrow : {false, true}) {
                     const Typed program(dtype, transposed, narrow);
