@@ -108,7 +108,7 @@ MOST_PIXELS = 2**20
 
 @dataclass(frozen=True)
 class CastAttributes(Attributes):
-    """The type that a cast makes, a name of `dtypes.CODE`."""
+    """The type that a conversion makes, a name of `dtypes.CODE`."""
 
     to: str
 

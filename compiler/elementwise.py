@@ -225,6 +225,13 @@ class ElementwiseMethods(GraphMethods[T]):
         0), integers by their lowest bits; what is not 0 is true."""
         return self.add_node("Cast", [x], CastAttributes(dtype), name=name)
 
+    def rescale(self, x: T, factor: T | float, dtype: str, *, name: str | None = None) -> T:
+        """``x * factor`` in float32, as `dtype`: an integer is rounded to, ties to even, and saturates.
+
+        So floats are quantised, and integers dequantised. The factor is a number, or a float32 weight.
+        """
+        return self.add_node("Rescale", [x, self._factor(factor)], CastAttributes(dtype), name=name)
+
     def select(self, condition: T, a: T | float, b: T | float, *, name: str | None = None) -> T:
         """`a` where the condition (bool) is true, else `b`."""
         return self._of("Select", [condition, a, b], name)

@@ -514,6 +514,8 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         Raises:
             ModelError: there is no output, or nothing to compute.
         """
+        if not self.outputs and self.given:
+            raise ModelError(f"model {self.name!r} computes nothing: all its outputs are known as it is read")
         if not self.outputs:
             raise ModelError(f"model {self.name!r} has no output: call graph.output(tensor)")
         known = set(self.inputs) | {t.name for t in self.tensors.values() if t.is_weight}
@@ -547,6 +549,15 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             dtype = other.dtype if isinstance(other, Tensor) else "float32"
             return self.weight(self.fresh_name("scalar"), np.asarray(value), dtype)
         raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {shown(value)}")
+
+    def _factor(self, value: Tensor | float) -> Tensor:
+        """`value`, a float32 weight that nothing else reads, or the number as one: no pass converts it."""
+        if not isinstance(value, Tensor):
+            return self.weight(self.fresh_name("factor"), np.asarray(number("a factor", value)))
+        self._own(value)
+        if not value.is_weight or value.dtype != "float32":
+            raise UnsupportedError(f"{caller()}a factor must be a number or a float32 weight, not {value.name!r}")
+        return value
 
     def _moved_pieces(self, x: Tensor, sizes: Sequence[int], axis: int, name: str | None) -> tuple[Tensor, ...]:
         """Pieces that are no rectangles of x, each a tensor of its own."""

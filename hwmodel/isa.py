@@ -29,10 +29,10 @@ tell not only *where* an operation reads, but whether what lies there is what th
 
 In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
 
-**Types.** A matmul's `dtype` is that of A; which types B may have beside it, and what the sums are, is in `PAIRS`. Without `acc`
-the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be narrower).
-With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads them
-and writes C, once. A matmul of
+**Types.** A matmul's `dtype` is that of A; which types B may have beside it, and what the sums are, is in `PAIRS`.
+Without `acc` the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be
+narrower). With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads
+them and writes C, once. A matmul of
 
     FP32  one chain of fused multiply-adds, then bias, residual and activation in fp32; all of them FP32
     BF16, FP16  A and B widened, which is exact; as FP32 from there on; bias and residual of this type or FP32; C
@@ -128,7 +128,6 @@ class DType(IntEnum):
     BOOL = 5
     FP16 = 6
     UINT8 = 7
-
 
 
 NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {

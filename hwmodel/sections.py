@@ -138,8 +138,8 @@ class Matrix(Section):
     )
     dtype: Literal["fp32", "bf16", "fp16", "int8"] = Field(
         default="fp32",
-        description="what a float model is computed in: fp32 as it is, bf16 or fp16 rounded (sums fp32), int8 quantised "
-        "(sums int32)",
+        description="what a float model is computed in: fp32 as it is, bf16 or fp16 rounded (sums fp32), int8 "
+        "quantised (sums int32)",
     )
     fp32_rate: MacRate = _rate_field("fp32")
     bf16_rate: MacRate = _rate_field("bf16")

@@ -42,9 +42,7 @@ class _Request:
 def _load_onnx(path: Path, x: _Request) -> Graph:
     from minisim.compiler.frontend.onnx_file import load_onnx  # late: it imports onnx, which is optional
 
-    return load_onnx(
-        path, x.dims, values=x.values, offered=x.offered, numerics=x.numerics, memory_limit=x.memory_limit
-    )
+    return load_onnx(path, x.dims, values=x.values, offered=x.offered, numerics=x.numerics, memory_limit=x.memory_limit)
 
 
 def _load_python(path: Path, x: _Request) -> Graph:
@@ -69,8 +67,7 @@ def as_graph(
     """
     if isinstance(model, Graph):
         return model
-    offered = wide_inputs(inputs)
-    return load_model(model, dtype, numerics=numerics, memory_limit=memory_limit, offered=offered)
+    return _loaded(model, dtype, _Request({}, {}, wide_inputs(inputs), numerics, memory_limit))
 
 
 def load_model(
@@ -81,7 +78,6 @@ def load_model(
     values: Values | None = None,
     numerics: bool = True,
     memory_limit: int = MEMORY_LIMIT,
-    offered: Mapping[str, Array] | None = None,
 ) -> Graph:
     """Return the graph, verified, that `spec` names.
 
@@ -93,7 +89,6 @@ def load_model(
             ``{"x": (1, 3, 224, 224)}``.
         values: whole numbers by the names of an ONNX file's inputs that are shapes, axes, pads or indices: they are
             bound now, ``{"shape": [3, 4]}``.
-        offered: arrays by names of inputs; those that are int64 in the file are bound to them likewise.
         numerics: False for a model that is only timed: weights of an ONNX file may then be elsewhere, or missing.
         memory_limit: bytes that the constants of an ONNX file may take together.
 
@@ -104,19 +99,23 @@ def load_model(
         UnsupportedError: it uses operations that minisim does not implement; all of them are named.
         MissingExtraError: it is an ONNX file, and the package onnx is not installed.
     """
+    request = _Request(
+        check_dims({} if dims is None else dims),
+        check_values({} if values is None else values),
+        {},
+        truth("numerics", numerics),
+        whole("memory_limit", memory_limit),
+    )
+    return _loaded(spec, dtype, request)
+
+
+def _loaded(spec: str | PathLike[str], dtype: str, request: _Request) -> Graph:
     try:
         path, spec = Path(spec), str(spec)
     except TypeError:
         call = ", which must be called first" if callable(spec) else ""
         kinds = f"a Graph, the path of a file ({' or '.join(_LOADERS)}), or a built-in shape such as gemm:512x512x512"
         raise ModelError(f"a model must be {kinds}, not {shown(spec)}{call}") from None
-    request = _Request(
-        check_dims({} if dims is None else dims),
-        check_values({} if values is None else values),
-        {} if offered is None else offered,
-        truth("numerics", numerics),
-        whole("memory_limit", memory_limit),
-    )
     load = _LOADERS.get(path.suffix.lower())
     if load is not None:
         _check_file(path)

@@ -87,7 +87,11 @@ def bound_value(info: onnx.ValueInfoProto, dtype: np.dtype[Any], value: Array) -
     if value.ndim == len(shape) and all(size in (None, d) for size, d in zip(shape, value.shape, strict=True)):
         return value.astype(dtype)
     known = math.prod(size for size in shape if size is not None)
-    if value.ndim > 1 or shape.count(None) > 1 or value.size != known and not (None in shape and value.size % known == 0):
+    if (
+        value.ndim > 1
+        or shape.count(None) > 1
+        or (value.size != known and not (None in shape and value.size % known == 0))
+    ):
         raise ModelError(f"{about} has shape {[size or '?' for size in shape]}, not {list(value.shape)}")
     return value.reshape([-1 if size is None else size for size in shape]).astype(dtype)
 

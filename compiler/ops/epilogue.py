@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from minisim.compiler.attributes import EpilogueAttributes
-from minisim.compiler.dtypes import CODE, NAME, is_integer, requantize
+from minisim.compiler.dtypes import CODE, NAME, is_integer, one_of, requantize
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.semantics import Array
@@ -66,7 +66,7 @@ class Multiplication(Operator[E]):
     def infer_dtypes(self, dtypes: Sequence[str | None], attributes: E) -> tuple[str, ...]:
         a, b, bias, _ = by_place(dtypes)
         if (CODE[a], CODE[b]) not in isa.PAIRS:
-            raise UnsupportedError(f"operands must be {' or '.join(pairs())}, not {a} by {b}")
+            raise UnsupportedError(f"operands must be {one_of(pairs())}, not {a} by {b}")
         return (result_dtype(self.what, a, bias, attributes),)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:

@@ -19,7 +19,7 @@ FAMILIES = (elementwise, functions, activations, logic)
 MORE = {"Max", "Min", "Pow", "Clip", "Gelu", "Elu", "Selu", "Celu", "LeakyRelu", "ThresholdedRelu", "HardSigmoid"}
 """Nodes that are more than the operator of their name: attributes, forms of several opsets, any number of operands."""
 
-OTHERS = {"GeluTanh", "Silu", "Select", "IsInf", "Cast"}
+OTHERS = {"GeluTanh", "Silu", "Select", "IsInf", "Cast", "Rescale"}
 """Operators whose names are not ONNX's, or mean something else there; or whose files import them."""
 
 
@@ -57,7 +57,7 @@ def import_power(context: OnnxContext, node: OnnxNode) -> Tensor:
     if number == 2:
         return graph.mul(x, x, name=node.name)
     if x.dtype in INTEGERS and number != int(number):
-        return _power(context, node, x, graph.weight(graph.fresh_name(node.inputs[1]), np.float32(number)))
+        return _power(context, node, x, graph.weight(graph.fresh_name(node.inputs[1]), np.asarray(number, np.float32)))
     return graph.pow(x, number, name=node.name)
 
 
@@ -181,4 +181,3 @@ def import_is_inf(context: OnnxContext, node: OnnxNode) -> Tensor:
 def import_where(context: OnnxContext, node: OnnxNode) -> Tensor:
     condition, a, b = (context.value(i) for i in node.inputs)
     return context.graph.select(condition, a, b, name=node.name)
-

@@ -18,12 +18,13 @@ float one_nan(float x) {
 }
 std::int32_t one_nan(std::int32_t x) { return x; }
 
-template <class T>
-float multiply_add(T a, T b, float acc) {
+template <class T, class TB>
+float multiply_add(T a, TB b, float acc) {
     return std::fma(widen(a), widen(b), acc);
 }
-std::int32_t multiply_add(std::int32_t a, std::int32_t b, std::int32_t acc) {
-    return wrapping_add(a * b, acc);  // of at most 16 and 8 bits: no product overflows
+template <class T, class TB>
+std::int32_t multiply_add(T a, TB b, std::int32_t acc) {
+    return wrapping_add(std::int32_t{a} * std::int32_t{b}, acc);  // of at most 16 and 8 bits: no product overflows
 }
 
 float add(float x, float y) { return x + y; }

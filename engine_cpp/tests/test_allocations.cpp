@@ -151,7 +151,7 @@ struct Typed : Builder {
     Typed(DType dtype, bool transposed, bool narrow_result) {
         const bool floats = accumulator_of(dtype) == DType::kFp32;
         const std::uint32_t m = 5, k = 70, n = 37;
-        const DType wide = accumulator_of(dtype), narrow = second_of(dtype);
+        const DType wide = accumulator_of(dtype), narrow = dtype == DType::kInt16 ? DType::kInt8 : dtype;
         const std::uint32_t x = typed(m, k, Role::kInput, dtype);
         const std::uint32_t w = transposed ? typed(n, k, Role::kWeight, narrow)
                                            : typed(k, n, Role::kWeight, narrow);

@@ -417,9 +417,7 @@ def sweep_command(
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
     dtype = "float32" if varies else NAME[machine.dtype]
     bound, numerics = parse_values(values), not no_numerics
-    graph = load_model(
-        model, dtype, _bound(dims, shapes), values=bound, numerics=numerics, memory_limit=memory_limit
-    )
+    graph = load_model(model, dtype, _bound(dims, shapes), values=bound, numerics=numerics, memory_limit=memory_limit)
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(

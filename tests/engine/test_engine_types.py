@@ -394,9 +394,7 @@ def test_the_array_multiplies_the_pairs_of_the_table_alone(a, b):
     engine, places = Engine(EngineConfig(1024)), count(0, 64)
     sums = isa.ACCUMULATOR.get(a, DType.FP32)
     tensors = [engine.add_tensor(2, 2, Role.INPUT, dtype) for dtype in (a, b)]
-    x, w, y = (
-        Tile(t, 0, 0, 2, 2, next(places)) for t in (*tensors, engine.add_tensor(2, 2, Role.OUTPUT, sums))
-    )
+    x, w, y = (Tile(t, 0, 0, 2, 2, next(places)) for t in (*tensors, engine.add_tensor(2, 2, Role.OUTPUT, sums)))
     for tensor, dtype in zip(tensors, (a, b), strict=True):
         outside = np.float32 if dtype == DType.BF16 else isa.NUMPY_DTYPE[dtype]
         engine.set_tensor(tensor, np.eye(2).astype(outside))

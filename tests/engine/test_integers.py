@@ -156,5 +156,5 @@ def test_conversions_that_are_refused():
     x, factor = np.zeros((2, 2), np.int8), np.ones((1, 2), np.float16)
     with pytest.raises(ScheduleError, match=r"src1 must be FP32 \(by the operation's dtype\), not FP16"):
         computed(VectorOp.RESCALE, [(x, DType.INT8), (factor, DType.FP16)], DType.FP32)
-    with pytest.raises(ScheduleError, match="dst must be .*, not BOOL"):
+    with pytest.raises(ScheduleError, match=r"dst must be .*, not BOOL"):
         computed(VectorOp.RESCALE, [(x, DType.INT8), 1.0], DType.BOOL)

@@ -361,7 +361,7 @@ def _quotient(x: int, y: int) -> int:
 
 def _power(x: int, y: int) -> int:
     """Of a negative exponent 1 / x^|y| toward zero."""
-    return x**y if y >= 0 else _quotient(1, x ** -y)
+    return x**y if y >= 0 else _quotient(1, x**-y)
 
 
 INTEGERS: dict[VectorOp, Callable[..., int]] = {
