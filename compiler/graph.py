@@ -60,6 +60,7 @@ from minisim.compiler.elementwise import ElementwiseMethods
 from minisim.compiler.geometry import CHANNELS, order_of_k
 from minisim.compiler.movement_methods import MovementMethods, is_rectangle
 from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
+from minisim.compiler.pool_methods import PoolMethods
 from minisim.compiler.row_methods import RowMethods
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, arranged, example_values, materialised
@@ -140,7 +141,7 @@ class Tensor:
     __rmul__ = __mul__
 
 
-class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods["Tensor"]):
+class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods["Tensor"], PoolMethods["Tensor"]):
     """A model under construction, and the compiler's first IR.
 
     Args:
@@ -558,6 +559,9 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         if not value.is_weight or value.dtype != "float32":
             raise UnsupportedError(f"{caller()}a factor must be a number or a float32 weight, not {value.name!r}")
         return value
+
+    def _column(self, values: Array, other: Tensor) -> Tensor:
+        return self.weight(self.fresh_name("column"), values, other.dtype)
 
     def _moved_pieces(self, x: Tensor, sizes: Sequence[int], axis: int, name: str | None) -> tuple[Tensor, ...]:
         """Pieces that are no rectangles of x, each a tensor of its own."""

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from minisim.compiler.blocks import BlockPlan
-from minisim.compiler.graph import Graph
+from minisim.compiler.graph import Graph, Node
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.slabs import SlabOf, tiles_apart
@@ -221,15 +221,27 @@ def _shapes(plan: PanelPlan) -> str:
 
 @dataclass(frozen=True)
 class TiledGraph:
-    """A graph, and by node name the tiling of each node that is executed; views have none."""
+    """A graph, and by node name the tiling of each node that is executed; views have none.
+
+    Attributes:
+        slices: the nodes that are walked together (`slicing.py`), as ranges of those that are executed.
+    """
 
     graph: Graph
     tilings: Mapping[str, Tiling]
+    slices: tuple[range, ...] = ()
 
     def lines(self) -> Iterator[str]:
         yield from self.graph.lines()
         for node in self.graph.nodes:
             yield f"  {node.name}: {self.tilings.get(node.name, 'a view')}"
+        executed = self.executed()
+        for each in self.slices:
+            yield f"  slice of {', '.join(executed[i].name for i in each)}"
+
+    def executed(self) -> list[Node]:
+        """The nodes that are executed: the layers of the program."""
+        return [node for node in self.graph.nodes if node.name in self.tilings]
 
     def verify(self) -> None:
         self.graph.verify()

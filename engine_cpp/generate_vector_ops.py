@@ -31,13 +31,13 @@ def rows(macro: str, ops: list) -> str:
 
 def main(table: str, header: str) -> None:
     ops = list(runpy.run_path(table)["VectorOp"])
-    others = [op for op in ops if op.is_reduction or op.is_move or op.is_conversion]
-    elementwise = rows("MINISIM_ELEMENTWISE", [op for op in ops if op not in others])
+    elementwise = rows("MINISIM_ELEMENTWISE", [op for op in ops if op.is_elementwise])
     reductions = rows("MINISIM_REDUCTIONS", [op for op in ops if op.is_reduction])
     moves = rows("MINISIM_MOVES", [op for op in ops if op.is_move])
+    folds = rows("MINISIM_FOLDS", [op for op in ops if op.is_fold])
     conversions = rows("MINISIM_CONVERSIONS", [op for op in ops if op.is_conversion])
     Path(header).parent.mkdir(parents=True, exist_ok=True)
-    Path(header).write_text("\n".join([HEAD, elementwise, reductions, moves, conversions]))
+    Path(header).write_text("\n".join([HEAD, elementwise, reductions, moves, folds, conversions]))
 
 
 if __name__ == "__main__":

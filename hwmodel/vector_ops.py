@@ -26,12 +26,15 @@ class VectorOp(IntEnum):
     An elementwise one repeats a source with 1 row (or column) along it; a source may also be a number, an immediate
     of the operation. A reduction makes a column of its source, one element of each row, in an order that its
     definition fixes. A move leaves the bits of its source, of whatever type, at another place: COPY as an elementwise
-    operation does (its source may also be nothing but a number), TRANSPOSE with rows and columns exchanged. A
-    conversion makes values of the type of its own tile: CAST as ONNX's, RESCALE times a factor.
+    operation does (its source may also be nothing but a number), TRANSPOSE with rows and columns exchanged.
+    A fold takes an operand of several rows for each of its result, put together from windows, and folds them into one,
+    in their order (isa.py, Folds). A conversion makes values of the type of its own tile: CAST as ONNX's, RESCALE times
+    a factor.
 
     Attributes:
         kinds: a letter for each source: x, of the operation's type; c, a condition, which is BOOL; m, of the
-            operation's type, and moved, not computed with; f, FP32, whatever the operation's type.
+            operation's type, and moved, not computed with; w, of the operation's type, in windows; f, FP32, whatever
+            the operation's type.
         result: the kind of what it makes: x, c, or t, of any type.
         is_reduction: whether it is a reduction.
         costs: the classes of its steps: of class c, `vector.c_cost` passes over the lanes; they add up.
@@ -124,8 +127,11 @@ class VectorOp(IntEnum):
     SELECT           = 57, "cxx", "x", 0, "simple",                                  "max",                  ALL
     COPY             = 58, "m",   "x", 0, "simple",                                  "max",                  ALL
     TRANSPOSE        = 59, "m",   "x", 0, "simple",                                  "max",                  ALL
-    CAST             = 60, "x",   "t", 0, "simple",                                  "max",                  ALL
-    RESCALE          = 61, "xf",  "t", 0, "mul simple",                              "mul max",              NUMBERS
+    FOLD_MAX         = 60, "w",   "x", 0, "simple",                                  "reduce_max",           NUMBERS
+    FOLD_SUM         = 61, "w",   "x", 0, "add",                                     "reduce_sum",           FLOATS
+    FOLD_FMA         = 62, "wxx", "x", 0, "fma",                                     "",                     FLOATS
+    CAST             = 63, "x",   "t", 0, "simple",                                  "max",                  ALL
+    RESCALE          = 64, "xf",  "t", 0, "mul simple",                              "mul max",              NUMBERS
     # fmt: on
 
     @property
@@ -139,9 +145,21 @@ class VectorOp(IntEnum):
         return self.kinds == "m"
 
     @property
+    def is_elementwise(self) -> bool:
+        """Whether it computes each element of its result, of a type that its sources fix, of the same elements of
+        these."""
+        return not (self.is_reduction or self.is_move or self.is_fold or self.is_conversion)
+
+    @property
+    def is_fold(self) -> bool:
+        """Whether its first source is put together from windows."""
+        return self.kinds[0] == "w"
+
+    @property
     def is_conversion(self) -> bool:
         """Whether what it makes may be of another type than what it is made of."""
         return self.result == "t"
 
 
 REDUCTIONS = frozenset(op for op in VectorOp if op.is_reduction)
+FOLDS = frozenset(op for op in VectorOp if op.is_fold)

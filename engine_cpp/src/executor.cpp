@@ -5,6 +5,7 @@
 
 #include "minisim/integers.hpp"
 #include "minisim/interrupt.hpp"
+#include "minisim/vector_definitions.hpp"
 
 namespace minisim {
 namespace {
@@ -27,10 +28,71 @@ void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, fl
     kernel.requantise(sums, count, scale, dtype, c);
 }
 
-// Rows of A that are gathered at once where it is made of pieces: A as a whole may be larger than any memory.
-std::size_t rows_at_once(const MatmulRow& x) {
+// Of so many rows those that are gathered at once where an operand is made of pieces: as a whole it may be larger than
+// any memory.
+std::size_t rows_at_once(std::size_t rows, std::size_t cols) {
     constexpr std::size_t kElements = std::size_t{1} << 20;
-    return std::min<std::size_t>(x.m, std::max<std::size_t>(1, kElements / x.k));
+    return std::min(rows, std::max<std::size_t>(1, kElements / cols));
+}
+std::size_t rows_at_once(const MatmulRow& x) { return rows_at_once(x.m, x.k); }
+std::size_t rows_at_once(const VectorRow& x) { return rows_at_once(x.rows, std::size_t{x.taps} * x.cols); }
+
+float padding_of(VectorOp op) {
+    switch (op) {
+#define MINISIM_CASE(name, NAME, function, ...)                                                    \
+    case VectorOp::k##name: return definitions::function::kPadding;
+        MINISIM_FOLDS(MINISIM_CASE)
+#undef MINISIM_CASE
+        default: return 0.0f;
+    }
+}
+
+// Bits are moved, so a type is as good as another of its size.
+template <class T>
+void move_bits(const VectorArgs& x) {
+    const VectorSource& source = x.sources[0];
+    const bool transposes = x.op == VectorOp::kTranspose;  // its source is packed (cols, rows)
+    const std::size_t row_step = transposes ? 1 : source.row_step;
+    const std::size_t col_step = transposes ? x.rows : source.col_step;
+    const T* from = static_cast<const T*>(source.data);
+    T* out = static_cast<T*>(x.dst);
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        interruptible(x.cols);
+        for (std::size_t j = 0; j < x.cols; ++j) out[i * x.cols + j] = from[i * row_step + j * col_step];
+    }
+}
+
+// A number in the bits of a type, which has it: what the compiler fills with is of the tensor's own.
+void put_number(float number, DType dtype, std::byte* to) {
+    const auto put = [&](auto value) { std::memcpy(to, &value, sizeof value); };
+    switch (dtype) {
+        case DType::kFp32: put(number); break;
+        case DType::kBf16: put(narrow(number)); break;
+        case DType::kInt8: put(static_cast<std::int8_t>(number)); break;
+        case DType::kInt16: put(static_cast<std::int16_t>(number)); break;
+        case DType::kInt32: put(static_cast<std::int32_t>(number)); break;
+        case DType::kBool: put(static_cast<std::uint8_t>(number != 0.0f)); break;
+        case DType::kFp16: put(narrow_to_fp16(number)); break;
+        case DType::kUint8: put(static_cast<std::uint8_t>(number)); break;
+    }
+}
+
+void move_bits(const VectorArgs& x, std::size_t item) {
+    switch (item) {
+        case 1: move_bits<std::uint8_t>(x); break;
+        case 2: move_bits<std::uint16_t>(x); break;
+        default: move_bits<std::uint32_t>(x);
+    }
+}
+
+// The least of a type of integers: a float has it.
+float least(DType dtype) {
+    switch (dtype) {
+        case DType::kUint8: return 0.0f;
+        case DType::kInt8: return -128.0f;
+        case DType::kInt16: return -32768.0f;
+        default: return -2147483648.0f;
+    }
 }
 
 }  // namespace
@@ -49,6 +111,11 @@ void Executor::make_room(const MatmulRow& x) {
     if (rounds(x)) wide.sums.reserve(count);
     if (x.bias != kNone) wide.bias.reserve(x.n);
     if (x.residual != kNone) wide.residual.reserve(count);
+}
+
+void Executor::make_room(const VectorRow& x) {
+    if (!info(static_cast<VectorOp>(x.op)).is_fold) return;
+    gathered_.reserve(rows_at_once(x) * x.taps * x.cols * item_size(static_cast<DType>(x.dtype)));
 }
 
 void Executor::perform(std::uint32_t op) {
@@ -139,7 +206,8 @@ void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args) {
     for (std::size_t first = 0; first < x.m; first += args.m) {
         args.m = std::min(rows_at_once(x), x.m - first);
         gathered_.resize(args.m * x.k * item);
-        gather(x, first, args.m, item);
+        std::fill(gathered_.begin(), gathered_.end(), std::byte{0});
+        gather(x, first, args.m, x.k, item);
         args.a = gathered_.data();
         run(kernel_, args, scratch_);
         args.c += args.m * x.n;
@@ -147,8 +215,8 @@ void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args) {
     }
 }
 
-void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, std::size_t item) {
-    std::fill(gathered_.begin(), gathered_.end(), std::byte{0});
+template <class Row>
+void Executor::gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, std::size_t item) {
     program_.for_each_piece(x, [&](const PieceRow& piece) {
         const std::size_t pitch = program_.tiles[piece.tile].cols;
         const std::byte* tile = arenas_[core_].at(piece.sram, program_.tile_bytes(piece.tile));
@@ -158,7 +226,7 @@ void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, 
                     const std::size_t to = w.at_row + i * w.at_outer + j * w.at_inner;
                     if (to < first || to >= first + count) continue;
                     const std::size_t from = w.from_row + i * w.from_outer + j * w.from_inner;
-                    std::memcpy(gathered_.data() + ((to - first) * x.k + w.at_col) * item,
+                    std::memcpy(gathered_.data() + ((to - first) * cols + w.at_col) * item,
                                 tile + (from * pitch + w.from_col) * item, w.cols * item);
                 }
             }
@@ -167,7 +235,8 @@ void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, 
 }
 
 // What the address generator reads: every window as often as it is named, and nothing for zeros.
-void Executor::count_pieces(const MatmulRow& x) {
+template <class Row>
+void Executor::count_pieces(const Row& x) {
     const std::uint64_t item = item_size(static_cast<DType>(x.dtype));
     program_.for_each_piece(x, [&](const PieceRow& piece) {
         std::uint64_t bytes = 0;
@@ -198,8 +267,10 @@ const std::int32_t* Executor::addend(std::uint32_t tile, std::uint32_t sram,
 }
 
 void Executor::vector(const VectorRow& x) {
+    ++stats_.vectors;
     VectorArgs args{};
     args.op = static_cast<VectorOp>(x.op);
+    if (info(args.op).is_fold) return fold(x, args);
     const auto sources = x.sources();
     for (std::size_t i = 0; i < kSources; ++i) {
         args.sources[i] = sources[i].tile == kNone ? VectorSource{&sources[i].number, 0, 0}
@@ -210,11 +281,7 @@ void Executor::vector(const VectorRow& x) {
     args.rows = x.rows;
     args.cols = x.cols;
     if (info(args.op).is_reduction) args.length = program_.tiles[x.src0].cols;
-    if (info(args.op).is_move) {
-        move(args, x.src0 == kNone);
-        ++stats_.vectors;
-        return;
-    }
+    if (info(args.op).is_move) return move(args, x.src0 == kNone);
     if (info(args.op).is_conversion()) {
         convert(args);
     } else if (kIntegers & only(static_cast<DType>(x.dtype))) {
@@ -222,42 +289,41 @@ void Executor::vector(const VectorRow& x) {
     } else {
         kernel_.vector(args);
     }
-    ++stats_.vectors;
 }
 
-namespace {
-
-// Bits are moved, so a type is as good as another of its size.
-template <class T>
-void move_bits(const VectorArgs& x) {
-    const VectorSource& source = x.sources[0];
-    const bool transposes = x.op == VectorOp::kTranspose;  // its source is packed (cols, rows)
-    const std::size_t row_step = transposes ? 1 : source.row_step;
-    const std::size_t col_step = transposes ? x.rows : source.col_step;
-    const T* from = static_cast<const T*>(source.data);
-    T* out = static_cast<T*>(x.dst);
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        interruptible(x.cols);
-        for (std::size_t j = 0; j < x.cols; ++j) out[i * x.cols + j] = from[i * row_step + j * col_step];
+// A few rows of dst at a time, as `multiply_pieces`.
+void Executor::fold(const VectorRow& x, VectorArgs args) {
+    const auto dtype = static_cast<DType>(x.dtype);
+    const std::size_t width = std::size_t{x.taps} * x.cols;
+    count_pieces(x);
+    if (x.src1 != kNone) args.sources[1] = {read(x.src1, x.src1_sram), x.cols, 1, dtype};
+    if (x.src2 != kNone) args.sources[2] = {read(x.src2, x.src2_sram), 0, 1, dtype};
+    const std::byte* acc = x.acc == kNone ? nullptr : read(x.acc, x.acc_sram);
+    std::byte* dst = write(x.dst, x.dst_sram);
+    args.dtype = program_.dtype_of_tile(x.dst);
+    args.cols = x.cols;
+    args.taps = x.taps;
+    args.activation = static_cast<Activation>(x.activation);
+    for (std::size_t first = 0; first < x.rows; first += args.rows) {
+        args.rows = std::min<std::size_t>(rows_at_once(x), x.rows - first);
+        gathered_.resize(args.rows * width * item_size(dtype));
+        gather_taps(x, first * x.taps, args.rows * x.taps);
+        args.sources[0] = {gathered_.data(), width, 1, dtype};
+        args.acc = acc ? acc + first * x.cols * item_size(partial_of(dtype)) : nullptr;
+        args.dst = dst + first * x.cols * item_size(args.dtype);
+        kIntegers & only(dtype) ? integer_vector(args) : kernel_.vector(args);
     }
 }
 
-// A number in the bits of a type, which has it: what the compiler fills with is of the tensor's own.
-void put_number(float number, DType dtype, std::byte* to) {
-    const auto put = [&](auto value) { std::memcpy(to, &value, sizeof value); };
-    switch (dtype) {
-        case DType::kFp32: put(number); break;
-        case DType::kBf16: put(narrow(number)); break;
-        case DType::kInt8: put(static_cast<std::int8_t>(number)); break;
-        case DType::kInt16: put(static_cast<std::int16_t>(number)); break;
-        case DType::kInt32: put(static_cast<std::int32_t>(number)); break;
-        case DType::kBool: put(static_cast<std::uint8_t>(number != 0.0f)); break;
-        case DType::kFp16: put(narrow_to_fp16(number)); break;
-        case DType::kUint8: put(static_cast<std::uint8_t>(number)); break;
-    }
+// Where no window lies, the least integer of the type, or a float of the operation.
+void Executor::gather_taps(const VectorRow& x, std::size_t first, std::size_t rows) {
+    const auto dtype = static_cast<DType>(x.dtype);
+    alignas(std::uint32_t) std::byte padding[sizeof(std::uint32_t)] = {};
+    put_number(kIntegers & only(dtype) ? least(dtype) : padding_of(static_cast<VectorOp>(x.op)), dtype, padding);
+    const VectorArgs fill = {VectorOp::kCopy, {VectorSource{padding, 0, 0}}, gathered_.data(), rows, x.cols};
+    move_bits(fill, item_size(dtype));
+    gather(x, first, rows, x.cols, item_size(dtype));
 }
-
-}  // namespace
 
 void Executor::move(VectorArgs& args, bool fills) {
     alignas(std::uint32_t) std::byte fill[sizeof(std::uint32_t)] = {};
@@ -265,11 +331,7 @@ void Executor::move(VectorArgs& args, bool fills) {
         put_number(*static_cast<const float*>(args.sources[0].data), args.dtype, fill);
         args.sources[0].data = fill;
     }
-    switch (item_size(args.dtype)) {
-        case 1: move_bits<std::uint8_t>(args); break;
-        case 2: move_bits<std::uint16_t>(args); break;
-        default: move_bits<std::uint32_t>(args);
-    }
+    move_bits(args, item_size(args.dtype));
 }
 
 VectorSource Executor::source(std::uint32_t tile, std::uint32_t sram) {

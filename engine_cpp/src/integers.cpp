@@ -130,6 +130,26 @@ void reduce(const VectorArgs& x) {
     }
 }
 
+// Of each element the greatest of its taps, and of what an earlier fold has left.
+void fold_max(const VectorArgs& x) {
+    with_type(x.dtype, [&](auto type) {
+        using T = decltype(type);
+        if constexpr (std::is_integral_v<T>) {
+            const T* acc = static_cast<const T*>(x.acc);
+            T* out = static_cast<T*>(x.dst);
+            for (std::size_t i = 0; i < x.rows; ++i) {
+                const T* row = static_cast<const T*>(x.sources[0].data) + i * x.sources[0].row_step;
+                interruptible(x.taps * x.cols);
+                for (std::size_t j = 0; j < x.cols; ++j) {
+                    T found = acc ? acc[i * x.cols + j] : std::numeric_limits<T>::min();
+                    for (std::size_t t = 0; t < x.taps; ++t) found = std::max(found, row[t * x.cols + j]);
+                    out[i * x.cols + j] = found;
+                }
+            }
+        }
+    });
+}
+
 // Calls `block` with row, column and count of all blocks of the result.
 template <class Do>
 void for_each_block(const VectorArgs& x, Do block) {
@@ -168,6 +188,7 @@ void put_float(float x, bool rounds, T& to) {
 void integer_vector(const VectorArgs& x) {
     const VectorOpInfo op = info(x.op);
     if (op.is_reduction) return reduce(x);
+    if (op.is_fold) return fold_max(x);  // the only one that integers have
     Block block = {};
     for_each_block(x, [&](std::size_t i, std::size_t j, std::size_t count) {
         for (std::size_t k = 0; k < op.sources; ++k) read(x.sources[k], i, j, count, block.in[k], kWhole);

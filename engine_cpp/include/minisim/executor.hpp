@@ -62,8 +62,9 @@ public:
           dram_(dram),
           kernel_(kernel) {}
 
-    // For a matmul that will be performed. Throws std::bad_alloc, after which nothing has changed.
+    // For an operation that will be performed. Throws std::bad_alloc, after which nothing has changed.
     void make_room(const MatmulRow& x);
+    void make_room(const VectorRow& x);
 
     // Asks for no memory: there is room.
     void perform(std::uint32_t op);
@@ -89,10 +90,14 @@ private:
     void multiply(const MatmulRow& x);
     template <class Sum>
     void multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args);
-    // Fills `gathered_` with rows [first, first + count) of the operand that the pieces of x make, packed,
-    // of elements of `item` bytes.
-    void gather(const MatmulRow& x, std::size_t first, std::size_t count, std::size_t item);
-    void count_pieces(const MatmulRow& x);
+    // Fills `gathered_` with rows [first, first + count) of the operand that the pieces of x make, packed, of `cols`
+    // columns of `item` bytes; they hold what it held before where there is no window.
+    template <class Row>
+    void gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, std::size_t item);
+    template <class Row>
+    void count_pieces(const Row& x);
+    void fold(const VectorRow& x, VectorArgs args);
+    void gather_taps(const VectorRow& x, std::size_t first, std::size_t rows);
     void move(VectorArgs& args, bool fills);  // `fills`: the source is a number, not a tile
     VectorSource source(std::uint32_t tile, std::uint32_t sram);
 

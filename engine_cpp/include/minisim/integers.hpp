@@ -1,7 +1,7 @@
 // The vector unit on integers, and its conversions. Exact, or rounded where it says so, one element after the
 // other: all kernels share it.
 //
-// Elementwise operations and sums of rows are those of whole numbers, of which the type's lowest bits are kept (they
+// Elementwise operations, folds, and reductions of rows are those of whole numbers, of which the type's lowest bits are kept (they
 // wrap around, as numpy's do). x / y is truncated toward zero, and 0 where y is 0. x ^ y of a negative y is 1 / x^|y|
 // truncated so: 0 but for x of 1 or -1, and 0 where x is 0.
 //

@@ -18,6 +18,12 @@
 //     for w = kReduceWidth / 2, ..., 2, 1:  p[j] = p[j] + p[j + w] for all j < w
 // and the result is p[0]. The whole row lies in one tile, so no machine can split it.
 //
+// A fold makes each element of its result out of `taps` elements, one chain in the order of the taps:
+//     p = start, or the element of `acc`;   for t ascending:  p = p + x[t]   (or max, or fma(x[t], w[t], p))
+// then + bias and the activation, as a matmul's epilogue. A maximum starts at -inf, and -inf stands where no window
+// lies; the others start at +0, and +0 stands there (which an fma multiplies). What an unfinished fold leaves is fp32, so
+// a chain that is cut into several operations has the bits of one.
+//
 // bf16 and fp16 operands are widened first, which is exact; the sums are fp32. Vector operations on
 // them, reductions included, widen, compute as above and round once. Sums of products of integers
 // are int32 and wrap around; the epilogue adds the bias in int32; a requantisation is one rounded
@@ -27,12 +33,15 @@
 // The kernel "reference" is that definition as scalar loops. All others give the same bits.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
+#include "minisim/interrupt.hpp"
 #include "minisim/isa.hpp"
 #include "minisim/narrow.hpp"
 
@@ -75,6 +84,11 @@ struct VectorArgs {
     std::size_t rows, cols;  // of dst; 1 column for a reduction
     std::size_t length = 0;  // of the rows that a reduction reduces
     DType dtype = DType::kFp32;  // of dst
+    // Of a fold: its first source is packed (rows, taps, cols), the second (taps, cols), the third (cols), null if it has
+    // none; `acc` is packed (rows, cols), fp32 (of integers: theirs), null where the chain begins. It may be dst.
+    std::size_t taps = 0;
+    const void* acc = nullptr;
+    Activation activation = Activation::kNone;
 };
 
 // Memory that a kernel reuses from call to call.
