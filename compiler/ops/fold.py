@@ -96,9 +96,9 @@ class Fold(Operator[A]):
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each step of each tile: LOAD what it is gathered from and what the last step has left, VECTOR;
         behind the last step the division; STORE. Columns are outermost, so that what two rows of tiles read is still
-        there."""
+        there, unless it is to be in rows."""
         m, n, k = tiling.walk()
-        order = np.lexsort((k, m, n, tiling.core_of(m, n)))
+        order = np.lexsort((k, n, m) if tiling.in_rows else (k, m, n, tiling.core_of(m, n)))
         steps = _Steps(self, node, graph, tiling, program, m[order], n[order], k[order])
         steps.emit()
 
