@@ -157,7 +157,7 @@ class _Steps:
     def _partials(self) -> tuple[Ids, Ids]:
         """The tile that each operation goes on from, or NONE, and the one that it leaves its result in."""
         tiling, name = self.tiling, self.node.name
-        wide = isa.DType.INT8 if self.dtype == isa.DType.INT8 else isa.DType.FP32
+        wide = isa.partial_of(self.dtype)
         if self.of.divisor(self.node):
             end = self._scratch(f"{name}/sum", self.dtype)
         else:
