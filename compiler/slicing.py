@@ -203,11 +203,18 @@ def part(program: Program, layers: Layers) -> Program:
 def _with_uops(program: Program, which: Ids) -> Program:
     """`program` with these of its uOps, in this order; the tables of operands have their rows in the same order."""
     uops, tables = program.uops[which], {}
+    reader, pieces = [], []  # of each piece the uOp that reads it, and its row
     for name, code in (("matmuls", Opcode.EXECUTE), ("vectors", Opcode.VECTOR)):
-        mine = uops["opcode"] == code
+        mine = np.flatnonzero(uops["opcode"] == code)
         tables[name] = getattr(program, name)[uops["ref"][mine]]
-        uops["ref"][mine] = np.arange(mine.sum())
-    matmuls = tables["matmuls"]
-    owner, rows = isa.pieces_of(program.pieces, matmuls)
-    matmuls["a_pieces"][np.unique(owner)] = np.flatnonzero(np.diff(owner, prepend=NOBODY))
-    return replace(program, uops=uops, pieces=program.pieces[rows], **tables)
+        uops["ref"][mine] = np.arange(len(mine))
+        owner, rows = isa.pieces_of(program.pieces, tables[name])
+        reader.append(mine[owner])
+        pieces.append(rows)
+    order = np.argsort(np.concatenate(reader), kind="stable")
+    place, begin = np.argsort(order), 0
+    for (name, column), of_table in zip((("matmuls", "a_pieces"), ("vectors", "src0_pieces")), reader, strict=True):
+        first = np.flatnonzero(np.diff(of_table, prepend=NOBODY))
+        tables[name][column][uops["ref"][of_table[first]]] = place[begin + first]
+        begin += len(of_table)
+    return replace(program, uops=uops, pieces=program.pieces[np.concatenate(pieces)[order]], **tables)
