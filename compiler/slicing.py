@@ -203,18 +203,21 @@ def part(program: Program, layers: Layers) -> Program:
 def _with_uops(program: Program, which: Ids) -> Program:
     """`program` with these of its uOps, in this order; the tables of operands have their rows in the same order."""
     uops, tables = program.uops[which], {}
-    reader, pieces = [], []  # of each piece the uOp that reads it, and its row
-    for name, code in (("matmuls", Opcode.EXECUTE), ("vectors", Opcode.VECTOR)):
+    read: list[tuple[Ids, Ids]] = []  # uOp and row of each piece
+    for (name, code), column in PIECES.items():
         mine = np.flatnonzero(uops["opcode"] == code)
-        tables[name] = getattr(program, name)[uops["ref"][mine]]
+        table = tables[name] = getattr(program, name)[uops["ref"][mine]]
         uops["ref"][mine] = np.arange(len(mine))
-        owner, rows = isa.pieces_of(program.pieces, tables[name])
-        reader.append(mine[owner])
-        pieces.append(rows)
-    order = np.argsort(np.concatenate(reader), kind="stable")
-    place, begin = np.argsort(order), 0
-    for (name, column), of_table in zip((("matmuls", "a_pieces"), ("vectors", "src0_pieces")), reader, strict=True):
-        first = np.flatnonzero(np.diff(of_table, prepend=NOBODY))
-        tables[name][column][uops["ref"][of_table[first]]] = place[begin + first]
-        begin += len(of_table)
-    return replace(program, uops=uops, pieces=program.pieces[np.concatenate(pieces)[order]], **tables)
+        owner, rows = isa.pieces_of(program.pieces, table)
+        read.append((mine[owner], rows))
+    at, rows = (np.concatenate(columns) for columns in zip(*read, strict=True))
+    order = np.argsort(at, kind="stable")
+    for ((name, code), column), (owners, _) in zip(PIECES.items(), read, strict=True):
+        table, mine = tables[name], np.flatnonzero(uops["opcode"] == code)
+        known = np.unique(owners)
+        table[column][np.searchsorted(mine, known)] = np.searchsorted(at[order], known)
+    return replace(program, uops=uops, pieces=program.pieces[rows[order]], **tables)
+
+
+PIECES = {("matmuls", Opcode.EXECUTE): "a_pieces", ("vectors", Opcode.VECTOR): "src0_pieces"}
+"""The tables of operands, whose rows are operations of this kind, and their column of pieces."""

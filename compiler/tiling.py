@@ -99,6 +99,7 @@ class Tiling:
     Attributes:
         panels, blocks: one of them, or neither: the plain m, n, k order.
         sums_apart: whether a matmul's partial sums have tiles of their own.
+        in_rows: whether all tiles of a row are walked before the next row, by operators that have a choice.
         slab: the output's rows that are cut up at a time, in elements (`slabs.py`): no tile, and no panel, reaches
             beyond them. 0: all at once.
         shares: on a machine with several cores, who computes what; then the panels are theirs. Else empty: core 0
@@ -116,6 +117,7 @@ class Tiling:
     shares: tuple[Share, ...] = ()
     blocks: BlockPlan | None = None
     slab: int = 0
+    in_rows: bool = False
 
     @property
     def slab_tiles(self) -> int:
@@ -201,6 +203,7 @@ class Tiling:
     def __str__(self) -> str:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
         text += f", slabs of {self.slab}" if self.slab else ""
+        text += ", in rows" * self.in_rows
         text += ", sums apart" * self.sums_apart
         text += f", blocks {self.blocks.m}x{self.blocks.n}" if self.blocks else ""
         if self.shares:

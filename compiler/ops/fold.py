@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.folding import AMPLE, Folding, choose, tiles_read
+from minisim.compiler.folding import Folding, choose, tiles_read
 from minisim.compiler.geometry import Geometry
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.ops.base import Operator
@@ -102,13 +102,10 @@ class Fold(Operator[A]):
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each step of each tile: LOAD what it is gathered from and what the last step has left, VECTOR;
-        behind the last step the stages of its tail; STORE. In rows of tiles, if what a row of them reads leaves room; else in
-        columns, so that what two tiles read is still there."""
+        behind the last step the stages of its tail; STORE. Columns are outermost, so that what two rows of tiles read
+        is still there, unless it is to be in rows."""
         m, n, k = tiling.walk()
-        read = tile_height(self.geometry(node, graph).pixels_in, program.machine)
-        taken = tiles_read(self.geometry(node, graph), tiling.m, read, tiling.k) * read * _channels(node, graph)
-        in_rows = taken * isa.ITEMSIZE[graph.tensors[node.output].code] <= AMPLE[0] * program.machine.sram.bytes
-        order = np.lexsort((k, *((n, m) if in_rows else (m, n)), tiling.core_of(m, n)))
+        order = np.lexsort((k, *((n, m) if tiling.in_rows else (m, n)), tiling.core_of(m, n)))
         steps = _Steps(self, node, graph, tiling, program, m[order], n[order], k[order])
         steps.emit()
 

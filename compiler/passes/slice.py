@@ -81,4 +81,4 @@ class Slice:
 def in_rows(tiling: Tiling) -> Tiling:
     """`tiling`, walked in rows of tiles: the plain order of m, n, k."""
     shares = tuple(replace(share, panels=None) for share in tiling.shares)
-    return replace(tiling, panels=None, shares=shares)
+    return replace(tiling, panels=None, shares=shares, in_rows=True)
