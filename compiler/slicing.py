@@ -204,7 +204,7 @@ def _with_uops(program: Program, which: Ids) -> Program:
     """`program` with these of its uOps, in this order; the tables of operands have their rows in the same order."""
     uops, tables = program.uops[which], {}
     read: list[tuple[Ids, Ids]] = []  # uOp and row of each piece
-    for (name, code), column in PIECES.items():
+    for name, code in PIECES:
         mine = np.flatnonzero(uops["opcode"] == code)
         table = tables[name] = getattr(program, name)[uops["ref"][mine]]
         uops["ref"][mine] = np.arange(len(mine))

@@ -7,7 +7,7 @@ rounding. It shares its arithmetic with `oracle.py` alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from minisim import Graph, Machine, Tensor
 from minisim import _engine as engine
-from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, MatMulAttributes
+from minisim.compiler.attributes import ConvAttributes, DepthwiseAttributes, EpilogueAttributes, MatMulAttributes
 from minisim.compiler.graph import Node
+from minisim.compiler.ops import OPERATORS
 from support.machines import machines
 from support.oracle import (
     MOVES,
@@ -55,6 +56,9 @@ def evaluate(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
                 continue
             dtype = graph.tensors[node.output].dtype
             rounded = round_bf16 if dtype == "bfloat16" else np.asarray
+            if node.op == "DepthwiseConv":
+                values[node.output] = _depthwise(node, operands, rounded)
+                continue
             of_array = {"MatMul": _matmul, "Conv": _conv}.get(node.op)
             found = of_array(node, operands) if of_array else vector_operation(node, operands, rounded)
             values[node.output] = rounded(found)
@@ -77,6 +81,21 @@ def _conv(node: Node, operands: list[Array]) -> Array:
     for row, (tap_r, tap_s, c) in zip(w, chain(r, s, channels), strict=True):
         filters[tap_r, tap_s, c] = row
     return _finished(convolution(node, x, filters, _product), epilogue, attributes)
+
+
+def _depthwise(node: Node, operands: list[Array], rounded: Callable[[Array], Array]) -> Array:
+    """As a convolution of the array; then the elementwise operations of its tail, each rounded."""
+    attributes = node.attributes_as(DepthwiseAttributes)
+    x, w, *rest = operands
+    bias, numbers = (rest[:1], rest[1:]) if node.operand(2) is not None else ([], rest)
+    filters = w.reshape(*attributes.kernel, 1, w.shape[1])
+    y = rounded(_finished(convolution(node, x, filters, _product), bias, attributes))
+    for name in attributes.tail:
+        code = OPERATORS[name].code
+        mine, numbers = numbers[: code.sources - 1], numbers[code.sources - 1 :]
+        sources = [np.ascontiguousarray(each, dtype=np.float32) for each in np.broadcast_arrays(y, *mine)]
+        y = rounded(engine.vector(code, sources, "reference"))
+    return y
 
 
 def _product(a: Array, b: Array) -> Array:
