@@ -2,7 +2,8 @@
 
 Everything is in elements. The search walks all uniform tilings, ragged at the ends: strips of so many lines, patches of so
 many columns of them, blocks of channels and of filters, with each order of the loops and each operand kept in SRAM
-across the loops that do not need it (`least_traffic`). What a loop nest holds at once must fit; nothing is kept free to
+across the loops that do not need it (`least_traffic`). Channels are cut at multiples of 32, as the order of k has it
+(ADR 25). What a loop nest holds at once must fit; nothing is kept free to
 run ahead of need, and an element is the unit, so a real schedule can do little better and will do a little worse.
 """
 
@@ -15,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from conv_networks import Layer
+
+CHANNELS = 32
+"""What the order of k keeps together."""
 
 Elements = npt.NDArray[np.int64]
 
@@ -73,7 +77,8 @@ def least_traffic(layer: Layer, sram: int) -> Traffic | None:
     edges = parts(layer.output)
     most, total = read_by(layer, edges)
     united = round(math.sqrt(x / depth))  # lines that are read
-    shape = np.ix_(edges, edges, parts(filters), parts(depth))  # lines, columns, filters and channels of a block
+    channels = np.unique(np.minimum(-(-parts(depth) // CHANNELS) * CHANNELS, depth))
+    shape = np.ix_(edges, edges, parts(filters), channels)  # lines, columns, filters and channels of a block
     n, k = shape[2], shape[3]
     pm = -(-layer.output // shape[0]) * -(-layer.output // shape[1])
     pn, pk = -(-filters // n), -(-depth // k)
@@ -83,12 +88,17 @@ def least_traffic(layer: Layer, sram: int) -> Traffic | None:
     sums = shape[0] * shape[1] * n
     once_k = np.where(pk == 1, rolling, all_blocks)
     x_block, x_deep, w_block, w_deep = block * k, block * depth, k * taps * n, depth * taps * n
+    line = np.minimum(layer.kernel * most[None, :, None, None], block) * k  # of x, where filters stay for the block
+    streamed = np.minimum(x_block + k * n, line + w_block)  # either x stays for all taps, or the filters for all pixels
+    w_all = w * np.ones_like(n)
     cases = (  # what is held, what is read of x and of w, how often sums go to DRAM and back
-        (x_block + w_block + sums, pn * once_k, pm * w, 0),  # nothing is kept across blocks
+        (streamed + sums, pn * once_k, pm * w, 0),  # nothing is kept across blocks
+        (x_block + w_block + sums, pn * once_k, pm * w, 0),
         (x_block + w_deep + sums, pn * once_k, w, 0),  # filters stay for all pixels
-        (x_deep + w_block + sums, rolling, pm * w, 0),  # pixels stay for all filters
-        (x_block + w * np.ones_like(n) + sums, pn * once_k, w, 0),  # all filters stay
-        (x_deep + w * np.ones_like(n) + sums, rolling, w, 0),
+        (line + w_deep + sums, pn * np.where(pk == 1, once_k, all_blocks), w, 0),
+        (x_deep + k * n + sums, rolling, pm * w, 0),  # pixels stay for all filters
+        (x_block + w_all + sums, pn * once_k, w, 0),  # all filters stay
+        (x_deep + w_all + sums, rolling, w, 0),
         (x_block + w_block + sums, rolling, pm * w, pk - 1),  # channels outermost, sums spilled; then filters inside
         (x_block + k * taps * filters + sums, rolling, w, pk - 1),
         (x_block + w_block + sums, pn * rolling, w, pk - 1),  # or pixels inside
