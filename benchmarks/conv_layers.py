@@ -104,7 +104,16 @@ def cases(machines: Iterable[str], srams: Iterable[str], depthwise: bool) -> lis
 
 def table(chosen: Sequence[Case]) -> list[Measured]:
     """Print a row for each, and return the figures of those that have any."""
-    print(f"{'layer':<46} {'sram':>7} {'traffic':>11} {'/least':>7} {'/bound':>7} {'/oracle':>7} {'cycles':>11} {'/roofline':>9}")
+    heads = (
+        ("sram", 7),
+        ("traffic", 11),
+        ("/least", 7),
+        ("/bound", 7),
+        ("/oracle", 7),
+        ("cycles", 11),
+        ("/roofline", 9),
+    )
+    print(f"{'layer':<46} " + " ".join(f"{head:>{width}}" for head, width in heads))
     found, last = [], ""
     for case in chosen:
         if case.machine != last:
@@ -137,7 +146,11 @@ def main() -> None:
     parser.add_argument("--sram", nargs="+", default=SRAM)
     parser.add_argument("--only", default="", help="layers whose name has this text")
     args = parser.parse_args()
-    chosen = [case for case in cases(args.machine, args.sram, depthwise=False) if args.only in f"{case.layer.network} {case.layer}"]
+    chosen = [
+        case
+        for case in cases(args.machine, args.sram, depthwise=False)
+        if args.only in f"{case.layer.network} {case.layer}"
+    ]
     if args.sample:
         random.Random(args.seed).shuffle(chosen)
         chosen = sorted(chosen[: args.sample], key=lambda case: MACHINES.index(case.machine))

@@ -1,7 +1,7 @@
 """The least DRAM traffic of a convolution: bounds, and an exhaustive search over tilings.
 
-Everything is in elements. The search walks all uniform tilings, ragged at the ends: strips of so many lines, patches of so
-many columns of them, blocks of channels and of filters, with each order of the loops and each operand kept in SRAM
+Everything is in elements. The search walks all uniform tilings, ragged at the ends: strips of so many lines, patches of
+so many columns of them, blocks of channels and of filters, with each order of the loops and each operand kept in SRAM
 across the loops that do not need it (`least_traffic`). Channels are cut at multiples of 32, as the order of k has it
 (ADR 25). What a loop nest holds at once must fit; nothing is kept free to
 run ahead of need, and an element is the unit, so a real schedule can do little better and will do a little worse.
@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
 from conv_networks import Layer
 
 CHANNELS = 32
@@ -41,8 +40,8 @@ def compulsory(layer: Layer) -> Traffic:
 
 
 def lower_bound(layer: Layer, sram: int) -> float:
-    """The larger of each element once, and of what Chen et al. (2019) prove: 2 MACs / sqrt(R S), where a pixel takes part
-    in R = taps / stride^2 outputs (in one at least)."""
+    """The larger of each element once, and of what Chen et al. (2019) prove: 2 MACs / sqrt(R S), where a pixel takes
+    part in R = taps / stride^2 outputs (in one at least)."""
     reuse = max(1.0, layer.kernel**2 / layer.stride**2)
     return max(compulsory(layer).total, 2 * layer.macs / math.sqrt(reuse * sram))
 

@@ -6,21 +6,23 @@ halos, so what is best depends on what stays in SRAM:
     by columns   for each column of panels, for each of its rows: the filters of the column stay, and halos
     by rows      for each row of panels, for each of its columns: the pixels of the row stay
 
-Every second row (or column) is walked backwards, so that at its end nothing is loaded that is there. The walk is all that
-is decided here. What really stays is the scheduler's decision, tile by tile; the estimate takes it to use all room there is.
+Every second row (or column) is walked backwards, so that at its end nothing is loaded that is there. The walk is all
+that is decided here. What really stays is the scheduler's decision, tile by tile; the estimate takes it to use all room
+there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.panels import AHEAD, BURSTS, SKEW, Budget, Pace, Panel, PanelPlan
 
-Bytes = npt.NDArray[np.float64]
+Bytes = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Source:
         row_bytes: of a row of input tiles, all channels of a group.
         step_bytes: the same of the channels of a step.
         tile: bytes of an input tile.
+        turnaround: cycles from the moment a place is free, through a load of a tile into it and its use, to its
+            release.
         splits: whether steps split the taps of their channels: the next one reads the same tiles.
     """
 
@@ -40,6 +44,7 @@ class Source:
     row_bytes: int
     step_bytes: int
     tile: int
+    turnaround: float
     splits: bool
 
 
@@ -49,17 +54,17 @@ class Work:
 
     Attributes:
         rows, cols: of output tiles.
-        depth: steps of k.
         execute: cycles of the matrix unit for all of it.
         column_bytes: of the filters of one column of tiles.
+        turnaround: of a tile of filters (`Source.turnaround`).
         stored: bytes of the output.
     """
 
     rows: int
     cols: int
-    depth: int
     execute: float
     column_bytes: float
+    turnaround: float
     stored: float
 
 
@@ -88,8 +93,12 @@ def sweeps(work: Work, source: Source, budget: Budget, pace: Pace, most: int) ->
         if not memory.fits.any():
             break
         for by_rows in (False, True):
-            loaded = (_by_rows if by_rows else _by_columns)(work, memory, pns)
-            cycles = np.where(memory.fits, _cycles(work, pm, pns, aheads, loaded, budget, pace), np.inf)
+            of_x, of_b = (_by_rows if by_rows else _by_columns)(work, memory, pns)
+            waits = of_x * source.turnaround / np.maximum(aheads, 0.9 * source.tile)
+            waits = waits + of_b * work.turnaround / np.maximum(aheads, 0.9 * budget.b)
+            loaded = of_x + of_b
+            cycles = _cycles(work, pm, pns, aheads, loaded, BURSTS * waits, budget, pace)
+            cycles = np.where(memory.fits, cycles, np.inf)
             for j, at in enumerate(cycles.argmin(axis=1)):
                 if memory.fits[j, at]:
                     found.append((cycles[j, at], loaded[j, at], pm, int(pns[j, 0]), int(aheads[at]), by_rows))
@@ -110,6 +119,7 @@ class _Memory:
         fits: whether there is room for that.
         read: bytes of x of each row of panels, all channels.
         halo: of them, bytes that the row before also reads, on average.
+        within: of them, bytes that are among what a step needs.
     """
 
     room: Bytes
@@ -118,6 +128,7 @@ class _Memory:
     fits: npt.NDArray[np.bool_]
     read: Bytes
     halo: float
+    within: Bytes
 
     @classmethod
     def of(cls, work: Work, source: Source, pm: int, pns: Bytes, aheads: Bytes, budget: Budget) -> _Memory:
@@ -131,55 +142,60 @@ class _Memory:
         sums = pm * pns * budget.sums
         room = budget.sram - budget.fixed - sums * (not budget.apart) - aheads
         fits = (room >= of_x + of_b) & (sums <= budget.for_sums)
-        halo = float(shared.mean()) * source.row_bytes if len(begin) > 1 else 0.0
-        return cls(room, of_x, of_b, fits, (last - first + 1.0) * source.row_bytes, halo)
+        halo = float(shared.mean()) if len(begin) > 1 else 0.0
+        within = np.minimum(halo * source.step_bytes, of_x)
+        return cls(room, of_x, of_b, fits, (last - first + 1.0) * source.row_bytes, halo * source.row_bytes, within)
 
 
-def _stays(room: Bytes, size: Bytes, streams: Bytes) -> Bytes:
+def _stays(room: Bytes, size: Bytes | float, streams: Bytes) -> Bytes:
     """The bytes that are still there when they are needed again: all if there is room, else what `streams` leaves."""
     return np.where(room >= size, size, np.clip(room - streams, 0, size))
 
 
-def _by_rows(work: Work, memory: _Memory, pns: Bytes) -> Bytes:
-    """The bytes loaded, if what is needed again soonest stays as far as there is room."""
+def _by_rows(work: Work, memory: _Memory, pns: Bytes) -> tuple[Bytes, Bytes]:
+    """The bytes loaded of x and of filters, if what is needed again soonest stays as far as there is room."""
     rows, cols, widest = len(memory.read), -(-work.cols // pns), memory.read.max()
     filters, all_filters = pns * work.column_bytes, work.cols * work.column_bytes
     x = _stays(memory.room - memory.of_b, widest, memory.of_x)
-    turn = _stays(memory.room - memory.of_x, filters + memory.halo, memory.of_b)
+    turn = _stays(memory.room - memory.of_x + memory.within, filters + memory.halo, memory.of_b)
     beside = np.where(x >= widest, _stays(memory.room - widest, all_filters, memory.of_b), 0)
-    saved = np.maximum(turn, np.where(beside > 0, beside + memory.halo, 0))
-    return memory.read.sum() * (1 + (cols - 1) * (1 - x / widest)) + rows * all_filters - (rows - 1) * saved
+    halo = np.where(beside > 0, memory.halo, np.minimum(turn, memory.halo))
+    loaded = memory.read.sum() * (1 + (cols - 1) * (1 - x / widest)) - (rows - 1) * halo
+    return loaded, rows * all_filters - (rows - 1) * np.maximum(turn - halo, beside)
 
 
-def _by_columns(work: Work, memory: _Memory, pns: Bytes) -> Bytes:
+def _by_columns(work: Work, memory: _Memory, pns: Bytes) -> tuple[Bytes, Bytes]:
     """The bytes loaded, likewise."""
     rows, cols, widest = len(memory.read), -(-work.cols // pns), memory.read.max()
     filters, all_filters = pns * work.column_bytes, work.cols * work.column_bytes
     narrow = all_filters - (cols - 1) * filters  # those of the last column, which may be narrower
-    room = memory.room - memory.of_x
+    room = memory.room - memory.of_x + memory.within
     stays = (cols - 1) * _stays(room, filters + memory.halo, memory.of_b)
     stays = stays + _stays(room, narrow + memory.halo, memory.of_b)
+    halo = np.minimum(stays, cols * memory.halo)
     all_x = memory.read.sum() - (rows - 1) * memory.halo
     beside = memory.room - (filters if rows > 1 else memory.of_b)
     turn = np.maximum(_stays(memory.room - memory.of_b, widest, memory.of_x), _stays(beside, all_x, memory.of_x))
-    return cols * memory.read.sum() + rows * all_filters - (rows - 1) * stays - (cols - 1) * turn
+    loaded = cols * memory.read.sum() - (rows - 1) * halo - (cols - 1) * turn
+    return loaded, rows * all_filters - (rows - 1) * (stays - halo)
 
 
-def _cycles(work: Work, pm: int, pn: Bytes, aheads: Bytes, loaded: Bytes, budget: Budget, pace: Pace) -> Bytes:
-    """As `PanelPlan.cycles`, of many plans at once."""
-    ahead = np.where(aheads > 0, aheads, 0.9 * max(budget.a, budget.b))
+def _cycles(
+    work: Work, pm: int, pns: Bytes, aheads: Bytes, loaded: Bytes, waits: Bytes, budget: Budget, pace: Pace
+) -> Bytes:
+    """As `PanelPlan.cycles`, of many plans at once; `waits` for free places."""
     busy = np.maximum.reduce(
         np.broadcast_arrays(
             np.float64(work.execute),
             loaded * pace.load,
             np.float64(work.stored * pace.store),
             (loaded + work.stored) * pace.dram,
-            BURSTS * loaded * pace.turnaround / ahead,
+            waits,
         )
     )
-    panels = -(-work.rows // pm) * -(-work.cols // pn)
-    left = pm * pn * max(0.0, budget.c * pace.store - pace.execute)
-    return busy + (panels - 1) * np.maximum(0.0, left - ahead * pace.load) + left
+    panels = -(-work.rows // pm) * -(-work.cols // pns)
+    left = pm * pns * max(0.0, budget.c * pace.store - pace.execute)
+    return np.asarray(busy + (panels - 1) * np.maximum(0.0, left - aheads * pace.load) + left)
 
 
 def _panels(work: Work, pm: int, pn: int, by_rows: bool) -> tuple[Panel, ...]:

@@ -120,7 +120,9 @@ class Conv(Multiplication[ConvAttributes]):
         tiling = of.tiling(edges["m"], k, edges["n"], source, machine)
         if machine.compiler.order != "auto":
             return tiling
-        return replace(tiling, panels=squares(of, tiling, tiling.m_tiles, tiling.n_tiles, pace(of, tiling, machine), machine))
+        return replace(
+            tiling, panels=squares(of, tiling, tiling.m_tiles, tiling.n_tiles, pace(of, tiling, machine), machine)
+        )
 
     def plan(
         self, node: Node, graph: Graph, tiling: Tiling, share: Share, machine: Machine, sharing: int = 1

@@ -1,12 +1,12 @@
 """How a convolution may be cut into tiles: the steps of k, the edges of its tiles, and the order of its panels.
 
-Which tiles and which order are best depends on one another and on the machine. So all that make sense are listed with an
-estimate of their cycles (`cuts`); who compiles takes the first, or tries the first few (`passes/choose.py`).
+Which tiles and which order are best depends on one another and on the machine. So all that make sense are listed with
+an estimate of their cycles (`cuts`); who compiles takes the first, or tries the first few (`passes/choose.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -31,7 +31,8 @@ LEAST_EDGE = 8
 """Rows, or columns, that no tile is made lower or narrower than to find room."""
 
 FAR = 4
-"""From so many times the scratchpad on, an input leaves too little there for its consumer to find: its tiles are free."""
+"""From so many times the scratchpad on, an input leaves too little there for its consumer to find: its tiles are
+free."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Convolution:
         return steps(self.channels, self.geometry.taps, size)
 
     def source(self, machine: Machine) -> tuple[int, int]:
-        """The tiles of the input as all operators cut (`tile_height`), so that what its producer left in SRAM is found."""
+        """The tiles of the input as all operators cut (`tile_height`): what its producer left in SRAM is found."""
         return tile_height(self.geometry.pixels_in, machine), min(machine.tile.k, self.all_channels)
 
     def tiling(self, m: int, k: int, n: int, source: tuple[int, int], machine: Machine) -> Tiling:
@@ -117,7 +118,7 @@ class Convolution:
         channels = max(step.c1 - step.c0 for step in self.steps(tiling.k))
         return max(1, pixels * channels * self.types.item(self.types.operands))
 
-    def reads(self, tiling: Tiling) -> Source:
+    def reads(self, tiling: Tiling, pace: Pace, machine: Machine) -> Source:
         """What the tiles of the output read of the input."""
         (height, width), depth = tiling.source, self.steps(tiling.k)
         first, last = _span(self.geometry, tiling.m, 0, self.geometry.taps)
@@ -125,7 +126,15 @@ class Convolution:
         tile = isa.align(height * min(width, self.all_channels) * item)
         splits = any(step.taps < self.geometry.taps for step in depth)
         columns = _columns(self, tiling.k, width)
-        return Source(first // height, last // height, height * self.channels * item, columns * tile, tile, splits)
+        return Source(
+            first // height,
+            last // height,
+            height * self.channels * item,
+            columns * tile,
+            tile,
+            _turnaround(tile, pace, machine),
+            splits,
+        )
 
 
 @lru_cache(maxsize=256)
@@ -173,14 +182,16 @@ def swept(
 ) -> list[Candidate]:
     """The best sweeps over output tiles [m0, m1) x [n0, n1)."""
     m0, m1, n0, n1 = share
-    whole = of.reads(tiling)
+    whole = of.reads(tiling, pace, machine)
     reads = replace(whole, first=whole.first[m0:m1], last=whole.last[m0:m1])
     filters = min(tiling.n, of.filters)
     columns = of.k * filters * of.types.item(of.types.second)
     stored = (m1 - m0) * (n1 - n0) * tiling.m * filters * of.types.item(of.types.result)
     rows, cols = m1 - m0, n1 - n0
-    work = Work(rows, cols, tiling.k_tiles, rows * cols * _execute(of, tiling, machine), columns, stored)
-    return sweeps(work, reads, budget(of, tiling, machine), pace, MOST)
+    room = budget(of, tiling, machine)
+    turnaround = _turnaround(room.b, pace, machine)
+    work = Work(rows, cols, rows * cols * _execute(of, tiling, machine), columns, turnaround, stored)
+    return sweeps(work, reads, room, pace, MOST)
 
 
 def squares(of: Convolution, tiling: Tiling, rows: int, cols: int, pace: Pace, machine: Machine) -> PanelPlan:
@@ -212,6 +223,12 @@ def pace(of: Convolution, tiling: Tiling, machine: Machine) -> Pace:
     size = max(read[0] * read[1], weights[0] * weights[1])
     load = machine.dma.setup_cycles + size * load_port + machine.dram_latency_cycles
     return Pace(execute, load_port, store_port, dram, load + execute + cost.drain_cycles(machine))
+
+
+def _turnaround(size: int, pace: Pace, machine: Machine) -> float:
+    """As `Pace.turnaround`, of a tile of so many bytes."""
+    load = machine.dma.setup_cycles + size * pace.load + machine.dram_latency_cycles
+    return load + pace.execute + cost.drain_cycles(machine)
 
 
 def _step_cycles(of: Convolution, tiling: Tiling, machine: Machine) -> list[int]:

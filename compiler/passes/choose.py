@@ -1,9 +1,9 @@
 """Choosing among tilings: each is compiled for its layer alone, and the recurrence of dispatch says how long it takes.
 
-An operator lists the tilings that its estimate likes best (`Operator.candidates`). What the estimate does not know is what
-the scheduler makes of them: which tiles it keeps, and where a queue waits for another one. So each is scheduled, as if the
-layer were all there is, and the one with the earliest end is taken (`hwmodel/recurrence.py`); of about equal ones that with
-the fewest bytes to and from DRAM.
+An operator lists the tilings that its estimate likes best (`Operator.candidates`). What the estimate does not know is
+what the scheduler makes of them: which tiles it keeps, and where a queue waits for another one. So each is scheduled,
+as if the layer were all there is, and the one with the earliest end is taken (`hwmodel/recurrence.py`); of about equal
+ones that with the fewest bytes to and from DRAM.
 """
 
 from __future__ import annotations

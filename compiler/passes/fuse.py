@@ -5,9 +5,9 @@ what is saved is a trip of the intermediate through SRAM or DRAM for each fused 
 operation is computed in float32 up to its one rounding at the end, so fusion is part of what such a model means;
 it never depends on the machine.
 
-Before that, a convolution of one tap that reads each pixel once becomes the matmul that it is, of pixels and channels. For
-one tap the order of k is that of the channels (`geometry.py`), so its bits are the same; and a matmul reads whole tiles,
-where a convolution gathers.
+Before that, a convolution of one tap that reads each pixel once becomes the matmul that it is, of pixels and channels.
+For one tap the order of k is that of the channels (`geometry.py`), so its bits are the same; and a matmul reads whole
+tiles, where a convolution gathers.
 """
 
 from __future__ import annotations
