@@ -6,7 +6,7 @@ tile also decides which core computes what (`shares.py`); lower writes that into
 operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`).
 
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize
-scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16 or
+scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16, fp16 or
 int8; before tile, because a tile's bytes depend on its type. fuse comes before tile also because a fused epilogue
 needs SRAM beside the panels; tile before lower, because the uOps are emitted in the order of the walk; schedule
 before dispatch, because it fixes addresses and waits, and after that operations may only move past those of other
@@ -50,7 +50,12 @@ Step = tuple[int, Pass]
 
 def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
     """What makes a float model one of the machine's type."""
-    found: dict[DType, tuple[Pass, ...]] = {DType.FP32: (), DType.BF16: (Cast(),), DType.INT8: (Quantize(numerics),)}
+    found: dict[DType, tuple[Pass, ...]] = {
+        DType.FP32: (),
+        DType.BF16: (Cast("bfloat16"),),
+        DType.FP16: (Cast("float16"),),
+        DType.INT8: (Quantize(numerics),),
+    }
     return found[dtype]
 
 

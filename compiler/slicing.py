@@ -114,7 +114,7 @@ class Operations:
                 needed[own] = steps
             else:
                 needed[own] = np.maximum.accumulate(needed[own]) if bound else steps * (most / len(own))
-        return np.maximum(needed, 0.0)
+        return np.asarray(np.maximum(needed, 0.0))
 
     def peak(self, order: Ids, tiles: npt.NDArray[np.bool_] | None = None) -> int:
         """The most bytes of a core's SRAM that are alive at once if operations are walked in this order and each tile

@@ -35,6 +35,10 @@ class Operator(Semantics[A]):
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         """How to cut the node into tiles, and in which order they are walked."""
 
+    def candidates(self, node: Node, graph: Graph, machine: Machine) -> tuple[Tiling, ...]:
+        """What `tile` returns, and others that an estimate takes for about as good."""
+        return (self.tile(node, graph, machine),)
+
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         """The tiles alone, not yet their order: quick, whatever their number."""
         return self.tile(node, graph, machine)
@@ -89,8 +93,11 @@ class OnnxContext(Protocol):
     def integers(self, name: str) -> list[int] | None:
         """A constant that lists dimensions or axes, or None if the value is computed. Raises ModelError for others."""
 
-    def weight(self, name: str, data: Array | Lazy) -> Tensor:
-        """A new weight derived from the constant `name` (a transposed or scaled copy), and named after it."""
+    def weight(self, name: str, data: Array | Lazy, dtype: str | None = None) -> Tensor:
+        """A new weight derived from the constant `name` (a transposed or scaled copy), and named after it.
+
+        Of the constant's type, if `dtype` says no other.
+        """
 
 
 ImportFunction = Callable[[OnnxContext, OnnxNode], Tensor | tuple[Tensor, ...]]

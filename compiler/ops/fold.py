@@ -166,7 +166,7 @@ class _Steps:
     def _partials(self) -> tuple[Ids, Ids]:
         """The tile that each operation goes on from, or NONE, and the one that it leaves its result in."""
         tiling, name = self.tiling, self.node.name
-        wide = isa.DType.INT8 if self.dtype == isa.DType.INT8 else isa.DType.FP32
+        wide = isa.partial_of(self.dtype)
         end = self._scratch(f"{name}/folded", self.dtype) if self.tail else self._result()
         steps = [self._scratch(f"{name}/partial", wide) for _ in range(tiling.k_tiles - 1)]
         of_step = np.stack([*steps, end])
