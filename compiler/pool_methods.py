@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from minisim.compiler.arguments import Shape, caller, flag, paddings, pair
 from minisim.compiler.attributes import PoolAttributes
+from minisim.compiler.dtypes import is_integer
 from minisim.compiler.geometry import Pair
 from minisim.compiler.graph_methods import GraphMethods, T
 from minisim.errors import ShapeError
@@ -28,8 +29,10 @@ class PoolMethods(GraphMethods[T]):
         self, x: T, kernel: Numbers, *, strides: Numbers | None = None, pads: Numbers = 0, dilations: Numbers = 1,
         ceil: bool = False, name: str | None = None,
     ) -> T:  # fmt: skip
-        """The greatest under the kernel: NaN if any is; -inf if all is padding."""
+        """The greatest under the kernel: NaN if any is; -inf if all is padding, which integers must not have."""
         attributes, _ = self._kernel(x, kernel, strides, pads, dilations, ceil)
+        if is_integer(x.dtype) and len(x.shape) in (3, 4) and not _counts(attributes, x.shape, (0, 0, 0, 0)).all():
+            raise ShapeError(f"{caller()}of {x.name} ({x.dtype}) a window would have nothing but padding")
         return self.add_node("MaxPool", [x], attributes, name)
 
     def sum_pool(

@@ -106,6 +106,8 @@ def test_what_has_no_meaning_is_refused() -> None:
     ):
         with pytest.raises(ShapeError, match=text):
             call()
+    with pytest.raises(ShapeError, match=r"of i8 \(int8\) a window would have nothing but padding"):
+        g.max_pool(g.input("i8", (1, 4, 4, 2), dtype="int8"), 2, pads=2)
     with pytest.raises(UnsupportedError, match="operands must be"):
         g.sum_pool(g.input("i", (1, 4, 4, 2), dtype="int8"), 2)
 
