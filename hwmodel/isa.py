@@ -65,6 +65,7 @@ window lies is +0, and multiplied as others are. Then come a bias, the row src2 
 `activation`, as in a matmul's epilogue. A chain may be cut: `acc` (rows, cols) is what an earlier fold has left, and
 this one goes on from it. Of a chain of floats that is FP32, in acc and in dst, so that it is rounded once, where it
 ends; of integers it has their type.
+
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
 """
