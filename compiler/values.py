@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.dtypes import converted
+from minisim.compiler.dtypes import HELD_AS, converted
 
 Array = npt.NDArray[Any]
 
@@ -163,7 +163,7 @@ def drawn_integers(seed: int | list[int], shape: tuple[int, ...], low: int, high
 
 
 def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0) -> Array:
-    """Floats normal of the order 0.1, int8 and int16 uniform over all their values, int32 uniform over +-1000,
+    """Floats normal of the order 0.1, int8, uint8 and int16 uniform over all their values, int32 uniform over +-1000,
     bool one or the other.
 
     They depend on the seed, the name, the shape and the type alone.
@@ -172,13 +172,15 @@ def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0)
     match dtype:
         case "int8":
             return drawn_integers(seeds, shape, -128, 128, dtype)
+        case "uint8":
+            return drawn_integers(seeds, shape, 0, 256, dtype)
         case "int16":
             return drawn_integers(seeds, shape, -(2**15), 2**15, dtype)
         case "int32":
             return drawn_integers(seeds, shape, -1000, 1001, dtype)
         case "bool":
             return drawn_integers(seeds, shape, 0, 2, dtype)
-    rng, values = np.random.default_rng(seeds), np.empty(shape, dtype=np.float32)
+    rng, values = np.random.default_rng(seeds), np.empty(shape, dtype=HELD_AS[dtype])
     flat = values.reshape(-1)
     for begin in range(0, flat.size, DRAWN_AT_ONCE):  # drawn in double precision, and rounded
         part = flat[begin : begin + DRAWN_AT_ONCE]

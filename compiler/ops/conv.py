@@ -141,7 +141,7 @@ class Conv(Multiplication[ConvAttributes]):
         setup, busy, hold = (int(x) for x in found)
         execute = max(busy, hold + setup)
         dram = float(1 / machine.dram_bytes_per_cycle)
-        item, second, stored = (types.item(t) for t in (types.operands, types.second, types.result))
+        item, second, stored = types.item(types.operands), types.second_item, types.item(types.result)
         cutting = of.cutting(tiling.m, machine)
         read = cutting.tile_height, min(cutting.tile_width, of.all_channels) * item
         weights = tiling.k, tiling.n * second
