@@ -111,6 +111,13 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
             raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseAttributes(ConvAttributes):
+    """A convolution of the vector unit; `tail`: the elementwise operators behind it, on each tile."""
+
+    tail: tuple[str, ...] = ()
+
+
 MOST_PIXELS = 2**20
 """The most that a kernel, a step or a padding may count: more is a slip of the keyboard."""
 

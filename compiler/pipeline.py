@@ -26,6 +26,7 @@ from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.passes.base import IR, Pass
 from minisim.compiler.passes.cast import Cast
+from minisim.compiler.passes.depthwise import Depthwise
 from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
@@ -60,7 +61,8 @@ def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
 
 def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
     """The passes from the user's graph to the one that is computed."""
-    return ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
+    steps: tuple[Step, ...] = ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
+    return (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
 
 
 def machine_passes(machine: Machine, max_operations: int) -> tuple[Step, ...]:

@@ -102,6 +102,7 @@ class Tiling:
         in_rows: whether all tiles of a row are walked before the next row, by operators that have a choice.
         slab: the output's rows that are cut up at a time, in elements (`slabs.py`): no tile, and no panel, reaches
             beyond them. 0: all at once.
+        source: rows and columns of the tiles of an input that operands are gathered from; (0, 0) if none is.
         shares: on a machine with several cores, who computes what; then the panels are theirs. Else empty: core 0
             computes all of it.
     """
@@ -118,6 +119,7 @@ class Tiling:
     blocks: BlockPlan | None = None
     slab: int = 0
     in_rows: bool = False
+    source: tuple[int, int] = (0, 0)
 
     @property
     def slab_tiles(self) -> int:
@@ -202,6 +204,7 @@ class Tiling:
 
     def __str__(self) -> str:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
+        text += f", gathered from {self.source[0]}x{self.source[1]}" if any(self.source) else ""
         text += f", slabs of {self.slab}" if self.slab else ""
         text += ", in rows" * self.in_rows
         text += ", sums apart" * self.sums_apart

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,12 +46,38 @@ class Lazy:
         return self._array
 
 
+class Precise(Lazy):
+    """float32 values that are rounded from double precision; what is computed of them takes that, and is rounded once.
+
+    Args:
+        recipe: makes the values in double precision.
+    """
+
+    def __init__(self, shape: tuple[int, ...], recipe: Callable[[], Array]) -> None:
+        super().__init__(shape, partial(_rounded, recipe))
+        self.in_double = recipe
+
+
+def _rounded(recipe: Callable[[], Array]) -> Array:
+    with np.errstate(over="ignore"):
+        return recipe().astype(np.float32)
+
+
 Values = Array | Lazy | None
 """What a tensor has: values, the way to them, or none."""
 
 
 def materialised(values: Values) -> Array | None:
     return values.array() if isinstance(values, Lazy) else values
+
+
+def exact(values: Array | Lazy) -> Array:
+    """The values in double precision, before they are rounded if they are `Precise`."""
+    if isinstance(values, Precise):
+        return values.in_double()
+    found = materialised(values)
+    assert found is not None
+    return found.astype(np.float64)
 
 
 def mapped(values: Values, function: Callable[[Array], Array]) -> Values:
@@ -75,6 +101,22 @@ def arranged(values: Values, shape: tuple[int, int], order: Array) -> Array | La
 
 def _arranged(values: Lazy, shape: tuple[int, int], order: Array) -> Array:
     return np.asarray(arranged(values.array(), shape, order))
+
+
+def reordered(values: Values, shape: Sequence[int], order: Sequence[int]) -> Array | Lazy:
+    """`values`, reshaped to `shape`, with the axes in this order; later, if they are not there yet."""
+    shape, order = tuple(shape), tuple(order)
+    wanted = tuple(shape[axis] for axis in order)
+    if isinstance(values, Precise):
+        return Precise(wanted, partial(_reordered, values.in_double, shape, order))
+    if isinstance(values, Lazy):
+        return Lazy(wanted, partial(_reordered, values.array, shape, order))
+    assert values is not None
+    return np.ascontiguousarray(values.reshape(shape).transpose(order))
+
+
+def _reordered(values: Callable[[], Array], shape: tuple[int, ...], order: tuple[int, ...]) -> Array:
+    return np.asarray(reordered(values(), shape, order))
 
 
 def scaled(values: Array | Lazy, factor: float, transposed: bool = False) -> Array | Lazy:

@@ -254,6 +254,11 @@ class Vector(Section):
     erf_cost: int = Field(default=8, ge=1, le=10_000, description="passes of erf, also as a step of gelu")
     sqrt_cost: int = Field(default=4, ge=1, le=10_000, description="passes of sqrt")
     sigmoid_cost: int = Field(default=4, ge=1, le=10_000, description="passes over the lanes of sigmoid")
+    depthwise: bool = Field(
+        default=True,
+        description="whether a convolution of floats, each channel by itself, is the vector unit's, tap by tap; else "
+        "it is the array's, of which it uses one column; the bits are the same",
+    )
     reduce_level_cycles: int = Field(
         default=1,
         ge=1,

@@ -22,6 +22,7 @@ from minisim.compiler.arguments import MAX_RANK
 from minisim.compiler.dtypes import CODE, converted, one_of
 from minisim.compiler.frontend.bound import bound_value, how_to_bind_value, unknown_value
 from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
+from minisim.compiler.frontend.into_weights import fold_into_weights, forget_unused
 from minisim.compiler.frontend.layout import settle
 from minisim.compiler.frontend.refusals import Refusals
 from minisim.compiler.graph import Array, Graph, Tensor
@@ -299,6 +300,8 @@ class _Import:
         if self._refusals:
             _refuse(self._refusals)
         settle(self.graph)
+        fold_into_weights(self.graph)
+        forget_unused(self.graph)
         return self.graph
 
     def tensor_names(self) -> dict[str, str]:

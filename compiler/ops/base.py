@@ -35,6 +35,10 @@ class Operator(Semantics[A]):
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         """How to cut the node into tiles, and in which order they are walked."""
 
+    def candidates(self, node: Node, graph: Graph, machine: Machine) -> tuple[Tiling, ...]:
+        """What `tile` returns, and others that an estimate takes for about as good."""
+        return (self.tile(node, graph, machine),)
+
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         """The tiles alone, not yet their order: quick, whatever their number."""
         return self.tile(node, graph, machine)

@@ -8,29 +8,24 @@ neighbouring tile, which is not loaded again while it is there, and padding is n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from minisim.compiler import panels
 from minisim.compiler.attributes import ConvAttributes
-from minisim.compiler.blocks import BlockPlan
-from minisim.compiler.gathering import Cutting, Gathering, bytes_gathered
-from minisim.compiler.geometry import Geometry, Index, order_of_k, step_sizes, steps
+from minisim.compiler.gathering import Cutting, Gathering
+from minisim.compiler.geometry import order_of_k, step_sizes
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import register
-from minisim.compiler.ops.epilogue import (
-    MatMulTypes,
-    Multiplication,
-    by_place,
-    finished,
-    multiplied,
-)
+from minisim.compiler.ops.conv_cuts import Convolution, chooses, cuts, pace, squares, swept
+from minisim.compiler.ops.epilogue import Multiplication, by_place, finished, multiplied
 from minisim.compiler.program import ProgramBuilder, Slot, edges_of
 from minisim.compiler.semantics import Array
-from minisim.compiler.tiling import Read, Share, Tiling, tile_height
+from minisim.compiler.tiling import Read, Share, Tiling
 from minisim.errors import ShapeError
-from minisim.hwmodel import cost, isa
+from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
 AMPLE = (0.5, 0.75, 1.0)
@@ -91,15 +86,27 @@ class Conv(Multiplication[ConvAttributes]):
         return (finished(sums.reshape(shape), bias, residual, attributes),)
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
-        of = _Convolution(node, graph)
-        types = of.types
-        types.check(node, machine)
+        return replace(self.candidates(node, graph, machine)[0], panels=None)
 
-        def needed(edges: Edges, size: int) -> int:
-            return of.bytes_needed(edges["m"], size, edges["n"], machine)
+    def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
+        found = self.candidates(node, graph, machine)[0]
+        return replace(found, panels=None) if machine.cores.count > 1 else found
 
+    def candidates(self, node: Node, graph: Graph, machine: Machine) -> tuple[Tiling, ...]:
+        of = Convolution.of(node, graph, machine)
+        of.types.check(node, machine)
+        found = cuts(of, machine) if chooses(machine) else ()
+        return found or (self._as_written(of, machine),)
+
+    @staticmethod
+    def _as_written(of: Convolution, machine: Machine) -> Tiling:
+        """The tiles that the machine file writes, where nothing is chosen, or where nothing is known to fit."""
         whole_layer = machine.matrix.model == "scalesim"  # its tiles are of whole layers (layer_tile.py)
         sizes = step_sizes(of.channels, of.geometry.taps, of.channels if whole_layer else machine.tile.k)
+        source = of.source(machine)
+
+        def needed(edges: Edges, size: int) -> int:
+            return of.bytes_needed(edges["m"], size, edges["n"], source, machine)
 
         def step_within(k: int) -> int:
             return next((size for size in sizes if size <= k), sizes[-1])
@@ -110,51 +117,31 @@ class Conv(Multiplication[ConvAttributes]):
             k = step_within(edges["k"])
         else:
             k = largest_that_fits(sizes, lambda size: needed(edges, size), machine.sram.bytes)
-        m, n = edges["m"], edges["n"]
-        depth = len(steps(of.channels, of.geometry.taps, k))
-        grid = (-(-layer["m"] // m), depth, of.groups * -(-of.filters // n))
-        blocks = BlockPlan.of(machine) if machine.compiler.order == "blocked" else None
-        return Tiling(m, k, n, *grid, panels=None, sums_apart=types.sums_apart(machine, depth), blocks=blocks)
+        tiling = of.tiling(edges["m"], k, edges["n"], source, machine)
+        if machine.compiler.order != "auto":
+            return tiling
+        return replace(
+            tiling, panels=squares(of, tiling, tiling.m_tiles, tiling.n_tiles, pace(of, tiling, machine), machine)
+        )
 
     def plan(
         self, node: Node, graph: Graph, tiling: Tiling, share: Share, machine: Machine, sharing: int = 1
     ) -> panels.PanelPlan | None:
         if machine.compiler.order != "auto":
             return None
-        of, types = _Convolution(node, graph), MatMulTypes.of(node, graph)
-        _, b, c, sums, extra = types.footprint(node, tiling.m, tiling.k, tiling.n)
-        a = isa.align(of.bytes_a_step(tiling, types))
-        halo = max(0, of.bytes_gathered(tiling.m, tiling.k, machine) - a)  # of one operation, beyond its own pixels
-        fixed = extra + min(halo, machine.sram.bytes // 2)
-        pace = self.pace(node, graph, tiling, machine).among(sharing)
-        if tiling.sums_apart:
-            apart = machine.accumulator.bytes
-            budget = panels.Budget(machine.sram.bytes, a, b, c, fixed + c, sums=sums, apart=apart)
-        else:
-            budget = panels.Budget(machine.sram.bytes, a, b, c, fixed, sums=c)
-        return panels.choose(share.m1 - share.m0, tiling.k_tiles, share.n1 - share.n0, budget, pace)
+        of = Convolution.of(node, graph, machine)
+        slower = pace(of, tiling, machine).among(sharing)
+        found = swept(of, tiling, (share.m0, share.m1, share.n0, share.n1), slower, machine) if chooses(machine) else ()
+        return found[0].plan if found else squares(of, tiling, *share.shape, slower, machine)
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
-        of, types = _Convolution(node, graph), MatMulTypes.of(node, graph)
-        taps = max(step.taps for step in steps(of.channels, of.geometry.taps, tiling.k))
-        found = cost.matmul_cycles(tiling.m, tiling.k, tiling.n, 1, machine, dtype=types.operands, taps=taps)
-        setup, busy, hold = (int(x) for x in found)
-        execute = max(busy, hold + setup)
-        dram = float(1 / machine.dram_bytes_per_cycle)
-        item, second, stored = types.item(types.operands), types.second_item, types.item(types.result)
-        cutting = of.cutting(tiling.m, machine)
-        read = cutting.tile_height, min(cutting.tile_width, of.all_channels) * item
-        weights = tiling.k, tiling.n * second
-        load_port = max(dram, *(cost.port_pace(*tile, machine, True) for tile in (read, weights)))
-        store_port = max(cost.port_pace(tiling.m, tiling.n * stored, machine, False), dram)
-        size = max(read[0] * read[1], weights[0] * weights[1])
-        load = machine.dma.setup_cycles + size * load_port + machine.dram_latency_cycles
-        return panels.Pace(execute, load_port, store_port, dram, load + setup + execute + cost.drain_cycles(machine))
+        return pace(Convolution.of(node, graph, machine), tiling, machine)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         """Of x as many rows for each tile of the output as there are for all of them: halos are not counted."""
-        of = _Convolution(node, graph)
-        pixels, channels = -(-of.geometry.pixels_in // tiling.m_tiles), -(-of.all_channels // tiling.k_tiles)
+        x = graph.tensors[node.present[0]].shape
+        geometry = node.attributes_as(ConvAttributes).geometry(x)
+        pixels, channels = -(-geometry.pixels_in // tiling.m_tiles), -(-x[-1] // tiling.k_tiles)
         m, n = ("m", tiling.m), ("n", tiling.n)
         axes = ((("m", pixels), ("k", channels)), (("k", tiling.k), n), (("", 1), n), (m, n))
         return tuple(
@@ -164,13 +151,10 @@ class Conv(Multiplication[ConvAttributes]):
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each step: LOAD the tiles that a is gathered from, LOAD b, at the last step the epilogue's operands,
         EXECUTE, STORE."""
-        of, types, attributes = (
-            _Convolution(node, graph),
-            MatMulTypes.of(node, graph),
-            node.attributes_as(ConvAttributes),
-        )
+        of, attributes = Convolution.of(node, graph, program.machine), node.attributes_as(ConvAttributes)
+        types = of.types
         x, filters, of_bias, of_residual = by_place(node.inputs)
-        depth = steps(of.channels, of.geometry.taps, tiling.k)
+        depth = of.steps(tiling.k)
         m_edges = edges_of(of.geometry.pixels_out, tiling.m)
         k_edges = np.array([*(step.first for step in depth), of.k], dtype=np.int64)
         inside = edges_of(of.filters, tiling.n)[:-1]
@@ -178,7 +162,7 @@ class Conv(Multiplication[ConvAttributes]):
 
         m, n, k = tiling.walk()
         group, last = n // len(inside), k == tiling.k_tiles - 1
-        cutting = of.cutting(tiling.m, program.machine)
+        cutting = Cutting(tiling.m, *tiling.source)
         gathering = Gathering.of(of.geometry, cutting, of.channels, of.groups, depth, program, x)
         which = (group * tiling.m_tiles + m) * tiling.k_tiles + k
         b_ids = program.cut(filters, k_edges, n_edges).ids(k, n)
@@ -230,54 +214,3 @@ def largest_that_fits(sizes: Sequence[int], needed: Callable[[int], int], room: 
             if known[size] <= part * room:
                 return size
     return min(known, key=lambda size: known[size])
-
-
-class _Convolution:
-    """A node's numbers: its geometry, and of each group the channels, the filters and the length k of a sum."""
-
-    def __init__(self, node: Node, graph: Graph) -> None:
-        attributes = node.attributes_as(ConvAttributes)
-        self.node, self.types = node, MatMulTypes.of(node, graph)
-        x, w = (graph.tensors[name].shape for name in node.present[:2])
-        self.geometry: Geometry = attributes.geometry(x)
-        self.groups, self.all_channels = attributes.groups, x[-1]
-        self.channels, self.filters = x[-1] // self.groups, w[1] // self.groups
-        self.k = w[0]
-
-    def cutting(self, m: int, machine: Machine) -> Cutting:
-        """How output and input are cut: the latter as all operators cut (`tile_height`), so that what its producer left
-        in SRAM is found."""
-        return Cutting(m, tile_height(self.geometry.pixels_in, machine), min(machine.tile.k, self.all_channels))
-
-    def bytes_gathered(self, m: int, size: int, machine: Machine) -> int:
-        """The most bytes of tiles that one operation gathers its operand from."""
-        return int(self._gathered(m, size, machine).max())
-
-    def bytes_needed(self, m: int, size: int, n: int, machine: Machine) -> int:
-        """The most bytes of scratchpad that one operation needs, in steps of k of this size."""
-        depth = steps(self.channels, self.geometry.taps, size)
-        apart, types = self.types.sums_apart(machine, len(depth)), self.types
-        needed = self._gathered(m, size, machine)
-        for i in range(len(needed)):
-            for j, step in enumerate(depth):
-                height = min(m, self.geometry.pixels_out - i * m)
-                _, b, c, sums, extra = types.footprint(self.node, height, step.size, n)
-                needed[i, j] += b + (c if j == len(depth) - 1 or not apart else 0)
-                needed[i, j] += extra if j == len(depth) - 1 else 0
-                needed[i, j] += sums if apart and not machine.accumulator.bytes else 0
-        return int(needed.max())
-
-    def _gathered(self, m: int, size: int, machine: Machine) -> Index:
-        """The bytes of tiles for each tile of the output and step of k, of the group that needs most."""
-        depth, cutting = steps(self.channels, self.geometry.taps, size), self.cutting(m, machine)
-        item = self.types.item(self.types.operands)
-        groups = {group * self.channels % cutting.tile_width: group * self.channels for group in range(self.groups)}
-        of_groups = [
-            bytes_gathered(self.geometry, cutting, self.all_channels, first, depth, item) for first in groups.values()
-        ]
-        return np.asarray(np.max(of_groups, axis=0))
-
-    def bytes_a_step(self, tiling: Tiling, types: MatMulTypes) -> int:
-        """The bytes of x for each tile of the output and step of k, if all is loaded once."""
-        pixels = -(-self.geometry.pixels_in // tiling.m_tiles)
-        return max(1, pixels * self.channels * types.item(types.operands) // tiling.k_tiles)

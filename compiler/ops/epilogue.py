@@ -168,15 +168,15 @@ class MatMulTypes:
         """The bytes of an element of this type."""
         return isa.ITEMSIZE[dtype]
 
-    def footprint(self, node: Node, m: int, k: int, n: int) -> Footprint:
-        """The bytes of the tiles of an operation on m x k x n elements."""
+    def footprint(self, inputs: Sequence[str | None], m: int, k: int, n: int) -> Footprint:
+        """The bytes of the tiles of an operation on m x k x n elements, with these operands (`Node.inputs`)."""
         c = isa.align(self.item(self.result) * m * n)
         return Footprint(
             a=isa.align(self.item(self.operands) * m * k),
             b=isa.align(self.second_item * k * n),
             c=c,
             sums=isa.align(self.item(self.sums) * m * n),
-            extra=isa.align(self.item(self.bias) * n) * has(node.inputs, BIAS) + c * has(node.inputs, RESIDUAL),
+            extra=isa.align(self.item(self.bias) * n) * has(inputs, BIAS) + c * has(inputs, RESIDUAL),
         )
 
     def sums_apart(self, machine: Machine, steps: int) -> bool:

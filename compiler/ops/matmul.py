@@ -69,7 +69,7 @@ class MatMul(Multiplication[MatMulAttributes]):
 
         def needed(edges: Edges) -> int:
             apart = types.sums_apart(machine, -(-sizes["k"] // edges["k"]))
-            return types.footprint(node, **edges).needed(apart, machine)
+            return types.footprint(node.inputs, **edges).needed(apart, machine)
 
         edges = matmul_edges(sizes, machine, needed)
         m, k, n = edges["m"], edges["k"], edges["n"]
@@ -84,7 +84,7 @@ class MatMul(Multiplication[MatMulAttributes]):
     ) -> panels.PanelPlan | None:
         if machine.compiler.order != "auto":
             return None
-        a, b, c, sums, extra = MatMulTypes.of(node, graph).footprint(node, tiling.m, tiling.k, tiling.n)
+        a, b, c, sums, extra = MatMulTypes.of(node, graph).footprint(node.inputs, tiling.m, tiling.k, tiling.n)
         if tiling.sums_apart:  # the sums take what c takes otherwise, and the result stands beside them
             budget = panels.Budget(machine.sram.bytes, a, b, c, extra + c, sums=sums, apart=machine.accumulator.bytes)
         else:

@@ -4,15 +4,20 @@ The fused operation applies them in the same order, each rounded once, so the bi
 what is saved is a trip of the intermediate through SRAM or DRAM for each fused operation. In bfloat16 a fused
 operation is computed in float32 up to its one rounding at the end, so fusion is part of what such a model means;
 it never depends on the machine.
+
+Before that, a convolution of one tap that reads each pixel once becomes the matmul that it is, of pixels and channels.
+For one tap the order of k is that of the channels (`geometry.py`), so its bits are the same; and a matmul reads whole
+tiles, where a convolution gathers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 
 from minisim.compiler.activations import BY_OPERATOR
-from minisim.compiler.attributes import EpilogueAttributes
+from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, MatMulAttributes
 from minisim.compiler.dtypes import is_integer
 from minisim.compiler.graph import Graph, Node, Tensor, view_2d
 from minisim.compiler.ops.epilogue import BIAS, RESIDUAL
@@ -25,6 +30,7 @@ class Fuse:
     name: str = "fuse"
 
     def apply(self, graph: Graph) -> Graph:
+        graph = _with_matmuls(graph)
         consumers = graph.consumers()
         members: set[str] = set()
         fused_at: dict[str, Node] = {}  # a fused node stands where its last member stood: operands are ready
@@ -42,6 +48,20 @@ class Fuse:
                 result.nodes.append(node)
         result.tensors = _used(result, graph)
         return result
+
+
+def _with_matmuls(graph: Graph) -> Graph:
+    """The graph, in which convolutions that are matmuls are."""
+    result = copy(graph)
+    result.nodes = [_as_matmul(node) for node in graph.nodes]
+    return result
+
+
+def _as_matmul(node: Node) -> Node:
+    x = node.attributes
+    if not isinstance(x, ConvAttributes) or x != ConvAttributes(kernel=(1, 1), activation=x.activation, scale=x.scale):
+        return node
+    return replace(node, op="MatMul", attributes=MatMulAttributes(activation=x.activation, scale=x.scale))
 
 
 def _fuse_from(

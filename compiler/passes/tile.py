@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.choose import chosen
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph
@@ -32,9 +33,11 @@ class Tile:
     def apply(self, graph: Graph) -> TiledGraph:
         executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
         self._check_operations(graph, executed)
-        tilings = {node.name: OPERATORS[node.op].tile(node, graph, self.machine) for node in executed}
         if self.machine.cores.count > 1:
+            tilings = {node.name: OPERATORS[node.op].tile(node, graph, self.machine) for node in executed}
             tilings = Splitter(graph, self.machine, tilings).best()
+        else:
+            tilings = {node.name: chosen(node, graph, self.machine) for node in executed}
         return TiledGraph(graph, tilings)
 
     def _check_operations(self, graph: Graph, executed: Sequence[Node]) -> None:

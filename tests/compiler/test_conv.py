@@ -10,7 +10,14 @@ from support.machines import machine
 
 import minisim as ms
 from minisim.compiler.geometry import OUTSIDE, Geometry, order_of_k, parts, step_sizes, steps
+from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.conv import largest_that_fits
+from minisim.compiler.passes.dispatch import Dispatch
+from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.tile import Tile
+from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.errors import CapacityError, ShapeError
 from minisim.hwmodel import cost
 from minisim.hwmodel.array import block_cycles
@@ -24,7 +31,8 @@ INPUT, WEIGHTS, OUTPUT = 4 * 16 * 16 * 16, 4 * K * FILTERS, 4 * PIXELS * FILTERS
 
 @pytest.fixture(scope="module")
 def by_hand() -> ms.Result:
-    return ms.run("conv:1x16x16x16,32x3x3,1,0", machine())
+    """In the tiles that the machine file writes: seven of 32 pixels, or less, and one step of k."""
+    return ms.run("conv:1x16x16x16,32x3x3,1,0", machine(compiler__order="mnk"))
 
 
 def test_its_macs(by_hand: ms.Result) -> None:
@@ -36,6 +44,8 @@ def test_its_bytes_are_the_compulsory_ones(by_hand: ms.Result) -> None:
     moved = accesses(by_hand.schedule)
     assert moved.dram_read.sum() == INPUT + WEIGHTS == 16_384 + 18_432
     assert moved.dram_write.sum() == OUTPUT == 25_088
+    chosen = accesses(ms.compile_graph("conv:1x16x16x16,32x3x3,1,0", machine()))
+    assert (chosen.dram_read.sum(), chosen.dram_write.sum()) == (moved.dram_read.sum(), moved.dram_write.sum())
 
 
 def test_the_address_generator_reads_each_tap(by_hand: ms.Result) -> None:
@@ -167,3 +177,49 @@ def test_the_step_of_k_is_the_largest_that_leaves_room() -> None:
 def test_a_scratchpad_that_is_too_small_is_told() -> None:
     with pytest.raises(CapacityError, match="layer 'y' needs at least"):
         ms.compile_graph("conv:1x16x16x64,64x3x3,1,1", machine(sram__bytes=1024))
+
+
+# -- convolutions that are matmuls ---------------------------------------------------------------------------
+
+
+def test_a_convolution_of_one_tap_that_reads_each_pixel_once_is_a_matmul() -> None:
+    g = ms.Graph()
+    x = g.input("x", (2, 5, 7, 40))
+    y = g.relu(g.conv2d(x, g.weight("w", shape=(1, 1, 40, 24)), name="conv") + g.weight("b", shape=(24,)))
+    g.output(y, "y")
+    schedule = ms.compile_graph(g, machine())
+    assert schedule.layer_ops == ("FusedMatMulBiasReLU",) and not len(schedule.pieces)
+    for options in ({"strides": 2}, {"pads": 1}, {"strides": (1, 2)}, {"groups": 2}):
+        g = ms.Graph()
+        w = g.weight("w", shape=(1, 1, 40 // options.get("groups", 1), 24))
+        g.output(g.conv2d(g.input("x", (2, 5, 7, 40)), w, **options), "y")
+        assert ms.compile_graph(g, machine()).layer_ops == ("Conv",)
+
+
+# -- what is chosen --------------------------------------------------------------------------------------------
+
+
+def test_of_the_tilings_that_are_tried_the_fastest_is_taken() -> None:
+    """No other one ends earlier by more than is taken as equal, in the event model either."""
+    there = machine(sram__bytes="64KiB")
+    graph = computed_graph(ms.load_model("conv:1x20x20x64,64x3x3,1,1"), there)
+    (node,) = graph.nodes
+    found = OPERATORS["Conv"].candidates(node, graph, there)
+    assert len({(tiling.k, tiling.panels) for tiling in found}) == len(found) > 4
+    taken = Tile(there).apply(graph).tilings["y"]
+
+    def cycles(tiling: Tiling) -> int:
+        program = Lower(there).apply(TiledGraph(graph, {"y": tiling}))
+        return ms.simulate(Dispatch(there).apply(Allocate(there).apply(program)), there).cycles
+
+    assert cycles(taken) <= 1.03 * min(cycles(tiling) for tiling in found) < max(cycles(tiling) for tiling in found)
+
+
+@pytest.mark.parametrize(("sram", "reads"), [("256KiB", 1.0), ("128KiB", 2.0), ("64KiB", 7.3)])
+def test_traffic_beside_the_input_once(sram: str, reads: float) -> None:
+    """256 KiB hold all filters, 147,456 bytes, and the lines that a strip reads; 128 KiB half of the
+    filters with these lines, so the input is read twice."""
+    schedule = ms.compile_graph("conv:1x56x56x64,64x3x3,1,1", machine(sram__bytes=sram))
+    once, filters = 4 * 56 * 56 * 64, 4 * 9 * 64 * 64
+    read = accesses(schedule).dram_read.sum()
+    assert read == once + filters if reads == 1 else read <= reads * once + filters

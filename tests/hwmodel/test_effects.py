@@ -22,6 +22,7 @@ OTHER: dict[str, list[Any]] = {
     "matrix.overlap": ["none", "drain", "full"],
     "matrix.model": ["scalesim", "pipelined"],
     "matrix.packs_taps": [False, True],
+    "vector.depthwise": [False, True],
     "matrix.dtype": ["bf16", "int8", "fp32"],
     "sram.bytes": ["16KiB", "96KiB", "2MiB"],
     "accumulator.bytes": ["16KiB", "96KiB", "2MiB"],
@@ -79,9 +80,11 @@ def float_graph() -> ms.Graph:
 
 
 def conv_graph() -> ms.Graph:
-    """A convolution of three channels, as a network begins."""
+    """A convolution of three channels, as a network begins; one of each channel by itself, and pooling."""
     g = ms.Graph("conv")
-    g.output(g.conv2d(g.input("x", (1, 9, 9, 3)), g.weight("w", shape=(3, 3, 3, 8)), pads=1))
+    y = g.conv2d(g.input("x", (1, 9, 9, 3)), g.weight("w", shape=(3, 3, 3, 8)), pads=1)
+    g.output(g.conv2d(y, g.weight("each", shape=(3, 3, 1, 8)), pads=1, groups=8))
+    g.output(g.max_pool(y, 3))
     return g
 
 

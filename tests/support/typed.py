@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from minisim import Graph, Machine, Tensor
 from minisim import _engine as engine
-from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, MatMulAttributes
+from minisim.compiler.attributes import ConvAttributes, DepthwiseAttributes, EpilogueAttributes, MatMulAttributes
 from minisim.compiler.dtypes import CODE, HELD_AS, NAME, NUMBERS
 from minisim.compiler.dtypes import INTEGERS as INTEGER_TYPES
 from minisim.compiler.graph import Node
@@ -82,6 +82,8 @@ def _operation(node: Node, operands: list[Array], dtype: str, rounded: Callable[
             return _matmul(node, operands)
         case "Conv":
             return _conv(node, operands)
+        case "DepthwiseConv":
+            return _depthwise(node, operands, rounded)
         case "Cast":
             return converted(operands[0], dtype)
         case "Rescale":
@@ -111,6 +113,21 @@ def _conv(node: Node, operands: list[Array]) -> Array:
     for row, (tap_r, tap_s, c) in zip(w, chain(r, s, channels), strict=True):
         filters[tap_r, tap_s, c] = row
     return _finished(convolution(node, x, filters, _product), epilogue, attributes)
+
+
+def _depthwise(node: Node, operands: list[Array], rounded: Callable[[Array], Array]) -> Array:
+    """As a convolution of the array; then the elementwise operations of its tail, each rounded."""
+    attributes = node.attributes_as(DepthwiseAttributes)
+    x, w, *rest = operands
+    bias, numbers = (rest[:1], rest[1:]) if node.operand(2) is not None else ([], rest)
+    filters = w.reshape(*attributes.kernel, 1, w.shape[1])
+    y = rounded(_finished(convolution(node, x, filters, _product), bias, attributes))
+    for name in attributes.tail:
+        code = OPERATORS[name].code
+        mine, numbers = numbers[: code.sources - 1], numbers[code.sources - 1 :]
+        sources = [np.ascontiguousarray(each, dtype=np.float32) for each in np.broadcast_arrays(y, *mine)]
+        y = rounded(engine.vector(code, sources, "reference"))
+    return y
 
 
 def _product(a: Array, b: Array) -> Array:

@@ -1,0 +1,166 @@
+"""How good the schedules of convolutions are: DRAM traffic and cycles of the layers of classic networks.
+
+    python benchmarks/conv_layers.py [--sample N] [--seed S] [--machine npu_32x32] [--sram 256KiB]
+
+Each distinct convolution of ResNet-50, MobileNet v2 and VGG-16 (batch 1, 224 x 224 pixels, fp32), alone on a machine,
+timing only. Columns:
+
+    traffic      bytes to and from DRAM
+    /least       over each tensor once
+    /bound       over the larger of that and Chen et al.'s bound
+    /oracle      over the best of an exhaustive search (conv_oracle.py)
+    cycles       and over the roofline of what must move: the traffic of the oracle through ports and DRAM, and the
+                 passes of the array through the layer as a whole
+
+Depthwise convolutions (one column of the array each) are listed apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from conv_networks import Layer, layers
+from conv_oracle import Traffic, compulsory, least_traffic, lower_bound
+
+import minisim as ms
+from minisim.errors import CapacityError
+from minisim.hwmodel import cost, isa
+from minisim.hwmodel.array import block_cycles
+
+MACHINES = ("npu_32x32", "tpu_like_128x128")
+SRAM = ("64KiB", "128KiB", "256KiB", "512KiB", "1MiB", "2MiB", "4MiB")
+ITEM = 4
+
+
+class Case(NamedTuple):
+    layer: Layer
+    machine: str
+    sram: str
+
+
+class Measured(NamedTuple):
+    """Of a case: bytes moved, over the three yardsticks; cycles, over the roofline; what it took to find out."""
+
+    bytes: int
+    least: float
+    bound: float
+    oracle: float
+    cycles: int
+    roofline: float
+    bound_by: str
+    seconds: float
+
+
+def model(layer: Layer) -> ms.Graph:
+    graph = ms.Graph(str(layer))
+    x = graph.input("x", (1, layer.size, layer.size, layer.channels))
+    shape = (layer.kernel, layer.kernel, layer.channels // layer.groups, layer.filters)
+    w = graph.weight("filters", shape=shape)
+    y = graph.conv2d(x, w, strides=layer.stride, pads=layer.pad, groups=layer.groups, name="y")
+    graph.output(y)
+    return graph
+
+
+def must_take(layer: Layer, moved: Traffic, machine: ms.Machine) -> tuple[float, str]:
+    """Cycles that the layer takes at least if it moves so many elements, and what says so."""
+    bounds = cost.roofline(layer.macs, 0, moved.read * ITEM, moved.written * ITEM, machine)
+    passes = int(np.max(block_cycles(layer.output**2, layer.depth, layer.filters, machine, isa.DType.FP32)[1]))
+    found = {"matrix": max(float(bounds.matrix), passes if layer.groups == 1 else 0)}
+    found |= {"load": float(bounds.load_port), "store": float(bounds.store_port), "dram": float(bounds.dram)}
+    by = max(found, key=found.__getitem__)
+    return found[by], by
+
+
+def measure(case: Case) -> Measured | str:
+    """The figures, or why there are none."""
+    layer = case.layer
+    machine = ms.Machine.load(case.machine).replace(f"sram.bytes={case.sram}")
+    began = time.perf_counter()
+    try:
+        result = ms.run(model(layer), machine, numerics=False)
+    except CapacityError as e:
+        return str(e)
+    seconds = time.perf_counter() - began
+    tiles, opcode = result.schedule.tile_bytes(), result.schedule.stream["opcode"]
+    moves = result.schedule.transfers["tile"][result.schedule.stream["row"][opcode <= isa.Opcode.STORE]]
+    moved, sram = int(tiles[moves].sum()), machine.sram.bytes // ITEM
+    found = least_traffic(layer, sram) if layer.groups == 1 else compulsory(layer)
+    if found is None:
+        return "no tiling fits"
+    least, by = must_take(layer, found, machine)
+    over = [moved / ITEM / x for x in (compulsory(layer).total, lower_bound(layer, sram), found.total)]
+    return Measured(moved, *over, result.cycles, result.cycles / least, by, seconds)
+
+
+def cases(machines: Iterable[str], srams: Iterable[str], depthwise: bool) -> list[Case]:
+    mine = [layer for layer in layers() if (layer.groups > 1) == depthwise]
+    return [Case(layer, machine, sram) for machine in machines for sram in srams for layer in mine]
+
+
+def table(chosen: Sequence[Case]) -> list[Measured]:
+    """Print a row for each, and return the figures of those that have any."""
+    heads = (
+        ("sram", 7),
+        ("traffic", 11),
+        ("/least", 7),
+        ("/bound", 7),
+        ("/oracle", 7),
+        ("cycles", 11),
+        ("/roofline", 9),
+    )
+    print(f"{'layer':<46} " + " ".join(f"{head:>{width}}" for head, width in heads))
+    found, last = [], ""
+    for case in chosen:
+        if case.machine != last:
+            print(f"on {case.machine}")
+            last = case.machine
+        one = measure(case)
+        name = f"{case.layer.network} {case.layer}"
+        if isinstance(one, str):
+            print(f"{name:<46} {case.sram:>7} {one[:70]}")
+            continue
+        found.append(one)
+        print(f"{name:<46} {case.sram:>7} {one.bytes:11,} {one.least:7.2f} {one.bound:7.2f} {one.oracle:7.2f} "
+              f"{one.cycles:11,} {one.roofline:9.2f} {one.bound_by:<6} {one.seconds:5.1f} s", flush=True)  # fmt: skip
+    return found
+
+
+def summary(found: Sequence[Measured]) -> None:
+    for name in ("oracle", "roofline"):
+        x = np.array([getattr(one, name) for one in found])
+        mean = np.exp(np.log(x).mean())
+        print(f"/{name:<9} geometric mean {mean:.3f}, median {np.median(x):.3f}, 90 % {np.quantile(x, 0.9):.3f}, "
+              f"worst {x.max():.2f}; within 1.15: {(x <= 1.15).mean():.0%} of {len(x)}")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sample", type=int, help="so many cases, drawn; default: all, with the depthwise ones apart")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--machine", nargs="+", default=MACHINES)
+    parser.add_argument("--sram", nargs="+", default=SRAM)
+    parser.add_argument("--only", default="", help="layers whose name has this text")
+    args = parser.parse_args()
+    chosen = [
+        case
+        for case in cases(args.machine, args.sram, depthwise=False)
+        if args.only in f"{case.layer.network} {case.layer}"
+    ]
+    if args.sample:
+        random.Random(args.seed).shuffle(chosen)
+        chosen = sorted(chosen[: args.sample], key=lambda case: MACHINES.index(case.machine))
+    found = table(chosen)
+    if found:
+        summary(found)
+    if not args.sample and not args.only:
+        print("\ndepthwise, on the array; the oracle is each tensor once")
+        table(cases(args.machine, args.sram, depthwise=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Choosing among tilings: each is compiled for its layer alone, and the recurrence of dispatch says how long it takes.
+
+An operator lists the tilings that its estimate likes best (`Operator.candidates`). What the estimate does not know is
+what the scheduler makes of them: which tiles it keeps, and where a queue waits for another one. So each is scheduled,
+as if the layer were all there is, and the one with the earliest end is taken (`hwmodel/recurrence.py`); of about equal
+ones that with the fewest bytes to and from DRAM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from minisim.compiler.graph import Graph, Node
+from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.tiling import TiledGraph, Tiling
+from minisim.errors import CapacityError
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import costs
+from minisim.hwmodel.recurrence import expected_starts
+
+WORK = 12_000
+"""Operations of the array that are scheduled to choose for one layer: of a large layer fewer tilings are tried."""
+
+ABOUT = 1.01
+"""Ends that differ by less are taken as equal."""
+
+
+def chosen(node: Node, graph: Graph, machine: Machine) -> Tiling:
+    """The tiling of `node` on one core."""
+    found = OPERATORS[node.op].candidates(node, graph, machine)
+    work = np.cumsum([tiling.m_tiles * tiling.k_tiles * tiling.n_tiles for tiling in found])
+    tried = found[: max(1, int(np.searchsorted(work, WORK, side="right")))]
+    if len(tried) == 1:
+        return tried[0]
+    return _best(_Layer(node, graph), machine, tried)
+
+
+class _Layer:
+    """A node by itself: equal if all is equal but the names of tensors."""
+
+    def __init__(self, node: Node, graph: Graph) -> None:
+        self.node, self.graph = node, alone(node, graph)
+        tensors = [self.graph.tensors[name] if name else None for name in (*node.inputs, *node.outputs)]
+        shapes = tuple((x.shape, x.dtype, x.is_weight) if x else None for x in tensors)
+        self.key = node.op, node.attributes, shapes, [node.inputs.index(name) for name in node.inputs]
+
+    def __hash__(self) -> int:
+        return hash(self.key[:3])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Layer) and self.key == other.key
+
+
+def alone(node: Node, graph: Graph) -> Graph:
+    """A graph of this node, whose operands are inputs or weights, and whose outputs are outputs."""
+    result = copy(graph)
+    names = dict.fromkeys((*node.present, *node.outputs))
+    result.nodes, result.tensors = [node], {name: replace(graph.tensors[name], window=None) for name in names}
+    result.inputs = [name for name in dict.fromkeys(node.present) if not graph.tensors[name].is_weight]
+    result.outputs = {name: name for name in node.outputs}
+    return result
+
+
+@lru_cache(maxsize=512)
+def _best(layer: _Layer, machine: Machine, tilings: Sequence[Tiling]) -> Tiling:
+    tried = [(*_tried(layer, machine, tiling), i) for i, tiling in enumerate(tilings)]
+    fast = ABOUT * min(end for end, *_ in tried)
+    *_, best = min((moved, end, i) for end, moved, i in tried if end <= fast)
+    return tilings[best]
+
+
+def _tried(layer: _Layer, machine: Machine, tiling: Tiling) -> tuple[float, float]:
+    """When the layer would end, and the bytes that it moves; both without an end if it does not fit."""
+    try:
+        program = Lower(machine).apply(TiledGraph(layer.graph, {layer.node.name: tiling}))
+        schedule = Allocate(machine).apply(program)
+    except CapacityError:
+        return np.inf, np.inf
+    found = costs(schedule, machine)
+    ends = expected_starts(schedule, machine) + found.setup + found.alone + found.latency
+    return float(max(ends.max(), found.dram.sum())), float(found.bytes.sum())

@@ -1,0 +1,210 @@
+"""Sweeps: equal panels of a convolution's output, walked row by row or column by column, and what they load.
+
+A matmul's best panels are square (`panels.py`). A convolution reads each pixel once for every tap and has an input with
+halos, so what is best depends on what stays in SRAM:
+
+    by columns   for each column of panels, for each of its rows: the filters of the column stay, and halos
+    by rows      for each row of panels, for each of its columns: the pixels of the row stay
+
+Every second row (or column) is walked backwards, so that at its end nothing is loaded that is there. The walk is all
+that is decided here. What really stays is the scheduler's decision, tile by tile; the estimate takes it to use all room
+there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.panels import AHEAD, BURSTS, SKEW, Budget, Pace, Panel, PanelPlan
+
+Bytes = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the tiles of an output read of an input with halos.
+
+    Attributes:
+        first, last: of each row of output tiles, the first and the last row of input tiles that it reads.
+        row_bytes: of a row of input tiles, all channels of a group.
+        step_bytes: the same of the channels of a step.
+        tile: bytes of an input tile.
+        turnaround: cycles from the moment a place is free, through a load of a tile into it and its use, to its
+            release.
+        splits: whether steps split the taps of their channels: the next one reads the same tiles.
+    """
+
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
+    row_bytes: int
+    step_bytes: int
+    tile: int
+    turnaround: float
+    splits: bool
+
+
+@dataclass(frozen=True)
+class Work:
+    """A grid of output tiles, and what must be done for it.
+
+    Attributes:
+        rows, cols: of output tiles.
+        execute: cycles of the matrix unit for all of it.
+        column_bytes: of the filters of one column of tiles.
+        turnaround: of a tile of filters (`Source.turnaround`).
+        stored: bytes of the output.
+    """
+
+    rows: int
+    cols: int
+    execute: float
+    column_bytes: float
+    turnaround: float
+    stored: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plan with what it is estimated to take."""
+
+    cycles: float
+    loaded: float
+    plan: PanelPlan
+
+
+def parts(size: int) -> list[int]:
+    """The sizes that divide `size` into fewer pieces than the next smaller one does."""
+    return sorted({-(-size // count) for count in range(1, size + 1)})
+
+
+def sweeps(work: Work, source: Source, budget: Budget, pace: Pace, most: int) -> list[Candidate]:
+    """The estimate's best plans, at most so many, the best one first."""
+    ramped = budget.c * pace.store > pace.execute  # tiles are finished faster than they can be stored
+    pns = np.array(parts(work.cols), dtype=np.int64)[:, None]
+    aheads = np.unique(np.outer(AHEAD, (source.tile, budget.b)))
+    found: list[tuple[float, float, int, int, int, bool]] = []
+    for pm in parts(work.rows):
+        memory = _Memory.of(work, source, pm, pns, aheads, budget)
+        if not memory.fits.any():
+            break
+        for by_rows in (False, True):
+            of_x, of_b = (_by_rows if by_rows else _by_columns)(work, memory, pns)
+            waits = of_x * source.turnaround / np.maximum(aheads, 0.9 * source.tile)
+            waits = waits + of_b * work.turnaround / np.maximum(aheads, 0.9 * budget.b)
+            loaded = of_x + of_b
+            cycles = _cycles(work, pm, pns, aheads, loaded, BURSTS * waits, budget, pace)
+            cycles = np.where(memory.fits, cycles, np.inf)
+            for j, at in enumerate(cycles.argmin(axis=1)):
+                if memory.fits[j, at]:
+                    found.append((cycles[j, at], loaded[j, at], pm, int(pns[j, 0]), int(aheads[at]), by_rows))
+    found.sort()
+    return [
+        Candidate(cycles, loaded, PanelPlan(_panels(work, pm, pn, by_rows), replace(budget, ahead=ahead), ramped))
+        for cycles, loaded, pm, pn, ahead, by_rows in found[:most]
+    ]
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Panels of one height and several widths (rows of the arrays), with bytes kept free (columns).
+
+    Attributes:
+        room: bytes beside the sums and what is kept free.
+        of_x, of_b: bytes of what a step needs of either operand at once.
+        fits: whether there is room for that.
+        read: bytes of x of each row of panels, all channels.
+        halo: of them, bytes that the row before also reads, on average.
+        within: of them, bytes that are among what a step needs.
+    """
+
+    room: Bytes
+    of_x: Bytes
+    of_b: Bytes
+    fits: npt.NDArray[np.bool_]
+    read: Bytes
+    halo: float
+    within: Bytes
+
+    @classmethod
+    def of(cls, work: Work, source: Source, pm: int, pns: Bytes, aheads: Bytes, budget: Budget) -> _Memory:
+        begin = np.arange(0, work.rows, pm)
+        first, last = np.minimum.reduceat(source.first, begin), np.maximum.reduceat(source.last, begin)
+        tall, low = int((last - first).max()) + 1, int((source.last - source.first).max()) + 1
+        shared = np.maximum(last[:-1] - first[1:] + 1, 0)
+        keeps_a = np.array([[budget.keeps_a(pm, int(pn))] for pn in pns[:, 0]])
+        of_x = source.step_bytes * np.where(keeps_a | source.splits, tall, low)
+        of_b = budget.b * np.where(keeps_a, -(-pm // SKEW), pns)
+        sums = pm * pns * budget.sums
+        room = budget.sram - budget.fixed - sums * (not budget.apart) - aheads
+        fits = (room >= of_x + of_b) & (sums <= budget.for_sums)
+        halo = float(shared.mean()) if len(begin) > 1 else 0.0
+        within = np.minimum(halo * source.step_bytes, of_x)
+        return cls(room, of_x, of_b, fits, (last - first + 1.0) * source.row_bytes, halo * source.row_bytes, within)
+
+
+def _stays(room: Bytes, size: Bytes | float, streams: Bytes) -> Bytes:
+    """The bytes that are still there when they are needed again: all if there is room, else what `streams` leaves."""
+    return np.where(room >= size, size, np.clip(room - streams, 0, size))
+
+
+def _by_rows(work: Work, memory: _Memory, pns: Bytes) -> tuple[Bytes, Bytes]:
+    """The bytes loaded of x and of filters, if what is needed again soonest stays as far as there is room."""
+    rows, cols, widest = len(memory.read), -(-work.cols // pns), memory.read.max()
+    filters, all_filters = pns * work.column_bytes, work.cols * work.column_bytes
+    x = _stays(memory.room - memory.of_b, widest, memory.of_x)
+    turn = _stays(memory.room - memory.of_x + memory.within, filters + memory.halo, memory.of_b)
+    beside = np.where(x >= widest, _stays(memory.room - widest, all_filters, memory.of_b), 0)
+    halo = np.where(beside > 0, memory.halo, np.minimum(turn, memory.halo))
+    loaded = memory.read.sum() * (1 + (cols - 1) * (1 - x / widest)) - (rows - 1) * halo
+    return loaded, rows * all_filters - (rows - 1) * np.maximum(turn - halo, beside)
+
+
+def _by_columns(work: Work, memory: _Memory, pns: Bytes) -> tuple[Bytes, Bytes]:
+    """The bytes loaded, likewise."""
+    rows, cols, widest = len(memory.read), -(-work.cols // pns), memory.read.max()
+    filters, all_filters = pns * work.column_bytes, work.cols * work.column_bytes
+    narrow = all_filters - (cols - 1) * filters  # those of the last column, which may be narrower
+    room = memory.room - memory.of_x + memory.within
+    stays = (cols - 1) * _stays(room, filters + memory.halo, memory.of_b)
+    stays = stays + _stays(room, narrow + memory.halo, memory.of_b)
+    halo = np.minimum(stays, cols * memory.halo)
+    all_x = memory.read.sum() - (rows - 1) * memory.halo
+    beside = memory.room - (filters if rows > 1 else memory.of_b)
+    turn = np.maximum(_stays(memory.room - memory.of_b, widest, memory.of_x), _stays(beside, all_x, memory.of_x))
+    loaded = cols * memory.read.sum() - (rows - 1) * halo - (cols - 1) * turn
+    return loaded, rows * all_filters - (rows - 1) * (stays - halo)
+
+
+def _cycles(
+    work: Work, pm: int, pns: Bytes, aheads: Bytes, loaded: Bytes, waits: Bytes, budget: Budget, pace: Pace
+) -> Bytes:
+    """As `PanelPlan.cycles`, of many plans at once; `waits` for free places."""
+    busy = np.maximum.reduce(
+        np.broadcast_arrays(
+            np.float64(work.execute),
+            loaded * pace.load,
+            np.float64(work.stored * pace.store),
+            (loaded + work.stored) * pace.dram,
+            waits,
+        )
+    )
+    panels = -(-work.rows // pm) * -(-work.cols // pns)
+    left = pm * pns * max(0.0, budget.c * pace.store - pace.execute)
+    return np.asarray(busy + (panels - 1) * np.maximum(0.0, left - aheads * pace.load) + left)
+
+
+def _panels(work: Work, pm: int, pn: int, by_rows: bool) -> tuple[Panel, ...]:
+    rows = [(m, min(m + pm, work.rows)) for m in range(0, work.rows, pm)]
+    cols = [(n, min(n + pn, work.cols)) for n in range(0, work.cols, pn)]
+    if by_rows:
+        return tuple(Panel(*m, *n) for i, m in enumerate(rows) for n in _turning(cols, i))
+    return tuple(Panel(*m, *n) for i, n in enumerate(cols) for m in _turning(rows, i))
+
+
+def _turning(items: Sequence[tuple[int, int]], i: int) -> Sequence[tuple[int, int]]:
+    return items[::-1] if i % 2 else items
