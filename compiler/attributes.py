@@ -65,36 +65,45 @@ class MatMulAttributes(EpilogueAttributes):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvAttributes(EpilogueAttributes):
-    """How the kernel of a convolution slides over its images.
+class PoolAttributes(Attributes):
+    """How a kernel slides over images.
 
     Attributes:
         kernel, strides, dilations: of lines and columns.
-        pads: lines and columns of zeros at the top, left, bottom and right.
-        groups: parts of the channels, each with filters of its own.
+        pads: lines and columns of padding at the top, left, bottom and right.
     """
 
     kernel: Pair
     strides: Pair = (1, 1)
     dilations: Pair = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    groups: int = 1
 
     def check(self) -> None:
-        super().check()
         for what, pair in (("kernel", self.kernel), ("strides", self.strides), ("dilations", self.dilations)):
             if min(pair) < 1 or max(pair) > MOST_PIXELS:
                 raise ShapeError(f"{what} must be from 1 to {MOST_PIXELS}, not {shown(pair)}")
         if min(self.pads) < 0 or max(self.pads) > MOST_PIXELS:
             raise ShapeError(f"pads must be from 0 to {MOST_PIXELS}, not {shown(self.pads)}")
-        if self.groups < 1:
-            raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
 
     def geometry(self, images: Shape) -> Geometry:
         """Over images of this shape: (images, height, width, channels), or (images, width, channels) of one line."""
         count, *size, _ = images
         height, width = size if len(size) == 2 else (1, *size)
         return Geometry(count, height, width, self.kernel, self.strides, self.dilations, self.pads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvAttributes(EpilogueAttributes, PoolAttributes):
+    """How the kernel of a convolution slides over its images; `groups`: parts of the channels, each with filters of its
+    own."""
+
+    groups: int = 1
+
+    def check(self) -> None:
+        EpilogueAttributes.check(self)
+        PoolAttributes.check(self)
+        if self.groups < 1:
+            raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
 
 
 MOST_PIXELS = 2**20

@@ -60,6 +60,7 @@ from minisim.compiler.elementwise import ElementwiseMethods
 from minisim.compiler.geometry import CHANNELS, order_of_k
 from minisim.compiler.movement_methods import MovementMethods, is_rectangle
 from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
+from minisim.compiler.pool_methods import PoolMethods
 from minisim.compiler.row_methods import RowMethods
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, arranged, example_values, materialised
@@ -140,7 +141,7 @@ class Tensor:
     __rmul__ = __mul__
 
 
-class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods["Tensor"]):
+class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods["Tensor"], PoolMethods["Tensor"]):
     """A model under construction, and the compiler's first IR.
 
     Args:
@@ -533,6 +534,9 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             dtype = other.dtype if isinstance(other, Tensor) else "float32"
             return self.weight(self.fresh_name("scalar"), np.asarray(value), dtype)
         raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {shown(value)}")
+
+    def _column(self, values: Array, other: Tensor) -> Tensor:
+        return self.weight(self.fresh_name("column"), values, other.dtype)
 
     def _moved_pieces(self, x: Tensor, sizes: Sequence[int], axis: int, name: str | None) -> tuple[Tensor, ...]:
         """Pieces that are no rectangles of x, each a tensor of its own."""

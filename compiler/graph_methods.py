@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy.typing as npt
 
 from minisim.compiler.arguments import Shape
 from minisim.compiler.attributes import NO_ATTRIBUTES, Attributes
@@ -44,6 +46,10 @@ class GraphMethods(ABC, Generic[T]):
     @abstractmethod
     def split(self, x: T, sizes: int | Sequence[int], *, axis: int = -1, name: str | None = None) -> tuple[T, ...]:
         """Pieces of x along an axis."""
+
+    @abstractmethod
+    def _column(self, values: npt.NDArray[Any], other: T) -> T:
+        """These numbers as a weight of the type of `other`."""
 
     @abstractmethod
     def _operand(self, value: T | float, other: T | float) -> T:

@@ -1,9 +1,9 @@
 """The whole compiler on one page.
 
-    import -> fuse -> [cast | quantize] -> tile -> lower -> schedule -> dispatch
+    import -> fuse -> [cast | quantize] -> tile -> slice -> lower -> schedule -> dispatch
 
 tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
-operation has its core.
+operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`).
 
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize
 scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16 or
@@ -31,6 +31,7 @@ from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
 from minisim.errors import ModelError, UsageError, one_line, printable, shown, truth, whole
 from minisim.hwmodel.config import Machine, MachineLike
@@ -58,7 +59,8 @@ def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
 
 
 def machine_passes(machine: Machine, max_operations: int) -> tuple[Step, ...]:
-    return ((20, Tile(machine, max_operations)), (30, Lower(machine)), (40, Allocate(machine)))
+    tile, slice_ = Tile(machine, max_operations), Slice(machine)
+    return ((20, tile), (25, slice_), (30, Lower(machine)), (40, Allocate(machine)))
 
 
 def compile_graph(
@@ -141,8 +143,8 @@ def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERA
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
     What the passes after `tile` read is the tiled graph, the sizes of SRAM and accumulator memory, the data type,
-    whether to keep tiles on chip, the tile's edges, how rows are padded in DRAM, and how many cores there are. A
-    model that the machine cannot compute has the key of its error.
+    whether to keep tiles on chip and to slice, the tile's edges, how rows are padded in DRAM, and how many cores there
+    are. A model that the machine cannot compute has the key of its error.
 
     Raises:
         CapacityError: the model takes more than `max_operations`.
@@ -155,7 +157,8 @@ def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERA
         return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
     cores, padding = machine.cores.count, machine.dram.padding
-    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile, padding, cores)
+    compiler = (machine.compiler.keep_on_chip, machine.compiler.slices, machine.compiler.order)
+    machine_key = (sizes, machine.matrix.dtype, compiler, machine.tile, padding, cores)
     return hashlib.sha256(repr((machine_key, tilings)).encode()).hexdigest()
 
 

@@ -387,7 +387,7 @@ class ProgramBuilder:
         names = tuple(self._tensor_ids)
         layers = np.zeros(len(self._layers), dtype=isa.LAYER_DTYPE)
         for i, layer in enumerate(self._layers):
-            layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0)
+            layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0, i, 0)
         tensors = _tensor_table(self.graph, self._own, self.machine)
         return Program(
             name=self.graph.name,
@@ -428,7 +428,7 @@ class ProgramBuilder:
         for name in dtype.names or ():
             if name in columns:
                 table[name] = columns[name]
-            elif f"{name}_sram" in (dtype.names or ()) or name.endswith("_sram"):
+            elif f"{name}_sram" in (dtype.names or ()) or name.endswith(("_sram", "_pieces")):
                 table[name] = isa.NONE
         start = sum(len(chunk) for chunk in chunks)
         chunks.append(table)

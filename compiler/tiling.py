@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from minisim.compiler.blocks import BlockPlan
-from minisim.compiler.graph import Graph
+from minisim.compiler.graph import Graph, Node
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.slabs import SlabOf, tiles_apart
@@ -99,6 +99,7 @@ class Tiling:
     Attributes:
         panels, blocks: one of them, or neither: the plain m, n, k order.
         sums_apart: whether a matmul's partial sums have tiles of their own.
+        in_rows: whether all tiles of a row are walked before the next row, by operators that have a choice.
         slab: the output's rows that are cut up at a time, in elements (`slabs.py`): no tile, and no panel, reaches
             beyond them. 0: all at once.
         source: rows and columns of the tiles of an input that operands are gathered from; (0, 0) if none is.
@@ -117,6 +118,7 @@ class Tiling:
     shares: tuple[Share, ...] = ()
     blocks: BlockPlan | None = None
     slab: int = 0
+    in_rows: bool = False
     source: tuple[int, int] = (0, 0)
 
     @property
@@ -204,6 +206,7 @@ class Tiling:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
         text += f", gathered from {self.source[0]}x{self.source[1]}" if any(self.source) else ""
         text += f", slabs of {self.slab}" if self.slab else ""
+        text += ", in rows" * self.in_rows
         text += ", sums apart" * self.sums_apart
         text += f", blocks {self.blocks.m}x{self.blocks.n}" if self.blocks else ""
         if self.shares:
@@ -224,15 +227,27 @@ def _shapes(plan: PanelPlan) -> str:
 
 @dataclass(frozen=True)
 class TiledGraph:
-    """A graph, and by node name the tiling of each node that is executed; views have none."""
+    """A graph, and by node name the tiling of each node that is executed; views have none.
+
+    Attributes:
+        slices: the nodes that are walked together (`slicing.py`), as ranges of those that are executed.
+    """
 
     graph: Graph
     tilings: Mapping[str, Tiling]
+    slices: tuple[range, ...] = ()
 
     def lines(self) -> Iterator[str]:
         yield from self.graph.lines()
         for node in self.graph.nodes:
             yield f"  {node.name}: {self.tilings.get(node.name, 'a view')}"
+        executed = self.executed()
+        for each in self.slices:
+            yield f"  slice of {', '.join(executed[i].name for i in each)}"
+
+    def executed(self) -> list[Node]:
+        """The nodes that are executed: the layers of the program."""
+        return [node for node in self.graph.nodes if node.name in self.tilings]
 
     def verify(self) -> None:
         self.graph.verify()

@@ -31,11 +31,12 @@ def rows(macro: str, ops: list) -> str:
 
 def main(table: str, header: str) -> None:
     ops = list(runpy.run_path(table)["VectorOp"])
-    elementwise = rows("MINISIM_ELEMENTWISE", [op for op in ops if not op.is_reduction and not op.is_move])
+    elementwise = rows("MINISIM_ELEMENTWISE", [op for op in ops if op.is_elementwise])
     reductions = rows("MINISIM_REDUCTIONS", [op for op in ops if op.is_reduction])
     moves = rows("MINISIM_MOVES", [op for op in ops if op.is_move])
+    folds = rows("MINISIM_FOLDS", [op for op in ops if op.is_fold])
     Path(header).parent.mkdir(parents=True, exist_ok=True)
-    Path(header).write_text("\n".join([HEAD, elementwise, reductions, moves]))
+    Path(header).write_text("\n".join([HEAD, elementwise, reductions, moves, folds]))
 
 
 if __name__ == "__main__":

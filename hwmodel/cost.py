@@ -34,7 +34,7 @@ from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.descriptors import apart, descriptors
 from minisim.hwmodel.sections import Accumulator, Sram
-from minisim.hwmodel.vector import tree_cycles, vector_cycles
+from minisim.hwmodel.vector import operation_cycles, tree_cycles, vector_cycles
 
 __all__ = [
     "Costs",
@@ -122,10 +122,10 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
 
     of_lanes = opcode == isa.Opcode.VECTOR
     v = schedule.vectors[row[of_lanes]]
-    rows, cols = schedule.vector_shape(v)
+    _, cols = schedule.vector_shape(v)
     columns.setup[of_lanes] = machine.vector.setup_cycles
     columns.busy[of_lanes] = np.maximum(
-        vector_cycles(v["op"], rows, cols, machine), _vector_sram_cycles(schedule, v, machine)
+        operation_cycles(schedule, v, machine), _vector_sram_cycles(schedule, v, machine)
     )
     columns.latency[of_lanes] = machine.vector.latency_cycles + tree_cycles(v["op"], cols, machine)
     return columns
@@ -266,7 +266,7 @@ def _pitch_of_pieces(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
 def _vector_sram_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
     sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
     *sources, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
-    read = np.asarray(sum(sources))
+    read = np.asarray(sum(sources)) + isa.elements_read(schedule, v) * isa.item_sizes()[v["dtype"]]
     turned = v["op"] == isa.VectorOp.TRANSPOSE  # it walks down the columns of its source, which has as many as dst rows
     rows, elements = v["rows"].astype(np.int64), v["rows"].astype(np.int64) * v["cols"]
     item = result // np.maximum(elements, 1)

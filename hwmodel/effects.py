@@ -75,6 +75,10 @@ RULES = (
          lambda m: not m.accumulator.bytes, "accumulator.bytes is 0", ("accumulator.bytes",)),
     Rule(("compiler.block_m", "compiler.block_n"), lambda m: m.compiler.order != "blocked",
          "compiler.order is not 'blocked'", ("compiler.order",)),
+    Rule(("compiler.slices",), lambda m: m.compiler.order != "auto", "compiler.order is not 'auto'",
+         ("compiler.order",)),
+    Rule(("compiler.slices",), lambda m: not m.compiler.keep_on_chip, "compiler.keep_on_chip is false",
+         ("compiler.keep_on_chip",)),
     *(Rule((f"energy.mac_{dtype}",), _has_no(dtype), f"matrix.{dtype}_rate is 0", (f"matrix.{dtype}_rate",))
       for dtype in ("fp32", "bf16", "int8", "int16")),
     Rule(("matrix.fp32_rate", "energy.mac_fp32"), lambda m: m.dtype != DType.FP32,

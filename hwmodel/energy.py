@@ -113,7 +113,8 @@ def accesses(schedule: isa.Schedule) -> Accesses:
 
     elementwise = opcode == isa.Opcode.VECTOR
     v = schedule.vectors[row[elementwise]]
-    found.sram_read[elementwise] = sum(size(v, name) for name in isa.VECTOR_SOURCES)
+    found.sram_read[elementwise] = sum(size(v, name) for name in (*isa.VECTOR_SOURCES, "acc"))
+    found.sram_read[elementwise] += isa.elements_read(schedule, v) * isa.item_sizes()[v["dtype"]]
     found.sram_write[elementwise] = size(v, "dst")
     return found
 
@@ -139,13 +140,12 @@ def operation_energy(schedule: isa.Schedule, machine: Machine, answers: Answers 
         return whole
 
     x, v = schedule.matmuls[row[executes]], schedule.vectors[row[elementwise]]
-    rows, cols = schedule.vector_shape(v)
     read, write = sram_prices(machine)
     sums_read, sums_write = sram_prices(machine, machine.accumulator.bytes or None)
     return {
         "mac": column(executes, _mac_energy(x, machine)),
         "epilogue": column(executes, _epilogue_energy(x, machine)),
-        "vector": column(elementwise, rows * cols * _vector_prices(machine)[v["op"]]),
+        "vector": column(elementwise, _vector_energy(schedule, v, machine)),
         "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
         "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
         "dma": moved.dram * price.dma_byte
@@ -177,6 +177,16 @@ def _epilogue_energy(x: isa.Table, machine: Machine) -> Column:
     activation = _prices(isa.Activation, "vector", machine)[x["activation"]]
     each = additions * addition + activation + np.where(x["scale"] != 0, machine.energy.requantize, 0)
     return np.asarray(x["m"].astype(np.int64) * x["n"] * each)
+
+
+def _vector_energy(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Column:
+    """Of each element that an operation works through; of a fold at each tap, and of its bias and activation."""
+    rows, cols = schedule.vector_shape(v)
+    of_tail = np.where(v["src2"] != isa.NONE, machine.energy.vector_add, 0)
+    of_tail = of_tail + _prices(isa.Activation, "vector", machine)[v["activation"]]
+    each = _vector_prices(machine)[v["op"]]
+    taps = v["taps"].astype(np.int64)
+    return np.asarray(rows * cols * np.where(taps > 0, taps * each + of_tail, each))
 
 
 def _vector_prices(machine: Machine) -> Column:

@@ -10,7 +10,7 @@ structured arrays which the C++ engine takes as they are (the field offsets are 
     stream    = opcode, queue, core, layer, row, wait[4], sync    `row` indexes the opcode's operand table
     transfers = LOAD and STORE: one tile between DRAM and SRAM
     matmuls   = one EXECUTE: sums (+)= A x B, and after the last step the epilogue
-    vectors   = one operation of the vector unit: elementwise, or a reduction of rows
+    vectors   = one operation of the vector unit: elementwise, a reduction of rows, or a fold of windows
 
 **Queues.** Each queue starts its operations in order and retires them in order; the queues run beside
 each other. Order between queues is explicit: operation `i` may start once, for every queue `q`,
@@ -56,6 +56,16 @@ Where no window lies, A is +0; where several do, the last one counts. So the add
 operand of a convolution out of its input: a window for each tap, none for the padding. The order of k is that of A's
 columns; the array takes them in `taps` equal parts (1: as a whole), unless it packs them (`matrix.packs_taps`).
 
+**Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
+their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of
+pieces (`src0_pieces`; src0 and src0_sram are NONE). FOLD_MAX takes the greatest: NaN if any is, +0 above -0, as MAX;
+it begins with -inf, and so is an element where no window lies (of INT8: -128). FOLD_SUM adds to +0, and FOLD_FMA adds
+the products with row t of src1, (taps, cols), to +0, each with one rounding; there an element where no window lies is
++0, and multiplied as others are. Then come a bias, the row src2 (1, cols) of a FOLD_FMA, and `activation`, as in a
+matmul's epilogue. A chain may be cut: `acc` (rows, cols) is what an earlier fold has left, and this one goes on from
+it. Of a BF16 chain that is FP32, in acc and in dst, so that it is rounded once, where it ends; in an INT8 one it is
+INT8.
+
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
 """
@@ -77,7 +87,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.errors import OutputError, ScheduleError, described, one_line, position, printable, shown, whole
-from minisim.hwmodel.vector_ops import REDUCTIONS
+from minisim.hwmodel.vector_ops import FOLDS, REDUCTIONS
 from minisim.hwmodel.vector_ops import VectorOp as VectorOp  # a part of the instruction set: others import it from here
 
 Table = npt.NDArray[np.void]
@@ -88,7 +98,7 @@ ALIGNMENT = 64
 NONE = 0xFFFFFFFF
 """The tile id, or SRAM address, of an operand that an operation does not have."""
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -225,17 +235,22 @@ VECTOR_DTYPE = np.dtype(
     [
         ("op", "u1"),
         ("dtype", "u1"),  # of its sources of the kind x
-        ("reserved", "u2"),
-        ("src0", "u4"),  # tile ids; NONE: a number, imm0, or no such source; one is a tile, but of a COPY
+        ("activation", "u1"),  # of a fold, after its last tap and the bias; else 0
+        ("reserved", "u1"),
+        ("src0", "u4"),  # tile ids; NONE: a number, imm0, or no such source; one is a tile, but of a COPY or a fold
         ("src1", "u4"),
         ("src2", "u4"),
+        ("acc", "u4"),  # (rows, cols), what an earlier fold has left: this one goes on from there; else NONE
         ("dst", "u4"),
         ("src0_sram", "u4"),
         ("src1_sram", "u4"),
         ("src2_sram", "u4"),
+        ("acc_sram", "u4"),
         ("dst_sram", "u4"),
+        ("src0_pieces", "u4"),  # of a fold: the first row of a run in `pieces`, or NONE if all is padding; else NONE
         ("rows", "u4"),  # of dst; a source with 1 row (or column) is repeated along it
         ("cols", "u4"),  # 1 for a reduction, whose src0 has `rows` rows of any length
+        ("taps", "u4"),  # of a fold: how many elements each of dst is made of; else 0
         ("imm0", "f4"),  # 0 where src0 is a tile, or is not there
         ("imm1", "f4"),
         ("imm2", "f4"),
@@ -270,7 +285,7 @@ WINDOW_DTYPE = np.dtype(
 
 MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual", "acc")
 VECTOR_SOURCES = ("src0", "src1", "src2")
-VECTOR_OPERANDS = (*VECTOR_SOURCES, "dst")
+VECTOR_OPERANDS = (*VECTOR_SOURCES, "acc", "dst")
 
 TARGETS = {Opcode.LOAD: ("transfers", "tile"), Opcode.STORE: ("transfers", "tile"), Opcode.EXECUTE: ("matmuls", "c"),
            Opcode.VECTOR: ("vectors", "dst")}  # fmt: skip
@@ -307,6 +322,8 @@ LAYER_DTYPE = np.dtype(
         ("loads", "u8"),  # that lowering asked for
         ("loads_eliminated", "u8"),
         ("sram_peak", "u8"),  # bytes of tiles live at once, in program order
+        ("slice", "u4"),  # the first of the layers whose operations are walked together with its own
+        ("reserved", "u4"),
     ]
 )
 
@@ -452,7 +469,7 @@ class Schedule:
         used = tile != NONE
         if np.any(tile[used] >= len(self.tiles)):
             raise ScheduleError(f"operand {label!r} refers to a tile that does not exist")
-        if name in ("c", "acc"):
+        if table.dtype == MATMUL_DTYPE and name in ("c", "acc"):
             used &= touches(table, name) | (address != NONE)
         begin = address[used]
         end = begin + sizes[tile[used]]
@@ -474,7 +491,10 @@ class Schedule:
         return np.asarray(self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item)
 
     def vector_shape(self, vectors: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Rows and columns that rows of `vectors` work through: those of dst, but of src0 for a reduction."""
+        """Rows and columns that rows of `vectors` work through: those of dst, but of src0 for a reduction.
+
+        A fold works through them once for each of its taps.
+        """
         reduces = is_reduction(vectors["op"])
         cols = vectors["cols"].astype(np.int64)
         cols[reduces] = self.tiles["cols"][vectors["src0"][reduces]]
@@ -616,19 +636,34 @@ class Schedule:
     def describe_vector(self, x: np.void) -> str:
         """A row of `vectors` as text."""
         op = VectorOp(x["op"])
+        if op.is_fold:
+            return self._describe_fold(op, x)
         sources = ", ".join(
             self._operand(x, name) if x[name] != NONE else f"{x[f'imm{i}']:.9g}"
             for i, name in enumerate(VECTOR_SOURCES[: op.sources])
         )
         return f"VECTOR {self._operand(x, 'dst')} = {op.name.lower()} {sources}"
 
+    def _describe_fold(self, op: VectorOp, x: np.void) -> str:
+        """``VECTOR y[..] = acc[..] fold_fma 9 taps of (x[..] by 0:9), w[..] + b[..] | relu``."""
+        begin = "" if x["acc"] == NONE else f"{self._operand(x, 'acc')} "
+        text = f"VECTOR {self._operand(x, 'dst')} = {begin}{op.name.lower()} {x['taps']} taps of "
+        text += self._operand_of_pieces(x["src0_pieces"])
+        if x["src1"] != NONE:
+            text += f", {self._operand(x, 'src1')}"
+        if x["src2"] != NONE:
+            text += f" + {self._operand(x, 'src2')}"
+        return f"{text} | {Activation(x['activation']).name.lower()}" if x["activation"] else text
+
     def _first_operand(self, x: np.void) -> str:
-        """A: a tile, or its pieces, each with its windows: ``(x[0:32,0:32]@0x1000 by 12:21)``."""
-        if x["a"] != NONE:
-            return self._operand(x, "a")
-        if x["a_pieces"] == NONE:
+        """A: a tile, or its pieces."""
+        return self._operand(x, "a") if x["a"] != NONE else self._operand_of_pieces(x["a_pieces"])
+
+    def _operand_of_pieces(self, first: int) -> str:
+        """The pieces from row `first` on, each with its windows: ``(x[0:32,0:32]@0x1000 by 12:21)``."""
+        if first == NONE:
             return "0"
-        _, rows = run_rows(self.pieces, np.array([x["a_pieces"]]))
+        _, rows = run_rows(self.pieces, np.array([first]))
         texts = []
         for piece in self.pieces[rows]:
             _, windows = run_rows(self.windows, np.array([piece["window"]]))
@@ -680,17 +715,18 @@ def run_rows(table: Table, first: npt.ArrayLike) -> tuple[npt.NDArray[np.int64],
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(count) - count - first, count)
 
 
-def pieces_of(pieces: Table, matmuls: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The pieces of these rows of `matmuls`: which of the rows each belongs to, and its row of `pieces`."""
-    with_pieces = np.flatnonzero(matmuls["a_pieces"] != NONE)
-    owner, rows = run_rows(pieces, matmuls["a_pieces"][with_pieces])
+def pieces_of(pieces: Table, operations: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The pieces of these rows of `matmuls` or `vectors`: which of them each belongs to, and its row of `pieces`."""
+    first = operations["a_pieces" if operations.dtype == MATMUL_DTYPE else "src0_pieces"]
+    with_pieces = np.flatnonzero(first != NONE)
+    owner, rows = run_rows(pieces, first[with_pieces])
     return with_pieces[owner], rows
 
 
-def elements_read(schedule: Schedule, matmuls: Table) -> npt.NDArray[np.int64]:
-    """The elements of A that are read for each of these rows of `matmuls`, tap by tap; 0 where A is a tile."""
-    found = np.zeros(len(matmuls), dtype=np.int64)
-    owner, pieces = pieces_of(schedule.pieces, matmuls)
+def elements_read(schedule: Schedule, operations: Table) -> npt.NDArray[np.int64]:
+    """The elements that are read of pieces for each of these rows of `matmuls` or `vectors`, tap by tap."""
+    found = np.zeros(len(operations), dtype=np.int64)
+    owner, pieces = pieces_of(schedule.pieces, operations)
     x = schedule.windows
     until = np.append(0, np.cumsum(x["outer"].astype(np.int64) * x["inner"] * x["cols"]))
     ends = np.flatnonzero(x["more"] == 0)
@@ -714,12 +750,23 @@ def verify_pieces(schedule: Schedule) -> None:
         raise ScheduleError("taps must be equal parts of k, and 1 where a is a tile")
     if np.any(of_tile & (matmuls["a_pieces"] != NONE)) or np.any(~of_tile & (matmuls["a_transposed"] != 0)):
         raise ScheduleError("a is a tile, perhaps transposed, or it is made of pieces")
-    row, piece = pieces_of(schedule.pieces, matmuls)
+    vectors, folds = schedule.vectors, is_fold(schedule.vectors["op"])
+    if np.any(folds != (vectors["taps"] > 0)) or np.any(~folds & (vectors["src0_pieces"] != NONE)):
+        raise ScheduleError("a fold has taps and is of pieces, no other vector operation is")
+    if np.any(folds & (vectors["src0"] != NONE)) or np.any(~folds & (vectors["acc"] != NONE)):
+        raise ScheduleError("a fold has no src0, and only a fold has an acc")
+    _verify_windows(schedule, matmuls, matmuls["m"], matmuls["k"])
+    _verify_windows(schedule, vectors, vectors["rows"].astype(np.int64) * vectors["taps"], vectors["cols"])
+
+
+def _verify_windows(schedule: Schedule, operations: Table, rows: npt.NDArray[Any], cols: npt.NDArray[Any]) -> None:
+    """Those of operands of so many rows and columns."""
+    row, piece = pieces_of(schedule.pieces, operations)
     pieces = schedule.pieces[piece]
     if np.any(pieces["tile"] >= len(schedule.tiles)):
         raise ScheduleError("a piece refers to a tile that does not exist")
     tile = schedule.tiles[pieces["tile"]]
-    columns = (pieces["window"], matmuls["m"][row], matmuls["k"][row], tile["rows"], tile["cols"])
+    columns = (pieces["window"], rows[row], cols[row], tile["rows"], tile["cols"])
     distinct = np.unique(np.stack(columns), axis=1) if len(row) else np.zeros((5, 0), dtype=np.int64)
     owner, window = run_rows(schedule.windows, distinct[0])
     _, *sizes = distinct[:, owner]
@@ -750,6 +797,11 @@ def window_lines(windows: Table) -> Iterator[str]:
 def is_reduction(ops: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     """Whether each of these codes of a `VectorOp` is a reduction."""
     return np.isin(ops, list(REDUCTIONS))
+
+
+def is_fold(ops: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether each of these codes of a `VectorOp` is a fold."""
+    return np.isin(ops, list(FOLDS))
 
 
 def touches(matmuls: Table, operand: str) -> npt.NDArray[np.bool_]:

@@ -236,6 +236,9 @@ class Vector(Section):
         default=0, ge=0, le=10_000, description="passes of add and sub, also of each step of a sum; 0: simple_cost"
     )
     mul_cost: int = Field(default=0, ge=0, le=10_000, description="passes of mul; 0: simple_cost")
+    fma_cost: int = Field(
+        default=0, ge=0, le=10_000, description="passes of each step of a fold that multiplies and adds; 0: simple_cost"
+    )
     # A quarter of the rate of an addition, as that of the special functions of a GPU of compute capability 7.x
     # (CUDA C++ programming guide, throughput of native arithmetic instructions: 16 results a cycle beside 64).
     div_cost: int = Field(default=4, ge=1, le=10_000, description="passes of div (a reciprocal and a product)")
@@ -536,6 +539,7 @@ class Energy(Section):
     vector_sigmoid: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")
     vector_add: Femtojoules = _energy("0.9pJ", "per element: fp32 add [H]; also bias and residual of the epilogue")
     vector_mul: Femtojoules = _energy("3.7pJ", "per element: fp32 multiply [H]")
+    vector_fma: Femtojoules = _energy("4.6pJ", "per product that a fold adds up: fp32 multiply 3.7 and add 0.9 [H]")
     add_int32: Femtojoules = _energy("0.1pJ", "per element: int32 add [H]; the bias of an int8 matmul")
     requantize: Femtojoules = _energy(
         "4.6pJ", "per int8 result: fp32 multiply 3.7 [H] and rounding, as an fp32 add 0.9"
@@ -607,6 +611,12 @@ class Compiler(Section):
     block_n: int = Field(default=2, ge=1, le=65536, description="output tiles: columns of a block, if order is blocked")
     keep_on_chip: bool = Field(
         default=True, description="keep intermediate tiles in SRAM for their consumers; false if order is blocked"
+    )
+
+    slices: bool = Field(
+        default=True,
+        description="walk layers together, strip by strip, where what passes between them would not stay in SRAM; only "
+        "if order is auto and intermediate tiles are kept on chip",
     )
 
     @field_validator("keep_on_chip")

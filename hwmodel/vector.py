@@ -7,6 +7,10 @@ operation takes as many passes as the classes of its steps say (`VectorOp.costs`
 
     busy = ceil(rows x cols / lanes) x passes
 
+**A fold** does that once for each of its taps, and at the end adds the bias and applies the activation:
+
+    busy = ceil(rows x cols / lanes) x (taps x passes + passes of add, if there is a bias, + those of the activation)
+
 **A reduction** works row by row: the lanes take `lanes` elements of one row at a time and combine them with what
 they hold, ceil(cols / lanes) steps of the class add (sum) or simple (maximum). Then a tree combines the lanes'
 partial results, half as many at each level. It is pipelined and takes a row at a time, so the rows follow each
@@ -26,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import VectorOp, is_reduction
+from minisim.hwmodel.isa import NONE, Activation, Schedule, Table, VectorOp, is_reduction
 from minisim.hwmodel.sections import Vector
 
 Cycles = npt.NDArray[np.int64]
@@ -43,6 +47,24 @@ def vector_cycles(op: npt.ArrayLike, rows: npt.ArrayLike, cols: npt.ArrayLike, m
     lanes = machine.vector.lanes
     groups = np.where(is_reduction(op), rows * -(-cols // lanes), -(-rows * cols // lanes))
     return np.asarray(groups * np.array([passes(code, machine.vector) for code in VectorOp], dtype=np.int64)[op])
+
+
+def operation_cycles(schedule: Schedule, vectors: Table, machine: Machine) -> Cycles:
+    """Busy cycles of these rows of `vectors`."""
+    busy = vector_cycles(vectors["op"], *schedule.vector_shape(vectors), machine)
+    taps = vectors["taps"].astype(np.int64)
+    groups = -(-vectors["rows"].astype(np.int64) * vectors["cols"] // machine.vector.lanes)
+    return np.where(taps > 0, busy * taps + groups * tail_passes(vectors, machine), busy)
+
+
+def tail_passes(vectors: Table, machine: Machine) -> Cycles:
+    """Passes over the lanes at the end of a fold: for its bias, and its activation."""
+    of_activation = {Activation.RELU: VectorOp.RELU, Activation.SIGMOID: VectorOp.SIGMOID}
+    last = np.zeros(len(Activation), dtype=np.int64)
+    for code, op in of_activation.items():
+        last[code] = passes(op, machine.vector)
+    bias = (vectors["src2"] != NONE) * passes(VectorOp.ADD, machine.vector)
+    return np.asarray(bias + last[vectors["activation"]])
 
 
 def tree_cycles(op: npt.ArrayLike, cols: npt.ArrayLike, machine: Machine) -> Cycles:

@@ -15,6 +15,7 @@ from enum import IntEnum
 
 FLOATS = ("FP32", "BF16")
 BOOLS = ("BOOL",)
+ORDERED = ("FP32", "BF16", "INT8")
 NUMBERS = ("FP32", "BF16", "INT8", "INT32")
 ALL = (*NUMBERS, "INT16", "BOOL")
 
@@ -26,10 +27,12 @@ class VectorOp(IntEnum):
     of the operation. A reduction makes a column of its source, one element of each row, in an order that its
     definition fixes. A move leaves the bits of its source, of whatever type, at another place: COPY as an elementwise
     operation does (its source may also be nothing but a number), TRANSPOSE with rows and columns exchanged.
+    A fold takes an operand of several rows for each of its result, put together from windows, and folds them into one,
+    in their order (isa.py, Folds).
 
     Attributes:
         kinds: a letter for each source: x, of the operation's type; c, a condition, which is BOOL; m, of the
-            operation's type, and moved, not computed with.
+            operation's type, and moved, not computed with; w, of the operation's type, in windows.
         result: the kind of what it makes.
         is_reduction: whether it is a reduction.
         costs: the classes of its steps: of class c, `vector.c_cost` passes over the lanes; they add up.
@@ -122,6 +125,9 @@ class VectorOp(IntEnum):
     SELECT           = 57, "cxx", "x", 0, "simple",                                  "max",                  FLOATS
     COPY             = 58, "m",   "x", 0, "simple",                                  "max",                  ALL
     TRANSPOSE        = 59, "m",   "x", 0, "simple",                                  "max",                  ALL
+    FOLD_MAX         = 60, "w",   "x", 0, "simple",                                  "reduce_max",           ORDERED
+    FOLD_SUM         = 61, "w",   "x", 0, "add",                                     "reduce_sum",           FLOATS
+    FOLD_FMA         = 62, "wxx", "x", 0, "fma",                                     "",                     FLOATS
     # fmt: on
 
     @property
@@ -134,5 +140,16 @@ class VectorOp(IntEnum):
         """Whether it moves elements, and computes nothing."""
         return self.kinds == "m"
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether it computes each element of its result of the same elements of its sources."""
+        return not (self.is_reduction or self.is_move or self.is_fold)
+
+    @property
+    def is_fold(self) -> bool:
+        """Whether its first source is put together from windows."""
+        return self.kinds[0] == "w"
+
 
 REDUCTIONS = frozenset(op for op in VectorOp if op.is_reduction)
+FOLDS = frozenset(op for op in VectorOp if op.is_fold)

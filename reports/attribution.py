@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -95,37 +96,61 @@ def unit_cycles(schedule: Schedule, timeline: Timeline, cost: Costs, lane: int) 
     }
 
 
-def layer_edges(schedule: Schedule, timeline: Timeline) -> Cycles:
-    """The cycles at which the layers' intervals meet: layer i has [edges[i], edges[i + 1]).
+class Stretches(NamedTuple):
+    """The run cut into stretches of single layers: stretch i has the cycles [edges[i], edges[i + 1])."""
 
-    A layer's interval ends when the last of its compute operations retires (of its transfers, if it has no
-    others), and never before the layer in front of it. The last layer with operations takes the rest of
-    the run. A layer without operations is empty.
+    edges: Cycles
+    layer: Cycles
+
+    def by_layer(self, values: Cycles, layers: int) -> Cycles:
+        """The sum of the stretches' values for each of so many layers."""
+        sums = np.zeros(layers, dtype=np.int64)
+        np.add.at(sums, self.layer, values)
+        return sums
+
+
+def layer_stretches(schedule: Schedule, timeline: Timeline) -> Stretches:
+    """Whose cycles they are: up to when a compute operation retires, its layer's.
+
+    A layer by itself has one stretch: it ends when the last of its compute operations retires (of its transfers, if it
+    has no others), and never before the layer in front of it. Layers that are walked together (`slice` in isa.py) have
+    theirs in turn, as their operations retire. The last layer with operations takes the rest of the run. A layer
+    without operations has none.
     """
-    layer, layers = schedule.stream["layer"], len(schedule.layers)
+    layer = schedule.stream["layer"].astype(np.int64)
     computes = schedule.stream["opcode"] >= Opcode.EXECUTE
-    retired = np.zeros(layers, dtype=np.int64)
-    has_compute = np.zeros(layers, dtype=bool)
+    has_compute = np.zeros(len(schedule.layers), dtype=bool)
     has_compute[layer[computes]] = True
-    counts = computes | ~has_compute[layer]
-    np.maximum.at(retired, layer[counts], timeline.end[counts])
-    if len(layer):
-        retired[layer.max()] = timeline.cycles
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.maximum.accumulate(retired)])
+    counted = np.flatnonzero(computes | ~has_compute[layer])
+    together = schedule.layers["slice"][layer[counted]]
+    counted = counted[np.lexsort((timeline.end[counted], together))]
+    if not len(counted):
+        return Stretches(np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    retired, whose = np.maximum.accumulate(timeline.end[counted]), layer[counted]
+    retired[-1] = timeline.cycles
+    last = np.append(whose[1:] != whose[:-1], True)
+    return Stretches(np.append(0, retired[last]), whose[last])
 
 
-def layer_stalls(schedule: Schedule, timeline: Timeline, edges: Cycles) -> dict[str, Cycles]:
-    """Cycles between `edges` in which no compute unit of any core works, by cause (LAYER_CAUSES).
+def layer_cycles(schedule: Schedule, timeline: Timeline) -> Cycles:
+    """The cycles of each layer (`layer_stretches`); together they are those of the run."""
+    found = layer_stretches(schedule, timeline)
+    return found.by_layer(np.diff(found.edges), len(schedule.layers))
+
+
+def layer_stalls(schedule: Schedule, timeline: Timeline) -> dict[str, Cycles]:
+    """Cycles of each layer in which no compute unit of any core works, by cause (LAYER_CAUSES).
 
     The cause is that of the compute operation, of any layer, that begins next (of two in one cycle, the
     first in program order). After the last one has left its unit: pipeline until all compute operations have
     retired, then store until the stores have, then load.
     """
-    stalls = {cause: np.zeros(len(edges) - 1, dtype=np.int64) for cause in LAYER_CAUSES}
+    found, layers = layer_stretches(schedule, timeline), len(schedule.layers)
+    stalls = {cause: np.zeros(layers, dtype=np.int64) for cause in LAYER_CAUSES}
     ops = np.flatnonzero(schedule.stream["opcode"] >= Opcode.EXECUTE)
     gaps = Gaps.before(ops[np.argsort(timeline.begin[ops], kind="stable")], timeline)
     for cause, begin, end in (*_causes(gaps), *_tail(schedule, timeline, ops)):
-        stalls[cause] += np.diff(_cycles_before(edges, begin, end))
+        stalls[cause] += found.by_layer(np.diff(_cycles_before(found.edges, begin, end)), layers)
     return stalls
 
 

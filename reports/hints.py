@@ -17,10 +17,10 @@ import pandas as pd
 
 from minisim.hwmodel.array import drain_cycles, rates
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import vector_cycles
 from minisim.hwmodel.isa import ACCUMULATOR, DType, Opcode, Role, Schedule, item_sizes
 from minisim.hwmodel.sections import LIES_ALONG, Tile
 from minisim.hwmodel.variants import possible, scaled
+from minisim.hwmodel.vector import operation_cycles
 from minisim.reports.account import Account
 from minisim.reports.attribution import LAYER_CAUSES
 from minisim.reports.cause import Cause
@@ -168,7 +168,7 @@ def doubled(machine: Machine, keys: list[str]) -> Machine:
 def work_on(record: RunRecord, machine: Machine) -> Work:
     """The run's work on another machine: the same, but that its vector unit may have other lanes."""
     v = record.schedule.vectors
-    vector = int(vector_cycles(v["op"], *record.schedule.vector_shape(v), machine).sum())
+    vector = int(operation_cycles(record.schedule, v, machine).sum())
     return replace(record.work, vector_cycles=vector)
 
 

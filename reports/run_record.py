@@ -15,7 +15,7 @@ from minisim.hwmodel.cost import Costs, Roofline, costs, roofline
 from minisim.hwmodel.energy import Breakdown, breakdown
 from minisim.hwmodel.isa import DType, Opcode, Schedule
 from minisim.hwmodel.timeline import Timeline
-from minisim.reports.attribution import layer_edges
+from minisim.reports.attribution import layer_cycles
 from minisim.reports.path import Path, critical_path
 
 Counts = npt.NDArray[np.int64]
@@ -64,7 +64,7 @@ class RunRecord:
     @cached_property
     def energy(self) -> Breakdown:
         """The energy by layer and component; a layer's leakage is that of its own cycles."""
-        cycles = np.diff(layer_edges(self.schedule, self.timeline))
+        cycles = layer_cycles(self.schedule, self.timeline)
         return breakdown(
             self.schedule, self.machine, cycles, launch=self.timeline.cycles, answers=self.timeline.answers
         )

@@ -20,7 +20,7 @@ from minisim.hwmodel.config import Machine
 from minisim.hwmodel.energy import accesses
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.timeline import WAITED_FOR
-from minisim.reports.attribution import LAYER_CAUSES, layer_edges, layer_stalls, unit_cycles
+from minisim.reports.attribution import LAYER_CAUSES, layer_cycles, layer_stalls, unit_cycles
 from minisim.reports.run_record import RunRecord, Work
 
 Counts = npt.NDArray[np.int64]
@@ -86,8 +86,7 @@ def layers(record: RunRecord) -> pd.DataFrame:
     def total(values: Counts, *codes: Opcode) -> Counts:
         return _layer_sums(record, np.where(np.isin(opcode, codes), values, 0))
 
-    edges = layer_edges(schedule, record.timeline)
-    cycles, stalls = np.diff(edges), layer_stalls(schedule, record.timeline, edges)
+    cycles, stalls = layer_cycles(schedule, record.timeline), layer_stalls(schedule, record.timeline)
     macs = schedule.layers["macs"].astype(np.int64)
     reads, writes = (_layer_sums(record, column) for column in record.dram_moved)
     moved = total(cost.bytes, Opcode.LOAD), total(cost.bytes, Opcode.STORE)

@@ -13,9 +13,11 @@ from pathlib import Path
 from minisim.compiler.dtypes import known
 from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
 from minisim.compiler.frontend.dims import Dims, check_dims
+from minisim.compiler.frontend.onnx_light import PREFIX, light_models, load_light
 from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT
+from minisim.compiler.zoo import NETWORKS, load_network
 from minisim.errors import ModelError, did_you_mean, shown, truth, whole
 
 __all__ = ["ModelLike", "as_graph", "load_model"]
@@ -56,7 +58,8 @@ def load_model(
     """Return the graph, verified, that `spec` names.
 
     Args:
-        spec: the path of a ``.py`` or ``.onnx`` file, or a built-in shape such as ``gemm:512x512x512``.
+        spec: the path of a ``.py`` or ``.onnx`` file, a built-in shape such as ``gemm:512x512x512``, or a network of
+            the zoo such as ``resnet50`` or ``mobilenet_v2:n=8,size=192`` (`compiler/zoo`).
         dtype: the type of a built-in shape ("float32", "bfloat16", "int8"); a file says itself what it is.
         dims: sizes of the dimensions that an ONNX file leaves open, by name: ``{"seq": 128}``; one without a name is
             called as its input and its position, ``x.0``. Or all sizes of an input, by its name:
@@ -76,7 +79,10 @@ def load_model(
         path, spec = Path(spec), str(spec)
     except TypeError:
         call = ", which must be called first" if callable(spec) else ""
-        kinds = f"a Graph, the path of a file ({' or '.join(_LOADERS)}), or a built-in shape such as gemm:512x512x512"
+        files = " or ".join(_LOADERS)
+        kinds = (
+            f"a Graph, the path of a file ({files}), a network such as resnet50, or a shape such as gemm:512x512x512"
+        )
         raise ModelError(f"a model must be {kinds}, not {shown(spec)}{call}") from None
     dims = check_dims({} if dims is None else dims)
     numerics, memory_limit = truth("numerics", numerics), whole("memory_limit", memory_limit)
@@ -84,6 +90,12 @@ def load_model(
     if load is not None:
         _check_file(path)
         graph = load(path, dims, numerics, memory_limit)
+    elif spec.partition(":")[0] in NETWORKS:
+        _has_none_open(spec, dims)
+        graph = load_network(spec)
+    elif spec.startswith(PREFIX) and spec in light_models():
+        _has_none_open(spec, dims)
+        graph = load_light(spec, numerics=numerics, memory_limit=memory_limit)
     elif ":" in spec:
         _has_none_open(spec, dims)
         graph = load_builtin(spec, known(dtype))
@@ -110,9 +122,12 @@ def _check_file(path: Path) -> None:
 
 
 def _unknown_kind(spec: str) -> str:
-    nearest = did_you_mean(Path(spec).name, [*_model_files(Path(spec).parent), *BUILTINS])
+    nearest = did_you_mean(Path(spec).name, [*_model_files(Path(spec).parent), *BUILTINS, *NETWORKS, *light_models()])
     shapes = ", ".join(b.usage for b in BUILTINS.values())
-    return f"model {spec!r}: must end in {' or '.join(_LOADERS)}, or be a built-in shape ({shapes}){nearest}"
+    ending = " or ".join(_LOADERS)
+    return (
+        f"model {spec!r}: must end in {ending}, be a network (minisim models), or a built-in shape ({shapes}){nearest}"
+    )
 
 
 def _model_files(directory: Path) -> list[str]:

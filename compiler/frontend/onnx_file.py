@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -82,12 +82,19 @@ def load_onnx(
 
 
 def load_onnx_named(
-    path: Path, dims: Dims, *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+    path: Path,
+    dims: Dims,
+    *,
+    numerics: bool = True,
+    memory_limit: int = MEMORY_LIMIT,
+    prepare: Callable[[onnx.ModelProto], None] | None = None,
 ) -> tuple[Graph, dict[str, str], onnx.ModelProto]:
     """What `load_onnx` returns; for each value of the model the graph's tensor, by name; and the model, its functions
-    expanded and its external data read."""
+    expanded and its external data read. `prepare` may change the model before that."""
     try:
         model = _read(path, numerics)
+        if prepare:
+            prepare(model)
         _check(model if numerics else _without_absent(model), path, numerics)
         constants = {tensor.name for tensor in model.graph.initializer}
         bind([info for info in model.graph.input if info.name not in constants], dims)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.program import Program, ProgramBuilder
+from minisim.compiler.slicing import interleaved
 from minisim.compiler.tiling import TiledGraph
 from minisim.hwmodel.config import Machine
 
@@ -19,7 +20,7 @@ class Lower:
 
     def apply(self, tiled: TiledGraph) -> Program:
         program = ProgramBuilder(tiled.graph, self.machine)
-        executed = [node for node in tiled.graph.nodes if node.name in tiled.tilings]
-        for node in executed:
+        for node in tiled.executed():
             OPERATORS[node.op].lower(node, tiled.graph, tiled.tilings[node.name], program)
-        return program.finish()
+        lowered = program.finish()
+        return interleaved(lowered, tiled.slices) if tiled.slices else lowered

@@ -55,8 +55,8 @@ class Quantize:
         if refused := list(_refused(graph)):
             raise UnsupportedError(
                 f"model {graph.name!r} cannot be computed in int8 (matrix.dtype): {', '.join(refused)}; "
-                "quantisation covers matmuls and convolutions with bias and relu, relu, views and movements of one "
-                "operand"
+                "quantisation covers matmuls and convolutions with bias and relu, relu, max pooling, views and "
+                "movements of one operand"
             )
         return _Quantizer(graph, self.numerics).run()
 
@@ -84,7 +84,7 @@ def _multiplies(node: Node) -> bool:
 def _keeps_scale(node: Node) -> bool:
     """Whether one unit stands for the same in its outputs as in its operand; a fill must be the 0 of both."""
     filled = isinstance(node.attributes, TakeAttributes) and node.attributes.fill != 0
-    return (node.op in ("Relu", "Transpose", "Take") and not filled) or SEMANTICS[node.op].is_view
+    return (node.op in ("Relu", "Transpose", "Take", "MaxPool") and not filled) or SEMANTICS[node.op].is_view
 
 
 class _Quantizer:

@@ -20,6 +20,7 @@ of each other: one core writes all versions of a tile, so no other ever reads a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -104,6 +105,13 @@ def next_uses(program: Program, copies: Copies, place: npt.NDArray[np.int64]) ->
     return following[: len(opcode)]
 
 
+def stretches(layer: npt.NDArray[np.uint32]) -> Iterator[tuple[int, int, int]]:
+    """The layers of uOps in turn, each with the first uOp of a stretch of its own and the one behind it."""
+    edges = np.flatnonzero(np.diff(layer.astype(np.int64), prepend=-1, append=-1)).tolist()
+    for begin, end in pairwise(edges):
+        yield int(layer[begin]), begin, end
+
+
 class Scheduler:
     """The walk. Lists are indexed by copy (`copies.py`), those on content in DRAM by `tile_of` it; `NONE` as an address
     means not in SRAM. `memories` and `candidates` are those of the core whose uOp it is (`_switch`)."""
@@ -150,8 +158,7 @@ class Scheduler:
         following = next_uses(self.program, self.copies, place).tolist()
         opcodes, refs = uops["opcode"].tolist(), self.copies.refs.tolist()
         cores, place_of = uops["core"].tolist(), place.tolist()
-        bounds = np.searchsorted(uops["layer"], np.arange(len(self.layers) + 1)).tolist()
-        for layer, (begin, end) in enumerate(pairwise(bounds)):
+        for layer, begin, end in stretches(uops["layer"]):
             self.emit.layer = layer
             self.peak, self.eliminated = max(core.allocators[SCRATCHPAD].used_bytes for core in self.cores), 0
             self._switch(0)
@@ -160,8 +167,8 @@ class Scheduler:
                 if cores[i] != self.emit.core:
                     self._switch(cores[i])
                 self._step(opcodes[i], refs[i], following[i])
-            self.layers["sram_peak"][layer] = self.peak
-            self.layers["loads_eliminated"][layer] = self.eliminated
+            self.layers["sram_peak"][layer] = max(self.layers["sram_peak"][layer], self.peak)
+            self.layers["loads_eliminated"][layer] += self.eliminated
         live = sum(core.used_bytes for core in self.cores)
         scratchpad, accumulator = self.cores[0].allocators
         return self.emit.finish(self.layers, scratchpad.size, accumulator.size, live)
@@ -244,7 +251,8 @@ class Scheduler:
             self._wait_for_writer(tile, wait)
         address = self.address
         places = [NONE if copy == NONE else address[copy] for copy in sources]
-        count = self.emit.vector(row, wait, *places, address[dst])
+        pieces = [address[piece] for piece in self.emit.vector_pieces(row)]
+        count = self.emit.vector(row, wait, pieces, *places, address[dst])
         self._wrote(dst, 1, Queue.VECTOR, count)
         self._release_operands(Queue.VECTOR, count)
         self._used(dst, next_use)

@@ -48,7 +48,10 @@ def bytes_needed(program: Program, sizes: npt.NDArray[np.int64], sums_apart: boo
     of_matmul += total(x, ("acc",)) * (isa.touches(x, "acc") & (not sums_apart))
     owner, pieces = isa.pieces_of(program.pieces, x)
     np.add.at(of_matmul, owner, sizes[program.pieces["tile"][pieces]])
-    return _most(program, of_matmul, total(program.vectors, isa.VECTOR_OPERANDS))
+    of_vector = total(program.vectors, isa.VECTOR_OPERANDS)
+    owner, pieces = isa.pieces_of(program.pieces, program.vectors)
+    np.add.at(of_vector, owner, sizes[program.pieces["tile"][pieces]])
+    return _most(program, of_matmul, of_vector)
 
 
 def sums_needed(program: Program) -> tuple[int, str]:

@@ -74,11 +74,12 @@ def _operands(table: isa.Table, names: tuple[str, ...]) -> dict[str, Ids]:
 
 def _core_of_pieces(program: Program) -> Ids:
     """The core of the operation that reads each piece."""
-    executes = program.uops[program.uops["opcode"] == Opcode.EXECUTE]
-    of_row, found = np.zeros(len(program.matmuls), dtype=np.int64), np.zeros(len(program.pieces), dtype=np.int64)
-    of_row[executes["ref"]] = executes["core"]
-    owner, pieces = isa.pieces_of(program.pieces, program.matmuls)
-    found[pieces] = of_row[owner]
+    found = np.zeros(len(program.pieces), dtype=np.int64)
+    for opcode, table in ((Opcode.EXECUTE, program.matmuls), (Opcode.VECTOR, program.vectors)):
+        uops, of_row = program.uops[program.uops["opcode"] == opcode], np.zeros(len(table), dtype=np.int64)
+        of_row[uops["ref"]] = uops["core"]
+        owner, pieces = isa.pieces_of(program.pieces, table)
+        found[pieces] = of_row[owner]
     return found
 
 

@@ -42,10 +42,8 @@ class Emitter:
         operands = [copies.matmuls[name].tolist() for name in isa.MATMUL_OPERANDS]
         steps = [program.matmuls[name].tolist() for name in ("step", "last")]
         self._matmuls = list(zip(*operands, *steps, strict=True))
-        owner, pieces = isa.pieces_of(program.pieces, program.matmuls)
-        self._pieces: dict[int, list[int]] = {}
-        for row, copy in zip(owner.tolist(), copies.pieces[pieces].tolist(), strict=True):
-            self._pieces.setdefault(row, []).append(copy)
+        self._pieces = _copies_of_pieces(program, program.matmuls, copies)
+        self._pieces_of_vectors = _copies_of_pieces(program, program.vectors, copies)
         self._vectors = list(zip(*(copies.vectors[name].tolist() for name in isa.VECTOR_OPERANDS), strict=True))
 
     def turn_to(self, core: int) -> None:
@@ -61,9 +59,13 @@ class Emitter:
         """The copies of the pieces of a; none if it is a tile."""
         return self._pieces.get(row, ())
 
-    def vector_operands(self, row: int) -> tuple[int, int, int, int]:
-        """The copies of src0, src1, src2, dst."""
+    def vector_operands(self, row: int) -> tuple[int, int, int, int, int]:
+        """The copies of src0, src1, src2, acc, dst."""
         return self._vectors[row]
+
+    def vector_pieces(self, row: int) -> Sequence[int]:
+        """The copies of the pieces of src0; none if it is a tile."""
+        return self._pieces_of_vectors.get(row, ())
 
     def transfer(
         self, opcode: Opcode, tile: int, version: int, address: int, wait: Clock, syncs: Sequence[Sync] = ()
@@ -84,8 +86,9 @@ class Emitter:
         self._piece_addresses.extend(pieces)
         return self._append(Opcode.EXECUTE, row, wait)
 
-    def vector(self, row: int, wait: Clock, *addresses: int) -> int:
+    def vector(self, row: int, wait: Clock, pieces: Iterable[int], *addresses: int) -> int:
         self._vector_addresses.extend(addresses)
+        self._piece_addresses.extend(pieces)
         return self._append(Opcode.VECTOR, row, wait)
 
     def _append(self, opcode: Opcode, row: int, wait: Clock) -> int:
@@ -133,6 +136,15 @@ class Emitter:
             syncs=np.array(self._syncs, dtype=isa.SYNC_DTYPE),
             cores=p.cores,
         )
+
+
+def _copies_of_pieces(program: Program, table: isa.Table, copies: Copies) -> dict[int, list[int]]:
+    """Of each row of `table` whose first operand is made of pieces, their copies."""
+    owner, pieces = isa.pieces_of(program.pieces, table)
+    found: dict[int, list[int]] = {}
+    for row, copy in zip(owner.tolist(), copies.pieces[pieces].tolist(), strict=True):
+        found.setdefault(row, []).append(copy)
+    return found
 
 
 def _addressed(table: isa.Table, names: tuple[str, ...], addresses: array[int]) -> isa.Table:

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "minisim/interrupt.hpp"
+#include "minisim/vector_definitions.hpp"
 
 namespace minisim {
 namespace {
@@ -28,10 +30,23 @@ void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, fl
     kernel.requantise(sums, count, scale, as<std::int8_t>(c));
 }
 
-// Rows of A that are gathered at once where it is made of pieces: A as a whole may be larger than any memory.
-std::size_t rows_at_once(const MatmulRow& x) {
+// Of so many rows those that are gathered at once where an operand is made of pieces: as a whole it may be larger than
+// any memory.
+std::size_t rows_at_once(std::size_t rows, std::size_t cols) {
     constexpr std::size_t kElements = std::size_t{1} << 20;
-    return std::min<std::size_t>(x.m, std::max<std::size_t>(1, kElements / x.k));
+    return std::min(rows, std::max<std::size_t>(1, kElements / cols));
+}
+std::size_t rows_at_once(const MatmulRow& x) { return rows_at_once(x.m, x.k); }
+std::size_t rows_at_once(const VectorRow& x) { return rows_at_once(x.rows, std::size_t{x.taps} * x.cols); }
+
+float padding_of(VectorOp op) {
+    switch (op) {
+#define MINISIM_CASE(name, NAME, function, ...)                                                    \
+    case VectorOp::k##name: return definitions::function::kPadding;
+        MINISIM_FOLDS(MINISIM_CASE)
+#undef MINISIM_CASE
+        default: return 0.0f;
+    }
 }
 
 }  // namespace
@@ -50,6 +65,11 @@ void Executor::make_room(const MatmulRow& x) {
     if (rounds(x)) wide.sums.reserve(count);
     if (x.bias != kNone) wide.bias.reserve(x.n);
     if (x.residual != kNone) wide.residual.reserve(count);
+}
+
+void Executor::make_room(const VectorRow& x) {
+    if (!info(static_cast<VectorOp>(x.op)).is_fold) return;
+    gathered_.reserve(rows_at_once(x) * x.taps * x.cols * item_size(static_cast<DType>(x.dtype)));
 }
 
 void Executor::perform(std::uint32_t op) {
@@ -140,7 +160,7 @@ void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args
     for (std::size_t first = 0; first < x.m; first += args.m) {
         args.m = std::min(rows_at_once(x), x.m - first);
         gathered_.resize(args.m * x.k * sizeof(T));
-        gather(x, first, args.m, as<T>(gathered_.data()));
+        gather(x, first, args.m, x.k, T{}, as<T>(gathered_.data()));
         args.a = as<T>(gathered_.data());
         run(kernel_, args, scratch_);
         args.c += args.m * x.n;
@@ -148,9 +168,10 @@ void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args
     }
 }
 
-template <class T>
-void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, T* rows) {
-    std::fill_n(rows, count * x.k, T{});
+template <class T, class Row>
+void Executor::gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, T padding,
+                      T* rows) {
+    std::fill_n(rows, count * cols, padding);
     program_.for_each_piece(x, [&](const PieceRow& piece) {
         const std::size_t pitch = program_.tiles[piece.tile].cols;
         const T* tile = as<T>(arenas_[core_].at(piece.sram, program_.tile_bytes(piece.tile)));
@@ -161,7 +182,7 @@ void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, 
                     if (to < first || to >= first + count) continue;
                     const std::size_t from = w.from_row + i * w.from_outer + j * w.from_inner;
                     std::copy_n(tile + from * pitch + w.from_col, w.cols,
-                                rows + (to - first) * x.k + w.at_col);
+                                rows + (to - first) * cols + w.at_col);
                 }
             }
         });
@@ -169,7 +190,8 @@ void Executor::gather(const MatmulRow& x, std::size_t first, std::size_t count, 
 }
 
 // What the address generator reads: every window as often as it is named, and nothing for zeros.
-void Executor::count_pieces(const MatmulRow& x) {
+template <class Row>
+void Executor::count_pieces(const Row& x) {
     const std::uint64_t item = item_size(static_cast<DType>(x.dtype));
     program_.for_each_piece(x, [&](const PieceRow& piece) {
         std::uint64_t bytes = 0;
@@ -198,8 +220,10 @@ const std::int32_t* Executor::addend(std::uint32_t tile, std::uint32_t sram,
 }
 
 void Executor::vector(const VectorRow& x) {
+    ++stats_.vectors;
     VectorArgs args{};
     args.op = static_cast<VectorOp>(x.op);
+    if (info(args.op).is_fold) return fold(x, args);
     const auto sources = x.sources();
     for (std::size_t i = 0; i < kSources; ++i) {
         args.sources[i] = sources[i].tile == kNone ? VectorSource{&sources[i].number, 0, 0}
@@ -210,17 +234,48 @@ void Executor::vector(const VectorRow& x) {
     args.rows = x.rows;
     args.cols = x.cols;
     if (info(args.op).is_reduction) args.length = program_.tiles[x.src0].cols;
-    if (info(args.op).is_move) {
-        move(args, x.src0 == kNone);
-        ++stats_.vectors;
-        return;
-    }
+    if (info(args.op).is_move) return move(args, x.src0 == kNone);
     switch (static_cast<DType>(x.dtype)) {
         case DType::kInt8: integer_relu<std::int8_t>(args); break;
         case DType::kInt32: integer_relu<std::int32_t>(args); break;
         default: kernel_.vector(args);
     }
-    ++stats_.vectors;
+}
+
+// A few rows of dst at a time, as `multiply_pieces`.
+void Executor::fold(const VectorRow& x, VectorArgs args) {
+    const auto dtype = static_cast<DType>(x.dtype);
+    const std::size_t width = std::size_t{x.taps} * x.cols;
+    count_pieces(x);
+    if (x.src1 != kNone) args.sources[1] = {read(x.src1, x.src1_sram), x.cols, 1, dtype};
+    if (x.src2 != kNone) args.sources[2] = {read(x.src2, x.src2_sram), 0, 1, dtype};
+    const std::byte* acc = x.acc == kNone ? nullptr : read(x.acc, x.acc_sram);
+    std::byte* dst = write(x.dst, x.dst_sram);
+    args.dtype = program_.dtype_of_tile(x.dst);
+    args.cols = x.cols;
+    args.taps = x.taps;
+    args.activation = static_cast<Activation>(x.activation);
+    for (std::size_t first = 0; first < x.rows; first += args.rows) {
+        args.rows = std::min<std::size_t>(rows_at_once(x), x.rows - first);
+        gathered_.resize(args.rows * width * item_size(dtype));
+        gather_taps(x, first * x.taps, args.rows * x.taps);
+        args.sources[0] = {gathered_.data(), width, 1, dtype};
+        args.acc = acc ? acc + first * x.cols * item_size(partial_of(dtype)) : nullptr;
+        args.dst = dst + first * x.cols * item_size(args.dtype);
+        dtype == DType::kInt8 ? integer_fold_max<std::int8_t>(args) : kernel_.vector(args);
+    }
+}
+
+void Executor::gather_taps(const VectorRow& x, std::size_t first, std::size_t rows) {
+    const float padding = padding_of(static_cast<VectorOp>(x.op));
+    std::byte* to = gathered_.data();
+    switch (static_cast<DType>(x.dtype)) {
+        case DType::kInt8:
+            gather(x, first, rows, x.cols, std::numeric_limits<std::int8_t>::min(), as<std::int8_t>(to));
+            break;
+        case DType::kBf16: gather(x, first, rows, x.cols, narrow(padding), as<Bf16>(to)); break;
+        default: gather(x, first, rows, x.cols, padding, as<float>(to));
+    }
 }
 
 namespace {

@@ -99,6 +99,7 @@ void HandBuilt::push_vector(const SchedVector& x) {
     set(&x.src0, row.src0, row.src0_sram, row.imm0);
     set(x.src1 ? &*x.src1 : nullptr, row.src1, row.src1_sram, row.imm1);
     set(x.src2 ? &*x.src2 : nullptr, row.src2, row.src2_sram, row.imm2);
+    row.acc = row.acc_sram = row.src0_pieces = kNone;
     row.dst = tile_written(x.dst, 1);
     row.dst_sram = x.dst.sram;
     row.rows = x.dst.rows;
@@ -112,7 +113,7 @@ void HandBuilt::push_vector(const SchedVector& x) {
 std::uint8_t HandBuilt::dtype_of(const SchedVector& x) const {
     const VectorOperand* sources[] = {&x.src0, x.src1 ? &*x.src1 : nullptr, x.src2 ? &*x.src2 : nullptr};
     const bool known = static_cast<std::uint32_t>(x.op) < kVectorOps;
-    const VectorOpInfo op = known ? info(x.op) : VectorOpInfo{"?", "", 'x', 0, false, false, 0};
+    const VectorOpInfo op = known ? info(x.op) : VectorOpInfo{"?", "", 'x', 0, false, false, false, 0};
     for (std::uint32_t i = 0; i < op.sources; ++i) {
         const auto* placed = sources[i] ? std::get_if<PlacedTile>(sources[i]) : nullptr;
         if (placed && op.kinds[i] == 'x') return dtype_of(*placed);

@@ -106,11 +106,31 @@ void reduce(const VectorArgs& x) {
     }
 }
 
+template <class Fold>
+void fold(const VectorArgs& x) {
+    const VectorSource &taps = x.sources[0], &weights = x.sources[1], &bias = x.sources[2];
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        interruptible(x.taps * x.cols);
+        for (std::size_t j = 0; j < x.cols; ++j) {
+            float p = x.acc ? static_cast<const float*>(x.acc)[i * x.cols + j] : Fold::kStart;
+            for (std::size_t t = 0; t < x.taps; ++t) {
+                p = Fold::step(p, at(taps, i, t * x.cols + j), weights.data ? at(weights, t, j) : 0.0f);
+            }
+            if (bias.data) p = add(p, at(bias, 0, j));
+            leave(activate(x.activation, p), x, i * x.cols + j);
+        }
+    }
+}
+
 void vector(const VectorArgs& x) {
     switch (x.op) {
 #define MINISIM_CASE(name, NAME, function, ...)                                                    \
     case VectorOp::k##name: return reduce<definitions::function>(x);
         MINISIM_REDUCTIONS(MINISIM_CASE)
+#undef MINISIM_CASE
+#define MINISIM_CASE(name, NAME, function, ...)                                                    \
+    case VectorOp::k##name: return fold<definitions::function>(x);
+        MINISIM_FOLDS(MINISIM_CASE)
 #undef MINISIM_CASE
         default: break;
     }

@@ -33,6 +33,7 @@ Session::Session(MachineState& machine, Tables tables, Kind kind)
         refuse_store_to_supplied(program, dram, op);
     }
     for (const MatmulRow& x : program.matmuls) executor.make_room(x);
+    for (const VectorRow& x : program.vectors) executor.make_room(x);
     if (machine.sram_cells.empty()) return;
     const auto grain = hand_built() ? Tracker::Grain::kByItem : Tracker::Grain::kAsTiled;
     tracker.emplace(program, dram, in_flight, machine.sram_cells, machine.sram_bytes, grain);

@@ -99,20 +99,41 @@ private:
         return std::uint64_t{program_.tiles[piece.tile].cols} * program_.windows[piece.window].from_inner;
     }
 
-    Key vector(const VectorRow& x) const {
+    Key vector(const VectorRow& x) {
         const auto bytes = [&](std::uint32_t tile) {
             return tile == kNone ? 0 : program_.tile_bytes(tile);
         };
         const std::uint64_t what = static_cast<std::uint64_t>(Opcode::kVector) |
                                    std::uint64_t{x.op} << 8 | std::uint64_t{x.dtype} << 16;
+        if (info(static_cast<VectorOp>(x.op)).is_fold) {
+            const std::uint64_t how = what | std::uint64_t{x.activation} << 24 | std::uint64_t{x.src2 != kNone} << 31;
+            return {pair(static_cast<std::uint32_t>(how), x.taps), pair(x.rows, x.cols), elements(x),
+                    bytes(x.src1), bytes(x.src2) + bytes(x.acc), bytes(x.dst)};
+        }
         const std::uint32_t cols = x.src0 == kNone ? 0 : program_.tiles[x.src0].cols;
         return {pair(static_cast<std::uint32_t>(what), cols), pair(x.rows, x.cols), bytes(x.src0),
                 bytes(x.src1), bytes(x.src2), bytes(x.dst)};
     }
 
+    // That the address generator reads for a fold: of each piece those of its windows.
+    std::uint64_t elements(const VectorRow& x) {
+        std::uint64_t found = 0;
+        program_.for_each_piece(x, [&](const PieceRow& piece) {
+            const auto [known, is_new] = elements_.try_emplace(piece.window, 0);
+            if (is_new) {
+                program_.for_each_window(piece, [&, &sum = known->second](const WindowRow& w) {
+                    sum += std::uint64_t{w.outer} * w.inner * w.cols;
+                });
+            }
+            found += known->second;
+        });
+        return found;
+    }
+
     const Program& program_;
     std::uint64_t period_;
     std::vector<std::uint32_t> rectangles_;
+    std::unordered_map<std::uint32_t, std::uint64_t> elements_;  // of the run of windows that begins there
     Numbers tiles_;
 };
 
@@ -142,6 +163,23 @@ Classes classify(const Program& program, const std::vector<std::uint32_t>& plane
     }
     return classes;
 }
+
+namespace {
+
+// The runs of pieces that begin at `first` (NONE: there are none) and of their windows end within their tables.
+void check_pieces(const Program& program, std::size_t op, std::uint32_t first) {
+    const bool ends = program.windows.size == 0 || program.windows[program.windows.size - 1].more == 0;
+    bool more = first != kNone;
+    for (std::size_t i = first; more; ++i) {
+        require(i < program.pieces.size, op, "refers beyond the pieces");
+        const PieceRow& piece = program.pieces[i];
+        require(piece.tile < program.tiles.size && piece.window < program.windows.size && ends, op,
+                "has a piece of a tile or a window that does not exist");
+        more = piece.more != 0;
+    }
+}
+
+}  // namespace
 
 void check_references(const Program& program, std::uint32_t cores) {
     const std::size_t sizes[kOpcodes] = {program.transfers.size, program.transfers.size,
@@ -184,10 +222,12 @@ void check_references(const Program& program, std::uint32_t cores) {
             case Opcode::kVector: {
                 const VectorRow& x = program.vector(op);
                 bool exist = tile(x.dst);
-                for (const std::uint32_t source : {x.src0, x.src1, x.src2}) {
+                for (const std::uint32_t source : {x.src0, x.src1, x.src2, x.acc}) {
                     exist = exist && (source == kNone || tile(source));
                 }
                 require(exist, op, "has an operand that does not exist");
+                require(x.op < kVectorOps, op, "is a vector operation that does not exist");
+                check_pieces(program, op, x.src0_pieces);
                 break;
             }
         }

@@ -137,6 +137,8 @@ void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {
         if (tile != kNone) read_sram({op, cycle, final_of(tile), false, true, sram, in_place});
     };
     for (const VectorRow::Source& each : x.sources()) source(each.tile, each.sram);
+    program_.for_each_piece(x, [&](const PieceRow& piece) { source(piece.tile, piece.sram); });
+    source(x.acc, x.acc_sram);
     write_sram({op, cycle, {x.dst, 1}, true, true, x.dst_sram});
 }
 

@@ -158,8 +158,13 @@ void Validator::first_operand(const Place& at, const MatmulRow& x) const {
         at.fail("taps must be equal parts of k = " + std::to_string(x.k) + ", not " +
                 std::to_string(x.taps));
     }
-    bool more = x.a_pieces != kNone;
-    for (std::size_t row = x.a_pieces; more; ++row) {
+    pieces(at, x.a_pieces, allowed);
+}
+
+// Those of an operand: tiles of its type, whose run ends within its table; `first` is NONE if there are none.
+void Validator::pieces(const Place& at, std::uint32_t first, DTypes allowed) const {
+    bool more = first != kNone;
+    for (std::size_t row = first; more; ++row) {
         at.below("the row of pieces it refers to", row, program_.pieces.size);
         const PieceRow& found = program_.pieces[row];
         operand(at, "a piece", found.tile, found.sram, allowed, kAsTheOperation);
@@ -172,7 +177,7 @@ void Validator::first_shape(const Place& at, const MatmulRow& x) const {
     if (x.a != kNone) {
         shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
     }
-    program_.for_each_piece(x, [&](const PieceRow& each) { piece(at, x, each); });
+    program_.for_each_piece(x, [&](const PieceRow& each) { piece(at, x.m, x.k, each); });
 }
 
 void Validator::first_apart(const Place& at, const MatmulRow& x, std::uint32_t target,
@@ -183,20 +188,22 @@ void Validator::first_apart(const Place& at, const MatmulRow& x, std::uint32_t t
     });
 }
 
-void Validator::piece(const Place& at, const MatmulRow& x, const PieceRow& piece) const {
+// A piece of an operand of this shape.
+void Validator::piece(const Place& at, std::uint64_t rows, std::uint64_t cols,
+                      const PieceRow& piece) const {
     bool more = true;
     for (std::size_t row = piece.window; more; ++row) {
         at.below("the row of windows that a piece refers to", row, program_.windows.size);
         const WindowRow& found = program_.windows[row];
         at.below("more of a window", found.more, 2);
-        window(at, x, program_.tiles[piece.tile], found);
+        window(at, rows, cols, program_.tiles[piece.tile], found);
         more = found.more != 0;
     }
 }
 
 // A window must lie in its tile and in its operand, and take each row of the operand once. Steps and
 // counts are compared one by one, so that no product of them overflows.
-void Validator::window(const Place& at, const MatmulRow& x, const TileRow& tile,
+void Validator::window(const Place& at, std::uint64_t rows, std::uint64_t cols, const TileRow& tile,
                        const WindowRow& w) const {
     const auto inside = [](std::uint64_t first, std::uint64_t outer, std::uint64_t outer_step,
                            std::uint64_t inner, std::uint64_t inner_step, std::uint64_t size) {
@@ -214,10 +221,10 @@ void Validator::window(const Place& at, const MatmulRow& x, const TileRow& tile,
         (w.outer > 1 && w.at_outer <= std::uint64_t{w.inner - 1} * w.at_inner)) {
         at.fail("a window must take each row of its operand once");
     }
-    if (!inside(w.at_row, w.outer, w.at_outer, w.inner, w.at_inner, x.m) ||
-        std::uint64_t{w.at_col} + w.cols > x.k) {
-        at.fail("a window reaches beyond its operand of shape (" + std::to_string(x.m) + ", " +
-                std::to_string(x.k) + ")");
+    if (!inside(w.at_row, w.outer, w.at_outer, w.inner, w.at_inner, rows) ||
+        std::uint64_t{w.at_col} + w.cols > cols) {
+        at.fail("a window reaches beyond its operand of shape (" + std::to_string(rows) + ", " +
+                std::to_string(cols) + ")");
     }
     if (!inside(w.from_row, w.outer, w.from_outer, w.inner, w.from_inner, tile.rows) ||
         std::uint64_t{w.from_col} + w.cols > tile.cols) {
@@ -319,10 +326,13 @@ void Validator::vector(std::size_t row) const {
     if (!(op.types & only(dtype))) {
         at.fail(std::string(op.name) + " takes " + names_of(op.types) + ", not " + dtype_name(dtype));
     }
-    operand(at, "dst", x.dst, x.dst_sram, only(type_of_kind(op.result, dtype)), kAsTheOperation);
+    const DTypes left = only(type_of_kind(op.result, dtype)) | (op.is_fold ? only(partial_of(dtype)) : 0);
+    operand(at, "dst", x.dst, x.dst_sram, left, kAsTheOperation);
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
+    if (op.is_fold) return fold(at, x, op);
+    no_fold(at, x);
     const auto sources = x.sources();
     const bool transposes = static_cast<VectorOp>(x.op) == VectorOp::kTranspose;
     bool has_tile = false;
@@ -357,6 +367,49 @@ void Validator::vector(std::size_t row) const {
         }
     }
     if (!has_tile && !op.is_move) at.fail("a source must be a tile");
+}
+
+// Pieces, of each row of dst `taps` rows; of an fma a row of weights for each tap, and perhaps a bias; perhaps what an
+// earlier fold has left, which may lie exactly where dst lies.
+void Validator::fold(const Place& at, const VectorRow& x, const VectorOpInfo& op) const {
+    const DType dtype = static_cast<DType>(x.dtype);
+    for (const VectorRow::Source& each : x.sources()) {
+        if (!(each.number == 0.0f)) at.fail("a fold has no numbers: imm0, imm1 and imm2 must be 0");
+    }
+    at.below("activation", x.activation, kActivations);
+    if (x.activation != 0 && dtype == DType::kInt8) at.fail("a fold of INT8 has no activation: it must be 0");
+    at.equal("src0", x.src0, kNone, "a fold is of pieces");
+    at.equal("src0_sram", x.src0_sram, kNone, "a fold is of pieces");
+    if (x.taps == 0) at.fail("taps must be at least 1, not 0");
+    pieces(at, x.src0_pieces, only(dtype));
+    program_.for_each_piece(x, [&](const PieceRow& each) {
+        piece(at, std::uint64_t{x.rows} * x.taps, x.cols, each);
+        apart(at, "a piece", each.tile, each.sram, x.dst, x.dst_sram);
+    });
+    const auto row = [&](const char* field, std::uint32_t tile, std::uint32_t sram, std::uint64_t rows) {
+        operand(at, field, tile, sram, only(dtype), kAsTheOperation);
+        shape(at, field, tile, rows, x.cols);
+        apart(at, field, tile, sram, x.dst, x.dst_sram);
+    };
+    if (op.sources > 1) {
+        row("src1", x.src1, x.src1_sram, x.taps);
+        if (x.src2 != kNone) row("src2", x.src2, x.src2_sram, 1);
+    } else {
+        at.equal("src1", x.src1, kNone, "a fold of one source");
+        at.equal("src2", x.src2, kNone, "a fold of one source");
+    }
+    if (x.acc == kNone) return;
+    operand(at, "acc", x.acc, x.acc_sram, only(partial_of(dtype)), kAsTheOperation);
+    shape(at, "acc", x.acc, x.rows, x.cols);
+    const bool in_place = x.acc_sram == x.dst_sram && program_.dtype_of_tile(x.dst) == partial_of(dtype);
+    if (!in_place) apart(at, "acc", x.acc, x.acc_sram, x.dst, x.dst_sram);
+}
+
+void Validator::no_fold(const Place& at, const VectorRow& x) const {
+    at.equal("src0_pieces", x.src0_pieces, kNone, "no fold");
+    at.equal("taps", x.taps, 0, "no fold");
+    at.equal("acc", x.acc, kNone, "no fold");
+    at.equal("activation", x.activation, 0, "no fold");
 }
 
 // The source of a reduction: as many rows as dst, which is a column, and of any length.

@@ -165,11 +165,62 @@ MINISIM_INLINE void reduction_body(const VectorArgs& x) {
     }
 }
 
+// `count` columns of row `row` of a source, from column `j` on, as floats: where they are, or in `buffer`.
+MINISIM_INLINE const float* columns(const VectorSource& x, std::size_t row, std::size_t j, std::size_t count,
+                                    float* buffer) {
+    if (x.dtype != DType::kBf16) return static_cast<const float*>(x.data) + row + j;
+    const Bf16* from = static_cast<const Bf16*>(x.data) + row + j;
+    for (std::size_t q = 0; q < count; ++q) buffer[q] = widen(from[q]);
+    return buffer;
+}
+
+MINISIM_INLINE void activate(Activation activation, float* x, std::size_t count) {
+    if (activation == Activation::kRelu) {
+        for (std::size_t q = 0; q < count; ++q) x[q] = definitions::relu(x[q]);
+    } else if (activation == Activation::kSigmoid) {  // whole lanes: there is room for them
+        for (std::size_t q = 0; q < count; q += kLanes) {
+            const Lanes some = definitions::sigmoid(lanes_at(x + q));
+            std::memcpy(x + q, some.lane, sizeof some.lane);
+        }
+    }
+}
+
+// A block of columns of one row of dst at a time; columns are different chains.
+template <class Fold>
+MINISIM_INLINE void fold_body(const VectorArgs& x) {
+    const VectorSource &taps = x.sources[0], &weights = x.sources[1], &bias = x.sources[2];
+    float p[kBlock], in[kBlock] = {}, beside[kBlock] = {};
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        for (std::size_t j = 0; j < x.cols; j += kBlock) {
+            const std::size_t count = std::min(kBlock, x.cols - j), at = i * x.cols + j;
+            interruptible(x.taps * count);
+            std::fill_n(p, kBlock, Fold::kStart);
+            if (x.acc) std::copy_n(static_cast<const float*>(x.acc) + at, count, p);
+            for (std::size_t t = 0; t < x.taps; ++t) {
+                const float* from = columns(taps, i * taps.row_step + t * x.cols, j, count, in);
+                const float* with = weights.data ? columns(weights, t * x.cols, j, count, beside) : from;
+                for (std::size_t q = 0; q < count; ++q) p[q] = Fold::step(p[q], from[q], with[q]);
+            }
+            if (bias.data) {
+                const float* add = columns(bias, 0, j, count, beside);
+                for (std::size_t q = 0; q < count; ++q) p[q] += add[q];
+            }
+            activate(x.activation, p, count);
+            for (std::size_t q = 0; q < count; ++q) p[q] = one_nan(p[q]);
+            leave(p, count, x, at);
+        }
+    }
+}
+
 MINISIM_INLINE void vector_body(const VectorArgs& x) {
     switch (x.op) {
 #define MINISIM_CASE(name, NAME, function, ...)                                                    \
     case VectorOp::k##name: reduction_body<definitions::function>(x); break;
         MINISIM_REDUCTIONS(MINISIM_CASE)
+#undef MINISIM_CASE
+#define MINISIM_CASE(name, NAME, function, ...)                                                    \
+    case VectorOp::k##name: fold_body<definitions::function>(x); break;
+        MINISIM_FOLDS(MINISIM_CASE)
 #undef MINISIM_CASE
         default: elementwise_body(x);
     }

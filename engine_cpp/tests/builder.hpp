@@ -93,6 +93,7 @@ struct Builder : minisim::Tables {
         x.src0_sram = src0_sram;
         x.src1_sram = src1_sram;
         x.src2 = x.src2_sram = minisim::kNone;
+        x.acc = x.acc_sram = x.src0_pieces = minisim::kNone;
         x.dst_sram = dst_sram;
         x.rows = tiles[dst].rows;
         x.cols = tiles[dst].cols;

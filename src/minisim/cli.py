@@ -1,4 +1,4 @@
-"""The command line: ``minisim run``, ``minisim explain``, ``minisim sweep``, ``minisim config``.
+"""The command line: ``minisim run``, ``explain``, ``sweep``, ``models`` and ``config``.
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
 schedule hazard; 3, outputs that deviate from ONNX Runtime's (--check); 70, a bug in minisim, with a report to file; 71,
@@ -241,8 +241,8 @@ def run_command(
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
 
-    MODEL is a Python file that defines model(), an ONNX file, or a built-in shape such as
-    gemm:512x512x512.
+    MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 (see minisim models), or a
+    built-in shape such as gemm:512x512x512.
     """
     from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
@@ -414,6 +414,14 @@ def sweep_command(
     console = Console()
     print_sweep(rows, console)
     console.print(f"reports: {path}", soft_wrap=True, highlight=False)
+
+
+@main.command("models")
+def models_command() -> None:
+    """The networks that need no file: minisim run resnet50, minisim run mobilenet_v2:n=8,size=192."""
+    from minisim.models import print_models
+
+    print_models(Console())
 
 
 @main.group("config")

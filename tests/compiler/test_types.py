@@ -170,7 +170,8 @@ def test_all_that_cannot_be_quantised_is_named() -> None:
         ms.run(g, INT8)
     assert str(caught.value) == (
         "model 'net' cannot be computed in int8 (matrix.dtype): Sigmoid after 'matmul', Mul 'square', Add 'sum'; "
-        "quantisation covers matmuls and convolutions with bias and relu, relu, views and movements of one operand"
+        "quantisation covers matmuls and convolutions with bias and relu, relu, max pooling, views and movements of "
+        "one operand"
     )
 
 

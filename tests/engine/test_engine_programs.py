@@ -273,11 +273,7 @@ def test_hand_built_steps_with_transposes_bias_and_residual(hand):
 
 @pytest.mark.parametrize(
     "op",
-    [
-        op
-        for op in VectorOp
-        if not op.is_reduction and "c" not in op.kinds + op.result and "m" not in op.kinds and "FP32" in op.types
-    ],
+    [op for op in VectorOp if op.is_elementwise and "c" not in op.kinds + op.result and "FP32" in op.types],
 )
 @pytest.mark.parametrize("shape", [(4, 5), (1, 5), (4, 1), (1, 1)])
 def test_hand_built_vector_operations(hand, op, shape):

@@ -437,14 +437,16 @@ BUILD: dict[str, Callable[[Builder], None]] = {
 }
 
 
+POOLING = "minisim.compiler.ops.onnx_pool"
 ELEMENTWISE = "minisim.compiler.ops.onnx_elementwise"
 
 
 def test_every_supported_operator_is_drawn() -> None:
-    """But for Conv (test_onnx_conv.py) and the elementwise ones that test_onnx_elementwise.py has, form by form."""
+    """But for Conv (test_onnx_conv.py), poolings (test_onnx_pool.py) and the elementwise ones that
+    test_onnx_elementwise.py has, form by form."""
     rest = set(ONNX_IMPORTERS) - set(BUILD)
     assert set(BUILD) <= set(ONNX_IMPORTERS)
-    assert {ONNX_IMPORTERS[name].build.__module__ for name in rest - {"Conv"}} == {ELEMENTWISE}
+    assert {ONNX_IMPORTERS[name].build.__module__ for name in rest - {"Conv"}} == {ELEMENTWISE, POOLING}
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,7 @@ def test_an_epilogue_is_priced_per_element() -> None:
     assert (found["epilogue"], found["vector"]) == (40 * 50 * 107, 0)
 
 
-@pytest.mark.parametrize("op", VectorOp)
+@pytest.mark.parametrize("op", [op for op in VectorOp if not op.is_fold])
 def test_vector_operations_are_priced_by_their_steps(op: VectorOp) -> None:
     graph = Graph("one")
     types = ["bool" if kind == "c" or "BOOL" in op.types else "float32" for kind in op.kinds]
@@ -176,6 +176,18 @@ def test_vector_operations_are_priced_by_their_steps(op: VectorOp) -> None:
     found = energy_of(compile_graph(graph, on), on)
     expected = {**dict.fromkeys(COMPONENTS, 0), "vector": 40 * 33 * 11 * len(op.prices)}
     assert found.by_component() == expected
+
+
+def test_a_fold_is_priced_by_its_taps() -> None:
+    """9 taps for each of 5 x 4 x 33 elements, padding or not; the division is an operation of its own."""
+    graph = Graph("folds")
+    x = graph.input("x", (1, 5, 4, 33))
+    graph.output(graph.max_pool(x, 3, strides=1, pads=1), "y")
+    graph.output(graph.average_pool(x, 3, strides=1, pads=1, count_pad=True), "z")
+    prices = {"energy.vector_reduce_max": "11fJ", "energy.vector_reduce_sum": "13fJ", "energy.vector_div": "7fJ"}
+    on = Machine().with_overrides({**FREE, **prices})
+    found = energy_of(compile_graph(graph, on), on).by_component()
+    assert found == {**dict.fromkeys(COMPONENTS, 0), "vector": 5 * 4 * 33 * (9 * 11 + 9 * 13 + 7)}
 
 
 def test_every_type_and_activation_has_a_price() -> None:

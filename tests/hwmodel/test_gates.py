@@ -65,7 +65,7 @@ class Program:
         if op.is_reduction:
             self.words.append(cols)
         source, width = (len(self.words) - 1, 1) if op.is_reduction else (0, cols)
-        self.vectors.append((op, 0, 0, source, NONE, NONE, 0, 0, 0, 0, 0, rows, width, 0, 0, 0))
+        self.vectors.append((op, 0, 0, 0, source, *[NONE] * 3, 0, *[0] * 3, NONE, 0, NONE, rows, width, 0, 0, 0, 0))
         return self._emit(Opcode.VECTOR, len(self.vectors), waits)
 
     def schedule(self) -> Schedule:

@@ -29,4 +29,5 @@ def test_a_row_has_sources_types_and_prices(op: VectorOp) -> None:
 def test_a_reduction_is_what_its_row_says() -> None:
     """And not what stands behind the first reduction."""
     assert [op for op in VectorOp if op.is_reduction] == [VectorOp.REDUCE_SUM, VectorOp.REDUCE_MAX]
+    assert [op for op in VectorOp if op.is_fold] == [VectorOp.FOLD_MAX, VectorOp.FOLD_SUM, VectorOp.FOLD_FMA]
     assert is_reduction(list(VectorOp)).tolist() == [op.is_reduction for op in VectorOp]

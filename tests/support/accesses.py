@@ -57,11 +57,7 @@ def accesses(schedule: Schedule) -> Iterator[Access]:
                 x = schedule.matmuls[row]
                 for name in ("a", "b", "bias", "residual"):
                     yield from _operand(op, "matmuls", row, x, name, writes=False)
-                piece = int(x["a_pieces"])
-                while piece != NONE:
-                    found = schedule.pieces[piece]
-                    yield Access(op, "pieces", piece, "sram", int(found["tile"]), int(found["sram"]), False)
-                    piece = piece + 1 if found["more"] else NONE
+                yield from _pieces(schedule, op, int(x["a_pieces"]))
                 further = bool(x["step"])
                 if x["acc"] == NONE:
                     yield from _operand(op, "matmuls", row, x, "c", writes=True, accumulates=further)
@@ -72,8 +68,16 @@ def accesses(schedule: Schedule) -> Iterator[Access]:
                         yield from _operand(op, "matmuls", row, x, "acc", writes=False, accumulates=True)
                     yield from _operand(op, "matmuls", row, x, "c", writes=True)
             case Opcode.VECTOR:
+                yield from _pieces(schedule, op, int(schedule.vectors[row]["src0_pieces"]))
                 for name in VECTOR_OPERANDS:
                     yield from _operand(op, "vectors", row, schedule.vectors[row], name, writes=name == "dst")
+
+
+def _pieces(schedule: Schedule, op: int, piece: int) -> Iterator[Access]:
+    while piece != NONE:
+        found = schedule.pieces[piece]
+        yield Access(op, "pieces", piece, "sram", int(found["tile"]), int(found["sram"]), False)
+        piece = piece + 1 if found["more"] else NONE
 
 
 def _operand(

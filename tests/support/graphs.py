@@ -282,6 +282,23 @@ class GraphBuilder:
         for stage in self.draw(st.lists(st.sampled_from(stages), min_size=1, max_size=4)):
             stage(self, self.values()[-1])
 
+    def pool(self, x: Tensor) -> None:
+        """Of x as an image of as many lines and columns as there are factors for, or as a signal."""
+        rows, cols = math.prod(x.shape[:-1]), x.shape[-1]
+        height = self.draw(st.sampled_from([n for n in (1, 2, 3, 5, 8) if rows % n == 0]))
+        signal = height == 1 and self.draw(st.booleans())
+        image = self.graph.reshape(x, (1, rows, cols) if signal else (1, height, rows // height, cols))
+        limits = (1, rows) if signal else (height, rows // height)
+        size = [self.draw(st.integers(1, min(n, 4))) for n in limits]
+        g = self.graph
+        step = self.draw(st.sampled_from([g.max_pool, g.average_pool, g.sum_pool]))
+        pads = (0, size[1] // 2) if signal else (size[0] // 2, size[1] // 2)
+        strides = [1 if signal else self.draw(st.integers(1, 2)), self.draw(st.integers(1, 2))]
+        y = step(image, size, strides=strides, pads=pads, ceil=self.draw(st.booleans()))
+        if self.draw(st.booleans()):
+            y = self.draw(st.sampled_from([g.global_max_pool, g.global_average_pool]))(y)
+        g.reshape(y, (math.prod(y.shape[:-1]), cols))
+
     def reshape(self, x: Tensor) -> None:
         rows, cols = int(np.prod(x.shape[:-1])), x.shape[-1]
         shapes = [(rows, cols), (1, rows, cols), (cols, rows), (rows * cols,)]
@@ -361,6 +378,7 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.choice,
     GraphBuilder.rows,
     GraphBuilder.layer_norm,
+    GraphBuilder.pool,
 )
 
 

@@ -57,7 +57,8 @@ def orders(draw: st.DrawFn) -> dict[str, object]:
     """How matmuls are walked."""
     order = draw(st.sampled_from(["auto", "auto", "mnk", "blocked"]))
     if order != "blocked":
-        return {"compiler__order": order, "compiler__keep_on_chip": draw(st.booleans())}
+        slices = draw(st.booleans())
+        return {"compiler__order": order, "compiler__keep_on_chip": draw(st.booleans()), "compiler__slices": slices}
     m, n = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     return {"compiler__order": order, "compiler__keep_on_chip": False, "compiler__block_m": m, "compiler__block_n": n}
 

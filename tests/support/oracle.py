@@ -20,6 +20,7 @@ from minisim.compiler.attributes import (
     ConcatAttributes,
     ConvAttributes,
     MatMulAttributes,
+    PoolAttributes,
     ReshapeAttributes,
     SplitAttributes,
     TakeAttributes,
@@ -143,9 +144,36 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
             return rounded(y * scale[0]) if scale else y
         case "LayerNorm":
             return _layer_norm(rounded, *inputs)
+        case "MaxPool":
+            return rounded(pooled(node, x, -128 if x.dtype.kind == "i" else -np.inf, _greater))
+        case "SumPool":
+            return rounded(pooled(node, x, 0, np.add))
+        case "AveragePool":
+            return rounded(rounded(pooled(node, x, 0, np.add)) / inputs[1])
         case "Reshape":
             return x.reshape(node.attributes_as(ReshapeAttributes).shape)
     raise NotImplementedError(node.op)
+
+
+def pooled(
+    node: Node, x: npt.NDArray[Any], padding: float, combine: Callable[..., npt.NDArray[Any]]
+) -> npt.NDArray[Any]:
+    """What lies under a kernel, line by line, each tap taken in by `combine`; a chain that begins with the padding."""
+    attributes = node.attributes_as(PoolAttributes)
+    top, left, bottom, right = attributes.pads
+    images = x if x.ndim == 4 else x[:, None]
+    whole = np.pad(images, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=padding)
+    (kernel_r, kernel_s), (by_r, by_s) = attributes.kernel, attributes.dilations
+    lines = np.arange(0, whole.shape[1] - (kernel_r - 1) * by_r, attributes.strides[0])
+    columns = np.arange(0, whole.shape[2] - (kernel_s - 1) * by_s, attributes.strides[1])
+    found = np.full((len(x), len(lines), len(columns), x.shape[-1]), padding, x.dtype)
+    for r, s in np.ndindex(kernel_r, kernel_s):
+        found = combine(found, whole[:, lines + r * by_r][:, :, columns + s * by_s])
+    return found if x.ndim == 4 else found[:, 0]
+
+
+def _greater(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.maximum(x, y) if x.dtype.kind == "i" else maximum(x, y)
 
 
 MOVES = ("Transpose", "Concat", "Take")

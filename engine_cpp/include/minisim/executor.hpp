@@ -62,8 +62,9 @@ public:
           dram_(dram),
           kernel_(kernel) {}
 
-    // For a matmul that will be performed. Throws std::bad_alloc, after which nothing has changed.
+    // For an operation that will be performed. Throws std::bad_alloc, after which nothing has changed.
     void make_room(const MatmulRow& x);
+    void make_room(const VectorRow& x);
 
     // Asks for no memory: there is room.
     void perform(std::uint32_t op);
@@ -89,10 +90,14 @@ private:
     void multiply(const MatmulRow& x);
     template <class T, class Sum, class TB>
     void multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args);
-    // Writes rows [first, first + count) of the operand that the pieces of x make, packed.
-    template <class T>
-    void gather(const MatmulRow& x, std::size_t first, std::size_t count, T* rows);
-    void count_pieces(const MatmulRow& x);
+    // Writes rows [first, first + count) of the operand that the pieces of x make, packed, of `cols` columns;
+    // `padding` where there is no window.
+    template <class T, class Row>
+    void gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, T padding, T* rows);
+    template <class Row>
+    void count_pieces(const Row& x);
+    void fold(const VectorRow& x, VectorArgs args);
+    void gather_taps(const VectorRow& x, std::size_t first, std::size_t rows);
     void move(VectorArgs& args, bool fills);  // `fills`: the source is a number, not a tile
     VectorSource source(std::uint32_t tile, std::uint32_t sram);
 

@@ -35,11 +35,13 @@ constexpr std::uint32_t kActivations = 3;
 enum class VectorOp : std::uint8_t {
 #define MINISIM_CODE(name, NAME, function, code, ...) k##name = (code),
     MINISIM_ELEMENTWISE(MINISIM_CODE) MINISIM_REDUCTIONS(MINISIM_CODE) MINISIM_MOVES(MINISIM_CODE)
+    MINISIM_FOLDS(MINISIM_CODE)
 #undef MINISIM_CODE
 };
 constexpr std::uint32_t kVectorOps = 0
 #define MINISIM_ONE(...) +1
-    MINISIM_ELEMENTWISE(MINISIM_ONE) MINISIM_REDUCTIONS(MINISIM_ONE) MINISIM_MOVES(MINISIM_ONE);
+    MINISIM_ELEMENTWISE(MINISIM_ONE) MINISIM_REDUCTIONS(MINISIM_ONE) MINISIM_MOVES(MINISIM_ONE)
+    MINISIM_FOLDS(MINISIM_ONE);
 #undef MINISIM_ONE
 
 // The one place that knows how wide an element is. The code must be valid.
@@ -65,6 +67,11 @@ constexpr DType second_of(DType operands) {
     return operands == DType::kInt16 ? DType::kInt8 : operands;
 }
 
+// What a fold leaves for one that goes on from it: floats as they are added up, integers as they are.
+constexpr DType partial_of(DType operands) {
+    return operands == DType::kInt8 ? DType::kInt8 : DType::kFp32;
+}
+
 // Sets of data types, one bit each.
 using DTypes = std::uint32_t;
 constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); }
@@ -72,11 +79,12 @@ constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); 
 // What the table says of an operation.
 struct VectorOpInfo {
     const char* name;
-    const char* kinds;  // a letter for each source: x or m, of the operation's type, or c, a condition
+    const char* kinds;  // a letter for each source: x, m or w, of the operation's type, or c, a condition
     char result;        // the kind of what it makes
     std::uint32_t sources;
     bool is_reduction;
     bool is_move;  // of bits: no kernel computes it
+    bool is_fold;  // its first source is made of pieces
     DTypes types;  // that x may be
 };
 constexpr std::uint32_t kSources = 3;  // of an operation, at most
@@ -88,19 +96,21 @@ constexpr VectorOpInfo info(VectorOp op) {
     switch (op) {
 #define MINISIM_ROW(name, NAME, function, code, kinds, result, operands, types)                    \
     case VectorOp::k##name:                                                                        \
-        return {#NAME, kinds, result, sizeof(kinds) - 1, MINISIM_REDUCES, (kinds)[0] == 'm', types};
+        return {#NAME,           kinds,               result,              sizeof(kinds) - 1,         \
+                MINISIM_REDUCES, (kinds)[0] == 'm',   (kinds)[0] == 'w',   types};
 #define MINISIM_REDUCES false
         MINISIM_ELEMENTWISE(MINISIM_ROW)
 #undef MINISIM_REDUCES
 #define MINISIM_REDUCES false
         MINISIM_MOVES(MINISIM_ROW)
+        MINISIM_FOLDS(MINISIM_ROW)
 #undef MINISIM_REDUCES
 #define MINISIM_REDUCES true
         MINISIM_REDUCTIONS(MINISIM_ROW)
 #undef MINISIM_REDUCES
 #undef MINISIM_ROW
     }
-    return {"?", "", 'x', 0, false, false, 0};
+    return {"?", "", 'x', 0, false, false, false, 0};
 }
 
 // Codes stay plain integers in the rows: a table may hold any byte, and an enum that holds a value
@@ -150,11 +160,11 @@ struct WindowRow {
 };
 
 struct VectorRow {
-    std::uint8_t op, dtype;
-    std::uint16_t reserved;
-    std::uint32_t src0, src1, src2, dst;
-    std::uint32_t src0_sram, src1_sram, src2_sram, dst_sram;
-    std::uint32_t rows, cols;
+    std::uint8_t op, dtype, activation, reserved;
+    std::uint32_t src0, src1, src2, acc, dst;
+    std::uint32_t src0_sram, src1_sram, src2_sram, acc_sram, dst_sram;
+    std::uint32_t src0_pieces;
+    std::uint32_t rows, cols, taps;
     float imm0, imm1, imm2;
 
     // One of the sources: a tile and where it lies, or a number, or nothing.
@@ -238,20 +248,25 @@ struct TensorRow {
     FIELD(WindowRow, more, 44)                                                                     \
     FIELD(VectorRow, op, 0)                                                                        \
     FIELD(VectorRow, dtype, 1)                                                                     \
-    FIELD(VectorRow, reserved, 2)                                                                  \
+    FIELD(VectorRow, activation, 2)                                                                \
+    FIELD(VectorRow, reserved, 3)                                                                  \
     FIELD(VectorRow, src0, 4)                                                                      \
     FIELD(VectorRow, src1, 8)                                                                      \
     FIELD(VectorRow, src2, 12)                                                                     \
-    FIELD(VectorRow, dst, 16)                                                                      \
-    FIELD(VectorRow, src0_sram, 20)                                                                \
-    FIELD(VectorRow, src1_sram, 24)                                                                \
-    FIELD(VectorRow, src2_sram, 28)                                                                \
-    FIELD(VectorRow, dst_sram, 32)                                                                 \
-    FIELD(VectorRow, rows, 36)                                                                     \
-    FIELD(VectorRow, cols, 40)                                                                     \
-    FIELD(VectorRow, imm0, 44)                                                                     \
-    FIELD(VectorRow, imm1, 48)                                                                     \
-    FIELD(VectorRow, imm2, 52)                                                                     \
+    FIELD(VectorRow, acc, 16)                                                                      \
+    FIELD(VectorRow, dst, 20)                                                                      \
+    FIELD(VectorRow, src0_sram, 24)                                                                \
+    FIELD(VectorRow, src1_sram, 28)                                                                \
+    FIELD(VectorRow, src2_sram, 32)                                                                \
+    FIELD(VectorRow, acc_sram, 36)                                                                 \
+    FIELD(VectorRow, dst_sram, 40)                                                                 \
+    FIELD(VectorRow, src0_pieces, 44)                                                              \
+    FIELD(VectorRow, rows, 48)                                                                     \
+    FIELD(VectorRow, cols, 52)                                                                     \
+    FIELD(VectorRow, taps, 56)                                                                     \
+    FIELD(VectorRow, imm0, 60)                                                                     \
+    FIELD(VectorRow, imm1, 64)                                                                     \
+    FIELD(VectorRow, imm2, 68)                                                                     \
     FIELD(TileRow, tensor, 0)                                                                      \
     FIELD(TileRow, row, 4)                                                                         \
     FIELD(TileRow, col, 8)                                                                         \
@@ -278,7 +293,7 @@ static_assert(sizeof(TransferRow) == 12);
 static_assert(sizeof(MatmulRow) == 84);
 static_assert(sizeof(PieceRow) == 16);
 static_assert(sizeof(WindowRow) == 48);
-static_assert(sizeof(VectorRow) == 56);
+static_assert(sizeof(VectorRow) == 72);
 static_assert(sizeof(TileRow) == 24);
 static_assert(sizeof(TensorRow) == 32);
 

@@ -18,6 +18,12 @@
 //     for w = kReduceWidth / 2, ..., 2, 1:  p[j] = p[j] + p[j + w] for all j < w
 // and the result is p[0]. The whole row lies in one tile, so no machine can split it.
 //
+// A fold makes each element of its result out of `taps` elements, one chain in the order of the taps:
+//     p = start, or the element of `acc`;   for t ascending:  p = p + x[t]   (or max, or fma(x[t], w[t], p))
+// then + bias and the activation, as a matmul's epilogue. A maximum starts at -inf, and -inf stands where no window
+// lies; the others start at +0, and +0 stands there (which an fma multiplies). What an unfinished fold leaves is fp32, so
+// a chain that is cut into several operations has the bits of one.
+//
 // bf16 operands are widened first, which is exact; the sums are fp32. Vector operations on bf16,
 // reductions included, widen, compute as above and round once. Sums of int8 (or int16 x int8)
 // products are int32 and wrap around; the epilogue adds the bias in int32; a requantisation is one
@@ -27,12 +33,15 @@
 // The kernel "reference" is that definition as scalar loops. All others give the same bits.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
+#include "minisim/interrupt.hpp"
 #include "minisim/isa.hpp"
 #include "minisim/narrow.hpp"
 
@@ -76,6 +85,11 @@ struct VectorArgs {
     std::size_t rows, cols;  // of dst; 1 column for a reduction
     std::size_t length = 0;  // of the rows that a reduction reduces
     DType dtype = DType::kFp32;  // of dst
+    // Of a fold: its first source is packed (rows, taps, cols), the second (taps, cols), the third (cols), null if it has
+    // none; `acc` is packed (rows, cols), fp32 (of integers: theirs), null where the chain begins. It may be dst.
+    std::size_t taps = 0;
+    const void* acc = nullptr;
+    Activation activation = Activation::kNone;
 };
 
 // Memory that a kernel reuses from call to call.
@@ -97,7 +111,7 @@ struct Kernel {
     void (*requantise)(const std::int32_t* x, std::size_t count, float scale, std::int8_t* out);
 };
 
-// The one vector operation on integers: exact, so every kernel may share it. T is int8 or int32.
+// The vector operations on integers: exact, so every kernel may share them. T is int8, or of the first int32, too.
 template <class T>
 void integer_relu(const VectorArgs& x) {
     const VectorSource& source = x.sources[0];
@@ -107,6 +121,21 @@ void integer_relu(const VectorArgs& x) {
         for (std::size_t j = 0; j < x.cols; ++j) {
             const T value = row[j * source.col_step];
             out[i * x.cols + j] = value > 0 ? value : T{0};
+        }
+    }
+}
+
+template <class T>
+void integer_fold_max(const VectorArgs& x) {
+    const T* acc = static_cast<const T*>(x.acc);
+    T* out = static_cast<T*>(x.dst);
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        const T* row = static_cast<const T*>(x.sources[0].data) + i * x.sources[0].row_step;
+        interruptible(x.taps * x.cols);
+        for (std::size_t j = 0; j < x.cols; ++j) {
+            T found = acc ? acc[i * x.cols + j] : std::numeric_limits<T>::min();
+            for (std::size_t t = 0; t < x.taps; ++t) found = std::max(found, row[t * x.cols + j]);
+            out[i * x.cols + j] = found;
         }
     }
 }

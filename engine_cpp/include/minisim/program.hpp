@@ -72,6 +72,10 @@ struct Program {
         for_each(pieces, x.a_pieces, visit);
     }
     template <class Visit>
+    void for_each_piece(const VectorRow& x, Visit visit) const {
+        for_each(pieces, x.src0_pieces, visit);
+    }
+    template <class Visit>
     void for_each_window(const PieceRow& piece, Visit visit) const {
         for_each(windows, piece.window, visit);
     }

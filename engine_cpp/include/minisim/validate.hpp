@@ -47,8 +47,10 @@ private:
     void first_shape(const Place& at, const MatmulRow& x) const;
     void first_apart(const Place& at, const MatmulRow& x, std::uint32_t target,
                      std::uint32_t target_sram) const;
-    void piece(const Place& at, const MatmulRow& x, const PieceRow& piece) const;
-    void window(const Place& at, const MatmulRow& x, const TileRow& tile, const WindowRow& w) const;
+    void pieces(const Place& at, std::uint32_t first, DTypes allowed) const;
+    void piece(const Place& at, std::uint64_t rows, std::uint64_t cols, const PieceRow& piece) const;
+    void window(const Place& at, std::uint64_t rows, std::uint64_t cols, const TileRow& tile,
+                const WindowRow& w) const;
     void sums(const Place& at, const MatmulRow& x) const;
     void epilogue(const Place& at, const MatmulRow& x) const;
     void integers(const Place& at, const MatmulRow& x) const;
@@ -56,6 +58,8 @@ private:
     void source(const Place& at, const char* field, const VectorRow& x,
                 const VectorRow::Source& from, DType dtype) const;
     void reduced(const Place& at, const VectorRow& x) const;
+    void fold(const Place& at, const VectorRow& x, const VectorOpInfo& op) const;
+    void no_fold(const Place& at, const VectorRow& x) const;
 
     const Program& program_;
     std::uint64_t sram_bytes_, accumulator_bytes_;

@@ -290,4 +290,32 @@ struct reduce_max {
     }
 };
 
+// -- folds: where a chain starts, what stands where no window lies, and how it takes in a tap ----------
+// Padding is the value of the operand's type that changes nothing, or, of an fma, a zero that is multiplied.
+
+struct fold_max {
+    static constexpr float kStart = -std::numeric_limits<float>::infinity();
+    static constexpr float kPadding = kStart;
+
+    template <class V>
+    MINISIM_INLINE static V step(V found, V x, V) {
+        return max(found, x);
+    }
+};
+
+struct fold_sum {
+    static constexpr float kStart = 0.0f, kPadding = 0.0f;
+
+    template <class V>
+    MINISIM_INLINE static V step(V found, V x, V) {
+        return found + x;
+    }
+};
+
+struct fold_fma {
+    static constexpr float kStart = 0.0f, kPadding = 0.0f;
+
+    MINISIM_INLINE static float step(float found, float x, float weight) { return std::fma(x, weight, found); }
+};
+
 }  // namespace minisim::definitions

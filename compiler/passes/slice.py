@@ -1,0 +1,84 @@
+"""Slicing: which layers are walked together, strip by strip (`slicing.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.program import Program
+from minisim.compiler.slicing import Layers, Operations, interleaved, part
+from minisim.compiler.tiling import TiledGraph, Tiling
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.recurrence import expected_starts
+
+ROOM = 0.8
+"""The part of the SRAM that a slice may take: the rest is for loads that run ahead of need."""
+
+CLEAR = 2.0
+"""How many times the SRAM must be passed between the layers of a slice for it to be worth it without a question."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """TiledGraph -> TiledGraph.
+
+    The layers are taken in their order, as many into a slice as there is room for; then they are walked in rows of
+    tiles, and not in panels. Where all of them have room as they are, nothing is gained. Where what they pass each
+    other is about as large as the SRAM, much of it may stay there anyway, and both ways are scheduled, with the layer
+    behind them: the sooner finished is taken.
+    """
+
+    machine: Machine
+    name: str = "slice"
+
+    def apply(self, tiled: TiledGraph) -> TiledGraph:
+        compiler = self.machine.compiler
+        if not compiler.slices or not compiler.keep_on_chip or compiler.order != "auto" or len(tiled.tilings) < 2:
+            return tiled
+        lower = Lower(self.machine)
+        rows = {name: in_rows(tiling) for name, tiling in tiled.tilings.items()}
+        found = tuple(self._slices(lower.apply(tiled), lower.apply(replace(tiled, tilings=rows))))
+        names = [node.name for node in tiled.executed()]
+        walked = {names[i]: rows[names[i]] for each in found for i in each}
+        return replace(tiled, tilings={**tiled.tilings, **walked}, slices=found)
+
+    def _slices(self, plain: Program, in_rows: Program) -> Iterator[Layers]:
+        operations = Operations.of(in_rows)
+        layers, begin = len(in_rows.layers), 0
+        while begin < layers:
+            end = begin + 1
+            while end < layers and self._has_room(operations, range(begin, end + 1)):
+                end += 1
+            yield from self._worth_it(operations, range(begin, end), plain, in_rows)
+            begin = end
+
+    def _has_room(self, operations: Operations, layers: Layers) -> bool:
+        return operations.peak(operations.order(layers)) <= ROOM * self.machine.sram.bytes
+
+    def _worth_it(self, operations: Operations, layers: Layers, plain: Program, in_rows: Program) -> Iterator[Layers]:
+        """`layers`, if to walk them together is better than not to; else those parts of them of which it is true."""
+        size, one_by_one = self.machine.sram.bytes, operations.all_of(layers)
+        if len(layers) < 2 or operations.peak(one_by_one) <= size:
+            return
+        clear = operations.peak(one_by_one, operations.between(layers)) > CLEAR * size
+        if clear or self._is_sooner(layers, plain, in_rows):
+            yield layers
+        else:
+            middle = (layers.start + layers.stop) // 2
+            for half in (range(layers.start, middle), range(middle, layers.stop)):
+                yield from self._worth_it(operations, half, plain, in_rows)
+
+    def _is_sooner(self, layers: Layers, plain: Program, in_rows: Program) -> bool:
+        seen = range(layers.start, min(layers.stop + 1, len(plain.layers)))
+        return self._last_start(part(interleaved(in_rows, [layers]), seen)) < self._last_start(part(plain, seen))
+
+    def _last_start(self, program: Program) -> int:
+        return int(expected_starts(Allocate(self.machine).apply(program), self.machine).max())
+
+
+def in_rows(tiling: Tiling) -> Tiling:
+    """`tiling`, walked in rows of tiles: the plain order of m, n, k."""
+    shares = tuple(replace(share, panels=None) for share in tiling.shares)
+    return replace(tiling, panels=None, shares=shares, in_rows=True)
