@@ -14,6 +14,7 @@ import numpy as np
 
 from minisim.compiler.activations import Activation
 from minisim.compiler.arguments import Shape
+from minisim.compiler.dtypes import known
 from minisim.compiler.geometry import Geometry, Pair
 from minisim.errors import ShapeError, UnsupportedError, shown
 
@@ -45,13 +46,17 @@ class EpilogueAttributes(Attributes):
 
     Attributes:
         activation: the last stage of the epilogue, which fusion sets.
-        scale: what integer sums are multiplied by as they become int8, a positive float32; None if they stay int32.
+        scale: what integer sums are multiplied by as they become narrow, a positive float32; None if they stay int32.
+        narrow: the type that they become so: int8, or uint8.
     """
 
     activation: Activation | None = None
     scale: float | None = None
+    narrow: str = "int8"
 
     def check(self) -> None:
+        if self.narrow not in ("int8", "uint8"):
+            raise UnsupportedError(f"sums are requantised to int8 or uint8, not {shown(self.narrow)}")
         if self.scale is not None and not 0 < np.float32(self.scale) < np.inf:
             raise UnsupportedError(f"scale must be a positive float32, not {self.scale!r}")
 
@@ -106,8 +111,25 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
             raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseAttributes(ConvAttributes):
+    """A convolution of the vector unit; `tail`: the elementwise operators behind it, on each tile."""
+
+    tail: tuple[str, ...] = ()
+
+
 MOST_PIXELS = 2**20
 """The most that a kernel, a step or a padding may count: more is a slip of the keyboard."""
+
+
+@dataclass(frozen=True)
+class CastAttributes(Attributes):
+    """The type that a conversion makes, a name of `dtypes.CODE`."""
+
+    to: str
+
+    def check(self) -> None:
+        known(self.to)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 name        in the machine   as numpy array                     values
 float32     FP32             float32
 bfloat16    BF16             float32, numpy has no bfloat16     float32 whose lower 16 bits are zero
+float16     FP16             float16
 int8        INT8             int8
+uint8       UINT8            uint8
 int16       INT16            int16                              wide activations, for int8 weights
 int32       INT32            int32                              biases and sums of integer matmuls
 bool        BOOL             bool                               what comparisons make, and conditions
@@ -11,6 +13,7 @@ bool        BOOL             bool                               what comparisons
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,7 +27,9 @@ Array = npt.NDArray[Any]
 CODE = {
     "float32": DType.FP32,
     "bfloat16": DType.BF16,
+    "float16": DType.FP16,
     "int8": DType.INT8,
+    "uint8": DType.UINT8,
     "int16": DType.INT16,
     "int32": DType.INT32,
     "bool": DType.BOOL,
@@ -36,14 +41,20 @@ NAME = {code: name for name, code in CODE.items()}
 HELD_AS: dict[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "bfloat16": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
     "int8": np.dtype(np.int8),
+    "uint8": np.dtype(np.uint8),
     "int16": np.dtype(np.int16),
     "int32": np.dtype(np.int32),
     "bool": np.dtype(np.bool_),
 }
 """The numpy type of the arrays that hold their values."""
 
-FLOATS = frozenset({"float32", "bfloat16"})
+FLOATS = frozenset({"float32", "bfloat16", "float16"})
+
+INTEGERS = frozenset({"int8", "uint8", "int16", "int32"})
+
+NUMBERS = FLOATS | INTEGERS
 
 
 def is_integer(dtype: str) -> bool:
@@ -58,6 +69,12 @@ def known(dtype: str) -> str:
     return dtype
 
 
+def one_of(dtypes: Iterable[str]) -> str:
+    """For people: ``float32, int8 or bool``."""
+    *others, last = dtypes
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def converted(data: npt.ArrayLike, dtype: str) -> Array:
     """`data` as values of `dtype`: floats are rounded to it, integers have to be whole and in range.
 
@@ -66,7 +83,8 @@ def converted(data: npt.ArrayLike, dtype: str) -> Array:
     """
     held_as = HELD_AS[dtype]
     if dtype in FLOATS:
-        array = np.ascontiguousarray(data, dtype=held_as).reshape(np.shape(data))
+        with np.errstate(over="ignore"):  # what is beyond a type is infinite in it
+            array = np.ascontiguousarray(data, dtype=held_as).reshape(np.shape(data))
         return round_bfloat16(array) if dtype == "bfloat16" else array
     given = np.asarray(data)
     if given.dtype == held_as:
@@ -86,7 +104,7 @@ def is_immediate(value: float, dtype: str) -> bool:
     Of whole numbers exactly this one; floats are rounded, but none becomes infinite.
     """
     with np.errstate(over="ignore"):
-        immediate = float(np.float32(value))
+        immediate = float(np.asarray(value, HELD_AS[dtype] if dtype in FLOATS else np.float32))
     if not is_integer(dtype):
         return bool(np.isfinite(immediate) or not np.isfinite(value))
     low, high = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
@@ -100,10 +118,16 @@ def round_bfloat16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.where(np.isnan(values), np.uint32(0x7FC00000), rounded).view(np.float32).reshape(np.shape(values))
 
 
-def requantize(sums: Array, scale: float) -> npt.NDArray[np.int8]:
-    """int8 results of int32 sums: saturate(round(float32(sum) x scale)), in float32, ties to even."""
+def wrapped(values: Array, dtype: str) -> Array:
+    """Whole numbers (int64) as `dtype` has them: of an integer its lowest bits are kept; again as int64."""
+    return np.asarray(values.astype(HELD_AS[dtype]).astype(np.int64))
+
+
+def requantize(sums: Array, scale: float, dtype: str = "int8") -> Array:
+    """int8 or uint8 results of int32 sums: saturate(round(float32(sum) x scale)), in float32, ties to even."""
     scaled = sums.astype(np.int32).astype(np.float32) * np.float32(scale)
-    return np.asarray(np.clip(np.rint(scaled), -128, 127).astype(np.int8))
+    limits = np.iinfo(HELD_AS[dtype])
+    return np.asarray(np.clip(np.rint(scaled), limits.min, limits.max).astype(HELD_AS[dtype]))
 
 
 def quantize(values: npt.ArrayLike, scale: float) -> npt.NDArray[np.int8]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from minisim.compiler.arguments import caller
+from minisim.compiler.attributes import CastAttributes
 from minisim.compiler.graph_methods import GraphMethods, T
 from minisim.errors import ModelError, shown
 
@@ -218,6 +219,18 @@ class ElementwiseMethods(GraphMethods[T]):
     def clip(self, x: T, low: T | float = -math.inf, high: T | float = math.inf, *, name: str | None = None) -> T:
         """``minimum(maximum(x, low), high)``."""
         return self._of("Clip", [x, low, high], name)
+
+    def cast(self, x: T, dtype: str, *, name: str | None = None) -> T:
+        """The values of x in another type: floats truncated toward zero and saturated as they become integers (NaN is
+        0), integers by their lowest bits; what is not 0 is true."""
+        return self.add_node("Cast", [x], CastAttributes(dtype), name=name)
+
+    def rescale(self, x: T, factor: T | float, dtype: str, *, name: str | None = None) -> T:
+        """``x * factor`` in float32, as `dtype`: an integer is rounded to, ties to even, and saturates.
+
+        So floats are quantised, and integers dequantised. The factor is a number, or a float32 weight.
+        """
+        return self.add_node("Rescale", [x, self._factor(factor)], CastAttributes(dtype), name=name)
 
     def select(self, condition: T, a: T | float, b: T | float, *, name: str | None = None) -> T:
         """`a` where the condition (bool) is true, else `b`."""

@@ -55,7 +55,7 @@ from minisim.compiler.attributes import (
     ReshapeAttributes,
     SplitAttributes,
 )
-from minisim.compiler.dtypes import CODE, is_integer
+from minisim.compiler.dtypes import CODE, INTEGERS, is_integer, wrapped
 from minisim.compiler.elementwise import ElementwiseMethods
 from minisim.compiler.geometry import CHANNELS, order_of_k
 from minisim.compiler.movement_methods import MovementMethods, is_rectangle
@@ -154,6 +154,8 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         self.nodes: list[Node] = []
         self.inputs: list[str] = []
         self.outputs: dict[str, str] = {}  # public name -> tensor name
+        self.bound: dict[str, Array] = {}  # values of inputs that the model was read with: none of `inputs`
+        self.given: dict[str, Array] = {}  # outputs that nothing computes, in types that no tensor has: shapes
         self._node_names: set[str] = set()  # of those that no output shares its name with
 
     def __repr__(self) -> str:
@@ -204,6 +206,7 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         scale: float | None = None,
         transpose_a: bool = False,
         transpose_b: bool = False,
+        narrow: str = "int8",
         name: str | None = None,
     ) -> Tensor:
         """``a @ b``, as numpy has it: (..., m, k) x (..., k, n) -> (..., m, n), leading dimensions broadcast.
@@ -211,18 +214,21 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         Either may be a vector, (k,), which is a row on the left and a column on the right; that dimension is not in
         the result. A transposed operand is one of matrices stored (k, m), or (n, k). Nothing is copied to be broadcast.
 
-        Of int8 operands, or int16 a and int8 b, the sums are int32. `bias` (int32, n values) is added to them;
-        with `scale` they are requantised to int8: ``saturate(round(sum * scale))``.
+        Of integers (int8 and uint8 by either, int16 by int8) the sums are int32. `bias` (int32, n values) is added to
+        them; with `scale` they are requantised to `narrow`, int8 or uint8: ``saturate(round(sum * scale))``.
         """
         attributes = MatMulAttributes(
             transpose_a=flag("transpose_a", transpose_a),
             transpose_b=flag("transpose_b", transpose_b),
             scale=None if scale is None else number("scale", scale),
+            narrow=narrow,
         )
         if isinstance(b, Tensor) and len(b.shape) == 1 and not attributes.transpose_b:
             self._own(b)
             row, part = self.reshape(b, (1, *b.shape), name=name and f"{name}/row"), name and f"{name}/column"
-            column = self.matmul(a, row, bias=bias, scale=scale, transpose_a=transpose_a, transpose_b=True, name=part)
+            column = self.matmul(
+                a, row, bias=bias, scale=scale, transpose_a=transpose_a, transpose_b=True, narrow=narrow, name=part
+            )
             return self.reshape(column, column.shape[:-1], name=name)
         if bias is None:
             return self.add_node("MatMul", [a, b], attributes, name)
@@ -243,6 +249,7 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         dilations: int | Sequence[int] = 1,
         groups: int = 1,
         scale: float | None = None,
+        narrow: str = "int8",
         name: str | None = None,
     ) -> Tensor:
         """A convolution: x (images, height, width, channels), w (R, S, channels / groups, filters).
@@ -254,7 +261,7 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             strides, dilations: of lines and columns; one number for both.
             pads: zeros around x: one number, or (lines, columns), or (top, left, bottom, right).
             groups: parts of the channels (and of the filters) that are convolved by themselves.
-            scale: requantises the sums of int8 operands to int8, as `matmul` does.
+            scale, narrow: requantise the sums of integers, as those of `matmul` do.
         """
         self._own(x)
         self._own(w)
@@ -267,6 +274,7 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             pads=paddings(pads),
             groups=integers("groups", (groups,))[0],
             scale=None if scale is None else number("scale", scale),
+            narrow=narrow,
         )
         operands = [x, self._filters(w)]
         if bias is None:
@@ -439,7 +447,8 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
     ) -> dict[str, Array]:
         """Compute all tensors with plain numpy: the independent check of a run.
 
-        Floats are computed in `dtype`, without rounding to their own types; integers exactly, as int64.
+        Floats are computed in `dtype`, without rounding to their own types; integers exactly, as int64, of which each
+        node's result keeps what its type has.
 
         Args:
             inputs: an array for each of `self.inputs`.
@@ -474,11 +483,16 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             for i, node in enumerate(self.nodes):
                 operands = [None if name is None else value(name) for name in node.inputs]
                 found = SEMANTICS[node.op].evaluate(cast("list[Array]", operands), node.attributes)
-                values.update(zip(node.outputs, found, strict=True))
+                values.update((name, self._wrapped(name, x)) for name, x in zip(node.outputs, found, strict=True))
                 for name in (*node.outputs, *node.present):
                     if last[name] == i and name not in kept:
                         values.pop(name, None)
         return {name: value(name) for name in self.tensors if name in kept}
+
+    def _wrapped(self, name: str, array: Array) -> Array:
+        """What of an integer tensor's exact values its type has."""
+        dtype = self.tensors[name].dtype
+        return wrapped(array, dtype) if dtype in INTEGERS else array
 
     def lines(self) -> Iterator[str]:
         """The text form, for dumps."""
@@ -501,6 +515,8 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         Raises:
             ModelError: there is no output, or nothing to compute.
         """
+        if not self.outputs and self.given:
+            raise ModelError(f"model {self.name!r} computes nothing: all its outputs are known as it is read")
         if not self.outputs:
             raise ModelError(f"model {self.name!r} has no output: call graph.output(tensor)")
         known = set(self.inputs) | {t.name for t in self.tensors.values() if t.is_weight}
@@ -534,6 +550,15 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             dtype = other.dtype if isinstance(other, Tensor) else "float32"
             return self.weight(self.fresh_name("scalar"), np.asarray(value), dtype)
         raise ModelError(f"{caller()}an operand must be a tensor of the graph or a number, not {shown(value)}")
+
+    def _factor(self, value: Tensor | float) -> Tensor:
+        """`value`, a float32 weight that nothing else reads, or the number as one: no pass converts it."""
+        if not isinstance(value, Tensor):
+            return self.weight(self.fresh_name("factor"), np.asarray(number("a factor", value)))
+        self._own(value)
+        if not value.is_weight or value.dtype != "float32":
+            raise UnsupportedError(f"{caller()}a factor must be a number or a float32 weight, not {value.name!r}")
+        return value
 
     def _column(self, values: Array, other: Tensor) -> Tensor:
         return self.weight(self.fresh_name("column"), values, other.dtype)

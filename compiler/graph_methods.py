@@ -56,5 +56,9 @@ class GraphMethods(ABC, Generic[T]):
         """`value`, or the number as a weight of the type of `other`."""
 
     @abstractmethod
+    def _factor(self, value: T | float) -> T:
+        """`value`, a float32 weight, or the number as one."""
+
+    @abstractmethod
     def _own(self, x: object) -> None:
         """Raises ModelError if `x` is no tensor of this graph."""

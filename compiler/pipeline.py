@@ -6,7 +6,7 @@ tile also decides which core computes what (`shares.py`); lower writes that into
 operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`).
 
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize
-scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16 or
+scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16, fp16 or
 int8; before tile, because a tile's bytes depend on its type. fuse comes before tile also because a fused epilogue
 needs SRAM beside the panels; tile before lower, because the uOps are emitted in the order of the walk; schedule
 before dispatch, because it fixes addresses and waits, and after that operations may only move past those of other
@@ -26,6 +26,7 @@ from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.passes.base import IR, Pass
 from minisim.compiler.passes.cast import Cast
+from minisim.compiler.passes.depthwise import Depthwise
 from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
@@ -49,13 +50,19 @@ Step = tuple[int, Pass]
 
 def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
     """What makes a float model one of the machine's type."""
-    found: dict[DType, tuple[Pass, ...]] = {DType.FP32: (), DType.BF16: (Cast(),), DType.INT8: (Quantize(numerics),)}
+    found: dict[DType, tuple[Pass, ...]] = {
+        DType.FP32: (),
+        DType.BF16: (Cast("bfloat16"),),
+        DType.FP16: (Cast("float16"),),
+        DType.INT8: (Quantize(numerics),),
+    }
     return found[dtype]
 
 
 def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
     """The passes from the user's graph to the one that is computed."""
-    return ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
+    steps: tuple[Step, ...] = ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
+    return (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
 
 
 def machine_passes(machine: Machine, max_operations: int) -> tuple[Step, ...]:

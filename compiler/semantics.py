@@ -78,7 +78,7 @@ class Semantics(ABC, Generic[A]):
     def evaluate(self, inputs: Sequence[Array], attributes: A) -> tuple[Array, ...]:
         """The outputs by plain numpy: floats in the dtype of the inputs, integers (int64) exactly."""
 
-    def macs(self, shapes: Sequence[Shape], attributes: A) -> int:
+    def macs(self, shapes: Sequence[Shape | None], attributes: A) -> int:
         """Multiply-accumulates of the array, for roofline and utilization."""
         return 0
 

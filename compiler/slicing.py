@@ -114,7 +114,7 @@ class Operations:
                 needed[own] = steps
             else:
                 needed[own] = np.maximum.accumulate(needed[own]) if bound else steps * (most / len(own))
-        return np.maximum(needed, 0.0)
+        return np.asarray(np.maximum(needed, 0.0))
 
     def peak(self, order: Ids, tiles: npt.NDArray[np.bool_] | None = None) -> int:
         """The most bytes of a core's SRAM that are alive at once if operations are walked in this order and each tile
@@ -204,7 +204,7 @@ def _with_uops(program: Program, which: Ids) -> Program:
     """`program` with these of its uOps, in this order; the tables of operands have their rows in the same order."""
     uops, tables = program.uops[which], {}
     read: list[tuple[Ids, Ids]] = []  # uOp and row of each piece
-    for (name, code), column in PIECES.items():
+    for name, code in PIECES:
         mine = np.flatnonzero(uops["opcode"] == code)
         table = tables[name] = getattr(program, name)[uops["ref"][mine]]
         uops["ref"][mine] = np.arange(len(mine))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.dtypes import converted
+from minisim.compiler.dtypes import HELD_AS, converted
 
 Array = npt.NDArray[Any]
 
@@ -46,12 +46,38 @@ class Lazy:
         return self._array
 
 
+class Precise(Lazy):
+    """float32 values that are rounded from double precision; what is computed of them takes that, and is rounded once.
+
+    Args:
+        recipe: makes the values in double precision.
+    """
+
+    def __init__(self, shape: tuple[int, ...], recipe: Callable[[], Array]) -> None:
+        super().__init__(shape, partial(_rounded, recipe))
+        self.in_double = recipe
+
+
+def _rounded(recipe: Callable[[], Array]) -> Array:
+    with np.errstate(over="ignore"):
+        return recipe().astype(np.float32)
+
+
 Values = Array | Lazy | None
 """What a tensor has: values, the way to them, or none."""
 
 
 def materialised(values: Values) -> Array | None:
     return values.array() if isinstance(values, Lazy) else values
+
+
+def exact(values: Array | Lazy) -> Array:
+    """The values in double precision, before they are rounded if they are `Precise`."""
+    if isinstance(values, Precise):
+        return values.in_double()
+    found = materialised(values)
+    assert found is not None
+    return found.astype(np.float64)
 
 
 def mapped(values: Values, function: Callable[[Array], Array]) -> Values:
@@ -75,6 +101,22 @@ def arranged(values: Values, shape: tuple[int, int], order: Array) -> Array | La
 
 def _arranged(values: Lazy, shape: tuple[int, int], order: Array) -> Array:
     return np.asarray(arranged(values.array(), shape, order))
+
+
+def reordered(values: Values, shape: Sequence[int], order: Sequence[int]) -> Array | Lazy:
+    """`values`, reshaped to `shape`, with the axes in this order; later, if they are not there yet."""
+    shape, order = tuple(shape), tuple(order)
+    wanted = tuple(shape[axis] for axis in order)
+    if isinstance(values, Precise):
+        return Precise(wanted, partial(_reordered, values.in_double, shape, order))
+    if isinstance(values, Lazy):
+        return Lazy(wanted, partial(_reordered, values.array, shape, order))
+    assert values is not None
+    return np.ascontiguousarray(values.reshape(shape).transpose(order))
+
+
+def _reordered(values: Callable[[], Array], shape: tuple[int, ...], order: tuple[int, ...]) -> Array:
+    return np.asarray(reordered(values(), shape, order))
 
 
 def scaled(values: Array | Lazy, factor: float, transposed: bool = False) -> Array | Lazy:
@@ -121,7 +163,7 @@ def drawn_integers(seed: int | list[int], shape: tuple[int, ...], low: int, high
 
 
 def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0) -> Array:
-    """Floats normal of the order 0.1, int8 and int16 uniform over all their values, int32 uniform over +-1000,
+    """Floats normal of the order 0.1, int8, uint8 and int16 uniform over all their values, int32 uniform over +-1000,
     bool one or the other.
 
     They depend on the seed, the name, the shape and the type alone.
@@ -130,13 +172,15 @@ def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0)
     match dtype:
         case "int8":
             return drawn_integers(seeds, shape, -128, 128, dtype)
+        case "uint8":
+            return drawn_integers(seeds, shape, 0, 256, dtype)
         case "int16":
             return drawn_integers(seeds, shape, -(2**15), 2**15, dtype)
         case "int32":
             return drawn_integers(seeds, shape, -1000, 1001, dtype)
         case "bool":
             return drawn_integers(seeds, shape, 0, 2, dtype)
-    rng, values = np.random.default_rng(seeds), np.empty(shape, dtype=np.float32)
+    rng, values = np.random.default_rng(seeds), np.empty(shape, dtype=HELD_AS[dtype])
     flat = values.reshape(-1)
     for begin in range(0, flat.size, DRAWN_AT_ONCE):  # drawn in double precision, and rounded
         part = flat[begin : begin + DRAWN_AT_ONCE]

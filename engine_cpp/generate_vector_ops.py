@@ -35,8 +35,9 @@ def main(table: str, header: str) -> None:
     reductions = rows("MINISIM_REDUCTIONS", [op for op in ops if op.is_reduction])
     moves = rows("MINISIM_MOVES", [op for op in ops if op.is_move])
     folds = rows("MINISIM_FOLDS", [op for op in ops if op.is_fold])
+    conversions = rows("MINISIM_CONVERSIONS", [op for op in ops if op.is_conversion])
     Path(header).parent.mkdir(parents=True, exist_ok=True)
-    Path(header).write_text("\n".join([HEAD, elementwise, reductions, moves, folds]))
+    Path(header).write_text("\n".join([HEAD, elementwise, reductions, moves, folds, conversions]))
 
 
 if __name__ == "__main__":

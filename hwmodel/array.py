@@ -39,7 +39,7 @@ import numpy.typing as npt
 
 from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import ACCUMULATOR, SECOND, DType, item_sizes
+from minisim.hwmodel.isa import ACCUMULATOR, SECOND_SIZE, DType, item_sizes
 from minisim.hwmodel.sections import LIES_ALONG, Matrix
 
 Cycles = npt.NDArray[np.int64]
@@ -80,9 +80,9 @@ def accumulator_sizes() -> Cycles:
 
 def second_sizes() -> Cycles:
     """Bytes per element of B, indexed by the code of A's type."""
-    table, item = np.zeros(max(DType) + 1, dtype=np.int64), item_sizes()
-    for first, second in SECOND.items():
-        table[first] = item[second]
+    table = np.zeros(max(DType) + 1, dtype=np.int64)
+    for first, size in SECOND_SIZE.items():
+        table[first] = size
     return table
 
 

@@ -47,6 +47,7 @@ def _streams_k_step_by_step(machine: Machine) -> bool:
 
 
 _SCALESIM = (lambda machine: machine.matrix.model == "scalesim", "matrix.model is 'scalesim'", ("matrix.model",))
+_INTEGERS = [a for a, sums in ACCUMULATOR.items() if sums == DType.INT32]
 _SIZES = ("sram.bytes", "accumulator.bytes", "l2.bytes")
 
 RULES = (
@@ -67,6 +68,8 @@ RULES = (
          "matrix.rows is 1: no sum passes an adder", ("matrix.rows",)),
     Rule(("matrix.packs_taps",), _streams_k_step_by_step,
          "matrix.dataflow is 'os', and no type has a rate above 1: k streams, step by step", ("matrix.dataflow",)),
+    Rule(("vector.fma_cost", "energy.vector_fma"), lambda m: not m.vector.depthwise, "vector.depthwise is false",
+         ("vector.depthwise",)),
     Rule(("vector.reduce_level_cycles",), lambda m: m.vector.lanes == 1, "vector.lanes is 1: there is no tree",
          ("vector.lanes",)),
     Rule(("sram.banks",), lambda m: not m.sram.bank_bytes_per_cycle, "sram.bank_bytes_per_cycle is 0",
@@ -80,11 +83,12 @@ RULES = (
     Rule(("compiler.slices",), lambda m: not m.compiler.keep_on_chip, "compiler.keep_on_chip is false",
          ("compiler.keep_on_chip",)),
     *(Rule((f"energy.mac_{dtype}",), _has_no(dtype), f"matrix.{dtype}_rate is 0", (f"matrix.{dtype}_rate",))
-      for dtype in ("fp32", "bf16", "int8", "int16")),
+      for dtype in (a.name.lower() for a in ACCUMULATOR)),
     Rule(("matrix.fp32_rate", "energy.mac_fp32"), lambda m: m.dtype != DType.FP32,
          "float models are computed in another type (matrix.dtype)", ("matrix.dtype",)),
-    Rule(("energy.add_int32", "energy.requantize"), lambda m: not (m.matrix.int8_rate or m.matrix.int16_rate),
-         "matrix.int8_rate and matrix.int16_rate are 0", ("matrix.int8_rate", "matrix.int16_rate")),
+    Rule(("energy.add_int32", "energy.requantize"), lambda m: not any(m.matrix.rate(a) for a in _INTEGERS),
+         "matrix.int8_rate, matrix.uint8_rate and matrix.int16_rate are 0",
+         ("matrix.int8_rate", "matrix.uint8_rate", "matrix.int16_rate")),
     Rule(("energy.sram_8kib",), _prices_no_memory(0, 2**15), "no memory has less than 32 KiB", _SIZES),
     Rule(("energy.sram_32kib",), _prices_no_memory(2**13, 2**20), "no memory lies between 8 KiB and 1 MiB", _SIZES),
     Rule(("energy.sram_1mib",), _prices_no_memory(2**15, 2**62), "no memory has more than 32 KiB", _SIZES),

@@ -172,7 +172,7 @@ def _mac_energy(x: isa.Table, machine: Machine) -> Column:
 def _epilogue_energy(x: isa.Table, machine: Machine) -> Column:
     """An addition per element for each of bias and residual, the activation, the requantisation; in last steps only."""
     additions = (x["bias"] != isa.NONE).astype(np.int64) + (x["residual"] != isa.NONE)
-    integer = np.isin(x["dtype"], [isa.DType.INT8, isa.DType.INT16])
+    integer = np.isin(x["dtype"], [a for a, sums in isa.ACCUMULATOR.items() if sums == isa.DType.INT32])
     addition = np.where(integer, machine.energy.add_int32, machine.energy.vector_add)
     activation = _prices(isa.Activation, "vector", machine)[x["activation"]]
     each = additions * addition + activation + np.where(x["scale"] != 0, machine.energy.requantize, 0)

@@ -29,22 +29,22 @@ tell not only *where* an operation reads, but whether what lies there is what th
 
 In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
 
-**Types.** A matmul's `dtype` is that of A, and of B (`SECOND`); its sums are wider (`ACCUMULATOR`). Without `acc`
-the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be narrower).
-With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads them
-and writes C, once. A matmul of
+**Types.** A matmul's `dtype` is that of A; which types B may have beside it, and what the sums are, is in `PAIRS`.
+Without `acc` the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be
+narrower). With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads
+them and writes C, once. A matmul of
 
     FP32  one chain of fused multiply-adds, then bias, residual and activation in fp32; all of them FP32
-    BF16  A and B widened, which is exact; as FP32 from there on; bias and residual BF16 or FP32; C FP32, or
-          BF16: rounded once, at the end
-    INT8  exact sums that wrap around in int32; bias INT32; relu or nothing; C INT32, or INT8:
+    BF16, FP16  A and B widened, which is exact; as FP32 from there on; bias and residual of this type or FP32; C
+          FP32, or of this type: rounded once, at the end
+    INT8, UINT8, INT16  exact sums that wrap around in int32; bias INT32; relu or nothing; C INT32, or INT8 or UINT8:
           saturate(round(float32(sum) x scale)), in fp32. No residual, no sigmoid
-    INT16 A INT16 and B INT8; all else as INT8
 
 Which operations the vector unit has, and on which types, is in `vector_ops.py`. Their operands have one type, but for
-conditions, which are BOOL, as is what a comparison makes. COPY and TRANSPOSE move the bits of any type. On BF16 all
-others are those of FP32 with one rounding at the end. All rounding is to nearest, ties to even. A number among the
-operands is part of the operation: an immediate, in FP32.
+conditions, which are BOOL, as is what a comparison makes. COPY and TRANSPOSE move the bits of any type. On BF16 and
+FP16 all others are those of FP32 with one rounding at the end; on integers they wrap around, and convert by CAST and
+RESCALE (`integers.hpp` of the engine says what each does). All rounding is to nearest, ties to even. A number among the
+operands is part of the operation: an immediate, in FP32, which for an integer must have the very value.
 
 **Pieces.** A matmul may read an A that is no tile: a and a_sram are NONE then, and `a_pieces` is the first row of a run
 in `pieces` (`more`: the next row belongs to it, too), or NONE if there is none. A piece is a tile in SRAM and a run of
@@ -59,12 +59,12 @@ columns; the array takes them in `taps` equal parts (1: as a whole), unless it p
 **Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
 their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of
 pieces (`src0_pieces`; src0 and src0_sram are NONE). FOLD_MAX takes the greatest: NaN if any is, +0 above -0, as MAX;
-it begins with -inf, and so is an element where no window lies (of INT8: -128). FOLD_SUM adds to +0, and FOLD_FMA adds
-the products with row t of src1, (taps, cols), to +0, each with one rounding; there an element where no window lies is
-+0, and multiplied as others are. Then come a bias, the row src2 (1, cols) of a FOLD_FMA, and `activation`, as in a
-matmul's epilogue. A chain may be cut: `acc` (rows, cols) is what an earlier fold has left, and this one goes on from
-it. Of a BF16 chain that is FP32, in acc and in dst, so that it is rounded once, where it ends; in an INT8 one it is
-INT8.
+it begins with -inf, and so is an element where no window lies (of an integer: its least). FOLD_SUM adds to +0, and
+FOLD_FMA adds the products with row t of src1, (taps, cols), to +0, each with one rounding; there an element where no
+window lies is +0, and multiplied as others are. Then come a bias, the row src2 (1, cols) of a FOLD_FMA, and
+`activation`, as in a matmul's epilogue. A chain may be cut: `acc` (rows, cols) is what an earlier fold has left, and this one goes on from
+it. Of a chain of floats that is FP32, in acc and in dst, so that it is rounded once, where it ends; of integers it has
+their type.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -87,7 +87,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.errors import OutputError, ScheduleError, described, one_line, position, printable, shown, whole
-from minisim.hwmodel.vector_ops import FOLDS, REDUCTIONS
+from minisim.hwmodel.vector_ops import FOLDS, INTEGERS, REDUCTIONS
 from minisim.hwmodel.vector_ops import VectorOp as VectorOp  # a part of the instruction set: others import it from here
 
 Table = npt.NDArray[np.void]
@@ -127,7 +127,8 @@ QUEUE_OF = {
 
 
 class DType(IntEnum):
-    """The type of a tensor's elements. BF16 is the upper half of an fp32; BOOL is a byte, 0 or 1."""
+    """The type of a tensor's elements. BF16 is the upper half of an fp32, FP16 IEEE's binary16; BOOL is a byte, 0 or
+    1."""
 
     FP32 = 0
     BF16 = 1
@@ -135,9 +136,9 @@ class DType(IntEnum):
     INT32 = 3
     INT16 = 4
     BOOL = 5
+    FP16 = 6
+    UINT8 = 7
 
-
-ITEMSIZE = {DType.FP32: 4, DType.BF16: 2, DType.INT8: 1, DType.INT32: 4, DType.INT16: 2, DType.BOOL: 1}
 
 NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.FP32: np.dtype(np.float32),
@@ -146,13 +147,32 @@ NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.INT32: np.dtype(np.int32),
     DType.INT16: np.dtype(np.int16),
     DType.BOOL: np.dtype(np.bool_),
+    DType.FP16: np.dtype(np.float16),
+    DType.UINT8: np.dtype(np.uint8),
 }
 
-ACCUMULATOR = {DType.FP32: DType.FP32, DType.BF16: DType.FP32, DType.INT8: DType.INT32, DType.INT16: DType.INT32}
-"""The types of A that a matmul multiplies, each with the type of its sums."""
+ITEMSIZE = {dtype: held_as.itemsize for dtype, held_as in NUMPY_DTYPE.items()}
+"""The bytes of an element."""
 
-SECOND = {dtype: dtype for dtype in ACCUMULATOR} | {DType.INT16: DType.INT8}
-"""The type of B by that of A: wide activations are multiplied by narrow weights."""
+PAIRS = {
+    (DType.FP32, DType.FP32): DType.FP32,
+    (DType.BF16, DType.BF16): DType.FP32,
+    (DType.FP16, DType.FP16): DType.FP32,
+    (DType.INT8, DType.INT8): DType.INT32,
+    (DType.INT8, DType.UINT8): DType.INT32,
+    (DType.UINT8, DType.INT8): DType.INT32,
+    (DType.UINT8, DType.UINT8): DType.INT32,
+    (DType.INT16, DType.INT8): DType.INT32,  # wide activations, narrow weights
+}
+"""The types of A and B that a matmul multiplies, each pair with the type of its sums; the engine has the same table."""
+
+ACCUMULATOR = {a: sums for (a, _), sums in PAIRS.items()}
+"""The types of A, each with that of its sums, which B does not change."""
+
+SECOND_SIZE = {a: ITEMSIZE[b] for a, b in PAIRS}
+"""The bytes of an element of B by the type of A: all types that it may have are of one size."""
+
+assert all(PAIRS[pair] == ACCUMULATOR[pair[0]] and ITEMSIZE[pair[1]] == SECOND_SIZE[pair[0]] for pair in PAIRS)
 
 
 class Role(IntEnum):
@@ -221,12 +241,12 @@ MATMUL_DTYPE = np.dtype(
         ("n", "u4"),
         ("taps", "u4"),  # equal parts of k that lie apart in the memory of A: 1 without pieces
         ("step", "u4"),  # the version of the sums before: 0 clears the accumulator
-        ("scale", "f4"),  # of a requantisation: positive if c is INT8 and this is the last step, else 0
+        ("scale", "f4"),  # of a requantisation: positive if c is INT8 or UINT8 and this is the last step, else 0
         ("last", "u1"),  # the last step applies the epilogue; others have none (bias, residual NONE, activation 0)
         ("activation", "u1"),
         ("a_transposed", "u1"),  # the tile of A is stored (k, m)
         ("b_transposed", "u1"),  # the tile of B is stored (n, k)
-        ("dtype", "u1"),  # of a; of b as in SECOND
+        ("dtype", "u1"),  # of a; of b one that `PAIRS` has beside it
         ("reserved", "u1", (3,)),
     ]
 )
@@ -792,6 +812,11 @@ def window_lines(windows: Table) -> Iterator[str]:
         )
         size = f"{w['outer']}x{w['inner']} rows of {w['cols']}"
         yield f"window {i}: {size} to {to} from {origin}{', and' if w['more'] else ''}"
+
+
+def partial_of(dtype: DType) -> DType:
+    """The type of what a fold of such elements leaves for one that goes on from it."""
+    return dtype if dtype.name in INTEGERS else DType.FP32
 
 
 def is_reduction(ops: npt.ArrayLike) -> npt.NDArray[np.bool_]:

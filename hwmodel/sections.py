@@ -136,14 +136,16 @@ class Matrix(Section):
         default="pipelined",
         description="how it is timed: pipelined as above; scalesim by SCALE-Sim's formulas, where no folds overlap",
     )
-    dtype: Literal["fp32", "bf16", "int8"] = Field(
+    dtype: Literal["fp32", "bf16", "fp16", "int8"] = Field(
         default="fp32",
-        description="what a float model is computed in: fp32 as it is, bf16 rounded (sums fp32), int8 quantised (sums "
-        "int32)",
+        description="what a float model is computed in: fp32 as it is, bf16 or fp16 rounded (sums fp32), int8 "
+        "quantised (sums int32)",
     )
     fp32_rate: MacRate = _rate_field("fp32")
     bf16_rate: MacRate = _rate_field("bf16")
+    fp16_rate: MacRate = _rate_field("fp16")
     int8_rate: MacRate = _rate_field("int8")
+    uint8_rate: MacRate = _rate_field("uint8 (A; B int8 or uint8)")
     int16_rate: MacRate = _rate_field("int16 x int8")
     packs_taps: bool = Field(
         default=True,
@@ -157,7 +159,7 @@ class Matrix(Section):
         description="cycles: pipeline depth of the stage that adds bias and residual, activates and requantises",
     )
 
-    @field_validator("fp32_rate", "bf16_rate", "int8_rate")
+    @field_validator("fp32_rate", "bf16_rate", "fp16_rate", "int8_rate")
     @classmethod
     def _has_its_dtype(cls, rate: Fraction, info: ValidationInfo) -> Fraction:
         if not rate and info.field_name == f"{info.data.get('dtype')}_rate":
@@ -252,6 +254,11 @@ class Vector(Section):
     erf_cost: int = Field(default=8, ge=1, le=10_000, description="passes of erf, also as a step of gelu")
     sqrt_cost: int = Field(default=4, ge=1, le=10_000, description="passes of sqrt")
     sigmoid_cost: int = Field(default=4, ge=1, le=10_000, description="passes over the lanes of sigmoid")
+    depthwise: bool = Field(
+        default=True,
+        description="whether a convolution of floats, each channel by itself, is the vector unit's, tap by tap; else "
+        "it is the array's, of which it uses one column; the bits are the same",
+    )
     reduce_level_cycles: int = Field(
         default=1,
         ge=1,
@@ -533,7 +540,9 @@ class Energy(Section):
 
     mac_fp32: Femtojoules = _energy("4.6pJ", "per MAC: fp32 multiply 3.7 + add 0.9 [H]")
     mac_bf16: Femtojoules = _energy("2pJ", "per MAC: 16-bit float multiply 1.1 + fp32 add 0.9 [H]")
+    mac_fp16: Femtojoules = _energy("2pJ", "per MAC: 16-bit float multiply 1.1 + fp32 add 0.9 [H]")
     mac_int8: Femtojoules = _energy("0.3pJ", "per MAC: int8 multiply 0.2 + int32 add 0.1 [H]")
+    mac_uint8: Femtojoules = _energy("0.3pJ", "per MAC of A uint8: as of int8 [H]")
     mac_int16: Femtojoules = _energy("0.5pJ", "per int16 x int8 MAC: two int8 multiplies 0.4 + int32 add 0.1 [H]")
     vector_relu: Femtojoules = _energy("0.1pJ", "per element, also in the epilogue: as an int32 add [H]")
     vector_sigmoid: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")

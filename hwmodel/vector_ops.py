@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-FLOATS = ("FP32", "BF16")
+FLOATS = ("FP32", "BF16", "FP16")
+INTEGERS = ("INT8", "UINT8", "INT16", "INT32")
 BOOLS = ("BOOL",)
-ORDERED = ("FP32", "BF16", "INT8")
-NUMBERS = ("FP32", "BF16", "INT8", "INT32")
-ALL = (*NUMBERS, "INT16", "BOOL")
+NUMBERS = (*FLOATS, *INTEGERS)
+ALL = (*NUMBERS, *BOOLS)
 
 
 class VectorOp(IntEnum):
@@ -28,12 +28,14 @@ class VectorOp(IntEnum):
     definition fixes. A move leaves the bits of its source, of whatever type, at another place: COPY as an elementwise
     operation does (its source may also be nothing but a number), TRANSPOSE with rows and columns exchanged.
     A fold takes an operand of several rows for each of its result, put together from windows, and folds them into one,
-    in their order (isa.py, Folds).
+    in their order (isa.py, Folds). A conversion makes values of the type of its own tile: CAST as ONNX's, RESCALE times
+    a factor.
 
     Attributes:
         kinds: a letter for each source: x, of the operation's type; c, a condition, which is BOOL; m, of the
-            operation's type, and moved, not computed with; w, of the operation's type, in windows.
-        result: the kind of what it makes.
+            operation's type, and moved, not computed with; w, of the operation's type, in windows; f, FP32, whatever
+            the operation's type.
+        result: the kind of what it makes: x, c, or t, of any type.
         is_reduction: whether it is a reduction.
         costs: the classes of its steps: of class c, `vector.c_cost` passes over the lanes; they add up.
         prices: of price p, `energy.vector_p` per element; they add up.
@@ -67,15 +69,15 @@ class VectorOp(IntEnum):
     #                 code kinds result reduces costs                                 prices ("": as costs)  types
     RELU             =  0, "x",   "x", 0, "simple",                                  "relu",                 NUMBERS
     SIGMOID          =  1, "x",   "x", 0, "sigmoid",                                 "",                     FLOATS
-    ADD              =  2, "xx",  "x", 0, "add",                                     "",                     FLOATS
-    MUL              =  3, "xx",  "x", 0, "mul",                                     "",                     FLOATS
-    SUB              =  4, "xx",  "x", 0, "add",                                     "sub",                  FLOATS
-    DIV              =  5, "xx",  "x", 0, "div",                                     "",                     FLOATS
-    MAX              =  6, "xx",  "x", 0, "simple",                                  "max",                  FLOATS
+    ADD              =  2, "xx",  "x", 0, "add",                                     "",                     NUMBERS
+    MUL              =  3, "xx",  "x", 0, "mul",                                     "",                     NUMBERS
+    SUB              =  4, "xx",  "x", 0, "add",                                     "sub",                  NUMBERS
+    DIV              =  5, "xx",  "x", 0, "div",                                     "",                     NUMBERS
+    MAX              =  6, "xx",  "x", 0, "simple",                                  "max",                  NUMBERS
     EXP              =  7, "x",   "x", 0, "exp",                                     "",                     FLOATS
     SQRT             =  8, "x",   "x", 0, "sqrt",                                    "",                     FLOATS
-    REDUCE_SUM       =  9, "x",   "x", 1, "add",                                     "reduce_sum",           FLOATS
-    REDUCE_MAX       = 10, "x",   "x", 1, "simple",                                  "reduce_max",           FLOATS
+    REDUCE_SUM       =  9, "x",   "x", 1, "add",                                     "reduce_sum",           NUMBERS
+    REDUCE_MAX       = 10, "x",   "x", 1, "simple",                                  "reduce_max",           NUMBERS
     TANH             = 11, "x",   "x", 0, "sigmoid",                                 "",                     FLOATS
     SINH             = 12, "x",   "x", 0, "exp",                                     "",                     FLOATS
     COSH             = 13, "x",   "x", 0, "exp",                                     "",                     FLOATS
@@ -91,16 +93,16 @@ class VectorOp(IntEnum):
     ASIN             = 23, "x",   "x", 0, "trig",                                    "",                     FLOATS
     ACOS             = 24, "x",   "x", 0, "trig",                                    "",                     FLOATS
     ATAN             = 25, "x",   "x", 0, "trig",                                    "",                     FLOATS
-    POW              = 26, "xx",  "x", 0, "log mul exp",                             "",                     FLOATS
-    NEG              = 27, "x",   "x", 0, "simple",                                  "max",                  FLOATS
-    ABS              = 28, "x",   "x", 0, "simple",                                  "max",                  FLOATS
-    SIGN             = 29, "x",   "x", 0, "simple",                                  "max",                  FLOATS
+    POW              = 26, "xx",  "x", 0, "log mul exp",                             "",                     NUMBERS
+    NEG              = 27, "x",   "x", 0, "simple",                                  "max",                  NUMBERS
+    ABS              = 28, "x",   "x", 0, "simple",                                  "max",                  NUMBERS
+    SIGN             = 29, "x",   "x", 0, "simple",                                  "max",                  NUMBERS
     FLOOR            = 30, "x",   "x", 0, "simple",                                  "max",                  FLOATS
     CEIL             = 31, "x",   "x", 0, "simple",                                  "max",                  FLOATS
     ROUND            = 32, "x",   "x", 0, "simple",                                  "max",                  FLOATS
     RECIPROCAL       = 33, "x",   "x", 0, "div",                                     "",                     FLOATS
-    MIN              = 34, "xx",  "x", 0, "simple",                                  "max",                  FLOATS
-    CLIP             = 35, "xxx", "x", 0, "simple simple",                           "max max",              FLOATS
+    MIN              = 34, "xx",  "x", 0, "simple",                                  "max",                  NUMBERS
+    CLIP             = 35, "xxx", "x", 0, "simple simple",                           "max max",              NUMBERS
     SILU             = 36, "x",   "x", 0, "sigmoid mul",                             "",                     FLOATS
     MISH             = 37, "x",   "x", 0, "exp log sigmoid mul",                     "",                     FLOATS
     GELU             = 38, "x",   "x", 0, "mul mul erf add mul",                     "",                     FLOATS
@@ -113,21 +115,23 @@ class VectorOp(IntEnum):
     ELU              = 45, "xx",  "x", 0, "exp add mul simple",                      "exp sub mul max",      FLOATS
     SELU             = 46, "xxx", "x", 0, "exp mul add simple mul",                  "exp mul sub max mul",  FLOATS
     CELU             = 47, "xx",  "x", 0, "div exp add mul simple",                  "div exp sub mul max",  FLOATS
-    EQUAL            = 48, "xx",  "c", 0, "simple",                                  "max",                  FLOATS
-    LESS             = 49, "xx",  "c", 0, "simple",                                  "max",                  FLOATS
-    LESS_OR_EQUAL    = 50, "xx",  "c", 0, "simple",                                  "max",                  FLOATS
+    EQUAL            = 48, "xx",  "c", 0, "simple",                                  "max",                  ALL
+    LESS             = 49, "xx",  "c", 0, "simple",                                  "max",                  NUMBERS
+    LESS_OR_EQUAL    = 50, "xx",  "c", 0, "simple",                                  "max",                  NUMBERS
     IS_NAN           = 51, "x",   "c", 0, "simple",                                  "max",                  FLOATS
     IS_INF           = 52, "x",   "c", 0, "simple",                                  "max",                  FLOATS
     LOGICAL_NOT      = 53, "x",   "x", 0, "simple",                                  "max",                  BOOLS
     LOGICAL_AND      = 54, "xx",  "x", 0, "simple",                                  "max",                  BOOLS
     LOGICAL_OR       = 55, "xx",  "x", 0, "simple",                                  "max",                  BOOLS
     LOGICAL_XOR      = 56, "xx",  "x", 0, "simple",                                  "max",                  BOOLS
-    SELECT           = 57, "cxx", "x", 0, "simple",                                  "max",                  FLOATS
+    SELECT           = 57, "cxx", "x", 0, "simple",                                  "max",                  ALL
     COPY             = 58, "m",   "x", 0, "simple",                                  "max",                  ALL
     TRANSPOSE        = 59, "m",   "x", 0, "simple",                                  "max",                  ALL
-    FOLD_MAX         = 60, "w",   "x", 0, "simple",                                  "reduce_max",           ORDERED
+    FOLD_MAX         = 60, "w",   "x", 0, "simple",                                  "reduce_max",           NUMBERS
     FOLD_SUM         = 61, "w",   "x", 0, "add",                                     "reduce_sum",           FLOATS
     FOLD_FMA         = 62, "wxx", "x", 0, "fma",                                     "",                     FLOATS
+    CAST             = 63, "x",   "t", 0, "simple",                                  "max",                  ALL
+    RESCALE          = 64, "xf",  "t", 0, "mul simple",                              "mul max",              NUMBERS
     # fmt: on
 
     @property
@@ -142,13 +146,19 @@ class VectorOp(IntEnum):
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether it computes each element of its result of the same elements of its sources."""
-        return not (self.is_reduction or self.is_move or self.is_fold)
+        """Whether it computes each element of its result, of a type that its sources fix, of the same elements of
+        these."""
+        return not (self.is_reduction or self.is_move or self.is_fold or self.is_conversion)
 
     @property
     def is_fold(self) -> bool:
         """Whether its first source is put together from windows."""
         return self.kinds[0] == "w"
+
+    @property
+    def is_conversion(self) -> bool:
+        """Whether what it makes may be of another type than what it is made of."""
+        return self.result == "t"
 
 
 REDUCTIONS = frozenset(op for op in VectorOp if op.is_reduction)

@@ -6,11 +6,15 @@ returns a Graph; `_LOADERS` knows it by the file names' ending.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+import numpy.typing as npt
+
 from minisim.compiler.dtypes import known
+from minisim.compiler.frontend.bound import Array, Values, check_values, wide_inputs
 from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
 from minisim.compiler.frontend.dims import Dims, check_dims
 from minisim.compiler.frontend.onnx_light import PREFIX, light_models, load_light
@@ -26,25 +30,46 @@ ModelLike = Graph | str | PathLike[str]
 """What the public functions take for a model: a Graph, or what `load_model` takes."""
 
 
-def _load_onnx(path: Path, dims: Dims, numerics: bool, memory_limit: int) -> Graph:
+@dataclass(frozen=True)
+class _Request:
+    """How a file is to be read: what `load_model` was given, and values that bind what has to be bound."""
+
+    dims: Dims
+    values: Mapping[str, Array]
+    offered: Mapping[str, Array]
+    numerics: bool
+    memory_limit: int
+
+
+def _load_onnx(path: Path, x: _Request) -> Graph:
     from minisim.compiler.frontend.onnx_file import load_onnx  # late: it imports onnx, which is optional
 
-    return load_onnx(path, dims, numerics=numerics, memory_limit=memory_limit)
+    return load_onnx(path, x.dims, values=x.values, offered=x.offered, numerics=x.numerics, memory_limit=x.memory_limit)
 
 
-def _load_python(path: Path, dims: Dims, numerics: bool, memory_limit: int) -> Graph:
-    _has_none_open(str(path), dims)
+def _load_python(path: Path, x: _Request) -> Graph:
+    _has_none_open(str(path), x)
     return load_python(path)
 
 
-_LOADERS: dict[str, Callable[[Path, Dims, bool, int], Graph]] = {".py": _load_python, ".onnx": _load_onnx}
+_LOADERS: dict[str, Callable[[Path, _Request], Graph]] = {".py": _load_python, ".onnx": _load_onnx}
 
 
 def as_graph(
-    model: ModelLike, dtype: str = "float32", numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+    model: ModelLike,
+    dtype: str = "float32",
+    numerics: bool = True,
+    memory_limit: int = MEMORY_LIMIT,
+    inputs: Mapping[str, npt.ArrayLike] | None = None,
 ) -> Graph:
-    """`model` itself if it is a Graph, else the one that it names; raises as `load_model` does."""
-    return model if isinstance(model, Graph) else load_model(model, dtype, numerics=numerics, memory_limit=memory_limit)
+    """`model` itself if it is a Graph, else the one that it names; raises as `load_model` does.
+
+    Args:
+        inputs: those of a run: an int64 one is bound, if the model is read here.
+    """
+    if isinstance(model, Graph):
+        return model
+    return _loaded(model, dtype, _Request({}, {}, wide_inputs(inputs), numerics, memory_limit))
 
 
 def load_model(
@@ -52,6 +77,7 @@ def load_model(
     dtype: str = "float32",
     dims: Dims | None = None,
     *,
+    values: Values | None = None,
     numerics: bool = True,
     memory_limit: int = MEMORY_LIMIT,
 ) -> Graph:
@@ -60,21 +86,33 @@ def load_model(
     Args:
         spec: the path of a ``.py`` or ``.onnx`` file, a built-in shape such as ``gemm:512x512x512``, or a network of
             the zoo such as ``resnet50`` or ``mobilenet_v2:n=8,size=192`` (`compiler/zoo`).
-        dtype: the type of a built-in shape ("float32", "bfloat16", "int8"); a file says itself what it is.
+        dtype: the type of a built-in shape ("float32", "float16", "bfloat16", "int8"); a file says itself what it is.
         dims: sizes of the dimensions that an ONNX file leaves open, by name: ``{"seq": 128}``; one without a name is
             called as its input and its position, ``x.0``. Or all sizes of an input, by its name:
             ``{"x": (1, 3, 224, 224)}``.
-
+        values: whole numbers by the names of an ONNX file's inputs that are shapes, axes, pads or indices: they are
+            bound now, ``{"shape": [3, 4]}``.
         numerics: False for a model that is only timed: weights of an ONNX file may then be elsewhere, or missing.
         memory_limit: bytes that the constants of an ONNX file may take together.
 
     Raises:
         MemoryLimitError: they would take more.
-        ModelError: there is no such model, it is not well-formed, or it has no such dimension to bind.
-        UsageError: `dims` are no sizes.
+        ModelError: there is no such model, it is not well-formed, or it has no such dimension or input to bind.
+        UsageError: `dims` are no sizes, or `values` no whole numbers.
         UnsupportedError: it uses operations that minisim does not implement; all of them are named.
         MissingExtraError: it is an ONNX file, and the package onnx is not installed.
     """
+    request = _Request(
+        check_dims({} if dims is None else dims),
+        check_values({} if values is None else values),
+        {},
+        truth("numerics", numerics),
+        whole("memory_limit", memory_limit),
+    )
+    return _loaded(spec, dtype, request)
+
+
+def _loaded(spec: str | PathLike[str], dtype: str, request: _Request) -> Graph:
     try:
         path, spec = Path(spec), str(spec)
     except TypeError:
@@ -84,20 +122,18 @@ def load_model(
             f"a Graph, the path of a file ({files}), a network such as resnet50, or a shape such as gemm:512x512x512"
         )
         raise ModelError(f"a model must be {kinds}, not {shown(spec)}{call}") from None
-    dims = check_dims({} if dims is None else dims)
-    numerics, memory_limit = truth("numerics", numerics), whole("memory_limit", memory_limit)
     load = _LOADERS.get(path.suffix.lower())
     if load is not None:
         _check_file(path)
-        graph = load(path, dims, numerics, memory_limit)
+        graph = load(path, request)
     elif spec.partition(":")[0] in NETWORKS:
-        _has_none_open(spec, dims)
+        _has_none_open(spec, request)
         graph = load_network(spec)
     elif spec.startswith(PREFIX) and spec in light_models():
-        _has_none_open(spec, dims)
-        graph = load_light(spec, numerics=numerics, memory_limit=memory_limit)
+        _has_none_open(spec, request)
+        graph = load_light(spec, numerics=request.numerics, memory_limit=request.memory_limit)
     elif ":" in spec:
-        _has_none_open(spec, dims)
+        _has_none_open(spec, request)
         graph = load_builtin(spec, known(dtype))
     else:
         raise ModelError(_unknown_kind(spec))
@@ -108,10 +144,13 @@ def load_model(
     return graph
 
 
-def _has_none_open(spec: str, dims: Dims) -> None:
-    if dims:
-        name = shown(next(iter(dims)))
+def _has_none_open(spec: str, x: _Request) -> None:
+    if x.dims:
+        name = shown(next(iter(x.dims)))
         raise ModelError(f"model {shown(spec)}: no dimension {name} to bind: only ONNX files leave dimensions open")
+    if x.values:
+        name = shown(next(iter(x.values)))
+        raise ModelError(f"model {shown(spec)}: no input {name} to bind to values: only ONNX files have such")
 
 
 def _check_file(path: Path) -> None:

@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minisim.compiler.arguments import MAX_RANK
+from minisim.compiler.dtypes import CODE, converted, one_of
+from minisim.compiler.frontend.bound import bound_value, how_to_bind_value, unknown_value
 from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
+from minisim.compiler.frontend.into_weights import fold_into_weights, forget_unused
 from minisim.compiler.frontend.layout import settle
 from minisim.compiler.frontend.refusals import Refusals
 from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.memory import MEMORY_LIMIT, Budget
 from minisim.compiler.ops import ONNX_IMPORTERS
 from minisim.compiler.ops.base import OnnxNode
-from minisim.compiler.values import Lazy
+from minisim.compiler.ops.cast import ONNX_TYPES
+from minisim.compiler.values import Lazy, mapped
 from minisim.errors import (
     MemoryLimitError,
     MinisimError,
@@ -60,14 +65,22 @@ OLDEST_OPSET = 7
 
 
 def load_onnx(
-    path: Path, dims: Dims | None = None, *, numerics: bool = True, memory_limit: int = MEMORY_LIMIT
+    path: Path,
+    dims: Dims | None = None,
+    *,
+    values: Mapping[str, Array] | None = None,
+    offered: Mapping[str, Array] | None = None,
+    numerics: bool = True,
+    memory_limit: int = MEMORY_LIMIT,
 ) -> Graph:
     """Return the graph of an ONNX file; inputs and outputs keep their ONNX names.
 
-    All tensors of the graph are float32, or bool.
+    All tensors of the graph have the types that the file gives them: float32 stands for what the machine computes in.
 
     Args:
         dims: sizes of the dimensions of inputs that the file leaves open (see dims.py); without one it is refused.
+        values: of inputs that are bound (see bound.py).
+        offered: of inputs; those that are int64 in the file are bound to them, too.
         numerics: if nobody computes with the model, weights may be elsewhere, or missing: their shapes are enough.
         memory_limit: bytes of all constants together.
 
@@ -77,13 +90,15 @@ def load_onnx(
         UnsupportedError: names all nodes, inputs and outputs that minisim cannot take.
         MissingExtraError: when this module is imported without the package onnx.
     """
-    graph, *_ = load_onnx_named(path, dims or {}, numerics=numerics, memory_limit=memory_limit)
+    graph, *_ = load_onnx_named(path, dims or {}, values, offered, numerics=numerics, memory_limit=memory_limit)
     return graph
 
 
 def load_onnx_named(
     path: Path,
     dims: Dims,
+    values: Mapping[str, Array] | None = None,
+    offered: Mapping[str, Array] | None = None,
     *,
     numerics: bool = True,
     memory_limit: int = MEMORY_LIMIT,
@@ -97,13 +112,33 @@ def load_onnx_named(
             prepare(model)
         _check(model if numerics else _without_absent(model), path, numerics)
         constants = {tensor.name for tensor in model.graph.initializer}
-        bind([info for info in model.graph.input if info.name not in constants], dims)
+        inputs = [info for info in model.graph.input if info.name not in constants]
+        bound = _bound_inputs(inputs, values or {}, offered or {})
+        bind([info for info in inputs if info.name not in bound], dims)
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
             name = path.stem.encode(errors="backslashreplace").decode()
-            found = _Import(model, name, path.parent, Budget(memory_limit), numerics)
+            found = _Import(model, name, path.parent, Budget(memory_limit), numerics, bound)
             return found.run(), found.tensor_names(), model
     except (ModelError, MemoryLimitError) as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
+
+
+def _bound_inputs(
+    inputs: Sequence[onnx.ValueInfoProto], values: Mapping[str, Array], offered: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The values of all inputs that have some, as the inputs have them."""
+    by_name = {info.name: info for info in inputs}
+    if unknown := [name for name in values if name not in by_name]:
+        raise unknown_value(list(by_name), unknown[0])
+    int64 = [info.name for info in inputs if info.type.tensor_type.elem_type == onnx.TensorProto.INT64]
+    given = {name: array for name, array in offered.items() if name in int64} | dict(values)
+    found = {}
+    for name, value in given.items():
+        code = by_name[name].type.tensor_type.elem_type
+        if code not in onnx.helper.get_all_tensor_dtypes():
+            raise ModelError(f"input {shown(name)} must be a tensor of integers to be bound to values")
+        found[name] = bound_value(by_name[name], onnx.helper.tensor_dtype_to_np_dtype(code), value)
+    return found
 
 
 def _read(path: Path, numerics: bool) -> onnx.ModelProto:
@@ -224,8 +259,17 @@ class _Import:
     Each ONNX value is a constant, or a tensor of the graph, or lost: it depends on something refused.
     """
 
-    def __init__(self, model: onnx.ModelProto, name: str, folder: Path, budget: Budget, numerics: bool) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        name: str,
+        folder: Path,
+        budget: Budget,
+        numerics: bool,
+        bound: Mapping[str, Array],
+    ) -> None:
         self.graph = Graph(name)
+        self.graph.bound = dict(bound)
         self.opset = _opsets(model).get("", OLDEST_OPSET)
         self._model = model
         self._budget = budget
@@ -233,6 +277,7 @@ class _Import:
         self._folder = folder
         with _library("its initializers cannot be read"):
             self._constants = {t.name: initializer(t, folder, budget, numerics) for t in model.graph.initializer}
+        self._constants.update((name, Constant(value.dtype, value)) for name, value in bound.items())
         self._tensors: dict[str, Tensor] = {}
         self._lost: set[str] = set()
         self._refusals = Refusals()
@@ -255,6 +300,8 @@ class _Import:
         if self._refusals:
             _refuse(self._refusals)
         settle(self.graph)
+        fold_into_weights(self.graph)
+        forget_unused(self.graph)
         return self.graph
 
     def tensor_names(self) -> dict[str, str]:
@@ -289,11 +336,13 @@ class _Import:
         found = values.array() if isinstance(values, Lazy) else values
         return [int(value) for value in found.reshape(-1)]
 
-    def weight(self, name: str, data: Array | Lazy) -> Tensor:
-        dtype = self._constants[name].dtype
-        if dtype not in (np.float32, np.bool_):
-            raise UnsupportedError(f"constant {name!r} must be float32 or bool, not {dtype}")
-        return self.graph.weight(self.graph.fresh_name(name), data, str(dtype))
+    def weight(self, name: str, data: Array | Lazy, dtype: str | None = None) -> Tensor:
+        dtype = dtype or self._constants[name].dtype.name
+        if dtype not in CODE:
+            raise UnsupportedError(f"constant {name!r} must be {one_of(CODE)}, not {dtype}")
+        values = mapped(data, partial(converted, dtype=dtype))  # of a derived one, too, which may be float32
+        assert values is not None
+        return self.graph.weight(self.graph.fresh_name(name), values, dtype)
 
     # -- the parts of a model --------------------------------------------------------------------------
 
@@ -303,8 +352,8 @@ class _Import:
                 self._lose(f"input {shown(info.name)}{problem}", [info.name])
             return
         dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
-        is_bool = info.type.tensor_type.elem_type == onnx.TensorProto.BOOL
-        self._tensors[info.name] = self.graph.input(info.name, dims, dtype="bool" if is_bool else "float32")
+        dtype = ONNX_TYPES[info.type.tensor_type.elem_type]
+        self._tensors[info.name] = self.graph.input(info.name, dims, dtype=dtype)
 
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         if self._is_constant(node):
@@ -372,7 +421,9 @@ class _Import:
             self._lose_node(node, str(e))
 
     def _add_output(self, name: str) -> None:
-        if name in self._constants and self._constants[name].dtype not in (np.float32, np.bool_):
+        if name in self._constants and self._constants[name].dtype == np.int64:
+            self.graph.given[name] = self._constants[name].array()
+        elif name in self._constants and self._constants[name].dtype.name not in CODE:
             self._lose(f"output {shown(name)} is a constant of {self._constants[name].dtype}", [name])
         elif name in self._constants:
             self._copy(self.weight(name, self._constants[name].values), name)
@@ -466,9 +517,10 @@ def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
         yield f" must be a tensor, not a {info.type.WhichOneof('value')}"
         return
     tensor = info.type.tensor_type
-    if tensor.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL):
+    if tensor.elem_type not in ONNX_TYPES:
         types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
-        yield f" must be float32 or bool, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}"
+        what_to_do = how_to_bind_value(info) if tensor.elem_type == onnx.TensorProto.INT64 else ""
+        yield f" must be {one_of(CODE)}, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}{what_to_do}"
     for index, dim in enumerate(tensor.shape.dim):
         if not dim.HasField("dim_value"):
             yield how_to_bind(info, index)

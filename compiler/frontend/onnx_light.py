@@ -6,6 +6,7 @@ same values always, of the size that keeps activations alive through many layers
 
 from __future__ import annotations
 
+import math
 import zlib
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,7 +65,7 @@ def _drawn(name: str, shape: tuple[int, ...], op: str, place: int) -> Array:
     1, all else small."""
     seeds = [0, zlib.crc32(name.encode())]
     if place == 1 and op in ("Conv", "Gemm"):
-        return drawn_normal(seeds, shape, scale=float(np.sqrt(2 / max(1, np.prod(shape[1:])))))
+        return drawn_normal(seeds, shape, scale=math.sqrt(2 / max(1, math.prod(shape[1:]))))
     if (op, place) in (("BatchNormalization", 1), ("Mul", 1)):
         return 1 + drawn_normal(seeds, shape)
     if (op, place) == ("BatchNormalization", 4):

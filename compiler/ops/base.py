@@ -93,8 +93,11 @@ class OnnxContext(Protocol):
     def integers(self, name: str) -> list[int] | None:
         """A constant that lists dimensions or axes, or None if the value is computed. Raises ModelError for others."""
 
-    def weight(self, name: str, data: Array | Lazy) -> Tensor:
-        """A new weight derived from the constant `name` (a transposed or scaled copy), and named after it."""
+    def weight(self, name: str, data: Array | Lazy, dtype: str | None = None) -> Tensor:
+        """A new weight derived from the constant `name` (a transposed or scaled copy), and named after it.
+
+        Of the constant's type, if `dtype` says no other.
+        """
 
 
 ImportFunction = Callable[[OnnxContext, OnnxNode], Tensor | tuple[Tensor, ...]]

@@ -180,7 +180,7 @@ def swept(
     whole = of.reads(tiling, pace, machine)
     reads = replace(whole, first=whole.first[m0:m1], last=whole.last[m0:m1])
     filters = min(tiling.n, of.filters)
-    columns = of.k * filters * of.types.item(of.types.second)
+    columns = of.k * filters * of.types.second_item
     stored = (m1 - m0) * (n1 - n0) * tiling.m * filters * of.types.item(of.types.result)
     rows, cols = m1 - m0, n1 - n0
     room = budget(of, tiling, machine)
@@ -210,7 +210,7 @@ def pace(of: Convolution, tiling: Tiling, machine: Machine) -> Pace:
     types = of.types
     execute = max(_step_cycles(of, tiling, machine))
     dram = float(1 / machine.dram_bytes_per_cycle)
-    item, second, stored = (types.item(t) for t in (types.operands, types.second, types.result))
+    item, second, stored = types.item(types.operands), types.second_item, types.item(types.result)
     read = tiling.source[0], tiling.source[1] * item
     weights = tiling.k, tiling.n * second
     load_port = max(dram, *(cost.port_pace(*tile, machine, True) for tile in (read, weights)))

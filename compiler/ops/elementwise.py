@@ -15,7 +15,7 @@ import numpy.typing as npt
 from minisim.compiler import panels
 from minisim.compiler.activations import RELU, SIGMOID
 from minisim.compiler.attributes import Attributes
-from minisim.compiler.dtypes import FLOATS, NAME
+from minisim.compiler.dtypes import FLOATS, NAME, NUMBERS, is_immediate
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.program import ProgramBuilder, Slot
@@ -33,10 +33,12 @@ class Elementwise(Operator[Attributes]):
     Attributes:
         code: the operation.
         value: what it computes, of numpy arrays.
+        whole: the same of whole numbers (int64), where numpy has another function for them.
     """
 
     code: ClassVar[isa.VectorOp]
     value: ClassVar[Callable[..., Any]]
+    whole: ClassVar[Callable[..., Any] | None] = None
 
     def check_operands(self, present: Sequence[bool]) -> None:
         if len(present) != self.code.sources or not all(present):
@@ -60,8 +62,9 @@ class Elementwise(Operator[Attributes]):
         return (dtype if self.code.result == "x" else "bool",)
 
     def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
+        of_integers = self.whole is not None and inputs[self.code.kinds.index("x")].dtype.kind != "f"
         with np.errstate(divide="ignore"):
-            return (np.asarray(self.value(*inputs)),)
+            return (np.asarray(self.whole(*inputs) if self.whole and of_integers else self.value(*inputs)),)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         broadcast, cols = broadcast_of(node, graph), view_2d(graph.tensors[node.output].shape)[1]
@@ -128,14 +131,20 @@ class Elementwise(Operator[Attributes]):
 
 
 def number_of(tensor: Tensor) -> float | None:
-    """The value of a weight that is a single float; None for other tensors. One that is not there counts as 0."""
-    if not tensor.is_weight or tensor.dtype not in FLOATS or math.prod(tensor.shape) != 1:
+    """The value of a weight that is a single number, which an immediate can be; None for other tensors.
+
+    One that is not there counts as 0.
+    """
+    if not tensor.is_weight or tensor.dtype not in NUMBERS or math.prod(tensor.shape) != 1:
         return None
     try:
         data = tensor.data
     except ModelError:  # only timing does without, and it does not depend on values
         data = None
-    return 0.0 if data is None else float(data.reshape(-1)[0])
+    if data is None:
+        return 0.0
+    number = data.reshape(-1)[0]
+    return float(number) if tensor.dtype in FLOATS or is_immediate(int(number), tensor.dtype) else None
 
 
 def _tiled(node: Node, graph: Graph) -> list[str]:
@@ -184,9 +193,15 @@ class Sub(Elementwise):
     name, code, value = "Sub", isa.VectorOp.SUB, np.subtract
 
 
+def truncated_quotient(x: Array, y: Array) -> Array:
+    """Of whole numbers: toward zero, and 0 where y is 0."""
+    sizes = np.abs(x) // np.maximum(np.abs(y), 1)
+    return np.asarray(np.where(y == 0, 0, np.sign(x) * np.sign(y) * sizes))
+
+
 @register
 class Div(Elementwise):
-    name, code, value = "Div", isa.VectorOp.DIV, np.divide
+    name, code, value, whole = "Div", isa.VectorOp.DIV, np.divide, staticmethod(truncated_quotient)
 
 
 @register

@@ -1,8 +1,8 @@
 """What operations of the array share: the types of their operands, and the epilogue behind their sums.
 
-The epilogue adds a bias and a residual and applies an activation, each of it optional; fusion sets all three. Of int8
-operands (or int16 and int8) there is a bias (int32), an activation that integers have, and then `scale`: the sums are
-requantised to int8, else the output is int32.
+The epilogue adds a bias and a residual and applies an activation, each of it optional; fusion sets all three. Of
+integers there is a bias (int32), an activation that integers have, and then `scale`: the sums are requantised to int8
+or uint8, else the output is int32.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from minisim.compiler.attributes import EpilogueAttributes
-from minisim.compiler.dtypes import is_integer, requantize
+from minisim.compiler.dtypes import CODE, NAME, is_integer, one_of, requantize
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops.base import Operator
-from minisim.compiler.semantics import Array, one_dtype
+from minisim.compiler.semantics import Array
 from minisim.compiler.tiling import Share, Tiling
 from minisim.errors import UnsupportedError
 from minisim.hwmodel import isa
@@ -56,7 +56,7 @@ class Multiplication(Operator[E]):
 
     operands = range(2, 5)
     optional = frozenset({BIAS, RESIDUAL})
-    dtypes = frozenset({"float32", "bfloat16", "int8"})
+    dtypes = frozenset(NAME[a] for a in isa.ACCUMULATOR)
     what: ClassVar[str]
 
     def title(self, inputs: Sequence[str | None], attributes: E) -> str:
@@ -65,8 +65,9 @@ class Multiplication(Operator[E]):
 
     def infer_dtypes(self, dtypes: Sequence[str | None], attributes: E) -> tuple[str, ...]:
         a, b, bias, _ = by_place(dtypes)
-        operands = "int16" if (a, b) == ("int16", "int8") else one_dtype((a, b), self.dtypes)
-        return (result_dtype(self.what, operands, bias, attributes),)
+        if (CODE[a], CODE[b]) not in isa.PAIRS:
+            raise UnsupportedError(f"operands must be {one_of(pairs())}, not {a} by {b}")
+        return (result_dtype(self.what, a, bias, attributes),)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         tiling = self.cut(node, graph, machine)
@@ -80,6 +81,11 @@ class Multiplication(Operator[E]):
         """The tiles of one core, without panels."""
 
 
+def pairs() -> list[str]:
+    """For people: what the array multiplies by what."""
+    return [NAME[a] if a == b else f"{NAME[a]} by {NAME[b]}" for a, b in isa.PAIRS]
+
+
 def result_dtype(what: str, operands: str, bias: str | None, attributes: EpilogueAttributes) -> str:
     """The type of what the epilogue makes of sums of products of `operands`.
 
@@ -88,11 +94,11 @@ def result_dtype(what: str, operands: str, bias: str | None, attributes: Epilogu
     """
     if not is_integer(operands):
         if attributes.scale is not None:
-            raise UnsupportedError(f"scale requantises the sums of int8 operands, not of {operands}")
+            raise UnsupportedError(f"scale requantises the sums of integers, not of {operands}")
         return operands
     if bias is not None and bias != "int32":
         raise UnsupportedError(f"the bias of an {operands} {what} must be int32, not {bias}")
-    return "int32" if attributes.scale is None else "int8"
+    return "int32" if attributes.scale is None else attributes.narrow
 
 
 def multiplied(a: Array, b: Array) -> Array:
@@ -118,7 +124,8 @@ def _finished_integers(sums: Array, bias: Array | None, attributes: EpilogueAttr
     sums = sums.astype(np.int32)
     if attributes.activation is not None:
         sums = attributes.activation.function(sums)
-    return (sums if attributes.scale is None else requantize(sums, attributes.scale)).astype(np.int64)
+    narrow = sums if attributes.scale is None else requantize(sums, attributes.scale, attributes.narrow)
+    return narrow.astype(np.int64)
 
 
 class Footprint(NamedTuple):
@@ -137,7 +144,7 @@ class Footprint(NamedTuple):
 
 @dataclass(frozen=True)
 class MatMulTypes:
-    """The types of a matmul: of A (the operands'), B, its sums, its bias and its result."""
+    """The types of a matmul: of A (the operands'), its sums, its bias and its result."""
 
     operands: isa.DType
     sums: isa.DType
@@ -152,9 +159,9 @@ class MatMulTypes:
         return cls(operands, sums, bias, graph.tensors[node.output].code)
 
     @property
-    def second(self) -> isa.DType:
-        """The type of B."""
-        return isa.SECOND[self.operands]
+    def second_item(self) -> int:
+        """The bytes of an element of B."""
+        return isa.SECOND_SIZE[self.operands]
 
     @staticmethod
     def item(dtype: isa.DType) -> int:
@@ -166,7 +173,7 @@ class MatMulTypes:
         c = isa.align(self.item(self.result) * m * n)
         return Footprint(
             a=isa.align(self.item(self.operands) * m * k),
-            b=isa.align(self.item(self.second) * k * n),
+            b=isa.align(self.second_item * k * n),
             c=c,
             sums=isa.align(self.item(self.sums) * m * n),
             extra=isa.align(self.item(self.bias) * n) * has(inputs, BIAS) + c * has(inputs, RESIDUAL),

@@ -8,8 +8,8 @@ which goes on from what the last one has left: one chain, with the same bits.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,15 @@ from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
 
 
+class Stage(NamedTuple):
+    """An elementwise operation on what a fold gives: it, and further operands, each a number or a column."""
+
+    op: isa.VectorOp
+    operands: tuple[str, ...]
+
+
 class Fold(Operator[A]):
-    """An operator that is a fold, and perhaps a division of what it gives.
+    """An operator that is a fold, and perhaps elementwise operations on what it gives.
 
     Attributes:
         code: the operation of the vector unit.
@@ -51,9 +58,9 @@ class Fold(Operator[A]):
     def activation(self, node: Node) -> isa.Activation:
         return isa.Activation.NONE
 
-    def divisor(self, node: Node) -> str | None:
-        """The operand, a number or a column, by which the result is divided, in an operation of its own."""
-        return None
+    def tail(self, node: Node, graph: Graph) -> tuple[Stage, ...]:
+        """What is done to the result, tile by tile, in operations of their own."""
+        return ()
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         geometry, channels = self.geometry(node, graph), _channels(node, graph)
@@ -79,14 +86,14 @@ class Fold(Operator[A]):
             found.append(Read(weights, ("k", tiling.k), ("n", tiling.n)))
         if bias := self.bias(node):
             found.append(Read(bias, ("", 1), ("n", tiling.n)))
-        if (divisor := self.divisor(node)) and number_of(graph.tensors[divisor]) is None:
-            found.append(Read(divisor, ("m", tiling.m), ("", 1)))
+        names = [name for stage in self.tail(node, graph) for name in stage.operands]
+        found += [Read(n, ("m", tiling.m), ("", 1)) for n in names if number_of(graph.tensors[n]) is None]
         return tuple(found)
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         busy = int(cost.vector_cycles(self.code, tiling.m, tiling.n, machine)) * tiling.k
-        if self.divisor(node):
-            busy += int(cost.vector_cycles(isa.VectorOp.DIV, tiling.m, tiling.n, machine))
+        for stage in self.tail(node, graph):
+            busy += int(cost.vector_cycles(stage.op, tiling.m, tiling.n, machine))
         dram = float(1 / machine.memory_bytes_per_cycle)
         row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
         load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
@@ -95,10 +102,10 @@ class Fold(Operator[A]):
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each step of each tile: LOAD what it is gathered from and what the last step has left, VECTOR;
-        behind the last step the division; STORE. Columns are outermost, so that what two rows of tiles read is still
-        there, unless it is to be in rows."""
+        behind the last step the stages of its tail; STORE. Columns are outermost, so that what two rows of tiles read
+        is still there, unless it is to be in rows."""
         m, n, k = tiling.walk()
-        order = np.lexsort((k, n, m) if tiling.in_rows else (k, m, n, tiling.core_of(m, n)))
+        order = np.lexsort((k, *((n, m) if tiling.in_rows else (m, n)), tiling.core_of(m, n)))
         steps = _Steps(self, node, graph, tiling, program, m[order], n[order], k[order])
         steps.emit()
 
@@ -119,31 +126,33 @@ class _Steps:
         self.geometry = of.geometry(node, graph)
         self.channels = _channels(node, graph)
         self.last = k == tiling.k_tiles - 1
+        self.tail = of.tail(node, graph)
         self.dtype = graph.tensors[node.present[0]].code
 
     def emit(self) -> None:
-        node, program, slots = self.node, self.program, list[Slot]()
+        node, program, load = self.node, self.program, isa.Opcode.LOAD
         pieces, loads = self._gathered()
-        slots += [Slot(isa.Opcode.LOAD, ids, there) for ids, there in loads]
+        slots = [Slot(load, ids, there) for ids, there in loads]
         acc, left = self._partials()
-        folds: dict[str, npt.ArrayLike] = {"src0_pieces": pieces, "acc": acc, "dst": left}
+        fold: dict[str, npt.ArrayLike] = {"src0_pieces": pieces, "acc": acc, "dst": left, "op": self.of.code}
         if weights := self.of.weights(node):
-            folds["src1"] = program.grid(weights, self.tiling.k, self.tiling.n).ids(self.k, self.n)
-            slots.append(Slot(isa.Opcode.LOAD, np.asarray(folds["src1"])))
+            ids = program.grid(weights, self.tiling.k, self.tiling.n).ids(self.k, self.n)
+            fold["src1"] = ids
+            slots.append(Slot(load, ids))
         if bias := self.of.bias(node):
             ids = program.grid(bias, 1, self.tiling.n).ids(0, self.n)
-            folds["src2"] = np.where(self.last, ids, isa.NONE)
-            slots.append(Slot(isa.Opcode.LOAD, ids, self.last))
-        slots.append(Slot(isa.Opcode.LOAD, acc, self.k > 0))
-        divisor = self.of.divisor(node)
-        fold_rows, div_rows = self._vectors(folds, divisor)
-        slots += [Slot(isa.Opcode.VECTOR, fold_rows), Slot(isa.Opcode.STORE, left)]
-        if divisor:
-            slots.append(Slot(isa.Opcode.LOAD, left, self.last))
-            if number_of(self.graph.tensors[divisor]) is None:
-                slots.append(Slot(isa.Opcode.LOAD, self._column(divisor), self.last))
-            slots.append(Slot(isa.Opcode.VECTOR, div_rows, self.last))
-            slots.append(Slot(isa.Opcode.STORE, self._result(), self.last))
+            fold["src2"] = np.where(self.last, ids, isa.NONE)
+            slots.append(Slot(load, ids, self.last))
+        slots.append(Slot(load, acc, self.k > 0))
+        fold["taps"] = np.minimum(self.tiling.k, self.geometry.taps - self.k * self.tiling.k)
+        fold["activation"] = np.where(self.last, self.of.activation(node), 0)
+        stages = self._stages(left)
+        rows = self._vectors([fold, *(columns for columns, _ in stages)])
+        slots += [Slot(isa.Opcode.VECTOR, rows[:, 0]), Slot(isa.Opcode.STORE, left)]
+        for i, (columns, read) in enumerate(stages, 1):
+            slots += [Slot(load, ids, self.last) for ids in read]
+            slots.append(Slot(isa.Opcode.VECTOR, rows[:, i], self.last))
+            slots.append(Slot(isa.Opcode.STORE, np.asarray(columns["dst"]), self.last))
         program.layer(node.name, node.title, 0, slots, cores=self.tiling.core_of(self.m, self.n))
 
     def _gathered(self) -> tuple[Ids, list[tuple[Ids, npt.NDArray[np.bool_]]]]:
@@ -157,11 +166,8 @@ class _Steps:
     def _partials(self) -> tuple[Ids, Ids]:
         """The tile that each operation goes on from, or NONE, and the one that it leaves its result in."""
         tiling, name = self.tiling, self.node.name
-        wide = isa.DType.INT8 if self.dtype == isa.DType.INT8 else isa.DType.FP32
-        if self.of.divisor(self.node):
-            end = self._scratch(f"{name}/sum", self.dtype)
-        else:
-            end = self._result()
+        wide = isa.partial_of(self.dtype)
+        end = self._scratch(f"{name}/folded", self.dtype) if self.tail else self._result()
         steps = [self._scratch(f"{name}/partial", wide) for _ in range(tiling.k_tiles - 1)]
         of_step = np.stack([*steps, end])
         at = np.arange(len(self.k))
@@ -175,40 +181,41 @@ class _Steps:
     def _result(self) -> Ids:
         return self.program.grid(self.node.output, self.tiling.m, self.tiling.n, 1).ids(self.m, self.n)
 
-    def _column(self, divisor: str) -> Ids:
-        return self.program.grid(divisor, self.tiling.m, 1).ids(self.m, 0)
+    def _stages(self, folded: Ids) -> list[tuple[dict[str, npt.ArrayLike], list[Ids]]]:
+        """Of each stage of the tail its columns of the table, and the tiles that it reads."""
+        found: list[tuple[dict[str, npt.ArrayLike], list[Ids]]] = []
+        value = folded
+        for i, stage in enumerate(self.tail, 1):
+            columns: dict[str, npt.ArrayLike] = {"op": stage.op, "src0": value}
+            read = [value]
+            for place, name in enumerate(stage.operands, 1):
+                if (number := number_of(self.graph.tensors[name])) is not None:
+                    columns[f"imm{place}"] = number
+                    continue
+                read.append(self.program.grid(name, self.tiling.m, 1).ids(self.m, 0))
+                columns[f"src{place}"] = read[-1]
+            value = self._result() if i == len(self.tail) else self._scratch(f"{self.node.name}/stage", self.dtype)
+            columns["dst"] = value
+            found.append((columns, read))
+        return found
 
-    def _vectors(self, folds: Mapping[str, npt.ArrayLike], divisor: str | None) -> tuple[Ids, Ids]:
-        """Append the rows of the folds, and of the divisions behind the last steps."""
-        present = np.ones((len(self.m), 2 if divisor else 1), dtype=bool)
+    def _vectors(self, operations: Sequence[Mapping[str, npt.ArrayLike]]) -> Ids:
+        """Append the rows of the fold and of the stages behind each last step; shape (folds, operations)."""
+        present = np.ones((len(self.m), len(operations)), dtype=bool)
         present[:, 1:] = self.last[:, None]
-        tiling = self.tiling
-        columns: dict[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {
-            "op": (self.of.code, isa.VectorOp.DIV),
-            "dtype": (self.dtype, self.dtype),
-            "activation": (np.where(self.last, self.of.activation(self.node), 0), 0),
-            "rows": (rows := np.minimum(tiling.m, self.geometry.pixels_out - self.m * tiling.m), rows),
-            "cols": (cols := np.minimum(tiling.n, self.channels - self.n * tiling.n), cols),
-            "taps": (np.minimum(tiling.k, self.geometry.taps - self.k * tiling.k), 0),
-            **{name: (folds.get(name, isa.NONE), isa.NONE) for name in ("src0_pieces", "src1", "src2", "acc", "dst")},
-            "src0": (isa.NONE, isa.NONE),
-        }
-        if divisor:
-            number = number_of(self.graph.tensors[divisor])
-            columns["src0"] = isa.NONE, folds["dst"]
-            columns["dst"] = folds["dst"], self._result()
-            columns["imm1"] = 0.0, number or 0.0
-            if number is None:
-                columns["src1"] = folds.get("src1", isa.NONE), self._column(divisor)
-        rows_of = np.zeros(present.shape, dtype=np.int64)
-        rows_of[present] = self.program.vectors(
-            int(present.sum()),
-            **{
-                name: np.stack([np.broadcast_to(x, len(self.m)) for x in each[: present.shape[1]]], axis=1)[present]
-                for name, each in columns.items()
-            },
-        )
-        return rows_of[:, 0], rows_of[:, -1]
+        rows = np.minimum(self.tiling.m, self.geometry.pixels_out - self.m * self.tiling.m)
+        cols = np.minimum(self.tiling.n, self.channels - self.n * self.tiling.n)
+        both: dict[str, npt.ArrayLike] = {"rows": rows, "cols": cols, "dtype": self.dtype}
+        table: dict[str, npt.ArrayLike] = {}
+        for name in isa.VECTOR_DTYPE.names or ():
+            if name.endswith("_sram"):
+                continue
+            missing = isa.NONE if name in (*isa.VECTOR_OPERANDS, "src0_pieces") else 0
+            columns = [np.broadcast_to(each.get(name, both.get(name, missing)), len(self.m)) for each in operations]
+            table[name] = np.stack(columns, axis=1)[present]
+        found = np.zeros(present.shape, dtype=np.int64)
+        found[present] = self.program.vectors(int(present.sum()), **table)
+        return found
 
 
 def _channels(node: Node, graph: Graph) -> int:

@@ -20,12 +20,18 @@ def erf(x: Array) -> Array:
 
 def sign(x: Array) -> Array:
     """+0 of both zeros."""
-    return np.asarray(np.sign(x) + 0.0)
+    return np.asarray(np.sign(x) + x.dtype.type(0))
 
 
 def power(x: Array, y: Any) -> Array:
     with np.errstate(divide="ignore"):
         return np.asarray(np.power(x, y))
+
+
+def whole_power(x: Array, y: Array) -> Array:
+    """Modulo 2^64; of a negative exponent 1 / x^|y|, truncated toward zero, and 0 where x is 0."""
+    found = np.power(x, np.maximum(y, 0))
+    return np.asarray(np.where(y >= 0, found, np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), 0)))
 
 
 @register
@@ -100,7 +106,7 @@ class Atan(Elementwise):
 
 @register
 class Pow(Elementwise):
-    name, code, value = "Pow", VectorOp.POW, staticmethod(power)
+    name, code, value, whole = "Pow", VectorOp.POW, staticmethod(power), staticmethod(whole_power)
 
 
 @register

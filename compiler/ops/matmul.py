@@ -249,7 +249,7 @@ def pace(
     setup, busy, hold = (int(x) for x in found)
     execute = max(busy, hold + setup)
     dram = float(1 / machine.memory_bytes_per_cycle)
-    a, b, stored = (types.item(t) for t in (types.operands, types.second, types.result))
+    a, b, stored = types.item(types.operands), types.second_item, types.item(types.result)
     load_port = max(cost.port_pace(m, k * a, machine, True), cost.port_pace(k, n * b, machine, True), dram)
     store_port = max(cost.port_pace(m, n * stored, machine, False), dram)
     load = machine.dma.setup_cycles + max(m * k * a, k * n * b) * load_port + machine.dram_latency_cycles

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from minisim.compiler.dtypes import FLOATS, INTEGERS
 from minisim.compiler.graph import Tensor
 from minisim.compiler.ops import activations, elementwise, functions, logic
 from minisim.compiler.ops.base import OPERATORS, OnnxContext, OnnxNode, onnx_import
@@ -18,8 +19,8 @@ FAMILIES = (elementwise, functions, activations, logic)
 MORE = {"Max", "Min", "Pow", "Clip", "Gelu", "Elu", "Selu", "Celu", "LeakyRelu", "ThresholdedRelu", "HardSigmoid"}
 """Nodes that are more than the operator of their name: attributes, forms of several opsets, any number of operands."""
 
-OTHERS = {"GeluTanh", "Silu", "Select", "IsInf"}
-"""Operators whose names are not ONNX's, or mean something else there."""
+OTHERS = {"GeluTanh", "Silu", "Select", "IsInf", "Cast", "Rescale"}
+"""Operators whose names are not ONNX's, or mean something else there; or whose files import them."""
 
 
 GREATEST = float(np.finfo(np.float32).max)
@@ -45,14 +46,40 @@ def _number(node: OnnxNode, attribute: str, default: float) -> float:
 
 @onnx_import("Pow")
 def import_power(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """A square is a product, which has the same bits and takes one step."""
-    x, constant = context.value(node.inputs[0]), context.constant(node.inputs[1])
+    """Of two types it is computed in a float, and has that of x. A square is a product, which has the same bits."""
+    graph, x, constant = context.graph, context.value(node.inputs[0]), context.constant(node.inputs[1])
     if constant is None or math.prod(constant.shape) != 1 or len(constant.shape) > len(x.shape):
-        return context.graph.pow(x, context.value(node.inputs[1]), name=node.name)
-    exponent = materialised(constant)
-    assert exponent is not None
-    number = float(exponent.reshape(-1)[0])
-    return context.graph.mul(x, x, name=node.name) if number == 2 else context.graph.pow(x, number, name=node.name)
+        exponent = context.value(node.inputs[1]) if constant is None else _exponents(context, node.inputs[1], x.dtype)
+        return _power(context, node, x, exponent)
+    values = materialised(constant)
+    assert values is not None
+    number = values.reshape(-1)[0].item()
+    if number == 2:
+        return graph.mul(x, x, name=node.name)
+    if x.dtype in INTEGERS and number != int(number):
+        return _power(context, node, x, graph.weight(graph.fresh_name(node.inputs[1]), np.asarray(number, np.float32)))
+    return graph.pow(x, number, name=node.name)
+
+
+def _exponents(context: OnnxContext, name: str, dtype: str) -> Tensor:
+    """A constant as a weight of a type that x can be raised to."""
+    values = materialised(context.constant(name))
+    assert values is not None
+    if values.dtype.kind not in "iu" or dtype not in INTEGERS:
+        return context.weight(name, values.astype(np.float32), "float32" if dtype in INTEGERS else dtype)
+    return context.weight(name, values, dtype)
+
+
+def _power(context: OnnxContext, node: OnnxNode, x: Tensor, exponent: Tensor) -> Tensor:
+    graph = context.graph
+    if x.dtype == exponent.dtype:
+        return graph.pow(x, exponent, name=node.name)
+    if x.dtype in FLOATS:
+        return graph.pow(x, graph.cast(exponent, x.dtype, name=f"{node.name}/exponent"), name=node.name)
+    if exponent.dtype in FLOATS:
+        base = graph.cast(x, exponent.dtype, name=f"{node.name}/base")
+        return graph.cast(graph.pow(base, exponent, name=f"{node.name}/power"), x.dtype, name=node.name)
+    return graph.pow(x, graph.cast(exponent, x.dtype, name=f"{node.name}/exponent"), name=node.name)
 
 
 @onnx_import("Max", "Min", "Sum", "Mean")
@@ -72,12 +99,15 @@ def import_variadic(context: OnnxContext, node: OnnxNode) -> Tensor:
 @onnx_import("Clip", attributes=["min", "max"])
 def import_clip(context: OnnxContext, node: OnnxNode) -> Tensor:
     """The limits are attributes, or (from opset 11 on) operands that may be left out."""
-    low: Tensor | float = _number(node, "min", -GREATEST)
-    high: Tensor | float = _number(node, "max", GREATEST)
+    x = context.value(node.inputs[0])
+    floats = x.dtype in FLOATS
+    lowest, highest = (-GREATEST, GREATEST) if floats else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+    low: Tensor | float = node.attrs.get("min", lowest)
+    high: Tensor | float = node.attrs.get("max", highest)
     _, least, greatest = (*node.inputs, "", "")[:3]
     low = context.value(least) if least else low
     high = context.value(greatest) if greatest else high
-    return context.graph.clip(context.value(node.inputs[0]), low, high, name=node.name)
+    return context.graph.clip(x, low, high, name=node.name)
 
 
 @onnx_import("Gelu", attributes=["approximate"])
@@ -151,18 +181,3 @@ def import_is_inf(context: OnnxContext, node: OnnxNode) -> Tensor:
 def import_where(context: OnnxContext, node: OnnxNode) -> Tensor:
     condition, a, b = (context.value(i) for i in node.inputs)
     return context.graph.select(condition, a, b, name=node.name)
-
-
-@onnx_import("Cast", attributes=["to", "saturate", "round_mode"])
-def import_cast(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """Between bool (9 in ONNX) and float32 (1): true is 1, and every number but 0 is true."""
-    x, graph = context.value(node.inputs[0]), context.graph
-    match x.dtype, node.attrs.get("to"):
-        case "bool", 1:
-            return graph.select(x, 1.0, 0.0, name=node.name)
-        case "float32", 9:
-            return graph.logical_not(graph.equal(x, 0.0, name=f"{node.name}/is_zero"), name=node.name)
-        case ("float32", 1) | ("bool", 9):
-            return x
-        case dtype, to:
-            raise UnsupportedError(f"a cast between float32 (1) and bool (9) is supported, not of {dtype} to type {to}")

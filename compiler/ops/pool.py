@@ -18,7 +18,7 @@ from minisim.compiler.dtypes import FLOATS
 from minisim.compiler.geometry import Geometry
 from minisim.compiler.graph import Graph, Node, Shape
 from minisim.compiler.ops.base import register
-from minisim.compiler.ops.fold import Fold
+from minisim.compiler.ops.fold import Fold, Stage
 from minisim.compiler.semantics import Array
 from minisim.errors import ShapeError
 from minisim.hwmodel.isa import VectorOp
@@ -86,8 +86,8 @@ class AveragePool(SumPool):
     name = "AveragePool"
     operands = range(2, 3)
 
-    def divisor(self, node: Node) -> str | None:
-        return node.present[1]
+    def tail(self, node: Node, graph: Graph) -> tuple[Stage, ...]:
+        return (Stage(VectorOp.DIV, (node.present[1],)),)
 
     def infer(self, shapes: Sequence[Shape], attributes: PoolAttributes) -> tuple[Shape, ...]:
         (y,) = super().infer(shapes[:1], attributes)

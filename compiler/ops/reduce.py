@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from minisim.compiler.arguments import checked_axes
 from minisim.compiler.attributes import Attributes
+from minisim.compiler.dtypes import FLOATS, NUMBERS
 from minisim.compiler.graph import Node, Shape, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.row_strips import RowOperator, RowStrips, last_axis_to_one
@@ -21,6 +23,7 @@ class Reduction(RowOperator):
     """One vector operation per strip of whole rows: the order of its sum is the engine's definition."""
 
     code: ClassVar[VectorOp]
+    dtypes = NUMBERS
 
     def infer(self, shapes: Sequence[Shape], attributes: Attributes) -> tuple[Shape, ...]:
         return (last_axis_to_one(shapes[0]),)
@@ -54,6 +57,7 @@ class ReduceMean(Reduction):
     name = "ReduceMean"
     operands = range(2, 3)
     code = VectorOp.REDUCE_SUM
+    dtypes = FLOATS
 
     def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
         return (np.asarray(inputs[0].sum(axis=-1, keepdims=True) / inputs[1]),)
@@ -74,6 +78,14 @@ def import_reduction(context: OnnxContext, node: OnnxNode) -> Tensor:
     What is no reduction of the vector unit is one with elementwise operations before and behind it.
     """
     graph, x, name = context.graph, context.value(node.inputs[0]), node.name
+    if x.dtype == "bool":  # the greatest, or the least, of 0 and 1
+        whole = replace(node, name=f"{name}/reduced")
+        return graph.cast(_reduced(context, whole, graph.cast(x, "uint8", name=f"{name}/bytes")), "bool", name=name)
+    return _reduced(context, node, x)
+
+
+def _reduced(context: OnnxContext, node: OnnxNode, x: Tensor) -> Tensor:
+    graph, name = context.graph, node.name
     given = _axes(context, node)
     if not given and node.attrs.get("noop_with_empty_axes", 0):
         if node.op_type in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean"):
@@ -93,8 +105,11 @@ def import_reduction(context: OnnxContext, node: OnnxNode) -> Tensor:
         case "ReduceMean":
             return graph.reduce_mean(x, axes, keepdims=keep, name=name)
         case "ReduceMin":
-            negative = graph.neg(x, name=part("negative"))
-            return graph.neg(graph.reduce_max(negative, axes, keepdims=keep, name=part("greatest")), name=name)
+            # of integers -1 - x turns the order around, and no value leaves the type; of unsigned ones their greatest
+            top = None if x.dtype in FLOATS else np.iinfo(x.dtype).max if x.dtype == "uint8" else -1
+            turned = graph.neg(x, name=part("negative")) if top is None else graph.sub(top, x, name=part("negative"))
+            greatest = graph.reduce_max(turned, axes, keepdims=keep, name=part("greatest"))
+            return graph.neg(greatest, name=name) if top is None else graph.sub(top, greatest, name=name)
         case "ReduceL1":
             return graph.reduce_sum(graph.abs(x, name=part("abs")), axes, keepdims=keep, name=name)
         case "ReduceSumSquare":

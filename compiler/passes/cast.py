@@ -1,7 +1,8 @@
-"""Casting: a float32 model for a machine that computes in bfloat16.
+"""Casting: a float32 model for a machine that computes in bfloat16 or float16.
 
-Every float32 tensor becomes bfloat16: weights are rounded here, once, inputs when they are set; what an operation
-computes is rounded when it leaves the unit. Sums, and all between them and the end of a fused operation, stay float32.
+Every float32 tensor takes that type: weights are rounded here, once, inputs when they are set; what an operation
+computes is rounded when it leaves the unit. Factors of a Rescale stay as they are. Sums, and all between them and the
+end of a fused operation, stay float32.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from minisim.compiler.values import mapped
 class Cast:
     """Graph -> Graph."""
 
-    dtype: str = "bfloat16"
+    dtype: str
     name: str = "cast"
 
     def apply(self, graph: Graph) -> Graph:
         result = Graph(graph.name)
         result.inputs, result.outputs, result.nodes = list(graph.inputs), dict(graph.outputs), list(graph.nodes)
-        result.tensors = {name: self._cast(tensor, result) for name, tensor in graph.tensors.items()}
+        factors = {node.present[1] for node in graph.nodes if node.op == "Rescale"}  # float32 on every machine
+        result.tensors = {name: self._cast(tensor, result, name in factors) for name, tensor in graph.tensors.items()}
         return result
 
-    def _cast(self, tensor: Tensor, owner: Graph) -> Tensor:
-        if tensor.dtype != "float32":
+    def _cast(self, tensor: Tensor, owner: Graph, stays: bool) -> Tensor:
+        if tensor.dtype != "float32" or stays:
             return replace(tensor, graph=owner)
         values = mapped(tensor.values, partial(converted, dtype=self.dtype))
         return replace(tensor, graph=owner, values=values, dtype=self.dtype)

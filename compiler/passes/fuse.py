@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from minisim.compiler.activations import BY_OPERATOR
 from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, MatMulAttributes
+from minisim.compiler.dtypes import is_integer
 from minisim.compiler.graph import Graph, Node, Tensor, view_2d
 from minisim.compiler.ops.epilogue import BIAS, RESIDUAL
 
@@ -98,13 +99,16 @@ def _with(fused: Node, node: Node, graph: Graph) -> Node | None:
         return None
     a, b = node.present
     other = b if a == value else a
+    whole = is_integer(graph.tensors[node.output].dtype)
+    if whole and attributes.scale is not None:
+        return None  # the array adds to sums alone
     rows, cols = view_2d(graph.tensors[value].shape)
     if graph.tensors[node.output].shape != graph.tensors[value].shape:
         return None
     shape = view_2d(graph.tensors[other].shape)
     if shape == (1, cols) and not biased and graph.tensors[other].is_weight:
         return _adding(fused, BIAS, other, node)
-    return _adding(fused, RESIDUAL, other, node) if shape == (rows, cols) else None
+    return _adding(fused, RESIDUAL, other, node) if shape == (rows, cols) and not whole else None
 
 
 def _adding(fused: Node, place: int, operand: str, add: Node) -> Node:

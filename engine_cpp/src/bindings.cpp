@@ -200,7 +200,8 @@ py::array vector(std::uint8_t code, const std::vector<py::array>& arrays, const 
     VectorArgs args{};
     args.op = static_cast<VectorOp>(code);
     const VectorOpInfo op = info(args.op);
-    if (op.is_reduction || op.is_move || op.is_fold) throw UsageError(std::string(op.name) + " is not elementwise");
+    const bool elementwise = !op.is_reduction && !op.is_move && !op.is_fold && !op.is_conversion();
+    if (!elementwise) throw UsageError(std::string(op.name) + " is not elementwise");
     if (arrays.size() != op.sources) {
         throw UsageError(std::string(op.name) + " has " + std::to_string(op.sources) +
                          " sources, not " + std::to_string(arrays.size()));

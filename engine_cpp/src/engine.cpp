@@ -80,6 +80,8 @@ const char* outside_name(DType dtype) {
         case DType::kInt32: return "int32";
         case DType::kInt16: return "int16";
         case DType::kBool: return "bool";
+        case DType::kFp16: return "float16";
+        case DType::kUint8: return "uint8";
     }
     return "?";
 }

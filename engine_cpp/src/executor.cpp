@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
+#include "minisim/integers.hpp"
 #include "minisim/interrupt.hpp"
 #include "minisim/vector_definitions.hpp"
 
@@ -15,19 +15,17 @@ T* as(std::byte* bytes) {
     return reinterpret_cast<T*>(bytes);
 }
 
-// The kernel of a type.
+// The kernel of the sums' type.
 void run(const Kernel& kernel, const MatmulArgs& x, Scratch& s) { kernel.matmul(x, s); }
-void run(const Kernel& kernel, const Bf16MatmulArgs& x, Scratch& s) { kernel.matmul_bf16(x, s); }
-void run(const Kernel& kernel, const Int8MatmulArgs& x, Scratch& s) { kernel.matmul_int8(x, s); }
-void run(const Kernel&, const Int16MatmulArgs& x, Scratch& s) { matmul_int16(x, s); }
+void run(const Kernel& kernel, const IntegerMatmulArgs& x, Scratch& s) { kernel.integer_matmul(x, s); }
 
 // The end of a matmul whose c is narrower than its sums.
-void leave(const Kernel& kernel, const float* sums, std::size_t count, float, std::byte* c) {
-    kernel.round(sums, count, as<Bf16>(c));
+void leave(const Kernel& kernel, const float* sums, std::size_t count, float, DType dtype, std::byte* c) {
+    kernel.round(sums, count, dtype, c);
 }
-void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, float scale,
+void leave(const Kernel& kernel, const std::int32_t* sums, std::size_t count, float scale, DType dtype,
            std::byte* c) {
-    kernel.requantise(sums, count, scale, as<std::int8_t>(c));
+    kernel.requantise(sums, count, scale, dtype, c);
 }
 
 // Of so many rows those that are gathered at once where an operand is made of pieces: as a whole it may be larger than
@@ -46,6 +44,54 @@ float padding_of(VectorOp op) {
         MINISIM_FOLDS(MINISIM_CASE)
 #undef MINISIM_CASE
         default: return 0.0f;
+    }
+}
+
+// Bits are moved, so a type is as good as another of its size.
+template <class T>
+void move_bits(const VectorArgs& x) {
+    const VectorSource& source = x.sources[0];
+    const bool transposes = x.op == VectorOp::kTranspose;  // its source is packed (cols, rows)
+    const std::size_t row_step = transposes ? 1 : source.row_step;
+    const std::size_t col_step = transposes ? x.rows : source.col_step;
+    const T* from = static_cast<const T*>(source.data);
+    T* out = static_cast<T*>(x.dst);
+    for (std::size_t i = 0; i < x.rows; ++i) {
+        interruptible(x.cols);
+        for (std::size_t j = 0; j < x.cols; ++j) out[i * x.cols + j] = from[i * row_step + j * col_step];
+    }
+}
+
+// A number in the bits of a type, which has it: what the compiler fills with is of the tensor's own.
+void put_number(float number, DType dtype, std::byte* to) {
+    const auto put = [&](auto value) { std::memcpy(to, &value, sizeof value); };
+    switch (dtype) {
+        case DType::kFp32: put(number); break;
+        case DType::kBf16: put(narrow(number)); break;
+        case DType::kInt8: put(static_cast<std::int8_t>(number)); break;
+        case DType::kInt16: put(static_cast<std::int16_t>(number)); break;
+        case DType::kInt32: put(static_cast<std::int32_t>(number)); break;
+        case DType::kBool: put(static_cast<std::uint8_t>(number != 0.0f)); break;
+        case DType::kFp16: put(narrow_to_fp16(number)); break;
+        case DType::kUint8: put(static_cast<std::uint8_t>(number)); break;
+    }
+}
+
+void move_bits(const VectorArgs& x, std::size_t item) {
+    switch (item) {
+        case 1: move_bits<std::uint8_t>(x); break;
+        case 2: move_bits<std::uint16_t>(x); break;
+        default: move_bits<std::uint32_t>(x);
+    }
+}
+
+// The least of a type of integers: a float has it.
+float least(DType dtype) {
+    switch (dtype) {
+        case DType::kUint8: return 0.0f;
+        case DType::kInt8: return -128.0f;
+        case DType::kInt16: return -32768.0f;
+        default: return -2147483648.0f;
     }
 }
 
@@ -99,13 +145,10 @@ void Executor::store(const TransferRow& x) {
 // Here, and in vector() below, is where a data type finds its kernel. Unknown codes do not get
 // this far: the validator refuses them by name, and types that an operation does not take, too.
 void Executor::execute(const MatmulRow& x) {
-    switch (static_cast<DType>(x.dtype)) {
-        case DType::kFp32: multiply<float, float>(x); break;
-        case DType::kBf16: multiply<Bf16, float>(x); break;
-        case DType::kInt8: multiply<std::int8_t, std::int32_t>(x); break;
-        case DType::kInt16: multiply<std::int16_t, std::int32_t, std::int8_t>(x); break;
-        case DType::kInt32:
-        case DType::kBool: break;
+    if (accumulator_of(static_cast<DType>(x.dtype)) == DType::kInt32) {
+        multiply<std::int32_t>(x);
+    } else {
+        multiply<float>(x);
     }
     ++stats_.executes;
     stats_.macs += std::uint64_t{x.m} * x.k * x.n;
@@ -118,15 +161,17 @@ bool Executor::rounds(const MatmulRow& x) const {
            program_.dtype_of_tile(x.c) != accumulator_of(static_cast<DType>(x.dtype));
 }
 
-template <class T, class Sum, class TB>
+template <class Sum>
 void Executor::multiply(const MatmulRow& x) {
     auto& wide = std::get<Wide<Sum>>(wide_);
     const std::size_t count = std::size_t{x.m} * x.n;
     const bool rounds = this->rounds(x);
-    MatmulArgsOf<T, Sum, TB> args{};
+    MatmulArgsOf<Sum> args{};
     const bool whole = x.a != kNone;
-    if (whole) args.a = as<T>(read(x.a, x.a_sram));
-    args.b = as<TB>(read(x.b, x.b_sram));
+    if (whole) args.a = read(x.a, x.a_sram);
+    args.b = read(x.b, x.b_sram);
+    args.a_dtype = static_cast<DType>(x.dtype);
+    args.b_dtype = program_.dtype_of_tile(x.b);
     const Sum* before = nullptr;
     if (x.step > 0) {
         before = as<Sum>(x.acc == kNone ? read(x.c, x.c_sram) : read(x.acc, x.acc_sram));
@@ -150,39 +195,39 @@ void Executor::multiply(const MatmulRow& x) {
     } else {
         multiply_pieces(x, args);
     }
-    if (rounds) leave(kernel_, args.c, count, x.scale, target);
+    if (rounds) leave(kernel_, args.c, count, x.scale, program_.dtype_of_tile(x.c), target);
 }
 
 // A few rows of A at a time. Rows are different outputs, so no chain of sums is cut.
-template <class T, class Sum, class TB>
-void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args) {
+template <class Sum>
+void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args) {
+    const std::size_t item = item_size(args.a_dtype);
     count_pieces(x);
     for (std::size_t first = 0; first < x.m; first += args.m) {
         args.m = std::min(rows_at_once(x), x.m - first);
-        gathered_.resize(args.m * x.k * sizeof(T));
-        gather(x, first, args.m, x.k, T{}, as<T>(gathered_.data()));
-        args.a = as<T>(gathered_.data());
+        gathered_.resize(args.m * x.k * item);
+        std::fill(gathered_.begin(), gathered_.end(), std::byte{0});
+        gather(x, first, args.m, x.k, item);
+        args.a = gathered_.data();
         run(kernel_, args, scratch_);
         args.c += args.m * x.n;
         if (args.residual) args.residual += args.m * x.n;
     }
 }
 
-template <class T, class Row>
-void Executor::gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, T padding,
-                      T* rows) {
-    std::fill_n(rows, count * cols, padding);
+template <class Row>
+void Executor::gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, std::size_t item) {
     program_.for_each_piece(x, [&](const PieceRow& piece) {
         const std::size_t pitch = program_.tiles[piece.tile].cols;
-        const T* tile = as<T>(arenas_[core_].at(piece.sram, program_.tile_bytes(piece.tile)));
+        const std::byte* tile = arenas_[core_].at(piece.sram, program_.tile_bytes(piece.tile));
         program_.for_each_window(piece, [&](const WindowRow& w) {
             for (std::size_t i = 0; i < w.outer; ++i) {
                 for (std::size_t j = 0; j < w.inner; ++j) {
                     const std::size_t to = w.at_row + i * w.at_outer + j * w.at_inner;
                     if (to < first || to >= first + count) continue;
                     const std::size_t from = w.from_row + i * w.from_outer + j * w.from_inner;
-                    std::copy_n(tile + from * pitch + w.from_col, w.cols,
-                                rows + (to - first) * cols + w.at_col);
+                    std::memcpy(gathered_.data() + ((to - first) * cols + w.at_col) * item,
+                                tile + (from * pitch + w.from_col) * item, w.cols * item);
                 }
             }
         });
@@ -207,10 +252,12 @@ const float* Executor::addend(std::uint32_t tile, std::uint32_t sram,
                               std::vector<float>& widened) {
     if (tile == kNone) return nullptr;
     std::byte* values = read(tile, sram);
-    if (program_.dtype_of_tile(tile) == DType::kFp32) return as<float>(values);
-    const auto* from = as<Bf16>(values);
-    widened.resize(program_.tile_bytes(tile) / sizeof(Bf16));
-    for (std::size_t i = 0; i < widened.size(); ++i) widened[i] = widen(from[i]);
+    const DType dtype = program_.dtype_of_tile(tile);
+    if (dtype == DType::kFp32) return as<float>(values);
+    widened.resize(program_.tile_bytes(tile) / item_size(dtype));
+    for (std::size_t i = 0; i < widened.size(); ++i) {
+        widened[i] = dtype == DType::kBf16 ? widen(as<Bf16>(values)[i]) : widen(as<Fp16>(values)[i]);
+    }
     return widened.data();
 }
 
@@ -235,10 +282,12 @@ void Executor::vector(const VectorRow& x) {
     args.cols = x.cols;
     if (info(args.op).is_reduction) args.length = program_.tiles[x.src0].cols;
     if (info(args.op).is_move) return move(args, x.src0 == kNone);
-    switch (static_cast<DType>(x.dtype)) {
-        case DType::kInt8: integer_relu<std::int8_t>(args); break;
-        case DType::kInt32: integer_relu<std::int32_t>(args); break;
-        default: kernel_.vector(args);
+    if (info(args.op).is_conversion()) {
+        convert(args);
+    } else if (kIntegers & only(static_cast<DType>(x.dtype))) {
+        integer_vector(args);
+    } else {
+        kernel_.vector(args);
     }
 }
 
@@ -262,53 +311,19 @@ void Executor::fold(const VectorRow& x, VectorArgs args) {
         args.sources[0] = {gathered_.data(), width, 1, dtype};
         args.acc = acc ? acc + first * x.cols * item_size(partial_of(dtype)) : nullptr;
         args.dst = dst + first * x.cols * item_size(args.dtype);
-        dtype == DType::kInt8 ? integer_fold_max<std::int8_t>(args) : kernel_.vector(args);
+        kIntegers & only(dtype) ? integer_vector(args) : kernel_.vector(args);
     }
 }
 
+// Where no window lies, the least integer of the type, or a float of the operation.
 void Executor::gather_taps(const VectorRow& x, std::size_t first, std::size_t rows) {
-    const float padding = padding_of(static_cast<VectorOp>(x.op));
-    std::byte* to = gathered_.data();
-    switch (static_cast<DType>(x.dtype)) {
-        case DType::kInt8:
-            gather(x, first, rows, x.cols, std::numeric_limits<std::int8_t>::min(), as<std::int8_t>(to));
-            break;
-        case DType::kBf16: gather(x, first, rows, x.cols, narrow(padding), as<Bf16>(to)); break;
-        default: gather(x, first, rows, x.cols, padding, as<float>(to));
-    }
+    const auto dtype = static_cast<DType>(x.dtype);
+    alignas(std::uint32_t) std::byte padding[sizeof(std::uint32_t)] = {};
+    put_number(kIntegers & only(dtype) ? least(dtype) : padding_of(static_cast<VectorOp>(x.op)), dtype, padding);
+    const VectorArgs fill = {VectorOp::kCopy, {VectorSource{padding, 0, 0}}, gathered_.data(), rows, x.cols};
+    move_bits(fill, item_size(dtype));
+    gather(x, first, rows, x.cols, item_size(dtype));
 }
-
-namespace {
-
-// Bits are moved, so a type is as good as another of its size.
-template <class T>
-void move_bits(const VectorArgs& x) {
-    const VectorSource& source = x.sources[0];
-    const bool transposes = x.op == VectorOp::kTranspose;  // its source is packed (cols, rows)
-    const std::size_t row_step = transposes ? 1 : source.row_step;
-    const std::size_t col_step = transposes ? x.rows : source.col_step;
-    const T* from = static_cast<const T*>(source.data);
-    T* out = static_cast<T*>(x.dst);
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        interruptible(x.cols);
-        for (std::size_t j = 0; j < x.cols; ++j) out[i * x.cols + j] = from[i * row_step + j * col_step];
-    }
-}
-
-// A number in the bits of a type, which has it: what the compiler fills with is of the tensor's own.
-void put_number(float number, DType dtype, std::byte* to) {
-    const auto put = [&](auto value) { std::memcpy(to, &value, sizeof value); };
-    switch (dtype) {
-        case DType::kFp32: put(number); break;
-        case DType::kBf16: put(narrow(number)); break;
-        case DType::kInt8: put(static_cast<std::int8_t>(number)); break;
-        case DType::kInt16: put(static_cast<std::int16_t>(number)); break;
-        case DType::kInt32: put(static_cast<std::int32_t>(number)); break;
-        case DType::kBool: put(static_cast<std::uint8_t>(number != 0.0f)); break;
-    }
-}
-
-}  // namespace
 
 void Executor::move(VectorArgs& args, bool fills) {
     alignas(std::uint32_t) std::byte fill[sizeof(std::uint32_t)] = {};
@@ -316,11 +331,7 @@ void Executor::move(VectorArgs& args, bool fills) {
         put_number(*static_cast<const float*>(args.sources[0].data), args.dtype, fill);
         args.sources[0].data = fill;
     }
-    switch (item_size(args.dtype)) {
-        case 1: move_bits<std::uint8_t>(args); break;
-        case 2: move_bits<std::uint16_t>(args); break;
-        default: move_bits<std::uint32_t>(args);
-    }
+    move_bits(args, item_size(args.dtype));
 }
 
 VectorSource Executor::source(std::uint32_t tile, std::uint32_t sram) {

@@ -5,12 +5,12 @@
 namespace minisim {
 
 void Scratch::make_room(DType dtype, std::size_t m, std::size_t k, std::size_t n) {
-    if (dtype == DType::kInt16) return;  // its one kernel needs none
+    if (dtype == DType::kInt16) return;  // all kernels leave it to the reference, which needs none
     panel.reserve(k * kWidestPanel);
     if (dtype == DType::kFp32) return;
     left.reserve(m * k);
     right.reserve(k * n);
-    if (dtype == DType::kInt8) sums.reserve(m * n);
+    if (accumulator_of(dtype) == DType::kInt32) sums.reserve(m * n);
 }
 
 const std::vector<Kernel>& kernels() {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "minisim/inline.hpp"
 #include "minisim/interrupt.hpp"
@@ -91,12 +92,13 @@ MINISIM_INLINE void panel_rows(const MatmulArgs& x, Left a, Panel b, std::size_t
 template <std::size_t kCols>
 MINISIM_INLINE Panel panel_of(const MatmulArgs& x, std::size_t j, Scratch& scratch) {
     const std::size_t cols = std::min(kCols, x.n - j);
-    if (!x.b_transposed && cols == kCols) return {x.b + j, x.n};
+    const float* b = static_cast<const float*>(x.b);
+    if (!x.b_transposed && cols == kCols) return {b + j, x.n};
     scratch.panel.assign(x.k * kCols, 0.0f);
     for (std::size_t p = 0; p < x.k; ++p) {
         for (std::size_t q = 0; q < cols; ++q) {
             scratch.panel[p * kCols + q] =
-                x.b_transposed ? x.b[(j + q) * x.k + p] : x.b[p * x.n + j + q];
+                x.b_transposed ? b[(j + q) * x.k + p] : b[p * x.n + j + q];
         }
     }
     return {scratch.panel.data(), kCols};
@@ -136,77 +138,78 @@ MINISIM_INLINE void epilogue(const MatmulArgs& x) {
 
 // Panels outermost, so that each is packed once.
 template <std::size_t kRows, std::size_t kCols>
-MINISIM_INLINE void matmul_body(const MatmulArgs& x, Scratch& scratch) {
-    const Left a = x.a_transposed ? Left{x.a, 1, x.m} : Left{x.a, x.k, 1};
+MINISIM_INLINE void panels(const MatmulArgs& x, Scratch& scratch) {
+    const float* data = static_cast<const float*>(x.a);
+    const Left a = x.a_transposed ? Left{data, 1, x.m} : Left{data, x.k, 1};
     for (std::size_t j = 0; j < x.n; j += kCols) {
         panel_rows<kRows, kCols>(x, a, panel_of<kCols>(x, j, scratch), j, 0);
     }
     if (x.last) epilogue(x);
 }
 
-// -- bf16 and int8, by way of fp32 ----------------------------------------------------------------
+// -- narrow types, by way of fp32 ------------------------------------------------------------------
 
-// `rows` rows of `cols` elements, `step` apart, become packed floats. Both types fit exactly.
 template <class T>
-MINISIM_INLINE void widen_rows(const T* from, std::size_t step, std::size_t rows, std::size_t cols,
-                               std::vector<float>& to) {
-    to.resize(rows * cols);
+MINISIM_INLINE void widen_rows_of(const void* data, std::size_t begin, std::size_t step,
+                                  std::size_t rows, std::size_t cols, float* to) {
+    const T* from = static_cast<const T*>(data) + begin;
     for (std::size_t i = 0; i < rows; ++i) {
-        const T* row = from + i * step;
-        float* out = to.data() + i * cols;
-        for (std::size_t j = 0; j < cols; ++j) out[j] = widen(row[j]);
+        for (std::size_t j = 0; j < cols; ++j) to[i * cols + j] = widen(from[i * step + j]);
     }
 }
-template <std::size_t kRows, std::size_t kCols>
-MINISIM_INLINE void matmul_bf16_body(const Bf16MatmulArgs& x, Scratch& scratch) {
-    widen_rows(x.a, x.k, x.m, x.k, scratch.left);  // the layout, transposed or not, stays
-    widen_rows(x.b, x.n, x.k, x.n, scratch.right);
-    matmul_body<kRows, kCols>({scratch.left.data(), scratch.right.data(), x.c, x.bias, x.residual,
-                               x.m, x.k, x.n, x.a_transposed, x.b_transposed, x.clear, x.last,
-                               x.activation},
-                              scratch);
+
+// `rows` rows of `cols` elements, `step` apart, from the element `begin` on, as packed floats: exactly.
+MINISIM_INLINE const float* widen_rows(DType dtype, const void* data, std::size_t begin,
+                                       std::size_t step, std::size_t rows, std::size_t cols,
+                                       std::vector<float>& to) {
+    to.resize(rows * cols);
+    switch (dtype) {
+        case DType::kBf16: widen_rows_of<Bf16>(data, begin, step, rows, cols, to.data()); break;
+        case DType::kFp16: widen_rows_of<Fp16>(data, begin, step, rows, cols, to.data()); break;
+        case DType::kUint8: widen_rows_of<std::uint8_t>(data, begin, step, rows, cols, to.data()); break;
+        default: widen_rows_of<std::int8_t>(data, begin, step, rows, cols, to.data());
+    }
+    return to.data();
 }
 
-// A product of two int8 is at most 2^14, so a sum of this many of them, and every sum on its way,
-// is an integer of at most 2^24: fp32 is exact, and the order does not matter.
-constexpr std::size_t kExactProducts = 1024;
-
-// c += the part of the product where k is in [begin, begin + count).
 template <std::size_t kRows, std::size_t kCols>
-MINISIM_INLINE void add_products(const Int8MatmulArgs& x, std::size_t begin, std::size_t count,
-                                 Scratch& scratch) {
-    if (x.a_transposed) {
-        widen_rows(x.a + begin * x.m, x.m, count, x.m, scratch.left);
-    } else {
-        widen_rows(x.a + begin, x.k, x.m, count, scratch.left);
+MINISIM_INLINE void matmul_body(const MatmulArgs& given, Scratch& scratch) {
+    MatmulArgs x = given;
+    if (x.a_dtype != DType::kFp32) {  // the layout, transposed or not, stays
+        x.a = widen_rows(x.a_dtype, x.a, 0, x.k, x.m, x.k, scratch.left);
+        x.b = widen_rows(x.b_dtype, x.b, 0, x.n, x.k, x.n, scratch.right);
     }
-    if (x.b_transposed) {
-        widen_rows(x.b + begin, x.k, x.n, count, scratch.right);
-    } else {
-        widen_rows(x.b + begin * x.n, x.n, count, x.n, scratch.right);
-    }
-    scratch.sums.resize(x.m * x.n);
+    panels<kRows, kCols>(x, scratch);
+}
+
+constexpr std::size_t largest(DType dtype) { return dtype == DType::kUint8 ? 255 : 128; }
+
+// Sums of so few products, and every sum on its way, are integers of at most 2^24: fp32 is exact, and
+// the order does not matter. So k is cut into such parts, each a product of floats by `matmul`.
+MINISIM_INLINE void integer_matmul_body(const IntegerMatmulArgs& x, Scratch& scratch,
+                                        void (*matmul)(const MatmulArgs&, Scratch&)) {
+    const std::size_t count = (std::size_t{1} << 24) / (largest(x.a_dtype) * largest(x.b_dtype));
+    if (x.clear) std::fill_n(x.c, x.m * x.n, 0);
     MatmulArgs part{};
-    part.a = scratch.left.data();
-    part.b = scratch.right.data();
-    part.c = scratch.sums.data();
     part.m = x.m;
-    part.k = count;
     part.n = x.n;
     part.a_transposed = x.a_transposed;
     part.b_transposed = x.b_transposed;
     part.clear = true;
-    matmul_body<kRows, kCols>(part, scratch);
-    for (std::size_t i = 0; i < x.m * x.n; ++i) {
-        x.c[i] = wrapping_add(x.c[i], static_cast<std::int32_t>(part.c[i]));
-    }
-}
-
-template <std::size_t kRows, std::size_t kCols>
-MINISIM_INLINE void matmul_int8_body(const Int8MatmulArgs& x, Scratch& scratch) {
-    if (x.clear) std::fill_n(x.c, x.m * x.n, 0);
-    for (std::size_t begin = 0; begin < x.k; begin += kExactProducts) {
-        add_products<kRows, kCols>(x, begin, std::min(kExactProducts, x.k - begin), scratch);
+    for (std::size_t begin = 0; begin < x.k; begin += part.k) {
+        part.k = std::min(count, x.k - begin);
+        part.a = x.a_transposed
+                     ? widen_rows(x.a_dtype, x.a, begin * x.m, x.m, part.k, x.m, scratch.left)
+                     : widen_rows(x.a_dtype, x.a, begin, x.k, x.m, part.k, scratch.left);
+        part.b = x.b_transposed
+                     ? widen_rows(x.b_dtype, x.b, begin, x.k, x.n, part.k, scratch.right)
+                     : widen_rows(x.b_dtype, x.b, begin * x.n, x.n, part.k, x.n, scratch.right);
+        scratch.sums.resize(x.m * x.n);
+        part.c = scratch.sums.data();
+        matmul(part, scratch);
+        for (std::size_t i = 0; i < x.m * x.n; ++i) {
+            x.c[i] = wrapping_add(x.c[i], static_cast<std::int32_t>(part.c[i]));
+        }
     }
     if (!x.last) return;
     for (std::size_t i = 0; i < x.m; ++i) {
@@ -220,21 +223,32 @@ MINISIM_INLINE void matmul_int8_body(const Int8MatmulArgs& x, Scratch& scratch) 
     }
 }
 
-MINISIM_INLINE void round_body(const float* x, std::size_t count, Bf16* out) {
-    for (std::size_t i = 0; i < count; ++i) out[i] = narrow(x[i]);
+template <class T>
+MINISIM_INLINE void round_to(const float* x, std::size_t count, void* out) {
+    for (std::size_t i = 0; i < count; ++i) narrow_to(x[i], static_cast<T*>(out)[i]);
+}
+
+MINISIM_INLINE void round_body(const float* x, std::size_t count, DType dtype, void* out) {
+    dtype == DType::kBf16 ? round_to<Bf16>(x, count, out) : round_to<Fp16>(x, count, out);
 }
 
 // Saturating first changes nothing, for the ends are integers. Then |y| is below 2^22, and adding
 // 1.5 * 2^23 leaves room for no fraction: the sum is rounded, ties to even, and so is y.
-MINISIM_INLINE void requantise_body(const std::int32_t* x, std::size_t count, float scale,
-                                    std::int8_t* out) {
-    constexpr float kShift = 0x1.8p23f;
+template <class T>
+MINISIM_INLINE void requantise_to(const std::int32_t* x, std::size_t count, float scale, void* out) {
+    constexpr float kShift = 0x1.8p23f, kLow = std::numeric_limits<T>::min(), kHigh = std::numeric_limits<T>::max();
     for (std::size_t i = 0; i < count; ++i) {
         float y = static_cast<float>(x[i]) * scale;
-        y = y < -128.0f ? -128.0f : y;
-        y = y > 127.0f ? 127.0f : y;
-        out[i] = static_cast<std::int8_t>(static_cast<std::int32_t>((y + kShift) - kShift));
+        y = y < kLow ? kLow : y;
+        y = y > kHigh ? kHigh : y;
+        static_cast<T*>(out)[i] = static_cast<T>(static_cast<std::int32_t>((y + kShift) - kShift));
     }
+}
+
+MINISIM_INLINE void requantise_body(const std::int32_t* x, std::size_t count, float scale, DType dtype,
+                                    void* out) {
+    dtype == DType::kInt8 ? requantise_to<std::int8_t>(x, count, scale, out)
+                          : requantise_to<std::uint8_t>(x, count, scale, out);
 }
 
 // -- one instance for each instruction set --------------------------------------------------------
@@ -245,22 +259,19 @@ MINISIM_INLINE void requantise_body(const std::int32_t* x, std::size_t count, fl
     static_assert(cols <= kWidestPanel);                                                           \
     target void matmul_##set(const MatmulArgs& x, Scratch& s) { matmul_body<rows, cols>(x, s); }   \
     target void vector_##set(const VectorArgs& x) { vector_body(x); }                              \
-    target void matmul_bf16_##set(const Bf16MatmulArgs& x, Scratch& s) {                           \
-        matmul_bf16_body<rows, cols>(x, s);                                                        \
+    target void integer_matmul_##set(const IntegerMatmulArgs& x, Scratch& s) {                     \
+        if (x.a_dtype == DType::kInt16) return kReferenceKernel.integer_matmul(x, s);              \
+        integer_matmul_body(x, s, matmul_##set);                                                   \
     }                                                                                              \
-    target void matmul_int8_##set(const Int8MatmulArgs& x, Scratch& s) {                           \
-        matmul_int8_body<rows, cols>(x, s);                                                        \
-    }                                                                                              \
-    target void round_##set(const float* x, std::size_t count, Bf16* out) {                        \
-        round_body(x, count, out);                                                                 \
+    target void round_##set(const float* x, std::size_t count, DType dtype, void* out) {           \
+        round_body(x, count, dtype, out);                                                          \
     }                                                                                              \
     target void requantise_##set(const std::int32_t* x, std::size_t count, float scale,            \
-                                 std::int8_t* out) {                                               \
-        requantise_body(x, count, scale, out);                                                     \
+                                 DType dtype, void* out) {                                         \
+        requantise_body(x, count, scale, dtype, out);                                              \
     }                                                                                              \
-    constexpr Kernel kernel_##set = {#set,              matmul_##set, vector_##set,                \
-                                     matmul_bf16_##set, matmul_int8_##set,                         \
-                                     round_##set,       requantise_##set};
+    constexpr Kernel kernel_##set = {#set,       matmul_##set,    vector_##set, integer_matmul_##set, \
+                                     round_##set, requantise_##set};
 
 MINISIM_INSTANCE(, portable, 4, 16)
 

@@ -18,10 +18,13 @@ float one_nan(float x) {
 }
 std::int32_t one_nan(std::int32_t x) { return x; }
 
-float multiply_add(float a, float b, float acc) { return std::fma(a, b, acc); }
-float multiply_add(Bf16 a, Bf16 b, float acc) { return std::fma(widen(a), widen(b), acc); }
-std::int32_t multiply_add(std::int32_t a, std::int8_t b, std::int32_t acc) {
-    return wrapping_add(a * std::int32_t{b}, acc);
+template <class T, class TB>
+float multiply_add(T a, TB b, float acc) {
+    return std::fma(widen(a), widen(b), acc);
+}
+template <class T, class TB>
+std::int32_t multiply_add(T a, TB b, std::int32_t acc) {
+    return wrapping_add(std::int32_t{a} * std::int32_t{b}, acc);  // of at most 16 and 8 bits: no product overflows
 }
 
 float add(float x, float y) { return x + y; }
@@ -39,16 +42,18 @@ std::int32_t activate(Activation activation, std::int32_t x) {
     return activation == Activation::kRelu ? std::max(x, 0) : x;
 }
 
-template <class T, class Sum, class TB = T>
-void matmul(const MatmulArgsOf<T, Sum, TB>& x, Scratch&) {
+template <class T, class TB, class Sum>
+void multiply(const MatmulArgsOf<Sum>& x) {
+    const T* left = static_cast<const T*>(x.a);
+    const TB* right = static_cast<const TB*>(x.b);
     for (std::size_t i = 0; i < x.m; ++i) {
         for (std::size_t j = 0; j < x.n; ++j) {
             interruptible(x.k);
             Sum& c = x.c[i * x.n + j];
             Sum acc = x.clear ? Sum{0} : c;
             for (std::size_t k = 0; k < x.k; ++k) {
-                const T a = x.a_transposed ? x.a[k * x.m + i] : x.a[i * x.k + k];
-                const TB b = x.b_transposed ? x.b[j * x.k + k] : x.b[k * x.n + j];
+                const T a = x.a_transposed ? left[k * x.m + i] : left[i * x.k + k];
+                const TB b = x.b_transposed ? right[j * x.k + k] : right[k * x.n + j];
                 acc = multiply_add(a, b, acc);
             }
             if (x.last) {
@@ -58,6 +63,31 @@ void matmul(const MatmulArgsOf<T, Sum, TB>& x, Scratch&) {
             }
             c = acc;
         }
+    }
+}
+
+void matmul(const MatmulArgs& x, Scratch&) {
+    switch (x.a_dtype) {
+        case DType::kBf16: return multiply<Bf16, Bf16>(x);
+        case DType::kFp16: return multiply<Fp16, Fp16>(x);
+        default: return multiply<float, float>(x);
+    }
+}
+
+template <class T>
+void multiply_by_bytes(const IntegerMatmulArgs& x) {
+    if (x.b_dtype == DType::kUint8) {
+        multiply<T, std::uint8_t>(x);
+    } else {
+        multiply<T, std::int8_t>(x);
+    }
+}
+
+void integer_matmul(const IntegerMatmulArgs& x, Scratch&) {
+    switch (x.a_dtype) {
+        case DType::kInt16: return multiply<std::int16_t, std::int8_t>(x);
+        case DType::kUint8: return multiply_by_bytes<std::uint8_t>(x);
+        default: return multiply_by_bytes<std::int8_t>(x);
     }
 }
 
@@ -75,6 +105,7 @@ float at(const VectorSource& x, std::size_t i, std::size_t j) {
     const std::size_t k = i * x.row_step + j * x.col_step;
     switch (x.dtype) {
         case DType::kBf16: return widen(static_cast<const Bf16*>(x.data)[k]);
+        case DType::kFp16: return widen(static_cast<const Fp16*>(x.data)[k]);
         case DType::kBool: return widen(static_cast<const Bool*>(x.data)[k]);
         default: return static_cast<const float*>(x.data)[k];
     }
@@ -83,6 +114,7 @@ float at(const VectorSource& x, std::size_t i, std::size_t j) {
 void leave(float value, const VectorArgs& x, std::size_t k) {
     switch (x.dtype) {
         case DType::kBf16: static_cast<Bf16*>(x.dst)[k] = narrow(value); break;
+        case DType::kFp16: static_cast<Fp16*>(x.dst)[k] = narrow_to_fp16(value); break;
         case DType::kBool: static_cast<Bool*>(x.dst)[k].value = value != 0.0f; break;
         default: static_cast<float*>(x.dst)[k] = one_nan(value);
     }
@@ -145,30 +177,30 @@ void vector(const VectorArgs& x) {
     }
 }
 
-void round(const float* x, std::size_t count, Bf16* out) {
-    for (std::size_t i = 0; i < count; ++i) out[i] = narrow(x[i]);
+void round(const float* x, std::size_t count, DType dtype, void* out) {
+    for (std::size_t i = 0; i < count; ++i) {
+        if (dtype == DType::kBf16) {
+            static_cast<Bf16*>(out)[i] = narrow(x[i]);
+        } else {
+            static_cast<Fp16*>(out)[i] = narrow_to_fp16(x[i]);
+        }
+    }
 }
 
 // nearbyint rounds ties to even: nothing in this process asks for another mode.
-void requantise(const std::int32_t* x, std::size_t count, float scale, std::int8_t* out) {
+void requantise(const std::int32_t* x, std::size_t count, float scale, DType dtype, void* out) {
     for (std::size_t i = 0; i < count; ++i) {
         const float rounded = std::nearbyint(static_cast<float>(x[i]) * scale);
-        out[i] = static_cast<std::int8_t>(std::clamp(rounded, -128.0f, 127.0f));
+        if (dtype == DType::kInt8) {
+            static_cast<std::int8_t*>(out)[i] = static_cast<std::int8_t>(std::clamp(rounded, -128.0f, 127.0f));
+        } else {
+            static_cast<std::uint8_t*>(out)[i] = static_cast<std::uint8_t>(std::clamp(rounded, 0.0f, 255.0f));
+        }
     }
 }
 
 }  // namespace
 
-void matmul_int16(const Int16MatmulArgs& args, Scratch& scratch) {
-    matmul<std::int16_t, std::int32_t, std::int8_t>(args, scratch);
-}
-
-const Kernel kReferenceKernel = {"reference",
-                                 matmul<float, float>,
-                                 vector,
-                                 matmul<Bf16, float>,
-                                 matmul<std::int8_t, std::int32_t>,
-                                 round,
-                                 requantise};
+const Kernel kReferenceKernel = {"reference", matmul, vector, integer_matmul, round, requantise};
 
 }  // namespace minisim

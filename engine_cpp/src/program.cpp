@@ -53,6 +53,8 @@ const char* dtype_name(DType dtype) {
         case DType::kInt32: return "INT32";
         case DType::kInt16: return "INT16";
         case DType::kBool: return "BOOL";
+        case DType::kFp16: return "FP16";
+        case DType::kUint8: return "UINT8";
     }
     return "?";
 }

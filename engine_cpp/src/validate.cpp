@@ -126,11 +126,11 @@ void Validator::matmul(std::size_t row) const {
     at.below("b_transposed", x.b_transposed, 2);
 
     const DType dtype = static_cast<DType>(x.dtype);
-    if (dtype == DType::kInt32 || dtype == DType::kBool) {
-        at.fail(std::string("a matmul multiplies FP32, BF16, INT8 or INT16, not ") + dtype_name(dtype));
+    if (!(multiplied() & only(dtype))) {
+        at.fail("a matmul multiplies " + names_of(multiplied()) + ", not " + dtype_name(dtype));
     }
     first_operand(at, x);
-    operand(at, "b", x.b, x.b_sram, only(second_of(dtype)), kAsTheOperation);
+    operand(at, "b", x.b, x.b_sram, seconds_of(dtype), kAsTheOperation);
     sums(at, x);
     first_shape(at, x);
     shape(at, "b", x.b, x.b_transposed ? x.n : x.k, x.b_transposed ? x.k : x.n);
@@ -239,7 +239,7 @@ void Validator::sums(const Place& at, const MatmulRow& x) const {
     const bool through = x.acc != kNone;
     const DType dtype = static_cast<DType>(x.dtype);
     const DTypes wide = only(accumulator_of(dtype));
-    typed(at, "c", x.c, wide | only(second_of(dtype)), kAsTheOperation);
+    typed(at, "c", x.c, results_of(dtype), kAsTheOperation);
     if (Program::touches_c(x) || x.c_sram != kNone) placed(at, "c", x.c, x.c_sram);
     if (through) {
         typed(at, "acc", x.acc, wide, kAsTheSums);
@@ -265,8 +265,8 @@ void Validator::epilogue(const Place& at, const MatmulRow& x) const {
                 "activation 0 before it");
     }
     // What is added to sums in fp32 may be narrower: widening is exact.
-    DTypes allowed = only(accumulator_of(static_cast<DType>(x.dtype)));
-    if (static_cast<DType>(x.dtype) == DType::kBf16) allowed |= only(DType::kBf16);
+    const DType dtype = static_cast<DType>(x.dtype);
+    const DTypes allowed = only(accumulator_of(dtype)) | (only(dtype) & kFloats);
     if (x.bias != kNone) {
         operand(at, "bias", x.bias, x.bias_sram, allowed, kAsTheSums);
         shape(at, "bias", x.bias, 1, x.n);
@@ -288,12 +288,14 @@ void Validator::integers(const Place& at, const MatmulRow& x) const {
 }
 
 void Validator::scale(const Place& at, const MatmulRow& x) const {
-    const bool requantises = x.last && program_.dtype_of_tile(x.c) == DType::kInt8;
+    const DType result = program_.dtype_of_tile(x.c);
+    const bool requantises = x.last && (result == DType::kInt8 || result == DType::kUint8);
     if (requantises && !(x.scale > 0.0f && std::isfinite(x.scale))) {
-        at.fail("scale must be positive and finite (c is INT8), not " + std::to_string(x.scale));
+        at.fail(std::string("scale must be positive and finite (c is ") + dtype_name(result) + "), not " +
+                std::to_string(x.scale));
     }
     if (!requantises && !(x.scale == 0.0f)) {
-        at.fail("scale must be 0 (only the last step of an INT8 c requantises), not " +
+        at.fail("scale must be 0 (only the last step of an INT8 or UINT8 c requantises), not " +
                 std::to_string(x.scale));
     }
 }
@@ -309,9 +311,20 @@ bool has_number(DType dtype, float number) {
         case DType::kInt8: return within(-128.0f, 128.0f);
         case DType::kInt16: return within(-32768.0f, 32768.0f);
         case DType::kInt32: return within(-2147483648.0f, 2147483648.0f);
+        case DType::kUint8: return within(0.0f, 256.0f);
         case DType::kBool: return number == 0.0f || number == 1.0f;
         default: return true;
     }
+}
+
+}  // namespace
+
+namespace {
+
+// What a conversion may make.
+DTypes converted(const VectorRow& x) {
+    const DTypes numbers = kFloats | kIntegers;
+    return static_cast<VectorOp>(x.op) == VectorOp::kCast ? numbers | only(DType::kBool) : numbers;
 }
 
 }  // namespace
@@ -326,8 +339,8 @@ void Validator::vector(std::size_t row) const {
     if (!(op.types & only(dtype))) {
         at.fail(std::string(op.name) + " takes " + names_of(op.types) + ", not " + dtype_name(dtype));
     }
-    const DTypes left = only(type_of_kind(op.result, dtype)) | (op.is_fold ? only(partial_of(dtype)) : 0);
-    operand(at, "dst", x.dst, x.dst_sram, left, kAsTheOperation);
+    const DTypes left = op.is_conversion() ? converted(x) : only(type_of_kind(op.result, dtype));
+    operand(at, "dst", x.dst, x.dst_sram, left | (op.is_fold ? only(partial_of(dtype)) : 0), kAsTheOperation);
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
@@ -350,7 +363,7 @@ void Validator::vector(std::size_t row) const {
         if (number && (op.is_reduction || op.kinds[i] == 'c' || transposes)) {
             at.fail(field + " of " + op.name + " must be a tile");
         }
-        if (number && op.is_move && !has_number(dtype, each.number)) {
+        if (number && op.kinds[i] != 'f' && !has_number(dtype, each.number)) {
             at.fail("imm" + std::to_string(i) + " must be a number of " + dtype_name(dtype) +
                     ", not " + std::to_string(each.number));
         }
@@ -377,7 +390,9 @@ void Validator::fold(const Place& at, const VectorRow& x, const VectorOpInfo& op
         if (!(each.number == 0.0f)) at.fail("a fold has no numbers: imm0, imm1 and imm2 must be 0");
     }
     at.below("activation", x.activation, kActivations);
-    if (x.activation != 0 && dtype == DType::kInt8) at.fail("a fold of INT8 has no activation: it must be 0");
+    if (x.activation != 0 && (kIntegers & only(dtype))) {
+        at.fail(std::string("a fold of ") + dtype_name(dtype) + " has no activation: it must be 0");
+    }
     at.equal("src0", x.src0, kNone, "a fold is of pieces");
     at.equal("src0_sram", x.src0_sram, kNone, "a fold is of pieces");
     if (x.taps == 0) at.fail("taps must be at least 1, not 0");

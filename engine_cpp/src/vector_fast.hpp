@@ -52,6 +52,7 @@ MINISIM_INLINE const float* values(const VectorSource& x, std::size_t i, std::si
                                    std::size_t count, float* buffer) {
     switch (x.dtype) {
         case DType::kBf16: return values_of<Bf16>(x, i, j, count, buffer);
+        case DType::kFp16: return values_of<Fp16>(x, i, j, count, buffer);
         case DType::kBool: return values_of<Bool>(x, i, j, count, buffer);
         default: return values_of<float>(x, i, j, count, buffer);
     }
@@ -98,6 +99,9 @@ MINISIM_INLINE void leave(const float* from, std::size_t count, const VectorArgs
         case DType::kBf16:
             for (std::size_t q = 0; q < count; ++q) static_cast<Bf16*>(x.dst)[at + q] = narrow(from[q]);
             break;
+        case DType::kFp16:
+            for (std::size_t q = 0; q < count; ++q) static_cast<Fp16*>(x.dst)[at + q] = narrow_to_fp16(from[q]);
+            break;
         case DType::kBool:
             for (std::size_t q = 0; q < count; ++q) static_cast<Bool*>(x.dst)[at + q].value = from[q] != 0.0f;
             break;
@@ -127,17 +131,17 @@ MINISIM_INLINE void elementwise_body(const VectorArgs& args) {
 }
 
 // One row to one element, by the definition's partial results.
-template <class Reduction, class T>
-MINISIM_INLINE float reduced(const T* x, std::size_t length) {
-    float partial[kReduceWidth];
+template <class Reduction>
+MINISIM_INLINE float reduced(const VectorSource& source, std::size_t row, std::size_t length) {
+    float partial[kReduceWidth], buffer[kBlock];
     std::fill_n(partial, kReduceWidth, Reduction::kStart);
-    for (; length >= kReduceWidth; length -= kReduceWidth, x += kReduceWidth) {
-        for (std::size_t j = 0; j < kReduceWidth; ++j) {
-            partial[j] = Reduction::combine(partial[j], widen(x[j]));
+    for (std::size_t begin = 0; begin < length; begin += kBlock) {
+        std::size_t left = std::min(kBlock, length - begin);
+        const float* x = values(source, row, begin, left, buffer);
+        for (; left >= kReduceWidth; left -= kReduceWidth, x += kReduceWidth) {
+            for (std::size_t j = 0; j < kReduceWidth; ++j) partial[j] = Reduction::combine(partial[j], x[j]);
         }
-    }
-    for (std::size_t j = 0; j < length; ++j) {
-        partial[j] = Reduction::combine(partial[j], widen(x[j]));
+        for (std::size_t j = 0; j < left; ++j) partial[j] = Reduction::combine(partial[j], x[j]);
     }
     for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
         for (std::size_t j = 0; j < w; ++j) {
@@ -149,29 +153,19 @@ MINISIM_INLINE float reduced(const T* x, std::size_t length) {
 
 template <class Reduction>
 MINISIM_INLINE void reduction_body(const VectorArgs& x) {
-    const VectorSource& source = x.sources[0];
     for (std::size_t i = 0; i < x.rows; ++i) {
         interruptible(x.length);
-        const std::size_t at = i * source.row_step;
-        const float found =
-            source.dtype == DType::kBf16
-                ? reduced<Reduction>(static_cast<const Bf16*>(source.data) + at, x.length)
-                : reduced<Reduction>(static_cast<const float*>(source.data) + at, x.length);
-        if (x.dtype == DType::kBf16) {
-            static_cast<Bf16*>(x.dst)[i] = narrow(found);
-        } else {
-            static_cast<float*>(x.dst)[i] = one_nan(found);
-        }
+        const float found = one_nan(reduced<Reduction>(x.sources[0], i, x.length));
+        leave(&found, 1, x, i);
     }
 }
 
 // `count` columns of row `row` of a source, from column `j` on, as floats: where they are, or in `buffer`.
 MINISIM_INLINE const float* columns(const VectorSource& x, std::size_t row, std::size_t j, std::size_t count,
                                     float* buffer) {
-    if (x.dtype != DType::kBf16) return static_cast<const float*>(x.data) + row + j;
-    const Bf16* from = static_cast<const Bf16*>(x.data) + row + j;
-    for (std::size_t q = 0; q < count; ++q) buffer[q] = widen(from[q]);
-    return buffer;
+    const VectorSource packed = {x.data, row, 1, x.dtype};
+    return x.dtype == DType::kFp32 ? static_cast<const float*>(x.data) + row + j
+                                   : values(packed, 1, j, count, buffer);
 }
 
 MINISIM_INLINE void activate(Activation activation, float* x, std::size_t count) {

@@ -25,13 +25,14 @@ double seconds(Work work) {
     return best;
 }
 
-template <class T, class Sum>
-void bench_matmul(const Kernel& kernel, void (*matmul)(const MatmulArgsOf<T, Sum>&, Scratch&),
+template <class Sum>
+void bench_matmul(const Kernel& kernel, void (*matmul)(const MatmulArgsOf<Sum>&, Scratch&), DType dtype,
                   const char* name, std::size_t edge, bool b_transposed) {
-    std::vector<T> a(edge * edge), b(edge * edge);
+    std::vector<float> a(edge * edge), b(edge * edge);  // room for any type
     std::vector<Sum> c(edge * edge);
     Scratch scratch;
-    MatmulArgsOf<T, Sum> args{};
+    MatmulArgsOf<Sum> args{};
+    args.a_dtype = args.b_dtype = dtype;
     args.a = a.data();
     args.b = b.data();
     args.c = c.data();
@@ -79,11 +80,11 @@ double bench_engine(bool check_hazards) {
 int main() {
     for (const Kernel& kernel : kernels()) {
         for (const std::size_t edge : {32, 128}) {
-            bench_matmul(kernel, kernel.matmul, "fp32", edge, false);
-            bench_matmul(kernel, kernel.matmul_bf16, "bf16", edge, false);
-            bench_matmul(kernel, kernel.matmul_int8, "int8", edge, false);
+            bench_matmul(kernel, kernel.matmul, DType::kFp32, "fp32", edge, false);
+            bench_matmul(kernel, kernel.matmul, DType::kBf16, "bf16", edge, false);
+            bench_matmul(kernel, kernel.integer_matmul, DType::kInt8, "int8", edge, false);
         }
-        bench_matmul(kernel, kernel.matmul, "fp32", 32, true);
+        bench_matmul(kernel, kernel.matmul, DType::kFp32, "fp32", 32, true);
         bench_vector(kernel, VectorOp::kSigmoid, "sigmoid");
         bench_vector(kernel, VectorOp::kAdd, "add");
     }

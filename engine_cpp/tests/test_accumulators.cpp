@@ -332,11 +332,11 @@ TEST(refused_types) {
     refused(kInteger, type(&Through::s, DType::kFp32),
             "matmuls[0]: acc must be INT32 (by the type of its sums), not FP32");
     refused(kInteger, type(&Through::y, DType::kBf16),
-            "matmuls[0]: c must be INT8 or INT32 (by the operation's dtype), not BF16");
+            "matmuls[0]: c must be INT8 or INT32 or UINT8 (by the operation's dtype), not BF16");
     refused(kFloat, type(&Through::y, DType::kBf16),
             "matmuls[0]: c must be FP32 (by the operation's dtype), not BF16");
     refused(kFloat, [](Through& p) { p.matmuls[0].dtype = 3; },
-            "matmuls[0]: a matmul multiplies FP32, BF16, INT8 or INT16, not INT32");
+            "matmuls[0]: a matmul multiplies FP32 or BF16 or INT8 or INT16 or FP16 or UINT8, not INT32");
 }
 
 TEST(refused_epilogues) {
@@ -364,10 +364,10 @@ TEST(refused_epilogues) {
                 "scale must be positive and finite (c is INT8), not ");
     }
     refused(kInteger, [](Through& p) { p.matmuls[0].scale = 0.5f; },
-            "matmuls[0]: scale must be 0 (only the last step of an INT8 c requantises), "
+            "matmuls[0]: scale must be 0 (only the last step of an INT8 or UINT8 c requantises), "
             "not 0.500000");
     refused(kHalf, [](Through& p) { p.matmuls[1].scale = 1.0f; },
-            "matmuls[1]: scale must be 0 (only the last step of an INT8 c requantises), "
+            "matmuls[1]: scale must be 0 (only the last step of an INT8 or UINT8 c requantises), "
             "not 1.000000");
 }
 

@@ -151,7 +151,7 @@ struct Typed : Builder {
     Typed(DType dtype, bool transposed, bool narrow_result) {
         const bool floats = accumulator_of(dtype) == DType::kFp32;
         const std::uint32_t m = 5, k = 70, n = 37;
-        const DType wide = accumulator_of(dtype), narrow = second_of(dtype);
+        const DType wide = accumulator_of(dtype), narrow = dtype == DType::kInt16 ? DType::kInt8 : dtype;
         const std::uint32_t x = typed(m, k, Role::kInput, dtype);
         const std::uint32_t w = transposed ? typed(n, k, Role::kWeight, narrow)
                                            : typed(k, n, Role::kWeight, narrow);
@@ -260,7 +260,7 @@ TEST(performing_asks_for_no_memory) {
 
 TEST(performing_asks_for_no_memory_with_any_kernel_and_type) {
     for (const Kernel& kernel : kernels()) {
-        for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kInt8, DType::kInt16}) {
+        for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kFp16, DType::kInt8, DType::kUint8, DType::kInt16}) {
             for (const bool transposed : {false, true}) {
                 for (const bool narrow : {false, true}) {
                     const Typed program(dtype, transposed, narrow);

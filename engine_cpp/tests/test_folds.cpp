@@ -330,7 +330,7 @@ TEST(malformed_folds) {
     refused([](Signal& p) { p.vectors[0].src1 = p.weights; p.vectors[0].src1_sram = kW; },
             "src1 must be 4294967295 (a fold of one source)", VectorOp::kFoldSum);
     refused([](Signal& p) { p.vectors[0].dtype = static_cast<std::uint8_t>(DType::kInt8); },
-            "FOLD_SUM takes FP32 or BF16, not INT8", VectorOp::kFoldSum);
+            "FOLD_SUM takes FP32 or BF16 or FP16, not INT8", VectorOp::kFoldSum);
     for (std::uint32_t VectorRow::* field : {&VectorRow::src0_pieces, &VectorRow::taps, &VectorRow::acc}) {
         refused([&](Signal& p) {
             p.vector(VectorOp::kRelu, p.result, kY, p.partial, kPart);

@@ -1,4 +1,4 @@
-// bf16 and int8: the definitions by hand, and the bits of the reference from every kernel.
+// Narrow types: the definitions by hand, and the bits of the reference from every kernel.
 
 #include <cmath>
 #include <cstring>
@@ -36,12 +36,19 @@ void draw(std::mt19937& random, Bf16& x) {
     std::normal_distribution<float> normal;
     x = random() % 16 == 0 ? Bf16{static_cast<std::uint16_t>(random())} : narrow(normal(random));
 }
+void draw(std::mt19937& random, Fp16& x) {
+    std::normal_distribution<float> normal;
+    x = random() % 16 == 0 ? Fp16{static_cast<std::uint16_t>(random())} : narrow_to_fp16(normal(random));
+}
 void draw(std::mt19937& random, float& x) {
     std::normal_distribution<float> normal;
     x = random() % 32 == 0 ? from_bits(static_cast<std::uint32_t>(random())) : normal(random);
 }
 void draw(std::mt19937& random, std::int8_t& x) {
     x = random() % 8 == 0 ? std::int8_t{-128} : static_cast<std::int8_t>(random());
+}
+void draw(std::mt19937& random, std::uint8_t& x) {
+    x = random() % 8 == 0 ? std::uint8_t{255} : static_cast<std::uint8_t>(random());
 }
 void draw(std::mt19937& random, std::int32_t& x) { x = static_cast<std::int32_t>(random()); }
 
@@ -52,8 +59,15 @@ std::vector<T> drawn(std::mt19937& random, std::size_t count) {
     return values;
 }
 
-void run(const Kernel& kernel, const Bf16MatmulArgs& x, Scratch& s) { kernel.matmul_bf16(x, s); }
-void run(const Kernel& kernel, const Int8MatmulArgs& x, Scratch& s) { kernel.matmul_int8(x, s); }
+template <class T>
+constexpr DType dtype_of() {
+    if constexpr (std::is_same_v<T, Bf16>) return DType::kBf16;
+    if constexpr (std::is_same_v<T, Fp16>) return DType::kFp16;
+    return std::is_same_v<T, std::uint8_t> ? DType::kUint8 : DType::kInt8;
+}
+
+void run(const Kernel& kernel, const MatmulArgs& x, Scratch& s) { kernel.matmul(x, s); }
+void run(const Kernel& kernel, const IntegerMatmulArgs& x, Scratch& s) { kernel.integer_matmul(x, s); }
 
 bool equal_sums(bool last, const std::vector<float>& x, const std::vector<float>& y) {
     if (last) return same_bits(x, y);
@@ -67,17 +81,20 @@ bool equal_sums(bool, const std::vector<std::int32_t>& x, const std::vector<std:
     return same_bits(x, y);
 }
 
-template <class T, class Sum>
+template <class T, class TB, class Sum>
 void compare_matmuls(unsigned seeds, std::size_t longest_k, bool residuals, unsigned activations) {
     std::mt19937 random(11);
     const auto flip = [&] { return random() % 2 == 0; };
     for (unsigned seed = 0; seed < seeds; ++seed) {
         const std::size_t m = 1 + random() % 20, n = 1 + random() % 70;
         const std::size_t k = 1 + random() % (flip() ? 40 : longest_k);
-        const auto a = drawn<T>(random, m * k), b = drawn<T>(random, k * n);
+        const auto a = drawn<T>(random, m * k);
+        const auto b = drawn<TB>(random, k * n);
         const auto bias = drawn<Sum>(random, n), residual = drawn<Sum>(random, m * n);
         const auto before = drawn<Sum>(random, m * n);
-        MatmulArgsOf<T, Sum> x{};
+        MatmulArgsOf<Sum> x{};
+        x.a_dtype = dtype_of<T>();
+        x.b_dtype = dtype_of<TB>();
         x.a = a.data();
         x.b = b.data();
         x.bias = flip() ? bias.data() : nullptr;
@@ -154,11 +171,53 @@ TEST(rounding_has_the_same_bits_in_every_kernel) {
     std::vector<float> x(10007);
     for (float& value : x) value = from_bits(static_cast<std::uint32_t>(random()));
     std::vector<Bf16> expected(x.size()), found(x.size());
-    kReferenceKernel.round(x.data(), x.size(), expected.data());
-    for (const Kernel& kernel : kernels()) {
-        kernel.round(x.data(), x.size(), found.data());
-        CHECK(same_bits(expected, found));
+    for (const DType dtype : {DType::kBf16, DType::kFp16}) {
+        kReferenceKernel.round(x.data(), x.size(), dtype, expected.data());
+        for (const Kernel& kernel : kernels()) {
+            kernel.round(x.data(), x.size(), dtype, found.data());
+            CHECK(same_bits(expected, found));
+        }
     }
+}
+
+// -- fp16 -----------------------------------------------------------------------------------------
+
+// Each of the 65,536 values, from its fields.
+TEST(fp16_is_widened_exactly_and_back) {
+    for (std::uint32_t u = 0; u < 0x10000; ++u) {
+        const Fp16 x = {static_cast<std::uint16_t>(u)};
+        const std::uint32_t exponent = (u >> 10) & 0x1F, significand = u & 0x3FF;
+        const bool nan = exponent == 0x1F && significand != 0;
+        const double size = exponent == 0x1F ? kInf
+                            : exponent == 0  ? std::ldexp(significand, -24)
+                                             : std::ldexp(significand + 1024, static_cast<int>(exponent) - 25);
+        const float expected = static_cast<float>(u & 0x8000 ? -size : size);
+        CHECK(nan ? std::isnan(widen(x)) : bits(widen(x)) == bits(expected));
+        CHECK_EQUAL(narrow_to_fp16(widen(x)).bits, nan ? kFp16NanBits : x.bits);
+    }
+}
+
+// Around each of them: a float is nearer to one of two neighbours, and half way to the even one.
+TEST(fp16_rounds_to_the_nearer_neighbour) {
+    for (std::uint32_t u = 0; u < 0x7C00; ++u) {  // the last one's upper neighbour is infinite: as if it were 2^16
+        const auto even = static_cast<std::uint16_t>(u % 2 == 0 ? u : u + 1), up = static_cast<std::uint16_t>(u + 1);
+        const float low = widen(Fp16{static_cast<std::uint16_t>(u)});
+        const float high = u == 0x7BFF ? 65536.0f : widen(Fp16{up});
+        const float middle = low + (high - low) / 2;  // exact: 11 bits, and one more
+        CHECK_EQUAL(narrow_to_fp16(middle).bits, even);
+        CHECK_EQUAL(narrow_to_fp16(-middle).bits, even | 0x8000);
+        CHECK_EQUAL(narrow_to_fp16(std::nextafter(middle, 0.0f)).bits, u);
+        CHECK_EQUAL(narrow_to_fp16(std::nextafter(middle, kInf)).bits, up);
+        CHECK_EQUAL(narrow_to_fp16(std::nextafter(high, 0.0f)).bits, up);
+    }
+    CHECK_EQUAL(narrow_to_fp16(1e30f).bits, 0x7C00);
+    CHECK_EQUAL(narrow_to_fp16(-kInf).bits, 0xFC00);
+    CHECK_EQUAL(narrow_to_fp16(from_bits(0xFF800001)).bits, kFp16NanBits);
+    CHECK_EQUAL(narrow_to_fp16(from_bits(1)).bits, 0);
+}
+
+TEST(fp16_matmuls_have_the_bits_of_the_reference) {
+    compare_matmuls<Fp16, Fp16, float>(100, 90, true, kActivations);
 }
 
 TEST(bf16_matmul_sums_in_fp32) {
@@ -168,41 +227,46 @@ TEST(bf16_matmul_sums_in_fp32) {
     for (const Kernel& kernel : kernels()) {
         float c = 99.0f;
         Scratch scratch;
-        Bf16MatmulArgs args{};
+        MatmulArgs args{};
+        args.a_dtype = args.b_dtype = DType::kBf16;
         args.a = a;
         args.b = b;
         args.c = &c;
         args.m = args.n = 1;
         args.k = 3;
         args.clear = args.last = true;
-        kernel.matmul_bf16(args, scratch);
+        kernel.matmul(args, scratch);
         CHECK_EQUAL(c, 1.0f + 0x1p-8f + 0x1p-20f);
     }
 }
 
 TEST(bf16_matmuls_have_the_bits_of_the_reference) {
-    compare_matmuls<Bf16, float>(200, 90, true, kActivations);
+    compare_matmuls<Bf16, Bf16, float>(200, 90, true, kActivations);
 }
 
-TEST(bf16_vector_operations_have_the_bits_of_the_reference) {
+namespace {
+
+template <class T>
+void compare_vectors() {
+    constexpr DType kType = dtype_of<T>();
     std::mt19937 random(3);
     for (unsigned seed = 0; seed < 200; ++seed) {
         const std::size_t rows = 1 + random() % 5, cols = 1 + random() % (seed % 4 ? 70 : 600);
-        const auto x = drawn<Bf16>(random, rows * cols), y = drawn<Bf16>(random, rows * cols);
-        const auto source = [&](const std::vector<Bf16>& values) {
-            return VectorSource{values.data(), random() % 2 == 0 ? 0 : cols, random() % 2, DType::kBf16};
+        const auto x = drawn<T>(random, rows * cols), y = drawn<T>(random, rows * cols);
+        const auto source = [&](const std::vector<T>& values) {
+            return VectorSource{values.data(), random() % 2 == 0 ? 0 : cols, random() % 2, kType};
         };
         const auto src0 = source(x), src1 = source(y), src2 = source(x);
         const auto op = static_cast<VectorOp>(seed % kVectorOps);
-        if (info(op).is_move || info(op).is_fold) continue;  // no kernel's; test_folds.cpp
+        if (info(op).is_move || info(op).is_fold || info(op).is_conversion()) continue;  // no kernel's; test_folds.cpp
         const bool reduces = info(op).is_reduction;
-        const VectorSource packed = {x.data(), cols, 1, DType::kBf16};
+        const VectorSource packed = {x.data(), cols, 1, kType};
         const auto result = [&](const Kernel& kernel) {
-            std::vector<Bf16> out(reduces ? rows : rows * cols);
+            std::vector<T> out(reduces ? rows : rows * cols);
             if (reduces) {
-                kernel.vector({op, {packed}, out.data(), rows, 1, cols, DType::kBf16});
+                kernel.vector({op, {packed}, out.data(), rows, 1, cols, kType});
             } else {
-                kernel.vector({op, {src0, src1, src2}, out.data(), rows, cols, 0, DType::kBf16});
+                kernel.vector({op, {src0, src1, src2}, out.data(), rows, cols, 0, kType});
             }
             return out;
         };
@@ -211,13 +275,21 @@ TEST(bf16_vector_operations_have_the_bits_of_the_reference) {
     }
 }
 
+}  // namespace
+
+TEST(vector_operations_on_16_bits_have_the_bits_of_the_reference) {
+    compare_vectors<Bf16>();
+    compare_vectors<Fp16>();
+}
+
 TEST(bf16_vector_operations_in_place) {
     std::mt19937 random(4);
     const auto x = drawn<Bf16>(random, 3 * 300);
     for (const Kernel& kernel : kernels()) {
         for (std::uint32_t code = 0; code < kVectorOps; ++code) {
             const auto op = static_cast<VectorOp>(code);
-            if (info(op).is_reduction || info(op).is_move || info(op).is_fold) continue;  // another shape, and no kernel's
+            const VectorOpInfo of = info(op);  // others have another shape, or are no kernel's
+            if (of.is_reduction || of.is_move || of.is_fold || of.is_conversion()) continue;
             std::vector<Bf16> apart(x.size()), in_place = x;
             const VectorSource from = {x.data(), 300, 1, DType::kBf16};
             const VectorSource here = {in_place.data(), 300, 1, DType::kBf16};
@@ -255,8 +327,11 @@ TEST(truth_values_are_bytes_in_every_kernel) {
 
 // -- int8 -----------------------------------------------------------------------------------------
 
-TEST(int8_matmuls_have_the_bits_of_the_reference) {
-    compare_matmuls<std::int8_t, std::int32_t>(90, 2500, false, 2);
+TEST(matmuls_of_bytes_have_the_bits_of_the_reference) {
+    compare_matmuls<std::int8_t, std::int8_t, std::int32_t>(90, 2500, false, 2);
+    compare_matmuls<std::int8_t, std::uint8_t, std::int32_t>(40, 1300, false, 2);
+    compare_matmuls<std::uint8_t, std::int8_t, std::int32_t>(40, 1300, false, 2);
+    compare_matmuls<std::uint8_t, std::uint8_t, std::int32_t>(40, 1300, false, 2);
 }
 
 // 2^31 = 131072 * 2^14: the sum of that many products of -128 with itself does not fit.
@@ -265,17 +340,18 @@ TEST(int8_sums_wrap_around) {
     for (const Kernel& kernel : kernels()) {
         std::int32_t c = 99;
         Scratch scratch;
-        Int8MatmulArgs args{};
+        IntegerMatmulArgs args{};
+        args.a_dtype = args.b_dtype = DType::kInt8;
         args.a = args.b = low.data();
         args.c = &c;
         args.m = args.n = 1;
         args.k = low.size();
         args.clear = args.last = true;
-        kernel.matmul_int8(args, scratch);
+        kernel.integer_matmul(args, scratch);
         CHECK_EQUAL(c, std::numeric_limits<std::int32_t>::min());
         const std::int32_t bias = -1;
         args.bias = &bias;
-        kernel.matmul_int8(args, scratch);
+        kernel.integer_matmul(args, scratch);
         CHECK_EQUAL(c, std::numeric_limits<std::int32_t>::max());
     }
 }
@@ -290,7 +366,9 @@ TEST(int16_activations_times_int8_weights) {
     for (const bool transposed : {false, true}) {
         std::vector<std::int32_t> c(4, 99);
         Scratch scratch;
-        Int16MatmulArgs args{};
+        IntegerMatmulArgs args{};
+        args.a_dtype = DType::kInt16;
+        args.b_dtype = DType::kInt8;
         args.a = transposed ? a_transposed.data() : a.data();
         args.b = transposed ? b_transposed.data() : b.data();
         args.a_transposed = args.b_transposed = transposed;
@@ -298,8 +376,10 @@ TEST(int16_activations_times_int8_weights) {
         args.m = args.n = 2;
         args.k = 3;
         args.clear = args.last = true;
-        matmul_int16(args, scratch);
-        for (std::size_t i = 0; i < c.size(); ++i) CHECK_EQUAL(c[i], expected[i]);
+        for (const Kernel& kernel : kernels()) {
+            kernel.integer_matmul(args, scratch);
+            for (std::size_t i = 0; i < c.size(); ++i) CHECK_EQUAL(c[i], expected[i]);
+        }
     }
 }
 
@@ -313,21 +393,25 @@ TEST(requantising_rounds_half_to_even_and_saturates) {
                                              127, -128, -128, -128, 127, 0, 1, -1, 127, -128, -128};
     for (const Kernel& kernel : kernels()) {
         std::vector<std::int8_t> found(sums.size());
-        kernel.requantise(sums.data(), sums.size(), 0.5f, found.data());
+        kernel.requantise(sums.data(), sums.size(), 0.5f, DType::kInt8, found.data());
         for (std::size_t i = 0; i < sums.size(); ++i) {
             CHECK_EQUAL(int{found[i]}, int{halves[i]});
         }
         // 2^24 + 1 is no float: the conversion rounds, to even, before the product does.
         const std::int32_t wide = (1 << 24) + 1;
         std::int8_t out = 0;
-        kernel.requantise(&wide, 1, 0x1p-23f, &out);
+        kernel.requantise(&wide, 1, 0x1p-23f, DType::kInt8, &out);
         CHECK_EQUAL(int{out}, 2);
-        kernel.requantise(&kHighest, 1, 3e38f, &out);  // an infinite product
+        kernel.requantise(&kHighest, 1, 3e38f, DType::kInt8, &out);  // an infinite product
         CHECK_EQUAL(int{out}, 127);
-        kernel.requantise(&kLowest, 1, 3e38f, &out);
+        kernel.requantise(&kLowest, 1, 3e38f, DType::kInt8, &out);
         CHECK_EQUAL(int{out}, -128);
-        kernel.requantise(&kLowest, 1, 0x1p-149f, &out);
+        kernel.requantise(&kLowest, 1, 0x1p-149f, DType::kInt8, &out);
         CHECK_EQUAL(int{out}, 0);
+        const std::int32_t edges[] = {-1, 0, 1, 3, 509, 510, 511, kHighest};  // halves: 1/2 and 3/2 go to even
+        std::uint8_t bytes[8];
+        kernel.requantise(edges, 8, 0.5f, DType::kUint8, bytes);
+        CHECK((std::vector<std::uint8_t>(bytes, bytes + 8) == std::vector<std::uint8_t>{0, 0, 0, 2, 254, 255, 255, 255}));
     }
 }
 
@@ -337,10 +421,12 @@ TEST(requantising_has_the_same_bits_in_every_kernel) {
     for (std::int32_t& value : x) value = static_cast<std::int32_t>(random()) >> (random() % 32);
     std::vector<std::int8_t> expected(x.size()), found(x.size());
     for (const float scale : {1.0f, 0.5f, 0.1f, 1e-3f, 0x1p-17f, 3e-8f, 1e30f}) {
-        kReferenceKernel.requantise(x.data(), x.size(), scale, expected.data());
-        for (const Kernel& kernel : kernels()) {
-            kernel.requantise(x.data(), x.size(), scale, found.data());
-            CHECK(same_bits(expected, found));
+        for (const DType dtype : {DType::kInt8, DType::kUint8}) {
+            kReferenceKernel.requantise(x.data(), x.size(), scale, dtype, expected.data());
+            for (const Kernel& kernel : kernels()) {
+                kernel.requantise(x.data(), x.size(), scale, dtype, found.data());
+                CHECK(same_bits(expected, found));
+            }
         }
     }
 }
@@ -379,7 +465,7 @@ TEST(tensors_of_every_type_are_set_and_read) {
     CHECK((get<std::int8_t>(engine, c) == std::vector<std::int8_t>{1, 2, 3, 4, 5, 6}));
 }
 
-TEST(relu_is_all_that_integers_have) {
+TEST(integers_have_relu_and_no_sigmoid) {
     for (const DType dtype : {DType::kInt8, DType::kInt32}) {
         Builder b;
         const std::uint32_t x = b.typed(3, 1, Role::kInput, dtype);
@@ -404,6 +490,6 @@ TEST(relu_is_all_that_integers_have) {
         }
         b.vectors[0].op = static_cast<std::uint8_t>(VectorOp::kSigmoid);
         CHECK_THROWS(engine.load(b.program()), ScheduleError,
-                     std::string("SIGMOID takes FP32 or BF16, not ") + dtype_name(dtype));
+                     std::string("SIGMOID takes FP32 or BF16 or FP16, not ") + dtype_name(dtype));
     }
 }

@@ -23,6 +23,7 @@ from minisim import __version__
 from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
+from minisim.compiler.frontend.bound import parse_values
 from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.ops.move import movements
@@ -149,6 +150,8 @@ _check_borders = click.option("--check-borders", is_flag=True,
                               help="With --check: what passes between fused operations, too.")  # fmt: skip
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
+_values = click.option("--value", "values", multiple=True, metavar="INPUT=NUMBER,NUMBER",
+                       help="Bind an ONNX file's input that is a shape, axes, pads or indices: shape=3,4.")  # fmt: skip
 _shapes = click.option("--shape", "shapes", multiple=True, metavar="INPUT=SIZExSIZE",
                        help="Bind all dimensions of an ONNX file's input: x=1x3x224x224. May be repeated.")  # fmt: skip
 _jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
@@ -202,6 +205,7 @@ def main() -> None:
 @_machine_options
 @_dims
 @_shapes
+@_values
 @_out
 @click.option(
     "--timing",
@@ -226,6 +230,7 @@ def run_command(
     overrides: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
+    values: tuple[str, ...],
     out: Path,
     timing: str,
     no_numerics: bool,
@@ -256,8 +261,14 @@ def run_command(
         raise UsageError("--check-borders: goes with --check onnxruntime")
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
+    bound = parse_values(values)
     graph = load_model(
-        model, NAME[machine.dtype], _bound(dims, shapes), numerics=not no_numerics, memory_limit=memory_limit
+        model,
+        NAME[machine.dtype],
+        _bound(dims, shapes),
+        values=bound,
+        numerics=not no_numerics,
+        memory_limit=memory_limit,
     )
     _check_folder("--out", out)
     if dump_ir:
@@ -291,7 +302,7 @@ def run_command(
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
     if against:
         check = check_onnxruntime(
-            model, machine, dims=_bound(dims, shapes), borders=check_borders, outputs=result.outputs
+            model, machine, dims=_bound(dims, shapes), values=bound, borders=check_borders, outputs=result.outputs
         )
         for line in check.lines():
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
@@ -314,6 +325,7 @@ def _check_checkable(model: str, no_numerics: bool) -> None:
 @_machine_options
 @_dims
 @_shapes
+@_values
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
@@ -325,6 +337,7 @@ def explain_command(
     overrides: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
+    values: tuple[str, ...],
     out: Path | None,
     what_if: bool,
     jobs: int | None,
@@ -337,7 +350,10 @@ def explain_command(
 
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    graph = load_model(model, NAME[machine.dtype], _bound(dims, shapes), numerics=False, memory_limit=memory_limit)
+    bound = parse_values(values)
+    graph = load_model(
+        model, NAME[machine.dtype], _bound(dims, shapes), values=bound, numerics=False, memory_limit=memory_limit
+    )
     if out:
         _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
@@ -370,6 +386,7 @@ def explain_command(
 @_machine_options
 @_dims
 @_shapes
+@_values
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @_out
@@ -383,6 +400,7 @@ def sweep_command(
     overrides: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
+    values: tuple[str, ...],
     params: tuple[str, ...],
     out: Path,
     no_numerics: bool,
@@ -398,7 +416,8 @@ def sweep_command(
     _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
     dtype = "float32" if varies else NAME[machine.dtype]
-    graph = load_model(model, dtype, _bound(dims, shapes), numerics=not no_numerics, memory_limit=memory_limit)
+    bound, numerics = parse_values(values), not no_numerics
+    graph = load_model(model, dtype, _bound(dims, shapes), values=bound, numerics=numerics, memory_limit=memory_limit)
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(

@@ -47,7 +47,8 @@ def macs(graph: Graph) -> int:
 def weights(graph: Graph) -> int:
     """The elements of all weights that a graph's operations read; the numbers in formulas are none."""
     read = {name for node in graph.nodes for name in node.present if graph.tensors[name].is_weight}
-    return sum(math.prod(shape) for name in read if (shape := graph.tensors[name].shape))
+    shapes = [graph.tensors[name].shape for name in read]
+    return sum(math.prod(shape) for shape in shapes if shape)
 
 
 def print_models(console: Console) -> None:

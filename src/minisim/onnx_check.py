@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.frontend.bound import Values, check_values, wide_inputs
 from minisim.compiler.frontend.dims import Dims, check_dims
 from minisim.compiler.graph import Graph
 from minisim.compiler.pipeline import computed_graph
@@ -104,6 +105,7 @@ def check_onnxruntime(
     *,
     inputs: Mapping[str, npt.ArrayLike] | None = None,
     dims: Dims | None = None,
+    values: Values | None = None,
     borders: bool = False,
     outputs: Mapping[str, Array] | None = None,
 ) -> OnnxCheck:
@@ -114,6 +116,7 @@ def check_onnxruntime(
         machine: as for `run`.
         inputs: arrays by name; what is missing is drawn as for `run`.
         dims: sizes of the dimensions that the file leaves open, as for `load_model`.
+        values: of inputs that are bound, likewise; inputs that are int64 are bound, too.
         borders: also compare what passes between fused operations. The model is then computed once more, with all of
             that as outputs.
         outputs: what a run of the model on these inputs gave, if there was one: it is not computed again.
@@ -133,14 +136,16 @@ def check_onnxruntime(
     from minisim.compiler.frontend.onnx_file import load_onnx_named  # late: it imports onnx, which is optional
 
     machine, dims = Machine.of(machine), check_dims({} if dims is None else dims)
-    graph, names, proto = load_onnx_named(Path(model), dims)
-    given = {**example_inputs(graph), **{name: np.asarray(array) for name, array in (inputs or {}).items()}}
+    bound = check_values({} if values is None else values)
+    graph, names, proto = load_onnx_named(Path(model), dims, bound, wide_inputs(inputs))
+    arrays = {name: np.asarray(array) for name, array in (inputs or {}).items()}
+    given = {**example_inputs(graph), **arrays, **graph.bound}
     operations: dict[str, str] = {}  # by the value's name, in the order of the nodes
     if borders:
         operations = _borders(graph, computed_graph(graph, machine), names)
     if borders or outputs is None:
         outputs = _computed(graph, machine, given, {value: names[value] for value in operations})
-    compared = [*operations, *graph.outputs]
+    compared = [*operations, *graph.outputs, *graph.given]
     expected = _by_onnxruntime(onnxruntime, Path(model), proto, graph, given, operations)
     found = [compare(name, outputs[name], expected[name], operations.get(name, "")) for name in compared]
     return OnnxCheck(tuple(found), str(onnxruntime.__version__), NAME[machine.dtype])
@@ -215,10 +220,10 @@ def _by_onnxruntime(
         with_more.CopyFrom(proto)
         with_more.graph.output.extend(onnx.ValueInfoProto(name=name) for name in more)
         source = with_more.SerializeToString()
-    wanted = [*more, *graph.outputs]
+    wanted = [*more, *graph.outputs, *graph.given]
     try:
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        found = session.run(wanted, {name: np.asarray(inputs[name]) for name in graph.inputs})
+        found = session.run(wanted, {name: np.asarray(inputs[name]) for name in (*graph.inputs, *graph.bound)})
     except Exception as e:  # its exceptions have no common base
         raise UsageError(
             f"ONNX Runtime {onnxruntime.__version__} cannot compute {str(path)!r}: {described(e)}"

@@ -114,7 +114,8 @@ def run(
         graph: a Graph, or what names one: the path of a .py or .onnx file, a built-in shape ("gemm:512x512x512").
         machine: a Machine, or what names one: a preset, the path of a machine file, a mapping of keys to values;
             default: the reference machine.
-        inputs: arrays by name; what is missing is drawn as `example_inputs` says.
+        inputs: arrays by name; what is missing is drawn as `example_inputs` says. Of an ONNX file that is read here
+            one that is int64 is bound: shapes, axes, pads and indices are.
         timing: the timing core: "native", or "simpy", which defines it and takes longer for the same cycles.
         numerics: also compute, in lockstep.
         check: with numerics, also compare the outputs with numpy.
@@ -136,7 +137,7 @@ def run(
     memory_limit = whole("memory_limit", memory_limit)
     check_observers(observers)
     machine = Machine.of(machine)
-    graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit)
+    graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit, inputs)
     if numerics:
         check_numerics(graph, machine, memory_limit)
     began = time.perf_counter()
@@ -160,7 +161,7 @@ def run(
         return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls)
     del runtime  # and with it the engine's memory
     plain = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
-    expected = {public: plain[name] for public, name in graph.outputs.items()}
+    expected = {public: plain[name] for public, name in graph.outputs.items()} | graph.given
     return Result(graph, machine, schedule, timeline, outputs, difference(outputs, expected), timing, *walls)
 
 

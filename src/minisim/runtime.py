@@ -105,6 +105,10 @@ class Runtime:
         Raises:
             UsageError: there is no such input, the shape is another, or the type has no such value.
         """
+        if isinstance(name, str) and name in self.graph.bound:
+            if not np.array_equal(self.graph.bound[name], values):
+                raise UsageError(f"input {shown(name)} was bound to other values when {self.graph.name!r} was read")
+            return
         if not isinstance(name, str) or name not in self.graph.inputs:
             near = did_you_mean(name, self.graph.inputs)
             raise UsageError(f"{shown(name)} is not an input of {self.graph.name!r}{near}")
@@ -131,6 +135,8 @@ class Runtime:
             UsageError: there is no such output.
         """
         outputs = self.graph.outputs
+        if isinstance(name, str) and name in self.graph.given:
+            return np.array(self.graph.given[name])
         if not isinstance(name, str) or name not in outputs:
             raise UsageError(f"{shown(name)} is not an output of {self.graph.name!r}{did_you_mean(name, outputs)}")
         tensor = self.graph.tensors[outputs[name]]
@@ -140,7 +146,8 @@ class Runtime:
         values = self._lies_at(computed).reshape(tensor.shape)
         if computed.scale is not None and tensor.scale is None:
             return np.asarray((values * np.float64(computed.scale)).astype(np.float32))
-        return values
+        narrow = values.dtype == np.float16 and tensor.dtype == "float32"  # numpy has no other narrow float
+        return values.astype(np.float32) if narrow else values
 
     def _lies_at(self, tensor: Tensor) -> Array:
         """The values of a computed tensor, as rows and columns."""
@@ -152,7 +159,7 @@ class Runtime:
 
     def outputs(self) -> dict[str, Array]:
         """All outputs by their public names."""
-        return {name: self.get(name) for name in self.graph.outputs}
+        return {name: self.get(name) for name in (*self.graph.outputs, *self.graph.given)}
 
     @property
     def stats(self) -> EngineStats:

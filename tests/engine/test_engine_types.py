@@ -1,4 +1,4 @@
-"""BF16, INT8 and INT32 through the binding: numbers to the bit, sums in acc, refusals by name."""
+"""BF16, FP16 and integers through the binding: numbers to the bit, sums in acc, refusals by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.oracle import NAN, exact_matmul, int8_matmul, reduce_rows, requantise, round_bf16
+from support.oracle import NAN, exact_matmul, int8_matmul, reduce_rows, requantise, round_bf16, round_fp16
 
 import minisim as ms
 from minisim import _engine
@@ -26,7 +26,7 @@ SPECIAL = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-39, 2.0**-126, 
 
 
 def bits(x):
-    return np.ascontiguousarray(x).view({4: np.uint32, 1: np.uint8}[x.dtype.itemsize])
+    return np.ascontiguousarray(x).view({4: np.uint32, 2: np.uint16, 1: np.uint8}[x.dtype.itemsize])
 
 
 def same(x, y):
@@ -38,7 +38,7 @@ class Product:
     """y = a x b on an engine, by hand: a (m, k), b (k, n), cut along k into `steps`.
 
     Args:
-        dtype, result: of the operands, and of y.
+        dtype, result: of the operands (or a pair of types), and of y.
         memory: where the sums live between steps: None in y itself, else "scratchpad" or "accumulators".
         spill: send the sums to DRAM and back after each step but the last.
         epilogue: bias, residual (arrays, or pairs of array and type), activation, scale.
@@ -47,10 +47,11 @@ class Product:
     def __init__(self, a, b, dtype, result, *, kernel="auto", steps=1, memory=None, spill=False, **epilogue):
         self.engine = Engine(EngineConfig(SRAM, kernel=kernel, accumulator_bytes=ACCUMULATORS))
         self.places = count(0, 2**15)
-        sums = isa.ACCUMULATOR[dtype]
+        of_a, of_b = dtype if isinstance(dtype, tuple) else (dtype, dtype)
+        sums = isa.ACCUMULATOR[of_a]
         m, n = a.shape[0], b.shape[1]
         cuts = np.linspace(0, a.shape[1], steps + 1).astype(int).tolist()
-        x, w = self.supplied(a, dtype), self.supplied(b, dtype)
+        x, w = self.supplied(a, of_a), self.supplied(b, of_b)
         self.y = self.engine.add_tensor(m, n, Role.OUTPUT, result)
         c = self.tile(self.y, 0, 0, m, n)
         acc = None
@@ -170,13 +171,14 @@ def test_setting_a_bf16_tensor_rounds_to_nearest_even():
 
 @each_kernel
 @pytest.mark.parametrize("op", [op for op in VectorOp if {*op.kinds, op.result} == {"x"} and "BF16" in op.types])
-def test_bf16_vector_operations_round_once(kernel, op):
-    rng = np.random.default_rng(8)
-    x, y = bf16s(rng, 6, 300, special=0.05), bf16s(rng, 6, 1, special=0.05)
+@pytest.mark.parametrize("dtype", [DType.BF16, DType.FP16])
+def test_vector_operations_on_16_bits_round_once(kernel, op, dtype):
+    rng, rounded = np.random.default_rng(8), round_bf16 if dtype == DType.BF16 else round_fp16
+    x, y = (rounded(bf16s(rng, 6, cols, special=0.05)) for cols in (300, 1))
     engine = Engine(EngineConfig(SRAM, kernel=kernel))
-    tensors = [engine.add_tensor(*v.shape, Role.INPUT, DType.BF16) for v in (x, y)]
+    tensors = [engine.add_tensor(*v.shape, Role.INPUT, dtype) for v in (x, y)]
     cols = 1 if op.is_reduction else 300
-    out = engine.add_tensor(6, cols, Role.OUTPUT, DType.BF16)
+    out = engine.add_tensor(6, cols, Role.OUTPUT, dtype)
     src0, src1, dst = (
         Tile(tensors[0], 0, 0, 6, 300, 0),
         Tile(tensors[1], 0, 0, 6, 1, 4096),
@@ -187,11 +189,28 @@ def test_bf16_vector_operations_round_once(kernel, op):
         engine.dispatch(SchedLoad(tile))
     engine.dispatch(SchedVector(op, dst, *[src0, src1, 0.5][: op.sources]))
     engine.dispatch(SchedStore(dst))
+    x, y = x.astype(F32), y.astype(F32)
     if op.is_reduction:
         expected = reduce_rows(x, adds=op == VectorOp.REDUCE_SUM)
     else:
         expected = _engine.vector(op, [x, np.broadcast_to(y, x.shape), np.full_like(x, 0.5)][: op.sources], "reference")
-    same(engine.tensor(out), round_bf16(expected))
+    same(engine.tensor(out), rounded(expected))
+
+
+# -- fp16 ------------------------------------------------------------------------------------------------
+
+
+@each_kernel
+@each_way
+@pytest.mark.parametrize("result", [DType.FP16, DType.FP32])
+def test_an_fp16_matmul_is_one_chain_in_fp32_rounded_once(kernel, way, result):
+    rng = np.random.default_rng(13)
+    a, b = (round_fp16(3 * rng.standard_normal(shape)) for shape in ((5, 23), (23, 19)))
+    a[0, 0], a[1, :2], b[0, 0] = np.inf, 2.0**-24, 60000
+    with np.errstate(all="ignore"):
+        chain = exact_matmul(a.astype(F32), b.astype(F32))
+    found = Product(a, b, DType.FP16, result, kernel=kernel, **way).values
+    same(found, round_fp16(chain) if result == DType.FP16 else np.where(np.isnan(chain), NAN, chain))
 
 
 # -- int8 ------------------------------------------------------------------------------------------------
@@ -202,20 +221,28 @@ def int8s(rng, *shape):
     return np.where(rng.random(shape) < 0.1, -128, values).astype(np.int8)
 
 
+def of_bytes(rng, dtype, *shape):
+    return int8s(rng, *shape) if dtype == DType.INT8 else rng.integers(0, 256, shape, dtype=np.uint8)
+
+
+BYTES = [(a, b) for a, b in isa.PAIRS if {a, b} <= {DType.INT8, DType.UINT8}]
+
+
 @each_kernel
 @each_way
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("result", [DType.INT8, DType.INT32])
-def test_an_int8_matmul_is_exact_and_requantised_once(kernel, way, relu, result):
+@pytest.mark.parametrize("types", BYTES)
+@pytest.mark.parametrize("result", [DType.INT8, DType.UINT8, DType.INT32])
+def test_a_matmul_of_bytes_is_exact_and_requantised_once(kernel, way, relu, types, result):
     rng = np.random.default_rng(9)
-    a, b = int8s(rng, 9, 50), int8s(rng, 50, 37)
+    a, b = of_bytes(rng, types[0], 9, 50), of_bytes(rng, types[1], 50, 37)
     bias = rng.integers(-(2**15), 2**15, (1, 37)).astype(np.int32)
-    scale = {"scale": 0.003} if result == DType.INT8 else {}
+    scale = {} if result == DType.INT32 else {"scale": 0.003}
     extras = {"bias": bias, "activation": Activation.RELU if relu else 0, **scale}
-    found = Product(a, b, DType.INT8, result, kernel=kernel, **way, **extras).values
+    found = Product(a, b, types, result, kernel=kernel, **way, **extras).values
     sums = int8_matmul(a, b, bias, relu=relu)
-    same(found, requantise(sums, 0.003) if result == DType.INT8 else sums)
-    if result == DType.INT8 and not relu:
+    same(found, sums if result == DType.INT32 else requantise(sums, 0.003, isa.NUMPY_DTYPE[result]))
+    if types == (DType.INT8, DType.INT8) and result == DType.INT8 and not relu:
         assert found.min() == -128 and found.max() == 127  # some saturate
 
 
@@ -346,7 +373,7 @@ def test_a_missing_wait_on_acc_is_caught():
     [
         ((DType.FP32, DType.BF16), {}, r"c must be FP32 \(by the operation's dtype\), not BF16"),
         ((DType.BF16, DType.INT8), {}, "c must be FP32 or BF16"),
-        ((DType.INT8, DType.FP32), {}, "c must be INT8 or INT32"),
+        ((DType.INT8, DType.FP32), {}, "c must be INT8 or INT32 or UINT8"),
         ((DType.INT8, DType.INT8), {}, r"scale must be positive and finite \(c is INT8\), not 0.0"),
         ((DType.INT8, DType.INT32), {"scale": 1.0}, "scale must be 0"),
         ((DType.INT8, DType.INT32), {"activation": Activation.SIGMOID}, "an INT8 matmul has no sigmoid"),
@@ -361,16 +388,37 @@ def test_combinations_that_are_refused(types, extras, message):
         Product(values, values, *types, **extras)
 
 
-@pytest.mark.parametrize("op", [VectorOp.ADD, VectorOp.MUL, VectorOp.SIGMOID])
+@pytest.mark.parametrize("a", DType)
+@pytest.mark.parametrize("b", DType)
+def test_the_array_multiplies_the_pairs_of_the_table_alone(a, b):
+    engine, places = Engine(EngineConfig(1024)), count(0, 64)
+    sums = isa.ACCUMULATOR.get(a, DType.FP32)
+    tensors = [engine.add_tensor(2, 2, Role.INPUT, dtype) for dtype in (a, b)]
+    x, w, y = (Tile(t, 0, 0, 2, 2, next(places)) for t in (*tensors, engine.add_tensor(2, 2, Role.OUTPUT, sums)))
+    for tensor, dtype in zip(tensors, (a, b), strict=True):
+        outside = np.float32 if dtype == DType.BF16 else isa.NUMPY_DTYPE[dtype]
+        engine.set_tensor(tensor, np.eye(2).astype(outside))
+    engine.dispatch(SchedLoad(x))
+    engine.dispatch(SchedLoad(w))
+    if (a, b) not in isa.PAIRS:
+        with pytest.raises(ScheduleError, match=r"a matmul multiplies FP32 or BF16 or .*, not|b must be"):
+            engine.dispatch(SchedExecute(x, w, y))
+        return
+    engine.dispatch(SchedExecute(x, w, y))
+    engine.dispatch(SchedStore(y))
+    assert engine.tensor(y.tensor).tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("op", [VectorOp.EXP, VectorOp.SIGMOID, VectorOp.FLOOR])
 @pytest.mark.parametrize("dtype", [DType.INT8, DType.INT32])
-def test_integers_have_relu_alone(op, dtype):
+def test_integers_have_no_functions_of_floats(op, dtype):
     engine = Engine(EngineConfig(1024))
     x, y = engine.add_tensor(2, 2, Role.INPUT, dtype), engine.add_tensor(2, 2, Role.OUTPUT, dtype)
     engine.set_tensor(x, np.array([[-1, 2], [-128, 127]], isa.NUMPY_DTYPE[dtype]))
     src, dst = Tile(x, 0, 0, 2, 2, 0), Tile(y, 0, 0, 2, 2, 64)
     engine.dispatch(SchedLoad(src))
-    with pytest.raises(ScheduleError, match=f"{op.name} takes FP32 or BF16, not {dtype.name}"):
-        engine.dispatch(SchedVector(op, dst, src, None if op == VectorOp.SIGMOID else src))
+    with pytest.raises(ScheduleError, match=f"{op.name} takes FP32 or BF16 or FP16, not {dtype.name}"):
+        engine.dispatch(SchedVector(op, dst, src))
     engine.dispatch(SchedVector(VectorOp.RELU, dst, src))
     engine.dispatch(SchedStore(dst))
     assert engine.tensor(y).tolist() == [[0, 2], [0, 127]]
@@ -384,6 +432,8 @@ def test_tensors_take_the_dtype_that_stands_for_theirs():
         (DType.INT8, np.int8, np.int32),
         (DType.INT32, np.int32, np.int64),
         (DType.BOOL, np.bool_, np.int8),
+        (DType.FP16, np.float16, np.uint16),
+        (DType.UINT8, np.uint8, np.int8),
     ):
         tensor = engine.add_tensor(2, 3, Role.INPUT, dtype)
         assert engine.tensor(tensor).dtype == outside
@@ -395,8 +445,8 @@ def test_tensors_take_the_dtype_that_stands_for_theirs():
             UsageError, match=f"values must have dtype {np.dtype(outside)} for a tensor of {dtype.name}"
         ):
             engine.set_tensor(tensor, values.astype(other))
-    with pytest.raises(ScheduleError, match="dtype must be below 6, not 6"):
-        engine.add_tensor(2, 2, Role.INPUT, 6)
+    with pytest.raises(ScheduleError, match="dtype must be below 8, not 8"):
+        engine.add_tensor(2, 2, Role.INPUT, 8)
 
 
 def test_memories_that_do_not_go_together():

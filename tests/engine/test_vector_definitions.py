@@ -84,6 +84,7 @@ TRUTH = {
 
 def test_every_operation_has_a_test() -> None:
     elementary = {*FUNCTIONS, VectorOp.POW}
+    # conversions, and all on integers: test_integers.py
     assert {*DEFINITIONS, *TRUTH, *elementary} == {op for op in VectorOp if op.is_elementwise}
 
 

@@ -392,6 +392,13 @@ class Builder:
         shape, found = (deep, wide) if op == "DepthToSpace" else (wide, deep)
         self.node(op, [self.new_input(shape)], found, **given)
 
+    def batch_norm(self) -> None:
+        x = self.computed(ranks=(2, 3))
+        operands = [self.operand(self.shapes[x][1:2]) for _ in range(3)]
+        var = self.constant(self.rng.uniform(0.5, 2, self.shapes[x][1:2]).astype(np.float32))
+        given = self.draw(st.sampled_from([{}, {"epsilon": 0.01}, {"momentum": 0.5}]))
+        self.node("BatchNormalization", [x, *operands, var], self.shapes[x], **given)
+
     # -- the model -------------------------------------------------------------------------------------
 
     def model(self) -> ModelProto:
@@ -411,6 +418,7 @@ MOVEMENTS = ("Concat", "Expand", "Gather", "Pad", "Slice", "Squeeze", "Tile", "T
 
 BUILD: dict[str, Callable[[Builder], None]] = {
     "Add": Builder.add,
+    "BatchNormalization": Builder.batch_norm,
     "Div": Builder.div,
     "Dropout": Builder.dropout,
     "Exp": Builder.exp,

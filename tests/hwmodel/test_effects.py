@@ -22,6 +22,7 @@ OTHER: dict[str, list[Any]] = {
     "matrix.overlap": ["none", "drain", "full"],
     "matrix.model": ["scalesim", "pipelined"],
     "matrix.packs_taps": [False, True],
+    "vector.depthwise": [False, True],
     "matrix.dtype": ["bf16", "int8", "fp32"],
     "sram.bytes": ["16KiB", "96KiB", "2MiB"],
     "accumulator.bytes": ["16KiB", "96KiB", "2MiB"],
@@ -40,7 +41,7 @@ OTHER: dict[str, list[Any]] = {
     "dram.padding": ["tile", "row"],
     "compiler.order": ["mnk", "auto", "blocked"],
     "compiler.keep_on_chip": [False, True],
-    **{f"matrix.{dtype}_rate": ["1/3", "4"] for dtype in ("fp32", "bf16", "int8", "int16")},
+    **{f"matrix.{dtype}_rate": ["1/3", "4"] for dtype in ("fp32", "bf16", "fp16", "int8", "uint8", "int16")},
     **{
         key: ["77mW"] if "leakage" in key or "idle" in key else ["77pJ"]
         for key in keys()
@@ -79,9 +80,11 @@ def float_graph() -> ms.Graph:
 
 
 def conv_graph() -> ms.Graph:
-    """A convolution of three channels, as a network begins."""
+    """A convolution of three channels, as a network begins; one of each channel by itself, and pooling."""
     g = ms.Graph("conv")
-    g.output(g.conv2d(g.input("x", (1, 9, 9, 3)), g.weight("w", shape=(3, 3, 3, 8)), pads=1))
+    y = g.conv2d(g.input("x", (1, 9, 9, 3)), g.weight("w", shape=(3, 3, 3, 8)), pads=1)
+    g.output(g.conv2d(y, g.weight("each", shape=(3, 3, 1, 8)), pads=1, groups=8))
+    g.output(g.max_pool(y, 3))
     return g
 
 
@@ -91,7 +94,21 @@ def bfloat16_graph() -> ms.Graph:
     return g
 
 
-GRAPHS = [float_graph(), conv_graph(), bfloat16_graph(), typed_graph("int8"), typed_graph("int16")]
+def float16_graph() -> ms.Graph:
+    g = ms.Graph("fp16")
+    g.output(g.input("x", (40, 40), dtype="float16") @ g.weight("w", np.ones((40, 40)), "float16"))
+    return g
+
+
+GRAPHS = [
+    float_graph(),
+    conv_graph(),
+    bfloat16_graph(),
+    typed_graph("int8"),
+    typed_graph("uint8"),
+    typed_graph("int16"),
+    float16_graph(),
+]
 
 
 def outcome(machine: Machine) -> list[tuple[int, Any]]:
@@ -124,7 +141,8 @@ VALID = {key: [value for value in values(key) if changed(Machine(), key, value)]
 @given(machines(), st.sampled_from(["ideal", "banked"]), st.sampled_from(["0", "1"]), st.data())
 def test_keys_that_are_told_change_nothing(machine: Machine, dram: str, rate: str, data: st.DataObject) -> None:
     """All of them at once, each to any other value: where one is told, so is what it governs."""
-    machine = machine.with_overrides({"dram.model": dram, "matrix.int8_rate": rate, "matrix.int16_rate": rate})
+    rates = {f"matrix.{dtype}_rate": rate for dtype in ("int8", "uint8", "int16")}
+    machine = machine.with_overrides({"dram.model": dram, **rates})
     told = [key for key in TOLD if no_effect(machine, key)]
     other = machine.with_overrides({key: data.draw(st.sampled_from(VALID[key])) for key in told})
     assert told and outcome(other) == outcome(machine)

@@ -16,6 +16,7 @@ from support.machines import machine, machines_for
 from support.typed import int8_graphs
 
 from minisim import Graph, load_model
+from minisim.compiler.attributes import NO_ATTRIBUTES, CastAttributes
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.pipeline import compile_graph
 from minisim.errors import UnsupportedError
@@ -171,7 +172,8 @@ def test_vector_operations_are_priced_by_their_steps(op: VectorOp) -> None:
         graph.output(graph.transpose(*inputs) if op is VectorOp.TRANSPOSE else graph.concat(inputs), "y")
     else:
         name = next(name for name, operator in OPERATORS.items() if getattr(operator, "code", None) == op)
-        graph.output(graph.add_node(name, inputs), "y")
+        attributes = CastAttributes("int8") if op.is_conversion else NO_ATTRIBUTES
+        graph.output(graph.add_node(name, inputs, attributes), "y")
     on = Machine().with_overrides({**FREE, **{f"energy.vector_{price}": "11fJ" for price in op.prices}})
     found = energy_of(compile_graph(graph, on), on)
     expected = {**dict.fromkeys(COMPONENTS, 0), "vector": 40 * 33 * 11 * len(op.prices)}

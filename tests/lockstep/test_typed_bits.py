@@ -1,4 +1,4 @@
-"""Results in bfloat16 and int8 depend on the model, its inputs and the type alone: never on the machine.
+"""Results in all types depend on the model, its inputs and the type alone: never on the machine.
 
 As test_bits.py does for float32: random graphs on random machines, memories from the least upwards, with and
 without an accumulator memory, against an oracle that knows nothing of tiles.
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.graphs import graphs, inputs_of
 from support.machines import machine, with_memories
 from support.oracle import Array
-from support.typed import evaluate, int8_graphs, int8_inputs, typed_machines
+from support.typed import evaluate, int8_graphs, int8_inputs, mixed_graphs, typed_machines, values_of
 
 import minisim as ms
 from minisim.compiler.passes.fuse import Fuse
@@ -33,14 +33,30 @@ def tight_machines(draw: st.DrawFn, graph: ms.Graph, dtype: str) -> ms.Machine:
     return with_memories(draw, graph, draw(typed_machines(dtype)), SLACKS)
 
 
-@settings(max_examples=40)
-@given(st.data(), st.one_of(graphs(), graphs(special=0.02)), SEEDS)
-def test_bfloat16(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
+@settings(max_examples=60)
+@given(st.data(), st.one_of(graphs(), graphs(special=0.02)), SEEDS, st.sampled_from(["bf16", "fp16"]))
+def test_narrow_floats(data: st.DataObject, graph: ms.Graph, seed: int, dtype: str) -> None:
     inputs = inputs_of(graph, seed, special=data.draw(st.sampled_from([0.0, 0.02])))
-    expected = evaluate(computed_graph(graph, machine(matrix__dtype="bf16")), inputs)
+    expected = evaluate(computed_graph(graph, machine(matrix__dtype=dtype)), inputs)
     for _ in range(2):
-        result = ms.run(graph, data.draw(tight_machines(graph, "bf16")), inputs=inputs)
+        result = ms.run(graph, data.draw(tight_machines(graph, dtype)), inputs=inputs)
         assert bits(dict(result.outputs)) == bits(expected)
+
+
+@settings(max_examples=80)
+@given(st.data(), mixed_graphs(), SEEDS, st.sampled_from(["fp32", "bf16", "fp16"]))
+def test_mixed_types(data: st.DataObject, graph: ms.Graph, seed: int, dtype: str) -> None:
+    """All types in one model, which stay what they are; but float32 is what the machine computes in."""
+    assume(graph.outputs)
+    rng = np.random.default_rng(seed)
+    inputs = {name: values_of(rng, graph.tensors[name].dtype, graph.tensors[name].shape) for name in graph.inputs}
+    found = evaluate(computed_graph(graph, machine(matrix__dtype=dtype)), inputs)
+    expected = {
+        public: array.astype(np.float16) if graph.tensors[graph.outputs[public]].dtype == "float16" else array
+        for public, array in found.items()
+    }
+    result = ms.run(graph, data.draw(tight_machines(graph, dtype)), inputs=inputs)
+    assert bits(dict(result.outputs)) == bits(expected)
 
 
 @settings(max_examples=60)
@@ -97,10 +113,10 @@ def test_quantised(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
     assert bits(dict(result.outputs)) == bits(expected)
 
 
-@pytest.mark.parametrize(("dtype", "error"), [("fp32", 1e-6), ("bf16", 0.01), ("int8", 0.05)])
+@pytest.mark.parametrize(("dtype", "error"), [("fp32", 1e-6), ("bf16", 0.01), ("fp16", 0.002), ("int8", 0.05)])
 @pytest.mark.parametrize("accumulator", [0, 2**14])
 def test_the_error_of_each_type(dtype: str, error: float, accumulator: int) -> None:
-    """A three-layer perceptron, relative to its largest output: 24, 8 and about 7 bits."""
+    """A three-layer perceptron, relative to its largest output: 24, 8, 11 and about 7 bits."""
     graph = ms.Graph("mlp")
     rng = np.random.default_rng(5)
     h = graph.input("x", (40, 96), data=rng.standard_normal((40, 96)))

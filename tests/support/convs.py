@@ -52,4 +52,5 @@ def conv(draw: st.DrawFn, g: Graph, x: Tensor, rng: np.random.Generator, name: s
     y = g.conv2d(x, w, bias=bias, strides=strides, pads=pads, dilations=dilations, groups=groups)
     if draw(st.integers(0, 3)) == 0:
         y = g.add(y, g.weight(f"r{name}", values(rng, y.shape)))
-    return draw(st.sampled_from([g.relu, g.relu, g.sigmoid, lambda t: t]))(y)
+    y = draw(st.sampled_from([g.relu, g.relu, g.sigmoid, lambda t: t]))(y)
+    return draw(st.sampled_from([lambda t: t, lambda t: t, g.hard_swish, lambda t: g.clip(t, -1.0, 2.0)]))(y)

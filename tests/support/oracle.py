@@ -327,9 +327,21 @@ def round_bf16(x: npt.ArrayLike) -> Array:
         return _one_nan(np.where(np.isfinite(wide), rounded, wide).astype(np.float32))
 
 
+def round_fp16(x: npt.ArrayLike) -> npt.NDArray[np.float16]:
+    """The fp16 nearest to each value, ties to even: 11 bits of significand, exponents from -14 to 15."""
+    with np.errstate(all="ignore"):
+        wide = np.asarray(x).astype(np.float64)
+        exponent = np.frexp(wide)[1] - 1
+        quantum = np.ldexp(1.0, np.maximum(exponent, -14) - 10)
+        rounded = np.rint(wide / quantum) * quantum  # powers of two: the division is exact
+        rounded = np.where(np.abs(rounded) >= 2.0**16, np.copysign(np.inf, wide), rounded)
+        found = np.where(np.isfinite(wide), rounded, wide).astype(np.float16)  # of what it has: nothing is rounded
+        return np.where(np.isnan(found), np.array(0x7E00, np.uint16).view(np.float16), found)
+
+
 def int8_matmul(
-    a: npt.NDArray[np.int8],
-    b: npt.NDArray[np.int8],
+    a: npt.NDArray[Any],
+    b: npt.NDArray[Any],
     bias: npt.NDArray[np.int32] | None = None,
     *,
     relu: bool = False,
@@ -342,8 +354,81 @@ def int8_matmul(
     return (np.maximum(wrapped, 0) if relu else wrapped).astype(np.int32)
 
 
-def requantise(sums: npt.NDArray[np.int32], scale: float) -> npt.NDArray[np.int8]:
+def requantise(sums: npt.NDArray[np.int32], scale: float, dtype: npt.DTypeLike = np.int8) -> npt.NDArray[Any]:
     """saturate(round(float32(sum) x scale)): two roundings to fp32, one to an integer, ties to even."""
     with np.errstate(over="ignore"):
         scaled = sums.astype(np.float32) * np.float32(scale)
-    return np.clip(np.rint(scaled), -128, 127).astype(np.int8)
+    low, high = (-128, 127) if dtype == np.int8 else (0, 255)
+    return np.clip(np.rint(scaled), low, high).astype(dtype)
+
+
+def integer_operation(op: VectorOp, sources: list[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A vector operation on integers, one element after the other in whole numbers of any size; then it wraps around.
+
+    Comparisons are bool.
+    """
+    shape = np.broadcast_shapes(*(x.shape for x in sources))
+    found = np.empty(shape, object)
+    for index in np.ndindex(*shape):
+        found[index] = INTEGERS[op](*(int(np.broadcast_to(x, shape)[index]) for x in sources))
+    return found.astype(bool) if op.result == "c" else _wrapped(found, dtype)
+
+
+def _wrapped(whole: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    limits = np.iinfo(np.dtype(dtype))  # type: ignore[arg-type,type-var,unused-ignore]
+    span = int(limits.max) - int(limits.min) + 1
+    return np.array((whole - int(limits.min)) % span + int(limits.min)).astype(dtype)
+
+
+def _quotient(x: int, y: int) -> int:
+    """Toward zero; 0 where y is 0."""
+    if not y:
+        return 0
+    return abs(x) // abs(y) * (1 if (x < 0) == (y < 0) else -1)
+
+
+def _power(x: int, y: int) -> int:
+    """Of a negative exponent 1 / x^|y| toward zero."""
+    return x**y if y >= 0 else _quotient(1, x**-y)
+
+
+INTEGERS: dict[VectorOp, Callable[..., int]] = {
+    VectorOp.RELU: lambda x: max(x, 0),
+    VectorOp.ADD: lambda x, y: x + y,
+    VectorOp.SUB: lambda x, y: x - y,
+    VectorOp.MUL: lambda x, y: x * y,
+    VectorOp.DIV: _quotient,
+    VectorOp.POW: _power,
+    VectorOp.MAX: max,
+    VectorOp.MIN: min,
+    VectorOp.CLIP: lambda x, low, high: min(max(x, low), high),
+    VectorOp.NEG: lambda x: -x,
+    VectorOp.ABS: abs,
+    VectorOp.SIGN: lambda x: (x > 0) - (x < 0),
+    VectorOp.EQUAL: lambda x, y: x == y,
+    VectorOp.LESS: lambda x, y: x < y,
+    VectorOp.LESS_OR_EQUAL: lambda x, y: x <= y,
+    VectorOp.SELECT: lambda c, x, y: x if c else y,
+}
+"""What operations of the vector unit are on integers."""
+
+
+def converted(x: npt.NDArray[Any], dtype: str, factor: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+    """CAST to the type, or with a `factor` RESCALE; bf16 are float32 arrays, and so is what becomes them."""
+    with np.errstate(all="ignore"):
+        if factor is not None:
+            x = x.astype(np.float32) * factor
+        if dtype == "bfloat16":
+            return round_bf16(x.astype(np.float32))
+        if dtype in ("float32", "float16"):
+            narrow = x.astype(np.float32)
+            return _one_nan(narrow) if dtype == "float32" else round_fp16(narrow)
+        if dtype == "bool":
+            return x != 0
+        if x.dtype.kind != "f":
+            return _wrapped(x.astype(object), dtype)
+    limits, found = np.iinfo(dtype), np.empty(x.shape, object)
+    for index, value in np.ndenumerate(x.astype(np.float64)):
+        whole = 0.0 if np.isnan(value) else np.rint(value) if factor is not None else np.trunc(value)
+        found[index] = int(min(max(whole, float(limits.min)), float(limits.max)))
+    return found.astype(dtype)

@@ -86,14 +86,14 @@ private:
     void vector(const VectorRow& x);
 
     bool rounds(const MatmulRow& x) const;
-    template <class T, class Sum, class TB = T>
+    template <class Sum>
     void multiply(const MatmulRow& x);
-    template <class T, class Sum, class TB>
-    void multiply_pieces(const MatmulRow& x, MatmulArgsOf<T, Sum, TB> args);
-    // Writes rows [first, first + count) of the operand that the pieces of x make, packed, of `cols` columns;
-    // `padding` where there is no window.
-    template <class T, class Row>
-    void gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, T padding, T* rows);
+    template <class Sum>
+    void multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args);
+    // Fills `gathered_` with rows [first, first + count) of the operand that the pieces of x make, packed, of `cols`
+    // columns of `item` bytes; they hold what it held before where there is no window.
+    template <class Row>
+    void gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, std::size_t item);
     template <class Row>
     void count_pieces(const Row& x);
     void fold(const VectorRow& x, VectorArgs args);

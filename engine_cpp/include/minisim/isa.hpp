@@ -22,8 +22,10 @@ constexpr std::uint32_t kOpcodes = 4;
 enum class Queue : std::uint8_t { kLoad = 0, kStore = 1, kMatrix = 2, kVector = 3 };
 constexpr std::uint32_t kQueues = 4;
 
-enum class DType : std::uint8_t { kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4, kBool = 5 };
-constexpr std::uint32_t kDTypes = 6;
+enum class DType : std::uint8_t {
+    kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4, kBool = 5, kFp16 = 6, kUint8 = 7
+};
+constexpr std::uint32_t kDTypes = 8;
 
 enum class Role : std::uint8_t { kInput = 0, kWeight = 1, kIntermediate = 2, kOutput = 3 };
 constexpr std::uint32_t kRoles = 4;
@@ -35,13 +37,13 @@ constexpr std::uint32_t kActivations = 3;
 enum class VectorOp : std::uint8_t {
 #define MINISIM_CODE(name, NAME, function, code, ...) k##name = (code),
     MINISIM_ELEMENTWISE(MINISIM_CODE) MINISIM_REDUCTIONS(MINISIM_CODE) MINISIM_MOVES(MINISIM_CODE)
-    MINISIM_FOLDS(MINISIM_CODE)
+    MINISIM_FOLDS(MINISIM_CODE) MINISIM_CONVERSIONS(MINISIM_CODE)
 #undef MINISIM_CODE
 };
 constexpr std::uint32_t kVectorOps = 0
 #define MINISIM_ONE(...) +1
     MINISIM_ELEMENTWISE(MINISIM_ONE) MINISIM_REDUCTIONS(MINISIM_ONE) MINISIM_MOVES(MINISIM_ONE)
-    MINISIM_FOLDS(MINISIM_ONE);
+    MINISIM_FOLDS(MINISIM_ONE) MINISIM_CONVERSIONS(MINISIM_ONE);
 #undef MINISIM_ONE
 
 // The one place that knows how wide an element is. The code must be valid.
@@ -50,46 +52,82 @@ constexpr std::uint32_t item_size(DType dtype) {
         case DType::kFp32:
         case DType::kInt32: return 4;
         case DType::kBf16:
+        case DType::kFp16:
         case DType::kInt16: return 2;
         case DType::kInt8:
+        case DType::kUint8:
         case DType::kBool: return 1;
     }
     return 0;
 }
 
-// What a matmul adds up in, by the type of its operands.
-constexpr DType accumulator_of(DType operands) {
-    return operands == DType::kInt8 || operands == DType::kInt16 ? DType::kInt32 : DType::kFp32;
-}
-
-// The type of B, by that of A: wide activations are multiplied by narrow weights.
-constexpr DType second_of(DType operands) {
-    return operands == DType::kInt16 ? DType::kInt8 : operands;
-}
-
-// What a fold leaves for one that goes on from it: floats as they are added up, integers as they are.
-constexpr DType partial_of(DType operands) {
-    return operands == DType::kInt8 ? DType::kInt8 : DType::kFp32;
-}
-
 // Sets of data types, one bit each.
 using DTypes = std::uint32_t;
 constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); }
+constexpr DTypes kIntegers =
+    only(DType::kInt8) | only(DType::kUint8) | only(DType::kInt16) | only(DType::kInt32);
+constexpr DTypes kFloats = only(DType::kFp32) | only(DType::kBf16) | only(DType::kFp16);
+
+// What a fold leaves for one that goes on from it: floats as they are added up, integers as they are.
+constexpr DType partial_of(DType operands) { return kIntegers & only(operands) ? operands : DType::kFp32; }
+
+// The pairs of types that a matmul multiplies, and what it adds up in.
+struct Pair {
+    DType a, b, sums;
+};
+constexpr Pair kPairs[] = {
+    {DType::kFp32, DType::kFp32, DType::kFp32},   {DType::kBf16, DType::kBf16, DType::kFp32},
+    {DType::kFp16, DType::kFp16, DType::kFp32},   {DType::kInt8, DType::kInt8, DType::kInt32},
+    {DType::kInt8, DType::kUint8, DType::kInt32}, {DType::kUint8, DType::kInt8, DType::kInt32},
+    {DType::kUint8, DType::kUint8, DType::kInt32}, {DType::kInt16, DType::kInt8, DType::kInt32},
+};
+
+// What A may be at all.
+constexpr DTypes multiplied() {
+    DTypes found = 0;
+    for (const Pair& pair : kPairs) found |= only(pair.a);
+    return found;
+}
+
+// What B may be beside such an A.
+constexpr DTypes seconds_of(DType a) {
+    DTypes found = 0;
+    for (const Pair& pair : kPairs) found |= pair.a == a ? only(pair.b) : 0;
+    return found;
+}
+
+// The type of the sums: the same for each B.
+constexpr DType accumulator_of(DType a) {
+    for (const Pair& pair : kPairs) {
+        if (pair.a == a) return pair.sums;
+    }
+    return DType::kFp32;
+}
+
+// What the sums may become at the end.
+constexpr DTypes results_of(DType a) {
+    const DType sums = accumulator_of(a);
+    return only(sums) | (sums == DType::kInt32 ? only(DType::kInt8) | only(DType::kUint8) : only(a));
+}
 
 // What the table says of an operation.
 struct VectorOpInfo {
     const char* name;
-    const char* kinds;  // a letter for each source: x, m or w, of the operation's type, or c, a condition
+    const char* kinds;  // a letter for each source: x, m or w, of the operation's type, c, a condition, or f, FP32
     char result;        // the kind of what it makes
     std::uint32_t sources;
     bool is_reduction;
     bool is_move;  // of bits: no kernel computes it
     bool is_fold;  // its first source is made of pieces
     DTypes types;  // that x may be
+
+    constexpr bool is_conversion() const { return result == 't'; }
 };
 constexpr std::uint32_t kSources = 3;  // of an operation, at most
 
-constexpr DType type_of_kind(char kind, DType x) { return kind == 'c' ? DType::kBool : x; }
+constexpr DType type_of_kind(char kind, DType x) {
+    return kind == 'c' ? DType::kBool : kind == 'f' ? DType::kFp32 : x;
+}
 
 // The code must be valid.
 constexpr VectorOpInfo info(VectorOp op) {
@@ -104,6 +142,7 @@ constexpr VectorOpInfo info(VectorOp op) {
 #define MINISIM_REDUCES false
         MINISIM_MOVES(MINISIM_ROW)
         MINISIM_FOLDS(MINISIM_ROW)
+        MINISIM_CONVERSIONS(MINISIM_ROW)
 #undef MINISIM_REDUCES
 #define MINISIM_REDUCES true
         MINISIM_REDUCTIONS(MINISIM_ROW)

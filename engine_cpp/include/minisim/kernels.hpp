@@ -24,11 +24,11 @@
 // lies; the others start at +0, and +0 stands there (which an fma multiplies). What an unfinished fold leaves is fp32, so
 // a chain that is cut into several operations has the bits of one.
 //
-// bf16 operands are widened first, which is exact; the sums are fp32. Vector operations on bf16,
-// reductions included, widen, compute as above and round once. Sums of int8 (or int16 x int8)
-// products are int32 and wrap around; the epilogue adds the bias in int32; a requantisation is one
-// rounded conversion to fp32, one rounded product with the scale, a rounding to an integer, ties to
-// even, and saturation.
+// bf16 and fp16 operands are widened first, which is exact; the sums are fp32. Vector operations on
+// them, reductions included, widen, compute as above and round once. Sums of products of integers
+// are int32 and wrap around; the epilogue adds the bias in int32; a requantisation is one rounded
+// conversion to fp32, one rounded product with the scale, a rounding to an integer, ties to even,
+// and saturation. Vector operations on integers, and conversions, are in integers.hpp.
 //
 // The kernel "reference" is that definition as scalar loops. All others give the same bits.
 #pragma once
@@ -52,10 +52,10 @@ constexpr std::size_t kWidestPanel = 32;  // columns of B that a kernel takes at
 constexpr std::size_t kReduceWidth = 32;  // part of the definition: another one gives other bits
 
 // Operands are packed: (m, k) or (k, m) if transposed, (k, n) or (n, k), (m, n), (n), (m, n).
-template <class T, class Sum, class TB = T>
+template <class Sum>
 struct MatmulArgsOf {
-    const T* a;
-    const TB* b;
+    const void* a;
+    const void* b;
     Sum* c;
     const Sum* bias;      // or null
     const Sum* residual;  // or null; always null for integers
@@ -64,11 +64,10 @@ struct MatmulArgsOf {
     bool clear;  // start from zero, not from what c holds
     bool last;   // apply the epilogue
     Activation activation;
+    DType a_dtype = DType::kFp32, b_dtype = DType::kFp32;  // one of kPairs, with sums of this type
 };
-using MatmulArgs = MatmulArgsOf<float, float>;
-using Bf16MatmulArgs = MatmulArgsOf<Bf16, float>;
-using Int8MatmulArgs = MatmulArgsOf<std::int8_t, std::int32_t>;
-using Int16MatmulArgs = MatmulArgsOf<std::int16_t, std::int32_t, std::int8_t>;
+using MatmulArgs = MatmulArgsOf<float>;
+using IntegerMatmulArgs = MatmulArgsOf<std::int32_t>;
 
 // A source of a vector operation: element (i, j) is data[i * row_step + j * col_step], and
 // a step of 0 repeats a row or a column. col_step is 0 or 1; a reduction takes its rows as packed.
@@ -105,43 +104,11 @@ struct Kernel {
     const char* name;
     void (*matmul)(const MatmulArgs& args, Scratch& scratch);
     void (*vector)(const VectorArgs& args);
-    void (*matmul_bf16)(const Bf16MatmulArgs& args, Scratch& scratch);
-    void (*matmul_int8)(const Int8MatmulArgs& args, Scratch& scratch);
-    void (*round)(const float* x, std::size_t count, Bf16* out);
-    void (*requantise)(const std::int32_t* x, std::size_t count, float scale, std::int8_t* out);
+    void (*integer_matmul)(const IntegerMatmulArgs& args, Scratch& scratch);
+    void (*round)(const float* x, std::size_t count, DType dtype, void* out);  // to BF16 or FP16
+    void (*requantise)(const std::int32_t* x, std::size_t count, float scale, DType dtype,
+                       void* out);  // to INT8 or UINT8
 };
-
-// The vector operations on integers: exact, so every kernel may share them. T is int8, or of the first int32, too.
-template <class T>
-void integer_relu(const VectorArgs& x) {
-    const VectorSource& source = x.sources[0];
-    T* out = static_cast<T*>(x.dst);
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        const T* row = static_cast<const T*>(source.data) + i * source.row_step;
-        for (std::size_t j = 0; j < x.cols; ++j) {
-            const T value = row[j * source.col_step];
-            out[i * x.cols + j] = value > 0 ? value : T{0};
-        }
-    }
-}
-
-template <class T>
-void integer_fold_max(const VectorArgs& x) {
-    const T* acc = static_cast<const T*>(x.acc);
-    T* out = static_cast<T*>(x.dst);
-    for (std::size_t i = 0; i < x.rows; ++i) {
-        const T* row = static_cast<const T*>(x.sources[0].data) + i * x.sources[0].row_step;
-        interruptible(x.taps * x.cols);
-        for (std::size_t j = 0; j < x.cols; ++j) {
-            T found = acc ? acc[i * x.cols + j] : std::numeric_limits<T>::min();
-            for (std::size_t t = 0; t < x.taps; ++t) found = std::max(found, row[t * x.cols + j]);
-            out[i * x.cols + j] = found;
-        }
-    }
-}
-
-// Of int16 activations and int8 weights. Exact as well: the definition serves for all kernels.
-void matmul_int16(const Int16MatmulArgs& args, Scratch& scratch);
 
 // The kernels that this processor can run: the reference first, the fastest last.
 const std::vector<Kernel>& kernels();

@@ -1,4 +1,4 @@
-// bf16, and the two roundings of the definition that give up width: fp32 to bf16, int32 to int8.
+// The types of 16 bits: widened to fp32, which is exact, and rounded from it.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,12 @@ struct Bf16 {
 };
 static_assert(sizeof(Bf16) == 2);
 
+// IEEE 754's binary16: sign, 5 bits of exponent, 10 of the significand.
+struct Fp16 {
+    std::uint16_t bits;
+};
+static_assert(sizeof(Fp16) == 2);
+
 // A byte, 0 or 1.
 struct Bool {
     std::uint8_t value;
@@ -21,6 +27,7 @@ struct Bool {
 static_assert(sizeof(Bool) == 1);
 
 constexpr std::uint16_t kBf16NanBits = 0x7FC0;  // the one NaN that a rounding gives
+constexpr std::uint16_t kFp16NanBits = 0x7E00;
 
 // Exact.
 MINISIM_INLINE float widen(Bf16 x) {
@@ -29,7 +36,24 @@ MINISIM_INLINE float widen(Bf16 x) {
     std::memcpy(&value, &bits, sizeof value);
     return value;
 }
+// The exponent's bias is 112 more in fp32. Infinities and NaNs have all bits of it set there, too; a subnormal
+// is the difference of two floats of one exponent, 2^-14 and the same with its significand behind it.
+MINISIM_INLINE float widen(Fp16 x) {
+    const auto as_float = [](std::uint32_t bits) {
+        float value;
+        std::memcpy(&value, &bits, sizeof value);
+        return value;
+    };
+    const std::uint32_t sign = (x.bits & 0x8000u) << 16, shifted = (x.bits & 0x7FFFu) << 13;
+    const std::uint32_t exponent = shifted & 0x0F800000u;
+    const float normal = as_float(shifted + (exponent == 0x0F800000u ? 0x70000000u : 0x38000000u));
+    const float value = exponent == 0 ? as_float(shifted + 0x38800000u) - 0x1p-14f : normal;
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return as_float(bits | sign);
+}
 MINISIM_INLINE float widen(std::int8_t x) { return static_cast<float>(x); }
+MINISIM_INLINE float widen(std::uint8_t x) { return static_cast<float>(x); }
 MINISIM_INLINE float widen(float x) { return x; }
 MINISIM_INLINE float widen(Bool x) { return static_cast<float>(x.value); }
 
@@ -42,6 +66,26 @@ MINISIM_INLINE Bf16 narrow(float x) {
     const std::uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
     return {static_cast<std::uint16_t>(x != x ? kBf16NanBits : rounded)};
 }
+
+// To the nearest fp16, ties to even; what is nearer to 2^16 than to the largest one, 65504, is infinite.
+// Normal ones as above, 13 bits narrower. Below 2^-14 the last place is 2^-24, that of the floats from 1/2
+// to 1: adding 1/2 rounds there.
+MINISIM_INLINE Fp16 narrow_to_fp16(float x) {
+    std::uint32_t bits, moved;
+    std::memcpy(&bits, &x, sizeof bits);
+    const std::uint32_t sign = bits & 0x80000000u, size = bits ^ sign;
+    float magnitude;
+    std::memcpy(&magnitude, &size, sizeof magnitude);
+    magnitude += 0.5f;
+    std::memcpy(&moved, &magnitude, sizeof moved);
+    const std::uint32_t normal = (size - 0x38000000u + 0xFFFu + ((size >> 13) & 1u)) >> 13;
+    const std::uint32_t finite = size < 0x38800000u ? moved - 0x3F000000u : normal;
+    const std::uint32_t found = (sign >> 16) | (size >= 0x47800000u ? 0x7C00u : finite);
+    return {static_cast<std::uint16_t>(x != x ? kFp16NanBits : found)};
+}
+
+MINISIM_INLINE void narrow_to(float x, Bf16& to) { to = narrow(x); }
+MINISIM_INLINE void narrow_to(float x, Fp16& to) { to = narrow_to_fp16(x); }
 
 // Sums of int8 products wrap around, as the hardware's registers do.
 MINISIM_INLINE std::int32_t wrapping_add(std::int32_t x, std::int32_t y) {
