@@ -67,6 +67,13 @@ class Convolution:
         """The length of a sum."""
         return self.channels * self.geometry.taps
 
+    @property
+    def meaning(self) -> tuple[int, ...]:
+        """As `isa.CONVOLUTION_DTYPE` has it, from `images` on."""
+        g = self.geometry
+        sizes = (g.images, g.height, g.width, *g.output, *g.kernel, *g.strides, *g.dilations, *g.pads[:2])
+        return (*sizes, self.channels, self.groups, self.filters, CHANNELS)
+
     def steps(self, size: int) -> list[Step]:
         return steps(self.channels, self.geometry.taps, size)
 
