@@ -18,8 +18,8 @@ def import_batch_norm(context: OnnxContext, node: OnnxNode) -> Tensor:
     """y = x * f + s with f = scale / sqrt(var + epsilon) and s = bias - mean * f.
 
     Of constants f and s are computed in double precision and rounded once; behind a convolution or a matmul of constant
-    weights they are folded into those before they are rounded (`frontend/into_weights.py`). Of tensors they are computed
-    as written, each operation rounded.
+    weights they are folded into those before they are rounded (`frontend/into_weights.py`). Of tensors they are
+    computed as written, each operation rounded.
     """
     if node.attrs.get("training_mode", 0):
         raise UnsupportedError("training_mode must be 0: only inference is supported")

@@ -1,4 +1,4 @@
-"""What operands of a convolution must be gathered from, and what is refused: the engine derives it from `convolutions`."""
+"""What operands of a convolution must be gathered from, and what is refused: the engine derives it (`convolutions`)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_another_operand_is_refused_and_without_the_row_it_would_not_be(
             load(mutant)
         except ScheduleError as e:
             silent += 1
-            assert "matmuls[" in str(e)
+            assert "matmuls[" in str(e)  # noqa: PT017
     assert silent > 3
 
 

@@ -105,4 +105,4 @@ def test_300_mutants_of_a_file_are_read_or_refused(path: Path) -> None:
         try:
             ms.load_model(path)
         except MinisimError as e:
-            assert str(path) in str(e)
+            assert str(path) in str(e)  # noqa: PT017
