@@ -59,8 +59,8 @@ columns; the array takes them in `taps` equal parts (1: as a whole), unless it p
 
 **Convolutions.** A window may lie in its tile and in A, and yet take another pixel than is meant. So a schedule says of
 each convolution what it is: a row of `convolutions` has the parts of tensors that are its input, its filters and its
-output, and its geometry. From that the engine derives the A of every matmul that writes a part of the output, element by
-element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`).
+output, and its geometry. From that the engine derives the A of every matmul that writes a part of the output, element
+by element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`).
 
 **Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
 their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of
@@ -82,7 +82,7 @@ import dataclasses
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from itertools import pairwise
