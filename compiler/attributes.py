@@ -97,6 +97,18 @@ class PoolAttributes(Attributes):
         return Geometry(count, height, width, self.kernel, self.strides, self.dilations, self.pads)
 
 
+@dataclass(frozen=True)
+class NeighbourAttributes(Attributes):
+    """How many channels before each one, and behind it, belong to its window."""
+
+    before: int
+    behind: int
+
+    def check(self) -> None:
+        if min(self.before, self.behind) < 0 or self.before + self.behind >= MOST_PIXELS:
+            raise ShapeError(f"a window of channels must have from 1 to {MOST_PIXELS} of them")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ConvAttributes(EpilogueAttributes, PoolAttributes):
     """How the kernel of a convolution slides over its images; `groups`: parts of the channels, each with filters of its

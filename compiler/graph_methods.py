@@ -21,6 +21,9 @@ class Shaped(Protocol):
     @property
     def shape(self) -> Shape: ...
 
+    @property
+    def dtype(self) -> str: ...
+
 
 T = TypeVar("T", bound=Shaped)
 """The graph's tensors."""

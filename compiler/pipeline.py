@@ -1,17 +1,16 @@
 """The whole compiler on one page.
 
-    import -> fuse -> [cast | quantize] -> tile -> slice -> lower -> schedule -> dispatch
+    import -> fuse -> [cast | quantize] -> [depthwise] -> tile -> slice -> lower -> schedule -> dispatch
 
 tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
 operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`).
 
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize
 scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16, fp16 or
-int8; before tile, because a tile's bytes depend on its type. fuse comes before tile also because a fused epilogue
-needs SRAM beside the panels; tile before lower, because the uOps are emitted in the order of the walk; schedule
-before dispatch, because it fixes addresses and waits, and after that operations may only move past those of other
-queues that they do not wait for.
-
+int8; before tile, because a tile's bytes depend on its type. depthwise comes behind both: the bits are the same. fuse
+comes before tile also because a fused epilogue needs SRAM beside the panels; tile before lower, because the uOps are
+emitted in the order of the walk; schedule before dispatch, because it fixes addresses and waits, and after that
+operations may only move past those of other queues that they do not wait for.
 Passes know nothing of the tool around them: verifying and dumping happen in the callback between them.
 """
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.arguments import Shape, caller, flag, paddings, pair
-from minisim.compiler.attributes import PoolAttributes
+from minisim.compiler.arguments import Shape, caller, flag, integers, number, paddings, pair
+from minisim.compiler.attributes import NeighbourAttributes, PoolAttributes
+from minisim.compiler.dtypes import is_integer
 from minisim.compiler.geometry import Pair
 from minisim.compiler.graph_methods import GraphMethods, T
 from minisim.errors import ShapeError
@@ -28,8 +29,10 @@ class PoolMethods(GraphMethods[T]):
         self, x: T, kernel: Numbers, *, strides: Numbers | None = None, pads: Numbers = 0, dilations: Numbers = 1,
         ceil: bool = False, name: str | None = None,
     ) -> T:  # fmt: skip
-        """The greatest under the kernel: NaN if any is; -inf if all is padding."""
+        """The greatest under the kernel: NaN if any is; -inf if all is padding, which integers must not have."""
         attributes, _ = self._kernel(x, kernel, strides, pads, dilations, ceil)
+        if is_integer(x.dtype) and len(x.shape) in (3, 4) and not _counts(attributes, x.shape, (0, 0, 0, 0)).all():
+            raise ShapeError(f"{caller()}of {x.name} ({x.dtype}) a window would have nothing but padding")
         return self.add_node("MaxPool", [x], attributes, name)
 
     def sum_pool(
@@ -62,7 +65,34 @@ class PoolMethods(GraphMethods[T]):
         """The mean of each image's channel: (n, 1, 1, channels)."""
         return self.average_pool(x, self._whole(x), name=name)
 
+    def channel_sum(self, x: T, before: int, behind: int, *, name: str | None = None) -> T:
+        """For each channel the sum of it, of `before` channels before it and `behind` behind it, if they are there."""
+        self._own(x)
+        attributes = NeighbourAttributes(
+            *(integers(what, (n,))[0] for what, n in (("before", before), ("behind", behind)))
+        )
+        return self.add_node("ChannelSum", [x], attributes, name)
+
+    def lrn(
+        self, x: T, size: int, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, name: str | None = None
+    ) -> T:
+        """Local response normalisation: ``x / (bias + alpha / size * sum)^beta``, the sum that of the squares of `size`
+        channels around each."""
+        width = integers("size", (size,))[0]
+        if width < 1:
+            raise ShapeError(f"{caller()}size must be at least 1, not {width}")
+        squares = self._named("Mul", [x, x], name, "squares")
+        total = self.channel_sum(squares, (width - 1) // 2, width // 2, name=name and f"{name}/sum")
+        share = self._named("Mul", [total, self._operand(number("alpha", alpha) / width, x)], name, "share")
+        base = self._named("Add", [share, self._operand(number("bias", bias), x)], name, "base")
+        power = self._named("Pow", [base, self._operand(number("beta", beta), x)], name, "power")
+        return self.add_node("Div", [x, power], name=name)
+
     # -- internals ---------------------------------------------------------------------------------
+
+    def _named(self, op: str, operands: list[T], name: str | None, part: str) -> T:
+        """A node that is a part of the one called `name`."""
+        return self.add_node(op, operands, name=name and f"{name}/{part}")
 
     def _whole(self, x: T) -> Pair:
         """The kernel that covers an image."""

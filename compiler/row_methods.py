@@ -1,7 +1,7 @@
 """Reductions and normalisations of a graph as methods: `Graph` has them from here.
 
 The machine works along rows (`ops/row_strips.py`). Other axes become rows: those at the end, however many, by a view;
-what is along axes between others is transposed, and back.
+what is along axes between others is transposed, and back. A reduction over the pixels of images is a pooling.
 """
 
 from __future__ import annotations
@@ -10,6 +10,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from minisim.compiler.arguments import Shape, caller, checked_axes, flag
+from minisim.compiler.attributes import MOST_PIXELS, PoolAttributes
+from minisim.compiler.dtypes import is_integer
+from minisim.compiler.geometry import Pair
 from minisim.compiler.graph_methods import GraphMethods, T
 from minisim.errors import ModelError
 
@@ -84,6 +87,11 @@ class RowMethods(GraphMethods[T]):
         along = checked_axes(x.shape, axes)
         keeps = flag("keepdims", keepdims)
         wanted = tuple(1 if i in along else d for i, d in enumerate(x.shape) if keeps or i not in along)
+        if (kernel := _pixels(x.shape, along)) and not (is_integer(x.dtype) and op != "ReduceMax"):
+            count = [self._operand(math.prod(kernel), x)] if op == "ReduceMean" else []
+            inner = name if len(wanted) == len(x.shape) else _part(name, "reduced")
+            found = self.add_node(FOLDS[op], [x, *count], PoolAttributes(kernel=kernel), inner)
+            return found if found.shape == wanted else self.reshape(found, wanted, name=name)
         rows = self._rows(x, along, name)
         mean = [self._operand(rows.shape[-1] if rows.shape else 1, rows)] if op == "ReduceMean" else []
         if not rows.shape or (*rows.shape[:-1], 1) == wanted:  # add_node refuses a scalar
@@ -121,6 +129,22 @@ class RowMethods(GraphMethods[T]):
         """A row of `count` elements, if x has so many; else x."""
         self._own(x)
         return self.reshape(x, (count,)) if math.prod(x.shape) == count and len(x.shape) > 1 else x
+
+
+FOLDS = {"ReduceSum": "SumPool", "ReduceMax": "MaxPool", "ReduceMean": "AveragePool"}
+"""What a reduction over all pixels of an image is: a pooling whose kernel covers it."""
+
+
+def _pixels(shape: Shape, along: tuple[int, ...]) -> Pair | None:
+    """The lines and columns of images (n, height, width, channels), or signals (n, width, channels), if `along` is all
+    of their axes; None if not, or if no kernel is as large."""
+    if (len(shape), along) == (4, (1, 2)):
+        kernel = shape[1], shape[2]
+    elif (len(shape), along) == (3, (1,)):
+        kernel = 1, shape[1]
+    else:
+        return None
+    return kernel if max(kernel) <= MOST_PIXELS else None
 
 
 def _are_last(shape: Shape, along: tuple[int, ...]) -> bool:

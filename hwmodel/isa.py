@@ -68,9 +68,9 @@ pieces (`src0_pieces`; src0 and src0_sram are NONE). FOLD_MAX takes the greatest
 it begins with -inf, and so is an element where no window lies (of an integer: its least). FOLD_SUM adds to +0, and
 FOLD_FMA adds the products with row t of src1, (taps, cols), to +0, each with one rounding; there an element where no
 window lies is +0, and multiplied as others are. Then come a bias, the row src2 (1, cols) of a FOLD_FMA, and
-`activation`, as in a matmul's epilogue. A chain may be cut: `acc` (rows, cols) is what an earlier fold has left, and this one goes on from
-it. Of a chain of floats that is FP32, in acc and in dst, so that it is rounded once, where it ends; of integers it has
-their type.
+`activation`, as in a matmul's epilogue. A chain may be cut: `acc` (rows, cols) is what an earlier fold has left, and
+this one goes on from it. Of a chain of floats that is FP32, in acc and in dst, so that it is rounded once, where it
+ends; of integers it has their type.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.

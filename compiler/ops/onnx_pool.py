@@ -51,6 +51,22 @@ def import_global_lp_pool(context: OnnxContext, node: OnnxNode) -> Tensor:
     return _nhwc(context, node, lambda x: _norm(context, node, x, kernel=x.shape[1:3]))
 
 
+@onnx_import("LRN", attributes=["alpha", "beta", "bias", "size"])
+def import_lrn(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """Over the channels of (n, c, ...), in as many dimensions as there are."""
+    graph, x = context.graph, context.value(node.inputs[0])
+    rank = len(x.shape)
+    if rank < 2:
+        raise ShapeError(f"LRN is of (n, c, ...), not of {x.shape}")
+    y = graph.lrn(
+        graph.transpose(x, (0, *range(2, rank), 1), name=f"{node.name}/in"),
+        int(node.attrs["size"]),
+        **{key: float(node.attrs[key]) for key in ("alpha", "beta", "bias") if key in node.attrs},
+        name=f"{node.name}/nhwc",
+    )
+    return graph.transpose(y, (0, rank - 1, *range(1, rank - 1)), name=node.name)
+
+
 def _norm(context: OnnxContext, node: OnnxNode, x: Tensor, **window: Any) -> Tensor:
     """The p-th root of the sum of |x| to the power p."""
     graph, p = context.graph, float(node.attrs.get("p", 2))

@@ -64,11 +64,11 @@ class Pool(Fold[PoolAttributes]):
 @register
 class MaxPool(Pool):
     name, code = "MaxPool", VectorOp.FOLD_MAX
-    dtypes = FLOATS | {"int8"}
+    dtypes = FLOATS | {"int8", "uint8", "int16", "int32"}
     combine = staticmethod(np.maximum)
 
     def padding(self, x: Array) -> float:
-        return -128 if np.issubdtype(x.dtype, np.integer) else -np.inf
+        return np.iinfo(x.dtype).min if np.issubdtype(x.dtype, np.integer) else -np.inf
 
 
 @register

@@ -9,12 +9,13 @@ from typing import ClassVar
 import numpy as np
 
 from minisim.compiler.arguments import checked_axes
-from minisim.compiler.attributes import Attributes
+from minisim.compiler.attributes import Attributes, TransposeAttributes
 from minisim.compiler.dtypes import FLOATS, NUMBERS
-from minisim.compiler.graph import Node, Shape, Tensor
+from minisim.compiler.graph import Graph, Node, Shape, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
+from minisim.compiler.ops.elementwise import Elementwise
 from minisim.compiler.ops.row_strips import RowOperator, RowStrips, last_axis_to_one
-from minisim.compiler.semantics import Array
+from minisim.compiler.semantics import SEMANTICS, Array
 from minisim.errors import UnsupportedError
 from minisim.hwmodel.isa import VectorOp
 
@@ -91,8 +92,30 @@ def _reduced(context: OnnxContext, node: OnnxNode, x: Tensor) -> Tensor:
         if node.op_type in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean"):
             return x
         raise UnsupportedError("of no axes at all it is not supported")
-    axes = given or None
     keep = bool(node.attrs.get("keepdims", 1))
+    if len(x.shape) == 4 and sorted(axis % 4 for axis in given) == [2, 3] and comes_turned(graph, x):
+        images = graph.transpose(x, (0, 2, 3, 1), name=f"{name}/in")
+        y = _along(graph, replace(node, name=f"{name}/nhwc") if keep else node, images, [1, 2], keep)
+        return graph.transpose(y, (0, 3, 1, 2), name=name) if keep else y
+    return _along(graph, node, x, given or None, keep)
+
+
+def comes_turned(graph: Graph, x: Tensor) -> bool:
+    """Whether x was NHWC before its importer turned it, and nothing but elementwise operations lies between: then the
+    transposition that undoes it costs nothing (`frontend/layout.py`)."""
+    made = {name: node for node in graph.nodes for name in node.outputs}
+    while (node := made.get(x.name)) is not None:
+        if node.op == "Transpose":
+            return node.attributes_as(TransposeAttributes).perm == (0, 3, 1, 2)
+        alike = [name for name in node.present if graph.tensors[name].shape == x.shape]
+        if not isinstance(SEMANTICS[node.op], Elementwise) or not alike:
+            return False
+        x = graph.tensors[alike[0]]
+    return False
+
+
+def _along(graph: Graph, node: OnnxNode, x: Tensor, axes: list[int] | None, keep: bool) -> Tensor:
+    name = node.name
 
     def part(text: str) -> str:
         return f"{name}/{text}"

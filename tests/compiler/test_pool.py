@@ -106,8 +106,41 @@ def test_what_has_no_meaning_is_refused() -> None:
     ):
         with pytest.raises(ShapeError, match=text):
             call()
+    with pytest.raises(ShapeError, match=r"of i8 \(int8\) a window would have nothing but padding"):
+        g.max_pool(g.input("i8", (1, 4, 4, 2), dtype="int8"), 2, pads=2)
     with pytest.raises(UnsupportedError, match="operands must be"):
         g.sum_pool(g.input("i", (1, 4, 4, 2), dtype="int8"), 2)
+
+
+# -- reductions, and windows across channels -----------------------------------------------------------
+
+
+def test_a_reduction_over_the_pixels_of_images_is_a_pooling() -> None:
+    """Of integers there are maxima alone; over other axes rows are reduced."""
+    g, x = image(2, 5, 7, 24)
+    assert g.reduce_mean(x, (1, 2)).shape == (2, 1, 1, 24)
+    assert g.reduce_sum(x, (-2, 1), keepdims=False).shape == (2, 24)
+    assert g.reduce_max(g.input("s", (3, 9, 8)), 1).shape == (3, 1, 8)
+    assert [node.op for node in g.nodes] == ["AveragePool", "SumPool", "Reshape", "MaxPool"]
+    g, x = image(2, 5, 7, 24)
+    g.reduce_mean(x, 1)
+    g.reduce_sum(g.input("i", (2, 5, 8), dtype="int32"), 1)
+    assert not {"AveragePool", "SumPool"} & {node.op for node in g.nodes}
+
+
+def test_a_window_across_channels_by_hand() -> None:
+    """Three channels, of which the first and the last lack a neighbour: (1 + 2, 1 + 2 + 4, 2 + 4)."""
+    g, x = image(1, 1, 2, 3)
+    g.output(g.channel_sum(x, 1, 1), "y")
+    g.output(g.channel_sum(x, 0, 9), "to_the_end")
+    result = ms.run(g, machine(), inputs={"x": np.array([1, 2, 4, 10, 20, 40], np.float32).reshape(1, 1, 2, 3)})
+    assert result.outputs["y"].reshape(-1).tolist() == [3, 7, 6, 30, 70, 60]
+    assert result.outputs["to_the_end"].reshape(-1).tolist() == [7, 6, 4, 70, 60, 40]
+    assert accesses(result.schedule).sram_read.sum() == 4 * 2 * ((2 + 3 + 2) + (3 + 2 + 1) + 2 * 3)
+    with pytest.raises(ShapeError, match="a window of channels must have from 1"):
+        g.channel_sum(x, -1, 2)
+    with pytest.raises(ShapeError, match="size must be at least 1, not 0"):
+        g.lrn(x, 0)
 
 
 # -- what one operation takes ---------------------------------------------------------------------------

@@ -70,6 +70,38 @@ def test_between_convolutions_nothing_is_transposed(tmp_path: Path) -> None:
     assert ops.count("Transpose") == 1  # of the input
 
 
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceMax", "ReduceL2", "ReduceMin"])
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_of_reductions_over_the_pixels_neither(tmp_path: Path, op: str, keepdims: int) -> None:
+    """As squeeze and excitation has them."""
+    rng = np.random.default_rng(0)
+    w, v = (rng.standard_normal(shape).astype(np.float32) for shape in ((8, 3, 3, 3), (8, 8, 1, 1)))
+    nodes = [
+        make_node("Conv", ["x", "w"], ["a"]),
+        make_node("Relu", ["a"], ["b"]),
+        make_node(op, ["b"], ["m" if keepdims else "y"], axes=[2, 3], keepdims=keepdims),
+    ]
+    if keepdims:
+        nodes += [make_node("Conv", ["m", "v"], ["s"]), make_node("Mul", ["b", "s"], ["y"])]
+    weights = {"w": w, "v": v} if keepdims else {"w": w}
+    x = rng.standard_normal((2, 3, 9, 7)).astype(np.float32)
+    same_as_onnx_runtime(tmp_path, model(nodes, x.shape, weights, opset=11), x)
+    found = [node.op for node in ms.load_model(tmp_path / "m.onnx").nodes]
+    assert found.count("Transpose") == 1 + keepdims  # of the input, and of an output that is an image
+
+
+@settings(max_examples=15)
+@given(st.data(), st.integers(1, 9))
+def test_any_lrn(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, size: int) -> None:
+    shape = (data.draw(st.integers(1, 2)), data.draw(st.integers(1, 12)), data.draw(st.integers(1, 6)), 5)
+    given_ = {key: data.draw(st.sampled_from([0.1, 0.5, 2.0])) for key in ("alpha", "beta", "bias")}
+    attributes = {key: value for key, value in given_.items() if data.draw(st.booleans())}
+    odd = size | 1  # ONNX Runtime has no even ones
+    x = np.random.default_rng(data.draw(st.integers(0, 99))).standard_normal(shape).astype(np.float32)
+    node = make_node("LRN", ["x"], ["y"], size=odd, **attributes)
+    same_as_onnx_runtime(tmp_path_factory.mktemp("lrn"), model([node], shape, {}), x)
+
+
 @pytest.mark.parametrize(
     ("node", "shape", "text"),
     [

@@ -297,6 +297,10 @@ class GraphBuilder:
         y = step(image, size, strides=strides, pads=pads, ceil=self.draw(st.booleans()))
         if self.draw(st.booleans()):
             y = self.draw(st.sampled_from([g.global_max_pool, g.global_average_pool]))(y)
+        if self.draw(st.integers(0, 3)) == 0:
+            y = self.draw(st.sampled_from([g.lrn, lambda x, n: g.channel_sum(x, 0, n)]))(
+                y, self.draw(st.integers(1, 5))
+            )
         g.reshape(y, (math.prod(y.shape[:-1]), cols))
 
     def reshape(self, x: Tensor) -> None:

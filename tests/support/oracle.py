@@ -20,6 +20,7 @@ from minisim.compiler.attributes import (
     ConcatAttributes,
     ConvAttributes,
     MatMulAttributes,
+    NeighbourAttributes,
     PoolAttributes,
     ReshapeAttributes,
     SplitAttributes,
@@ -148,6 +149,8 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
             return rounded(pooled(node, x, -128 if x.dtype.kind == "i" else -np.inf, _greater))
         case "SumPool":
             return rounded(pooled(node, x, 0, np.add))
+        case "ChannelSum":
+            return rounded(_neighbours(x, node.attributes_as(NeighbourAttributes)))
         case "AveragePool":
             return rounded(rounded(pooled(node, x, 0, np.add)) / inputs[1])
         case "Reshape":
@@ -170,6 +173,15 @@ def pooled(
     for r, s in np.ndindex(kernel_r, kernel_s):
         found = combine(found, whole[:, lines + r * by_r][:, :, columns + s * by_s])
     return found if x.ndim == 4 else found[:, 0]
+
+
+def _neighbours(x: Array, attributes: NeighbourAttributes) -> Array:
+    """A chain over the channels of each one's window, from the first on."""
+    found = np.zeros_like(x)
+    for shift in range(-attributes.before, attributes.behind + 1):
+        for c in range(max(0, -shift), min(x.shape[-1], x.shape[-1] - shift)):
+            found[..., c] += x[..., c + shift]
+    return found
 
 
 def _greater(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> npt.NDArray[Any]:
