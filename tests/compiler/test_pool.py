@@ -143,6 +143,16 @@ def test_a_window_across_channels_by_hand() -> None:
         g.lrn(x, 0)
 
 
+def test_an_even_window_has_one_channel_more_behind() -> None:
+    """ONNX: from c - floor((size - 1) / 2) to c + ceil((size - 1) / 2)."""
+    g, x = image(1, 1, 1, 5)
+    g.output(g.lrn(x, 4, alpha=2.0, beta=1.0, bias=3.0), "y")
+    values = np.array([1, 2, 3, 4, 5], np.float32)
+    found = ms.run(g, machine(), inputs={"x": values.reshape(1, 1, 1, 5)}).outputs["y"].reshape(-1)
+    squares = [1 + 4 + 9, 1 + 4 + 9 + 16, 4 + 9 + 16 + 25, 9 + 16 + 25, 16 + 25]
+    assert found == pytest.approx([value / (3 + 0.5 * total) for value, total in zip(values, squares, strict=True)])
+
+
 # -- what one operation takes ---------------------------------------------------------------------------
 
 
