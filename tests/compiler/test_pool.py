@@ -49,6 +49,16 @@ def test_its_cycles_are_the_elements_of_each_tap_over_the_lanes(by_hand: ms.Resu
     assert busy.sum() == 9 * 8 * 8 * 32 // 32
 
 
+def test_narrow_ports_of_the_sram_set_the_pace() -> None:
+    """What the address generator reads passes the port: of one operation, all taps but the padding."""
+    g, x = image(1, 4, 4, 8)
+    g.output(g.max_pool(x, 3, strides=1, pads=1), "y")
+    there = machine(vector__lanes=65536, sram__read_bytes_per_cycle=16)
+    schedule = ms.compile_graph(g, there)
+    busy = cost.costs(schedule, there).busy[schedule.stream["opcode"] == Opcode.VECTOR]
+    assert busy.tolist() == [(3 * 4 - 2) ** 2 * 8 * 4 // 16]
+
+
 def test_its_numbers(by_hand: ms.Result) -> None:
     assert by_hand.outputs["y"].shape == (1, 8, 8, 32)
 
