@@ -130,7 +130,10 @@ def requantize(sums: Array, scale: float, dtype: str = "int8") -> Array:
     return np.asarray(np.clip(np.rint(scaled), limits.min, limits.max).astype(HELD_AS[dtype]))
 
 
-def quantize(values: npt.ArrayLike, scale: float) -> npt.NDArray[np.int8]:
-    """The int8 values nearest to `values` / `scale`, symmetric: from -127 to 127. NaN has none, and becomes 0."""
+def quantize(values: npt.ArrayLike, scale: float | Array) -> npt.NDArray[np.int8]:
+    """The int8 values nearest to `values` / `scale`, symmetric: from -127 to 127; columns may have a scale each.
+
+    NaN has none, and becomes 0.
+    """
     ratio = np.nan_to_num(np.asarray(values, dtype=np.float64) / scale, nan=0.0)
     return np.asarray(np.clip(np.rint(ratio), -127, 127).astype(np.int8))

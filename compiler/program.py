@@ -53,6 +53,7 @@ class Program:
     vectors: isa.Table
     pieces: isa.Table
     windows: isa.Table
+    convolutions: isa.Table
     tiles: isa.Table
     tensors: isa.Table
     layers: isa.Table
@@ -74,6 +75,7 @@ class Program:
             vectors=self.vectors,
             pieces=self.pieces,
             windows=self.windows,
+            convolutions=self.convolutions,
             tiles=self.tiles,
             tensors=self.tensors,
             layers=self.layers,
@@ -100,6 +102,7 @@ class Program:
             place = f"layer {layer}" if self.cores == 1 else f"layer {layer} core {core}"
             yield f"{i:>6}  {place}  {what}"
         yield from isa.window_lines(self.windows)
+        yield from isa.convolution_lines(self.convolutions, self.tensor_names)
 
     def verify(self) -> None:
         """Check what scheduling relies on.
@@ -204,6 +207,7 @@ class ProgramBuilder:
     _windows: list[isa.Table] = field(default_factory=list)
     _window_runs: dict[Run, int] = field(default_factory=dict)
     _window_count: int = 0
+    _convolutions: list[tuple[int, ...]] = field(default_factory=list)
     _layers: list[_Layer] = field(default_factory=list)
     _own: list[_Own] = field(default_factory=list)
     _views: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -340,6 +344,12 @@ class ProgramBuilder:
             self._windows.append(table)
         return self._window_runs[run]
 
+    def convolution(self, x: str, filters: str, y: str, *geometry: int) -> None:
+        """Say what the pieces of a convolution mean: its tensors, then `isa.CONVOLUTION_DTYPE` from `images` on."""
+        parts = [self._rectangle(name) for name in (x, filters, y)]
+        begins = [edge for part in parts for edge in (part.row, part.col)]
+        self._convolutions.append((*(part.tensor for part in parts), *begins, *geometry))
+
     def pieces(self, tiles: Ids, windows: Ids, counts: Ids) -> Ids:
         """Append operands made of pieces, and return the first row of each.
 
@@ -396,6 +406,7 @@ class ProgramBuilder:
             vectors=_joined(self._vectors, isa.VECTOR_DTYPE),
             pieces=_joined(self._pieces, isa.PIECE_DTYPE),
             windows=_joined(self._windows, isa.WINDOW_DTYPE),
+            convolutions=np.array(self._convolutions, dtype=isa.CONVOLUTION_DTYPE),
             tiles=_joined(self._tiles, isa.TILE_DTYPE),
             tensors=tensors,
             layers=layers,

@@ -6,6 +6,7 @@ structured arrays which the C++ engine takes as they are (the field offsets are 
     Schedule  = stream, transfers, matmuls, vectors      operations, in program order
               + tiles, tensors, layers                   what the operations speak about
               + pieces, windows                          operands that are put together out of parts of tiles
+              + convolutions                             what such operands of matmuls mean
               + syncs                                    what cores wait for of each other
     stream    = opcode, queue, core, layer, row, wait[4], sync    `row` indexes the opcode's operand table
     transfers = LOAD and STORE: one tile between DRAM and SRAM
@@ -56,6 +57,11 @@ Where no window lies, A is +0; where several do, the last one counts. So the add
 operand of a convolution out of its input: a window for each tap, none for the padding. The order of k is that of A's
 columns; the array takes them in `taps` equal parts (1: as a whole), unless it packs them (`matrix.packs_taps`).
 
+**Convolutions.** A window may lie in its tile and in A, and yet take another pixel than is meant. So a schedule says of
+each convolution what it is: a row of `convolutions` has the parts of tensors that are its input, its filters and its
+output, and its geometry. From that the engine derives the A of every matmul that writes a part of the output, element
+by element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`).
+
 **Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
 their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of
 pieces (`src0_pieces`; src0 and src0_sram are NONE). FOLD_MAX takes the greatest: NaN if any is, +0 above -0, as MAX;
@@ -76,7 +82,7 @@ import dataclasses
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from itertools import pairwise
@@ -98,7 +104,7 @@ ALIGNMENT = 64
 NONE = 0xFFFFFFFF
 """The tile id, or SRAM address, of an operand that an operation does not have."""
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -303,6 +309,37 @@ WINDOW_DTYPE = np.dtype(
     ]
 )
 
+CONVOLUTION_DTYPE = np.dtype(
+    [
+        ("x", "u4"),  # tensors: images, a pixel a row; filters, in the order of k; images, a filter a column
+        ("filters", "u4"),
+        ("y", "u4"),
+        ("x_row", "u4"),  # where its part of each begins
+        ("x_col", "u4"),
+        ("filters_row", "u4"),
+        ("filters_col", "u4"),
+        ("y_row", "u4"),
+        ("y_col", "u4"),
+        ("images", "u4"),
+        ("height", "u4"),
+        ("width", "u4"),
+        ("output_lines", "u4"),
+        ("output_columns", "u4"),
+        ("kernel_lines", "u4"),
+        ("kernel_columns", "u4"),
+        ("stride_lines", "u4"),
+        ("stride_columns", "u4"),
+        ("dilation_lines", "u4"),
+        ("dilation_columns", "u4"),
+        ("pad_top", "u4"),
+        ("pad_left", "u4"),
+        ("channels", "u4"),  # of each group
+        ("groups", "u4"),
+        ("filters_each", "u4"),  # of each group
+        ("block", "u4"),  # channels that the order of k keeps together
+    ]
+)
+
 MATMUL_OPERANDS = ("a", "b", "c", "bias", "residual", "acc")
 VECTOR_SOURCES = ("src0", "src1", "src2")
 VECTOR_OPERANDS = (*VECTOR_SOURCES, "acc", "dst")
@@ -358,6 +395,7 @@ TABLES: dict[str, np.dtype[Any]] = {
     "syncs": SYNC_DTYPE,
     "pieces": PIECE_DTYPE,
     "windows": WINDOW_DTYPE,
+    "convolutions": CONVOLUTION_DTYPE,
 }
 
 
@@ -398,6 +436,7 @@ class Schedule:
     cores: int = 1
     pieces: Table = field(default_factory=_no_rows("pieces"))
     windows: Table = field(default_factory=_no_rows("windows"))
+    convolutions: Table = field(default_factory=_no_rows("convolutions"))
 
     def __post_init__(self) -> None:
         for name, dtype in TABLES.items():
@@ -603,6 +642,7 @@ class Schedule:
             text = f"{i:>6}  {name:<12} {self.describe(i)}"
             yield f"{text}  wait {' '.join(waits)}" if waits else text
         yield from window_lines(self.windows)
+        yield from convolution_lines(self.convolutions, self.tensor_names)
 
     def lane_name(self, lane: int) -> str:
         """``load``, or with several cores ``c1.load``."""
@@ -800,6 +840,15 @@ def _verify_windows(schedule: Schedule, operations: Table, rows: npt.NDArray[Any
         wrong |= (last >= rows) | (x[f"{side}_col"] + x["cols"] > cols)
     if np.any(wrong):
         raise ScheduleError(f"window {window[np.argmax(wrong)]} does not lie in its tile and its operand")
+
+
+def convolution_lines(convolutions: Table, tensors: Sequence[str]) -> Iterator[str]:
+    """The text form of a table of convolutions; of an empty one nothing."""
+    for i, x in enumerate(convolutions):
+        of = {name: int(x[name]) for name in CONVOLUTION_DTYPE.names or ()}
+        names = [f"{tensors[of[name]]}[{of[f'{name}_row']}, {of[f'{name}_col']}]" for name in ("x", "filters", "y")]
+        sizes = " ".join(f"{name}={value}" for name, value in list(of.items())[9:])
+        yield f"convolution {i}: {names[2]} of {names[0]} with {names[1]}, {sizes}"
 
 
 def window_lines(windows: Table) -> Iterator[str]:

@@ -19,6 +19,7 @@ from minisim.compiler.frontend.builtin import BUILTINS, load_builtin
 from minisim.compiler.frontend.dims import Dims, check_dims
 from minisim.compiler.frontend.onnx_light import PREFIX, light_models, load_light
 from minisim.compiler.frontend.python_file import load_python
+from minisim.compiler.frontend.scalesim_csv import load_topology
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.zoo import NETWORKS, load_network
@@ -52,7 +53,16 @@ def _load_python(path: Path, x: _Request) -> Graph:
     return load_python(path)
 
 
-_LOADERS: dict[str, Callable[[Path, _Request], Graph]] = {".py": _load_python, ".onnx": _load_onnx}
+def _load_topology(path: Path, x: _Request) -> Graph:
+    _has_none_open(str(path), x)
+    return load_topology(path)
+
+
+_LOADERS: dict[str, Callable[[Path, _Request], Graph]] = {
+    ".py": _load_python,
+    ".onnx": _load_onnx,
+    ".csv": _load_topology,
+}
 
 
 def as_graph(

@@ -74,7 +74,8 @@ def check_dims(dims: Dims) -> dict[str, int | Sequence[int]]:
 
 
 def bind(inputs: Sequence[onnx.ValueInfoProto], dims: Dims) -> None:
-    """Give the open dimensions of `inputs` their sizes, where `dims` has them.
+    """Give the open dimensions of `inputs` their sizes, where `dims` has them. One below 0 is open: so some exporters
+    say that they do not know it.
 
     Raises:
         ModelError: `dims` has a name that no open dimension, and no input, has; or a shape that the input cannot have.
@@ -82,6 +83,9 @@ def bind(inputs: Sequence[onnx.ValueInfoProto], dims: Dims) -> None:
     by_name: dict[str, int] = {name: size for name, size in dims.items() if isinstance(size, int)}
     shapes = {name: size for name, size in dims.items() if not isinstance(size, int)}
     for info in inputs:
+        for dim in info.type.tensor_type.shape.dim:
+            if dim.dim_value < 0:
+                dim.ClearField("dim_value")
         if info.name in shapes:
             for name, size in _take_shape(info, shapes.pop(info.name)).items():
                 if by_name.setdefault(name, size) != size:

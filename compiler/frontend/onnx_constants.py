@@ -127,10 +127,18 @@ class _Once:
 
 
 def _computed(proto: onnx.NodeProto, operands: dict[str, Constant], opsets: dict[str, int]) -> dict[str, Array]:
-    evaluator = onnx.reference.ReferenceEvaluator(proto, opsets=opsets)
+    """By a model of this node alone: of a mere node the evaluator takes the newest version, whatever it is told."""
+    graph = onnx.helper.make_graph(
+        [proto],
+        "constant",
+        [onnx.ValueInfoProto(name=name) for name in operands],
+        [onnx.ValueInfoProto(name=name) for name in proto.output if name],
+    )
+    versions = [onnx.helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+    evaluator = onnx.reference.ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=versions))
     with np.errstate(all="ignore"):
         values = evaluator.run(None, {name: constant.array() for name, constant in operands.items()})
-    return dict(zip(proto.output, map(np.asarray, values), strict=True))
+    return dict(zip(filter(None, proto.output), map(np.asarray, values), strict=True))
 
 
 def _forms(proto: onnx.NodeProto, operands: dict[str, Constant], opsets: dict[str, int]) -> dict[str, onnx.TypeProto]:

@@ -30,7 +30,7 @@ from minisim.compiler.memory import MEMORY_LIMIT, Budget
 from minisim.compiler.ops import ONNX_IMPORTERS
 from minisim.compiler.ops.base import OnnxNode
 from minisim.compiler.ops.cast import ONNX_TYPES
-from minisim.compiler.values import Lazy, mapped
+from minisim.compiler.values import Lazy, Precise, Values, mapped
 from minisim.errors import (
     MemoryLimitError,
     MinisimError,
@@ -340,7 +340,9 @@ class _Import:
         dtype = dtype or self._constants[name].dtype.name
         if dtype not in CODE:
             raise UnsupportedError(f"constant {name!r} must be {one_of(CODE)}, not {dtype}")
-        values = mapped(data, partial(converted, dtype=dtype))  # of a derived one, too, which may be float32
+        values: Values = data
+        if not isinstance(data, Precise) or dtype != "float32":
+            values = mapped(data, partial(converted, dtype=dtype))  # of a derived one, too, which may be float32
         assert values is not None
         return self.graph.weight(self.graph.fresh_name(name), values, dtype)
 

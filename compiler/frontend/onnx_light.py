@@ -46,7 +46,12 @@ def draw_constants(model: onnx.ModelProto) -> None:
     import onnx.numpy_helper
 
     shapes = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    places = {name: (node.op_type, i) for node in model.graph.node for i, name in enumerate(node.input)}
+    reader = {name: node.op_type for node in model.graph.node for name in node.input}
+    places = {
+        name: (node.op_type, i, reader.get(node.output[0], ""))
+        for node in model.graph.node
+        for i, name in enumerate(node.input)
+    }
     kept = []
     for node in model.graph.node:
         if node.op_type != "ConstantOfShape" or node.input[0] not in shapes:
@@ -54,20 +59,24 @@ def draw_constants(model: onnx.ModelProto) -> None:
             continue
         name = node.output[0]
         shape = tuple(int(size) for size in shapes[node.input[0]])
-        values = _drawn(name, shape, *places.get(name, ("", 0)))
+        values = _drawn(name, shape, *places.get(name, ("", 0, "")))
         model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
     del model.graph.node[:]
     model.graph.node.extend(kept)
 
 
-def _drawn(name: str, shape: tuple[int, ...], op: str, place: int) -> Array:
-    """What operand `place` of an operation may be: filters as He et al. (2015) draw them, scales and variances around
-    1, all else small."""
+DAMPED = 0.3
+"""Scales that end a residual branch: what is added again and again shall not grow out of all measure."""
+
+
+def _drawn(name: str, shape: tuple[int, ...], op: str, place: int, read_by: str) -> Array:
+    """What operand `place` of an operation may be, whose result is `read_by` another one: filters as He et al. (2015)
+    draw them, scales and variances around 1, all else small."""
     seeds = [0, zlib.crc32(name.encode())]
     if place == 1 and op in ("Conv", "Gemm"):
         return drawn_normal(seeds, shape, scale=math.sqrt(2 / max(1, math.prod(shape[1:]))))
     if (op, place) in (("BatchNormalization", 1), ("Mul", 1)):
-        return 1 + drawn_normal(seeds, shape)
+        return (1 + drawn_normal(seeds, shape)) * np.float32(DAMPED if read_by == "Sum" else 1.0)
     if (op, place) == ("BatchNormalization", 4):
         return np.exp(drawn_normal(seeds, shape))
     return drawn_normal(seeds, shape)

@@ -162,7 +162,7 @@ class Layout:
         return name
 
     def _append(self, node: Node) -> None:
-        """Append a node whose outputs are known. What was a window of a tensor may be one of a new one, or none."""
+        """Append a node whose outputs are known. A window of another tensor may be one of a new one, or none."""
         tensors, operator = self.graph.tensors, SEMANTICS[node.op]
         windows: list[Window | None] = [None] * len(node.outputs)
         if operator.is_view:

@@ -164,6 +164,7 @@ class Conv(Multiplication[ConvAttributes]):
         group, last = n // len(inside), k == tiling.k_tiles - 1
         cutting = Cutting(tiling.m, *tiling.source)
         gathering = Gathering.of(of.geometry, cutting, of.channels, of.groups, depth, program, x)
+        program.convolution(x, filters, node.output, *of.meaning)
         which = (group * tiling.m_tiles + m) * tiling.k_tiles + k
         b_ids = program.cut(filters, k_edges, n_edges).ids(k, n)
         bias_ids = program.cut(of_bias, np.array([0, 1]), n_edges).ids(0, n) if of_bias else None

@@ -30,10 +30,6 @@ MOST = 8
 LEAST_EDGE = 8
 """Rows, or columns, that no tile is made lower or narrower than to find room."""
 
-FAR = 4
-"""From so many times the scratchpad on, an input leaves too little there for its consumer to find: its tiles are
-free."""
-
 
 @dataclass(frozen=True)
 class Convolution:
@@ -60,8 +56,7 @@ class Convolution:
         types = MatMulTypes.of(node, graph)
         inputs = tuple(None if name is None else str(place) for place, name in enumerate(node.inputs))
         of = cls(attributes.geometry(x), attributes.groups, x[-1], w[1] // attributes.groups, types, inputs, False)
-        size = of.geometry.pixels_in * of.all_channels * types.item(types.operands)
-        return replace(of, free=node.present[0] in graph.inputs or size >= FAR * machine.sram.bytes)
+        return replace(of, free=node.present[0] in graph.inputs or not machine.compiler.keep_on_chip)
 
     @property
     def channels(self) -> int:
@@ -71,6 +66,13 @@ class Convolution:
     def k(self) -> int:
         """The length of a sum."""
         return self.channels * self.geometry.taps
+
+    @property
+    def meaning(self) -> tuple[int, ...]:
+        """As `isa.CONVOLUTION_DTYPE` has it, from `images` on."""
+        g = self.geometry
+        sizes = (g.images, g.height, g.width, *g.output, *g.kernel, *g.strides, *g.dilations, *g.pads[:2])
+        return (*sizes, self.channels, self.groups, self.filters, CHANNELS)
 
     def steps(self, size: int) -> list[Step]:
         return steps(self.channels, self.geometry.taps, size)

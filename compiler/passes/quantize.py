@@ -1,20 +1,25 @@
 """Quantisation: a float32 model for a machine that computes in int8.
 
-Symmetric, one scale per tensor, after training: a float x is represented by the int8 value q nearest to x / s, with
-s = max |x| / 127. For weights the maximum is that of their values; for all else it is taken from one evaluation of
-the model, in double precision, on its example inputs (`example_inputs`). A matmul of such values,
+Symmetric, after training: a float x is represented by the int8 value q nearest to x / s, with s = max |x| / 127. For
+weights the maximum is that of their values; for all else it is taken from one evaluation of the model, in double
+precision, on its example inputs (`example_inputs`). A matmul of such values,
 
     y = relu(A B + bias)  is  s_a s_b relu(A_q B_q + bias_q),  bias_q = round(bias / (s_a s_b)) in int32,
 
-leaves the matrix unit as y_q = saturate(round(sums x s_a s_b / s_y)). Relu, views and movements of one operand keep the
-scale of what they are given. (B. Jacob et al., CVPR 2018, have the scheme; theirs has zero points, which are 0 here.)
+leaves the matrix unit as y_q = saturate(round(sums x s_a s_b / s_y)). Relu, maxima, views and movements keep the scale
+of what they are given, and what is concatenated has one. (B. Jacob et al., CVPR 2018, have the scheme; theirs has zero
+points, which are 0 here.) The filters of a grouped convolution have a scale each: its sums stay int32, and the vector
+unit requantises them, with a factor for each column.
+
+What integers do not have is computed in float32 by the vector unit, between a Rescale from int8 and one to int8: a
+residual, sigmoid and its like, averages, softmax. `quantising.py` has the plan.
 
 It comes after fusion, because a scale belongs to what leaves the matrix unit: behind the bias and the relu.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,29 +27,33 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.attributes import EpilogueAttributes, TakeAttributes
+from minisim.compiler.attributes import CastAttributes, EpilogueAttributes
 from minisim.compiler.dtypes import HELD_AS, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.graph import Graph, Node
-from minisim.compiler.ops.epilogue import BIAS, RESIDUAL
+from minisim.compiler.ops.epilogue import BIAS
+from minisim.compiler.quantising import Plan, is_float, multiplies, separated, without_clips
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import mapped
-from minisim.errors import ModelError, UnsupportedError
+from minisim.errors import ModelError
 
 LEVELS = 127
 """The levels of each sign: int8 without -128."""
 
+Scale = float | npt.NDArray[np.float64]
+"""What one unit stands for; of filters there may be one for each."""
+
 
 @dataclass(frozen=True)
 class Quantize:
-    """Graph -> Graph. What is float32 becomes int8; what the model itself declares in another type stays.
+    """Graph -> Graph. What is float32 becomes int8 where integers compute with it; what the model itself declares in
+    another type stays.
 
     Args:
         numerics: whether anybody computes with the result. If not, nothing is evaluated, and all scales are 1: time
             does not depend on them.
 
     Raises:
-        UnsupportedError: the model has operations that this scheme does not cover; all of them are named.
         ModelError: a value is not finite.
     """
 
@@ -52,122 +61,196 @@ class Quantize:
     name: str = "quantize"
 
     def apply(self, graph: Graph) -> Graph:
-        if refused := list(_refused(graph)):
-            raise UnsupportedError(
-                f"model {graph.name!r} cannot be computed in int8 (matrix.dtype): {', '.join(refused)}; "
-                "quantisation covers matmuls and convolutions with bias and relu, relu, max pooling, views and "
-                "movements of one operand"
-            )
-        return _Quantizer(graph, self.numerics).run()
-
-
-def _refused(graph: Graph) -> Iterator[str]:
-    """What cannot be quantised, for people."""
-    for node in graph.nodes:
-        if all(graph.tensors[name].dtype != "float32" for name in (*node.present, *node.outputs)):
-            continue
-        if not _keeps_scale(node) and not _multiplies(node):
-            yield f"{node.op} {node.name!r}"
-        elif _multiplies(node):
-            activation = node.attributes_as(EpilogueAttributes).activation
-            if activation is not None and not activation.on_integers:
-                yield f"{activation} after {node.name!r}"
-            elif (residual := node.operand(RESIDUAL)) is not None:
-                yield f"Add of {residual!r} after {node.name!r}"
-
-
-def _multiplies(node: Node) -> bool:
-    """Whether the array executes it, with an epilogue that requantises."""
-    return isinstance(node.attributes, EpilogueAttributes)
-
-
-def _keeps_scale(node: Node) -> bool:
-    """Whether one unit stands for the same in its outputs as in its operand; a fill must be the 0 of both."""
-    filled = isinstance(node.attributes, TakeAttributes) and node.attributes.fill != 0
-    return (node.op in ("Relu", "Transpose", "Take", "MaxPool") and not filled) or SEMANTICS[node.op].is_view
+        apart = separated(graph)
+        values = apart.evaluate(example_inputs(graph)) if self.numerics else None
+        return _Quantizer(without_clips(apart), values).run()
 
 
 class _Quantizer:
-    """One walk over the nodes: the scale of a tensor is known before those that read it."""
+    """One walk over the nodes; each finds its operands in the form that it reads, or has them converted before it."""
 
-    def __init__(self, graph: Graph, numerics: bool) -> None:
+    def __init__(self, graph: Graph, values: Mapping[str, npt.NDArray[Any]] | None) -> None:
         self.graph = graph
+        self.plan = Plan(graph)
         self.result = Graph(graph.name)
         self.result.inputs, self.result.outputs = list(graph.inputs), dict(graph.outputs)
-        self.values = graph.evaluate(example_inputs(graph)) if numerics else None
+        self.values = values
+        self.scales: dict[str, float] = {}
+        self.whole: dict[str, str] = {}  # of each tensor the name of its int8 form, as soon as it is there
 
     def run(self) -> Graph:
-        result = self.result
-        biases = {node.operand(BIAS) for node in self._matmuls()}
-        operands = {name for node in self.graph.nodes for name in self._operands(node)}
-        for name, tensor in self.graph.tensors.items():
-            if tensor.dtype != "float32":
-                result.tensors[name] = replace(tensor, graph=result)
-            elif tensor.is_weight and name in biases and name not in operands:
-                continue  # it becomes int32, once for each matmul that adds it
-            elif name in self.graph.inputs or tensor.is_weight:
-                self._add(name, self._scale(name))
+        for name in self.graph.inputs:
+            self._given(name)
         for node in self.graph.nodes:
-            result.nodes.append(self._node(node))
-        return result
+            if not is_float(node, self.graph):
+                self._as_it_is(node)
+            elif node.name not in self.plan.integer_nodes:
+                self._float_node(node)
+            elif multiplies(node):
+                self._matmul(node)
+            else:
+                self._same_unit(node)
+        return self.result
 
-    def _matmuls(self) -> list[Node]:
-        return [n for n in self.graph.nodes if _multiplies(n) and self.graph.tensors[n.output].dtype == "float32"]
+    # -- nodes ---------------------------------------------------------------------------------------
 
-    def _operands(self, node: Node) -> tuple[str, ...]:
-        return node.present[:2] if _multiplies(node) else node.present
+    def _as_it_is(self, node: Node) -> None:
+        for name in (*node.present, *node.outputs):
+            self._plain(name)
+        self.result.nodes.append(node)
 
-    def _node(self, node: Node) -> Node:
-        """`node` on quantised tensors; its outputs, and its bias if it has one, are added to the result."""
-        tensors = self.result.tensors
-        if self.graph.tensors[node.outputs[0]].dtype != "float32":
-            for name in node.outputs:
-                tensors[name] = replace(self.graph.tensors[name], graph=self.result)
-            return node
-        if not _multiplies(node):
-            for name in node.outputs:
-                self._add(name, tensors[node.present[0]].scale or 1.0)
-            return node
+    def _float_node(self, node: Node) -> None:
+        """In float32; what it makes is quantised at once if integers read it."""
+        view = SEMANTICS[node.op].is_view
+        inputs = tuple(name and (self._plain(name) if view else self._float(name, node)) for name in node.inputs)
+        for name in node.outputs:
+            self._plain(name)
+        self.result.nodes.append(replace(node, inputs=inputs))
+        for name in node.outputs:
+            if name in self.plan.needed:
+                self._whole(name)
+
+    def _same_unit(self, node: Node) -> None:
+        inputs = tuple(name and self._whole(name) for name in node.inputs)
+        for name in node.outputs:
+            self._quantised(name, name, self._scale(name))
+        self.result.nodes.append(replace(node, inputs=inputs))
+
+    def _matmul(self, node: Node) -> None:
         a, b = node.present[:2]
-        product = (tensors[a].scale or 1.0) * (tensors[b].scale or 1.0)
-        bias = node.operand(BIAS)
-        inputs = (a, b) if bias is None else (a, b, self._add_bias(bias, product))
+        by_channel = self.plan.by_channel(node)
+        of_b: Scale = self._scale_of_filters(b) if by_channel else self._scale(b)
+        product = self._scale(a) * of_b
+        inputs = [self._whole(a), self._filters(b, of_b, node) if by_channel else self._whole(b)]
+        if (bias := node.operand(BIAS)) is not None:
+            inputs.append(self._bias(bias, product))
         scale = self._scale(node.output)
-        self._add(node.output, scale)
-        attributes = replace(node.attributes_as(EpilogueAttributes), scale=float(np.float32(product / scale)))
-        return replace(node, inputs=inputs, attributes=attributes)
+        factor = np.asarray(product / scale, np.float32)
+        attributes = node.attributes_as(EpilogueAttributes)
+        if not by_channel:
+            self._quantised(node.output, node.output, scale)
+            attributes = replace(attributes, scale=float(factor))
+            self.result.nodes.append(replace(node, inputs=tuple(inputs), attributes=attributes))
+            return
+        sums = self._tensor(node.output, "sums", "int32")
+        self.result.nodes.append(replace(node, inputs=tuple(inputs), outputs=(sums,)))
+        self._quantised(node.output, node.output, scale)
+        self._rescale(sums, factor.reshape(1, -1), node.output, "int8")
 
-    def _add(self, name: str, scale: float) -> None:
+    # -- tensors, in the forms that nodes read ---------------------------------------------------------
+
+    def _given(self, name: str) -> None:
+        """An input: int8 if integers read it."""
+        if name in self.plan.whole:
+            self._quantised(name, name, self._scale(name))
+        else:
+            self._plain(name)
+
+    def _plain(self, name: str) -> str:
+        """The tensor as it is; its name."""
+        if name not in self.result.tensors:
+            self.result.tensors[name] = replace(self.graph.tensors[name], graph=self.result)
+        return name
+
+    def _whole(self, name: str) -> str:
+        """The int8 form of a tensor; one that a float operation made is quantised here."""
+        if name in self.whole:
+            return self.whole[name]
+        tensor = self.graph.tensors[name]
+        if tensor.is_weight:
+            apart = any(name in node.present for node in self.graph.nodes if node.name not in self.plan.integer_nodes)
+            return self._quantised(name, self._fresh(name, "int8") if apart else name, self._scale(name))
+        found = self._quantised(name, self._fresh(name, "int8"), self._scale(name))
+        self._rescale(name, np.float32(1 / self._scale(name)), found, "int8")
+        return found
+
+    def _float(self, name: str, reader: Node) -> str:
+        """The float32 form of a tensor, for one node: of one that lies in memory as int8 it is made of that."""
+        tensor = self.graph.tensors[name]
+        if tensor.dtype != "float32" or tensor.is_weight or name not in self.plan.needed:
+            return self._plain(name)
+        found = self._tensor(name, "float", "float32")
+        self._rescale(self._whole(name), np.float32(self._scale(name)), found, "float32")
+        return found
+
+    def _quantised(self, name: str, form: str, scale: float) -> str:
         tensor = self.graph.tensors[name]
         values = mapped(tensor.values, partial(quantize, scale=scale))
-        self.result.tensors[name] = replace(tensor, graph=self.result, values=values, dtype="int8", scale=scale)
+        window = tensor.window if form == name else None
+        self.result.tensors[form] = replace(
+            tensor, graph=self.result, name=form, values=values, dtype="int8", scale=scale, window=window
+        )
+        self.whole[name] = form
+        return form
 
-    def _add_bias(self, bias: str, scale: float) -> str:
+    def _filters(self, name: str, scale: Scale, reader: Node) -> str:
+        """A weight with a scale for each column, for one node."""
+        tensor = self.graph.tensors[name]
+        form = name if name not in self.result.tensors and name not in self.whole else self._fresh(name, "int8")
+        values = mapped(tensor.values, partial(quantize, scale=scale))
+        self.result.tensors[form] = replace(tensor, graph=self.result, name=form, values=values, dtype="int8")
+        return form
+
+    def _bias(self, bias: str, scale: Scale) -> str:
         """A weight with the values of `bias` in units of `scale`; its name."""
         taken = {*self.result.tensors, *(self.graph.tensors.keys() - {bias})}
         name = next(n for i in range(len(taken) + 1) if (n := f"{bias}.{i}" if i else bias) not in taken)
         original = self.graph.tensors[bias]
         values = mapped(original.values, partial(_in_units, scale=scale))
+        unit = scale if isinstance(scale, float) else None
         self.result.tensors[name] = replace(
-            original, graph=self.result, name=name, values=values, dtype="int32", scale=scale, is_weight=True
+            original, graph=self.result, name=name, values=values, dtype="int32", scale=unit, is_weight=True
         )
         return name
 
+    def _tensor(self, like: str, what: str, dtype: str) -> str:
+        """A new tensor of the shape of one of the graph's; its name."""
+        name = self._fresh(like, what)
+        of = replace(self.graph.tensors[like], graph=self.result, name=name, values=None, dtype=dtype, scale=None)
+        self.result.tensors[name] = replace(of, is_weight=False, window=None)
+        return name
+
+    def _fresh(self, name: str, what: str) -> str:
+        taken = {*self.result.tensors, *self.graph.tensors}
+        names = (f"{name}/{what}{i or ''}" for i in range(len(taken) + 1))
+        return next(n for n in names if n not in taken)
+
+    def _rescale(self, source: str, factor: npt.NDArray[np.float32] | np.float32, target: str, dtype: str) -> None:
+        weight = self.result.weight(self._fresh(target, "factor"), np.asarray(factor, np.float32))
+        self.result.nodes.append(Node("Rescale", target, (source, weight.name), (target,), CastAttributes(dtype)))
+
+    # -- scales ----------------------------------------------------------------------------------------
+
     def _scale(self, name: str) -> float:
-        """max |x| / 127; 1 if all values are 0, or nobody computes with them."""
+        """max |x| / 127 of all tensors that have one unit with this; 1 if all are 0, or nobody computes with them."""
+        if name not in self.scales:
+            alike = self.plan.alike(name)
+            scale = max(self._largest(each) for each in alike) / LEVELS or 1.0
+            self.scales.update(dict.fromkeys(alike, scale))
+        return self.scales[name]
+
+    def _largest(self, name: str) -> float:
         if self.values is None:
-            return 1.0
-        largest = _largest(self.values, name)
+            return float(LEVELS)
+        largest = float(np.abs(self.values[name]).max())
         if not np.isfinite(largest):
             raise ModelError(f"model {self.graph.name!r}: tensor {name!r} has values that int8 cannot scale: {largest}")
-        return largest / LEVELS or 1.0
+        return largest
+
+    def _scale_of_filters(self, name: str) -> npt.NDArray[np.float64]:
+        """The same of each column of a weight (k, filters)."""
+        if self.values is None:
+            return np.ones(self.graph.tensors[name].shape[-1])
+        self._largest(name)
+        greatest = np.abs(self.values[name]).max(axis=0)
+        return np.where(greatest > 0, greatest / LEVELS, 1.0)
 
 
-def _in_units(bias: npt.NDArray[Any], scale: float) -> npt.NDArray[np.int32]:
+def _in_units(bias: npt.NDArray[Any], scale: Scale) -> npt.NDArray[np.int32]:
     """A bias in units of `scale`; beyond int32 it saturates."""
     limits = np.iinfo(HELD_AS["int32"])
-    return np.clip(np.rint(bias.astype(np.float64) / scale), limits.min, limits.max).astype(np.int32)
-
-
-def _largest(values: Mapping[str, npt.NDArray[Any]], name: str) -> float:
-    return float(np.abs(values[name]).max())
+    return (
+        np.clip(np.rint(bias.reshape(-1).astype(np.float64) / scale), limits.min, limits.max)
+        .astype(np.int32)
+        .reshape(bias.shape)
+    )

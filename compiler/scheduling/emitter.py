@@ -123,6 +123,7 @@ class Emitter:
             vectors=_addressed(p.vectors, _VECTOR_ADDRESSES, self._vector_addresses),
             pieces=_addressed(p.pieces, ("sram",), self._piece_addresses),
             windows=p.windows.copy(),
+            convolutions=p.convolutions.copy(),
             tiles=p.tiles.copy(),
             tensors=p.tensors.copy(),
             layers=layers,

@@ -106,6 +106,7 @@ inline py::dict layout() {
     add("syncs", layout_of<SyncRow>());
     add("pieces", layout_of<PieceRow>());
     add("windows", layout_of<WindowRow>());
+    add("convolutions", layout_of<ConvolutionRow>());
     return tables;
 }
 

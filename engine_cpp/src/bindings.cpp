@@ -59,7 +59,8 @@ using WithoutGil = py::call_guard<py::gil_scoped_release>;
 void load(SharedEngine& self, const py::array& stream, const py::array& transfers,
           const py::array& matmuls, const py::array& vectors, const py::array& tiles,
           const py::array& tensors, const std::optional<py::array>& syncs,
-          const std::optional<py::array>& pieces, const std::optional<py::array>& windows) {
+          const std::optional<py::array>& pieces, const std::optional<py::array>& windows,
+          const std::optional<py::array>& convolutions) {
     Tables tables;
     tables.stream = rows_of<StreamRow>(stream, "stream");
     tables.transfers = rows_of<TransferRow>(transfers, "transfers");
@@ -70,6 +71,7 @@ void load(SharedEngine& self, const py::array& stream, const py::array& transfer
     if (syncs) tables.syncs = rows_of<SyncRow>(*syncs, "syncs");
     if (pieces) tables.pieces = rows_of<PieceRow>(*pieces, "pieces");
     if (windows) tables.windows = rows_of<WindowRow>(*windows, "windows");
+    if (convolutions) tables.convolutions = rows_of<ConvolutionRow>(*convolutions, "convolutions");
     const py::gil_scoped_release without_gil;
     self.load(std::move(tables));
 }
@@ -77,7 +79,8 @@ void load(SharedEngine& self, const py::array& stream, const py::array& transfer
 void load_schedule(SharedEngine& self, const py::object& schedule) {
     const auto table = [&](const char* name) { return py::array(schedule.attr(name)); };
     load(self, table("stream"), table("transfers"), table("matmuls"), table("vectors"),
-         table("tiles"), table("tensors"), table("syncs"), table("pieces"), table("windows"));
+         table("tiles"), table("tensors"), table("syncs"), table("pieces"), table("windows"),
+         table("convolutions"));
 }
 
 void set_tensor(SharedEngine& self, std::uint32_t tensor, const py::array& values) {
@@ -352,7 +355,7 @@ void define_engine(py::module_& m) {
                                "The `EngineConfig` that it was made with.")
         .def("load", load, "stream"_a, "transfers"_a, "matmuls"_a, "vectors"_a, "tiles"_a,
              "tensors"_a, "syncs"_a = py::none(), "pieces"_a = py::none(),
-             "windows"_a = py::none(), doc::kLoad)
+             "windows"_a = py::none(), "convolutions"_a = py::none(), doc::kLoad)
         .def("load_schedule", load_schedule, "schedule"_a, doc::kLoadSchedule)
         .def("set_tensor", set_tensor, "tensor"_a, "values"_a, doc::kSetTensor)
         .def("tensor", get_tensor, "tensor"_a, doc::kTensor)

@@ -36,6 +36,7 @@ struct BorrowedProgram {
         program.syncs = borrow<SyncRow>(schedule, "syncs");
         program.pieces = borrow<PieceRow>(schedule, "pieces");
         program.windows = borrow<WindowRow>(schedule, "windows");
+        program.convolutions = borrow<ConvolutionRow>(schedule, "convolutions");
     }
 
     template <class Row>

@@ -70,7 +70,8 @@ constexpr const char* kLoad =
     R"(Make a schedule's tables the engine's program, with fresh memories.
 
 The arrays must have the dtypes of `minisim.hwmodel.isa`, one dimension and no gaps. They are copied,
-so that nothing can change after it has been checked. `syncs` may be left out if no operation waits for another core.
+so that nothing can change after it has been checked. `syncs` may be left out if no operation waits for another core,
+`pieces` and `windows` if no operand is made of pieces, `convolutions` if it is not to be checked what those mean.
 
 Raises:
     ScheduleError: a row breaks a rule of the instruction set; the message names table, row, field,

@@ -5,6 +5,7 @@
 
 #include "minisim/errors.hpp"
 #include "minisim/kernels.hpp"
+#include "place.hpp"
 
 namespace minisim {
 namespace {
@@ -24,34 +25,10 @@ std::string names_of(DTypes types) {
 
 }  // namespace
 
-struct Validator::Place {
-    const char* table;
-    std::size_t row;
-
-    [[noreturn]] void fail(const std::string& what) const {
-        throw ScheduleError(std::string(table) + "[" + std::to_string(row) + "]: " + what);
-    }
-
-    // `value` must be below `limit`: a code, a row or a tile id. The message is only built to fail.
-    void below(const char* field, std::uint64_t value, std::uint64_t limit) const {
-        if (value >= limit) {
-            fail(std::string(field) + " must be below " + std::to_string(limit) + ", not " +
-                 std::to_string(value));
-        }
-    }
-
-    void equal(const char* field, std::uint64_t value, std::uint64_t expected,
-               const char* reason) const {
-        if (value != expected) {
-            fail(std::string(field) + " must be " + std::to_string(expected) + " (" + reason +
-                 "), not " + std::to_string(value));
-        }
-    }
-};
-
 void Validator::all() const {
     for (std::size_t i = 0; i < program_.tensors.size; ++i) tensor(i);
     for (std::size_t i = 0; i < program_.tiles.size; ++i) tile(i);
+    for (std::size_t i = 0; i < program_.convolutions.size; ++i) convolution(i);
     for (std::size_t i = 0; i < program_.transfers.size; ++i) transfer(i);
     for (std::size_t i = 0; i < program_.matmuls.size; ++i) matmul(i);
     for (std::size_t i = 0; i < program_.vectors.size; ++i) vector(i);
@@ -142,6 +119,7 @@ void Validator::matmul(std::size_t row) const {
     epilogue(at, x);
     if (accumulator_of(dtype) == DType::kInt32) integers(at, x);
     scale(at, x);
+    gathered(at, x);
 }
 
 // A: a tile, or pieces of several, whose runs end within their tables.

@@ -193,6 +193,9 @@ class Engine:
         tiles: _Table,
         tensors: _Table,
         syncs: _Table | None = None,
+        pieces: _Table | None = None,
+        windows: _Table | None = None,
+        convolutions: _Table | None = None,
     ) -> None: ...
     def load_schedule(self, schedule: _Schedule) -> None: ...
     def set_tensor(self, tensor: int, values: npt.NDArray[Any]) -> None: ...

@@ -82,3 +82,12 @@ def test_a_shape_binds_all_of_an_input(model: Path, minisim: Any) -> None:
 )
 def test_what_is_no_shape(options: list[str], said: str, model: Path, minisim: Any) -> None:
     assert minisim("run", "m.onnx", *options, code=2).stderr == f"minisim: error: {said}\n"
+
+
+def test_a_dimension_below_0_is_open(folder: Path, minisim: Any) -> None:
+    infos = [make_tensor_value_info(name, TensorProto.FLOAT, (-1, 8)) for name in "xy"]
+    graph = make_graph([make_node("Relu", ["x"], ["y"])], "g", infos[:1], infos[1:])
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 17)], ir_version=8), folder / "m.onnx")
+    assert "bind it with --dim x.0=SIZE" in minisim("run", "m.onnx", code=2).stderr
+    minisim("run", "m.onnx", "--dim", "x.0=4")
+    minisim("run", "m.onnx", "--shape", "x=4x8")

@@ -74,19 +74,42 @@ def test_its_cycles_by_scalesims_formulas(dataflow: str, folds: int, stream: int
 
 
 def test_200_random_convolutions_by_scalesims_formulas() -> None:
-    """One layer, one operation: ceil(k / R) ceil(n / C) folds of pixels + 2 R + C - 2 cycles."""
+    """One layer, one operation. ws: ceil(k / R) ceil(n / C) folds of m + 2 R + C - 2 cycles, is: m for n, os: with m
+    for k, and R but once."""
     rng = np.random.default_rng(0)
-    for _ in range(200):
+    for i in range(200):
         h, w, c, k, r, s, stride, pad = (int(rng.integers(low, high)) for low, high in (
             (4, 20), (4, 20), (1, 70), (1, 70), (1, 5), (1, 5), (1, 4), (0, 3)))  # fmt: skip
         rows, cols = (int(x) for x in rng.choice([4, 8, 16, 32], 2))
-        there = machine(matrix__model="scalesim", matrix__rows=rows, matrix__cols=cols, sram__bytes="16MiB")
+        dataflow = ("ws", "is", "os")[i % 3]
+        there = machine(matrix__model="scalesim", matrix__dataflow=dataflow, matrix__rows=rows, matrix__cols=cols,
+                        sram__bytes="16MiB")  # fmt: skip
         schedule = ms.compile_graph(f"conv:1x{h}x{w}x{c},{k}x{r}x{s},{stride},{pad}", there, numerics=False)
         pixels = ((h + 2 * pad - r) // stride + 1) * ((w + 2 * pad - s) // stride + 1)
-        folds = -(-r * s * c // rows) * -(-k // cols)
-        assert cost.costs(schedule, there).busy[schedule.stream["queue"] == 2].tolist() == [
-            folds * (pixels + 2 * rows + cols - 2)
-        ]
+        depth = r * s * c
+        expected = {
+            "ws": -(-depth // rows) * -(-k // cols) * (pixels + 2 * rows + cols - 2),
+            "is": -(-depth // rows) * -(-pixels // cols) * (k + 2 * rows + cols - 2),
+            "os": -(-pixels // rows) * -(-k // cols) * (depth + rows + cols - 2),
+        }
+        assert cost.costs(schedule, there).busy[schedule.stream["queue"] == 2].tolist() == [expected[dataflow]]
+
+
+def test_strided_and_dilated_ones_are_the_plain_definition() -> None:
+    """y[line, column, filter] = sum over taps and channels, one by one, in double precision."""
+    rng = np.random.default_rng(2)
+    for _ in range(12):
+        h, w, c, k, r, s, sy, sx, dy, dx = (int(rng.integers(low, high)) for low, high in (
+            (7, 12), (7, 12), (1, 40), (1, 20), (1, 4), (1, 4), (1, 4), (1, 4), (1, 3), (1, 3)))  # fmt: skip
+        x, f = rng.standard_normal((1, h, w, c)).astype("f4"), rng.standard_normal((r, s, c, k)).astype("f4")
+        g = ms.Graph()
+        g.output(g.conv2d(g.input("x", x.shape), g.weight("w", f), strides=(sy, sx), dilations=(dy, dx)), "y")
+        found = ms.run(g, machine(), inputs={"x": x}).outputs["y"][0]
+        assert found.shape == ((h - (r - 1) * dy - 1) // sy + 1, (w - (s - 1) * dx - 1) // sx + 1, k)
+        for line, column in np.ndindex(found.shape[:2]):
+            seen = x[0, line * sy : line * sy + r * dy : dy, column * sx : column * sx + s * dx : dx].astype(np.float64)
+            expected = np.einsum("rsc,rsck->k", seen[:r, :s], f)
+            assert np.allclose(found[line, column], expected, rtol=1e-4, atol=1e-4)
 
 
 def test_taps_that_are_not_packed_have_passes_of_their_own() -> None:

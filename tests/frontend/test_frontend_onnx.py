@@ -323,6 +323,21 @@ def test_shapes_are_known_as_a_model_is_read(tmp_path: Path) -> None:
     assert loaded.tensors[loaded.outputs["y"]].shape == (2, 12)
 
 
+def test_a_constant_is_computed_by_the_rules_of_the_models_opset(tmp_path: Path) -> None:
+    """Up to opset 12 the axes of an Unsqueeze were an attribute; from 13 on they are an operand."""
+    nodes = [make_node("Unsqueeze", ["c"], ["column"], axes=[1, 2]), make_node("Mul", ["x", "column"], ["y"])]
+    infos = [make_tensor_value_info(name, TensorProto.FLOAT, (2, 3, 4)) for name in "xy"]
+    c = onnx.numpy_helper.from_array(np.float32([1, 2]), "c")
+    onnx.save(
+        make_model(
+            make_graph(nodes, "g", infos[:1], infos[1:], [c]), opset_imports=[make_opsetid("", 9)], ir_version=4
+        ),
+        tmp_path / "m.onnx",
+    )
+    y = ms.run(load_model(tmp_path / "m.onnx"), inputs={"x": np.ones((2, 3, 4), np.float32)}).outputs["y"]
+    assert y[:, 0, 0].tolist() == [1, 2]
+
+
 def test_opset_7_is_the_oldest(tmp_path: Path) -> None:
     nodes = [make_node("And", ["a", "a"], ["b"]), make_node("Not", ["b"], ["y"])]
     infos = [make_tensor_value_info(name, TensorProto.BOOL, (2, 2)) for name in "ay"]

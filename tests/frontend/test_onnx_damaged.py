@@ -138,7 +138,6 @@ def test_constants_that_are_no_dimensions_or_numbers(op: str, values: Any, expec
     ("shape", "rule"),
     [
         ((0, 2), "every dimension must be at least 1, not (0, 2)"),
-        ((-5, 2), "every dimension must be at least 1, not (-5, 2)"),
         ((2**62, 2), "(4611686018427387904, 2) would have 9223372036854775808 elements; the most is 2147483648"),
         ((65536, 65536), "(65536, 65536) would have 4294967296 elements; the most is 2147483648"),
         ((1,) * 33, "a tensor has at most 32 dimensions, not 33"),

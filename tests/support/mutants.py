@@ -19,6 +19,7 @@ from minisim.hwmodel.isa import ALIGNMENT, NONE, Queue, Table
 from support.accesses import Access, Checker, accesses, operand_tables, residencies
 from support.graphs import Array, example, gemm, inputs_of, small_mlp, values
 from support.machines import least_sram, machine, with_sram
+from support.mutants_windows import WINDOW_MUTATIONS
 
 Rng = np.random.Generator
 Mutation = Callable[[ms.Schedule, Rng], ms.Schedule | None]
@@ -378,6 +379,12 @@ def exchange_operand_rows(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None
     return schedule.replace(**{table: rows})
 
 
+# -- windows ----------------------------------------------------------------------------------------
+
+for _function in WINDOW_MUTATIONS:
+    mutation(_function)
+
+
 # -- judging ----------------------------------------------------------------------------------------
 
 
@@ -448,7 +455,10 @@ def cases() -> list[Case]:
         "packed": machine(tile__m=5, tile__k=8, tile__n=2, compiler__keep_on_chip=False, **FAST),
     }
     grids = [(graph, machines) for graph in models] + [(few_rows(), many), (example("mlp"), many)]
-    grids += [(gemm(60, 40, 3), packed)]
+    grids += [
+        (gemm(60, 40, 3), packed),
+        (convolutions(), {name: {**machines, **many}[name] for name in ("unequal", "2 cores")}),
+    ]
     found = []
     for graph, of in grids:
         for name, base in of.items():
@@ -457,6 +467,16 @@ def cases() -> list[Case]:
                 tight = with_sram(base, slack * least)
                 found.append(Case.of(f"{graph.name} on {name}, sram x{slack}", graph, tight))
     return found
+
+
+def convolutions() -> ms.Graph:
+    """Two in a chain, with padding, a stride and groups; tiles that are shorter and longer than a line."""
+    rng = np.random.default_rng(0)
+    g = ms.Graph("convolutions")
+    x = g.input("x", (1, 7, 10, 36))
+    h = g.relu(g.conv2d(x, g.weight("w1", values(rng, (3, 3, 36, 8))), pads=(1, 1, 0, 2)))
+    g.output(g.conv2d(h, g.weight("w2", values(rng, (2, 3, 4, 12))), strides=(1, 2), groups=2), "y")
+    return g
 
 
 FAST = {"dram__latency": "5ns", "dma__bytes_per_cycle": 256, "dram__bandwidth": "1000GB/s"}

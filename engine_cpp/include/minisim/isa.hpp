@@ -216,6 +216,17 @@ struct VectorRow {
     }
 };
 
+// A convolution: the parts of tensors that are its input, its filters (in the order of k) and its output, and its geometry.
+struct ConvolutionRow {
+    std::uint32_t x, filters, y;
+    std::uint32_t x_row, x_col, filters_row, filters_col, y_row, y_col;  // where these parts begin
+    std::uint32_t images, height, width, output_lines, output_columns;
+    std::uint32_t kernel_lines, kernel_columns, stride_lines, stride_columns;
+    std::uint32_t dilation_lines, dilation_columns, pad_top, pad_left;
+    std::uint32_t channels, groups, filters_each;  // channels and filters of each group
+    std::uint32_t block;  // channels that the order of k keeps together
+};
+
 struct TileRow {
     std::uint32_t tensor, row, col, rows, cols, final;
 };
@@ -306,6 +317,32 @@ struct TensorRow {
     FIELD(VectorRow, imm0, 60)                                                                     \
     FIELD(VectorRow, imm1, 64)                                                                     \
     FIELD(VectorRow, imm2, 68)                                                                     \
+    FIELD(ConvolutionRow, x, 0)                                                                    \
+    FIELD(ConvolutionRow, filters, 4)                                                              \
+    FIELD(ConvolutionRow, y, 8)                                                                    \
+    FIELD(ConvolutionRow, x_row, 12)                                                               \
+    FIELD(ConvolutionRow, x_col, 16)                                                               \
+    FIELD(ConvolutionRow, filters_row, 20)                                                         \
+    FIELD(ConvolutionRow, filters_col, 24)                                                         \
+    FIELD(ConvolutionRow, y_row, 28)                                                               \
+    FIELD(ConvolutionRow, y_col, 32)                                                               \
+    FIELD(ConvolutionRow, images, 36)                                                              \
+    FIELD(ConvolutionRow, height, 40)                                                              \
+    FIELD(ConvolutionRow, width, 44)                                                               \
+    FIELD(ConvolutionRow, output_lines, 48)                                                        \
+    FIELD(ConvolutionRow, output_columns, 52)                                                      \
+    FIELD(ConvolutionRow, kernel_lines, 56)                                                        \
+    FIELD(ConvolutionRow, kernel_columns, 60)                                                      \
+    FIELD(ConvolutionRow, stride_lines, 64)                                                        \
+    FIELD(ConvolutionRow, stride_columns, 68)                                                      \
+    FIELD(ConvolutionRow, dilation_lines, 72)                                                      \
+    FIELD(ConvolutionRow, dilation_columns, 76)                                                    \
+    FIELD(ConvolutionRow, pad_top, 80)                                                             \
+    FIELD(ConvolutionRow, pad_left, 84)                                                            \
+    FIELD(ConvolutionRow, channels, 88)                                                            \
+    FIELD(ConvolutionRow, groups, 92)                                                              \
+    FIELD(ConvolutionRow, filters_each, 96)                                                        \
+    FIELD(ConvolutionRow, block, 100)                                                              \
     FIELD(TileRow, tensor, 0)                                                                      \
     FIELD(TileRow, row, 4)                                                                         \
     FIELD(TileRow, col, 8)                                                                         \
@@ -333,6 +370,7 @@ static_assert(sizeof(MatmulRow) == 84);
 static_assert(sizeof(PieceRow) == 16);
 static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 72);
+static_assert(sizeof(ConvolutionRow) == 104);
 static_assert(sizeof(TileRow) == 24);
 static_assert(sizeof(TensorRow) == 32);
 

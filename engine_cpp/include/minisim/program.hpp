@@ -40,6 +40,7 @@ struct Program {
     Table<SyncRow> syncs;
     Table<PieceRow> pieces;
     Table<WindowRow> windows;
+    Table<ConvolutionRow> convolutions;
 
     Opcode opcode(std::size_t op) const { return static_cast<Opcode>(stream[op].opcode); }
     Queue queue(std::size_t op) const { return static_cast<Queue>(stream[op].queue); }

@@ -17,6 +17,7 @@ struct Tables {
     std::vector<SyncRow> syncs;
     std::vector<PieceRow> pieces;
     std::vector<WindowRow> windows;
+    std::vector<ConvolutionRow> convolutions;
 
     // Valid until the next change.
     Program view() const {
@@ -24,7 +25,7 @@ struct Tables {
                 {matmuls.data(), matmuls.size()}, {vectors.data(), vectors.size()},
                 {tiles.data(), tiles.size()},     {tensors.data(), tensors.size()},
                 {syncs.data(), syncs.size()},     {pieces.data(), pieces.size()},
-                {windows.data(), windows.size()}};
+                {windows.data(), windows.size()}, {convolutions.data(), convolutions.size()}};
     }
 };
 

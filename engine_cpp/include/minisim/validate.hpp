@@ -25,6 +25,7 @@ public:
 
     void tensor(std::size_t row) const;
     void tile(std::size_t row) const;
+    void convolution(std::size_t row) const;
     void transfer(std::size_t row) const;
     void matmul(std::size_t row) const;
     void vector(std::size_t row) const;
@@ -51,6 +52,8 @@ private:
     void piece(const Place& at, std::uint64_t rows, std::uint64_t cols, const PieceRow& piece) const;
     void window(const Place& at, std::uint64_t rows, std::uint64_t cols, const TileRow& tile,
                 const WindowRow& w) const;
+    const ConvolutionRow* convolution_of(std::uint32_t tile) const;
+    void gathered(const Place& at, const MatmulRow& row) const;
     void sums(const Place& at, const MatmulRow& x) const;
     void epilogue(const Place& at, const MatmulRow& x) const;
     void integers(const Place& at, const MatmulRow& x) const;

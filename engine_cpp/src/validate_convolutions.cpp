@@ -1,0 +1,177 @@
+// What the operands of a convolution must be gathered from. A window that lies in its tile and in its operand may still
+// take another pixel than the convolution means, or leave one out; no version and no place tells. So a program says what
+// its convolutions are, and here each operand is derived from that, element by element.
+#include <array>
+#include <optional>
+#include <vector>
+
+#include "minisim/errors.hpp"
+#include "minisim/validate.hpp"
+#include "place.hpp"
+
+namespace minisim {
+namespace {
+
+// Neighbours in k of one operation: `width` channels of a tap, from channel `channel` of the group on.
+struct Unit {
+    std::uint32_t at, tap, channel, width;
+};
+
+// The units of k elements from `first` on, in the order of k: (channel div block, tap, channel mod block).
+std::vector<Unit> units_of(const ConvolutionRow& x, std::uint64_t first, std::uint32_t k) {
+    const std::uint64_t taps = std::uint64_t{x.kernel_lines} * x.kernel_columns;
+    std::vector<Unit> found;
+    for (std::uint32_t at = 0; at < k;) {
+        const std::uint64_t position = first + at, block = position / (x.block * taps);
+        const std::uint64_t width = std::min<std::uint64_t>(x.block, x.channels - block * x.block);
+        const std::uint64_t within = position - block * x.block * taps, inside = within % width;
+        const auto size = static_cast<std::uint32_t>(std::min<std::uint64_t>(width - inside, k - at));
+        found.push_back({at, static_cast<std::uint32_t>(within / width),
+                         static_cast<std::uint32_t>(block * x.block + inside), size});
+        at += size;
+    }
+    return found;
+}
+
+// Where the window of each of some pixels of the output begins: the first line and column of its image, which may lie in
+// the padding, and the first pixel of the image.
+struct Corner {
+    std::int64_t line, column, image;
+};
+
+std::vector<Corner> corners_of(const ConvolutionRow& x, std::uint64_t first, std::uint32_t count) {
+    std::vector<Corner> found;
+    found.reserve(count);
+    const std::uint64_t pixels = std::uint64_t{x.output_lines} * x.output_columns;
+    for (std::uint64_t p = first; p < first + count; ++p) {
+        const std::uint64_t image = p / pixels, line = p % pixels / x.output_columns, column = p % x.output_columns;
+        found.push_back({static_cast<std::int64_t>(line * x.stride_lines) - x.pad_top,
+                         static_cast<std::int64_t>(column * x.stride_columns) - x.pad_left,
+                         static_cast<std::int64_t>(image * x.height * x.width)});
+    }
+    return found;
+}
+
+// The pixel of the input that is read at a tap; none in the padding.
+std::optional<std::uint64_t> pixel(const ConvolutionRow& x, const Corner& corner, std::uint32_t tap) {
+    const std::int64_t line = corner.line + std::int64_t{tap / x.kernel_columns} * x.dilation_lines;
+    const std::int64_t column = corner.column + std::int64_t{tap % x.kernel_columns} * x.dilation_columns;
+    if (line < 0 || line >= x.height || column < 0 || column >= x.width) return std::nullopt;
+    return static_cast<std::uint64_t>(corner.image + line * x.width + column);
+}
+
+constexpr std::uint32_t kMostChannels = 32;  // of a block: a bit each
+
+std::uint32_t bits(std::uint32_t count) {
+    return count >= 32 ? 0xFFFFFFFFu : (std::uint32_t{1} << count) - 1;
+}
+
+}  // namespace
+
+void Validator::convolution(std::size_t row) const {
+    const Place at{"convolutions", row};
+    const ConvolutionRow& x = program_.convolutions[row];
+    constexpr std::uint32_t kLimit = std::uint32_t{1} << 31;  // so that no sum or product of two overflows
+    for (const std::uint32_t value :
+         {x.images, x.height, x.width, x.output_lines, x.output_columns, x.kernel_lines, x.kernel_columns,
+          x.stride_lines, x.stride_columns, x.dilation_lines, x.dilation_columns, x.channels, x.groups, x.filters_each}) {
+        if (value == 0 || value >= kLimit) at.fail("sizes, steps and counts must be from 1 to 2147483647");
+    }
+    if (x.pad_top >= kLimit || x.pad_left >= kLimit) at.fail("padding must be at most 2147483647");
+    if (x.block == 0 || x.block > kMostChannels) at.fail("block must be from 1 to 32, not " + std::to_string(x.block));
+    // A part of a tensor, of rows x cols elements, each a product of counts.
+    const auto part = [&](const char* field, std::uint32_t tensor, std::uint32_t first, std::uint32_t col,
+                          std::array<std::uint32_t, 3> rows, std::array<std::uint32_t, 2> cols) {
+        at.below(field, tensor, program_.tensors.size);
+        const TensorRow& found = program_.tensors[tensor];
+        std::uint64_t count = 1, width = std::uint64_t{cols[0]} * cols[1];
+        for (const std::uint32_t each : rows) {
+            count = std::min<std::uint64_t>(count * each, kLimit);
+        }
+        if (first + count > found.rows || col + width > found.cols) {
+            at.fail(std::string(field) + " has no such part: its shape is (" + std::to_string(found.rows) + ", " +
+                    std::to_string(found.cols) + ")");
+        }
+    };
+    part("x", x.x, x.x_row, x.x_col, {x.images, x.height, x.width}, {x.channels, x.groups});
+    part("filters", x.filters, x.filters_row, x.filters_col, {x.kernel_lines, x.kernel_columns, x.channels},
+         {x.filters_each, x.groups});
+    part("y", x.y, x.y_row, x.y_col, {x.images, x.output_lines, x.output_columns}, {x.filters_each, x.groups});
+}
+
+// The convolution whose output the tile is a part of; nullptr if there is none.
+const ConvolutionRow* Validator::convolution_of(std::uint32_t tile) const {
+    const TileRow& t = program_.tiles[tile];
+    for (const ConvolutionRow& x : program_.convolutions) {
+        const std::uint64_t rows = std::uint64_t{x.images} * x.output_lines * x.output_columns;
+        const std::uint64_t cols = std::uint64_t{x.filters_each} * x.groups;
+        if (t.tensor == x.y && t.row >= x.y_row && std::uint64_t{t.row} + t.rows <= x.y_row + rows &&
+            t.col >= x.y_col && std::uint64_t{t.col} + t.cols <= x.y_col + cols) {
+            return &x;
+        }
+    }
+    return nullptr;
+}
+
+// A, if the operation is a part of a convolution: each pixel and channel that it means, once, and nothing else.
+void Validator::gathered(const Place& at, const MatmulRow& row) const {
+    const ConvolutionRow* found = convolution_of(row.c);
+    if (found == nullptr) return;
+    const ConvolutionRow& x = *found;
+    const TileRow &c = program_.tiles[row.c], &b = program_.tiles[row.b];
+    at.equal("a", row.a, kNone, "the operand of a convolution is gathered");
+    at.equal("the tensor of b", b.tensor, x.filters, "it has the convolution's filters");
+    at.equal("b_transposed", row.b_transposed, 0, "filters lie in the order of k");
+    if (b.row < x.filters_row || b.row + std::uint64_t{row.k} > x.filters_row + std::uint64_t{x.channels} *
+                                     x.kernel_lines * x.kernel_columns || b.col < x.filters_col) {
+        at.fail("b must be a part of the convolution's filters");
+    }
+    const std::uint32_t first_filter = c.col - x.y_col, group = first_filter / x.filters_each;
+    at.equal("the first filter of b", b.col - x.filters_col, first_filter, "that of c");
+    if ((first_filter + row.n - 1) / x.filters_each != group) at.fail("c must be of one group of filters");
+
+    const std::vector<Unit> units = units_of(x, b.row - x.filters_row, row.k);
+    const std::vector<Corner> corners = corners_of(x, c.row - x.y_row, row.m);
+    std::vector<std::uint32_t> taken(units.size() * row.m);  // channels of a unit, by unit and row: a bit each
+    const std::uint64_t first_channel = x.x_col + std::uint64_t{group} * x.channels;
+    program_.for_each_piece(row, [&](const PieceRow& piece) {
+        const TileRow& tile = program_.tiles[piece.tile];
+        at.equal("the tensor of a piece", tile.tensor, x.x, "it is the convolution's input");
+        program_.for_each_window(piece, [&](const WindowRow& w) {
+            std::size_t u = 0;
+            while (w.at_col >= units[u].at + units[u].width) ++u;
+            const Unit& unit = units[u];
+            const std::uint32_t inside = w.at_col - unit.at;
+            if (inside + std::uint64_t{w.cols} > unit.width) at.fail("a window must be of one tap, and block of channels");
+            at.equal("the channel that a window takes", std::uint64_t{tile.col} + w.from_col,
+                     first_channel + unit.channel + inside, "that of its columns in k");
+            const std::uint32_t mine = bits(w.cols) << inside;
+            for (std::uint32_t i = 0; i < w.outer; ++i) {
+                for (std::uint32_t j = 0; j < w.inner; ++j) {
+                    const std::uint64_t r = w.at_row + std::uint64_t{i} * w.at_outer + std::uint64_t{j} * w.at_inner;
+                    const std::uint64_t from =
+                        tile.row + w.from_row + std::uint64_t{i} * w.from_outer + std::uint64_t{j} * w.from_inner;
+                    const std::optional<std::uint64_t> meant = pixel(x, corners[r], unit.tap);
+                    if (!meant) {
+                        at.fail("a window must leave row " + std::to_string(r) + " at tap " + std::to_string(unit.tap) +
+                                " to the padding");
+                    }
+                    at.equal("the pixel that a window takes", from, x.x_row + *meant, "that of its tap");
+                    std::uint32_t& so_far = taken[u * row.m + r];
+                    if (so_far & mine) at.fail("two windows take the same pixel and channel");
+                    so_far |= mine;
+                }
+            }
+        });
+    });
+    for (std::size_t u = 0; u < units.size(); ++u) {
+        for (std::uint32_t r = 0; r < row.m; ++r) {
+            if (taken[u * row.m + r] != bits(units[u].width) && pixel(x, corners[r], units[u].tap)) {
+                at.fail("no window takes all channels of row " + std::to_string(r) + " at tap " +
+                        std::to_string(units[u].tap));
+            }
+        }
+    }
+}
+
+}  // namespace minisim
