@@ -74,8 +74,8 @@ def check_dims(dims: Dims) -> dict[str, int | Sequence[int]]:
 
 
 def bind(inputs: Sequence[onnx.ValueInfoProto], dims: Dims) -> None:
-    """Give the open dimensions of `inputs` their sizes, where `dims` has them. One below 0 is open: so some exporters say
-    that they do not know it.
+    """Give the open dimensions of `inputs` their sizes, where `dims` has them. One below 0 is open: so some exporters
+    say that they do not know it.
 
     Raises:
         ModelError: `dims` has a name that no open dimension, and no input, has; or a shape that the input cannot have.

@@ -127,7 +127,7 @@ class _Once:
 
 
 def _computed(proto: onnx.NodeProto, operands: dict[str, Constant], opsets: dict[str, int]) -> dict[str, Array]:
-    """By a model of this node alone: of a node by itself the evaluator takes the newest version, whatever it is told."""
+    """By a model of this node alone: of a mere node the evaluator takes the newest version, whatever it is told."""
     graph = onnx.helper.make_graph(
         [proto],
         "constant",
