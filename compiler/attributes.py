@@ -120,7 +120,8 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     Attributes:
         groups: parts of the channels, each with filters of its own.
-        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output, or add to it.
+        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output; those at the
+            bottom and right may be below 0, and add to it.
     """
 
     groups: int = 1
@@ -128,8 +129,9 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     def check(self) -> None:
         EpilogueAttributes.check(self)
-        top, left, bottom, right = map(abs, self.pads)
-        PoolAttributes.check(replace(self, pads=(top, left, bottom, right)) if self.transposed else self)
+        top, left, bottom, right = self.pads
+        added = (top, left, abs(bottom), abs(right))
+        PoolAttributes.check(replace(self, pads=added) if self.transposed else self)
         if self.groups < 1:
             raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
 
