@@ -1,4 +1,4 @@
-"""What operands of a convolution must be gathered from, and what is refused: the engine derives it (`convolutions`)."""
+"""What operands of a convolution must be gathered from: the engine derives it from the table `convolutions`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ def load(schedule: ms.Schedule) -> None:
     ms.Engine(EngineConfig(schedule.sram_bytes)).load_schedule(schedule)
 
 
+def refuses(schedule: ms.Schedule) -> bool:
+    try:
+        load(schedule)
+    except ScheduleError:
+        return True
+    return False
+
+
 def test_what_a_convolution_is(schedule: ms.Schedule) -> None:
     (row,) = schedule.convolutions
     names = [name for name in row.dtype.names if not name.endswith(("_row", "_col"))][3:]
@@ -47,15 +55,9 @@ def test_another_operand_is_refused_and_without_the_row_it_would_not_be(
         mutant = mutation(schedule, rng)
         if mutant is None:
             continue
-        try:
-            load(mutant.replace(convolutions=mutant.convolutions[:0]))
-        except ScheduleError:
+        if refuses(mutant.replace(convolutions=mutant.convolutions[:0])):
             continue  # beyond a tile, or an operand
-        try:
-            load(mutant)
-        except ScheduleError as e:
-            silent += 1
-            assert "matmuls[" in str(e)  # noqa: PT017
+        silent += refuses(mutant)
     assert silent > 3
 
 

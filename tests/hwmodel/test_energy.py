@@ -19,7 +19,6 @@ from minisim import Graph, load_model
 from minisim.compiler.attributes import NO_ATTRIBUTES, CastAttributes
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.pipeline import compile_graph
-from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine, keys, presets
 from minisim.hwmodel.energy import (
     COMPONENTS,
@@ -125,10 +124,6 @@ def test_bytes_are_what_the_engine_counts(case: tuple[Graph, Machine]) -> None:
 @pytest.mark.parametrize("name", ["mlp", "residual_block"])
 @pytest.mark.parametrize("config", presets())
 def test_bytes_are_what_the_engine_counts_on_examples(name: str, config: str) -> None:
-    if name == "residual_block" and Machine.load(config).matrix.dtype == "int8":  # it has no sigmoid
-        with pytest.raises(UnsupportedError, match="cannot be computed in int8"):
-            compile_graph(example(name), Machine.load(config))
-        return
     check_counters(example(name), Machine.load(config))
 
 
