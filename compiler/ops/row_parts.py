@@ -50,7 +50,7 @@ class Step(NamedTuple):
 def emit_parts(node: Node, tiling: Tiling, rows: int, steps: Sequence[Step], program: ProgramBuilder) -> None:
     """Emit for each operation on each part of each strip: LOAD its sources, VECTOR, STORE its result."""
     dtype = program.graph.tensors[node.output].code
-    parts = _Parts(tiling, dtype, program)
+    parts = _Parts(f"{node.name}/partial", tiling, dtype, program)
     for group in _passes(steps):
         for step in group:
             if step.result.cols == 1 and not step.op.is_reduction:
@@ -77,8 +77,8 @@ def _passes(steps: Sequence[Step]) -> list[list[Step]]:
 class _Parts:
     """The operations of one strip: columns of the table of vectors, each a number or one for each strip."""
 
-    def __init__(self, tiling: Tiling, dtype: isa.DType, program: ProgramBuilder) -> None:
-        self.tiling, self.dtype, self.program = tiling, dtype, program
+    def __init__(self, scratch: str, tiling: Tiling, dtype: isa.DType, program: ProgramBuilder) -> None:
+        self.scratch, self.tiling, self.dtype, self.program = scratch, tiling, dtype, program
         self.operations: list[dict[str, npt.ArrayLike]] = []
         self.partial: dict[int, Ids] = {}  # by the identity of a reduction's result, what its last part has left
 
@@ -103,7 +103,7 @@ class _Parts:
     def _left(self) -> Ids:
         """A tile for the partial results of each strip."""
         rows = self.tiling.m * self.tiling.m_tiles
-        name = self.program.scratch("partial", rows, isa.REDUCE_WIDTH, isa.partial_of(self.dtype))
+        name = self.program.scratch(self.scratch, rows, isa.REDUCE_WIDTH, isa.partial_of(self.dtype))
         return self.program.grid(name, self.tiling.m, isa.REDUCE_WIDTH, 1).ids(np.arange(self.tiling.m_tiles), 0)
 
     def emit(self, node: Node, rows: int) -> None:
