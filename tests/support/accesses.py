@@ -219,4 +219,4 @@ def residencies(schedule: Schedule) -> list[Residency]:
 
 def operand_tables(schedule: Schedule) -> dict[str, Table]:
     """Copies of the operand tables, to change."""
-    return {name: getattr(schedule, name).copy() for name in ("transfers", "matmuls", "vectors")}
+    return {name: getattr(schedule, name).copy() for name in ("transfers", "matmuls", "vectors", "pieces")}
