@@ -55,7 +55,7 @@ class EpilogueAttributes(Attributes):
     narrow: str = "int8"
 
     def check(self) -> None:
-        if self.narrow not in ("int8", "uint8"):
+        if not isinstance(self.narrow, str) or self.narrow not in ("int8", "uint8"):
             raise UnsupportedError(f"sums are requantised to int8 or uint8, not {shown(self.narrow)}")
         if self.scale is not None and not 0 < np.float32(self.scale) < np.inf:
             raise UnsupportedError(f"scale must be a positive float32, not {self.scale!r}")
@@ -120,7 +120,8 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     Attributes:
         groups: parts of the channels, each with filters of its own.
-        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output, or add to it.
+        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output; those at the
+            bottom and right may be below 0, and add to it.
     """
 
     groups: int = 1
@@ -128,8 +129,9 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     def check(self) -> None:
         EpilogueAttributes.check(self)
-        top, left, bottom, right = map(abs, self.pads)
-        PoolAttributes.check(replace(self, pads=(top, left, bottom, right)) if self.transposed else self)
+        top, left, bottom, right = self.pads
+        added = (top, left, abs(bottom), abs(right))
+        PoolAttributes.check(replace(self, pads=added) if self.transposed else self)
         if self.groups < 1:
             raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
 

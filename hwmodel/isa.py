@@ -60,7 +60,8 @@ columns; the array takes them in `taps` equal parts (1: as a whole), unless it p
 **Convolutions.** A window may lie in its tile and in A, and yet take another pixel than is meant. So a schedule says of
 each convolution what it is: a row of `convolutions` has the parts of tensors that are its input, its filters and its
 output, and its geometry. From that the engine derives the A of every matmul that writes a part of the output, element
-by element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`).
+by element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`). A transposed one
+reads pixel (y + pad - tap * dilation) / stride for pixel y of the output, and none where that is no whole number.
 
 **Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
 their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of
@@ -347,6 +348,7 @@ CONVOLUTION_DTYPE = np.dtype(
         ("groups", "u4"),
         ("filters_each", "u4"),  # of each group
         ("block", "u4"),  # channels that the order of k keeps together
+        ("transposed", "u4"),  # 1: the strides are the output's, and its pads are cut off of it
     ]
 )
 
