@@ -153,6 +153,10 @@ def input_array(name: str, values: object, shape: Shape) -> Array:
     """
     try:
         array = np.asarray(values)
+        if (
+            array.dtype.name == "bfloat16"
+        ):  # of the package ml_dtypes, which is not asked for: its floats are exact here
+            array = array.astype(np.float32)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"numbers are needed, not {array.dtype}")
     except (TypeError, ValueError) as e:  # lists of different lengths, say

@@ -7,7 +7,7 @@ or type takes part in; the graph calls it where the node is added. All other rul
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -55,7 +55,7 @@ class EpilogueAttributes(Attributes):
     narrow: str = "int8"
 
     def check(self) -> None:
-        if self.narrow not in ("int8", "uint8"):
+        if not isinstance(self.narrow, str) or self.narrow not in ("int8", "uint8"):
             raise UnsupportedError(f"sums are requantised to int8 or uint8, not {shown(self.narrow)}")
         if self.scale is not None and not 0 < np.float32(self.scale) < np.inf:
             raise UnsupportedError(f"scale must be a positive float32, not {self.scale!r}")
@@ -94,7 +94,12 @@ class PoolAttributes(Attributes):
         """Over images of this shape: (images, height, width, channels), or (images, width, channels) of one line."""
         count, *size, _ = images
         height, width = size if len(size) == 2 else (1, *size)
-        return Geometry(count, height, width, self.kernel, self.strides, self.dilations, self.pads)
+        return Geometry(count, height, width, self.kernel, self.strides, self.dilations, self.pads, self.is_transposed)
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether the kernel slides over the output."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -111,16 +116,28 @@ class NeighbourAttributes(Attributes):
 
 @dataclass(frozen=True, kw_only=True)
 class ConvAttributes(EpilogueAttributes, PoolAttributes):
-    """How the kernel of a convolution slides over its images; `groups`: parts of the channels, each with filters of its
-    own."""
+    """How the kernel of a convolution slides over its images.
+
+    Attributes:
+        groups: parts of the channels, each with filters of its own.
+        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output; those at the
+            bottom and right may be below 0, and add to it.
+    """
 
     groups: int = 1
+    transposed: bool = False
 
     def check(self) -> None:
         EpilogueAttributes.check(self)
-        PoolAttributes.check(self)
+        top, left, bottom, right = self.pads
+        added = (top, left, abs(bottom), abs(right))
+        PoolAttributes.check(replace(self, pads=added) if self.transposed else self)
         if self.groups < 1:
             raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
+
+    @property
+    def is_transposed(self) -> bool:
+        return self.transposed
 
 
 @dataclass(frozen=True, kw_only=True)

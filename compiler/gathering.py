@@ -32,7 +32,8 @@ Strips = tuple[tuple[Part, ...], ...]
 @lru_cache(maxsize=4096)
 def strips(geometry: Geometry, height: int, tile_height: int, tap: int) -> Strips:
     """For each tile of the output what it reads at `tap`."""
-    found = parts(geometry.source(tap), height, tile_height, geometry.strides[1])
+    apart, step = geometry.steps
+    found = parts(geometry.source(tap), height, tile_height, step, apart)
     return tuple(tuple(each) for each in found)
 
 

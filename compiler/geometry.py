@@ -8,6 +8,9 @@ line by line. A 1-D signal (images, width, channels) is an image of one line.
     (c div 32, r, s, c mod 32)        c the channel of its group, (r, s) the tap: line and column of the kernel
 
 on every machine. 32 is a constant of this definition: a block of 32 channels can stay in SRAM for all its taps.
+
+A *transposed* kernel gives what it reads: at tap r, pixel y of the image to pixel y * stride + r * dilation - pad of
+the output. Seen from there, every stride-th pixel reads one, and those between them zeros, which lie nowhere.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ class Geometry:
     Attributes:
         images, height, width: of the input.
         kernel, strides, dilations: of lines and columns.
-        pads: pixels of padding at the top, left, bottom and right.
+        pads: pixels of padding at the top, left, bottom and right; of a transposed kernel, what is cut off of the
+            output there, or (below 0) added to it.
+        transposed: whether the kernel's strides are those of the output.
     """
 
     images: int
@@ -46,11 +51,21 @@ class Geometry:
     strides: Pair
     dilations: Pair
     pads: tuple[int, int, int, int]
+    transposed: bool = False
 
     @property
     def output(self) -> Pair:
         """Lines and columns of the output; below 1 where the kernel does not fit."""
         top, left, bottom, right = self.pads
+        if self.transposed:
+            cut = (top + bottom, left + right)
+            line, column = (
+                (size - 1) * stride + (kernel - 1) * dilation + 1 - less
+                for size, kernel, dilation, stride, less in zip(
+                    (self.height, self.width), self.kernel, self.dilations, self.strides, cut, strict=True
+                )
+            )
+            return line, column
         whole = (self.height + top + bottom, self.width + left + right)
         line, column = (
             (size - (kernel - 1) * dilation - 1) // stride + 1
@@ -74,11 +89,24 @@ class Geometry:
         """The pixel of the input that each pixel of the output reads at `tap` (r x columns + s); or OUTSIDE."""
         r, s = divmod(tap, self.kernel[1])
         lines, columns = self.output
-        y = np.arange(lines, dtype=np.int64) * self.strides[0] + r * self.dilations[0] - self.pads[0]
-        x = np.arange(columns, dtype=np.int64) * self.strides[1] + s * self.dilations[1] - self.pads[1]
+        y, x = self._read(lines, r, 0), self._read(columns, s, 1)
         inside = ((y >= 0) & (y < self.height))[:, None] & ((x >= 0) & (x < self.width))
         first = np.arange(self.images, dtype=np.int64)[:, None, None] * self.height * self.width
         return np.asarray(np.where(inside, first + y[:, None] * self.width + x, OUTSIDE).reshape(-1))
+
+    def _read(self, count: int, tap: int, axis: int) -> Index:
+        """The lines (or columns: axis 1) that the first `count` of the output read at a line (column) of the kernel."""
+        at = np.arange(count, dtype=np.int64)
+        stride, offset = self.strides[axis], tap * self.dilations[axis] - self.pads[axis]
+        if not self.transposed:
+            return at * stride + offset
+        found = at - offset
+        return np.where(found % stride == 0, found // stride, OUTSIDE)
+
+    @property
+    def steps(self) -> Pair:
+        """Along a line of the output, pixels from one that reads to the next, at one tap; and from what it reads."""
+        return (self.strides[1], 1) if self.transposed else (1, self.strides[1])
 
 
 class Unit(NamedTuple):
@@ -165,12 +193,13 @@ class Part(NamedTuple):
     from_inner: int
 
 
-def parts(source: Index, height: int, tile_height: int, step: int) -> list[list[Part]]:
+def parts(source: Index, height: int, tile_height: int, step: int, apart: int = 1) -> list[list[Part]]:
     """For each `height` rows of output what they read, of tiles of `tile_height` rows, in as few parts as are regular.
 
     Args:
         source: the row that each row of output reads, or OUTSIDE.
         step: rows from one to the next where they are neighbours in a line.
+        apart: rows of output from one to the next there.
     """
     found: list[list[Part]] = [[] for _ in range(-(-len(source) // height))]
     at = np.flatnonzero(source != OUTSIDE)
@@ -178,14 +207,14 @@ def parts(source: Index, height: int, tile_height: int, step: int) -> list[list[
         return found
     of = source[at]
     begins = np.ones(len(at), dtype=bool)
-    begins[1:] = (np.diff(at) != 1) | (np.diff(of) != step)
+    begins[1:] = (np.diff(at) != apart) | (np.diff(of) != step)
     begins[1:] |= (np.diff(at // height) != 0) | (np.diff(of // tile_height) != 0)
     first = np.flatnonzero(begins)
     lengths = np.diff(np.append(first, len(at)))
     runs = zip((at[first]).tolist(), (of[first]).tolist(), lengths.tolist(), strict=True)
     for row, pixel, length in runs:
         strip, tile = found[row // height], pixel // tile_height
-        one = Part(tile, 1, length, row % height, 0, 1, pixel % tile_height, 0, step)
+        one = Part(tile, 1, length, row % height, 0, apart, pixel % tile_height, 0, step)
         joined = _joined(strip[-1], one) if strip else None
         if joined is None:
             strip.append(one)

@@ -21,6 +21,7 @@ file each, with what a machine does to execute them.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -276,7 +277,44 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             scale=None if scale is None else number("scale", scale),
             narrow=narrow,
         )
-        operands = [x, self._filters(w)]
+        return self._convolved(x, w, bias, attributes, name)
+
+    def conv_transpose2d(
+        self,
+        x: Tensor,
+        w: Tensor,
+        *,
+        bias: Tensor | None = None,
+        strides: int | Sequence[int] = 1,
+        pads: int | Sequence[int] = 0,
+        dilations: int | Sequence[int] = 1,
+        groups: int = 1,
+        name: str | None = None,
+    ) -> Tensor:
+        """A transposed convolution: pixel y gives its channels times tap r of w to pixel y * stride + r * dilation.
+
+        Args:
+            w: (R, S, channels / groups, filters), as for `conv2d`.
+            pads: what is cut off of the result's sides, as `conv2d` has them; below 0 that is added, as zeros.
+        """
+        self._own(x)
+        self._own(w)
+        if len(w.shape) != 4:
+            raise ShapeError(f"{caller()}the filters {w.name} must be (R, S, channels, filters), not {w.shape}")
+        attributes = ConvAttributes(
+            kernel=(w.shape[0], w.shape[1]),
+            strides=pair("strides", strides),
+            dilations=pair("dilations", dilations),
+            pads=paddings(pads),
+            groups=integers("groups", (groups,))[0],
+            transposed=True,
+        )
+        return self._convolved(x, w, bias, attributes, name)
+
+    def _convolved(
+        self, x: Tensor, w: Tensor, bias: Tensor | None, attributes: ConvAttributes, name: str | None
+    ) -> Tensor:
+        operands, scale = [x, self._filters(w)], attributes.scale
         if bias is None:
             return self.add_node("Conv", operands, attributes, name)
         name = name if name is None else checked_name(name, "a node's name")
@@ -528,6 +566,8 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             raise ModelError(f"output {missing[0]!r} is never computed")
         if not self.nodes:
             raise ModelError(f"model {self.name!r} has no operations")
+        if twice := [name for name, count in Counter(node.name for node in self.nodes).items() if count > 1]:
+            raise ModelError(f"model {self.name!r} has two nodes of the name {twice[0]!r}")
 
     # -- internals ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ by, lie in memory as int8; what lies between two float operations alone stays fl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -186,3 +187,23 @@ class Plan:
         self._unit.setdefault(first, first)
         for other in others:
             self._unit[other] = first
+
+
+# -- for people ------------------------------------------------------------------------------------------
+
+MOST_NAMES = 8
+"""Nodes that are named in a line."""
+
+
+def in_floats(computed: Graph) -> Iterator[str]:
+    """A line on the operations of a quantised graph that are no integers'; none if there is none."""
+    kinds = Counter(
+        node.op
+        for node in computed.nodes
+        if node.op != "Rescale" and any(computed.tensors[name].dtype == "float32" for name in node.present)
+    )
+    if kinds:
+        named = [f"{count} {op}" for op, count in kinds.most_common(MOST_NAMES)]
+        more = sum(kinds.values()) - sum(count for _, count in kinds.most_common(MOST_NAMES))
+        rest = f" and {more} others" if more else ""
+        yield f"computed in float32 by the vector unit, as int8 has no such operation: {', '.join(named)}{rest}"

@@ -127,7 +127,11 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
     columns.busy[of_lanes] = np.maximum(
         operation_cycles(schedule, v, machine), _vector_sram_cycles(schedule, v, machine)
     )
-    columns.latency[of_lanes] = machine.vector.latency_cycles + tree_cycles(v["op"], cols, machine)
+    columns.latency[of_lanes] = machine.vector.latency_cycles + np.where(
+        v["cols"] == 1,
+        tree_cycles(v["op"], cols, machine),
+        0,  # a part of a row leaves what is before the tree
+    )
     return columns
 
 

@@ -60,7 +60,8 @@ columns; the array takes them in `taps` equal parts (1: as a whole), unless it p
 **Convolutions.** A window may lie in its tile and in A, and yet take another pixel than is meant. So a schedule says of
 each convolution what it is: a row of `convolutions` has the parts of tensors that are its input, its filters and its
 output, and its geometry. From that the engine derives the A of every matmul that writes a part of the output, element
-by element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`).
+by element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`). A transposed one
+reads pixel (y + pad - tap * dilation) / stride for pixel y of the output, and none where that is no whole number.
 
 **Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
 their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of
@@ -71,6 +72,10 @@ window lies is +0, and multiplied as others are. Then come a bias, the row src2 
 `activation`, as in a matmul's epilogue. A chain may be cut: `acc` (rows, cols) is what an earlier fold has left, and
 this one goes on from it. Of a chain of floats that is FP32, in acc and in dst, so that it is rounded once, where it
 ends; of integers it has their type.
+
+**Rows in parts.** A reduction goes through REDUCE_WIDTH partial results, element i to number i mod REDUCE_WIDTH.
+Rows of floats may be cut into parts, all but the last of them multiples of that long: a reduction whose dst is (rows,
+REDUCE_WIDTH), FP32, leaves the partial results, and one with `acc`, a tile like that, goes on from them.
 
 **Accumulator memory.** SRAM addresses are one space: [0, sram_bytes) is the scratchpad, and the
 `accumulator_bytes` behind it are a memory of their own, if the machine has one. No tile lies in both.
@@ -103,6 +108,9 @@ ALIGNMENT = 64
 
 NONE = 0xFFFFFFFF
 """The tile id, or SRAM address, of an operand that an operation does not have."""
+
+REDUCE_WIDTH = 32
+"""The partial results of a reduction: part of its definition (kernels.hpp), another number gives other bits."""
 
 FORMAT_VERSION = 6
 """The version of the file that `Schedule.save` writes."""
@@ -266,7 +274,7 @@ VECTOR_DTYPE = np.dtype(
         ("src0", "u4"),  # tile ids; NONE: a number, imm0, or no such source; one is a tile, but of a COPY or a fold
         ("src1", "u4"),
         ("src2", "u4"),
-        ("acc", "u4"),  # (rows, cols), what an earlier fold has left: this one goes on from there; else NONE
+        ("acc", "u4"),  # what an earlier fold, or reduction of the same rows, has left: this one goes on from there
         ("dst", "u4"),
         ("src0_sram", "u4"),
         ("src1_sram", "u4"),
@@ -275,7 +283,10 @@ VECTOR_DTYPE = np.dtype(
         ("dst_sram", "u4"),
         ("src0_pieces", "u4"),  # of a fold: the first row of a run in `pieces`, or NONE if all is padding; else NONE
         ("rows", "u4"),  # of dst; a source with 1 row (or column) is repeated along it
-        ("cols", "u4"),  # 1 for a reduction, whose src0 has `rows` rows of any length
+        (
+            "cols",
+            "u4",
+        ),  # 1 for a reduction, whose src0 has `rows` rows of any length; or REDUCE_WIDTH (see Rows in parts)
         ("taps", "u4"),  # of a fold: how many elements each of dst is made of; else 0
         ("imm0", "f4"),  # 0 where src0 is a tile, or is not there
         ("imm1", "f4"),
@@ -337,6 +348,7 @@ CONVOLUTION_DTYPE = np.dtype(
         ("groups", "u4"),
         ("filters_each", "u4"),  # of each group
         ("block", "u4"),  # channels that the order of k keeps together
+        ("transposed", "u4"),  # 1: the strides are the output's, and its pads are cut off of it
     ]
 )
 
@@ -702,7 +714,8 @@ class Schedule:
             self._operand(x, name) if x[name] != NONE else f"{x[f'imm{i}']:.9g}"
             for i, name in enumerate(VECTOR_SOURCES[: op.sources])
         )
-        return f"VECTOR {self._operand(x, 'dst')} = {op.name.lower()} {sources}"
+        begin = "" if x["acc"] == NONE else f"{self._operand(x, 'acc')} "
+        return f"VECTOR {self._operand(x, 'dst')} = {begin}{op.name.lower()} {sources}"
 
     def _describe_fold(self, op: VectorOp, x: np.void) -> str:
         """``VECTOR y[..] = acc[..] fold_fma 9 taps of (x[..] by 0:9), w[..] + b[..] | relu``."""
@@ -813,8 +826,9 @@ def verify_pieces(schedule: Schedule) -> None:
     vectors, folds = schedule.vectors, is_fold(schedule.vectors["op"])
     if np.any(folds != (vectors["taps"] > 0)) or np.any(~folds & (vectors["src0_pieces"] != NONE)):
         raise ScheduleError("a fold has taps and is of pieces, no other vector operation is")
-    if np.any(folds & (vectors["src0"] != NONE)) or np.any(~folds & (vectors["acc"] != NONE)):
-        raise ScheduleError("a fold has no src0, and only a fold has an acc")
+    goes_on = folds | is_reduction(vectors["op"])
+    if np.any(folds & (vectors["src0"] != NONE)) or np.any(~goes_on & (vectors["acc"] != NONE)):
+        raise ScheduleError("a fold has no src0, and only a fold or a reduction has an acc")
     _verify_windows(schedule, matmuls, matmuls["m"], matmuls["k"])
     _verify_windows(schedule, vectors, vectors["rows"].astype(np.int64) * vectors["taps"], vectors["cols"])
 

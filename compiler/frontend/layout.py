@@ -24,7 +24,7 @@ from minisim.compiler.attributes import (
     TransposeAttributes,
 )
 from minisim.compiler.frontend.axis_orders import keeps_order, order_between, reshaping
-from minisim.compiler.frontend.turned import Layout
+from minisim.compiler.frontend.turned import Layout, Turned
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops.elementwise import Elementwise
 from minisim.compiler.ops.row_strips import RowOperator
@@ -32,8 +32,8 @@ from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import arranged
 
 
-def settle(graph: Graph) -> None:
-    """Move the transpositions of `graph`, in place.
+def settle(graph: Graph) -> dict[str, Turned]:
+    """Move the transpositions of `graph`, in place; return which tensors are others with their axes in another order.
 
     Outputs keep their names and values; what is not needed any more is left over (`into_weights.forget_unused`)."""
     nodes, graph.nodes = graph.nodes, []
@@ -42,6 +42,7 @@ def settle(graph: Graph) -> None:
         if not _applied(layout, node):
             layout.keep(node)
     graph.outputs = {public: layout.made_for_output(name) for public, name in graph.outputs.items()}
+    return layout.turned
 
 
 def _applied(layout: Layout, node: Node) -> bool:
@@ -89,15 +90,23 @@ def _elementwise(layout: Layout, node: Node) -> bool:
 
 
 def _along_rows(layout: Layout, node: Node) -> bool:
-    """What works along the last axis does not care for the order of the others."""
+    """What works along the last axis does not care for the order of the others. Along pixels whose channels lie behind
+    them a reduction is a fold."""
     x, *others = node.present
     source, perm = layout.of(x)
+    if perm == (0, 2, 1) and node.op in REDUCTIONS:
+        y = REDUCTIONS[node.op](layout.graph, layout.tensor(source), 1, name=layout.fresh(node.output))
+        layout.set(node.output, y.name, perm)
+        return True
     if not layout.is_turned(x) or perm[-1] != len(perm) - 1:
         return False
     operands = [layout.tensor(source), *(layout.tensor(layout.made(name)) for name in others)]
     y = layout.graph.add_node(node.op, operands, node.attributes, layout.fresh(node.output))
     layout.set(node.output, y.name, perm)
     return True
+
+
+REDUCTIONS = {"ReduceSum": Graph.reduce_sum, "ReduceMax": Graph.reduce_max, "ReduceMean": Graph.reduce_mean}
 
 
 def _concat(layout: Layout, node: Node) -> bool:

@@ -25,6 +25,7 @@ from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
 from minisim.compiler.frontend.into_weights import fold_into_weights, forget_unused
 from minisim.compiler.frontend.layout import settle
 from minisim.compiler.frontend.refusals import Refusals
+from minisim.compiler.frontend.turned import Turned
 from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.memory import MEMORY_LIMIT, Budget
 from minisim.compiler.ops import ONNX_IMPORTERS
@@ -103,9 +104,9 @@ def load_onnx_named(
     numerics: bool = True,
     memory_limit: int = MEMORY_LIMIT,
     prepare: Callable[[onnx.ModelProto], None] | None = None,
-) -> tuple[Graph, dict[str, str], onnx.ModelProto]:
-    """What `load_onnx` returns; for each value of the model the graph's tensor, by name; and the model, its functions
-    expanded and its external data read. `prepare` may change the model before that."""
+) -> tuple[Graph, dict[str, Turned], onnx.ModelProto]:
+    """What `load_onnx` returns; for each value of the model what it is of the graph's tensors; and the model, its
+    functions expanded and its external data read. `prepare` may change the model before that."""
     try:
         model = _read(path, numerics)
         if prepare:
@@ -118,7 +119,7 @@ def load_onnx_named(
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
             name = path.stem.encode(errors="backslashreplace").decode()
             found = _Import(model, name, path.parent, Budget(memory_limit), numerics, bound)
-            return found.run(), found.tensor_names(), model
+            return found.run(), found.tensors(), model
     except (ModelError, MemoryLimitError) as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
 
@@ -275,6 +276,7 @@ class _Import:
         self._budget = budget
         self._numerics = numerics
         self._folder = folder
+        self._turned: dict[str, Turned] = {}
         with _library("its initializers cannot be read"):
             self._constants = {t.name: initializer(t, folder, budget, numerics) for t in model.graph.initializer}
         self._constants.update((name, Constant(value.dtype, value)) for name, value in bound.items())
@@ -299,16 +301,19 @@ class _Import:
                 self._lose(f"output {shown(info.name)} must be a tensor, not a {kind}", [info.name])
         if self._refusals:
             _refuse(self._refusals)
-        settle(self.graph)
+        self._turned = settle(self.graph)
         fold_into_weights(self.graph)
         forget_unused(self.graph)
         return self.graph
 
-    def tensor_names(self) -> dict[str, str]:
-        """For each value that a node computes the name of the graph's tensor."""
-        computed = {name for node in self._model.graph.node for name in node.output}
-        kept = self.graph.tensors
-        return {v: tensor.name for v, tensor in self._tensors.items() if v in computed and tensor.name in kept}
+    def tensors(self) -> dict[str, Turned]:
+        """For each value that a node computes the graph's tensor, if there is one, and the order of its axes."""
+        computed, kept = {name for node in self._model.graph.node for name in node.output}, self.graph.tensors
+        found = {}
+        for value, tensor in self._tensors.items():
+            itself = Turned(tensor.name, tuple(range(len(tensor.shape))))
+            found[value] = itself if tensor.name in kept else self._turned.get(tensor.name, itself)
+        return {value: of for value, of in found.items() if value in computed and of.source in kept}
 
     # -- what importers may ask (OnnxContext) ----------------------------------------------------------
 

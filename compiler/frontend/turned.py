@@ -26,11 +26,14 @@ class Layout:
     """The graph being rewritten, and of each of its tensors which other one it is, with the axes in another order.
 
     A tensor that is `turned` is made when somebody needs it as it is.
+
+    Attributes:
+        turned: what tensors are, by name.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._turned: dict[str, Turned] = {}
+        self.turned: dict[str, Turned] = {}
         self._flat: dict[str, tuple[Turned, Reshaping]] = {}  # reshaped, but not without a transposition before
         self._made: dict[tuple[str, Perm], str] = {}
 
@@ -51,7 +54,7 @@ class Layout:
             if not keeps_order(self.shape(source), reshaping.arrangement):
                 arranged = self._transposed(source, reshaping.arrangement)
             self.set(name, self.reshaped(arranged, reshaping.shape), reshaping.perm)
-        return self._turned.get(name, Turned(name, tuple(range(len(self.shape(name))))))
+        return self.turned.get(name, Turned(name, tuple(range(len(self.shape(name))))))
 
     def is_turned(self, name: str) -> bool:
         source, perm = self.of(name)
@@ -93,7 +96,7 @@ class Layout:
 
     def set(self, name: str, source: str, perm: Perm) -> None:
         """`name` is `source`, turned; nothing is computed."""
-        self._turned[name] = Turned(source, perm)
+        self.turned[name] = Turned(source, perm)
 
     def set_reshaped(self, name: str, turned: Turned, reshaping: Reshaping) -> None:
         """`name` is `turned`, reshaped; if that takes a transposition, it may be that nobody needs it."""

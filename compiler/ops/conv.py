@@ -64,8 +64,12 @@ class Conv(Multiplication[ConvAttributes]):
         size = geometry.output if len(x) == 4 else geometry.output[1:]
         return ((x[0], *size, filters),)
 
+    def title(self, inputs: Sequence[str | None], attributes: ConvAttributes) -> str:
+        found = super().title(inputs, attributes)
+        return found.replace(self.name, "ConvTranspose") if attributes.transposed else found
+
     def macs(self, shapes: Sequence[Shape | None], attributes: ConvAttributes) -> int:
-        """Those of every tap, also where it lies in the padding."""
+        """Those of every tap, also where it lies in the padding, or between the pixels of a transposed kernel."""
         x, w, _, _ = by_place(shapes)
         return attributes.geometry(x).pixels_out * w[0] * w[1]
 

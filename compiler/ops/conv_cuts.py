@@ -72,7 +72,7 @@ class Convolution:
         """As `isa.CONVOLUTION_DTYPE` has it, from `images` on."""
         g = self.geometry
         sizes = (g.images, g.height, g.width, *g.output, *g.kernel, *g.strides, *g.dilations, *g.pads[:2])
-        return (*sizes, self.channels, self.groups, self.filters, CHANNELS)
+        return (*sizes, self.channels, self.groups, self.filters, CHANNELS, int(g.transposed))
 
     def steps(self, size: int) -> list[Step]:
         return steps(self.channels, self.geometry.taps, size)

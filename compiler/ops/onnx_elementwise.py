@@ -177,6 +177,16 @@ def import_is_inf(context: OnnxContext, node: OnnxNode) -> Tensor:
             raise UnsupportedError("detect_negative and detect_positive must not both be 0")
 
 
+@onnx_import("Shrink", attributes=["bias", "lambd"])
+def import_shrink(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """What lies within `lambd` of 0 is 0, and the rest comes nearer to it by `bias`."""
+    graph, x = context.graph, context.value(node.inputs[0])
+    bias, limit = _number(node, "bias", 0.0), _number(node, "lambd", 0.5)
+    below, above = (graph.fresh_name(f"{node.name}/{each}") for each in ("below", "above"))
+    right = graph.select(graph.greater(x, limit, name=above), graph.sub(x, bias), 0.0)
+    return graph.select(graph.less(x, -limit, name=below), graph.add(x, bias), right, name=node.name)
+
+
 @onnx_import("Where")
 def import_where(context: OnnxContext, node: OnnxNode) -> Tensor:
     condition, a, b = (context.value(i) for i in node.inputs)

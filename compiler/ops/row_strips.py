@@ -5,7 +5,8 @@ source is read from DRAM once, the result written once. Two strips are in flight
 
     max of strip 0, max of strip 1, x - max of strip 0, x - max of strip 1, ...
 
-so that an operation need not wait for the latency of the one before it, whose result it reads.
+so that an operation need not wait for the latency of the one before it, whose result it reads. Rows for which the
+SRAM is too small are cut into parts (`row_parts.py`).
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.attributes import Attributes
+from minisim.compiler.dtypes import FLOATS
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.ops.elementwise import number_of
+from minisim.compiler.ops.row_parts import Operand, Step, Value, emit_parts
 from minisim.compiler.panels import Pace
 from minisim.compiler.program import Ids, ProgramBuilder, Slot
 from minisim.compiler.tiling import Read, Tiling, tile_height
@@ -37,6 +40,9 @@ WIDE_TILES = 10
 strips to come the loads, of two done the stores; and as much as two for rows and columns beside them. With fewer
 it works as well, but tiles between the operations may go to DRAM and back."""
 
+
+FEWEST_ROWS = 3
+"""Rows that must have room for rows to be taken as a whole: of two sources and a target."""
 
 WORTH = 8
 """A strip is large enough if its passes take so many times the vector unit's start-up and latency, and its transfer
@@ -58,7 +64,17 @@ def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
         size = WORTH * dma.setup_cycles * dma.bytes_per_cycle
         m = min(m, max(-(-elements // cols), -(-size // row_bytes)))
     m = max(1, m)
+    if FEWEST_ROWS * row_bytes > machine.sram.bytes and graph.tensors[node.output].dtype in FLOATS:
+        width = part_of_row(graph.tensors[node.output].code, machine)
+        return Tiling(1, width, cols, rows, -(-cols // width), 1, panels=None)
     return Tiling(m, 1, cols, -(-rows // m), 1, 1, panels=None)
+
+
+def part_of_row(dtype: isa.DType, machine: Machine) -> int:
+    """The columns of the parts into which rows are cut that the SRAM is too small for: whole groups of the partial
+    results, so that a reduction can go on."""
+    width = machine.sram.bytes // (WIDE_TILES * isa.ITEMSIZE[dtype])
+    return max(width // isa.REDUCE_WIDTH, 1) * isa.REDUCE_WIDTH
 
 
 class RowOperator(Operator[Attributes]):
@@ -83,7 +99,7 @@ class RowOperator(Operator[Attributes]):
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         strips = RowStrips(node, graph, tiling, ProgramBuilder(graph, machine))
         self.chain(node, strips)
-        busy, dram = strips.cycles(machine), float(1 / machine.memory_bytes_per_cycle)
+        busy, dram = -(-strips.cycles(machine) // tiling.k_tiles), float(1 / machine.memory_bytes_per_cycle)
         row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
         load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
         turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
@@ -102,30 +118,8 @@ def last_axis_to_one(shape: Shape) -> Shape:
     return (*shape[:-1], 1)
 
 
-class Value(NamedTuple):
-    """An operand or result of a chain: the tile of each strip, and the columns of all."""
-
-    tiles: Ids
-    cols: int
-
-
-Operand = Value | float
-"""What an operation of a chain reads: tiles, or a number."""
-
-
 Column = Callable[[Sequence[npt.ArrayLike], npt.DTypeLike], npt.NDArray[Any]]
 """Makes a column of the table out of one value for each step."""
-
-
-class _Step(NamedTuple):
-    op: isa.VectorOp
-    sources: tuple[Operand, ...]
-    result: Value
-
-    @property
-    def values(self) -> list[Value]:
-        """The sources that have tiles."""
-        return [source for source in self.sources if isinstance(source, Value)]
 
 
 @dataclass
@@ -136,7 +130,7 @@ class RowStrips:
     graph: Graph
     tiling: Tiling
     program: ProgramBuilder
-    _steps: list[_Step] = field(default_factory=list)
+    _steps: list[Step] = field(default_factory=list)
 
     @property
     def _rows(self) -> int:
@@ -158,11 +152,14 @@ class RowStrips:
         dtype = self.graph.tensors[self.node.output].code
         name = out or self.program.scratch(f"{self.node.name}/{into}", self._rows, cols, dtype)
         result = self._value(name, cols, False, final=1)
-        self._steps.append(_Step(op, sources, result))
+        self._steps.append(Step(op, sources, result))
         return result
 
     def emit(self) -> None:
         """Emit for each operation of each strip: LOAD its sources, VECTOR, STORE its result."""
+        if self.tiling.k_tiles > 1:
+            emit_parts(self.node, self.tiling, self._rows, self._steps, self.program)
+            return
         count, steps = self.tiling.m_tiles, len(self._steps)
         strip = self._turns()
         present = np.repeat(strip[:, None] < count, steps, axis=1)
@@ -225,5 +222,9 @@ class RowStrips:
 
     def _value(self, name: str, cols: int, one_row: bool, final: int) -> Value:
         strips = np.arange(self.tiling.m_tiles)
+        if self.tiling.k_tiles > 1:
+            parts = np.arange(self.tiling.k_tiles if cols > 1 else 1)
+            grid = self.program.grid(name, 1 if one_row else self.tiling.m, self.tiling.k, final)
+            return Value(grid.ids((0 * strips if one_row else strips)[:, None], parts), cols)
         grid = self.program.grid(name, 1 if one_row else self.tiling.m, cols, final)
         return Value(grid.ids(0 * strips if one_row else strips, 0), cols)

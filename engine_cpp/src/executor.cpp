@@ -281,6 +281,7 @@ void Executor::vector(const VectorRow& x) {
     args.rows = x.rows;
     args.cols = x.cols;
     if (info(args.op).is_reduction) args.length = program_.tiles[x.src0].cols;
+    if (x.acc != kNone) args.acc = read(x.acc, x.acc_sram);
     if (info(args.op).is_move) return move(args, x.src0 == kNone);
     if (info(args.op).is_conversion()) {
         convert(args);

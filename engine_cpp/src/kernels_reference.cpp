@@ -125,9 +125,14 @@ void reduce(const VectorArgs& x) {
     for (std::size_t i = 0; i < x.rows; ++i) {
         float partial[kReduceWidth];
         std::fill_n(partial, kReduceWidth, Reduction::kStart);
+        if (x.acc) std::copy_n(static_cast<const float*>(x.acc) + i * kReduceWidth, kReduceWidth, partial);
         for (std::size_t j = 0; j < x.length; ++j) {
             float& p = partial[j % kReduceWidth];
             p = Reduction::combine(p, at(x.sources[0], i, j));
+        }
+        if (x.cols == kReduceWidth) {
+            for (std::size_t j = 0; j < kReduceWidth; ++j) leave(partial[j], x, i * kReduceWidth + j);
+            continue;
         }
         for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
             for (std::size_t j = 0; j < w; ++j) {

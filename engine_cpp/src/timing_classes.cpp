@@ -112,7 +112,7 @@ private:
         }
         const std::uint32_t cols = x.src0 == kNone ? 0 : program_.tiles[x.src0].cols;
         return {pair(static_cast<std::uint32_t>(what), cols), pair(x.rows, x.cols), bytes(x.src0),
-                bytes(x.src1), bytes(x.src2), bytes(x.dst)};
+                bytes(x.src1), bytes(x.src2) + bytes(x.acc), bytes(x.dst)};
     }
 
     // That the address generator reads for a fold: of each piece those of its windows.

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "minisim/errors.hpp"
+#include "minisim/kernels.hpp"
 #include "place.hpp"
 
 namespace minisim {
@@ -318,12 +319,13 @@ void Validator::vector(std::size_t row) const {
         at.fail(std::string(op.name) + " takes " + names_of(op.types) + ", not " + dtype_name(dtype));
     }
     const DTypes left = op.is_conversion() ? converted(x) : only(type_of_kind(op.result, dtype));
-    operand(at, "dst", x.dst, x.dst_sram, left | (op.is_fold ? only(partial_of(dtype)) : 0), kAsTheOperation);
+    const bool partial = op.is_fold || (op.is_reduction && x.cols != 1);
+    operand(at, "dst", x.dst, x.dst_sram, left | (partial ? only(partial_of(dtype)) : 0), kAsTheOperation);
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
     if (op.is_fold) return fold(at, x, op);
-    no_fold(at, x);
+    no_fold(at, x, op);
     const auto sources = x.sources();
     const bool transposes = static_cast<VectorOp>(x.op) == VectorOp::kTranspose;
     bool has_tile = false;
@@ -398,19 +400,37 @@ void Validator::fold(const Place& at, const VectorRow& x, const VectorOpInfo& op
     if (!in_place) apart(at, "acc", x.acc, x.acc_sram, x.dst, x.dst_sram);
 }
 
-void Validator::no_fold(const Place& at, const VectorRow& x) const {
+void Validator::no_fold(const Place& at, const VectorRow& x, const VectorOpInfo& op) const {
     at.equal("src0_pieces", x.src0_pieces, kNone, "no fold");
     at.equal("taps", x.taps, 0, "no fold");
-    at.equal("acc", x.acc, kNone, "no fold");
+    if (!op.is_reduction) at.equal("acc", x.acc, kNone, "no fold");
     at.equal("activation", x.activation, 0, "no fold");
 }
 
-// The source of a reduction: as many rows as dst, which is a column, and of any length.
+// The source of a reduction: as many rows as dst, which is a column, and of any length. A part of longer rows leaves its
+// partial results, or goes on from those of the part before it, or both.
 void Validator::reduced(const Place& at, const VectorRow& x) const {
-    at.equal("cols", x.cols, 1, "a reduction makes a column");
-    operand(at, "src0", x.src0, x.src0_sram, only(static_cast<DType>(x.dtype)), kAsTheOperation);
-    shape(at, "src0", x.src0, x.rows, program_.tiles[x.src0].cols);
+    const DType dtype = static_cast<DType>(x.dtype);
+    const std::uint32_t length = program_.tiles[x.src0].cols;
+    const bool leaves = x.cols != 1, goes_on = x.acc != kNone;
+    operand(at, "src0", x.src0, x.src0_sram, only(dtype), kAsTheOperation);
+    shape(at, "src0", x.src0, x.rows, length);
     apart(at, "src0", x.src0, x.src0_sram, x.dst, x.dst_sram);
+    if ((leaves || goes_on) && (kIntegers & only(dtype))) {
+        at.fail(std::string("rows of ") + dtype_name(dtype) + " are reduced as a whole: cols must be 1 and acc NONE");
+    }
+    if (leaves) {
+        at.equal("cols", x.cols, kReduceWidth, "a reduction makes a column, or leaves its partial results");
+        typed(at, "dst", x.dst, only(partial_of(dtype)), "partial results");
+        if (length % kReduceWidth != 0) {
+            at.fail("src0 must have whole groups of " + std::to_string(kReduceWidth) + " columns, not " +
+                    std::to_string(length) + ", where partial results are left");
+        }
+    }
+    if (!goes_on) return;
+    operand(at, "acc", x.acc, x.acc_sram, only(partial_of(dtype)), "partial results");
+    shape(at, "acc", x.acc, x.rows, kReduceWidth);
+    if (!(leaves && x.acc_sram == x.dst_sram)) apart(at, "acc", x.acc, x.acc_sram, x.dst, x.dst_sram);
 }
 
 // A source has dst's shape, or 1 where it is repeated. It may lie exactly where dst lies (an

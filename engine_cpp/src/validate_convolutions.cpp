@@ -34,7 +34,7 @@ std::vector<Unit> units_of(const ConvolutionRow& x, std::uint64_t first, std::ui
 }
 
 // Where the window of each of some pixels of the output begins: the first line and column of its image, which may lie in
-// the padding, and the first pixel of the image.
+// the padding, and the first pixel of the image. Of a transposed convolution, the pixel itself as seen without padding.
 struct Corner {
     std::int64_t line, column, image;
 };
@@ -45,17 +45,25 @@ std::vector<Corner> corners_of(const ConvolutionRow& x, std::uint64_t first, std
     const std::uint64_t pixels = std::uint64_t{x.output_lines} * x.output_columns;
     for (std::uint64_t p = first; p < first + count; ++p) {
         const std::uint64_t image = p / pixels, line = p % pixels / x.output_columns, column = p % x.output_columns;
-        found.push_back({static_cast<std::int64_t>(line * x.stride_lines) - x.pad_top,
-                         static_cast<std::int64_t>(column * x.stride_columns) - x.pad_left,
+        const auto begin = [&](std::uint64_t at, std::uint32_t stride, std::int64_t pad) {
+            return x.transposed != 0 ? static_cast<std::int64_t>(at) + pad : static_cast<std::int64_t>(at * stride) - pad;
+        };
+        found.push_back({begin(line, x.stride_lines, x.pad_top), begin(column, x.stride_columns, x.pad_left),
                          static_cast<std::int64_t>(image * x.height * x.width)});
     }
     return found;
 }
 
-// The pixel of the input that is read at a tap; none in the padding.
+// The pixel of the input that is read at a tap; none in the padding, and between the pixels of a transposed convolution.
 std::optional<std::uint64_t> pixel(const ConvolutionRow& x, const Corner& corner, std::uint32_t tap) {
-    const std::int64_t line = corner.line + std::int64_t{tap / x.kernel_columns} * x.dilation_lines;
-    const std::int64_t column = corner.column + std::int64_t{tap % x.kernel_columns} * x.dilation_columns;
+    const std::int64_t down = std::int64_t{tap / x.kernel_columns} * x.dilation_lines;
+    const std::int64_t across = std::int64_t{tap % x.kernel_columns} * x.dilation_columns;
+    std::int64_t line = corner.line + down, column = corner.column + across;
+    if (x.transposed != 0) {
+        line = corner.line - down, column = corner.column - across;
+        if (line < 0 || line % x.stride_lines != 0 || column < 0 || column % x.stride_columns != 0) return std::nullopt;
+        line /= x.stride_lines, column /= x.stride_columns;
+    }
     if (line < 0 || line >= x.height || column < 0 || column >= x.width) return std::nullopt;
     return static_cast<std::uint64_t>(corner.image + line * x.width + column);
 }
@@ -77,6 +85,7 @@ void Validator::convolution(std::size_t row) const {
           x.stride_lines, x.stride_columns, x.dilation_lines, x.dilation_columns, x.channels, x.groups, x.filters_each}) {
         if (value == 0 || value >= kLimit) at.fail("sizes, steps and counts must be from 1 to 2147483647");
     }
+    if (x.transposed > 1) at.fail("transposed must be 0 or 1, not " + std::to_string(x.transposed));
     if (x.pad_top >= kLimit || x.pad_left >= kLimit) at.fail("padding must be at most 2147483647");
     if (x.block == 0 || x.block > kMostChannels) at.fail("block must be from 1 to 32, not " + std::to_string(x.block));
     // A part of a tensor, of rows x cols elements, each a product of counts.

@@ -130,11 +130,10 @@ MINISIM_INLINE void elementwise_body(const VectorArgs& args) {
     }
 }
 
-// One row to one element, by the definition's partial results.
+// The definition's partial results take in a row.
 template <class Reduction>
-MINISIM_INLINE float reduced(const VectorSource& source, std::size_t row, std::size_t length) {
-    float partial[kReduceWidth], buffer[kBlock];
-    std::fill_n(partial, kReduceWidth, Reduction::kStart);
+MINISIM_INLINE void take_in(float* partial, const VectorSource& source, std::size_t row, std::size_t length) {
+    float buffer[kBlock];
     for (std::size_t begin = 0; begin < length; begin += kBlock) {
         std::size_t left = std::min(kBlock, length - begin);
         const float* x = values(source, row, begin, left, buffer);
@@ -143,20 +142,21 @@ MINISIM_INLINE float reduced(const VectorSource& source, std::size_t row, std::s
         }
         for (std::size_t j = 0; j < left; ++j) partial[j] = Reduction::combine(partial[j], x[j]);
     }
-    for (std::size_t w = kReduceWidth / 2; w > 0; w /= 2) {
-        for (std::size_t j = 0; j < w; ++j) {
-            partial[j] = Reduction::combine(partial[j], partial[j + w]);
-        }
-    }
-    return partial[0];
 }
 
 template <class Reduction>
 MINISIM_INLINE void reduction_body(const VectorArgs& x) {
     for (std::size_t i = 0; i < x.rows; ++i) {
         interruptible(x.length);
-        const float found = one_nan(reduced<Reduction>(x.sources[0], i, x.length));
-        leave(&found, 1, x, i);
+        float partial[kReduceWidth];
+        std::fill_n(partial, kReduceWidth, Reduction::kStart);
+        if (x.acc) std::copy_n(static_cast<const float*>(x.acc) + i * kReduceWidth, kReduceWidth, partial);
+        take_in<Reduction>(partial, x.sources[0], i, x.length);
+        for (std::size_t w = x.cols == 1 ? kReduceWidth / 2 : 0; w > 0; w /= 2) {
+            for (std::size_t j = 0; j < w; ++j) partial[j] = Reduction::combine(partial[j], partial[j + w]);
+        }
+        for (std::size_t j = 0; j < x.cols; ++j) partial[j] = one_nan(partial[j]);
+        leave(partial, x.cols, x, i * x.cols);
     }
 }
 

@@ -306,6 +306,81 @@ TEST(a_fold_may_leave_its_result_where_it_goes_on_from) {
     CHECK(run(p, x, w, b, "fast") == run(Signal(VectorOp::kFoldSum).whole(), x, w, b, "reference"));
 }
 
+// -- reductions of rows in parts ------------------------------------------------------------------
+
+namespace {
+
+// Two rows of 150 elements; reduced as a whole, or in parts of 64, 64 and 22.
+struct Rows : Builder {
+    Rows(VectorOp op, DType type, bool whole) : x(typed(2, 150, Role::kInput, type)),
+                                                y(typed(2, 1, Role::kOutput, type)),
+                                                part(typed(2, 64, Role::kIntermediate, DType::kFp32)) {
+        const std::uint32_t result = tile(y, 0, 0, 2, 1, 1);
+        if (whole) {
+            reduce(op, tile(x, 0, 0, 2, 150), result, 0x1000);
+        } else {
+            const std::uint32_t left[] = {tile(part, 0, 0, 2, 32, 1), tile(part, 0, 32, 2, 32, 1)};
+            reduce(op, tile(x, 0, 0, 2, 64), left[0], 0x2000);
+            reduce(op, tile(x, 0, 64, 2, 64), left[1], 0x2000, left[0]);
+            reduce(op, tile(x, 0, 128, 2, 22), result, 0x1000, left[1]);
+        }
+        store(result, 0x1000, 1);
+    }
+
+    void reduce(VectorOp op, std::uint32_t from, std::uint32_t to, std::uint32_t to_sram, std::uint32_t acc = kNone) {
+        load(from, 0x0);
+        vector(op, to, to_sram, from, 0x0);
+        VectorRow& row = vectors.back();
+        row.dtype = tensors[x].dtype;
+        row.acc = acc;
+        row.acc_sram = acc == kNone ? kNone : 0x2000;
+    }
+
+    std::uint32_t x, y, part;
+};
+
+}  // namespace
+
+TEST(a_row_in_parts_is_reduced_to_the_bits_of_the_whole) {
+    std::vector<float> values = drawn<float>(300, 20);
+    for (float& value : values) value = widen(narrow(value * 100));
+    std::fill_n(values.begin() + 150, 150, -0.0f);  // whose sum is -0, as that of all its parts
+    for (const VectorOp op : {VectorOp::kReduceSum, VectorOp::kReduceMax}) {
+        for (const DType type : {DType::kFp32, DType::kBf16}) {
+            for (const Kernel& kernel : kernels()) {
+                std::vector<std::vector<float>> found;
+                for (const bool whole : {true, false}) {
+                    Rows p(op, type, whole);
+                    Engine engine({16384, kernel.name, true});
+                    engine.load(p.program());
+                    engine.set_tensor(p.x, matrix(values, 2, 150));
+                    engine.run();
+                    found.push_back(get(engine, p.y));
+                }
+                CHECK(std::memcmp(found[0].data(), found[1].data(), 8) == 0);
+                CHECK(std::signbit(found[0][1]) && found[0][1] == 0.0f);
+            }
+        }
+    }
+}
+
+TEST(malformed_parts_of_rows) {
+    const auto refused_rows = [](const std::function<void(Rows&)>& spoil, const std::string& text) {
+        Rows p(VectorOp::kReduceSum, DType::kFp32, false);
+        spoil(p);
+        Engine engine({16384, "auto", true});
+        CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+    };
+    refused_rows([](Rows& p) { p.vectors[0].cols = 16; p.tiles[p.vectors[0].dst].cols = 16; },
+                 "cols must be 32 (a reduction makes a column, or leaves its partial results), not 16");
+    refused_rows([](Rows& p) { p.tiles[p.vectors[1].src0].cols = 40; }, "src0 must have whole groups of 32 columns, not 40");
+    refused_rows([](Rows& p) { p.vectors[1].acc = p.vectors[0].src0; }, "acc must be a tile of shape (2, 32), not (2, 64)");
+    refused_rows([](Rows& p) { p.vectors[2].acc_sram = 0x1000; }, "acc overlaps the operation's own target");
+    refused_rows([](Rows& p) { p.tensors[p.part].dtype = p.tensors[p.x].dtype = p.tensors[p.y].dtype = 2;
+                               for (VectorRow& row : p.vectors) row.dtype = 2; },
+                 "rows of INT8 are reduced as a whole");
+}
+
 TEST(malformed_folds) {
     refused([](Signal& p) { p.vectors[0].src0 = p.top; }, "vectors[0]: src0 must be 4294967295 (a fold is of pieces)");
     refused([](Signal& p) { p.vectors[0].src0_sram = 0; }, "src0_sram must be 4294967295");

@@ -25,11 +25,13 @@ from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
 from minisim.compiler.frontend.bound import parse_values
 from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
+from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import dump_to
+from minisim.compiler.pipeline import computed_graph, dump_to
+from minisim.compiler.quantising import in_floats
 from minisim.errors import (
     InternalError,
     MinisimError,
@@ -45,6 +47,7 @@ from minisim.errors import (
 from minisim.hwmodel import reference
 from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
 from minisim.hwmodel.effects import notes
+from minisim.hwmodel.isa import DType
 from minisim.hwmodel.timing import TIMING_CORES
 from minisim.hwmodel.units import SIZE, format_size
 from minisim.onnx_check import check_onnxruntime
@@ -167,6 +170,11 @@ def _tell_without_effect(
     asked = [*(split_override(text)[0] for text in overrides), *varied]
     for note in notes(machines, asked, [] if is_preset(source) else machines[0].written_keys()):
         click.echo(f"minisim: note: {place}{note}", err=True)
+
+
+def _in_floats(graph: Graph, machine: Machine) -> list[str]:
+    """What of a model that the machine quantises is not quantised."""
+    return list(in_floats(computed_graph(graph, machine, numerics=False))) if machine.dtype == DType.INT8 else []
 
 
 _max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_default=True, metavar="N",
@@ -295,6 +303,8 @@ def run_command(
         )
         found = hints(result.record())
         found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
+    for line in _in_floats(graph, machine):
+        click.echo(f"minisim: note: {line}", err=True)
     record = result.record()
     written = write_reports(record, out, trace=trace, with_timeline=with_timeline)
     console = Console()
@@ -375,7 +385,7 @@ def explain_command(
     path = write_account(account, out) if out else None
     console = Console()
     print_account(account, others, console)
-    for line in movements(graph):
+    for line in (*movements(graph), *_in_floats(graph, machine)):
         console.print(f"  {printable(line)}", soft_wrap=True, highlight=False, markup=False)
     if path:
         console.print(f"reports: {path}", soft_wrap=True, highlight=False)
@@ -437,7 +447,7 @@ def sweep_command(
 
 @main.command("models")
 def models_command() -> None:
-    """The networks that need no file: minisim run resnet50, minisim run mobilenet_v2:n=8,size=192."""
+    """The networks that need no file, as in minisim run resnet50."""
     from minisim.models import print_models
 
     print_models(Console())

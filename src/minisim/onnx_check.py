@@ -22,6 +22,7 @@ from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend.bound import Values, check_values, wide_inputs
 from minisim.compiler.frontend.dims import Dims, check_dims
+from minisim.compiler.frontend.turned import Turned
 from minisim.compiler.graph import Graph
 from minisim.compiler.pipeline import computed_graph
 from minisim.difference import number
@@ -168,13 +169,13 @@ def compare(name: str, found: Array, expected: Array, operation: str = "") -> Co
     return Compared(name, found.shape, operation, largest, first, float(a[first]), float(b[first]))
 
 
-def _borders(graph: Graph, computed: Graph, names: Mapping[str, str]) -> dict[str, str]:
+def _borders(graph: Graph, computed: Graph, names: Mapping[str, Turned]) -> dict[str, str]:
     """The values of the model that an executed operation ends with, and that are no outputs, with that operation.
 
     Args:
-        names: the tensor of the graph for each value of the model.
+        names: what each value of the model is of the graph's tensors.
     """
-    values = {tensor: value for value, tensor in [*names.items()][::-1]}  # of several names the first
+    values = {of.source: value for value, of in [*names.items()][::-1]}  # of several names the first
     found = {
         values[output]: node.title
         for node in computed.nodes
@@ -185,18 +186,19 @@ def _borders(graph: Graph, computed: Graph, names: Mapping[str, str]) -> dict[st
 
 
 def _computed(
-    graph: Graph, machine: Machine, inputs: Mapping[str, Array], more: Mapping[str, str]
+    graph: Graph, machine: Machine, inputs: Mapping[str, Array], more: Mapping[str, Turned]
 ) -> Mapping[str, Array]:
-    """The outputs, and as if they were outputs the tensors of `more`, by their names there."""
+    """The outputs, and as if they were outputs the tensors of `more`, by their names there, in the model's order."""
     outputs = dict(graph.outputs)
-    for value, tensor in more.items():
-        graph.output(graph.tensors[tensor], value)
+    for value, of in more.items():
+        graph.output(graph.tensors[of.source], value)
     try:
         runtime = Runtime(graph, machine)
         for name, array in inputs.items():
             runtime.set(name, array)
         runtime.execute()
-        return runtime.outputs()
+        found = runtime.outputs()
+        return {name: x.transpose(more[name].perm) if name in more else x for name, x in found.items()}
     finally:
         graph.outputs = outputs
 

@@ -14,7 +14,7 @@ import minisim as ms
 from minisim.compiler.pipeline import computed_graph
 from minisim.hwmodel import cost
 from minisim.hwmodel.energy import accesses, operation_energy
-from minisim.hwmodel.isa import Opcode
+from minisim.hwmodel.isa import NONE, Opcode
 
 
 def depthwise(channels: int = 40, size: tuple[int, int] = (9, 11), kernel: tuple[int, int] = (3, 3), **options: object):
@@ -63,6 +63,21 @@ def test_array_and_vector_unit_give_the_same_bits(
     assert np.array_equal(*found)
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_in_steps_the_bias_is_added_and_the_sum_rounded_once(dtype: str) -> None:
+    """81 taps, of which the scratchpad has the pixels of a few at a time."""
+    g, y = depthwise(32, (30, 30), (9, 9))
+    g.output(g.relu(y), "y")
+    inputs = inputs_of(g)
+    small, large, array = (
+        ms.run(g, machine(matrix__dtype=dtype, sram__bytes=size, vector__depthwise=on), inputs=inputs)
+        for size, on in (("28KiB", True), ("4MiB", True), ("4MiB", False))
+    )
+    assert (small.schedule.vectors["acc"] != NONE).any() and (large.schedule.vectors["acc"] == NONE).all()
+    assert np.array_equal(bits(small.outputs["y"]), bits(array.outputs["y"]))
+    assert np.array_equal(bits(large.outputs["y"]), bits(array.outputs["y"]))
+
+
 def test_what_follows_of_elementwise_operations_is_its_tail() -> None:
     g, y = depthwise()
     g.output(g.clip(y, 0.0, 6.0), "y")
@@ -93,7 +108,7 @@ def test_what_stays_on_the_array() -> None:
     assert ops(g, machine()) == ["Conv", "Conv", "FusedConvResidual"]
     g, y = depthwise()
     g.output(y, "y")
-    assert ops(g, machine(matrix__dtype="int8")) == ["FusedConvBias"]
+    assert ops(g, machine(matrix__dtype="int8")) == ["FusedConvBias", "Rescale"]
 
 
 def test_its_cycles_and_its_energy() -> None:

@@ -49,6 +49,16 @@ def test_its_cycles_are_the_elements_of_each_tap_over_the_lanes(by_hand: ms.Resu
     assert busy.sum() == 9 * 8 * 8 * 32 // 32
 
 
+def test_narrow_ports_of_the_sram_set_the_pace() -> None:
+    """What the address generator reads passes the port: of one operation, all taps but the padding."""
+    g, x = image(1, 4, 4, 8)
+    g.output(g.max_pool(x, 3, strides=1, pads=1), "y")
+    there = machine(vector__lanes=65536, sram__read_bytes_per_cycle=16)
+    schedule = ms.compile_graph(g, there)
+    busy = cost.costs(schedule, there).busy[schedule.stream["opcode"] == Opcode.VECTOR]
+    assert busy.tolist() == [(3 * 4 - 2) ** 2 * 8 * 4 // 16]
+
+
 def test_its_numbers(by_hand: ms.Result) -> None:
     assert by_hand.outputs["y"].shape == (1, 8, 8, 32)
 
@@ -141,6 +151,16 @@ def test_a_window_across_channels_by_hand() -> None:
         g.channel_sum(x, -1, 2)
     with pytest.raises(ShapeError, match="size must be at least 1, not 0"):
         g.lrn(x, 0)
+
+
+def test_an_even_window_has_one_channel_more_behind() -> None:
+    """ONNX: from c - floor((size - 1) / 2) to c + ceil((size - 1) / 2)."""
+    g, x = image(1, 1, 1, 5)
+    g.output(g.lrn(x, 4, alpha=2.0, beta=1.0, bias=3.0), "y")
+    values = np.array([1, 2, 3, 4, 5], np.float32)
+    found = ms.run(g, machine(), inputs={"x": values.reshape(1, 1, 1, 5)}).outputs["y"].reshape(-1)
+    squares = [1 + 4 + 9, 1 + 4 + 9 + 16, 4 + 9 + 16 + 25, 9 + 16 + 25, 16 + 25]
+    assert found == pytest.approx([value / (3 + 0.5 * total) for value, total in zip(values, squares, strict=True)])
 
 
 # -- what one operation takes ---------------------------------------------------------------------------

@@ -72,6 +72,43 @@ def test_any_conv(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject,
     )
 
 
+@settings(max_examples=40)
+@given(st.data(), st.sampled_from([1, 2]), st.sampled_from([9, 13, 17]))
+def test_any_conv_transpose(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, dims: int, opset: int
+) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+
+    def drawn(low: int, high: int) -> list[int]:
+        return [data.draw(st.integers(low, high)) for _ in range(dims)]
+
+    group = data.draw(st.sampled_from([1, 1, 2, 3]))
+    channels, filters = group * data.draw(st.integers(1, 12)), data.draw(st.integers(1, 9))
+    size, kernel, strides = drawn(1, 9), drawn(1, 4), drawn(1, 3)
+    attributes: dict[str, object] = {"strides": strides, "group": group}
+    how = data.draw(st.sampled_from(["pads", "pads", "SAME_UPPER", "SAME_LOWER", "VALID", "output_shape"]))
+    dilations = drawn(1, 2) if how == "pads" else [1] * dims
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    whole = [(n - 1) * s + r for n, s, r in zip(size, strides, reach, strict=True)]
+    if how == "pads":
+        attributes["pads"] = [data.draw(st.integers(0, min(2, (n - 1) // 2))) for n in whole + whole]
+        attributes["output_padding"] = [data.draw(st.integers(0, s - 1)) for s in strides]
+    elif how == "output_shape":
+        attributes["output_shape"] = [data.draw(st.integers(max(1, n - r + 1), n)) for n, r in zip(whole, reach)]  # noqa: B905
+    else:  # of kernels that are shorter than their stride ONNX Runtime makes less than the standard says
+        assume(how == "VALID" or all(n >= s for n, s in zip(kernel, strides, strict=True)))
+        attributes["auto_pad"] = how
+    attributes["dilations"] = dilations
+    weights = {"w": rng.standard_normal((channels, filters, *kernel)).astype(np.float32)}
+    if data.draw(st.booleans()):
+        weights["b"] = rng.standard_normal(filters * group).astype(np.float32)
+    nodes = [make_node("ConvTranspose", ["x", *weights], ["y"], name="up", **attributes)]
+    shape = (data.draw(st.integers(1, 2)), channels, *size)
+    same_as_onnx_runtime(
+        tmp_path_factory.mktemp("m"), model(nodes, shape, weights, opset), rng.standard_normal(shape).astype(np.float32)
+    )
+
+
 def small_net() -> tuple[bytes, np.ndarray]:
     """A residual block: two layers with a Relu between, x added, and a Relu; then a matmul of what was flattened."""
     rng = np.random.default_rng(0)

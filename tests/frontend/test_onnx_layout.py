@@ -50,9 +50,6 @@ class Net:
         var = self.constant(self.rng.uniform(0.5, 2.0, channels).astype(np.float32))
         return self.node("BatchNormalization", x, scale, bias, mean, var)
 
-    def pooled(self, x: str) -> str:
-        return self.node("ReduceMean", x, axes=[2, 3])
-
     def model(self, *outputs: str) -> bytes:
         values = [onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items()]
         infos = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, self.shape)]
@@ -79,12 +76,12 @@ def resnet_head(net: Net) -> str:
 
 
 def mobilenet(net: Net) -> str:
-    """Expansion, depthwise convolution, squeeze and excite (pooled by a convolution), projection."""
+    """Expansion, depthwise convolution, squeeze and excite, projection."""
     x = net.node("HardSwish", net.norm(net.conv("x", 3, 8, stride=2), 8))
     y = net.node("HardSwish", net.norm(net.conv(x, 8, 16, 1), 16))
     y = net.node("HardSwish", net.norm(net.conv(y, 16, 16, 5, group=16), 16))
-    w = net.drawn(16, 1, 4, 3)
-    gate = net.node("Relu", net.conv(net.node("Conv", y, w, group=16), 16, 4, 1))
+    y = net.node("Concat", *net.node("Split", y, net.constant([8, 8]), outputs=2, axis=1), axis=1)
+    gate = net.node("Relu", net.conv(net.node("ReduceMean", y, axes=[2, 3]), 16, 4, 1))
     gate = net.node("HardSigmoid", net.conv(gate, 4, 16, 1), alpha=1 / 6)
     y = net.node("Mul", gate, y)
     return net.node("Add", x, net.norm(net.conv(y, 16, 8, 1), 8))
@@ -92,15 +89,16 @@ def mobilenet(net: Net) -> str:
 
 def mobilenet_head(net: Net) -> str:
     """... squeezed to one pixel, flattened and classified."""
-    y = net.node("Conv", mobilenet(net), net.drawn(8, 1, 4, 3), group=8)
+    y = net.node("GlobalAveragePool", mobilenet(net))
     return net.node("Softmax", net.node("Gemm", net.node("Flatten", y), net.drawn(8, 5), net.drawn(5)))
 
 
 def unet(net: Net) -> str:
-    """Down, up by depth to space, and what was there before concatenated; the last one a softmax of classes."""
+    """Down, up (transposed and resized), and what was there before concatenated; at last a softmax of classes."""
     a = net.node("Relu", net.conv("x", 3, 8))
     b = net.node("Relu", net.conv(a, 8, 16, stride=2))
-    up = net.node("DepthToSpace", net.conv(b, 16, 32, 1), blocksize=2, mode="CRD")
+    up = net.node("ConvTranspose", b, net.drawn(16, 8, 2, 2), strides=[2, 2])
+    up = net.node("Add", up, net.node("Resize", net.conv(b, 16, 8, 1), "", net.constant(np.float32([1, 1, 2, 2]))))
     y = net.node("Concat", net.node("Slice", up, *map(net.constant, ([0, 0], [8, 6], [2, 3]))), a, axis=1)
     y = net.node("Pad", net.node("Relu", y), net.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1])), mode="reflect")
     return net.node("Softmax", net.node("Conv", y, net.drawn(4, 16, 3, 3)), axis=1)
@@ -130,10 +128,10 @@ def densenet(net: Net) -> str:
 
 
 NETS: list[tuple[Callable[[Net], str], int]] = [
-    (resnet, 2), (resnet_head, 1), (mobilenet, 2), (mobilenet_head, 1), (unet, 3), (shufflenet, 4), (densenet, 2),
+    (resnet, 2), (resnet_head, 1), (mobilenet, 2), (mobilenet_head, 1), (unet, 2), (shufflenet, 4), (densenet, 2),
 ]  # fmt: skip
 """And how many transpositions are left: of the input, of an output that is an image, and those that are the network's
-own: one of depth to space, one for each shuffle of channels."""
+own: one for each shuffle of channels."""
 
 
 def compare(folder: Path, net: Net, data: bytes) -> ms.Result:

@@ -45,6 +45,14 @@ def test_any_pool(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject,
     same_as_onnx_runtime(folder, model([make_node(op, ["x"], ["y"], **attributes)], shape, {}, opset=19), x)
 
 
+def test_where_padding_is_found_nothing_is_rounded_up(tmp_path: Path) -> None:
+    """As ONNX defines it; ONNX Runtime rounds up here as well."""
+    node = make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2], auto_pad="VALID", ceil_mode=1)
+    (tmp_path / "m.onnx").write_bytes(model([node], (1, 1, 5, 5), {}, opset=19))
+    graph = ms.load_model(tmp_path / "m.onnx")
+    assert graph.tensors[graph.outputs["y"]].shape == (1, 1, 2, 2)
+
+
 @pytest.mark.parametrize("op", ["GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"])
 @pytest.mark.parametrize("size", [(7,), (1, 1), (9, 13)])
 def test_of_whole_images(tmp_path: Path, op: str, size: tuple[int, ...]) -> None:

@@ -19,7 +19,6 @@ from minisim import Graph, load_model
 from minisim.compiler.attributes import NO_ATTRIBUTES, CastAttributes
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.pipeline import compile_graph
-from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine, keys, presets
 from minisim.hwmodel.energy import (
     COMPONENTS,
@@ -125,10 +124,6 @@ def test_bytes_are_what_the_engine_counts(case: tuple[Graph, Machine]) -> None:
 @pytest.mark.parametrize("name", ["mlp", "residual_block"])
 @pytest.mark.parametrize("config", presets())
 def test_bytes_are_what_the_engine_counts_on_examples(name: str, config: str) -> None:
-    if name == "residual_block" and Machine.load(config).matrix.dtype == "int8":  # it has no sigmoid
-        with pytest.raises(UnsupportedError, match="cannot be computed in int8"):
-            compile_graph(example(name), Machine.load(config))
-        return
     check_counters(example(name), Machine.load(config))
 
 
@@ -190,6 +185,16 @@ def test_a_fold_is_priced_by_its_taps() -> None:
     on = Machine().with_overrides({**FREE, **prices})
     found = energy_of(compile_graph(graph, on), on).by_component()
     assert found == {**dict.fromkeys(COMPONENTS, 0), "vector": 5 * 4 * 33 * (9 * 11 + 9 * 13 + 7)}
+
+
+def test_integers_are_added_at_the_price_of_integers() -> None:
+    """Of an addition and a product of int8: 40 x 33 of each."""
+    graph = Graph("integers")
+    x = graph.input("x", (40, 33), dtype="int8")
+    graph.output(graph.mul(graph.add(x, x), x))
+    prices = {"energy.add_int32": "7fJ", "energy.vector_add": "100fJ", "energy.vector_mul": "11fJ"}
+    on = Machine().with_overrides({**FREE, **prices})
+    assert energy_of(compile_graph(graph, on), on).by_component()["vector"] == 40 * 33 * (7 + 11)
 
 
 def test_every_type_and_activation_has_a_price() -> None:

@@ -16,9 +16,9 @@ from support.oracle import Array
 from support.typed import evaluate, int8_graphs, int8_inputs, mixed_graphs, typed_machines, values_of
 
 import minisim as ms
-from minisim.compiler.passes.fuse import Fuse
+from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.pipeline import computed_graph
-from minisim.errors import UnsupportedError
+from minisim.errors import ModelError
 
 SEEDS = st.integers(0, 2**32 - 1)
 SLACKS = (1.0, 1.0, 1.3, 2.0, 10.0)
@@ -72,43 +72,24 @@ def test_int8(data: st.DataObject, graph: ms.Graph, seed: int, dtype: str) -> No
         assert result.max_abs_error == 0
 
 
-def not_covered(graph: ms.Graph) -> list[str]:
-    """The fused operations that int8 does not have."""
-    fused = Fuse().apply(graph)
-    floats = {name for name, tensor in fused.tensors.items() if tensor.dtype == "float32"}  # conditions are not cast
-    covered = ("MatMul", "Relu", "Reshape", "Split", "Transpose", "Take", "MaxPool")
-    return [
-        node.name
-        for node in fused.nodes
-        if floats.intersection((*node.present, *node.outputs))
-        and (
-            node.op not in covered
-            or "Sigmoid" in node.title
-            or "Residual" in node.title
-            or getattr(node.attributes, "fill", 0.0) != 0
-        )
-    ]
-
-
-@settings(max_examples=60)
+@settings(max_examples=80)
 @given(st.data(), graphs(), SEEDS)
 def test_quantised(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
-    """A float model on an int8 machine: the bits of the quantised graph; or a refusal that names what cannot be."""
+    """A float model on an int8 machine: the bits of the quantised graph, in integers and in floats between them."""
     inputs, on = inputs_of(graph, seed), machine(matrix__dtype="int8")
-    if names := not_covered(graph):
-        with pytest.raises(UnsupportedError, match=r"cannot be computed in int8 \(matrix\.dtype\)") as caught:
-            computed_graph(graph, on)
-        assert all(repr(name) in str(caught.value) for name in names)
+    try:
+        computed = computed_graph(graph, on)
+    except ModelError:  # drawn values may overflow, and have no scale
+        assert not all(np.isfinite(x).all() for x in graph.evaluate(example_inputs(graph)).values())
         return
-    computed = computed_graph(graph, on)
-    assert {t.dtype for t in computed.tensors.values()} <= {"int8", "int32"}
-    scales = {public: computed.tensors[name].scale for public, name in computed.outputs.items()}
-    fed = {
-        name: np.clip(np.rint(array.astype(np.float64) / computed.tensors[name].scale), -127, 127).astype(np.int8)
-        for name, array in inputs.items()
-    }
-    whole = evaluate(computed, fed)
-    expected = {name: (y * np.float64(scales[name])).astype(np.float32) for name, y in whole.items()}
+    fed = dict(inputs)
+    for name, array in inputs.items():
+        if (scale := computed.tensors[name].scale) is not None:
+            fed[name] = np.clip(np.rint(array.astype(np.float64) / scale), -127, 127).astype(np.int8)
+    expected = evaluate(computed, fed)
+    for public, name in computed.outputs.items():
+        if (scale := computed.tensors[name].scale) is not None:
+            expected[public] = (expected[public] * np.float64(scale)).astype(np.float32)
     result = ms.run(graph, data.draw(tight_machines(graph, "int8")), inputs=inputs)
     assert bits(dict(result.outputs)) == bits(expected)
 

@@ -76,25 +76,55 @@ def chain(r: int, s: int, channels: int) -> list[tuple[int, ...]]:
 def convolution(node: Node, x: npt.NDArray[Any], w: npt.NDArray[Any], matmul: Callable[..., Any]) -> npt.NDArray[Any]:
     """Each output a chain over (channel div 32, r, s, channel mod 32), padding as zeros that are multiplied, too."""
     attributes = node.attributes_as(ConvAttributes)
-    top, left, bottom, right = attributes.pads
     images = x if x.ndim == 4 else x[:, None]
-    padded = np.pad(images, ((0, 0), (top, bottom), (left, right), (0, 0)))
-    (kernel_r, kernel_s), (down, across), (by_r, by_s) = attributes.kernel, attributes.strides, attributes.dilations
-    lines = range(0, padded.shape[1] - (kernel_r - 1) * by_r, down)
-    columns = range(0, padded.shape[2] - (kernel_s - 1) * by_s, across)
+    (kernel_r, kernel_s) = attributes.kernel
+    read, lines, columns = (transposed_taps if attributes.transposed else taps)(attributes, images)
     per_group, filters = w.shape[2], w.shape[3] // attributes.groups
     order = chain(kernel_r, kernel_s, per_group)
     results = []
     for g in range(attributes.groups):
         mine = w[..., g * filters : (g + 1) * filters]
-        a = np.stack([
-            padded[:, np.add(lines, r * by_r)][:, :, np.add(columns, s * by_s), g * per_group + c].reshape(-1)
-            for r, s, c in order
-        ], axis=1)  # fmt: skip
+        a = np.stack([read(r, s)[..., g * per_group + c].reshape(-1) for r, s, c in order], axis=1)
         b = np.stack([mine[k] for k in order])
         results.append(matmul(np.ascontiguousarray(a), np.ascontiguousarray(b)))
-    shape = (len(x), len(lines), len(columns), w.shape[3])
-    return np.concatenate(results, axis=1).reshape(shape if x.ndim == 4 else (len(x), len(columns), w.shape[3]))
+    shape = (len(x), lines, columns, w.shape[3])
+    return np.concatenate(results, axis=1).reshape(shape if x.ndim == 4 else (len(x), columns, w.shape[3]))
+
+
+Taps = tuple[Callable[[int, int], npt.NDArray[Any]], int, int]
+"""What a kernel reads at line r and column s, an image for each image; and the lines and columns of those."""
+
+
+def taps(attributes: ConvAttributes, images: npt.NDArray[Any]) -> Taps:
+    """Every stride-th pixel of the padded images."""
+    top, left, bottom, right = attributes.pads
+    padded = np.pad(images, ((0, 0), (top, bottom), (left, right), (0, 0)))
+    (kernel_r, kernel_s), (down, across), (by_r, by_s) = attributes.kernel, attributes.strides, attributes.dilations
+    lines = range(0, padded.shape[1] - (kernel_r - 1) * by_r, down)
+    columns = range(0, padded.shape[2] - (kernel_s - 1) * by_s, across)
+
+    def read(r: int, s: int) -> npt.NDArray[Any]:
+        return padded[:, np.add(lines, r * by_r)][:, :, np.add(columns, s * by_s)]
+
+    return read, len(lines), len(columns)
+
+
+def transposed_taps(attributes: ConvAttributes, images: npt.NDArray[Any]) -> Taps:
+    """The images with zeros between their pixels and around them, shifted by the tap; pads are cut off."""
+    top, left, bottom, right = attributes.pads
+    (down, across), (by_r, by_s) = attributes.strides, attributes.dilations
+    count, height, width, channels = images.shape
+    size_r, size_s = ((k - 1) * d + 1 for k, d in zip(attributes.kernel, attributes.dilations, strict=True))
+    wide = ((height - 1) * down + size_r + max(0, -bottom), (width - 1) * across + size_s + max(0, -right))
+    lines, columns = ((height - 1) * down + size_r - bottom - top, (width - 1) * across + size_s - right - left)
+
+    def read(r: int, s: int) -> npt.NDArray[Any]:
+        canvas = np.zeros((count, *wide, channels), images.dtype)
+        canvas[:, r * by_r :: down, s * by_s :: across][:, :height, :width] = images
+        before = np.pad(canvas, ((0, 0), (max(0, -top), 0), (max(0, -left), 0), (0, 0)))
+        return before[:, max(0, top) :, max(0, left) :][:, :lines, :columns]
+
+    return read, lines, columns
 
 
 def pieces(node: Node, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

@@ -225,6 +225,7 @@ struct ConvolutionRow {
     std::uint32_t dilation_lines, dilation_columns, pad_top, pad_left;
     std::uint32_t channels, groups, filters_each;  // channels and filters of each group
     std::uint32_t block;  // channels that the order of k keeps together
+    std::uint32_t transposed;  // 1: the strides are the output's
 };
 
 struct TileRow {
@@ -343,6 +344,7 @@ struct TensorRow {
     FIELD(ConvolutionRow, groups, 92)                                                              \
     FIELD(ConvolutionRow, filters_each, 96)                                                        \
     FIELD(ConvolutionRow, block, 100)                                                              \
+    FIELD(ConvolutionRow, transposed, 104)                                                         \
     FIELD(TileRow, tensor, 0)                                                                      \
     FIELD(TileRow, row, 4)                                                                         \
     FIELD(TileRow, col, 8)                                                                         \
@@ -370,7 +372,7 @@ static_assert(sizeof(MatmulRow) == 84);
 static_assert(sizeof(PieceRow) == 16);
 static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 72);
-static_assert(sizeof(ConvolutionRow) == 104);
+static_assert(sizeof(ConvolutionRow) == 108);
 static_assert(sizeof(TileRow) == 24);
 static_assert(sizeof(TensorRow) == 32);
 

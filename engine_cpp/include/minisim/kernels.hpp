@@ -16,7 +16,8 @@
 // of the machine's lanes: a sum starts them at -0 (x + -0 is x, also for -0), a maximum at -inf. Then
 //     for i ascending:  p[i mod kReduceWidth] = p[i mod kReduceWidth] + x[i]      (or max)
 //     for w = kReduceWidth / 2, ..., 2, 1:  p[j] = p[j] + p[j + w] for all j < w
-// and the result is p[0]. The whole row lies in one tile, so no machine can split it.
+// and the result is p[0]. A row may be cut into parts, all but the last of them multiples of kReduceWidth long: each goes
+// on from the partial results of the one before it, so the bits are those of the whole row.
 //
 // A fold makes each element of its result out of `taps` elements, one chain in the order of the taps:
 //     p = start, or the element of `acc`;   for t ascending:  p = p + x[t]   (or max, or fma(x[t], w[t], p))
@@ -84,7 +85,8 @@ struct VectorArgs {
     std::size_t rows, cols;  // of dst; 1 column for a reduction
     std::size_t length = 0;  // of the rows that a reduction reduces
     DType dtype = DType::kFp32;  // of dst
-    // Of a fold: its first source is packed (rows, taps, cols), the second (taps, cols), the third (cols), null if it has
+    // Of a reduction: `acc` is packed (rows, kReduceWidth), what an earlier part has left, null at the first one; with as many
+    // cols it leaves them itself. Of a fold: its first source is packed (rows, taps, cols), the second (taps, cols), the third (cols), null if it has
     // none; `acc` is packed (rows, cols), fp32 (of integers: theirs), null where the chain begins. It may be dst.
     std::size_t taps = 0;
     const void* acc = nullptr;

@@ -62,7 +62,7 @@ private:
                 const VectorRow::Source& from, DType dtype) const;
     void reduced(const Place& at, const VectorRow& x) const;
     void fold(const Place& at, const VectorRow& x, const VectorOpInfo& op) const;
-    void no_fold(const Place& at, const VectorRow& x) const;
+    void no_fold(const Place& at, const VectorRow& x, const VectorOpInfo& op) const;
 
     const Program& program_;
     std::uint64_t sram_bytes_, accumulator_bytes_;

