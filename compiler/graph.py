@@ -21,6 +21,7 @@ file each, with what a machine does to execute them.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -565,6 +566,8 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
             raise ModelError(f"output {missing[0]!r} is never computed")
         if not self.nodes:
             raise ModelError(f"model {self.name!r} has no operations")
+        if twice := [name for name, count in Counter(node.name for node in self.nodes).items() if count > 1]:
+            raise ModelError(f"model {self.name!r} has two nodes of the name {twice[0]!r}")
 
     # -- internals ---------------------------------------------------------------------------------
 

@@ -86,7 +86,7 @@ RULES = (
       for dtype in (a.name.lower() for a in ACCUMULATOR)),
     Rule(("matrix.fp32_rate", "energy.mac_fp32"), lambda m: m.dtype != DType.FP32,
          "float models are computed in another type (matrix.dtype)", ("matrix.dtype",)),
-    Rule(("energy.add_int32", "energy.requantize"), lambda m: not any(m.matrix.rate(a) for a in _INTEGERS),
+    Rule(("energy.requantize",), lambda m: not any(m.matrix.rate(a) for a in _INTEGERS),
          "matrix.int8_rate, matrix.uint8_rate and matrix.int16_rate are 0",
          ("matrix.int8_rate", "matrix.uint8_rate", "matrix.int16_rate")),
     Rule(("energy.sram_8kib",), _prices_no_memory(0, 2**15), "no memory has less than 32 KiB", _SIZES),

@@ -42,6 +42,7 @@ from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import rectangles
 from minisim.hwmodel.descriptors import descriptors
 from minisim.hwmodel.timeline import Answers
+from minisim.hwmodel.vector_ops import INTEGERS
 
 Column = npt.NDArray[np.int64]
 
@@ -184,14 +185,23 @@ def _vector_energy(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Co
     rows, cols = schedule.vector_shape(v)
     of_tail = np.where(v["src2"] != isa.NONE, machine.energy.vector_add, 0)
     of_tail = of_tail + _prices(isa.Activation, "vector", machine)[v["activation"]]
-    each = _vector_prices(machine)[v["op"]]
+    whole = np.isin(v["dtype"], [isa.DType[name] for name in INTEGERS])
+    each = np.where(whole, _vector_prices(machine, AS_INTEGERS)[v["op"]], _vector_prices(machine, {})[v["op"]])
     taps = v["taps"].astype(np.int64)
     return np.asarray(rows * cols * np.where(taps > 0, taps * each + of_tail, each))
 
 
-def _vector_prices(machine: Machine) -> Column:
-    """Femtojoules per element by the code of a `VectorOp`: the sum of its steps'."""
-    return np.array([sum(getattr(machine.energy, f"vector_{name}") for name in op.prices) for op in isa.VectorOp])
+AS_INTEGERS = dict.fromkeys(("add", "sub", "reduce_sum"), "add_int32")
+"""The prices of steps on integers that have one of their own; others are those of floats."""
+
+
+def _vector_prices(machine: Machine, others: Mapping[str, str]) -> Column:
+    """Femtojoules per element by the code of a `VectorOp`: the sum of its steps', some of which have `others`."""
+
+    def price(name: str) -> int:
+        return int(getattr(machine.energy, others.get(name, f"vector_{name}")))
+
+    return np.array([sum(map(price, op.prices)) for op in isa.VectorOp])
 
 
 def _prices(codes: Iterable[isa.DType | isa.Activation], kind: str, machine: Machine) -> Column:

@@ -549,7 +549,9 @@ class Energy(Section):
     vector_add: Femtojoules = _energy("0.9pJ", "per element: fp32 add [H]; also bias and residual of the epilogue")
     vector_mul: Femtojoules = _energy("3.7pJ", "per element: fp32 multiply [H]")
     vector_fma: Femtojoules = _energy("4.6pJ", "per product that a fold adds up: fp32 multiply 3.7 and add 0.9 [H]")
-    add_int32: Femtojoules = _energy("0.1pJ", "per element: int32 add [H]; the bias of an int8 matmul")
+    add_int32: Femtojoules = _energy(
+        "0.1pJ", "per element: int32 add [H]; the bias of integer sums, and integers that the vector unit adds"
+    )
     requantize: Femtojoules = _energy(
         "4.6pJ", "per int8 result: fp32 multiply 3.7 [H] and rounding, as an fp32 add 0.9"
     )

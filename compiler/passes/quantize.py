@@ -75,6 +75,7 @@ class _Quantizer:
         self.result = Graph(graph.name)
         self.result.inputs, self.result.outputs = list(graph.inputs), dict(graph.outputs)
         self.values = values
+        self.names = {node.name for node in graph.nodes}
         self.scales: dict[str, float] = {}
         self.whole: dict[str, str] = {}  # of each tensor the name of its int8 form, as soon as it is there
 
@@ -217,7 +218,8 @@ class _Quantizer:
 
     def _rescale(self, source: str, factor: npt.NDArray[np.float32] | np.float32, target: str, dtype: str) -> None:
         weight = self.result.weight(self._fresh(target, "factor"), np.asarray(factor, np.float32))
-        self.result.nodes.append(Node("Rescale", target, (source, weight.name), (target,), CastAttributes(dtype)))
+        name = self._fresh(target, "requantised") if target in self.names else target  # of a convolution's own output
+        self.result.nodes.append(Node("Rescale", name, (source, weight.name), (target,), CastAttributes(dtype)))
 
     # -- scales ----------------------------------------------------------------------------------------
 

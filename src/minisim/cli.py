@@ -278,8 +278,6 @@ def run_command(
         numerics=not no_numerics,
         memory_limit=memory_limit,
     )
-    for line in _in_floats(graph, machine):
-        click.echo(f"minisim: note: {line}", err=True)
     _check_folder("--out", out)
     if dump_ir:
         _check_folder("--dump-ir", dump_ir)
@@ -305,6 +303,8 @@ def run_command(
         )
         found = hints(result.record())
         found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
+    for line in _in_floats(graph, machine):
+        click.echo(f"minisim: note: {line}", err=True)
     record = result.record()
     written = write_reports(record, out, trace=trace, with_timeline=with_timeline)
     console = Console()
@@ -447,7 +447,7 @@ def sweep_command(
 
 @main.command("models")
 def models_command() -> None:
-    """The networks that need no file: minisim run resnet50, minisim run mobilenet_v2:n=8,size=192."""
+    """The networks that need no file, as in minisim run resnet50."""
     from minisim.models import print_models
 
     print_models(Console())

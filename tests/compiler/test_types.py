@@ -240,6 +240,11 @@ def test_the_filters_of_a_grouped_convolution_have_a_scale_each() -> None:
     result = ms.run(g, INT8)
     plain = ms.run(g).outputs["y"]
     assert np.abs(result.outputs["y"] - plain)[..., 1].max() < 0.02 * plain[..., 0].max()
+    alone = ms.Graph("alone")  # a convolution that has the name of its output
+    alone.output(alone.conv2d(alone.input("x", (1, 9, 9, 8)), alone.weight("w", shape=(3, 3, 1, 8)), groups=8))
+    names = [node.name for node in computed_graph(alone, INT8).nodes]
+    assert names == ["conv", "conv/requantised"]
+    assert ms.run(alone, "gemmini_16x16").max_abs_error < 0.05
 
 
 def test_values_that_no_scale_covers() -> None:

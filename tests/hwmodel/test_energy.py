@@ -187,6 +187,16 @@ def test_a_fold_is_priced_by_its_taps() -> None:
     assert found == {**dict.fromkeys(COMPONENTS, 0), "vector": 5 * 4 * 33 * (9 * 11 + 9 * 13 + 7)}
 
 
+def test_integers_are_added_at_the_price_of_integers() -> None:
+    """Of an addition and a product of int8: 40 x 33 of each."""
+    graph = Graph("integers")
+    x = graph.input("x", (40, 33), dtype="int8")
+    graph.output(graph.mul(graph.add(x, x), x))
+    prices = {"energy.add_int32": "7fJ", "energy.vector_add": "100fJ", "energy.vector_mul": "11fJ"}
+    on = Machine().with_overrides({**FREE, **prices})
+    assert energy_of(compile_graph(graph, on), on).by_component()["vector"] == 40 * 33 * (7 + 11)
+
+
 def test_every_type_and_activation_has_a_price() -> None:
     """A new code needs a key: nothing is priced at zero because it was forgotten."""
     names = [f"vector_{op.name.lower()}" for op in Activation if op is not Activation.NONE]
