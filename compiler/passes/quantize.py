@@ -134,7 +134,7 @@ class _Quantizer:
             self.result.nodes.append(replace(node, inputs=tuple(inputs), attributes=attributes))
             return
         sums = self._tensor(node.output, "sums", "int32")
-        self.result.nodes.append(replace(node, inputs=tuple(inputs), outputs=(sums,)))
+        self.result.nodes.append(replace(node, name=sums, inputs=tuple(inputs), outputs=(sums,)))
         self._quantised(node.output, node.output, scale)
         self._rescale(sums, factor.reshape(1, -1), node.output, "int8")
 

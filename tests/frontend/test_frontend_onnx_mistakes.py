@@ -255,13 +255,13 @@ def test_unknown_operators_are_named_with_all_the_others(save: Save) -> None:
 def test_nodes_of_one_type_are_counted(save: Save) -> None:
     """52 convolutions are one line; so are nodes of which the same is said, and no others."""
     nodes = [make_node("Hardmax", [f"x{i or ''}"], [f"x{i + 1}"], name=f"cos_{i}") for i in range(52)]
-    nodes += [make_node("Relu", ["x"], ["r"]), make_node("Shrink", ["r"], ["s"], name="elu")]
+    nodes += [make_node("Relu", ["x"], ["r"]), make_node("LpNormalization", ["r"], ["s"], name="elu")]
     nodes += [make_node("Gemm", ["x", "x"], [f"g{i}"], name=f"gemm_{i}", transB=1, alpha=2.0) for i in range(2)]
     nodes += [make_node("Cast", ["x"], [f"m{i}"], name=f"max_{i}", to=7) for i in range(3)]
     save([*nodes, make_node("Relu", ["x"], ["y"])])
     assert message(UnsupportedError) == refusal(
         "Hardmax (52 nodes, first: 'cos_0')",
-        "node 'elu' (Shrink)",
+        "node 'elu' (LpNormalization)",
         f"Cast (3 nodes, first: 'max_0'): a cast to {TYPES} is supported, not to type 7",
     )
 
@@ -328,7 +328,7 @@ def test_a_file_without_open_dimensions_says_so(save: Save) -> None:
 
 def test_names_are_escaped_and_cut_in_every_message(save: Save) -> None:
     ugly, long = "a\n\x1b[31m", "n" * 100_000
-    nodes = [make_node("Hardmax", ["x"], ["b"], name=ugly), make_node("Shrink", ["b"], ["c"], name=long)]
+    nodes = [make_node("Hardmax", ["x"], ["b"], name=ugly), make_node("MeanVarianceNormalization", ["b"], ["c"], name=long)]
     nodes += [
         make_node("LpNormalization", ["c"], ["y"], name=long),
         make_node("Cast", ["x"], ["d"], name=long + "2", to=7),

@@ -23,8 +23,8 @@ F32 = np.float32
 
 UNARY = [
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor",
-    "HardSigmoid", "LeakyRelu", "Log", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Sinh",
-    "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
+    "HardSigmoid", "LeakyRelu", "Log", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin",
+    "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu",
 ]  # fmt: skip
 LATER = {"Celu": 12, "HardSwish": 14, "Mish": 18, "Gelu": 20, "IsNaN": 9, "IsInf": 10, "Round": 11}
 BINARY = ["Add", "Div", "Max", "Min", "Mul", "Pow", "PRelu", "Sub"]
@@ -34,6 +34,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "Celu": [{"alpha": 0.7}],
     "Selu": [{"alpha": 1.5, "gamma": 0.8}],
     "LeakyRelu": [{"alpha": 0.3}],
+    "Shrink": [{"bias": 0.2, "lambd": 0.6}],
     "ThresholdedRelu": [{"alpha": 0.4}],
     "HardSigmoid": [{"alpha": 0.4, "beta": 0.3}],
     "Gelu": [{"approximate": "tanh"}],
