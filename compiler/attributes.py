@@ -55,7 +55,7 @@ class EpilogueAttributes(Attributes):
     narrow: str = "int8"
 
     def check(self) -> None:
-        if self.narrow not in ("int8", "uint8"):
+        if not isinstance(self.narrow, str) or self.narrow not in ("int8", "uint8"):
             raise UnsupportedError(f"sums are requantised to int8 or uint8, not {shown(self.narrow)}")
         if self.scale is not None and not 0 < np.float32(self.scale) < np.inf:
             raise UnsupportedError(f"scale must be a positive float32, not {self.scale!r}")

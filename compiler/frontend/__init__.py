@@ -65,6 +65,11 @@ _LOADERS: dict[str, Callable[[Path, _Request], Graph]] = {
 }
 
 
+*_OTHERS, _LAST = _LOADERS
+ENDINGS = f"{', '.join(_OTHERS)} or {_LAST}"
+"""The endings of the files that are models, for messages."""
+
+
 def as_graph(
     model: ModelLike,
     dtype: str = "float32",
@@ -127,10 +132,8 @@ def _loaded(spec: str | PathLike[str], dtype: str, request: _Request) -> Graph:
         path, spec = Path(spec), str(spec)
     except TypeError:
         call = ", which must be called first" if callable(spec) else ""
-        files = " or ".join(_LOADERS)
-        kinds = (
-            f"a Graph, the path of a file ({files}), a network such as resnet50, or a shape such as gemm:512x512x512"
-        )
+        names = "a network such as resnet50, or a built-in shape such as gemm:512x512x512"
+        kinds = f"a Graph, the path of a file ({ENDINGS}), {names}"
         raise ModelError(f"a model must be {kinds}, not {shown(spec)}{call}") from None
     load = _LOADERS.get(path.suffix.lower())
     if load is not None:
@@ -173,10 +176,8 @@ def _check_file(path: Path) -> None:
 def _unknown_kind(spec: str) -> str:
     nearest = did_you_mean(Path(spec).name, [*_model_files(Path(spec).parent), *BUILTINS, *NETWORKS, *light_models()])
     shapes = ", ".join(b.usage for b in BUILTINS.values())
-    ending = " or ".join(_LOADERS)
-    return (
-        f"model {spec!r}: must end in {ending}, be a network (minisim models), or a built-in shape ({shapes}){nearest}"
-    )
+    kinds = f"must end in {ENDINGS}, be a network (minisim models lists them), or a built-in shape ({shapes})"
+    return f"model {spec!r}: {kinds}{nearest}"
 
 
 def _model_files(directory: Path) -> list[str]:

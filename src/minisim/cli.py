@@ -447,7 +447,7 @@ def sweep_command(
 
 @main.command("models")
 def models_command() -> None:
-    """The networks that need no file: minisim run resnet50, minisim run mobilenet_v2:n=8,size=192."""
+    """The networks that need no file, as in minisim run resnet50."""
     from minisim.models import print_models
 
     print_models(Console())

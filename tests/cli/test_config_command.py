@@ -130,7 +130,7 @@ def test_the_version_is_the_installed_one() -> None:
 
 def test_help_lists_every_command(minisim: Any) -> None:
     text = minisim("--help").stdout
-    assert isinstance(main, click.Group) and set(main.commands) == {"run", "explain", "sweep", "config"}
+    assert isinstance(main, click.Group) and set(main.commands) == {"run", "explain", "sweep", "models", "config"}
     for name, command in main.commands.items():
         assert f"  {name} " in text and command.get_short_help_str(limit=30).rstrip(".") in text
 

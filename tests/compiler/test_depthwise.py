@@ -108,7 +108,7 @@ def test_what_stays_on_the_array() -> None:
     assert ops(g, machine()) == ["Conv", "Conv", "FusedConvResidual"]
     g, y = depthwise()
     g.output(y, "y")
-    assert ops(g, machine(matrix__dtype="int8")) == ["FusedConvBias"]
+    assert ops(g, machine(matrix__dtype="int8")) == ["FusedConvBias", "Rescale"]
 
 
 def test_its_cycles_and_its_energy() -> None:

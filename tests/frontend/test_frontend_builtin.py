@@ -54,7 +54,8 @@ def test_conv_is_one_operation() -> None:
 
 FORM = "must have the form gemm:MxKxN"
 BUILT_IN = "gemm:MxKxN, conv:NxHxWxC,KxRxS,stride,pad, softmax:RxC, layernorm:RxC"
-ENDINGS = f"must end in .py or .onnx, or be a built-in shape ({BUILT_IN})"
+LISTED = "be a network (minisim models lists them)"
+ENDINGS = f"must end in .py, .onnx or .csv, {LISTED}, or a built-in shape ({BUILT_IN})"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ ENDINGS = f"must end in .py or .onnx, or be a built-in shape ({BUILT_IN})"
         ("layernorm:3x0", "C must be a whole number from 1 to 2147483648, not '0'"),
         ("softmax:65536x65536", "tensor 'x' (65536, 65536) would have 4294967296 elements; the most is 2147483648"),
         ("", ENDINGS),
-        ("resnet", ENDINGS),
+        ("resnet", ENDINGS + "; did you mean 'resnet50'?"),
         ("gemmm", ENDINGS + "; did you mean 'gemm'?"),
         ("mlp.onx", ENDINGS + "; did you mean 'mlp.onnx'?"),
         ("mpl.py", "no such file; did you mean 'mlp.py'?"),

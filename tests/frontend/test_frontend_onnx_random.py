@@ -452,7 +452,7 @@ ELEMENTWISE = "minisim.compiler.ops.onnx_elementwise"
 
 def test_every_supported_operator_is_drawn() -> None:
     """But for convolutions (test_onnx_conv.py), Cast (test_onnx_types.py), poolings (test_onnx_pool.py), what is
-    resized or normalised in groups (test_onnx_resize.py), and the elementwise ones that test_onnx_elementwise.py has."""
+    resized or normalised in groups (test_onnx_resize.py), and the elementwise ones of test_onnx_elementwise.py."""
     rest = set(ONNX_IMPORTERS) - set(BUILD)
     assert set(BUILD) <= set(ONNX_IMPORTERS)
     others = rest - {"Cast", "Conv", "ConvTranspose", *RESIZED}
