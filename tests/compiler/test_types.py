@@ -386,3 +386,28 @@ def test_what_is_moved_keeps_its_scale() -> None:
     assert result.difference is not None and result.difference.sqnr_db > 25
     g.output(g.pad(h, [(0, 0), (0, 8)], value=1, name="ones"), "z")  # a fill that no scale has: in floats
     assert titles(g).count("Rescale") == 1
+
+
+def test_what_is_added_to_integers_behind_the_array_is_added_there_alone() -> None:
+    """An int32 residual, and a row behind a requantisation: the epilogue of integers has neither."""
+    rng = np.random.default_rng(2)
+    a, w = rng.integers(-128, 128, (6, 8), dtype=np.int8), rng.integers(-128, 128, (8, 4), dtype=np.int8)
+    more, row = rng.integers(-(2**30), 2**30, (6, 4), dtype=np.int32), rng.integers(-128, 128, (1, 4), dtype=np.int8)
+    g = ms.Graph()
+    x, weight = g.input("x", a.shape, dtype="int8"), g.weight("w", w, "int8")
+    g.output(g.add(x @ weight, g.input("more", more.shape, dtype="int32")), "residual")
+    g.output(g.add(g.matmul(x, weight, scale=0.01), g.weight("row", row, "int8")), "row")
+    result = ms.run(g, inputs={"x": a, "more": more})
+    np.testing.assert_array_equal(result.outputs["residual"], a.astype(np.int32) @ w.astype(np.int32) + more)
+    sums = requantize(a.astype(np.int64) @ w.astype(np.int64), 0.01)
+    np.testing.assert_array_equal(result.outputs["row"], (sums + row).astype(np.int8))
+
+
+def test_an_integer_that_float32_has_not_is_no_immediate() -> None:
+    g = ms.Graph()
+    x = g.input("x", (2, 3), dtype="int32")
+    g.output(g.add(x, 2**24 + 1), "odd")
+    g.output(g.add(x, 2**24), "even")
+    result = ms.run(g, inputs={"x": np.zeros((2, 3), np.int32)})
+    assert (result.outputs["odd"] == 2**24 + 1).all() and (result.outputs["even"] == 2**24).all()
+    assert [int(row["src1"]) == NONE for row in result.schedule.vectors] == [False, True]
