@@ -127,8 +127,14 @@ def densenet(net: Net) -> str:
     return net.node("Relu", net.norm(x, channels))
 
 
+def beside_the_input(net: Net) -> str:
+    """The input is concatenated behind something smaller: it is turned once, for both of its readers."""
+    return net.conv(net.node("Concat", net.node("Relu", net.conv("x", 3, 1)), "x", axis=1), 4, 8)
+
+
 NETS: list[tuple[Callable[[Net], str], int]] = [
     (resnet, 2), (resnet_head, 1), (mobilenet, 2), (mobilenet_head, 1), (unet, 2), (shufflenet, 4), (densenet, 2),
+    (beside_the_input, 2),
 ]  # fmt: skip
 """And how many transpositions are left: of the input, of an output that is an image, and those that are the network's
 own: one for each shuffle of channels."""
