@@ -49,6 +49,8 @@ ELEMENTS = 2**20
 
 def sources(geometry: Geometry, first: int, end: int) -> npt.NDArray[np.int64]:
     """The pixel of the input that each pixel of the output (row) reads at taps [first, end) (columns); or OUTSIDE."""
+    if geometry.transposed:
+        return np.stack([geometry.source(tap) for tap in range(first, end)], axis=1)
     r, s = np.divmod(np.arange(first, end, dtype=np.int64), geometry.kernel[1])
     (lines, columns), (top, left, _, _) = geometry.output, geometry.pads
     y = np.arange(lines, dtype=np.int64)[:, None] * geometry.strides[0] + r * geometry.dilations[0] - top
@@ -87,7 +89,7 @@ def _parts(geometry: Geometry, height: int, tile_height: int, first: int, end: i
     The parts run along the longer of a line of the output and a line of the kernel.
     """
     taps = end - first
-    if geometry.kernel[1] > geometry.output[1]:
+    if geometry.kernel[1] > geometry.output[1] and not geometry.transposed:
         source = sources(geometry, first, end).reshape(-1)
         yield from parts(source, height * taps, tile_height, geometry.dilations[1])
         return

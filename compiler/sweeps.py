@@ -41,8 +41,8 @@ class Source:
 
     first: npt.NDArray[np.int64]
     last: npt.NDArray[np.int64]
-    row_bytes: int
-    step_bytes: int
+    row_bytes: float
+    step_bytes: float
     tile: int
     turnaround: float
     splits: bool

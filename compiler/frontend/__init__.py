@@ -99,8 +99,9 @@ def load_model(
     """Return the graph, verified, that `spec` names.
 
     Args:
-        spec: the path of a ``.py`` or ``.onnx`` file, a built-in shape such as ``gemm:512x512x512``, or a network of
-            the zoo such as ``resnet50`` or ``mobilenet_v2:n=8,size=192`` (`compiler/zoo`).
+        spec: the path of a ``.py``, ``.onnx`` or ``.csv`` (SCALE-Sim) file, a built-in shape such as
+            ``gemm:512x512x512``, or a network of the zoo such as ``resnet50`` or ``mobilenet_v2:n=8,size=192``
+            (`compiler/zoo`).
         dtype: the type of a built-in shape ("float32", "float16", "bfloat16", "int8"); a file says itself what it is.
         dims: sizes of the dimensions that an ONNX file leaves open, by name: ``{"seq": 128}``; one without a name is
             called as its input and its position, ``x.0``. Or all sizes of an input, by its name:

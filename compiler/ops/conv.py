@@ -83,6 +83,9 @@ class Conv(Multiplication[ConvAttributes]):
         sums = np.zeros((geometry.pixels_out, w.shape[1]), x.dtype)
         for tap in range(geometry.taps):
             read = pixels[geometry.source(tap)]
+            if channels == filters == 1:
+                sums += read * taps[tap]
+                continue
             for g in range(groups):
                 mine, of = slice(g * filters, (g + 1) * filters), slice(g * channels, (g + 1) * channels)
                 sums[:, mine] += multiplied(read[:, of], taps[tap * channels : (tap + 1) * channels, mine])

@@ -126,17 +126,11 @@ class Convolution:
         first, last = _span(self.geometry, tiling.m, 0, self.geometry.taps)
         item = self.types.item(self.types.operands)
         tile = isa.align(height * min(width, self.all_channels) * item)
+        read = _share_read(self.geometry, height)
         splits = any(step.taps < self.geometry.taps for step in depth)
-        columns = _columns(self, tiling.k, width)
-        return Source(
-            first // height,
-            last // height,
-            height * self.channels * item,
-            columns * tile,
-            tile,
-            _turnaround(tile, pace, machine),
-            splits,
-        )
+        row, step = height * self.channels * item, _columns(self, tiling.k, width) * tile
+        turnaround = _turnaround(tile, pace, machine)
+        return Source(first // height, last // height, row * read, step * read, tile, turnaround, splits)
 
 
 @lru_cache(maxsize=256)
@@ -150,6 +144,16 @@ def _span(geometry: Geometry, m: int, t0: int, t1: int) -> tuple[Index, Index]:
         first = np.minimum(first, np.minimum.reduceat(there, begin))
         last = np.maximum(last, np.maximum.reduceat(source, begin))
     return np.minimum(first, last), last
+
+
+@lru_cache(maxsize=256)
+def _share_read(geometry: Geometry, height: int) -> float:
+    """The part of the rows of tiles between the first and the last that any output reads: all but with large steps."""
+    read = set()
+    for tap in range(geometry.taps):
+        read |= set(np.unique(geometry.source(tap) // height).tolist())
+    read.discard(-1)  # OUTSIDE
+    return len(read) / (max(read) - min(read) + 1) if read else 1.0
 
 
 @lru_cache(maxsize=512)
@@ -281,7 +285,10 @@ def _sources(of: Convolution, k: int, machine: Machine) -> Iterator[tuple[int, i
     if not of.free or of.groups > 1:
         return
     channels = min(width, max(CHANNELS, k // of.geometry.taps))
-    for lower in _halves(height)[:3]:
+    heights = _halves(height)[:3]
+    if of.geometry.strides[0] > of.geometry.kernel[0]:  # lines that are not read have tiles of their own
+        heights += [max(d for d in range(1, height + 1) if of.geometry.width % d == 0)]
+    for lower in heights:
         if (lower, channels) != (height, width):
             yield lower, channels
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
+from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.recurrence import expected_starts
 
 WORK = 12_000
@@ -30,6 +32,10 @@ WORK = 12_000
 
 ABOUT = 1.01
 """Ends that differ by less are taken as equal."""
+
+NEAR = 1.02
+"""A tiling that moves each tile once and ends within this of what its busiest unit has to do is not bettered by much:
+no other one is tried."""
 
 
 def chosen(node: Node, graph: Graph, machine: Machine) -> Tiling:
@@ -70,19 +76,34 @@ def alone(node: Node, graph: Graph) -> Graph:
 
 @lru_cache(maxsize=512)
 def _best(layer: _Layer, machine: Machine, tilings: Sequence[Tiling]) -> Tiling:
-    tried = [(*_tried(layer, machine, tiling), i) for i, tiling in enumerate(tilings)]
-    fast = ABOUT * min(end for end, *_ in tried)
-    *_, best = min((moved, end, i) for end, moved, i in tried if end <= fast)
-    return tilings[best]
+    tried: list[_Tried] = []
+    for tiling in tilings:
+        tried.append(_Tried.of(layer, machine, tiling))
+        if tried[-1].is_near:
+            break
+    fast = ABOUT * min(each.end for each in tried)
+    best = min((each.moved, each.end, i) for i, each in enumerate(tried) if each.end <= fast)
+    return tilings[best[-1]]
 
 
-def _tried(layer: _Layer, machine: Machine, tiling: Tiling) -> tuple[float, float]:
-    """When the layer would end, and the bytes that it moves; both without an end if it does not fit."""
-    try:
-        program = Lower(machine).apply(TiledGraph(layer.graph, {layer.node.name: tiling}))
-        schedule = Allocate(machine).apply(program)
-    except CapacityError:
-        return np.inf, np.inf
-    found = costs(schedule, machine)
-    ends = expected_starts(schedule, machine) + found.setup + found.alone + found.latency
-    return float(max(ends.max(), found.dram.sum())), float(found.bytes.sum())
+class _Tried(NamedTuple):
+    """What became of a tiling: when the layer would end, the bytes it moves, and whether it is as good as can be."""
+
+    end: float
+    moved: float
+    is_near: bool = False
+
+    @classmethod
+    def of(cls, layer: _Layer, machine: Machine, tiling: Tiling) -> _Tried:
+        try:
+            program = Lower(machine).apply(TiledGraph(layer.graph, {layer.node.name: tiling}))
+            schedule = Allocate(machine).apply(program)
+        except CapacityError:
+            return cls(np.inf, np.inf)
+        found, stream = costs(schedule, machine), schedule.stream
+        ends = expected_starts(schedule, machine) + found.setup + found.alone + found.latency
+        end = float(max(ends.max(), found.dram.sum()))
+        moves = stream["opcode"] <= Opcode.STORE
+        once = len(np.unique(schedule.transfers["tile"][stream["row"][moves]])) == moves.sum()
+        busiest = max(found.alone[stream["queue"] == queue].sum() for queue in Queue)
+        return cls(end, float(found.bytes.sum()), bool(once and end <= NEAR * max(busiest, found.dram.sum())))

@@ -51,7 +51,6 @@ def _is_depthwise(node: Node, graph: Graph) -> bool:
         return False
     x, w = (graph.tensors[name] for name in node.present[:2])
     alone = node.attributes.groups == x.shape[-1] == w.shape[1] > 1
-    alone = alone and not node.attributes.transposed
     return alone and x.dtype in FLOATS and node.operand(RESIDUAL) is None
 
 

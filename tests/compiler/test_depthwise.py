@@ -138,6 +138,20 @@ def test_it_is_faster_than_a_column_of_the_array_for_each_channel() -> None:
     assert 2 * vector < array
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pads"), [((5, 6), 4, 2, 1), ((1, 1), 5, 1, 2), ((3, 1), 3, 3, 0)]
+)
+def test_transposed_ones_have_the_same_bits(size: tuple[int, int], kernel: int, stride: int, pads: int) -> None:
+    """Also where a line of the kernel is longer than one of the output."""
+    g = ms.Graph()
+    x, w = g.input("x", (2, *size, 12)), g.weight("w", values(np.random.default_rng(0), (kernel, kernel, 1, 12)))
+    g.output(g.conv_transpose2d(x, w, strides=stride, pads=pads, groups=12), "y")
+    inputs = inputs_of(g)
+    found = [ms.run(g, machine(vector__depthwise=on, tile__m=8), inputs=inputs) for on in (True, False)]
+    assert [len(result.schedule.matmuls) > 0 for result in found] == [False, True]
+    assert np.array_equal(*(bits(result.outputs["y"]) for result in found))
+
+
 def test_filters_that_are_computed() -> None:
     g = ms.Graph()
     x, w = g.input("x", (1, 6, 6, 12)), g.input("w", (3, 3, 1, 12))

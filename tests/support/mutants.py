@@ -7,7 +7,7 @@ to change. `judge` runs a mutant as `minisim.run` would and says who caught it, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -384,6 +384,9 @@ def exchange_operand_rows(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None
 for _function in WINDOW_MUTATIONS:
     mutation(_function)
 
+WINDOWS = tuple(MUTATIONS)[-len(WINDOW_MUTATIONS) :]
+"""The kinds of faults that only operands made of pieces can have."""
+
 
 # -- judging ----------------------------------------------------------------------------------------
 
@@ -500,9 +503,8 @@ class Mutant:
     schedule: ms.Schedule
 
 
-def mutants(cases: list[Case], count: int, seed: int = 0) -> Iterator[Mutant]:
-    """`count` of them, all kinds in turn on random cases; each is reproducible from its seed alone."""
-    kinds = list(MUTATIONS)
+def mutants(cases: list[Case], count: int, seed: int = 0, kinds: Sequence[str] = tuple(MUTATIONS)) -> Iterator[Mutant]:
+    """`count` of them, all kinds in turn on random cases; each is reproducible from its seed, and kinds, alone."""
     made, attempt = 0, 0
     while made < count:
         mutant_seed = seed * 10**9 + attempt
