@@ -328,8 +328,10 @@ def test_a_file_without_open_dimensions_says_so(save: Save) -> None:
 
 def test_names_are_escaped_and_cut_in_every_message(save: Save) -> None:
     ugly, long = "a\n\x1b[31m", "n" * 100_000
-    nodes = [make_node("Hardmax", ["x"], ["b"], name=ugly)]
-    nodes += [make_node("MeanVarianceNormalization", ["b"], ["c"], name=long)]
+    nodes = [
+        make_node("Hardmax", ["x"], ["b"], name=ugly),
+        make_node("Det", ["b"], ["c"], name=long),
+    ]
     nodes += [
         make_node("LpNormalization", ["c"], ["y"], name=long),
         make_node("Cast", ["x"], ["d"], name=long + "2", to=7),

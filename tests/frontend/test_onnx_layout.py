@@ -127,8 +127,14 @@ def densenet(net: Net) -> str:
     return net.node("Relu", net.norm(x, channels))
 
 
+def beside_the_input(net: Net) -> str:
+    """The input is concatenated behind something smaller: it is turned once, for both of its readers."""
+    return net.conv(net.node("Concat", net.node("Relu", net.conv("x", 3, 1)), "x", axis=1), 4, 8)
+
+
 NETS: list[tuple[Callable[[Net], str], int]] = [
     (resnet, 2), (resnet_head, 1), (mobilenet, 2), (mobilenet_head, 1), (unet, 2), (shufflenet, 4), (densenet, 2),
+    (beside_the_input, 2),
 ]  # fmt: skip
 """And how many transpositions are left: of the input, of an output that is an image, and those that are the network's
 own: one for each shuffle of channels."""
@@ -280,3 +286,13 @@ def test_any_chain_means_the_same(tmp_path_factory: pytest.TempPathFactory, data
     names = list(net.shapes)
     found = net.model(*dict.fromkeys([names[-1], names[len(names) // 2 or 1]]))
     compare(tmp_path_factory.mktemp("m"), net, found)
+
+
+def test_borders_between_layers_are_compared_in_the_models_order(tmp_path: Path) -> None:
+    """The tensors are NHWC, the values of the model NCHW."""
+    net = Net((2, 3, 8, 6))
+    (path := tmp_path / "net.onnx").write_bytes(net.model(resnet(net)))
+    found = ms.check_onnxruntime(path, borders=True)
+    borders = [value for value in found.values if value.operation]
+    assert len(borders) == 5 and not found.deviates
+    assert {value.shape for value in borders} == {(2, 8, 8, 6), (2, 12, 4, 3)}
