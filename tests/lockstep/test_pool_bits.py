@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.graphs import inputs_of, values
 from support.machines import machine, machines_for, with_memories
@@ -15,6 +15,7 @@ from support.typed import typed_machines
 
 import minisim as ms
 from minisim.compiler.pipeline import computed_graph
+from minisim.errors import ModelError
 from minisim.hwmodel.energy import accesses
 from minisim.hwmodel.isa import NONE
 from minisim.hwmodel.native import simulate_native
@@ -61,7 +62,11 @@ def test_in_bf16_and_int8(data: st.DataObject, dtype: str, seed: int) -> None:
     """Of int8 there are maxima, and relu."""
     graph = data.draw(pools() if dtype == "bf16" else pools(kinds=("max_pool",)))
     inputs = inputs_of(graph, seed)
-    there = with_memories(data.draw, graph, data.draw(typed_machines(dtype)), (1.0, 1.5, 4.0))
+    try:
+        there = with_memories(data.draw, graph, data.draw(typed_machines(dtype)), (1.0, 1.5, 4.0))
+    except ModelError:  # no scale covers what padding alone gives
+        assume(dtype != "int8")
+        raise
     computed = computed_graph(graph, there, numerics=dtype == "bf16")
     runtime = ms.Runtime(computed, there)
     for name, array in inputs.items():
