@@ -420,7 +420,11 @@ void Validator::reduced(const Place& at, const VectorRow& x) const {
         at.fail(std::string("rows of ") + dtype_name(dtype) + " are reduced as a whole: cols must be 1 and acc NONE");
     }
     if (leaves) {
-        at.equal("cols", x.cols, kReduceWidth, "a reduction makes a column, or leaves its partial results");
+        const std::string width = std::to_string(kReduceWidth);
+        if (x.cols != kReduceWidth) {
+            at.fail("cols must be 1 (a reduction makes a column) or " + width + " (its partial results), not " +
+                    std::to_string(x.cols));
+        }
         typed(at, "dst", x.dst, only(partial_of(dtype)), "partial results");
         if (length % kReduceWidth != 0) {
             at.fail("src0 must have whole groups of " + std::to_string(kReduceWidth) + " columns, not " +

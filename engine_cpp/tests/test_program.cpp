@@ -156,8 +156,8 @@ TEST(malformed_matmuls) {
             "matmuls[0]: residual must be a tile of shape (4, 4), not (4, 8)");
     refused([](Sample& s) { s.matmuls[0].activation = 3; },
             "matmuls[0]: activation must be below 3, not 3");
-    refused([](Sample& s) { s.matmuls[0].dtype = 6; },
-            "matmuls[0]: dtype must be below 6, not 6");
+    refused([](Sample& s) { s.matmuls[0].dtype = 8; },
+            "matmuls[0]: dtype must be below 8, not 8");
     refused([](Sample& s) { s.matmuls[0].step = 1; },
             "matmuls[0]: step must be below 1, not 1");
     refused([](Sample& s) { s.matmuls[0].last = 0; },
@@ -196,7 +196,7 @@ TEST(malformed_vectors) {
     refused([](Sample& s) { s.vectors[0].op = kVectorOps; },
             "vectors[0]: op must be below " + ops + ", not " + ops);
     refused([](Sample& s) { s.vectors[0].dtype = 9; },
-            "vectors[0]: dtype must be below 6, not 9");
+            "vectors[0]: dtype must be below 8, not 9");
     refused([](Sample& s) { s.vectors[0].rows = 3; },
             "vectors[0]: dst must be a tile of shape (3, 4), not (4, 4)");
     refused([](Sample& s) { s.vectors[0].src0 = s.vectors[0].src1 = kNone; },
@@ -224,7 +224,7 @@ TEST(malformed_vectors) {
         s.vectors[0].cols = 1;
     };
     refused([&](Sample& s) { reduction(s); s.vectors[0].dst = s.ty; s.vectors[0].cols = 4; },
-            "vectors[0]: cols must be 1 (a reduction makes a column), not 4");
+            "vectors[0]: cols must be 1 (a reduction makes a column) or 32 (its partial results), not 4");
     refused([&](Sample& s) { reduction(s); s.vectors[0].dst_sram = 0x140; },
             "vectors[0]: src0 overlaps the operation's own target in SRAM");
     refused([&](Sample& s) { reduction(s); s.vectors[0].src0 = s.tb; },
@@ -252,8 +252,8 @@ TEST(malformed_tiles_and_tensors) {
             "row), not 64");
     refused([](Sample& s) { s.tensors[0].rows = 0; },
             "tensors[0]: rows and cols must be at least 1");
-    refused([](Sample& s) { s.tensors[0].dtype = 6; },
-            "tensors[0]: dtype must be below 6, not 6");
+    refused([](Sample& s) { s.tensors[0].dtype = 8; },
+            "tensors[0]: dtype must be below 8, not 8");
     refused([](Sample& s) { s.tensors[0].role = 4; },
             "tensors[0]: role must be below 4, not 4");
     refused([](Sample& s) { s.tensors[0].address = 32; },

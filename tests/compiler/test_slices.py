@@ -116,7 +116,7 @@ def test_what_a_peak_is() -> None:
     assert operations.peak(np.arange(2), np.zeros_like(between)) == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(
     size=st.integers(4, 20),
     channels=st.sampled_from([3, 8, 17, 33]),
@@ -156,13 +156,13 @@ def test_of_many_machines_some_slice_and_all_agree() -> None:
     graph = residual()
     found, bits = 0, set()
     for cores in (1, 2, 3):
-        for sram in (64, 96, 128, 160, 192, 256):
+        for sram in (64, 128, 192):
             base = machine(sram__bytes=sram * 1024, cores__count=cores)
             result = ms.run(graph, base)
             found += bool(slices_of(result.schedule))
             bits.add(b"".join(array.tobytes() for array in result.outputs.values()))
             assert ms.simulate(result.schedule, base, timing="simpy").cycles == result.cycles
-    assert len(bits) == 1 and found >= 6
+    assert len(bits) == 1 and found >= 3
 
 
 def test_the_rows_of_layers_still_sum_to_the_run() -> None:

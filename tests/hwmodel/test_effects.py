@@ -41,6 +41,7 @@ OTHER: dict[str, list[Any]] = {
     "dram.padding": ["tile", "row"],
     "compiler.order": ["mnk", "auto", "blocked"],
     "compiler.keep_on_chip": [False, True],
+    "compiler.slices": [False, True],
     **{f"matrix.{dtype}_rate": ["1/3", "4"] for dtype in ("fp32", "bf16", "fp16", "int8", "uint8", "int16")},
     **{
         key: ["77mW"] if "leakage" in key or "idle" in key else ["77pJ"]
@@ -88,6 +89,16 @@ def conv_graph() -> ms.Graph:
     return g
 
 
+def chain_graph() -> ms.Graph:
+    """Layers that pass each other more than a small SRAM has room for."""
+    g = ms.Graph("chain")
+    y = g.input("x", (1920, 8))
+    for i in range(2):
+        y = g.matmul(y, g.weight(f"w{i}", shape=(8, 8)))
+    g.output(y)
+    return g
+
+
 def bfloat16_graph() -> ms.Graph:
     g = ms.Graph("bf16")
     g.output(g.input("x", (40, 40), dtype="bfloat16") @ g.weight("w", np.ones((40, 40)), "bfloat16"))
@@ -103,6 +114,7 @@ def float16_graph() -> ms.Graph:
 GRAPHS = [
     float_graph(),
     conv_graph(),
+    chain_graph(),
     bfloat16_graph(),
     typed_graph("int8"),
     typed_graph("uint8"),

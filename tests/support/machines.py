@@ -33,6 +33,8 @@ def least_sram(graph: Graph, base: Machine) -> int:
         size = needed
     while (needed := _needed(graph, base, size)) > size:  # tiles that are higher in an ample SRAM (`tile_height`)
         size = needed
+    while (needed := _needed(graph, base, less := max(ALIGNMENT, size - ALIGNMENT))) <= less < size:  # rows in parts
+        size = needed
     return size
 
 
