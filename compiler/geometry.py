@@ -73,6 +73,21 @@ class Geometry:
         )
         return line, column
 
+    def misfit(self) -> str | None:
+        """Why there is no output; None if there is one."""
+        if min(self.output) >= 1:
+            return None
+        if self.transposed:
+            return f"nothing is left of the output when {self.pads} is cut off of its sides"
+        top, left, bottom, right = self.pads
+        padded, covered = (self.height + top + bottom, self.width + left + right), self._covered()
+        return f"the kernel, {covered[0]} x {covered[1]}, does not fit into the padded image, {padded[0]} x {padded[1]}"
+
+    def _covered(self) -> Pair:
+        """Lines and columns from the first tap to the last."""
+        (r, s), (down, across) = self.kernel, self.dilations
+        return (r - 1) * down + 1, (s - 1) * across + 1
+
     @property
     def taps(self) -> int:
         return self.kernel[0] * self.kernel[1]

@@ -44,18 +44,16 @@ from minisim.compiler.arguments import (
     input_array,
     integers,
     number,
-    paddings,
-    pair,
     sequence,
 )
 from minisim.compiler.attributes import (
     NO_ATTRIBUTES,
     Attributes,
-    ConvAttributes,
     MatMulAttributes,
     ReshapeAttributes,
     SplitAttributes,
 )
+from minisim.compiler.conv_methods import ConvMethods
 from minisim.compiler.dtypes import CODE, INTEGERS, is_integer, wrapped
 from minisim.compiler.elementwise import ElementwiseMethods
 from minisim.compiler.geometry import CHANNELS, order_of_k
@@ -142,7 +140,13 @@ class Tensor:
     __rmul__ = __mul__
 
 
-class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods["Tensor"], PoolMethods["Tensor"]):
+class Graph(
+    ElementwiseMethods["Tensor"],
+    MovementMethods["Tensor"],
+    RowMethods["Tensor"],
+    ConvMethods["Tensor"],
+    PoolMethods["Tensor"],
+):
     """A model under construction, and the compiler's first IR.
 
     Args:
@@ -238,89 +242,6 @@ class Graph(ElementwiseMethods["Tensor"], MovementMethods["Tensor"], RowMethods[
         if not is_integer(a.dtype) and scale is None:  # an operation of its own, until fusion
             return self.add(self.add_node("MatMul", [a, b], attributes, name and f"{name}/matmul"), bias, name=name)
         return self.add_node("MatMul", [a, b, bias], attributes, name)
-
-    def conv2d(
-        self,
-        x: Tensor,
-        w: Tensor,
-        *,
-        bias: Tensor | None = None,
-        strides: int | Sequence[int] = 1,
-        pads: int | Sequence[int] = 0,
-        dilations: int | Sequence[int] = 1,
-        groups: int = 1,
-        scale: float | None = None,
-        narrow: str = "int8",
-        name: str | None = None,
-    ) -> Tensor:
-        """A convolution: x (images, height, width, channels), w (R, S, channels / groups, filters).
-
-        Of signals x (images, width, channels) it is one-dimensional, with w (1, S, channels / groups, filters).
-
-        Args:
-            bias: one value for each filter.
-            strides, dilations: of lines and columns; one number for both.
-            pads: zeros around x: one number, or (lines, columns), or (top, left, bottom, right).
-            groups: parts of the channels (and of the filters) that are convolved by themselves.
-            scale, narrow: requantise the sums of integers, as those of `matmul` do.
-        """
-        self._own(x)
-        self._own(w)
-        if len(w.shape) != 4:
-            raise ShapeError(f"{caller()}the filters {w.name} must be (R, S, channels, filters), not {w.shape}")
-        attributes = ConvAttributes(
-            kernel=(w.shape[0], w.shape[1]),
-            strides=pair("strides", strides),
-            dilations=pair("dilations", dilations),
-            pads=paddings(pads),
-            groups=integers("groups", (groups,))[0],
-            scale=None if scale is None else number("scale", scale),
-            narrow=narrow,
-        )
-        return self._convolved(x, w, bias, attributes, name)
-
-    def conv_transpose2d(
-        self,
-        x: Tensor,
-        w: Tensor,
-        *,
-        bias: Tensor | None = None,
-        strides: int | Sequence[int] = 1,
-        pads: int | Sequence[int] = 0,
-        dilations: int | Sequence[int] = 1,
-        groups: int = 1,
-        name: str | None = None,
-    ) -> Tensor:
-        """A transposed convolution: pixel y gives its channels times tap r of w to pixel y * stride + r * dilation.
-
-        Args:
-            w: (R, S, channels / groups, filters), as for `conv2d`.
-            pads: what is cut off of the result's sides, as `conv2d` has them; below 0 that is added, as zeros.
-        """
-        self._own(x)
-        self._own(w)
-        if len(w.shape) != 4:
-            raise ShapeError(f"{caller()}the filters {w.name} must be (R, S, channels, filters), not {w.shape}")
-        attributes = ConvAttributes(
-            kernel=(w.shape[0], w.shape[1]),
-            strides=pair("strides", strides),
-            dilations=pair("dilations", dilations),
-            pads=paddings(pads),
-            groups=integers("groups", (groups,))[0],
-            transposed=True,
-        )
-        return self._convolved(x, w, bias, attributes, name)
-
-    def _convolved(
-        self, x: Tensor, w: Tensor, bias: Tensor | None, attributes: ConvAttributes, name: str | None
-    ) -> Tensor:
-        operands, scale = [x, self._filters(w)], attributes.scale
-        if bias is None:
-            return self.add_node("Conv", operands, attributes, name)
-        name = name if name is None else checked_name(name, "a node's name")
-        if not is_integer(x.dtype) and scale is None:  # an operation of its own, until fusion
-            return self.add(self.add_node("Conv", operands, attributes, name and f"{name}/conv"), bias, name=name)
-        return self.add_node("Conv", [*operands, bias], attributes, name)
 
     def _filters(self, w: Tensor) -> Tensor:
         """`w` (R, S, channels, filters) as (k, filters), k in the order of the definition (geometry.py).

@@ -39,6 +39,10 @@ class GraphMethods(ABC, Generic[T]):
         """Append an operation and return its output."""
 
     @abstractmethod
+    def add(self, a: T, b: T | float, *, name: str | None = None) -> T:
+        """``a + b``, elementwise."""
+
+    @abstractmethod
     def reshape(self, x: T, shape: Sequence[int], *, name: str | None = None) -> T:
         """The same elements under another shape."""
 

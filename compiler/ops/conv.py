@@ -57,8 +57,8 @@ class Conv(Multiplication[ConvAttributes]):
         if w[0] != geometry.taps * (channels // groups):
             per_filter = w[0] // geometry.taps
             raise ShapeError(f"the filters must have {channels // groups} channels, not {per_filter}")
-        if min(geometry.output) < 1:
-            raise ShapeError(f"the kernel {attributes.kernel} does not fit into the padded image {x}")
+        if why := geometry.misfit():
+            raise ShapeError(why)
         if bias is not None and view_2d(bias) != (1, filters):
             raise ShapeError(f"the bias must have {filters} values, not shape {bias}")
         size = geometry.output if len(x) == 4 else geometry.output[1:]

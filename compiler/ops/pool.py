@@ -43,9 +43,10 @@ class Pool(Fold[PoolAttributes]):
             raise ShapeError("a pooling is of (images, height, width, channels), or (images, width, channels)")
         if len(x) == 3 and (attributes.kernel[0], *attributes.pads[::2]) != (1, 0, 0):
             raise ShapeError(f"a kernel over signals {x} must have one line, and no padding above or below it")
-        size = attributes.geometry(x).output
-        if min(size) < 1:
-            raise ShapeError(f"the kernel {attributes.kernel} does not fit into the padded image {x}")
+        geometry = attributes.geometry(x)
+        if why := geometry.misfit():
+            raise ShapeError(why)
+        size = geometry.output
         return ((x[0], *(size if len(x) == 4 else size[1:]), x[-1]),)
 
     def evaluate(self, inputs: Sequence[Array], attributes: PoolAttributes) -> tuple[Array, ...]:
