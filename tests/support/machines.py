@@ -34,7 +34,7 @@ def least_sram(graph: Graph, base: Machine) -> int:
     while (needed := _needed(graph, base, size)) > size:  # tiles that are higher in an ample SRAM (`tile_height`)
         size = needed
     while (needed := _needed(graph, base, less := max(ALIGNMENT, size - ALIGNMENT))) <= less < size:  # rows in parts
-        size = needed
+        size = needed if _needed(graph, base, needed) <= needed else less
     return size
 
 
