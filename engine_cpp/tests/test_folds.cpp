@@ -372,7 +372,7 @@ TEST(malformed_parts_of_rows) {
         CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
     };
     refused_rows([](Rows& p) { p.vectors[0].cols = 16; p.tiles[p.vectors[0].dst].cols = 16; },
-                 "cols must be 32 (a reduction makes a column, or leaves its partial results), not 16");
+                 "cols must be 1 (a reduction makes a column) or 32 (its partial results), not 16");
     refused_rows([](Rows& p) { p.tiles[p.vectors[1].src0].cols = 40; }, "src0 must have whole groups of 32 columns, not 40");
     refused_rows([](Rows& p) { p.vectors[1].acc = p.vectors[0].src0; }, "acc must be a tile of shape (2, 32), not (2, 64)");
     refused_rows([](Rows& p) { p.vectors[2].acc_sram = 0x1000; }, "acc overlaps the operation's own target");
