@@ -148,24 +148,24 @@ def _tell(on_stage: Stage | None, number: int, name: str, ir: IR) -> None:
 def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
-    What the passes after `tile` read is the tiled graph, the sizes of SRAM and accumulator memory, the data type,
-    whether to keep tiles on chip and to slice, the tile's edges, how rows are padded in DRAM, and how many cores there
-    are. A model that the machine cannot compute has the key of its error.
+    What the passes after `slice` read is the tiled graph with its slices, the sizes of SRAM and accumulator memory,
+    the data type, whether to keep tiles on chip, the tile's edges, how rows are padded in DRAM, and how many cores
+    there are. How fast the machine is they do not read, but `tile` and `slice` do. A model that the machine cannot
+    compute has the key of its error.
 
     Raises:
         CapacityError: the model takes more than `max_operations`.
     """
     try:
-        tilings = sorted(
-            Tile(machine, max_operations).apply(computed_graph(graph, machine, numerics=False)).tilings.items()
-        )
+        tiled = Tile(machine, max_operations).apply(computed_graph(graph, machine, numerics=False))
+        tiled = Slice(machine).apply(tiled)
     except ModelError as e:
         return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
     cores, padding = machine.cores.count, machine.dram.padding
-    compiler = (machine.compiler.keep_on_chip, machine.compiler.slices, machine.compiler.order)
-    machine_key = (sizes, machine.matrix.dtype, compiler, machine.tile, padding, cores)
-    return hashlib.sha256(repr((machine_key, tilings)).encode()).hexdigest()
+    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile, padding, cores)
+    graph_key = [(node.name, node.op, tiled.tilings[node.name]) for node in tiled.executed()]
+    return hashlib.sha256(repr((machine_key, graph_key, tiled.slices)).encode()).hexdigest()
 
 
 def dump_to(folder: Path, write: Callable[[Path, bytes], object] = Path.write_bytes) -> Stage:

@@ -4,8 +4,8 @@ chip.
 Layer by layer, a tensor that is larger than the SRAM goes to DRAM and comes back. But a row of tiles of the next layer
 needs a few rows of tiles of this one: once those are there it can be computed, and they can go. So the operations of a
 *slice*, a run of layers, are put in the order in which their operands are finished: each as soon as it can be, those
-of later layers first. A convolution then follows the one before it by the lines of its kernel, a softmax the scores of
-its head. Nothing else changes: the operations are the same, and so are their sums.
+of later layers first. A convolution then follows the one before it by the lines of its kernel. Nothing else changes:
+the operations are the same, and so are their sums.
 
 Each layer of a slice is walked in rows of tiles, all its weights stay in SRAM for all of them. So a slice is as long
 as there is room for the weights of its layers and for what is alive between them, which is counted here, tile by tile.

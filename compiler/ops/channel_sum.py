@@ -14,6 +14,7 @@ from minisim.compiler.attributes import NeighbourAttributes
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.ops.row_strips import tile_rows
+from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
 from minisim.compiler.program import ProgramBuilder, Run, Slot
 from minisim.compiler.semantics import Array
@@ -52,11 +53,7 @@ class ChannelSum(Operator[NeighbourAttributes]):
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         taps = _taps(node.attributes_as(NeighbourAttributes))
         busy = taps * int(cost.vector_cycles(VectorOp.FOLD_SUM, tiling.m, tiling.n, machine))
-        dram = float(1 / machine.memory_bytes_per_cycle)
-        row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
-        load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
-        turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
-        return Pace(max(busy, machine.vector.setup_cycles), load, store, dram, turnaround)
+        return vector_pace(busy, node, graph, tiling, machine)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each strip: LOAD, VECTOR, STORE."""

@@ -18,6 +18,7 @@ from minisim.compiler.attributes import Attributes
 from minisim.compiler.dtypes import FLOATS, NAME, NUMBERS, is_immediate
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.ops.base import Operator, register
+from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.semantics import Array, one_dtype
 from minisim.compiler.slabs import Broadcast, tiles_apart
@@ -87,11 +88,7 @@ class Elementwise(Operator[Attributes]):
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> panels.Pace:
         busy = int(cost.vector_cycles(self.code, tiling.m, tiling.n, machine))
-        dram = float(1 / machine.memory_bytes_per_cycle)
-        row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
-        load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
-        turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
-        return panels.Pace(max(busy, machine.vector.setup_cycles), load, store, dram, turnaround)
+        return vector_pace(busy, node, graph, tiling, machine)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each output tile: LOAD the sources, VECTOR, STORE. A repeated row or column has thin tiles."""

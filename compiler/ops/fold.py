@@ -19,6 +19,7 @@ from minisim.compiler.geometry import Geometry
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.ops.elementwise import number_of
+from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Index, Pace
 from minisim.compiler.program import Ids, ProgramBuilder, Slot
 from minisim.compiler.semantics import A
@@ -94,11 +95,7 @@ class Fold(Operator[A]):
         busy = int(cost.vector_cycles(self.code, tiling.m, tiling.n, machine)) * tiling.k
         for stage in self.tail(node, graph):
             busy += int(cost.vector_cycles(stage.op, tiling.m, tiling.n, machine))
-        dram = float(1 / machine.memory_bytes_per_cycle)
-        row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
-        load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
-        turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
-        return Pace(max(busy, machine.vector.setup_cycles), load, store, dram, turnaround)
+        return vector_pace(busy, node, graph, tiling, machine)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each step of each tile: LOAD what it is gathered from and what the last step has left, VECTOR;

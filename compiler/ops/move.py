@@ -14,6 +14,7 @@ from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.memory import in_units
 from minisim.compiler.ops.base import Operator
+from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
 from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.semantics import SEMANTICS, A
@@ -53,11 +54,7 @@ class Move(Operator[A]):
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         busy = int(cost.vector_cycles(isa.VectorOp.COPY, tiling.m, tiling.n, machine))
-        dram = float(1 / machine.memory_bytes_per_cycle)
-        row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
-        load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
-        turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
-        return Pace(max(busy, machine.vector.setup_cycles), load, store, dram, turnaround)
+        return vector_pace(busy, node, graph, tiling, machine)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         """Emit for each tile: LOAD it as it lies, VECTOR, STORE it where it goes."""

@@ -25,6 +25,7 @@ from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.ops.row_parts import Operand, Step, Value, emit_parts
+from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
 from minisim.compiler.program import Ids, ProgramBuilder, Slot
 from minisim.compiler.tiling import Read, Tiling, tile_height
@@ -99,11 +100,7 @@ class RowOperator(Operator[Attributes]):
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         strips = RowStrips(node, graph, tiling, ProgramBuilder(graph, machine))
         self.chain(node, strips)
-        busy, dram = -(-strips.cycles(machine) // tiling.k_tiles), float(1 / machine.memory_bytes_per_cycle)
-        row = tiling.n * isa.ITEMSIZE[graph.tensors[node.output].code]
-        load, store = (max(cost.port_pace(tiling.m, row, machine, way), dram) for way in (True, False))
-        turnaround = machine.dma.setup_cycles + machine.dram_latency_cycles + busy + machine.vector.latency_cycles
-        return Pace(busy, load, store, dram, turnaround)
+        return vector_pace(-(-strips.cycles(machine) // tiling.k_tiles), node, graph, tiling, machine)
 
     def lower(self, node: Node, graph: Graph, tiling: Tiling, program: ProgramBuilder) -> None:
         strips = RowStrips(node, graph, tiling, program)

@@ -65,10 +65,12 @@ class _Layer:
 
 
 def alone(node: Node, graph: Graph) -> Graph:
-    """A graph of this node, whose operands are inputs or weights, and whose outputs are outputs."""
+    """A graph of this node, whose operands are inputs or weights, and whose outputs are outputs. It is kept (`_best`),
+    so it has no values, and knows nothing of `graph`: weights are large."""
     result = copy(graph)
     names = dict.fromkeys((*node.present, *node.outputs))
-    result.nodes, result.tensors = [node], {name: replace(graph.tensors[name], window=None) for name in names}
+    tensors = {name: replace(graph.tensors[name], graph=result, window=None, values=None) for name in names}
+    result.nodes, result.tensors = [node], tensors
     result.inputs = [name for name in dict.fromkeys(node.present) if not graph.tensors[name].is_weight]
     result.outputs = {name: name for name in node.outputs}
     return result

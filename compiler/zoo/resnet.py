@@ -3,6 +3,8 @@ convolution of a bottleneck, as later ones have it; and ResNeXt, Xie et al. (201
 
 from __future__ import annotations
 
+from functools import partial
+
 from minisim.compiler.graph import Tensor
 from minisim.compiler.zoo import network
 from minisim.compiler.zoo.layers import Layers
@@ -60,31 +62,15 @@ def _resnet(
     return net.classified(y)
 
 
-@network("resnet18", "residual network of 18 layers (He et al. 2015)")
-def resnet18(net: Layers, x: Tensor) -> Tensor:
-    return _resnet(net, x, (2, 2, 2, 2), bottleneck=False)
+DEPTHS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+"""Of each residual network, by its layers, the blocks of its stages; from 50 layers on they are bottlenecks."""
 
-
-@network("resnet34", "residual network of 34 layers (He et al. 2015)")
-def resnet34(net: Layers, x: Tensor) -> Tensor:
-    return _resnet(net, x, (3, 4, 6, 3), bottleneck=False)
-
-
-@network("resnet50", "residual network of 50 layers (He et al. 2015)")
-def resnet50(net: Layers, x: Tensor) -> Tensor:
-    return _resnet(net, x, (3, 4, 6, 3), bottleneck=True)
-
-
-@network("resnet101", "residual network of 101 layers (He et al. 2015)")
-def resnet101(net: Layers, x: Tensor) -> Tensor:
-    return _resnet(net, x, (3, 4, 23, 3), bottleneck=True)
-
-
-@network("resnet152", "residual network of 152 layers (He et al. 2015)")
-def resnet152(net: Layers, x: Tensor) -> Tensor:
-    return _resnet(net, x, (3, 8, 36, 3), bottleneck=True)
+for _layers, _depths in DEPTHS.items():
+    network(f"resnet{_layers}", f"residual network of {_layers} layers (He et al. 2015)")(
+        partial(_resnet, depths=_depths, bottleneck=_layers >= 50)
+    )
 
 
 @network("resnext50", "residual network of 50 layers in 32 groups (Xie et al. 2016)")
 def resnext50(net: Layers, x: Tensor) -> Tensor:
-    return _resnet(net, x, (3, 4, 6, 3), bottleneck=True, groups=32, inside=2)
+    return _resnet(net, x, DEPTHS[50], bottleneck=True, groups=32, inside=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from minisim.compiler.graph import Tensor
 from minisim.compiler.zoo import network
 from minisim.compiler.zoo.layers import Layers
@@ -20,21 +22,10 @@ def _vgg(net: Layers, x: Tensor, depths: tuple[int, ...]) -> Tensor:
     return net.dense("fc8", net.dense("fc7", y, net.channels(HIDDEN), relu), net.classes)
 
 
-@network("vgg11", "3x3 convolutions, 11 layers (Simonyan and Zisserman 2014)")
-def vgg11(net: Layers, x: Tensor) -> Tensor:
-    return _vgg(net, x, (1, 1, 2, 2, 2))
+DEPTHS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""Of each network, by its layers, the convolutions of its stages."""
 
-
-@network("vgg13", "3x3 convolutions, 13 layers (Simonyan and Zisserman 2014)")
-def vgg13(net: Layers, x: Tensor) -> Tensor:
-    return _vgg(net, x, (2, 2, 2, 2, 2))
-
-
-@network("vgg16", "3x3 convolutions, 16 layers (Simonyan and Zisserman 2014)")
-def vgg16(net: Layers, x: Tensor) -> Tensor:
-    return _vgg(net, x, (2, 2, 3, 3, 3))
-
-
-@network("vgg19", "3x3 convolutions, 19 layers (Simonyan and Zisserman 2014)")
-def vgg19(net: Layers, x: Tensor) -> Tensor:
-    return _vgg(net, x, (2, 2, 4, 4, 4))
+for _layers, _depths in DEPTHS.items():
+    network(f"vgg{_layers}", f"3x3 convolutions, {_layers} layers (Simonyan and Zisserman 2014)")(
+        partial(_vgg, depths=_depths)
+    )

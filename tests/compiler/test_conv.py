@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import minisim as ms
 from minisim.compiler.geometry import OUTSIDE, Geometry, order_of_k, parts, step_sizes, steps
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.conv import largest_that_fits
+from minisim.compiler.passes.choose import _best
 from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
@@ -246,3 +249,16 @@ def test_traffic_beside_the_input_once(sram: str, reads: float) -> None:
     once, filters = 4 * 56 * 56 * 64, 4 * 9 * 64 * 64
     read = accesses(schedule).dram_read.sum()
     assert read == once + filters if reads == 1 else read <= reads * once + filters
+
+
+def test_what_was_chosen_for_a_layer_keeps_no_model_alive() -> None:
+    g = ms.Graph()
+    w = g.weight("w", np.ones((3, 3, 64, 48), np.float32))
+    g.output(g.conv2d(g.input("x", (1, 21, 23, 64)), w, pads=1))
+    kept = weakref.ref(g)
+    before = _best.cache_info().currsize
+    ms.compile_graph(g, machine(sram__bytes=96 * 1024))
+    assert _best.cache_info().currsize == before + 1
+    del g, w
+    gc.collect()
+    assert kept() is None

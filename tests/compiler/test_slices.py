@@ -10,8 +10,11 @@ from support.machines import least_sram, lowered, machine
 
 import minisim as ms
 from minisim import Graph, Machine
-from minisim.compiler.passes.slice import ROOM, Slice
+from minisim.compiler.passes.slice import ROOM, Slice, in_rows
+from minisim.compiler.passes.tile import Tile
+from minisim.compiler.pipeline import computed_graph, schedule_key
 from minisim.compiler.slicing import NOBODY, Operations, interleaved
+from minisim.compiler.tiling import TiledGraph
 from minisim.hwmodel.isa import Opcode
 from minisim.reports.tables import layers
 
@@ -89,6 +92,21 @@ def test_layer_by_layer_it_would_move_more_and_take_longer() -> None:
 )
 def test_there_is_none(overrides: dict[str, object]) -> None:
     assert not slices_of(ms.compile_graph(chain(), machine(**{"sram__bytes": 256 * 1024, **overrides})))
+
+
+def test_machines_that_slice_otherwise_have_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a slice is worth it may depend on what no other pass reads, as the speed of the DRAM."""
+
+    def worth_it(self: Slice, operations: Operations, layers: range, *_: object) -> list[range]:
+        return [layers] if self.machine.dram.bandwidth < 10**9 else []
+
+    graph = chain(size=8, kernel=1)
+    slow, fast = (machine(dram__bandwidth=rate, compiler__order="auto") for rate in ("0.5GB/s", "50GB/s"))
+    rows = {name: in_rows(tiling) for name, tiling in Tile(slow).apply(computed_graph(graph, slow)).tilings.items()}
+    monkeypatch.setattr(Tile, "apply", lambda _, computed: TiledGraph(computed, rows))  # alike on both
+    assert schedule_key(graph, slow) == schedule_key(graph, fast)
+    monkeypatch.setattr(Slice, "_worth_it", worth_it)
+    assert schedule_key(graph, slow) != schedule_key(graph, fast)
 
 
 def test_a_slice_has_room() -> None:
