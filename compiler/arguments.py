@@ -31,14 +31,17 @@ columns."""
 
 _PACKAGE_NAME = __name__.split(".")[0]
 
+_READERS = tuple(f"{_PACKAGE_NAME}.compiler.{room}." for room in ("frontend", "zoo"))
+"""Where models come from that have no lines of Python."""
+
 
 def caller() -> str:
     """``file:line: `` of the innermost frame outside minisim: the line of the model; or an empty string,
-    also where a front end reads the model from something that has no lines (ONNX, a built-in shape)."""
+    also where a front end reads the model from something that has no lines (ONNX, a built-in shape, a network)."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module.startswith(f"{_PACKAGE_NAME}.compiler.frontend."):
+        if f"{module}.".startswith(_READERS):
             return ""  # the frames beyond are those of whoever asked for the model to be loaded
         if module.split(".")[0] != _PACKAGE_NAME and not frame.f_code.co_filename.startswith("<"):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}: "

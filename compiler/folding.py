@@ -17,10 +17,8 @@ import numpy.typing as npt
 from minisim.compiler.gathering import strips
 from minisim.compiler.geometry import OUTSIDE, Geometry, Part, parts
 from minisim.compiler.program import Grid, Ids, ProgramBuilder
+from minisim.compiler.tiling import PARTS
 from minisim.hwmodel import isa
-
-AMPLE = (0.5, 0.75, 1.0)
-"""Parts of the SRAM that one operation may take, the first that allows anything: the rest is for the next."""
 
 
 def taps_of_step(geometry: Geometry, step: int, taps: int) -> tuple[int, int]:
@@ -75,7 +73,7 @@ def choose(
     fewer = [n for n in (tile_height >> i for i in range(1, tile_height.bit_length())) if n < geometry.taps]
     sizes = [geometry.taps, *reversed(by_tile), *fewer]
     heights = [height >> i for i in range(height.bit_length())]
-    for part in AMPLE:
+    for part in PARTS:
         for h in heights:
             for taps in sizes:
                 if needed(h, taps) <= part * room:

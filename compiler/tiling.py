@@ -23,6 +23,10 @@ WORTH = 0.05
 """The share of the array's cycles that must be saved before tiles grow beyond what the machine file says: larger tiles
 also move more bytes in a small SRAM, and that is not known here."""
 
+PARTS = (0.5, 0.75, 1.0)
+"""Parts of the SRAM that one operation may take, the first that allows any of what there is to choose among: the rest
+is for the next one."""
+
 AMPLE, AMPLE_SUMS = 32, 8
 """How many taller tiles must have room in SRAM, and how many of partial sums in the accumulator memory, if there is
 one."""

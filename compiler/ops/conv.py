@@ -23,13 +23,10 @@ from minisim.compiler.ops.conv_cuts import Convolution, chooses, cuts, pace, squ
 from minisim.compiler.ops.epilogue import Multiplication, by_place, finished, multiplied
 from minisim.compiler.program import ProgramBuilder, Slot, edges_of
 from minisim.compiler.semantics import Array
-from minisim.compiler.tiling import Read, Share, Tiling
+from minisim.compiler.tiling import PARTS, Read, Share, Tiling
 from minisim.errors import ShapeError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
-
-AMPLE = (0.5, 0.75, 1.0)
-"""Parts of the SRAM that one operation may take, the first that allows any step of k: the rest is for the next."""
 
 
 @register
@@ -213,9 +210,9 @@ class Conv(Multiplication[ConvAttributes]):
 
 def largest_that_fits(sizes: Sequence[int], needed: Callable[[int], int], room: int) -> int:
     """The step of k to take, of `sizes` in descending order: the first that needs no more than the first of the parts
-    (`AMPLE`) of the room that any is content with; if none is, the one that needs least."""
+    (`PARTS`) of the room that any is content with; if none is, the one that needs least."""
     known: dict[int, int] = {}
-    for part in AMPLE:
+    for part in PARTS:
         for size in sizes:
             if size not in known:
                 known[size] = needed(size)

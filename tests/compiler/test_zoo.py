@@ -106,7 +106,11 @@ def test_activations_neither_vanish_nor_grow(name: str) -> None:
         ("resnet50:n=1,n=2", "n is given twice"),
         ("resnet50:width=0.0", "width (what the channels of each layer are multiplied by, a number above 0) cannot be"),
         ("resnet50:width=nan", "cannot be 'nan'"),
-        ("vgg16:size=16", "model 'vgg16:size=16': "),
+        (
+            "vgg16:size=16",
+            "model 'vgg16:size=16': node 'maxpool_4' (MaxPool of relu_12 (1, 1, 1, 512)): the kernel, 2 x 2,",
+        ),
+        ("vgg16:size=100000", "model 'vgg16:size=100000': tensor 'x': (1, 100000, 100000, 3) would have"),
         ("yolov3_tiny:size=120", "images of this size do not fit the network"),
         ("resnet5O", "did you mean 'resnet50'?"),
         ("resnet5O:n=2", "did you mean 'resnet50'?"),
@@ -116,3 +120,4 @@ def test_mistakes(spec: str, message: str) -> None:
     with pytest.raises(ModelError) as caught:
         load_model(spec)
     assert message in str(caught.value)
+    assert ".py" not in str(caught.value).replace("must end in .py", "")  # nobody's file and line
