@@ -2,16 +2,16 @@
 
     python benchmarks/oracle.py [--machine npu_32x32]
 
-`least_traffic` is exhaustive: all uniform tilings m x k x n, ragged at the ends, with each operand kept in SRAM in turn:
+`least_traffic` is exhaustive: all uniform tilings m x k x n, ragged at the ends, each operand kept in SRAM in turn:
 
     outputs   mn + m + n <= S    K (N ceil(M / m) + M ceil(N / n)) + MN         a column of A and a row of B pass by
     weights   kn + k + n <= S    MK ceil(N / n) + KN + MN (2 ceil(K / k) - 1)    a row of A, and one of sums, pass by
     inputs    mk + m + k <= S    KN ceil(M / m) + MK + MN (2 ceil(K / k) - 1)    a column of B, and one of sums
 
-Blocks of a real schedule may be of several sizes and live on from one to the next, so it can move less than that. What no
-schedule undercuts is `bound`: each element once, and 2 MNK / sqrt(S) - 2 S (Smith, Lowery, Langou and van de Geijn 2019,
-less what the SRAM may hold at the start and the end). All in elements, of an SRAM of S elements. Convolutions:
-`conv_oracle.py`.
+Blocks of a real schedule may be of several sizes and live on from one to the next, so it can move less than that.
+What no schedule undercuts is `bound`: each element once, and 2 MNK / sqrt(S) - 2 S (Smith, Lowery, Langou and van de
+Geijn 2019; the last term is what the SRAM may hold at the start and the end). All in elements, of an SRAM of S
+elements. Convolutions: `conv_oracle.py`.
 """
 
 from __future__ import annotations

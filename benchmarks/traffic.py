@@ -3,8 +3,8 @@
     python benchmarks/traffic.py [--model gemm:512x512x512]
 
 The oracle is that of `oracle.py`: the least traffic of all uniform tilings, of any edges. The roofline is that of the
-traffic the run really has (hwmodel/cost.py). Columns: DMA port widths at which loading a 32x32 tile takes the given multiple of one
-execute (32 cycles); the DRAM is 1.6 times as fast as a port, as on npu_32x32.
+traffic the run really has (hwmodel/cost.py). Columns: DMA port widths at which loading a 32x32 tile takes the given
+multiple of one execute (32 cycles); the DRAM is 1.6 times as fast as a port, as on npu_32x32.
 """
 
 from __future__ import annotations
