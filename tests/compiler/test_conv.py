@@ -136,16 +136,21 @@ def test_the_order_of_k_is_that_of_the_definition() -> None:
 
 
 def test_steps_cover_k_without_a_gap_whatever_their_size() -> None:
-    for channels, taps, wanted in itertools.product((1, 31, 33, 70), (1, 6, 9), (1, 24, 40, 96)):
+    crossing = 0
+    for channels, taps, wanted in itertools.product((1, 31, 33, 64, 70, 96), (1, 6, 9), (1, 24, 40, 96, 128)):
         order = order_of_k(channels, taps).tolist()
         for size in step_sizes(channels, taps, wanted):
             found = []
             for step in steps(channels, taps, size):
-                assert step.first == len(found) and 0 < step.size <= size
+                assert step.first == len(found) and 0 < step.size <= size and step.size % step.taps == 0
+                assert step.c0 == min(unit.channel for unit in step.units())
+                assert step.c0 + step.channels == max(unit.channel + unit.width for unit in step.units())
+                crossing += len(step.spans) > 1
                 for unit in step.units():
                     assert unit.at == len(found) - step.first
                     found += [unit.tap * channels + unit.channel + i for i in range(unit.width)]
             assert found == order
+    assert crossing > 10
 
 
 def test_the_parts_of_a_line_are_what_is_read() -> None:
