@@ -80,6 +80,8 @@ class Tensor:
         dtype: a name of `dtypes.CODE`.
         scale: what one unit stands for, where an integer stands for a float; else None.
         window: the rectangle of another tensor that it is, if it has no place of its own in memory; else None.
+        slab: the rows of its slabs (`slabs.py`), if who makes it cuts it slab by slab and its tiles lie otherwise than
+            in the tensor as a whole; else 0. The pass `tile` finds it.
     """
 
     graph: Graph = field(repr=False)
@@ -90,6 +92,7 @@ class Tensor:
     dtype: str = "float32"
     scale: float | None = None
     window: Window | None = None
+    slab: int = 0
 
     __array_ufunc__ = (
         None  # an array beside an operator leaves it to the tensor, and does not take it element by element

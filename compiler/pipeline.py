@@ -149,9 +149,9 @@ def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERA
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
 
     What the passes after `slice` read is the tiled graph with its slices, the sizes of SRAM and accumulator memory,
-    the data type, whether to keep tiles on chip, the tile's edges, how rows are padded in DRAM, and how many cores
-    there are. How fast the machine is they do not read, but `tile` and `slice` do. A model that the machine cannot
-    compute has the key of its error.
+    the data type, whether to keep tiles on chip and to keep some of the SRAM free, the tile's edges, how rows are
+    padded in DRAM, and how many cores there are. How fast the machine is they do not read, but `tile` and `slice` do.
+    A model that the machine cannot compute has the key of its error.
 
     Raises:
         CapacityError: the model takes more than `max_operations`.
@@ -163,7 +163,8 @@ def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERA
         return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
     cores, padding = machine.cores.count, machine.dram.padding
-    machine_key = (sizes, machine.matrix.dtype, machine.compiler.keep_on_chip, machine.tile, padding, cores)
+    order, keeps = machine.compiler.order == "auto", machine.compiler.keep_on_chip
+    machine_key = (sizes, machine.matrix.dtype, order, keeps, machine.tile, padding, cores)
     graph_key = [(node.name, node.op, tiled.tilings[node.name]) for node in tiled.executed()]
     return hashlib.sha256(repr((machine_key, graph_key, tiled.slices)).encode()).hexdigest()
 

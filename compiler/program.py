@@ -33,6 +33,12 @@ different `fetch` are different loads: between them the tile does not stay in SR
 
 Ids = npt.NDArray[np.int64]
 
+AHEAD = 0.25
+"""The part of the SRAM that a layer keeps free so that loads can run ahead of need, if it has no plan of its own."""
+
+HORIZON = 64
+"""How many of a core's uOps ahead a tile's next use is too near for it to be evicted for that."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -378,7 +384,8 @@ class ProgramBuilder:
         """Append a layer: for i = 0, 1, ... the i-th uOp of each slot in turn.
 
         Args:
-            ahead, horizon: see `Program`; by core, 0 for those that are left out.
+            ahead, horizon: see `Program`; by core, 0 for those that are left out. A layer that says nothing of them
+                keeps `AHEAD` free, and what is used within `HORIZON`.
             cores: which core's each i is.
         """
         count = len(slots[0].refs)
@@ -399,6 +406,11 @@ class ProgramBuilder:
         for i, layer in enumerate(self._layers):
             layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0, i, 0)
         tensors = _tensor_table(self.graph, self._own, self.machine)
+        ahead, horizon = (self._by_core([getattr(x, of) for x in self._layers]) for of in ("ahead", "horizon"))
+        if self.machine.compiler.order == "auto":  # loop nests stay as written
+            says_nothing = ~ahead.any(axis=1, keepdims=True) & ~horizon.any(axis=1, keepdims=True)
+            ahead = np.where(says_nothing, int(AHEAD * self.machine.sram.bytes), ahead)
+            horizon = np.where(says_nothing, HORIZON, horizon)
         return Program(
             name=self.graph.name,
             uops=_joined(self._uops, UOP_DTYPE),
@@ -415,8 +427,8 @@ class ProgramBuilder:
             layer_ops=tuple(layer.op for layer in self._layers),
             resident_ok=self._resident_ok(tensors),
             sums=np.array([False] * (len(names) - len(self._own)) + [own.sums for own in self._own], dtype=np.bool_),
-            ahead=self._by_core([layer.ahead for layer in self._layers]),
-            horizon=self._by_core([layer.horizon for layer in self._layers]),
+            ahead=ahead,
+            horizon=horizon,
             cores=self.machine.cores.count,
         )
 

@@ -54,6 +54,11 @@ class Broadcast(NamedTuple):
         """How many slabs the output has."""
         return len(self.slab_of[0])
 
+    def apart(self, rows: int) -> Broadcast:
+        """This one of a single slab in slabs of so many rows."""
+        count = self.rows // rows
+        return Broadcast(rows, self.repeated, tuple((0,) * count if r else tuple(range(count)) for r in self.repeated))
+
     @classmethod
     def of(cls, shape: Shape, operands: Sequence[Shape]) -> Broadcast:
         """The broadcast of `operands` to `shape`, in the fewest slabs.

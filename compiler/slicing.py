@@ -45,8 +45,9 @@ class Operations:
         of_uop: the operation that each uOp belongs to.
         layer, core: of each operation.
         first: the first operation of each layer; behind them, how many there are.
-        reads: operation and tile of each LOAD; `after`: the operation that it has to come after, or NOBODY.
-        writes: likewise of each operation the tile that it writes.
+        reads: operation and tile of each LOAD; `after`: the operation that it has to come after, or NOBODY; `behind`:
+            if it reads another cut of what is computed, the storage all of which it has to come after, or NOBODY.
+        writes: likewise of each operation the tile that it writes; `stored`: the storage that that lies in.
         sizes: the bytes that each tile takes in SRAM.
     """
 
@@ -56,7 +57,9 @@ class Operations:
     first: Ids
     reads: tuple[Ids, Ids]
     after: Ids
+    behind: Ids
     writes: tuple[Ids, Ids]
+    stored: Ids
     sizes: Ids
 
     @classmethod
@@ -71,14 +74,21 @@ class Operations:
         written = np.where(opcode[computes] == Opcode.EXECUTE, _at(target, ref[computes]),
                            _at(program.vectors["dst"], ref[computes]))  # fmt: skip
         writes = np.arange(len(layer), dtype=np.int64), written.astype(np.int64)
+        storage = program.tensors["storage"][program.tiles["tensor"]].astype(np.int64)
+        last = np.full(len(program.tiles), NOBODY, dtype=np.int64)
+        np.maximum.at(last, writes[1], writes[0])
+        after, stored = last[reads[1]], storage[writes[1]]
+        another_cut = (after < 0) & np.isin(storage[reads[1]], stored)
         return cls(
             of_uop=of_uop,
             layer=layer,
             core=core,
             first=np.searchsorted(layer, np.arange(len(program.layers) + 1)),
             reads=reads,
-            after=_after(program, reads, writes),
+            after=after,
+            behind=np.where(another_cut, storage[reads[1]], NOBODY),
             writes=writes,
+            stored=stored,
             sizes=place_sizes(program, tile_sizes(program)),
         )
 
@@ -101,10 +111,13 @@ class Operations:
         core = self.core[first:last]
         needed = np.full(last - first, float(NOBODY))
         if layer > layers[0]:
-            at, after = self.reads[0], self.after
-            mine = slice(*np.searchsorted(at, (first, last)))
-            inside = (after[mine] >= begin) & (after[mine] < first)
-            np.maximum.at(needed, at[mine][inside] - first, LAG + come[after[mine][inside] - begin])
+            mine = slice(*np.searchsorted(self.reads[0], (first, last)))
+            at, after, behind = (each[mine] for each in (self.reads[0] - first, self.after, self.behind))
+            inside = (after >= begin) & (after < first)
+            np.maximum.at(needed, at[inside], LAG + come[after[inside] - begin])
+            for storage in np.unique(behind[behind >= 0]):  # several cores write it, and not in the order of the layer
+                writers = come[: first - begin][self.stored[begin:first] == storage]
+                np.maximum.at(needed, at[behind == storage], LAG + writers.max(initial=NOBODY - LAG))
         bound = (needed >= 0).any()  # else it needs nothing of the others, and keeps step with them
         most = come.max(initial=0.0)
         for each in np.unique(core):
@@ -166,18 +179,6 @@ class Operations:
 def _at(table: npt.NDArray[np.uint32], rows: Ids) -> npt.NDArray[np.uint32]:
     """Rows of a column, or anything where it has no such row: it is the other table's, then."""
     return table[np.minimum(rows, len(table) - 1)] if len(table) else np.zeros(len(rows), np.uint32)
-
-
-def _after(program: Program, reads: tuple[Ids, Ids], writes: tuple[Ids, Ids]) -> Ids:
-    """For each read the last operation that writes its tile; of another cut of what is computed, the last that writes
-    the same storage."""
-    storage = program.tensors["storage"][program.tiles["tensor"]].astype(np.int64)
-    by_tile = np.full(len(program.tiles), NOBODY, dtype=np.int64)
-    by_storage = np.full(len(program.tensors), NOBODY, dtype=np.int64)
-    np.maximum.at(by_tile, writes[1], writes[0])
-    np.maximum.at(by_storage, storage[writes[1]], writes[0])
-    tile = reads[1]
-    return np.where(by_tile[tile] >= 0, by_tile[tile], by_storage[storage[tile]])
 
 
 def interleaved(program: Program, slices: Sequence[Layers]) -> Program:

@@ -149,6 +149,11 @@ class Tiling:
         """The slab that each row of tiles is in, and its number there."""
         return m // self.slab_tiles, m % self.slab_tiles
 
+    def heights(self, rows: int) -> Index:
+        """The rows of each row of tiles of an output of so many `rows`: the last one of a slab may have fewer."""
+        _, at = self.in_slab(np.arange(self.m_tiles))
+        return np.minimum(self.m, (self.slab or rows) - at * self.m)
+
     def walk(self) -> tuple[Index, Index, Index]:
         """The executes in order, as columns of tile coordinates m, n, k; one core's after the other's."""
         if not self.shares:

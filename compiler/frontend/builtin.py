@@ -133,6 +133,17 @@ def layernorm(r: int, c: int) -> Graph:
     return g
 
 
+@builtin("attention:HxSxD")
+def attention(h: int, s: int, d: int) -> Graph:
+    """y = softmax(q k^T / sqrt(d)) v, of h heads of s rows of d elements each; no projections, no mask."""
+    _check_sizes(q=(h, s, d), scores=(h, s, s))
+    g = Graph("attention")
+    q, k, v = (g.input(name, (h, s, d)) for name in "qkv")
+    scores = g.mul(g.matmul(q, k, transpose_b=True, name="scores"), 1 / math.sqrt(d), name="scaled")
+    g.output(g.matmul(g.softmax(scores, name="softmax"), v, name="y"))
+    return g
+
+
 def _numbers(usage: str, text: str) -> list[int]:
     """The numbers of `text`, one for each field of `usage`, with the same separators between them."""
     form = usage.partition(":")[2]

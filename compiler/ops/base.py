@@ -39,6 +39,14 @@ class Operator(Semantics[A]):
         """What `tile` returns, and others that an estimate takes for about as good."""
         return (self.tile(node, graph, machine),)
 
+    def in_context(self, node: Node, graph: Graph, machine: Machine) -> tuple[Tiling, ...]:
+        """Tilings among which the operators around the node decide: which of them finds the other's tiles in SRAM."""
+        return ()
+
+    def slab(self, node: Node, graph: Graph) -> int:
+        """The rows that its output is cut into at a time (`slabs.py`); 0: all at once."""
+        return 0
+
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         """The tiles alone, not yet their order: quick, whatever their number."""
         return self.tile(node, graph, machine)

@@ -73,6 +73,13 @@ class Elementwise(Operator[Attributes]):
         m_tiles, slab = -(-broadcast.rows // m), broadcast.rows if broadcast.slabs > 1 else 0
         return Tiling(m, 1, n, broadcast.slabs * m_tiles, 1, -(-cols // n), panels=None, slab=slab)
 
+    def slab(self, node: Node, graph: Graph) -> int:
+        broadcast = broadcast_of(node, graph)
+        if broadcast.slabs > 1:
+            return broadcast.rows
+        whole = (name for name, repeated in zip(node.present, broadcast.repeated, strict=True) if not repeated)
+        return max((graph.tensors[name].slab for name in whole), default=0)
+
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         found, broadcast = [], broadcast_of(node, graph)
         for name in _tiled(node, graph):
@@ -151,8 +158,10 @@ def _tiled(node: Node, graph: Graph) -> list[str]:
 
 
 def broadcast_of(node: Node, graph: Graph) -> Broadcast:
-    """How the operands of an elementwise node lie under its output."""
-    return Broadcast.of(graph.tensors[node.output].shape, [graph.tensors[name].shape for name in node.present])
+    """How the operands of an elementwise node lie under its output; in the slabs that its source is cut into."""
+    output = graph.tensors[node.output]
+    found = Broadcast.of(output.shape, [graph.tensors[name].shape for name in node.present])
+    return found.apart(output.slab) if output.slab and found.slabs == 1 else found
 
 
 @register

@@ -79,6 +79,10 @@ class MatMul(Multiplication[MatMulAttributes]):
         slab = product.m if product.slabs > 1 else 0
         return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks, slab=slab)
 
+    def slab(self, node: Node, graph: Graph) -> int:
+        product = self.product(node, graph)
+        return product.m if product.slabs > 1 else 0
+
     def plan(
         self, node: Node, graph: Graph, tiling: Tiling, share: Share, machine: Machine, sharing: int = 1
     ) -> panels.PanelPlan | None:

@@ -1,11 +1,14 @@
-"""A chain of vector operations on rows that are longer than the SRAM: part by part.
+"""A chain of vector operations on rows in parts: as they are longer than the SRAM, or as others have cut them.
 
 What stands between two reductions is done to one part of a row after the other; a reduction goes on from the partial
 results that the part before it left (`isa.py`, Rows in parts), so the bits are those of a whole row. Of softmax:
 
     for each part  max so far;    for each part  x - max, exp, sum so far;    1 / sum;    for each part  times that
 
-What one pass over a row leaves for the next one goes to DRAM and comes back, as there is no room for it.
+What one pass over a row leaves for the next one goes to DRAM and comes back where there is no room for it.
+
+The first pass of a strip takes turns with the others of the strip before it: its loads come early enough, and each part
+of a reduction, which goes on from the part before it, need not wait for the latency of that.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ class Step(NamedTuple):
 def emit_parts(node: Node, tiling: Tiling, rows: int, steps: Sequence[Step], program: ProgramBuilder) -> None:
     """Emit for each operation on each part of each strip: LOAD its sources, VECTOR, STORE its result."""
     dtype = program.graph.tensors[node.output].code
-    parts = _Parts(f"{node.name}/partial", tiling, dtype, program)
+    parts = _Parts(f"{node.name}/partial", rows, tiling, dtype, program)
     for group in _passes(steps):
         for step in group:
             if step.result.cols == 1 and not step.op.is_reduction:
@@ -59,7 +62,8 @@ def emit_parts(node: Node, tiling: Tiling, rows: int, steps: Sequence[Step], pro
             for step in group:
                 if step.result.cols > 1 or step.op.is_reduction:
                     parts.add(step, part)
-    parts.emit(node, rows)
+        parts.passes.append(len(parts.operations))
+    parts.emit(node)
 
 
 def _passes(steps: Sequence[Step]) -> list[list[Step]]:
@@ -77,8 +81,9 @@ def _passes(steps: Sequence[Step]) -> list[list[Step]]:
 class _Parts:
     """The operations of one strip: columns of the table of vectors, each a number or one for each strip."""
 
-    def __init__(self, scratch: str, tiling: Tiling, dtype: isa.DType, program: ProgramBuilder) -> None:
-        self.scratch, self.tiling, self.dtype, self.program = scratch, tiling, dtype, program
+    def __init__(self, scratch: str, rows: int, tiling: Tiling, dtype: isa.DType, program: ProgramBuilder) -> None:
+        self.scratch, self.rows, self.tiling, self.dtype, self.program = scratch, rows, tiling, dtype, program
+        self.passes: list[int] = []  # behind each pass, how many operations there are
         self.operations: list[dict[str, npt.ArrayLike]] = []
         self.partial: dict[int, Ids] = {}  # by the identity of a reduction's result, what its last part has left
 
@@ -102,22 +107,33 @@ class _Parts:
 
     def _left(self) -> Ids:
         """A tile for the partial results of each strip."""
-        rows = self.tiling.m * self.tiling.m_tiles
-        name = self.program.scratch(self.scratch, rows, isa.REDUCE_WIDTH, isa.partial_of(self.dtype))
-        return self.program.grid(name, self.tiling.m, isa.REDUCE_WIDTH, 1).ids(np.arange(self.tiling.m_tiles), 0)
+        name = self.program.scratch(self.scratch, self.rows, isa.REDUCE_WIDTH, isa.partial_of(self.dtype))
+        grid = self.program.grid(name, self.tiling.m, isa.REDUCE_WIDTH, 1, self.tiling.slab)
+        return grid.ids(np.arange(self.tiling.m_tiles), 0)
 
-    def emit(self, node: Node, rows: int) -> None:
-        """All operations of the first strip, then those of the second, and so on."""
-        strips, each = self.tiling.m_tiles, len(self.operations)
-        strip = np.repeat(np.arange(strips), each)
-        height = np.minimum(self.tiling.m, rows - strip * self.tiling.m)
+    def emit(self, node: Node) -> None:
+        """All operations of the strips, in turns."""
+        count, each = self.tiling.m_tiles, len(self.operations)
+        order = self._turns()
+        strip = np.repeat(np.arange(count), each)[order]
+        height = self.tiling.heights(self.rows)[strip]
         columns: dict[str, npt.NDArray[np.float64 | np.int64]] = {}
         for name in ("op", "cols", *isa.VECTOR_OPERANDS, "imm0", "imm1", "imm2"):
             missing = isa.NONE if name in isa.VECTOR_OPERANDS else 0
-            whole = [np.broadcast_to(np.asarray(of.get(name, missing)), strips) for of in self.operations]
-            columns[name] = np.stack(whole, axis=1).reshape(-1)
-        vectors = self.program.vectors(strips * each, dtype=self.dtype, rows=height, **columns)
+            whole = [np.broadcast_to(np.asarray(of.get(name, missing)), count) for of in self.operations]
+            columns[name] = np.stack(whole, axis=1).reshape(-1)[order]
+        vectors = self.program.vectors(count * each, dtype=self.dtype, rows=height, **columns)
         self._layer(node, vectors, columns, strip)
+
+    def _turns(self) -> Ids:
+        """The order of the operations, numbered strip by strip: the first pass of each strip is dealt out evenly among
+        those of the strip before it."""
+        first, each = self.passes[0], len(self.operations)
+        if first == each:
+            return np.arange(self.tiling.m_tiles * each)
+        ahead = np.arange(first) / first - 1
+        when = np.concatenate([ahead, np.arange(each - first) / (each - first)])
+        return np.argsort((np.arange(self.tiling.m_tiles)[:, None] + when).reshape(-1), kind="stable")
 
     def _layer(self, node: Node, vectors: Ids, columns: Mapping[str, npt.NDArray[np.generic]], strip: Ids) -> None:
         slots = []

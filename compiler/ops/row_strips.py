@@ -5,8 +5,9 @@ source is read from DRAM once, the result written once. Two strips are in flight
 
     max of strip 0, max of strip 1, x - max of strip 0, x - max of strip 1, ...
 
-so that an operation need not wait for the latency of the one before it, whose result it reads. Rows for which the
-SRAM is too small are cut into parts (`row_parts.py`).
+so that an operation need not wait for the latency of the one before it, whose result it reads. Rows are cut into
+parts (`row_parts.py`) where the SRAM is too small for them, and where the parts are the tiles of the operators before
+and behind: these then find in SRAM what they need.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from minisim.compiler.attributes import Attributes
 from minisim.compiler.dtypes import FLOATS
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
-from minisim.compiler.ops.base import Operator
+from minisim.compiler.ops.base import OPERATORS, Operator
 from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.ops.row_parts import Operand, Step, Value, emit_parts
 from minisim.compiler.ops.vector_pace import vector_pace
@@ -41,6 +42,13 @@ WIDE_TILES = 10
 strips to come the loads, of two done the stores; and as much as two for rows and columns beside them. With fewer
 it works as well, but tiles between the operations may go to DRAM and back."""
 
+
+PART_TILES = 2.5
+"""Strips of whole rows for which the SRAM is to have room if they are in parts: one that is worked on, the next one's
+loads, and the stores. What lies between the operations takes the place of what they have read."""
+
+ROOMY = 4.0
+"""As many, and nothing is gained by fewer, taller tiles of whole rows: where it is not tried out, parts are taken."""
 
 FEWEST_ROWS = 3
 """Rows that must have room for rows to be taken as a whole: of two sources and a target."""
@@ -71,6 +79,26 @@ def tile_rows(node: Node, graph: Graph, machine: Machine) -> Tiling:
     return Tiling(m, 1, cols, -(-rows // m), 1, 1, panels=None)
 
 
+def tile_as_neighbours(node: Node, graph: Graph, machine: Machine, strips: float = PART_TILES) -> Tiling | None:
+    """Parts of rows that are the tiles of whoever makes the source, and of whoever reads the result; None if there is
+    no such neighbour, a row is but one tile wide, or the SRAM has no room for so many `strips`."""
+    x = node.present[0]
+    rows, cols = view_2d(graph.tensors[x].shape)
+    passed_on = graph.tensors[node.output].dtype in FLOATS and machine.compiler.keep_on_chip
+    if not passed_on or machine.compiler.order != "auto":
+        return None
+    executed = [each for each in graph.nodes if each.op in OPERATORS]
+    if not any(x in each.outputs or node.output in each.present for each in executed):
+        return None
+    slab, width = graph.tensors[x].slab, machine.tile.n
+    m = tile_height(slab or rows, machine)
+    row_bytes = isa.align(cols * isa.ITEMSIZE[graph.tensors[node.output].code])
+    if cols <= width or width % isa.REDUCE_WIDTH or strips * m * row_bytes > machine.sram.bytes:
+        return None
+    tall = rows // slab * -(-slab // m) if slab else -(-rows // m)
+    return Tiling(m, width, cols, tall, -(-cols // width), 1, panels=None, slab=slab)
+
+
 def part_of_row(dtype: isa.DType, machine: Machine) -> int:
     """The columns of the parts into which rows are cut that the SRAM is too small for: whole groups of the partial
     results, so that a reduction can go on."""
@@ -86,14 +114,21 @@ class RowOperator(Operator[Attributes]):
         """Append the operations to `strips`; the last one's result is the node's."""
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
-        return tile_rows(node, graph, machine)
+        return tile_as_neighbours(node, graph, machine, ROOMY) or tile_rows(node, graph, machine)
+
+    def slab(self, node: Node, graph: Graph) -> int:
+        return graph.tensors[node.present[0]].slab
+
+    def in_context(self, node: Node, graph: Graph, machine: Machine) -> tuple[Tiling, ...]:
+        found = tile_as_neighbours(node, graph, machine), tile_rows(node, graph, machine)
+        return tuple(tiling for tiling in found if tiling is not None)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         first, *others = node.present
         names = [first, *(name for name in others if number_of(graph.tensors[name]) is None)]
         shapes = [view_2d(graph.tensors[name].shape) for name in names]
         return tuple(
-            Read(name, ("m", tiling.m) if rows > 1 else ("", 1), ("", cols))
+            Read(name, ("m", tiling.m) if rows > 1 else ("", 1), ("", cols), apart=tiling.apart if rows > 1 else 0)
             for name, (rows, cols) in zip(names, shapes, strict=True)
         )
 
@@ -221,7 +256,8 @@ class RowStrips:
         strips = np.arange(self.tiling.m_tiles)
         if self.tiling.k_tiles > 1:
             parts = np.arange(self.tiling.k_tiles if cols > 1 else 1)
-            grid = self.program.grid(name, 1 if one_row else self.tiling.m, self.tiling.k, final)
+            height, slab = (1, 0) if one_row else (self.tiling.m, self.tiling.slab)
+            grid = self.program.grid(name, height, self.tiling.k, final, slab)
             return Value(grid.ids((0 * strips if one_row else strips)[:, None], parts), cols)
         grid = self.program.grid(name, 1 if one_row else self.tiling.m, cols, final)
         return Value(grid.ids(0 * strips if one_row else strips, 0), cols)

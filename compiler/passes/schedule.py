@@ -231,6 +231,10 @@ class Scheduler:
         self._wrote(target, version, Queue.MATRIX, count)
         self._release_operands(Queue.MATRIX, count)
         self._used(target, next_use)
+        self._make_room_ahead()
+
+    def _make_room_ahead(self) -> None:
+        """Evict what is not used soon, so that loads can run ahead of need."""
         while self.memories[SCRATCHPAD].free_bytes < self.ahead:
             if not self._evict(SCRATCHPAD, self.now + self.horizon):
                 break
@@ -256,6 +260,7 @@ class Scheduler:
         self._wrote(dst, 1, Queue.VECTOR, count)
         self._release_operands(Queue.VECTOR, count)
         self._used(dst, next_use)
+        self._make_room_ahead()
 
     def _finish(self, tile: int, next_use: int) -> None:
         """A complete tile: store it, or keep it for its consumers (it is stored if it must make room)."""

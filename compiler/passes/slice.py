@@ -25,9 +25,9 @@ class Slice:
     """TiledGraph -> TiledGraph.
 
     The layers are taken in their order, as many into a slice as there is room for; then they are walked in rows of
-    tiles, and not in panels. Where all of them have room as they are, nothing is gained. Where what they pass each
-    other is about as large as the SRAM, much of it may stay there anyway, and both ways are scheduled, with the layer
-    behind them: the sooner finished is taken.
+    tiles, and not in panels. Where what they pass each other is much larger than the SRAM, that is better. Otherwise
+    much of it may stay there anyway, and what a slice gains is that different units work at a time; so both ways are
+    scheduled, with the layer behind them, and the sooner finished is taken.
     """
 
     machine: Machine
@@ -59,10 +59,10 @@ class Slice:
 
     def _worth_it(self, operations: Operations, layers: Layers, plain: Program, in_rows: Program) -> Iterator[Layers]:
         """`layers`, if to walk them together is better than not to; else those parts of them of which it is true."""
-        size, one_by_one = self.machine.sram.bytes, operations.all_of(layers)
-        if len(layers) < 2 or operations.peak(one_by_one) <= size:
+        if len(layers) < 2:
             return
-        clear = operations.peak(one_by_one, operations.between(layers)) > CLEAR * size
+        passed = operations.peak(operations.all_of(layers), operations.between(layers))
+        clear = passed > CLEAR * self.machine.sram.bytes
         if clear or self._is_sooner(layers, plain, in_rows):
             yield layers
         else:

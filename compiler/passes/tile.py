@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
-from minisim.compiler.graph import Graph, Node
+from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.ops import OPERATORS
-from minisim.compiler.passes.choose import chosen
+from minisim.compiler.passes.context import tilings as tilings_of
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.shares import Splitter
-from minisim.compiler.tiling import TiledGraph
+from minisim.compiler.slabs import tiles_apart
+from minisim.compiler.tiling import TiledGraph, tile_height
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 
@@ -31,13 +33,14 @@ class Tile:
     name: str = "tile"
 
     def apply(self, graph: Graph) -> TiledGraph:
+        graph = with_slabs(graph, self.machine)
         executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
         self._check_operations(graph, executed)
         if self.machine.cores.count > 1:
             tilings = {node.name: OPERATORS[node.op].tile(node, graph, self.machine) for node in executed}
             tilings = Splitter(graph, self.machine, tilings).best()
         else:
-            tilings = {node.name: chosen(node, graph, self.machine) for node in executed}
+            tilings = tilings_of(executed, graph, self.machine)
         return TiledGraph(graph, tilings)
 
     def _check_operations(self, graph: Graph, executed: Sequence[Node]) -> None:
@@ -50,3 +53,16 @@ class Tile:
                 f"model {graph.name!r} takes at least {count:,} operations on tiles of this size, more than "
                 f"{self.max_operations:,}: choose larger tiles or a smaller model, or allow it (--max-operations)"
             )
+
+
+def with_slabs(graph: Graph, machine: Machine) -> Graph:
+    """`graph`, whose tensors know which of them are cut slab by slab: a matmul of a batch cuts its result so, and
+    whoever works on that along with it."""
+    result = copy(graph)
+    result.tensors = {name: replace(tensor, graph=result) for name, tensor in graph.tensors.items()}
+    for node in graph.nodes:
+        if node.op in OPERATORS and (slab := OPERATORS[node.op].slab(node, result)):
+            output = result.tensors[node.output]
+            apart = tiles_apart(slab, view_2d(output.shape)[0], tile_height(slab, machine))
+            result.tensors[node.output] = replace(output, slab=apart)
+    return result

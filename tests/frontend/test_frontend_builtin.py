@@ -52,8 +52,19 @@ def test_conv_is_one_operation() -> None:
         load_model("conv:1x4x4x1,1x3x3,0,0")
 
 
+def test_attention_is_what_numpy_says() -> None:
+    graph = load_model("attention:2x5x3")
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 5, 3)) for _ in range(3))
+    scores = np.exp(q @ k.swapaxes(1, 2) / np.sqrt(3))
+    expected = scores / scores.sum(axis=-1, keepdims=True) @ v
+    assert graph.evaluate({"q": q, "k": k, "v": v})["y"] == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ModelError, match="tensor 'scores'"):
+        load_model("attention:8x65536x1")
+
+
 FORM = "must have the form gemm:MxKxN"
-BUILT_IN = "gemm:MxKxN, conv:NxHxWxC,KxRxS,stride,pad, softmax:RxC, layernorm:RxC"
+BUILT_IN = "gemm:MxKxN, conv:NxHxWxC,KxRxS,stride,pad, softmax:RxC, layernorm:RxC, attention:HxSxD"
 LISTED = "be a network (minisim models lists them)"
 ENDINGS = f"must end in .py, .onnx or .csv, {LISTED}, or a built-in shape ({BUILT_IN})"
 

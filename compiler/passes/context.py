@@ -1,0 +1,103 @@
+"""Choosing among tilings that others have to do with: they are compiled along with the operators around the node.
+
+An operator may work on the tiles of its neighbours, which then stay in SRAM from one to the next, or on tiles of its
+own, which go through DRAM but suit it better (`Operator.in_context`). Which of it is better, the layer alone can't say.
+So each is scheduled with who makes the node's operands and who reads its results, as if they were all there is, in
+slices where these are better, and the one that ends first is taken, by the recurrence of dispatch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import lru_cache
+
+from minisim.compiler.graph import Graph, Node
+from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.choose import WORK, chosen
+from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.slice import Slice
+from minisim.compiler.tiling import TiledGraph, Tiling
+from minisim.errors import CapacityError
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.recurrence import expected_starts
+
+
+def tilings(nodes: Sequence[Node], graph: Graph, machine: Machine) -> dict[str, Tiling]:
+    """By name, the tilings of `nodes`, which are those of `graph` that are executed, on one core."""
+    found = {node.name: chosen(node, graph, machine) for node in nodes}
+    asked = [node for node in nodes if len(OPERATORS[node.op].in_context(node, graph, machine)) > 1]
+    for node in asked:
+        found[node.name] = _in_context(node, nodes, graph, machine, found)
+    return found
+
+
+def _in_context(
+    node: Node, nodes: Sequence[Node], graph: Graph, machine: Machine, known: Mapping[str, Tiling]
+) -> Tiling:
+    """The tiling of `node`, as others have those that are known."""
+    around = [
+        each for each in nodes
+        if each is node or set(each.outputs) & set(node.present) or set(node.outputs) & set(each.present)
+    ]  # fmt: skip
+    cut = [known[each.name] for each in around]
+    if sum(tiling.m_tiles * tiling.k_tiles * tiling.n_tiles for tiling in cut) > WORK:
+        return known[node.name]
+    of_others = tuple(None if each is node else tiling for each, tiling in zip(around, cut, strict=True))
+    return _soonest(_Part(around, graph), machine, of_others, OPERATORS[node.op].in_context(node, graph, machine))
+
+
+class _Part:
+    """Nodes of a graph by themselves: equal to others if all is equal but names."""
+
+    def __init__(self, nodes: Sequence[Node], graph: Graph) -> None:
+        self.graph = by_themselves(nodes, graph)
+        names = {name: i for i, name in enumerate(self.graph.tensors)}
+        wiring = []
+        for x in nodes:
+            inputs, outputs = ([names.get(name or "") for name in found] for found in (x.inputs, x.outputs))
+            wiring.append((x.op, x.attributes, inputs, outputs))
+        tensors = [
+            (x.shape, x.dtype, x.is_weight, x.slab, x.name in self.graph.outputs) for x in self.graph.tensors.values()
+        ]
+        self.key = wiring, tensors
+
+    def __hash__(self) -> int:
+        return hash(repr([wires[0] for wires in self.key[0]]) + repr(self.key[1]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Part) and self.key == other.key
+
+
+def by_themselves(nodes: Sequence[Node], graph: Graph) -> Graph:
+    """A graph of these nodes, whose operands are inputs or weights where none of them makes them, and whose results are
+    outputs where anyone else reads them. It has no values, and knows nothing of `graph`."""
+    result = copy(graph)
+    made = {name for node in nodes for name in node.outputs}
+    names = dict.fromkeys(name for node in nodes for name in (*node.present, *node.outputs))
+    result.tensors = {name: replace(graph.tensors[name], graph=result, window=None, values=None) for name in names}
+    result.nodes = list(nodes)
+    result.inputs = [name for name in names if name not in made and not graph.tensors[name].is_weight]
+    inside = {node.name for node in nodes}
+    outside = {name for node in graph.nodes if node.name not in inside for name in node.present}
+    outside |= set(graph.outputs.values())
+    read = {name for node in nodes for name in node.present}
+    result.outputs = {name: name for name in names if name in made and (name in outside or name not in read)}
+    return result
+
+
+@lru_cache(maxsize=256)
+def _soonest(part: _Part, machine: Machine, of_others: Sequence[Tiling | None], tilings: Sequence[Tiling]) -> Tiling:
+    ends = [_end(part.graph, machine, [tiling or mine for tiling in of_others]) for mine in tilings]
+    return tilings[ends.index(min(ends))]
+
+
+def _end(graph: Graph, machine: Machine, found: Sequence[Tiling]) -> float:
+    tiled = TiledGraph(graph, {node.name: tiling for node, tiling in zip(graph.nodes, found, strict=True)})
+    try:
+        schedule = Allocate(machine).apply(Lower(machine).apply(Slice(machine).apply(tiled)))
+    except CapacityError:
+        return float("inf")
+    return float(expected_starts(schedule, machine).max())
