@@ -16,7 +16,7 @@ the output. Seen from there, every stride-th pixel reads one, and those between 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +72,18 @@ class Geometry:
             for size, kernel, dilation, stride in zip(whole, self.kernel, self.dilations, self.strides, strict=True)
         )
         return line, column
+
+    def beside(self) -> int:
+        """Pixels that may lie beside each other in a row of the images, of which the kernel reads the first: a column's
+        stride if it is one column wide and nothing is padded there; else 1."""
+        stride = self.strides[1]
+        reads_first = self.kernel[1] == 1 and self.pads[1::2] == (0, 0) and self.width % stride == 0
+        return stride if reads_first and not self.transposed else 1
+
+    def of_first(self) -> Geometry:
+        """The geometry as the images look without the pixels that are not read (`beside`)."""
+        by = self.beside()
+        return replace(self, width=self.width // by, strides=(self.strides[0], self.strides[1] // by))
 
     def misfit(self) -> str | None:
         """Why there is no output; None if there is one."""

@@ -36,6 +36,7 @@ class Convolution:
     """A node's numbers, all that its tiles depend on: equal ones are decided once.
 
     Attributes:
+        geometry: of the images as they are read, `beside` pixels of which are one row of a view (`Geometry.beside`).
         all_channels: of the images; of each of the `groups` there are `channels` of them, and so many `filters`.
         inputs: what its epilogue has, as `Node.inputs`, whatever the names.
         free: whether no other operation leaves its input in SRAM in tiles of its own.
@@ -48,6 +49,7 @@ class Convolution:
     types: MatMulTypes
     inputs: tuple[str | None, ...]
     free: bool
+    beside: int = 1
 
     @classmethod
     def of(cls, node: Node, graph: Graph, machine: Machine) -> Convolution:
@@ -56,7 +58,11 @@ class Convolution:
         types = MatMulTypes.of(node, graph)
         inputs = tuple(None if name is None else str(place) for place, name in enumerate(node.inputs))
         of = cls(attributes.geometry(x), attributes.groups, x[-1], w[1] // attributes.groups, types, inputs, False)
-        return replace(of, free=node.present[0] in graph.inputs or not machine.compiler.keep_on_chip)
+        if node.present[0] not in graph.inputs and machine.compiler.keep_on_chip:
+            return of
+        if graph.tensors[node.present[0]].window is not None:  # its rows do not lie behind each other
+            return replace(of, free=True)
+        return replace(of, free=True, geometry=of.geometry.of_first(), beside=of.geometry.beside())
 
     @property
     def channels(self) -> int:

@@ -246,6 +246,14 @@ def test_of_the_tilings_that_are_tried_the_fastest_is_taken() -> None:
     assert cycles(taken) <= 1.03 * min(cycles(tiling) for tiling in found) < max(cycles(tiling) for tiling in found)
 
 
+@pytest.mark.parametrize(("sram", "k"), [("2MiB", 288), ("256KiB", 64)])
+def test_of_equally_good_tilings_that_with_fewest_operations_is_taken(sram: str, k: int) -> None:
+    """But none with tiles of more than a 32nd of the SRAM, 8 KiB of 256 KiB, if there are others."""
+    there = machine(sram__bytes=sram)
+    graph = computed_graph(ms.load_model("conv:1x56x56x64,64x3x3,1,1"), there)
+    assert Tile(there).apply(graph).tilings["y"].k == k
+
+
 @pytest.mark.parametrize(("sram", "reads"), [("256KiB", 1.0), ("128KiB", 2.0), ("64KiB", 7.3)])
 def test_traffic_beside_the_input_once(sram: str, reads: float) -> None:
     """256 KiB hold all filters, 147,456 bytes, and the lines that a strip reads; 128 KiB half of the
@@ -261,6 +269,7 @@ def test_what_was_chosen_for_a_layer_keeps_no_model_alive() -> None:
     w = g.weight("w", np.ones((3, 3, 64, 48), np.float32))
     g.output(g.conv2d(g.input("x", (1, 21, 23, 64)), w, pads=1))
     kept = weakref.ref(g)
+    _best.cache_clear()
     before = _best.cache_info().currsize
     ms.compile_graph(g, machine(sram__bytes=96 * 1024))
     assert _best.cache_info().currsize == before + 1

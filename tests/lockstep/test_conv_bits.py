@@ -147,6 +147,31 @@ def test_the_input_is_loaded_once_where_it_fits() -> None:
     assert accesses(result.schedule).dram_read.sum() == 4 * (2 * 20 * 24 * 40 + 25 * 40 * 24)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "strides", "pads", "lines", "columns"),
+    [
+        ((1, 1), (2, 2), 0, 5, 6),
+        ((1, 1), (1, 3), 0, 10, 4),
+        ((3, 1), (2, 2), (1, 0), 10, 6),
+        ((2, 1), (4, 4), (0, 0), 6, 3),
+        ((1, 1), (2, 5), 0, 5, 12),  # 5 does not divide the line: all of it is loaded
+    ],
+)
+def test_of_a_line_the_columns_that_no_tap_reads_are_not_loaded(
+    kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int] | int, lines: int, columns: int
+) -> None:
+    g = ms.Graph()
+    x = g.input("x", (2, 10, 12, 40))
+    w = values(np.random.default_rng(2), (*kernel, 40, 24))
+    g.output(g.conv2d(x, g.weight("w", w), strides=strides, pads=pads), "y")
+    g.output(g.relu(x), "z")  # who reads it all is not disturbed
+    inputs = inputs_of(g)
+    result = ms.run(g, machine(sram__bytes="1MiB"), inputs=inputs)
+    assert same(dict(result.outputs), evaluate(g, inputs))
+    taken = 2 * lines * columns * 40
+    assert accesses(result.schedule).dram_read.sum() == 4 * (2 * 10 * 12 * 40 + taken + w.size)
+
+
 def test_lines_that_only_padding_lies_under_are_not_read() -> None:
     g = ms.Graph()
     x = g.input("x", (1, 2, 8, 4))
