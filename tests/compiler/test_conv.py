@@ -243,7 +243,7 @@ def test_of_the_tilings_that_are_tried_the_fastest_is_taken() -> None:
         program = Lower(there).apply(TiledGraph(graph, {"y": tiling}))
         return ms.simulate(Dispatch(there).apply(Allocate(there).apply(program)), there).cycles
 
-    assert cycles(taken) <= 1.03 * min(cycles(tiling) for tiling in found) < max(cycles(tiling) for tiling in found)
+    assert cycles(taken) <= 1.04 * min(cycles(tiling) for tiling in found) < max(cycles(tiling) for tiling in found)
 
 
 @pytest.mark.parametrize(("sram", "k"), [("2MiB", 288), ("256KiB", 64)])
