@@ -9,8 +9,11 @@ timing only. Columns:
     /least       over each tensor once
     /bound       over the larger of that and Chen et al.'s bound
     /oracle      over the best of an exhaustive search (conv_oracle.py)
-    cycles       and over the roofline of what must move: the traffic of the oracle through ports and DRAM, and the
+    cycles
+    /roofline    over the roofline of what must move: the traffic of the oracle through ports and DRAM, and the
                  passes of the array through the layer as a whole
+    /floor       over what no schedule with that traffic is below on this machine, whose loads take their time
+                 (`floor`): what is left of /roofline / /floor is the machine's, not the schedule's
 
 Depthwise convolutions (one column of the array each) are listed apart.
 """
@@ -53,6 +56,8 @@ class Measured(NamedTuple):
     cycles: int
     roofline: float
     bound_by: str
+    floor: float
+    held_by: str
     seconds: float
 
 
@@ -66,14 +71,37 @@ def model(layer: Layer) -> ms.Graph:
     return graph
 
 
-def must_take(layer: Layer, moved: Traffic, machine: ms.Machine) -> tuple[float, str]:
-    """Cycles that the layer takes at least if it moves so many elements, and what says so."""
+def must_take(layer: Layer, moved: Traffic, machine: ms.Machine) -> dict[str, float]:
+    """Cycles that each unit takes at least if the layer moves so many elements."""
     bounds = cost.roofline(layer.macs, 0, moved.read * ITEM, moved.written * ITEM, machine)
     passes = int(np.max(block_cycles(layer.output**2, layer.depth, layer.filters, machine, isa.DType.FP32)[1]))
-    found = {"matrix": max(float(bounds.matrix), passes if layer.groups == 1 else 0)}
-    found |= {"load": float(bounds.load_port), "store": float(bounds.store_port), "dram": float(bounds.dram)}
-    by = max(found, key=found.__getitem__)
-    return found[by], by
+    matrix = max(float(bounds.matrix), passes if layer.groups == 1 else 0)
+    return {
+        "matrix": matrix,
+        "load": float(bounds.load_port),
+        "store": float(bounds.store_port),
+        "dram": float(bounds.dram),
+    }
+
+
+def floor(layer: Layer, moved: Traffic, machine: ms.Machine) -> dict[str, float]:
+    """The same with what a unit must wait for before its first and behind its last work, and one more bound: places.
+
+    A first tile must come before the array works at all, a last sum leaves it by its drain, and a store ends later than
+    its data pass. And a byte has a place in SRAM from the start of its load to the end of the operation that reads it,
+    or of the store; so in this time no more bytes pass than there is room for (Little's law).
+    """
+    cycles = must_take(layer, moved, machine)
+    there, stored = cost.latency_cycles(machine, load=True), cost.latency_cycles(machine, load=False)
+    drain, decode = cost.drain_cycles(machine), machine.dma.setup_cycles
+    kept = moved.read * (decode + there + drain) + moved.written * (drain + decode + stored)
+    return {
+        "matrix": decode + there + min(layer.depth, machine.matrix.rows) + cycles["matrix"] + drain + decode + stored,
+        "load": decode + cycles["load"] + there + drain + decode + stored,
+        "store": decode + there + drain + decode + cycles["store"] + stored,
+        "dram": decode + cycles["dram"] + stored,
+        "places": kept * ITEM / machine.sram.bytes,
+    }
 
 
 def measure(case: Case) -> Measured | str:
@@ -92,9 +120,12 @@ def measure(case: Case) -> Measured | str:
     found = least_traffic(layer, sram) if layer.groups == 1 else compulsory(layer)
     if found is None:
         return "no tiling fits"
-    least, by = must_take(layer, found, machine)
     over = [moved / ITEM / x for x in (compulsory(layer).total, lower_bound(layer, sram), found.total)]
-    return Measured(moved, *over, result.cycles, result.cycles / least, by, seconds)
+    bounds = []
+    for bound in (must_take(layer, found, machine), floor(layer, found, machine)):
+        by = max(bound, key=bound.__getitem__)
+        bounds += [result.cycles / bound[by], by]
+    return Measured(moved, *over, result.cycles, *bounds, seconds)
 
 
 def cases(machines: Iterable[str], srams: Iterable[str], depthwise: bool) -> list[Case]:
@@ -111,7 +142,8 @@ def table(chosen: Sequence[Case]) -> list[Measured]:
         ("/bound", 7),
         ("/oracle", 7),
         ("cycles", 11),
-        ("/roofline", 9),
+        ("/roofline", 16),
+        ("/floor", 14),
     )
     print(f"{'layer':<46} " + " ".join(f"{head:>{width}}" for head, width in heads))
     found, last = [], ""
@@ -126,12 +158,13 @@ def table(chosen: Sequence[Case]) -> list[Measured]:
             continue
         found.append(one)
         print(f"{name:<46} {case.sram:>7} {one.bytes:11,} {one.least:7.2f} {one.bound:7.2f} {one.oracle:7.2f} "
-              f"{one.cycles:11,} {one.roofline:9.2f} {one.bound_by:<6} {one.seconds:5.1f} s", flush=True)  # fmt: skip
+              f"{one.cycles:11,} {one.roofline:9.2f} {one.bound_by:<6} {one.floor:7.2f} {one.held_by:<6} "
+              f"{one.seconds:5.1f} s", flush=True)  # fmt: skip
     return found
 
 
 def summary(found: Sequence[Measured]) -> None:
-    for name in ("oracle", "roofline"):
+    for name in ("oracle", "roofline", "floor"):
         x = np.array([getattr(one, name) for one in found])
         mean = np.exp(np.log(x).mean())
         print(f"/{name:<9} geometric mean {mean:.3f}, median {np.median(x):.3f}, 90 % {np.quantile(x, 0.9):.3f}, "

@@ -50,20 +50,35 @@ def bytes_gathered(
     lowest = geometry.pixels_in - whole * cutting.tile_height
     columns = []
     for step in depth:
-        begin, end = (first + c for c in (step.c0, step.c1))
-        tiles = range(begin // cutting.tile_width, (end - 1) // cutting.tile_width + 1)
-        widths = [min(cutting.tile_width, channels - tile * cutting.tile_width) for tile in tiles]
-        full, last = (sum(isa.align(item * rows * w) for w in widths) for rows in (cutting.tile_height, lowest))
-        read = _tiles_read(geometry, cutting, step.t0, step.t1)
-        columns.append([len(mine) * full - (full - last) * (whole in mine) for mine in read])
+        size = np.zeros(-(-geometry.pixels_out // cutting.height), dtype=np.int64)
+        for column, taps in taps_by_column(step, first, cutting.tile_width).items():
+            width = min(cutting.tile_width, channels - column * cutting.tile_width)
+            full, last = (isa.align(item * rows * width) for rows in (cutting.tile_height, lowest))
+            read = _tiles_read(geometry, cutting, taps)
+            size += [len(mine) * full - (full - last) * (whole in mine) for mine in read]
+        columns.append(size)
     return np.array(columns, dtype=np.int64).T
 
 
+Taps = tuple[tuple[int, int], ...]
+"""Runs of taps, each from its first one to the one behind it."""
+
+
+def taps_by_column(step: Step, first: int, width: int) -> dict[int, Taps]:
+    """The taps that a step reads in each column of tiles; `first` is its group's channel."""
+    found: dict[int, Taps] = {}
+    for c0, c1, t0, t1 in step.spans:
+        for column in range((first + c0) // width, (first + c1 - 1) // width + 1):
+            found[column] = (*found.get(column, ()), (t0, t1))
+    return found
+
+
 @lru_cache(maxsize=4096)
-def _tiles_read(geometry: Geometry, cutting: Cutting, t0: int, t1: int) -> tuple[frozenset[int], ...]:
-    """The rows of tiles that each tile of the output reads at taps [t0, t1)."""
-    taps = [strips(geometry, cutting.height, cutting.tile_height, tap) for tap in range(t0, t1)]
-    return tuple(frozenset(part.tile for found in mine for part in found) for mine in zip(*taps, strict=True))
+def _tiles_read(geometry: Geometry, cutting: Cutting, taps: Taps) -> tuple[frozenset[int], ...]:
+    """The rows of tiles that each tile of the output reads at these taps."""
+    each = {tap for begin, end in taps for tap in range(begin, end)}
+    by_tap = [strips(geometry, cutting.height, cutting.tile_height, tap) for tap in sorted(each)]
+    return tuple(frozenset(part.tile for found in mine for part in found) for mine in zip(*by_tap, strict=True))
 
 
 class _Column(NamedTuple):

@@ -16,7 +16,7 @@ the output. Seen from there, every stride-th pixel reads one, and those between 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -72,6 +72,18 @@ class Geometry:
             for size, kernel, dilation, stride in zip(whole, self.kernel, self.dilations, self.strides, strict=True)
         )
         return line, column
+
+    def beside(self) -> int:
+        """Pixels that may lie beside each other in a row of the images, of which the kernel reads the first: a column's
+        stride if it is one column wide and nothing is padded there; else 1."""
+        stride = self.strides[1]
+        reads_first = self.kernel[1] == 1 and self.pads[1::2] == (0, 0) and self.width % stride == 0
+        return stride if reads_first and not self.transposed else 1
+
+    def of_first(self) -> Geometry:
+        """The geometry as the images look without the pixels that are not read (`beside`)."""
+        by = self.beside()
+        return replace(self, width=self.width // by, strides=(self.strides[0], self.strides[1] // by))
 
     def misfit(self) -> str | None:
         """Why there is no output; None if there is one."""
@@ -139,13 +151,10 @@ class Unit(NamedTuple):
     at: int
 
 
-class Step(NamedTuple):
-    """Neighbours in k that one operation takes: channels [c0, c1) of each of the taps [t0, t1), from k = `first` on.
+class Span(NamedTuple):
+    """Channels [c0, c1) of each of the taps [t0, t1): all taps if there are channels of more than one block of
+    `CHANNELS`, or they would not be neighbours in k."""
 
-    All taps if there are channels of more than one block of `CHANNELS`, or they would not be neighbours.
-    """
-
-    first: int
     c0: int
     c1: int
     t0: int
@@ -159,13 +168,41 @@ class Step(NamedTuple):
     def size(self) -> int:
         return (self.c1 - self.c0) * self.taps
 
+
+class Step(NamedTuple):
+    """Neighbours in k that one operation takes, from k = `first` on: one span, or, where it crosses from one block of
+    channels into the next, one of each block."""
+
+    first: int
+    spans: tuple[Span, ...]
+
+    @property
+    def c0(self) -> int:
+        """Its first channel."""
+        return self.spans[0].c0
+
+    @property
+    def channels(self) -> int:
+        """From the first channel to the last."""
+        return self.spans[-1].c1 - self.spans[0].c0
+
+    @property
+    def taps(self) -> int:
+        """Equal parts of it, each of one tap, as an array takes them that does not pack taps."""
+        return self.spans[0].taps if len(self.spans) == 1 else self.size // CHANNELS
+
+    @property
+    def size(self) -> int:
+        return sum(span.size for span in self.spans)
+
     def units(self) -> Iterator[Unit]:
         at = 0
-        for c in range(self.c0, self.c1, CHANNELS):
-            width = min(CHANNELS, self.c1 - c)
-            for tap in range(self.t0, self.t1):
-                yield Unit(tap, c, width, at)
-                at += width
+        for c0, c1, t0, t1 in self.spans:
+            for c in range(c0, c1, CHANNELS):
+                width = min(CHANNELS, c1 - c)
+                for tap in range(t0, t1):
+                    yield Unit(tap, c, width, at)
+                    at += width
 
 
 def order_of_k(channels: int, taps: int) -> Index:
@@ -177,27 +214,53 @@ def order_of_k(channels: int, taps: int) -> Index:
     return np.concatenate(blocks).astype(np.int64)
 
 
+RUNS = (1, 2)
+"""The candidates: how many times the rows of the array a run is long that crosses from block to block."""
+
+
 def step_sizes(channels: int, taps: int, wanted: int) -> list[int]:
-    """The sizes of steps of k to choose among, the largest first: all taps of about `wanted` channels, some of 32."""
+    """The sizes of steps of k to choose among, the largest first: all taps of about `wanted` channels, some of 32, and
+    runs of about `wanted`, whichever taps they belong to.
+
+    A large array needs runs: 9 taps of 32 channels are 2.25 times 128 rows, and go through them in 3 passes.
+    """
     block = min(channels, -(-wanted // CHANNELS) * CHANNELS)
     least = min(channels, CHANNELS)
-    parts = {-(-taps // part) for part in range(1, taps + 1)}
-    return sorted({block * taps, *(least * part for part in parts)}, reverse=True)
+    found = {block * taps, *(least * part for part in _even_parts(taps))}
+    if channels % CHANNELS == 0 and wanted % CHANNELS == 0 and taps > 1:
+        found |= {size for size in (wanted * times for times in RUNS) if size < block * taps}
+    return sorted(found, reverse=True)
+
+
+def _even_parts(taps: int) -> set[int]:
+    """The numbers of taps that cut them into fewer pieces than the next smaller one does."""
+    return {-(-taps // part) for part in range(1, taps + 1)}
 
 
 def steps(channels: int, taps: int, size: int) -> list[Step]:
     """The steps of k of at most this size, which is one of `step_sizes`."""
     least = min(channels, CHANNELS)
-    if size >= least * taps:
+    if size % taps == 0 and size >= least * taps:
         block = size // taps
-        return [Step(c * taps, c, min(c + block, channels), 0, taps) for c in range(0, channels, block)]
+        return [Step(c * taps, (Span(c, min(c + block, channels), 0, taps),)) for c in range(0, channels, block)]
     together = size // least
+    if together not in _even_parts(taps):
+        end = channels * taps
+        return [Step(k, tuple(_spans(k, min(k + size, end), taps))) for k in range(0, end, size)]
     found = []
     for c in range(0, channels, CHANNELS):
         end = min(c + CHANNELS, channels)
         for t in range(0, taps, together):
-            found.append(Step(c * taps + t * (end - c), c, end, t, min(t + together, taps)))
+            found.append(Step(c * taps + t * (end - c), (Span(c, end, t, min(t + together, taps)),)))
     return found
+
+
+def _spans(begin: int, end: int, taps: int) -> Iterator[Span]:
+    """k in [begin, end), multiples of `CHANNELS`, block by block of as many channels."""
+    of_block = CHANNELS * taps
+    for block in range(begin // of_block, -(-end // of_block)):
+        t0, t1 = (min(max(k - block * of_block, 0), of_block) // CHANNELS for k in (begin, end))
+        yield Span(block * CHANNELS, (block + 1) * CHANNELS, t0, t1)
 
 
 class Part(NamedTuple):

@@ -186,7 +186,7 @@ class _Layer(NamedTuple):
 
 class _Own(NamedTuple):
     """A tensor of the program's own, no value of the graph: scratch between operations, partial sums, or the buffer of
-    the graph's tensor `view_of` in rows of another length."""
+    the graph's tensor `view_of` in rows of another length, of which the first `used` columns are cut up (0: all)."""
 
     name: str
     rows: int
@@ -194,6 +194,7 @@ class _Own(NamedTuple):
     dtype: isa.DType
     sums: bool
     view_of: str = ""
+    used: int = 0
 
 
 @dataclass
@@ -260,7 +261,7 @@ class ProgramBuilder:
         if tensor not in self.graph.tensors:
             index = self._tensor_ids[tensor]
             own = self._own[index - len(self._tensor_ids)]  # they are the last
-            return Rectangle(index, 0, 0, own.rows, own.cols)
+            return Rectangle(index, 0, 0, own.rows, own.used or own.cols)
         found = self.graph.tensors[tensor]
         if found.window is None:
             return Rectangle(self._tensor_ids[tensor], 0, 0, *view_2d(found.shape))
@@ -307,11 +308,22 @@ class ProgramBuilder:
         self._tile_count += len(table)
         return np.arange(self._tile_count - len(table), self._tile_count, dtype=np.int64)
 
-    def _add_own(self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool, view_of: str = "") -> str:
+    def beside(self, tensor: str, count: int) -> str:
+        """The first of every `count` rows of `tensor`, for `grid`: a view in which so many lie beside each other."""
+        of = self.graph.tensors[tensor]
+        rows, cols = view_2d(of.shape)
+        if (tensor, -count) not in self._views:
+            name = f"{tensor}.every{count}"
+            self._views[tensor, -count] = self._add_own(name, rows // count, count * cols, of.code, False, tensor, cols)
+        return self._views[tensor, -count]
+
+    def _add_own(
+        self, name: str, rows: int, cols: int, dtype: isa.DType, sums: bool, view_of: str = "", used: int = 0
+    ) -> str:
         names = (f"{name}{i or ''}" for i in range(len(self._tensor_ids) + 1))
         free = next(name for name in names if name not in self._tensor_ids)
         self._tensor_ids[free] = len(self._tensor_ids)
-        self._own.append(_Own(free, rows, cols, dtype, sums, view_of))
+        self._own.append(_Own(free, rows, cols, dtype, sums, view_of, used))
         return free
 
     def _grid(self, part: Rectangle, row_edges: Ids, col_edges: Ids, final: int) -> Grid:

@@ -142,6 +142,8 @@ class _Memory:
         sums = pm * pns * budget.sums
         room = budget.sram - budget.fixed - sums * (not budget.apart) - aheads
         fits = (room >= of_x + of_b) & (sums <= budget.for_sums)
+        if budget.b > source.tile:  # holes between smaller tiles: one of filters finds no place in as much as it needs
+            room = room - budget.b
         halo = float(shared.mean()) if len(begin) > 1 else 0.0
         within = np.minimum(halo * source.step_bytes, of_x)
         return cls(room, of_x, of_b, fits, (last - first + 1.0) * source.row_bytes, halo * source.row_bytes, within)

@@ -158,6 +158,8 @@ class Conv(Multiplication[ConvAttributes]):
         of, attributes = Convolution.of(node, graph, program.machine), node.attributes_as(ConvAttributes)
         types = of.types
         x, filters, of_bias, of_residual = by_place(node.inputs)
+        if of.beside > 1:
+            x = program.beside(x, of.beside)
         depth = of.steps(tiling.k)
         m_edges = edges_of(of.geometry.pixels_out, tiling.m)
         k_edges = np.array([*(step.first for step in depth), of.k], dtype=np.int64)

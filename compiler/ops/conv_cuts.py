@@ -14,7 +14,7 @@ import numpy as np
 
 from minisim.compiler.attributes import ConvAttributes
 from minisim.compiler.blocks import BlockPlan
-from minisim.compiler.gathering import Cutting, bytes_gathered
+from minisim.compiler.gathering import Cutting, Taps, bytes_gathered, taps_by_column
 from minisim.compiler.geometry import CHANNELS, Geometry, Index, Step, step_sizes, steps
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops.epilogue import MatMulTypes
@@ -36,6 +36,7 @@ class Convolution:
     """A node's numbers, all that its tiles depend on: equal ones are decided once.
 
     Attributes:
+        geometry: of the images as they are read, `beside` pixels of which are one row of a view (`Geometry.beside`).
         all_channels: of the images; of each of the `groups` there are `channels` of them, and so many `filters`.
         inputs: what its epilogue has, as `Node.inputs`, whatever the names.
         free: whether no other operation leaves its input in SRAM in tiles of its own.
@@ -48,6 +49,7 @@ class Convolution:
     types: MatMulTypes
     inputs: tuple[str | None, ...]
     free: bool
+    beside: int = 1
 
     @classmethod
     def of(cls, node: Node, graph: Graph, machine: Machine) -> Convolution:
@@ -56,7 +58,11 @@ class Convolution:
         types = MatMulTypes.of(node, graph)
         inputs = tuple(None if name is None else str(place) for place, name in enumerate(node.inputs))
         of = cls(attributes.geometry(x), attributes.groups, x[-1], w[1] // attributes.groups, types, inputs, False)
-        return replace(of, free=node.present[0] in graph.inputs or not machine.compiler.keep_on_chip)
+        if node.present[0] not in graph.inputs and machine.compiler.keep_on_chip:
+            return of
+        if graph.tensors[node.present[0]].window is not None:  # its rows do not lie behind each other
+            return replace(of, free=True)
+        return replace(of, free=True, geometry=of.geometry.of_first(), beside=of.geometry.beside())
 
     @property
     def channels(self) -> int:
@@ -116,7 +122,7 @@ class Convolution:
     def bytes_a_step(self, tiling: Tiling) -> int:
         """The bytes of x that a tile of the output has for a step of k, without a halo."""
         pixels = -(-self.geometry.pixels_in // tiling.m_tiles)
-        channels = max(step.c1 - step.c0 for step in self.steps(tiling.k))
+        channels = max(step.channels for step in self.steps(tiling.k))
         return max(1, pixels * channels * self.types.item(self.types.operands))
 
     def reads(self, tiling: Tiling, pace: Pace, machine: Machine) -> Source:
@@ -127,7 +133,7 @@ class Convolution:
         tile = isa.align(height * min(width, self.all_channels) * item)
         read = _share_read(self.geometry, height)
         splits = any(step.taps < self.geometry.taps for step in depth)
-        row, step = height * self.channels * item, _columns(self, tiling.k, width) * tile
+        row, step = height * self.channels * item, max(map(len, _columns(self, tiling.k, width))) * tile
         turnaround = _turnaround(tile, pace, machine)
         return Source(first // height, last // height, row * read, step * read, tile, turnaround, splits)
 
@@ -159,7 +165,8 @@ def _share_read(geometry: Geometry, height: int) -> float:
 def cuts(of: Convolution, machine: Machine) -> tuple[Tiling, ...]:
     """The tilings that the estimate likes best, with their panels, the best one first; none if none is known to fit.
 
-    The estimate compares orders well, and steps of k less so. So of each step there are some, the best ones first.
+    The estimate compares orders well, and steps of k less so. So the best one of each step comes first, then the second
+    ones.
     """
     found: dict[tuple[object, ...], tuple[float, float, int, Tiling]] = {}
     for tiling in _tilings(of, machine):
@@ -173,7 +180,7 @@ def cuts(of: Convolution, machine: Machine) -> tuple[Tiling, ...]:
     ordered = []
     for cycles, loaded, _, tiling in sorted(found.values(), key=lambda rank: rank[:3]):
         ranks[tiling.k] = ranks.get(tiling.k, 0) + 1
-        ordered.append(((ranks[tiling.k] + 1) // 2, cycles, loaded, tiling))
+        ordered.append((ranks[tiling.k], cycles, loaded, tiling))
     return tuple(tiling for *_, tiling in sorted(ordered, key=lambda rank: rank[:3])[:MOST])
 
 
@@ -304,17 +311,22 @@ def _bound(of: Convolution, m: int, k: int, n: int, source: tuple[int, int], mac
 def _most_gathered(of: Convolution, m: int, k: int, source: tuple[int, int]) -> int:
     """The most bytes of tiles that an operation gathers its operand from, if it reads all between first and last."""
     height, width = source
-    item, most = of.types.item(of.types.operands), 0
-    for t0, t1 in {(step.t0, step.t1) for step in of.steps(k)}:
-        first, last = _span(of.geometry, m, t0, t1)
-        rows = int((last // height - first // height).max()) + 1
-        most = max(most, rows)
-    return most * _columns(of, k, width) * isa.align(height * min(width, of.all_channels) * item)
+    most = max(sum(_most_rows(of.geometry, m, height, taps) for taps in columns) for columns in _columns(of, k, width))
+    return most * isa.align(height * min(width, of.all_channels) * of.types.item(of.types.operands))
 
 
-def _columns(of: Convolution, k: int, width: int) -> int:
-    """The most columns of tiles that a step of k reads."""
-    channels = max(step.c1 - step.c0 for step in of.steps(k))
-    fits = channels % width == 0 if channels > width else width % channels == 0
-    columns = -(-channels // width) + (not fits)
-    return min(columns, -(-of.all_channels // width))
+@lru_cache(maxsize=4096)
+def _most_rows(geometry: Geometry, m: int, height: int, taps: Taps) -> int:
+    """The most rows of tiles between the first and the last one that a tile of the output reads at these taps."""
+    spans = [_span(geometry, m, t0, t1) for t0, t1 in taps]
+    first, last = np.minimum.reduce([each[0] for each in spans]), np.maximum.reduce([each[1] for each in spans])
+    return int((last // height - first // height).max()) + 1
+
+
+@lru_cache(maxsize=512)
+def _columns(of: Convolution, k: int, width: int) -> frozenset[tuple[Taps, ...]]:
+    """What there is among the steps of all groups: the taps that are read in each column of tiles."""
+    begins = {group * of.channels % width for group in range(of.groups)}
+    return frozenset(
+        tuple(taps_by_column(step, first, width).values()) for step in of.steps(k) for first in sorted(begins)
+    )

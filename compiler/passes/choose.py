@@ -2,8 +2,10 @@
 
 An operator lists the tilings that its estimate likes best (`Operator.candidates`). What the estimate does not know is
 what the scheduler makes of them: which tiles it keeps, and where a queue waits for another one. So each is scheduled,
-as if the layer were all there is, and the one with the earliest end is taken (`hwmodel/recurrence.py`); of about equal
-ones that with the fewest bytes to and from DRAM.
+or its first panels (`PART`), as if the layer were all there is, and the one with the earliest end is taken
+(`hwmodel/recurrence.py`); of about equal ones that with the fewest bytes to and from DRAM, and of those that with the
+fewest operations, each of which takes its time to be compiled and simulated. But in a network a layer is not alone:
+large tiles find no places between what its neighbours have left (`SMALL`).
 """
 
 from __future__ import annotations
@@ -27,11 +29,18 @@ from minisim.hwmodel.cost import costs
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.recurrence import expected_starts
 
-WORK = 12_000
+WORK = 24_000
 """Operations of the array that are scheduled to choose for one layer: of a large layer fewer tilings are tried."""
 
-ABOUT = 1.01
-"""Ends that differ by less are taken as equal."""
+PART = 4_000
+"""Operations of the array of which a tiling is tried: of a larger layer its first panels, which tell of the rest."""
+
+ABOUT = 1.03
+"""Ends, and bytes, that differ by less are taken as equal."""
+
+SMALL = 1 / 32
+"""The part of the SRAM that a tile may take without regard to what else lies there. Larger ones are taken for fewer
+operations only if there are no smaller ones as good."""
 
 NEAR = 1.02
 """A tiling that moves each tile once and ends within this of what its busiest unit has to do is not bettered by much:
@@ -41,11 +50,27 @@ no other one is tried."""
 def chosen(node: Node, graph: Graph, machine: Machine) -> Tiling:
     """The tiling of `node` on one core."""
     found = OPERATORS[node.op].candidates(node, graph, machine)
-    work = np.cumsum([tiling.m_tiles * tiling.k_tiles * tiling.n_tiles for tiling in found])
+    work = np.cumsum([_operations(_begun(tiling)) for tiling in found])
     tried = found[: max(1, int(np.searchsorted(work, WORK, side="right")))]
     if len(tried) == 1:
         return tried[0]
     return _best(_Layer(node, graph), machine, tried)
+
+
+def _operations(tiling: Tiling) -> int:
+    """Operations of the array, of all panels if it has any."""
+    if tiling.panels is None:
+        return tiling.m_tiles * tiling.k_tiles * tiling.n_tiles
+    return tiling.k_tiles * sum(rows * cols for rows, cols in (panel.shape for panel in tiling.panels.panels))
+
+
+def _begun(tiling: Tiling) -> Tiling:
+    """The tiling with its first panels alone, of about `PART` operations, but two at least."""
+    if tiling.panels is None:
+        return tiling
+    area = np.cumsum([rows * cols for rows, cols in (panel.shape for panel in tiling.panels.panels)])
+    count = max(2, 1 + int(np.searchsorted(tiling.k_tiles * area, PART)))
+    return replace(tiling, panels=replace(tiling.panels, panels=tiling.panels.panels[:count]))
 
 
 class _Layer:
@@ -83,22 +108,33 @@ def _best(layer: _Layer, machine: Machine, tilings: Sequence[Tiling]) -> Tiling:
         tried.append(_Tried.of(layer, machine, tiling))
         if tried[-1].is_near:
             break
-    fast = ABOUT * min(each.end for each in tried)
-    best = min((each.moved, each.end, i) for i, each in enumerate(tried) if each.end <= fast)
-    return tilings[best[-1]]
+    soon = ABOUT * min(each.end for each in tried)
+    few = ABOUT * min(each.moved for each in tried if each.end <= soon)
+    good = (i for i, each in enumerate(tried) if each.end <= soon and each.moved <= few)
+    small = SMALL * machine.sram.bytes
+
+    def rank(i: int) -> tuple[float, ...]:
+        return max(tried[i].largest, small), tried[i].operations, tried[i].moved, tried[i].end
+
+    return tilings[min(good, key=rank)]
 
 
 class _Tried(NamedTuple):
-    """What became of a tiling: when the layer would end, the bytes it moves, and whether it is as good as can be."""
+    """What became of a tiling: when the layer would end, the bytes it moves, its operations, the bytes of its largest
+    tile, and whether it is as good as can be."""
 
     end: float
     moved: float
+    operations: int = 0
+    largest: int = 0
     is_near: bool = False
 
     @classmethod
     def of(cls, layer: _Layer, machine: Machine, tiling: Tiling) -> _Tried:
+        begun = _begun(tiling)
+        more = _operations(tiling) / _operations(begun)
         try:
-            program = Lower(machine).apply(TiledGraph(layer.graph, {layer.node.name: tiling}))
+            program = Lower(machine).apply(TiledGraph(layer.graph, {layer.node.name: begun}))
             schedule = Allocate(machine).apply(program)
         except CapacityError:
             return cls(np.inf, np.inf)
@@ -106,6 +142,9 @@ class _Tried(NamedTuple):
         ends = expected_starts(schedule, machine) + found.setup + found.alone + found.latency
         end = float(max(ends.max(), found.dram.sum()))
         moves = stream["opcode"] <= Opcode.STORE
-        once = len(np.unique(schedule.transfers["tile"][stream["row"][moves]])) == moves.sum()
+        tiles = schedule.transfers["tile"][stream["row"][moves]]
+        once = len(np.unique(tiles)) == len(tiles)
+        largest = int(schedule.tile_bytes()[tiles].max(initial=0))
         busiest = max(found.alone[stream["queue"] == queue].sum() for queue in Queue)
-        return cls(end, float(found.bytes.sum()), bool(once and end <= NEAR * max(busiest, found.dram.sum())))
+        near = bool(once and end <= NEAR * max(busiest, found.dram.sum()))
+        return cls(more * end, more * float(found.bytes.sum()), int(more * len(stream)), largest, near)

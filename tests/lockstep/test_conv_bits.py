@@ -113,6 +113,20 @@ def test_a_convolution_is_one_exact_chain_per_element(data: st.DataObject, r: in
     assert same(dict(found), expected)
 
 
+@pytest.mark.parametrize(("sram", "packs"), [("256KiB", False), ("384KiB", True)])
+def test_steps_of_k_that_cross_from_block_to_block(sram: str, packs: bool) -> None:
+    """128 steps of k fill the rows of the array: four of the nine taps of a block, or the last one and three more."""
+    g = ms.Graph()
+    x = g.input("x", (1, 11, 12, 96))
+    w = values(np.random.default_rng(1), (3, 3, 96, 72))
+    g.output(g.relu(g.conv2d(x, g.weight("w", w), pads=1, name="y")), "y")
+    there = machine(matrix__rows=128, matrix__cols=32, sram__bytes=sram, matrix__packs_taps=packs)
+    inputs = inputs_of(g)
+    result = ms.run(g, there, inputs=inputs)
+    assert set(result.schedule.matmuls["k"]) == {128, 9 * 96 - 6 * 128}
+    assert same(dict(result.outputs), evaluate(g, inputs))
+
+
 def test_filters_that_are_computed() -> None:
     """With few channels they lie as the order of k wants them; with more they are refused."""
     g = ms.Graph()
@@ -131,6 +145,31 @@ def test_the_input_is_loaded_once_where_it_fits() -> None:
     g.output(g.conv2d(x, g.weight("w", shape=(5, 5, 40, 24)), pads=2, name="y"))
     result = ms.run(g, machine(sram__bytes="4MiB"), numerics=False)
     assert accesses(result.schedule).dram_read.sum() == 4 * (2 * 20 * 24 * 40 + 25 * 40 * 24)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "pads", "lines", "columns"),
+    [
+        ((1, 1), (2, 2), 0, 5, 6),
+        ((1, 1), (1, 3), 0, 10, 4),
+        ((3, 1), (2, 2), (1, 0), 10, 6),
+        ((2, 1), (4, 4), (0, 0), 6, 3),
+        ((1, 1), (2, 5), 0, 5, 12),  # 5 does not divide the line: all of it is loaded
+    ],
+)
+def test_of_a_line_the_columns_that_no_tap_reads_are_not_loaded(
+    kernel: tuple[int, int], strides: tuple[int, int], pads: tuple[int, int] | int, lines: int, columns: int
+) -> None:
+    g = ms.Graph()
+    x = g.input("x", (2, 10, 12, 40))
+    w = values(np.random.default_rng(2), (*kernel, 40, 24))
+    g.output(g.conv2d(x, g.weight("w", w), strides=strides, pads=pads), "y")
+    g.output(g.relu(x), "z")  # who reads it all is not disturbed
+    inputs = inputs_of(g)
+    result = ms.run(g, machine(sram__bytes="1MiB"), inputs=inputs)
+    assert same(dict(result.outputs), evaluate(g, inputs))
+    taken = 2 * lines * columns * 40
+    assert accesses(result.schedule).dram_read.sum() == 4 * (2 * 10 * 12 * 40 + taken + w.size)
 
 
 def test_lines_that_only_padding_lies_under_are_not_read() -> None:
