@@ -18,7 +18,11 @@ import sys
 import tempfile
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+PACKAGES = ("scalesim==3.0.0", "numpy==1.26.4", "pandas==2.3.3")
 
 CONFIG = """[general]
 run_name = run
@@ -59,22 +63,29 @@ TOPOLOGY = "Layer, M, N, K,\ngemm, 512, 512, 512,\n"
 LAYOUT = "Layer,\ngemm,\n"
 
 
-def measured(command: list[str]) -> tuple[float, float]:
-    """Wall and CPU seconds of one run."""
+class Run(NamedTuple):
+    """What a run printed, and its seconds."""
+
+    output: str
+    wall: float
+    cpu: float
+
+
+def measured(command: list[str]) -> Run:
+    """Run it."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     wall = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(output, wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
-def scalesim_python(environment: Path) -> Path:
-    """The interpreter of an environment that has SCALE-Sim; made if need be."""
+def environment_python(environment: Path, packages: Sequence[str]) -> Path:
+    """The interpreter of an environment that has these packages; made if need be."""
     python = environment / "bin" / "python"
     if not python.exists():
         venv.create(environment, with_pip=True)
-        packages = ["scalesim==3.0.0", "numpy==1.26.4", "pandas==2.3.3"]
         subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
     return python
 
@@ -84,7 +95,7 @@ def main() -> None:
     parser.add_argument("--environment", type=Path, default=Path("build/scalesim"))
     parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
-    python = scalesim_python(args.environment.absolute())
+    python = environment_python(args.environment.absolute(), PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         config = CONFIG.format(rows=32, cols=32, dataflow="ws")
@@ -96,9 +107,9 @@ def main() -> None:
         ours = [sys.executable, "-m", "minisim", "run", "gemm:512x512x512", "--out", f"{folder}/ours"]
         pairs = [(measured(theirs), measured(ours)) for _ in range(args.runs)]
     for name, side in (("SCALE-Sim 3.0.0", 0), ("minisim", 1)):
-        wall, cpu = (statistics.median(pair[side][i] for pair in pairs) for i in (0, 1))
+        wall, cpu = (statistics.median(getattr(pair[side], what) for pair in pairs) for what in ("wall", "cpu"))
         print(f"{name:<16} {wall:7.2f} s wall {cpu:7.2f} s CPU (medians of {args.runs})")
-    ratio = statistics.median(theirs[1] / ours[1] for theirs, ours in pairs)
+    ratio = statistics.median(theirs.cpu / ours.cpu for theirs, ours in pairs)
     print(f"CPU time of SCALE-Sim / minisim, median of pairs: {ratio:.0f}")
 
 

@@ -166,7 +166,8 @@ def _share_read(geometry: Geometry, height: int) -> float:
 def cuts(of: Convolution, machine: Machine) -> tuple[Tiling, ...]:
     """The tilings that the estimate likes best, with their panels, the best one first; none if none is known to fit.
 
-    The estimate compares orders well, and steps of k less so. So of each step there are some, the best ones first.
+    The estimate compares orders well, and steps of k less so. So the best one of each step comes first, then the second
+    ones.
     """
     found: dict[tuple[object, ...], tuple[float, float, int, Tiling]] = {}
     for tiling in _tilings(of, machine):
@@ -180,7 +181,7 @@ def cuts(of: Convolution, machine: Machine) -> tuple[Tiling, ...]:
     ordered = []
     for cycles, loaded, _, tiling in sorted(found.values(), key=lambda rank: rank[:3]):
         ranks[tiling.k] = ranks.get(tiling.k, 0) + 1
-        ordered.append(((ranks[tiling.k] + 1) // 2, cycles, loaded, tiling))
+        ordered.append((ranks[tiling.k], cycles, loaded, tiling))
     return tuple(tiling for *_, tiling in sorted(ordered, key=lambda rank: rank[:3])[:MOST])
 
 

@@ -2,10 +2,10 @@
 
 An operator lists the tilings that its estimate likes best (`Operator.candidates`). What the estimate does not know is
 what the scheduler makes of them: which tiles it keeps, and where a queue waits for another one. So each is scheduled,
-as if the layer were all there is, and the one with the earliest end is taken (`hwmodel/recurrence.py`); of about equal
-ones that with the fewest bytes to and from DRAM, and of those that with the fewest operations, each of which takes its
-time to be compiled and simulated. But in a network a layer is not alone: large tiles find no places between what its
-neighbours have left (`SMALL`).
+or its first panels (`PART`), as if the layer were all there is, and the one with the earliest end is taken
+(`hwmodel/recurrence.py`); of about equal ones that with the fewest bytes to and from DRAM, and of those that with the
+fewest operations, each of which takes its time to be compiled and simulated. But in a network a layer is not alone:
+large tiles find no places between what its neighbours have left (`SMALL`).
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ from minisim.hwmodel.cost import costs
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.recurrence import expected_starts
 
-WORK = 12_000
+WORK = 24_000
 """Operations of the array that are scheduled to choose for one layer: of a large layer fewer tilings are tried."""
 
-ABOUT = 1.01
+PART = 4_000
+"""Operations of the array of which a tiling is tried: of a larger layer its first panels, which tell of the rest."""
+
+ABOUT = 1.03
 """Ends, and bytes, that differ by less are taken as equal."""
 
-SMALL = 1 / 32
-"""The part of the SRAM that a tile may take without regard to what else lies there. Larger ones are taken for fewer
-operations only if there are no smaller ones as good."""
+SMALL = 0.005
+"""The part of the SRAM that a tile may take without regard to what else lies there: fewer operations are no reason for
+larger ones."""
 
 NEAR = 1.02
 """A tiling that moves each tile once and ends within this of what its busiest unit has to do is not bettered by much:
@@ -47,11 +50,27 @@ no other one is tried."""
 def chosen(node: Node, graph: Graph, machine: Machine) -> Tiling:
     """The tiling of `node` on one core."""
     found = OPERATORS[node.op].candidates(node, graph, machine)
-    work = np.cumsum([tiling.m_tiles * tiling.k_tiles * tiling.n_tiles for tiling in found])
+    work = np.cumsum([_operations(_begun(tiling)) for tiling in found])
     tried = found[: max(1, int(np.searchsorted(work, WORK, side="right")))]
     if len(tried) == 1:
         return tried[0]
     return _best(_Layer(node, graph), machine, tried)
+
+
+def _operations(tiling: Tiling) -> int:
+    """Operations of the array, of all panels if it has any."""
+    if tiling.panels is None:
+        return tiling.m_tiles * tiling.k_tiles * tiling.n_tiles
+    return tiling.k_tiles * sum(rows * cols for rows, cols in (panel.shape for panel in tiling.panels.panels))
+
+
+def _begun(tiling: Tiling) -> Tiling:
+    """The tiling with its first panels alone, of about `PART` operations, but two at least."""
+    if tiling.panels is None:
+        return tiling
+    area = np.cumsum([rows * cols for rows, cols in (panel.shape for panel in tiling.panels.panels)])
+    count = max(2, 1 + int(np.searchsorted(tiling.k_tiles * area, PART)))
+    return replace(tiling, panels=replace(tiling.panels, panels=tiling.panels.panels[:count]))
 
 
 class _Layer:
@@ -95,7 +114,8 @@ def _best(layer: _Layer, machine: Machine, tilings: Sequence[Tiling]) -> Tiling:
     small = SMALL * machine.sram.bytes
 
     def rank(i: int) -> tuple[float, ...]:
-        return max(tried[i].largest, small), tried[i].operations, tried[i].moved, tried[i].end
+        x = tried[i]
+        return (0, x.operations, x.moved, x.end) if x.largest <= small else (1, x.moved, x.end)
 
     return tilings[min(good, key=rank)]
 
@@ -112,8 +132,10 @@ class _Tried(NamedTuple):
 
     @classmethod
     def of(cls, layer: _Layer, machine: Machine, tiling: Tiling) -> _Tried:
+        begun = _begun(tiling)
+        more = _operations(tiling) / _operations(begun)
         try:
-            program = Lower(machine).apply(TiledGraph(layer.graph, {layer.node.name: tiling}))
+            program = Lower(machine).apply(TiledGraph(layer.graph, {layer.node.name: begun}))
             schedule = Allocate(machine).apply(program)
         except CapacityError:
             return cls(np.inf, np.inf)
@@ -126,4 +148,4 @@ class _Tried(NamedTuple):
         largest = int(schedule.tile_bytes()[tiles].max(initial=0))
         busiest = max(found.alone[stream["queue"] == queue].sum() for queue in Queue)
         near = bool(once and end <= NEAR * max(busiest, found.dram.sum()))
-        return cls(end, float(found.bytes.sum()), len(stream), largest, near)
+        return cls(more * end, more * float(found.bytes.sum()), int(more * len(stream)), largest, near)

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
-from minisim.compiler.passes.choose import WORK, chosen
+from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.slice import Slice
@@ -23,6 +23,9 @@ from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.recurrence import expected_starts
+
+WORK = 12_000
+"""Operations of the array, of the node and those around it, up to which that is done."""
 
 
 def tilings(nodes: Sequence[Node], graph: Graph, machine: Machine) -> dict[str, Tiling]:
