@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=5000, help="of mutants")
     parser.add_argument("--seed", type=int, default=1, help="another one gives other mutants")
     parser.add_argument(
-        "--windows", action="store_true", help="only faults of gathered operands, of convolutions alone"
+        "--windows", action="store_true", help="only faults of gathered operands, of convolutions and folds"
     )
     args = parser.parse_args()
     tally, kinds = Tally(), WINDOWS if args.windows else tuple(MUTATIONS)

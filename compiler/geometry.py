@@ -112,6 +112,12 @@ class Geometry:
     def pixels_out(self) -> int:
         return self.images * self.output[0] * self.output[1]
 
+    @property
+    def meaning(self) -> tuple[int, ...]:
+        """As `isa.CONVOLUTION_DTYPE` has it, from `images` to `pad_left`."""
+        return (self.images, self.height, self.width, *self.output, *self.kernel, *self.strides, *self.dilations,
+                *self.pads[:2])  # fmt: skip
+
     def source(self, tap: int) -> Index:
         """The pixel of the input that each pixel of the output reads at `tap` (r x columns + s); or OUTSIDE."""
         r, s = divmod(tap, self.kernel[1])

@@ -214,7 +214,7 @@ class ProgramBuilder:
     _windows: list[isa.Table] = field(default_factory=list)
     _window_runs: dict[Run, int] = field(default_factory=dict)
     _window_count: int = 0
-    _convolutions: list[tuple[int, ...]] = field(default_factory=list)
+    _convolutions: list[isa.Table] = field(default_factory=list)
     _layers: list[_Layer] = field(default_factory=list)
     _own: list[_Own] = field(default_factory=list)
     _views: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -362,11 +362,18 @@ class ProgramBuilder:
             self._windows.append(table)
         return self._window_runs[run]
 
-    def convolution(self, x: str, filters: str, y: str, *geometry: int) -> None:
-        """Say what the pieces of a convolution mean: its tensors, then `isa.CONVOLUTION_DTYPE` from `images` on."""
-        parts = [self._rectangle(name) for name in (x, filters, y)]
+    def convolution(
+        self, x: str, filters: str | None, y: str, *geometry: int, taps: int = 0, along_channels: bool = False
+    ) -> None:
+        """Say what the pieces of a convolution, or a fold, mean: its tensors, then `isa.CONVOLUTION_DTYPE` from
+        `images` on; `taps`: those that y is made of, if not all of them."""
+        nothing = Rectangle(isa.NONE, 0, 0, 0, 0)
+        parts = [nothing if name is None else self._rectangle(name) for name in (x, filters, y)]
         begins = [edge for part in parts for edge in (part.row, part.col)]
-        self._convolutions.append((*(part.tensor for part in parts), *begins, *geometry))
+        row = (*(part.tensor for part in parts), *begins, *geometry, 0, along_channels)
+        table = np.array([row], dtype=isa.CONVOLUTION_DTYPE)
+        table["taps"] = taps or table["kernel_lines"] * table["kernel_columns"]
+        self._convolutions.append(table)
 
     def pieces(self, tiles: Ids, windows: Ids, counts: Ids) -> Ids:
         """Append operands made of pieces, and return the first row of each.
@@ -430,7 +437,7 @@ class ProgramBuilder:
             vectors=_joined(self._vectors, isa.VECTOR_DTYPE),
             pieces=_joined(self._pieces, isa.PIECE_DTYPE),
             windows=_joined(self._windows, isa.WINDOW_DTYPE),
-            convolutions=np.array(self._convolutions, dtype=isa.CONVOLUTION_DTYPE),
+            convolutions=_joined(self._convolutions, isa.CONVOLUTION_DTYPE),
             tiles=_joined(self._tiles, isa.TILE_DTYPE),
             tensors=tensors,
             layers=layers,

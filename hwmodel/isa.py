@@ -62,6 +62,8 @@ each convolution what it is: a row of `convolutions` has the parts of tensors th
 output, and its geometry. From that the engine derives the A of every matmul that writes a part of the output, element
 by element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`). A transposed one
 reads pixel (y + pad - tap * dilation) / stride for pixel y of the output, and none where that is no whole number.
+Folds are told in the same table, each channel a group of its own; and each cut of their chains, which has the first
+`taps` of the kernel's taps.
 
 **Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
 their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of
@@ -112,7 +114,7 @@ NONE = 0xFFFFFFFF
 REDUCE_WIDTH = 32
 """The partial results of a reduction: part of its definition (kernels.hpp), another number gives other bits."""
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -323,7 +325,7 @@ WINDOW_DTYPE = np.dtype(
 CONVOLUTION_DTYPE = np.dtype(
     [
         ("x", "u4"),  # tensors: images, a pixel a row; filters, in the order of k; images, a filter a column
-        ("filters", "u4"),
+        ("filters", "u4"),  # NONE: a fold that multiplies with nothing
         ("y", "u4"),
         ("x_row", "u4"),  # where its part of each begins
         ("x_col", "u4"),
@@ -349,6 +351,8 @@ CONVOLUTION_DTYPE = np.dtype(
         ("filters_each", "u4"),  # of each group
         ("block", "u4"),  # channels that the order of k keeps together
         ("transposed", "u4"),  # 1: the strides are the output's, and its pads are cut off of it
+        ("taps", "u4"),  # of the kernel, from the first on, that y is made of; fewer in what a fold leaves for the next
+        ("along_channels", "u4"),  # 1: the kernel is one of columns and slides over the channels of each pixel
     ]
 )
 
@@ -860,9 +864,11 @@ def convolution_lines(convolutions: Table, tensors: Sequence[str]) -> Iterator[s
     """The text form of a table of convolutions; of an empty one nothing."""
     for i, x in enumerate(convolutions):
         of = {name: int(x[name]) for name in CONVOLUTION_DTYPE.names or ()}
-        names = [f"{tensors[of[name]]}[{of[f'{name}_row']}, {of[f'{name}_col']}]" for name in ("x", "filters", "y")]
+        names = {name: f"{tensors[of[name]]}[{of[f'{name}_row']}, {of[f'{name}_col']}]"
+                 for name in ("x", "filters", "y") if of[name] != NONE}  # fmt: skip
         sizes = " ".join(f"{name}={value}" for name, value in list(of.items())[9:])
-        yield f"convolution {i}: {names[2]} of {names[0]} with {names[1]}, {sizes}"
+        filters = f" with {names['filters']}" if "filters" in names else ""
+        yield f"convolution {i}: {names['y']} of {names['x']}{filters}, {sizes}"
 
 
 def window_lines(windows: Table) -> Iterator[str]:

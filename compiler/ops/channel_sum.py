@@ -62,6 +62,9 @@ class ChannelSum(Operator[NeighbourAttributes]):
         strip = np.arange(tiling.m_tiles, dtype=np.int64)
         height = np.minimum(tiling.m, rows - strip * tiling.m)
         sources, targets = (program.grid(t, tiling.m, channels, f).ids(strip, 0) for t, f in ((x, 0), (node.output, 1)))
+        taps = _taps(attributes)
+        sizes = (rows, 1, 1, 1, 1, 1, taps, 1, 1, 1, 1, 0, attributes.before)
+        program.convolution(x, None, node.output, *sizes, 1, channels, 1, 1, 0, along_channels=True)
         runs = {h: program.windows(_windows(attributes, h, channels)) for h in np.unique(height).tolist()}
         windows = np.array([runs[h] for h in height.tolist()], dtype=np.int64)
         vectors = program.vectors(
@@ -76,7 +79,7 @@ class ChannelSum(Operator[NeighbourAttributes]):
             dst=targets,
             rows=height,
             cols=channels,
-            taps=_taps(attributes),
+            taps=taps,
         )
         slots = [Slot(isa.Opcode.LOAD, sources), Slot(isa.Opcode.VECTOR, vectors), Slot(isa.Opcode.STORE, targets)]
         program.layer(node.name, node.title, 0, slots, cores=tiling.core_of(strip, 0 * strip))

@@ -76,9 +76,8 @@ class Convolution:
     @property
     def meaning(self) -> tuple[int, ...]:
         """As `isa.CONVOLUTION_DTYPE` has it, from `images` on."""
-        g = self.geometry
-        sizes = (g.images, g.height, g.width, *g.output, *g.kernel, *g.strides, *g.dilations, *g.pads[:2])
-        return (*sizes, self.channels, self.groups, self.filters, CHANNELS, int(g.transposed))
+        transposed = int(self.geometry.transposed)
+        return (*self.geometry.meaning, self.channels, self.groups, self.filters, CHANNELS, transposed)
 
     def steps(self, size: int) -> list[Step]:
         return steps(self.channels, self.geometry.taps, size)

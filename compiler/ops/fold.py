@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.folding import Folding, choose, tiles_read
+from minisim.compiler.folding import Folding, choose, taps_of_step, tiles_read
 from minisim.compiler.geometry import Geometry
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.ops.base import Operator
@@ -164,19 +164,26 @@ class _Steps:
         """The tile that each operation goes on from, or NONE, and the one that it leaves its result in."""
         tiling, name = self.tiling, self.node.name
         wide = isa.partial_of(self.dtype)
-        end = self._scratch(f"{name}/folded", self.dtype) if self.tail else self._result()
-        steps = [self._scratch(f"{name}/partial", wide) for _ in range(tiling.k_tiles - 1)]
-        of_step = np.stack([*steps, end])
+        end = self._scratch(f"{name}/folded", self.dtype) if self.tail else self.node.output
+        left = [self._scratch(f"{name}/partial", wide) for _ in range(tiling.k_tiles - 1)]
+        for step, tensor in enumerate([*left, end]):
+            self._tell(tensor, taps_of_step(self.geometry, step, tiling.k)[1])
+        of_step = np.stack([self._tiles_of(tensor) for tensor in (*left, end)])
         at = np.arange(len(self.k))
         acc = np.where(self.k > 0, of_step[self.k - 1, at], isa.NONE)
         return acc, of_step[self.k, at]
 
-    def _scratch(self, name: str, dtype: isa.DType) -> Ids:
-        tensor = self.program.scratch(name, self.geometry.pixels_out, self.channels, dtype)
-        return self.program.grid(tensor, self.tiling.m, self.tiling.n, 1).ids(self.m, self.n)
+    def _tell(self, folded: str, taps: int) -> None:
+        """Say what this tensor is: what is folded of so many taps."""
+        x, weights = self.node.present[0], self.of.weights(self.node)
+        self.program.convolution(x, weights, folded, *self.geometry.meaning, 1, self.channels, 1, 1,
+                                 self.geometry.transposed, taps=taps)  # fmt: skip
 
-    def _result(self) -> Ids:
-        return self.program.grid(self.node.output, self.tiling.m, self.tiling.n, 1).ids(self.m, self.n)
+    def _scratch(self, name: str, dtype: isa.DType) -> str:
+        return self.program.scratch(name, self.geometry.pixels_out, self.channels, dtype)
+
+    def _tiles_of(self, tensor: str) -> Ids:
+        return self.program.grid(tensor, self.tiling.m, self.tiling.n, 1).ids(self.m, self.n)
 
     def _stages(self, folded: Ids) -> list[tuple[dict[str, npt.ArrayLike], list[Ids]]]:
         """Of each stage of the tail its columns of the table, and the tiles that it reads."""
@@ -191,7 +198,8 @@ class _Steps:
                     continue
                 read.append(self.program.grid(name, self.tiling.m, 1).ids(self.m, 0))
                 columns[f"src{place}"] = read[-1]
-            value = self._result() if i == len(self.tail) else self._scratch(f"{self.node.name}/stage", self.dtype)
+            last = i == len(self.tail)
+            value = self._tiles_of(self.node.output if last else self._scratch(f"{self.node.name}/stage", self.dtype))
             columns["dst"] = value
             found.append((columns, read))
         return found

@@ -393,11 +393,13 @@ void Validator::fold(const Place& at, const VectorRow& x, const VectorOpInfo& op
         at.equal("src1", x.src1, kNone, "a fold of one source");
         at.equal("src2", x.src2, kNone, "a fold of one source");
     }
-    if (x.acc == kNone) return;
-    operand(at, "acc", x.acc, x.acc_sram, only(partial_of(dtype)), kAsTheOperation);
-    shape(at, "acc", x.acc, x.rows, x.cols);
-    const bool in_place = x.acc_sram == x.dst_sram && program_.dtype_of_tile(x.dst) == partial_of(dtype);
-    if (!in_place) apart(at, "acc", x.acc, x.acc_sram, x.dst, x.dst_sram);
+    if (x.acc != kNone) {
+        operand(at, "acc", x.acc, x.acc_sram, only(partial_of(dtype)), kAsTheOperation);
+        shape(at, "acc", x.acc, x.rows, x.cols);
+        const bool in_place = x.acc_sram == x.dst_sram && program_.dtype_of_tile(x.dst) == partial_of(dtype);
+        if (!in_place) apart(at, "acc", x.acc, x.acc_sram, x.dst, x.dst_sram);
+    }
+    folded(at, x);
 }
 
 void Validator::no_fold(const Place& at, const VectorRow& x, const VectorOpInfo& op) const {

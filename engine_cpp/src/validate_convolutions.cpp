@@ -1,7 +1,9 @@
 // What the operands of a convolution must be gathered from. A window that lies in its tile and in its operand may still
 // take another pixel than the convolution means, or leave one out; no version and no place tells. So a program says what
 // its convolutions are, and here each operand is derived from that, element by element.
+#include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 #include <vector>
 
@@ -68,6 +70,17 @@ std::optional<std::uint64_t> pixel(const ConvolutionRow& x, const Corner& corner
     return static_cast<std::uint64_t>(corner.image + line * x.width + column);
 }
 
+// Visits the rows of a window: that of the operand, and that of the tile.
+template <class Visit>
+void for_each_row(const WindowRow& w, Visit visit) {
+    for (std::uint32_t i = 0; i < w.outer; ++i) {
+        for (std::uint32_t j = 0; j < w.inner; ++j) {
+            visit(w.at_row + std::uint64_t{i} * w.at_outer + std::uint64_t{j} * w.at_inner,
+                  w.from_row + std::uint64_t{i} * w.from_outer + std::uint64_t{j} * w.from_inner);
+        }
+    }
+}
+
 constexpr std::uint32_t kMostChannels = 32;  // of a block: a bit each
 
 std::uint32_t bits(std::uint32_t count) {
@@ -87,6 +100,12 @@ void Validator::convolution(std::size_t row) const {
     }
     if (x.transposed > 1) at.fail("transposed must be 0 or 1, not " + std::to_string(x.transposed));
     if (x.pad_top >= kLimit || x.pad_left >= kLimit) at.fail("padding must be at most 2147483647");
+    if (x.along_channels > 1) at.fail("along_channels must be 0 or 1, not " + std::to_string(x.along_channels));
+    const std::uint64_t kernel = std::uint64_t{x.kernel_lines} * x.kernel_columns;
+    if (x.taps == 0 || x.taps > kernel) {
+        at.fail("taps must be from 1 to " + std::to_string(kernel) + ", those of the kernel, not " +
+                std::to_string(x.taps));
+    }
     if (x.block == 0 || x.block > kMostChannels) at.fail("block must be from 1 to 32, not " + std::to_string(x.block));
     // A part of a tensor, of rows x cols elements, each a product of counts.
     const auto part = [&](const char* field, std::uint32_t tensor, std::uint32_t first, std::uint32_t col,
@@ -103,7 +122,10 @@ void Validator::convolution(std::size_t row) const {
         }
     };
     part("x", x.x, x.x_row, x.x_col, {x.images, x.height, x.width}, {x.channels, x.groups});
-    part("filters", x.filters, x.filters_row, x.filters_col, {x.kernel_lines, x.kernel_columns, x.channels},
+    if (x.filters == kNone && (x.channels != 1 || x.filters_each != 1)) {
+        at.fail("filters may be NONE where each channel is a group");
+    }
+    if (x.filters != kNone) part("filters", x.filters, x.filters_row, x.filters_col, {x.kernel_lines, x.kernel_columns, x.channels},
          {x.filters_each, x.groups});
     part("y", x.y, x.y_row, x.y_col, {x.images, x.output_lines, x.output_columns}, {x.filters_each, x.groups});
 }
@@ -127,6 +149,9 @@ void Validator::gathered(const Place& at, const MatmulRow& row) const {
     const ConvolutionRow* found = convolution_of(row.c);
     if (found == nullptr) return;
     const ConvolutionRow& x = *found;
+    if (x.filters == kNone || x.along_channels != 0 || x.taps != x.kernel_lines * x.kernel_columns) {
+        at.fail("c must be no part of what folds make");
+    }
     const TileRow &c = program_.tiles[row.c], &b = program_.tiles[row.b];
     at.equal("a", row.a, kNone, "the operand of a convolution is gathered");
     at.equal("the tensor of b", b.tensor, x.filters, "it has the convolution's filters");
@@ -155,22 +180,17 @@ void Validator::gathered(const Place& at, const MatmulRow& row) const {
             at.equal("the channel that a window takes", std::uint64_t{tile.col} + w.from_col,
                      first_channel + unit.channel + inside, "that of its columns in k");
             const std::uint32_t mine = bits(w.cols) << inside;
-            for (std::uint32_t i = 0; i < w.outer; ++i) {
-                for (std::uint32_t j = 0; j < w.inner; ++j) {
-                    const std::uint64_t r = w.at_row + std::uint64_t{i} * w.at_outer + std::uint64_t{j} * w.at_inner;
-                    const std::uint64_t from =
-                        tile.row + w.from_row + std::uint64_t{i} * w.from_outer + std::uint64_t{j} * w.from_inner;
-                    const std::optional<std::uint64_t> meant = pixel(x, corners[r], unit.tap);
-                    if (!meant) {
-                        at.fail("a window must leave row " + std::to_string(r) + " at tap " + std::to_string(unit.tap) +
-                                " to the padding");
-                    }
-                    at.equal("the pixel that a window takes", from, x.x_row + *meant, "that of its tap");
-                    std::uint32_t& so_far = taken[u * row.m + r];
-                    if (so_far & mine) at.fail("two windows take the same pixel and channel");
-                    so_far |= mine;
+            for_each_row(w, [&](std::uint64_t r, std::uint64_t from) {
+                const std::optional<std::uint64_t> meant = pixel(x, corners[r], unit.tap);
+                if (!meant) {
+                    at.fail("a window must leave row " + std::to_string(r) + " at tap " + std::to_string(unit.tap) +
+                            " to the padding");
                 }
-            }
+                at.equal("the pixel that a window takes", tile.row + from, x.x_row + *meant, "that of its tap");
+                std::uint32_t& so_far = taken[u * row.m + r];
+                if (so_far & mine) at.fail("two windows take the same pixel and channel");
+                so_far |= mine;
+            });
         });
     });
     for (std::size_t u = 0; u < units.size(); ++u) {
@@ -179,6 +199,112 @@ void Validator::gathered(const Place& at, const MatmulRow& row) const {
                 at.fail("no window takes all channels of row " + std::to_string(r) + " at tap " +
                         std::to_string(units[u].tap));
             }
+        }
+    }
+}
+
+namespace {
+
+// Whether two rows have the same input, filters and geometry: they are cuts of one chain.
+bool is_one_chain(ConvolutionRow a, const ConvolutionRow& b) {
+    a.y = b.y, a.y_row = b.y_row, a.y_col = b.y_col, a.taps = b.taps;
+    return std::memcmp(&a, &b, sizeof a) == 0;
+}
+
+// What a fold takes at one tap for one pixel of a tile of its output: the same channels of a pixel of the input, or of the
+// same pixel channels further on. In columns [low, high) of the operand, channels from `channel` on.
+struct Taken {
+    std::uint64_t pixel;
+    std::int64_t low, high, channel;
+};
+
+// The operand of a fold as its output's tile means it.
+class Meant {
+public:
+    Meant(const ConvolutionRow& x, const TileRow& dst)
+        : x_(x), pixel_(dst.row - x.y_row), channel_(dst.col - x.y_col), cols_(dst.cols) {
+        if (x.along_channels == 0) corners_ = corners_of(x, pixel_, dst.rows);
+    }
+
+    // None in the padding.
+    std::optional<Taken> at(std::uint32_t row, std::uint32_t tap) const {
+        if (x_.along_channels == 0) {
+            const std::optional<std::uint64_t> from = pixel(x_, corners_[row], tap);
+            if (!from) return std::nullopt;
+            return Taken{*from, 0, cols_, channel_};
+        }
+        const std::int64_t first = channel_ + std::int64_t{tap} * x_.dilation_columns - x_.pad_left;
+        const std::int64_t low = std::max<std::int64_t>(0, -first);
+        const std::int64_t high = std::min<std::int64_t>(cols_, x_.groups - first);
+        if (low >= high) return std::nullopt;
+        return Taken{pixel_ + row, low, high, first + low};
+    }
+
+private:
+    const ConvolutionRow& x_;
+    std::uint64_t pixel_;
+    std::int64_t channel_;
+    std::uint32_t cols_;
+    std::vector<Corner> corners_;
+};
+
+}  // namespace
+
+// A fold goes on from what the taps before its own have left for the same part of the output, or it has the first one.
+void Validator::goes_on(const Place& at, const VectorRow& row, const ConvolutionRow& x, std::uint32_t first) const {
+    if (first == 0) {
+        at.equal("acc", row.acc, kNone, "the first tap is among its own");
+        return;
+    }
+    if (row.acc == kNone) at.fail("acc must hold the taps before the first of its own, tap " + std::to_string(first));
+    const ConvolutionRow* before = convolution_of(row.acc);
+    if (before == nullptr || !is_one_chain(*before, x)) at.fail("acc must be of the chain that dst is of");
+    at.equal("the taps that acc is made of", before->taps, first, "those before its own");
+    const TileRow &acc = program_.tiles[row.acc], &dst = program_.tiles[row.dst];
+    at.equal("the first row of acc", acc.row - before->y_row, dst.row - x.y_row, "that of dst");
+    at.equal("the first column of acc", acc.col - before->y_col, dst.col - x.y_col, "that of dst");
+}
+
+// The operand of a fold: each element that it means, once, and nothing else; and the weights of its taps.
+void Validator::folded(const Place& at, const VectorRow& row) const {
+    const ConvolutionRow* found = convolution_of(row.dst);
+    if (found == nullptr) return;
+    const ConvolutionRow& x = *found;
+    if (x.channels != 1 || x.filters_each != 1) at.fail("a fold must have a group for each channel");
+    if (row.taps > x.taps) at.fail("taps must be at most " + std::to_string(x.taps) + ", those that dst is made of");
+    const TileRow& dst = program_.tiles[row.dst];
+    const std::uint32_t first_tap = x.taps - row.taps;
+    goes_on(at, row, x, first_tap);
+    if (row.src1 != kNone) {
+        const TileRow& weights = program_.tiles[row.src1];
+        at.equal("the tensor of src1", weights.tensor, x.filters, "the weights of its taps");
+        at.equal("the first tap of src1", std::uint64_t{weights.row} - x.filters_row, first_tap, "its own");
+        at.equal("the first channel of src1", weights.col - x.filters_col, dst.col - x.y_col, "that of dst");
+    }
+    const Meant operand(x, dst);
+    std::vector<bool> taken(std::size_t{row.rows} * row.taps);
+    program_.for_each_piece(row, [&](const PieceRow& piece) {
+        const TileRow& tile = program_.tiles[piece.tile];
+        at.equal("the tensor of a piece", tile.tensor, x.x, "it is the fold's input");
+        program_.for_each_window(piece, [&](const WindowRow& w) {
+            for_each_row(w, [&](std::uint64_t r, std::uint64_t from) {
+                const auto meant = operand.at(static_cast<std::uint32_t>(r / row.taps),
+                                              first_tap + static_cast<std::uint32_t>(r % row.taps));
+                if (!meant) at.fail("a window must leave row " + std::to_string(r) + " to the padding");
+                at.equal("the pixel that a window takes", tile.row + from, x.x_row + meant->pixel, "that of its tap");
+                const bool whole = w.at_col == meant->low && std::int64_t{w.at_col} + w.cols == meant->high;
+                if (!whole) at.fail("a window must take all channels that are there");
+                at.equal("the channel that a window takes", std::uint64_t{tile.col} + w.from_col,
+                         static_cast<std::uint64_t>(x.x_col + meant->channel), "that of its columns");
+                if (taken[r]) at.fail("two windows take the same pixel at the same tap");
+                taken[r] = true;
+            });
+        });
+    });
+    for (std::size_t r = 0; r < taken.size(); ++r) {
+        if (!taken[r] && operand.at(static_cast<std::uint32_t>(r / row.taps),
+                                    first_tap + static_cast<std::uint32_t>(r % row.taps))) {
+            at.fail("no window takes row " + std::to_string(r));
         }
     }
 }

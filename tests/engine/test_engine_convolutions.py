@@ -10,6 +10,7 @@ from support.machines import machine
 import minisim as ms
 from minisim import EngineConfig
 from minisim.errors import ScheduleError
+from minisim.hwmodel.isa import NONE
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,17 @@ def transposed() -> ms.Schedule:
     return ms.compile_graph(g, machine(tile__k=40, tile__m=9), numerics=False)
 
 
+@pytest.fixture(scope="module")
+def folds() -> ms.Schedule:
+    """Windows that overlap and that do not, in steps of a few taps; channels in two columns of tiles, the last of which
+    is narrow; weights; and neighbouring channels."""
+    g = ms.Graph()
+    x = g.max_pool(g.input("x", (2, 9, 8, 40)), (3, 2), strides=(2, 1), pads=(1, 0, 1, 1))
+    y = g.conv2d(x, g.weight("w", shape=(3, 3, 1, 40)), pads=1, groups=40)
+    g.output(g.channel_sum(y, 2, 1), "y")
+    return ms.compile_graph(g, machine(tile__n=32, tile__m=16, sram__bytes="12KiB"), numerics=False)
+
+
 def load(schedule: ms.Schedule) -> None:
     ms.Engine(EngineConfig(schedule.sram_bytes)).load_schedule(schedule)
 
@@ -47,13 +59,29 @@ def refuses(schedule: ms.Schedule) -> bool:
 def test_what_a_convolution_is(schedule: ms.Schedule) -> None:
     (row,) = schedule.convolutions
     names = [name for name in row.dtype.names if not name.endswith(("_row", "_col"))][3:]
-    assert [int(row[name]) for name in names] == [2, 6, 7, 3, 7, 3, 2, 2, 1, 1, 2, 1, 0, 34, 2, 5, 32, 0]
+    assert [int(row[name]) for name in names] == [2, 6, 7, 3, 7, 3, 2, 2, 1, 1, 2, 1, 0, 34, 2, 5, 32, 0, 6, 0]
     text = next(line for line in schedule.lines() if line.startswith("convolution 0: "))
     assert "conv[0, 0] of x[0, 0] with w.k[0, 0], images=2 height=6" in text
     load(schedule)
 
 
-@pytest.mark.parametrize("kind", ["schedule", "transposed"])
+def test_what_a_fold_is(folds: ms.Schedule) -> None:
+    """Of each cut of a chain there is a row: its last one has all taps."""
+    table, names = folds.convolutions, folds.tensor_names
+    assert (folds.vectors["acc"] != NONE).any()
+    of = {names[row["y"]]: row for row in table}
+    pool, depthwise, sums = (row for name, row in of.items() if "partial" not in name)
+    assert (pool["filters"], names[depthwise["filters"]], sums["filters"]) == (NONE, "w.k", NONE)
+    assert [int(row["taps"]) for row in (pool, depthwise, sums)] == [6, 9, 4]
+    assert [int(row["along_channels"]) for row in (pool, depthwise, sums)] == [0, 0, 1]
+    partial = [int(row["taps"]) for name, row in of.items() if "partial" in name]
+    assert partial and all(0 < taps < 9 for taps in partial)
+    text = next(line for line in folds.lines() if line.startswith("convolution 0: "))
+    assert " of x[0, 0], images=2 height=9" in text
+    load(folds)
+
+
+@pytest.mark.parametrize("kind", ["schedule", "transposed", "folds"])
 @pytest.mark.parametrize("mutation", mutants_windows.WINDOW_MUTATIONS, ids=lambda f: f.__name__)
 def test_another_operand_is_refused_and_without_the_row_it_would_not_be(
     mutation: object, kind: str, request: pytest.FixtureRequest
@@ -71,8 +99,10 @@ def test_another_operand_is_refused_and_without_the_row_it_would_not_be(
         if refuses(mutant.replace(convolutions=mutant.convolutions[:0])):
             continue  # beyond a tile, or an operand
         silent += refuses(mutant)
-    whole = ("exchange_operands", "exchange_filters")  # of which a small image has no two that fit
-    assert silent > 3 or (kind == "transposed" and mutation.__name__ in whole)
+    of_folds = ("exchange_partials", "fold_other_taps")
+    whole = ("exchange_operands", "exchange_filters", *of_folds)  # of which a small image has no two that fit
+    none = {"schedule": of_folds, "transposed": whole, "folds": ()}
+    assert silent > (0 if kind == "folds" else 3) or mutation.__name__ in none[kind]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +125,12 @@ def test_another_operand_is_refused_and_without_the_row_it_would_not_be(
         ("transposed", 1, "matmuls["),
         ("transposed", 2, "transposed must be 0 or 1, not 2"),
         ("filters", 0, "filters has no such part: its shape is (84, 68)"),
+        ("filters", NONE, "filters may be NONE where each channel is a group"),
+        ("taps", 0, "taps must be from 1 to 6, those of the kernel, not 0"),
+        ("taps", 7, "taps must be from 1 to 6, those of the kernel, not 7"),
+        ("taps", 5, "c must be no part of what folds make"),
+        ("along_channels", 2, "along_channels must be 0 or 1, not 2"),
+        ("along_channels", 1, "c must be no part of what folds make"),
     ],
 )
 def test_a_row_that_is_not_so(schedule: ms.Schedule, field: str, value: int, text: str) -> None:
@@ -102,4 +138,51 @@ def test_a_row_that_is_not_so(schedule: ms.Schedule, field: str, value: int, tex
     table[field] = value
     with pytest.raises(ScheduleError) as e:
         load(schedule.replace(convolutions=table))
+    assert text in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "field", "value", "text"),
+    [
+        ("maxpool", "pad_top", 0, "vectors["),
+        ("maxpool", "stride_lines", 1, "the pixel that a window takes must be 0 (that of its tap), not 8"),
+        ("maxpool", "kernel_columns", 3, "vectors["),
+        ("maxpool", "taps", 5, "taps must be at most 5, those that dst is made of"),
+        ("conv", "taps", 8, "the taps that acc is made of must be"),
+        ("maxpool", "x_col", 1, "no such part"),
+        ("conv", "filters_row", 1, "no such part"),
+        ("conv", "dilation_columns", 2, "vectors["),
+        ("channelsum", "pad_left", 1, "vectors["),
+        ("channelsum", "along_channels", 0, "vectors["),
+    ],
+)
+def test_a_fold_that_is_not_so(folds: ms.Schedule, tensor: str, field: str, value: int, text: str) -> None:
+    """Of the last cut of its chain alone, or it is another chain."""
+    table = folds.convolutions.copy()
+    names = [folds.tensor_names[y] for y in table["y"]]
+    row = next(i for i, name in enumerate(names) if name.startswith(tensor) and "partial" not in name)
+    table[field][row] = value
+    with pytest.raises(ScheduleError, match=r"convolutions|vectors") as e:
+        load(folds.replace(convolutions=table))
+    assert text in str(e.value) or "acc must be of the chain that dst is of" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ("src1", "src1"),
+        ("acc", "acc must hold the taps before the first of its own"),
+    ],
+)
+def test_a_fold_has_the_weights_and_the_partial_results_of_its_taps(folds: ms.Schedule, column: str, text: str) -> None:
+    vectors = folds.vectors.copy()
+    row = np.flatnonzero((vectors["acc"] != NONE) & (vectors["src1"] != NONE))[-1]
+    if column == "acc":
+        vectors["acc"][row] = vectors["acc_sram"][row] = NONE
+    else:
+        others = np.flatnonzero((vectors["src1"] != NONE) & (vectors["taps"] == vectors["taps"][row]))
+        other = next(i for i in others if vectors["src1"][i] != vectors["src1"][row])
+        vectors["src1"][row], vectors["src1_sram"][row] = vectors["src1"][other], vectors["src1_sram"][other]
+    with pytest.raises(ScheduleError) as e:
+        load(folds.replace(vectors=vectors))
     assert text in str(e.value)

@@ -150,8 +150,8 @@ def overlaps_in_dram(schedule: Schedule) -> Mask:
     storage_of = schedule.tensors["storage"][schedule.tiles["tensor"]]
     for storage in np.unique(storage_of):
         members = np.flatnonzero(storage_of == storage)
-        covers = np.stack([_elements(schedule, int(tile)) for tile in members])
-        overlap[np.ix_(members, members)] = (covers.astype(np.float32) @ covers.T.astype(np.float32)) > 0
+        covers = np.packbits([_elements(schedule, int(tile)) for tile in members], axis=1)
+        overlap[np.ix_(members, members)] = np.stack([(covers & mine).any(axis=1) for mine in covers])
     return overlap
 
 

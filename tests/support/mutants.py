@@ -6,6 +6,7 @@ to change. `judge` runs a mutant as `minisim.run` would and says who caught it, 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -469,6 +470,9 @@ def cases() -> list[Case]:
             for slack in (1, 2, 8):
                 tight = with_sram(base, slack * least)
                 found.append(Case.of(f"{graph.name} on {name}, sram x{slack}", graph, tight))
+    for name, size in itertools.product(("unequal", "2 cores"), (8192, 16384, 65536)):
+        tight = with_sram({**machines, **many}[name], size)
+        found.append(Case.of(f"folds on {name}, sram {size}", folds(), tight))
     return found
 
 
@@ -479,6 +483,17 @@ def convolutions() -> ms.Graph:
     x = g.input("x", (1, 7, 10, 36))
     h = g.relu(g.conv2d(x, g.weight("w1", values(rng, (3, 3, 36, 8))), pads=(1, 1, 0, 2)))
     g.output(g.conv2d(h, g.weight("w2", values(rng, (2, 3, 4, 12))), strides=(1, 2), groups=2), "y")
+    return g
+
+
+def folds() -> ms.Graph:
+    """Poolings, a convolution of each channel by itself, and sums of neighbouring channels; several tiles of channels,
+    and steps of a few taps where the SRAM is short."""
+    rng = np.random.default_rng(0)
+    g = ms.Graph("folds")
+    x = g.max_pool(g.input("x", (1, 6, 5, 70)), (2, 3), strides=(2, 1), pads=1)
+    y = g.relu(g.conv2d(x, g.weight("w", values(rng, (2, 2, 1, 70))), pads=1, groups=70))
+    g.output(g.global_average_pool(g.channel_sum(y, 2, 1)), "y")
     return g
 
 

@@ -217,6 +217,7 @@ struct VectorRow {
 };
 
 // A convolution: the parts of tensors that are its input, its filters (in the order of k) and its output, and its geometry.
+// Or a fold, or what one has left of its first taps: each channel is a group, and there may be no filters (NONE).
 struct ConvolutionRow {
     std::uint32_t x, filters, y;
     std::uint32_t x_row, x_col, filters_row, filters_col, y_row, y_col;  // where these parts begin
@@ -226,6 +227,8 @@ struct ConvolutionRow {
     std::uint32_t channels, groups, filters_each;  // channels and filters of each group
     std::uint32_t block;  // channels that the order of k keeps together
     std::uint32_t transposed;  // 1: the strides are the output's
+    std::uint32_t taps;  // of the kernel, from the first on, that y is made of
+    std::uint32_t along_channels;  // 1: the kernel slides over the channels of each pixel
 };
 
 struct TileRow {
@@ -345,6 +348,8 @@ struct TensorRow {
     FIELD(ConvolutionRow, filters_each, 96)                                                        \
     FIELD(ConvolutionRow, block, 100)                                                              \
     FIELD(ConvolutionRow, transposed, 104)                                                         \
+    FIELD(ConvolutionRow, taps, 108)                                                               \
+    FIELD(ConvolutionRow, along_channels, 112)                                                     \
     FIELD(TileRow, tensor, 0)                                                                      \
     FIELD(TileRow, row, 4)                                                                         \
     FIELD(TileRow, col, 8)                                                                         \
@@ -372,7 +377,7 @@ static_assert(sizeof(MatmulRow) == 84);
 static_assert(sizeof(PieceRow) == 16);
 static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 72);
-static_assert(sizeof(ConvolutionRow) == 108);
+static_assert(sizeof(ConvolutionRow) == 116);
 static_assert(sizeof(TileRow) == 24);
 static_assert(sizeof(TensorRow) == 32);
 
