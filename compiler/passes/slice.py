@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
@@ -18,6 +21,10 @@ ROOM = 0.8
 
 CLEAR = 2.0
 """How many times the SRAM must be passed between the layers of a slice for it to be worth it without a question."""
+
+
+EFFORT = 3
+"""How many times as many uOps as the program has are scheduled, at most, to find out what is better."""
 
 
 @dataclass(frozen=True)
@@ -44,31 +51,43 @@ class Slice:
         walked = {names[i]: rows[names[i]] for each in found for i in each}
         return replace(tiled, tilings={**tiled.tilings, **walked}, slices=found)
 
-    def _slices(self, plain: Program, in_rows: Program) -> Iterator[Layers]:
+    def _slices(self, plain: Program, in_rows: Program) -> list[Layers]:
+        """Those of the layers that are walked together: the longest runs first, of which it is found out in turn whether
+        they are better so; of those that are not, the halves."""
         operations = Operations.of(in_rows)
-        layers, begin = len(in_rows.layers), 0
+        waiting, found = deque(self._runs(operations, len(in_rows.layers))), []
+        uops = np.bincount(plain.uops["layer"], minlength=len(plain.layers))
+        left = EFFORT * len(plain.uops)
+        while waiting:
+            layers = waiting.popleft()
+            if len(layers) < 2:
+                continue
+            passed = operations.peak(operations.all_of(layers), operations.between(layers))
+            if passed > CLEAR * self.machine.sram.bytes:
+                found.append(layers)
+                continue
+            left -= 2 * int(uops[layers.start : layers.stop + 1].sum())
+            if left < 0:
+                break
+            if self._is_sooner(layers, plain, in_rows):
+                found.append(layers)
+            else:
+                middle = (layers.start + layers.stop) // 2
+                waiting += range(layers.start, middle), range(middle, layers.stop)
+        return sorted(found, key=lambda layers: layers.start)
+
+    def _runs(self, operations: Operations, layers: int) -> Iterator[Layers]:
+        """As many layers together as there is room for, one run behind the other."""
+        begin = 0
         while begin < layers:
             end = begin + 1
             while end < layers and self._has_room(operations, range(begin, end + 1)):
                 end += 1
-            yield from self._worth_it(operations, range(begin, end), plain, in_rows)
+            yield range(begin, end)
             begin = end
 
     def _has_room(self, operations: Operations, layers: Layers) -> bool:
         return operations.peak(operations.order(layers)) <= ROOM * self.machine.sram.bytes
-
-    def _worth_it(self, operations: Operations, layers: Layers, plain: Program, in_rows: Program) -> Iterator[Layers]:
-        """`layers`, if to walk them together is better than not to; else those parts of them of which it is true."""
-        if len(layers) < 2:
-            return
-        passed = operations.peak(operations.all_of(layers), operations.between(layers))
-        clear = passed > CLEAR * self.machine.sram.bytes
-        if clear or self._is_sooner(layers, plain, in_rows):
-            yield layers
-        else:
-            middle = (layers.start + layers.stop) // 2
-            for half in (range(layers.start, middle), range(middle, layers.stop)):
-                yield from self._worth_it(operations, half, plain, in_rows)
 
     def _is_sooner(self, layers: Layers, plain: Program, in_rows: Program) -> bool:
         seen = range(layers.start, min(layers.stop + 1, len(plain.layers)))
