@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.errors import CapacityError, ShapeError
 from minisim.hwmodel import cost
@@ -230,17 +232,21 @@ def test_a_convolution_of_one_tap_that_reads_each_pixel_once_is_a_matmul() -> No
 # -- what is chosen --------------------------------------------------------------------------------------------
 
 
-def test_of_the_tilings_that_are_tried_the_fastest_is_taken() -> None:
+@pytest.mark.parametrize("cores", [1, 2])
+def test_of_the_tilings_that_are_tried_the_fastest_is_taken(cores: int) -> None:
     """No other one ends earlier by more than is taken as equal, in the event model either."""
-    there = machine(sram__bytes="64KiB")
+    there = machine(sram__bytes="64KiB", cores__count=cores)
     graph = computed_graph(ms.load_model("conv:1x20x20x64,64x3x3,1,1"), there)
     (node,) = graph.nodes
     found = OPERATORS["Conv"].candidates(node, graph, there)
     assert len({(tiling.k, tiling.panels) for tiling in found}) == len(found) > 4
     taken = Tile(there).apply(graph).tilings["y"]
+    if cores > 1:
+        found, taken = tuple(replace(tiling, panels=None) for tiling in found), replace(taken, shares=())
 
     def cycles(tiling: Tiling) -> int:
-        program = Lower(there).apply(TiledGraph(graph, {"y": tiling}))
+        tilings = {"y": tiling} if cores == 1 else Splitter(graph, there, {"y": tiling}).best()
+        program = Lower(there).apply(TiledGraph(graph, tilings))
         return ms.simulate(Dispatch(there).apply(Allocate(there).apply(program)), there).cycles
 
     assert cycles(taken) <= 1.04 * min(cycles(tiling) for tiling in found) < max(cycles(tiling) for tiling in found)
