@@ -22,6 +22,7 @@ from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
@@ -48,8 +49,10 @@ no other one is tried."""
 
 
 def chosen(node: Node, graph: Graph, machine: Machine) -> Tiling:
-    """The tiling of `node` on one core."""
+    """The tiling of `node`; on several cores without panels, which belong to their shares."""
     found = OPERATORS[node.op].candidates(node, graph, machine)
+    if machine.cores.count > 1:
+        found = tuple(dict.fromkeys(replace(tiling, panels=None) for tiling in found))
     work = np.cumsum([_operations(_begun(tiling)) for tiling in found])
     tried = found[: max(1, int(np.searchsorted(work, WORK, side="right")))]
     if len(tried) == 1:
@@ -135,7 +138,10 @@ class _Tried(NamedTuple):
         begun = _begun(tiling)
         more = _operations(tiling) / _operations(begun)
         try:
-            program = Lower(machine).apply(TiledGraph(layer.graph, {layer.node.name: begun}))
+            tilings = {layer.node.name: begun}
+            if machine.cores.count > 1:
+                tilings = Splitter(layer.graph, machine, tilings).best()
+            program = Lower(machine).apply(TiledGraph(layer.graph, tilings))
             schedule = Allocate(machine).apply(program)
         except CapacityError:
             return cls(np.inf, np.inf)
@@ -146,6 +152,7 @@ class _Tried(NamedTuple):
         tiles = schedule.transfers["tile"][stream["row"][moves]]
         once = len(np.unique(tiles)) == len(tiles)
         largest = int(schedule.tile_bytes()[tiles].max(initial=0))
-        busiest = max(found.alone[stream["queue"] == queue].sum() for queue in Queue)
+        unit = stream["core"].astype(np.int64) * len(Queue) + stream["queue"]
+        busiest = np.bincount(unit, weights=found.alone).max()
         near = bool(once and end <= NEAR * max(busiest, found.dram.sum()))
         return cls(more * end, more * float(found.bytes.sum()), int(more * len(stream)), largest, near)

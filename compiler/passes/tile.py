@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.shares import Splitter
@@ -37,7 +38,7 @@ class Tile:
         executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
         self._check_operations(graph, executed)
         if self.machine.cores.count > 1:
-            tilings = {node.name: OPERATORS[node.op].tile(node, graph, self.machine) for node in executed}
+            tilings = {node.name: chosen(node, graph, self.machine) for node in executed}
             tilings = Splitter(graph, self.machine, tilings).best()
         else:
             tilings = tilings_of(executed, graph, self.machine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import minisim as ms
 from minisim.compiler.geometry import OUTSIDE, Geometry, order_of_k, parts, step_sizes, steps
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.conv import largest_that_fits
-from minisim.compiler.passes.choose import _best
+from minisim.compiler.passes.choose import ABOUT, PART, _best, _Layer, _Tried
 from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
@@ -244,6 +245,28 @@ def test_of_the_tilings_that_are_tried_the_fastest_is_taken() -> None:
         return ms.simulate(Dispatch(there).apply(Allocate(there).apply(program)), there).cycles
 
     assert cycles(taken) <= 1.04 * min(cycles(tiling) for tiling in found) < max(cycles(tiling) for tiling in found)
+
+
+def test_on_two_cores_as_well() -> None:
+    there = machine(sram__bytes="128KiB", cores__count=2)
+    graph = computed_graph(ms.load_model("conv:1x28x28x64,96x3x3,1,1"), there)
+    (node,) = graph.nodes
+    found = [replace(tiling, panels=None) for tiling in OPERATORS["Conv"].candidates(node, graph, there)]
+    ends = [_Tried.of(_Layer(node, graph), there, tiling).end for tiling in found]
+    taken = replace(Tile(there).apply(graph).tilings["y"], shares=())
+    assert ends[found.index(taken)] <= ABOUT * min(ends) < ends[0]
+
+
+def test_of_a_large_layer_the_first_panels_are_tried_and_stand_for_the_rest() -> None:
+    there = machine(sram__bytes="256KiB")
+    graph = computed_graph(ms.load_model("conv:1x56x56x128,256x3x3,1,1"), there)
+    first = OPERATORS["Conv"].candidates(graph.nodes[0], graph, there)[0]
+    program = Lower(there).apply(TiledGraph(graph, {"y": first}))
+    whole = Allocate(there).apply(program)
+    tried = _Tried.of(_Layer(graph.nodes[0], graph), there, first)
+    assert len(program.matmuls) > 1.5 * PART and tried.operations == pytest.approx(len(whole.stream), rel=0.2)
+    assert tried.end == pytest.approx(ms.simulate(Dispatch(there).apply(whole), there).cycles, rel=0.1)
+    assert tried.moved == pytest.approx(accesses(whole).dram_read.sum() + accesses(whole).dram_write.sum(), rel=0.1)
 
 
 @pytest.mark.parametrize(("sram", "k"), [("8MiB", 288), ("2MiB", 64)])
