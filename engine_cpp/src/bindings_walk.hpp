@@ -125,7 +125,14 @@ inline py::tuple memory_needed(const py::object& program, bool sums_apart) {
     return py::make_tuple(scratchpad.bytes, scratchpad.layer, accumulator.bytes, accumulator.layer);
 }
 
+inline py::array_t<std::int64_t> place_sizes_of(const py::object& program) {
+    const BorrowedUops borrowed(program);
+    borrowed.program.check();
+    return array_of(borrowed.program.place_sizes());
+}
+
 inline void define_walk(py::module_& m) {
+    m.def("place_sizes", place_sizes_of, "program"_a, doc::kPlaceSizes);
     m.def("walk", walk_program, "program"_a, "sram_bytes"_a, "accumulator_bytes"_a, "keep_on_chip"_a, doc::kWalk);
     m.def("memory_needed", memory_needed, "program"_a, "sums_apart"_a, doc::kMemoryNeeded);
 }

@@ -30,4 +30,12 @@ Returns:
 Raises:
     ScheduleError: a reference of the program leads nowhere.)";
 
+constexpr char kPlaceSizes[] =
+    R"(The bytes of the place in SRAM that each tile of a lowered program takes: int64 of shape (tiles,).
+
+A ragged tile takes the place of a full one of its tensor if it fills half of it; one of partial sums always does.
+
+Raises:
+    ScheduleError: a reference of the program leads nowhere.)";
+
 }  // namespace minisim::doc

@@ -37,6 +37,21 @@ std::uint64_t UopProgram::bytes(std::uint32_t tile) const {
     return aligned(std::uint64_t{t.rows} * t.cols * item_size(static_cast<DType>(tensors[t.tensor].dtype)));
 }
 
+std::vector<std::int64_t> UopProgram::place_sizes() const {
+    std::vector<std::uint64_t> full(tensors.size);
+    for (std::uint32_t tile = 0; tile < tiles.size; ++tile) {
+        std::uint64_t& largest = full[tiles[tile].tensor];
+        largest = std::max(largest, bytes(tile));
+    }
+    std::vector<std::int64_t> found(tiles.size);
+    for (std::uint32_t tile = 0; tile < tiles.size; ++tile) {
+        const std::uint32_t tensor = tiles[tile].tensor;
+        const bool fills = sums[tensor] || 2 * bytes(tile) >= full[tensor];
+        found[tile] = static_cast<std::int64_t>(fills ? full[tensor] : bytes(tile));
+    }
+    return found;
+}
+
 void UopProgram::check() const {
     for (const TensorRow& x : tensors) {
         if (x.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");

@@ -135,23 +135,17 @@ Walk::Walk(const UopProgram& program, const WalkMachine& machine)
     prepare_copies();
 }
 
-// A ragged tile takes the place of a full one if it fills half of it, so that one tensor's tiles can follow each other
-// in the same places. Tiles of partial sums always take full ones.
 void Walk::prepare_copies() {
-    std::vector<std::uint64_t> full(program_.tensors.size);
-    for (std::uint32_t tile = 0; tile < program_.tiles.size; ++tile) {
-        std::uint64_t& largest = full[program_.tiles[tile].tensor];
-        largest = std::max(largest, program_.bytes(tile));
-    }
-    const std::uint64_t most = full.empty() ? 0 : *std::max_element(full.begin(), full.end());
+    const std::vector<std::int64_t> places = program_.place_sizes();
+    const std::uint64_t most =
+        places.empty() ? 0 : static_cast<std::uint64_t>(*std::max_element(places.begin(), places.end()));
     const std::vector<bool> crosses = crossing();
     std::uint32_t i = 0;
     copies_.for_each([&](std::uint32_t, std::uint32_t tile) {
         const std::uint32_t tensor = program_.tiles[tile].tensor;
-        const std::uint64_t bytes = program_.bytes(tile);
         Copy& copy = copy_[i++];
         copy.tile = tile;
-        copy.bytes = program_.sums[tensor] || 2 * bytes >= full[tensor] ? full[tensor] : bytes;
+        copy.bytes = static_cast<std::uint64_t>(places[tile]);
         copy.small = kSmall * copy.bytes <= most;
         copy.home = program_.sums[tensor] && machine_.accumulator_bytes > 0 ? kAccumulator : kScratchpad;
         copy.may_stay = program_.resident_ok[tensor] && !crosses[tile] && machine_.keep_on_chip;

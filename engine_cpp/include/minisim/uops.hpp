@@ -36,6 +36,9 @@ struct UopProgram {
 
     // The bytes that a tile takes in SRAM, alignment included.
     std::uint64_t bytes(std::uint32_t tile) const;
+    // The bytes of the place that each tile takes: a ragged one takes the place of a full one if it fills half of it,
+    // so that one tensor's tiles can follow each other in the same places. Those of partial sums always take full ones.
+    std::vector<std::int64_t> place_sizes() const;
     std::uint32_t written(const MatmulRow& x) const { return Program::touches_c(x) ? x.c : x.acc; }
 
     // Visits the tiles of all operands, also those that this step does not touch.
