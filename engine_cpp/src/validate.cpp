@@ -407,6 +407,7 @@ void Validator::no_fold(const Place& at, const VectorRow& x, const VectorOpInfo&
     at.equal("taps", x.taps, 0, "no fold");
     if (!op.is_reduction) at.equal("acc", x.acc, kNone, "no fold");
     at.equal("activation", x.activation, 0, "no fold");
+    if (convolution_of(x.dst) != nullptr) at.fail("dst must be no part of what convolutions and folds make");
 }
 
 // The source of a reduction: as many rows as dst, which is a column, and of any length. A part of longer rows leaves its

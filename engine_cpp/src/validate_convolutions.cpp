@@ -125,8 +125,10 @@ void Validator::convolution(std::size_t row) const {
     if (x.filters == kNone && (x.channels != 1 || x.filters_each != 1)) {
         at.fail("filters may be NONE where each channel is a group");
     }
-    if (x.filters != kNone) part("filters", x.filters, x.filters_row, x.filters_col, {x.kernel_lines, x.kernel_columns, x.channels},
-         {x.filters_each, x.groups});
+    if (x.filters != kNone) {
+        part("filters", x.filters, x.filters_row, x.filters_col, {x.kernel_lines, x.kernel_columns, x.channels},
+             {x.filters_each, x.groups});
+    }
     part("y", x.y, x.y_row, x.y_col, {x.images, x.output_lines, x.output_columns}, {x.filters_each, x.groups});
 }
 
@@ -265,6 +267,15 @@ void Validator::goes_on(const Place& at, const VectorRow& row, const Convolution
     at.equal("the first column of acc", acc.col - before->y_col, dst.col - x.y_col, "that of dst");
 }
 
+// Of a chain all operations are of one kind, by whether there are filters; what comes behind a chain comes at its end.
+void Validator::of_chain(const Place& at, const VectorRow& row, const ConvolutionRow& x) const {
+    if ((x.filters != kNone) != (info(static_cast<VectorOp>(row.op)).sources > 1)) {
+        at.fail("a fold multiplies if, and only if, what it makes has filters");
+    }
+    const bool ends = x.taps == std::uint64_t{x.kernel_lines} * x.kernel_columns;
+    if (!ends && (row.src2 != kNone || row.activation != 0)) at.fail("bias and activation come behind the last tap");
+}
+
 // The operand of a fold: each element that it means, once, and nothing else; and the weights of its taps.
 void Validator::folded(const Place& at, const VectorRow& row) const {
     const ConvolutionRow* found = convolution_of(row.dst);
@@ -275,6 +286,8 @@ void Validator::folded(const Place& at, const VectorRow& row) const {
     const TileRow& dst = program_.tiles[row.dst];
     const std::uint32_t first_tap = x.taps - row.taps;
     goes_on(at, row, x, first_tap);
+    of_chain(at, row, x);
+    at.below("rows x taps", std::uint64_t{row.rows} * row.taps, std::uint64_t{1} << 31);
     if (row.src1 != kNone) {
         const TileRow& weights = program_.tiles[row.src1];
         at.equal("the tensor of src1", weights.tensor, x.filters, "the weights of its taps");

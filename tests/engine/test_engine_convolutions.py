@@ -10,7 +10,7 @@ from support.machines import machine
 import minisim as ms
 from minisim import EngineConfig
 from minisim.errors import ScheduleError
-from minisim.hwmodel.isa import NONE
+from minisim.hwmodel.isa import NONE, VectorOp
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +186,38 @@ def test_a_fold_has_the_weights_and_the_partial_results_of_its_taps(folds: ms.Sc
     with pytest.raises(ScheduleError) as e:
         load(folds.replace(vectors=vectors))
     assert text in str(e.value)
+
+
+def test_only_folds_make_what_folds_make(folds: ms.Schedule) -> None:
+    """Each change would give other numbers from what lies in its place."""
+    later = np.flatnonzero(folds.vectors["acc"] != NONE)
+    first = int(np.flatnonzero(folds.vectors["dst"] == folds.vectors["acc"][later[0]])[0])
+    multiplies = folds.vectors["op"][first] == VectorOp.FOLD_FMA
+    changes: list[tuple[int, dict[str, int], str]] = [
+        (first, {"activation": 1}, "bias and activation come behind the last tap"),
+        (first, {"op": VectorOp.RELU, "taps": 0, "src0_pieces": NONE, "src0": int(folds.vectors["dst"][first]),
+                 "src1": NONE, "src1_sram": NONE, "src0_sram": int(folds.vectors["dst_sram"][first])},
+         "dst must be no part of what convolutions and folds make"),
+        (first, {"op": VectorOp.FOLD_SUM, "src1": NONE, "src1_sram": NONE}, "a fold multiplies if, and only if, "),
+    ]  # fmt: skip
+    assert multiplies
+    for row, columns, text in changes:
+        vectors = folds.vectors.copy()
+        for column, value in columns.items():
+            vectors[column][row] = value
+        load(folds.replace(vectors=vectors, convolutions=folds.convolutions[:0]))
+        with pytest.raises(ScheduleError) as e:
+            load(folds.replace(vectors=vectors))
+        assert text in str(e.value)
+
+
+def test_a_fold_of_more_taps_than_there_can_be(folds: ms.Schedule) -> None:
+    """Nothing is laid out for all of them."""
+    table, vectors = folds.convolutions.copy(), folds.vectors.copy()
+    row = int(np.flatnonzero((vectors["op"] == VectorOp.FOLD_SUM))[0])
+    of = int(np.flatnonzero(table["along_channels"])[0])
+    for field in ("kernel_lines", "kernel_columns", "taps"):
+        table[field][of] = 2**31 - 1
+    vectors["taps"][row] = 2**31 - 1
+    with pytest.raises(ScheduleError, match="rows x taps must be below 2147483648"):
+        load(folds.replace(vectors=vectors, convolutions=table))

@@ -550,8 +550,9 @@ class Tally:
         return sum(n for (_, o), n in self.counts.items() if o is outcome)
 
     def lines(self) -> Iterator[str]:
-        """The table kind x outcome."""
+        """The table kind x outcome, of those that were tried."""
         yield f"{'':<30}" + "".join(f"{outcome:>12}" for outcome in Outcome)
-        for kind in MUTATIONS:
+        tried = {kind for kind, _ in self.counts}
+        for kind in (kind for kind in MUTATIONS if kind in tried):
             yield f"{kind:<30}" + "".join(f"{self.counts[kind, outcome]:>12}" for outcome in Outcome)
         yield f"{'total':<30}" + "".join(f"{self.total(outcome):>12}" for outcome in Outcome)

@@ -143,6 +143,18 @@ def repeat_window(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
     return operand.with_windows(place, windows)
 
 
+def double_window(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """A window twice, the second time perhaps from the pixel beside it."""
+    operand = Gathered.any(schedule, rng)
+    if operand is None:
+        return None
+    place = int(rng.integers(len(operand.pieces)))
+    windows = operand.windows(place)
+    again = windows[[rng.integers(len(windows))]]
+    again["from_row"] += rng.integers(2, dtype=np.uint32)
+    return operand.with_windows(place, np.concatenate([windows, again]))
+
+
 def _two_windows(schedule: ms.Schedule, rng: Rng) -> tuple[Gathered, int, Table, np.ndarray] | None:
     """An operand, the place of one of its pieces, the windows of that, and two of them."""
     operand = Gathered.any(schedule, rng)
@@ -244,6 +256,7 @@ WINDOW_MUTATIONS = (
     shift_window,
     exchange_windows,
     repeat_window,
+    double_window,
     swap_strips,
     stale_halo,
     exchange_operands,

@@ -55,6 +55,7 @@ private:
     const ConvolutionRow* convolution_of(std::uint32_t tile) const;
     void gathered(const Place& at, const MatmulRow& row) const;
     void folded(const Place& at, const VectorRow& row) const;
+    void of_chain(const Place& at, const VectorRow& row, const ConvolutionRow& x) const;
     void goes_on(const Place& at, const VectorRow& row, const ConvolutionRow& x, std::uint32_t first) const;
     void sums(const Place& at, const MatmulRow& x) const;
     void epilogue(const Place& at, const MatmulRow& x) const;
