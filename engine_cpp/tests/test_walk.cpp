@@ -451,6 +451,21 @@ TEST(a_load_that_fetches_anew_finds_nothing) {
     CHECK(next == expected);
 }
 
+TEST(an_operand_that_is_read_twice_is_given_back_once) {
+    Lowered x;
+    x.tensor();
+    x.tensor();
+    const std::uint32_t a = x.tile(0), c = x.tile(1, 1);
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kExecute, x.matmul(a, a, c, 0, true));
+    x.uop(Opcode::kStore, c);
+    const Walked found = x.walked(2048);
+    CHECK(opcodes(found) == (std::vector<int>{0, 2, 1}));
+    CHECK_EQUAL(found.matmuls[0].a_sram, found.matmuls[0].b_sram);
+    CHECK_EQUAL(found.live, 0u);
+}
+
 TEST(what_leads_nowhere_is_refused) {
     const auto refused = [](auto change, const char* message) {
         Lowered x = two_products();
