@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from minisim._engine import place_sizes
 from minisim.compiler.program import Ids, Program
-from minisim.compiler.scheduling.capacity import place_sizes, tile_sizes
 from minisim.hwmodel import isa
 from minisim.hwmodel.isa import Opcode
 
@@ -89,7 +89,7 @@ class Operations:
             behind=np.where(another_cut, storage[reads[1]], NOBODY),
             writes=writes,
             stored=stored,
-            sizes=place_sizes(program, tile_sizes(program)),
+            sizes=place_sizes(program),
         )
 
     def order(self, layers: Layers) -> Ids:

@@ -11,6 +11,7 @@
 #include "arrays.hpp"
 #include "bindings_dram.hpp"
 #include "bindings_timing.hpp"
+#include "bindings_walk.hpp"
 #include "docstrings.hpp"
 #include "minisim/errors.hpp"
 #include "minisim/interrupt.hpp"
@@ -419,4 +420,5 @@ PYBIND11_MODULE(_engine, m) {
     define_functions(m);
     define_dram(m);
     define_timing(m);
+    define_walk(m);
 }

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from minisim import Graph, Machine
 from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.schedule import Needed
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import computed_graph
 from minisim.compiler.program import Program
-from minisim.compiler.scheduling.capacity import bytes_needed, sums_needed, tile_sizes
 from minisim.hwmodel.isa import ALIGNMENT, align
 
 AMPLE = 16 * 2**20
@@ -39,13 +39,12 @@ def least_sram(graph: Graph, base: Machine) -> int:
 
 
 def _needed(graph: Graph, base: Machine, size: int) -> int:
-    program = lowered(graph, base, size)
-    return max(ALIGNMENT, bytes_needed(program, tile_sizes(program), base.accumulator.bytes > 0)[0])
+    return max(ALIGNMENT, Needed.of(lowered(graph, base, size), base.accumulator.bytes > 0).scratchpad)
 
 
 def least_accumulator(graph: Graph, base: Machine) -> int:
     """The same of the accumulator memory, which `base` has."""
-    return max(ALIGNMENT, sums_needed(lowered(graph, base))[0])
+    return max(ALIGNMENT, Needed.of(lowered(graph, base), True).accumulator)
 
 
 def lowered(graph: Graph, base: Machine, sram: int = AMPLE) -> Program:
