@@ -475,11 +475,9 @@ class Graph(
         """Check what every pass relies on.
 
         Raises:
-            ModelError: there is no output, or nothing to compute.
+            ModelError: there is no output, or something is read that nobody computes.
         """
-        if not self.outputs and self.given:
-            raise ModelError(f"model {self.name!r} computes nothing: all its outputs are known as it is read")
-        if not self.outputs:
+        if not self.outputs and not self.given:
             raise ModelError(f"model {self.name!r} has no output: call graph.output(tensor)")
         known = set(self.inputs) | {t.name for t in self.tensors.values() if t.is_weight}
         for node in self.nodes:

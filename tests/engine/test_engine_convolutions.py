@@ -214,7 +214,7 @@ def test_only_folds_make_what_folds_make(folds: ms.Schedule) -> None:
 def test_a_fold_of_more_taps_than_there_can_be(folds: ms.Schedule) -> None:
     """Nothing is laid out for all of them."""
     table, vectors = folds.convolutions.copy(), folds.vectors.copy()
-    row = int(np.flatnonzero((vectors["op"] == VectorOp.FOLD_SUM))[0])
+    row = int(np.flatnonzero(vectors["op"] == VectorOp.FOLD_SUM)[0])
     of = int(np.flatnonzero(table["along_channels"])[0])
     for field in ("kernel_lines", "kernel_columns", "taps"):
         table[field][of] = 2**31 - 1
