@@ -1,6 +1,6 @@
 """How good the schedules of convolutions are: DRAM traffic and cycles of the layers of classic networks.
 
-    python benchmarks/conv_layers.py [--sample N] [--seed S] [--machine npu_32x32] [--sram 256KiB]
+    python benchmarks/conv_layers.py [--sample N] [--seed S] [--machine npu_32x32] [--sram 256KiB] [--jobs 2]
 
 Each distinct convolution of ResNet-50, MobileNet v2 and VGG-16 (batch 1, 224 x 224 pixels, fp32), alone on a machine,
 timing only. Columns:
@@ -23,7 +23,8 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ from minisim.hwmodel.array import block_cycles
 MACHINES = ("npu_32x32", "tpu_like_128x128")
 SRAM = ("64KiB", "128KiB", "256KiB", "512KiB", "1MiB", "2MiB", "4MiB")
 ITEM = 4
+YARDSTICKS = ("oracle", "roofline", "floor")
+AIM = 1.15
 
 
 class Case(NamedTuple):
@@ -133,8 +136,8 @@ def cases(machines: Iterable[str], srams: Iterable[str], depthwise: bool) -> lis
     return [Case(layer, machine, sram) for machine in machines for sram in srams for layer in mine]
 
 
-def table(chosen: Sequence[Case]) -> list[Measured]:
-    """Print a row for each, and return the figures of those that have any."""
+def table(chosen: Sequence[Case], jobs: int) -> dict[Case, Measured]:
+    """Print a row for each, measured in so many processes, and return the figures of those that have any."""
     heads = (
         ("sram", 7),
         ("traffic", 11),
@@ -146,29 +149,50 @@ def table(chosen: Sequence[Case]) -> list[Measured]:
         ("/floor", 14),
     )
     print(f"{'layer':<46} " + " ".join(f"{head:>{width}}" for head, width in heads))
-    found, last = [], ""
-    for case in chosen:
-        if case.machine != last:
-            print(f"on {case.machine}")
-            last = case.machine
-        one = measure(case)
-        name = f"{case.layer.network} {case.layer}"
-        if isinstance(one, str):
-            print(f"{name:<46} {case.sram:>7} {one[:70]}")
-            continue
-        found.append(one)
-        print(f"{name:<46} {case.sram:>7} {one.bytes:11,} {one.least:7.2f} {one.bound:7.2f} {one.oracle:7.2f} "
-              f"{one.cycles:11,} {one.roofline:9.2f} {one.bound_by:<6} {one.floor:7.2f} {one.held_by:<6} "
-              f"{one.seconds:5.1f} s", flush=True)  # fmt: skip
+    found, last = {}, ""
+    with ProcessPoolExecutor(jobs) as pool:
+        measured = pool.map(measure, chosen)
+        for case, one in zip(chosen, measured, strict=True):
+            if case.machine != last:
+                print(f"on {case.machine}")
+                last = case.machine
+            name = f"{case.layer.network} {case.layer}"
+            if isinstance(one, str):
+                print(f"{name:<46} {case.sram:>7} {one[:70]}")
+                continue
+            found[case] = one
+            print(f"{name:<46} {case.sram:>7} {one.bytes:11,} {one.least:7.2f} {one.bound:7.2f} {one.oracle:7.2f} "
+                  f"{one.cycles:11,} {one.roofline:9.2f} {one.bound_by:<6} {one.floor:7.2f} {one.held_by:<6} "
+                  f"{one.seconds:5.1f} s", flush=True)  # fmt: skip
     return found
 
 
-def summary(found: Sequence[Measured]) -> None:
-    for name in ("oracle", "roofline", "floor"):
-        x = np.array([getattr(one, name) for one in found])
-        mean = np.exp(np.log(x).mean())
-        print(f"/{name:<9} geometric mean {mean:.3f}, median {np.median(x):.3f}, 90 % {np.quantile(x, 0.9):.3f}, "
-              f"worst {x.max():.2f}; within 1.15: {(x <= 1.15).mean():.0%} of {len(x)}")  # fmt: skip
+def kind(layer: Layer) -> str:
+    if layer.kernel > 1:
+        return "3x3, 7x7"
+    return "1x1" if layer.stride == 1 else "1x1, strided"
+
+
+def summary(found: Mapping[Case, Measured]) -> None:
+    """By machine and kind of layer, and by machine and SRAM: geometric means, and how many are within 1.15."""
+    print(f"\n{'':<32}{'cases':>6}" + "".join(f"{'/' + name:>10}{'<= 1.15':>9}" for name in YARDSTICKS))
+    kinds = sorted({(case.machine, kind(case.layer)) for case in found})
+    for machine, what in kinds:
+        mine = [x for case, x in found.items() if (case.machine, kind(case.layer)) == (machine, what)]
+        _mean(f"{machine} {what}", mine)
+    for machine in sorted({case.machine for case in found}):
+        for sram in SRAM:
+            mine = [x for case, x in found.items() if (case.machine, case.sram) == (machine, sram)]
+            _mean(f"{machine} {sram}", mine)
+    _mean("all", list(found.values()))
+
+
+def _mean(name: str, found: Sequence[Measured]) -> None:
+    if not found:
+        return
+    of = {what: np.array([getattr(one, what) for one in found]) for what in YARDSTICKS}
+    row = "".join(f"{np.exp(np.log(x).mean()):10.3f}{(x <= AIM).mean():9.0%}" for x in of.values())
+    print(f"{name:<32}{len(found):>6}{row}")
 
 
 def main() -> None:
@@ -177,6 +201,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--machine", nargs="+", default=MACHINES)
     parser.add_argument("--sram", nargs="+", default=SRAM)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--only", default="", help="layers whose name has this text")
     args = parser.parse_args()
     chosen = [
@@ -187,12 +212,12 @@ def main() -> None:
     if args.sample:
         random.Random(args.seed).shuffle(chosen)
         chosen = sorted(chosen[: args.sample], key=lambda case: MACHINES.index(case.machine))
-    found = table(chosen)
+    found = table(chosen, args.jobs)
     if found:
         summary(found)
     if not args.sample and not args.only:
         print("\ndepthwise, on the array; the oracle is each tensor once")
-        table(cases(args.machine, args.sram, depthwise=True))
+        table(cases(args.machine, args.sram, depthwise=True), args.jobs)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ PART = 4_000
 ABOUT = 1.03
 """Ends, and bytes, that differ by less are taken as equal."""
 
-SMALL = 1 / 32
-"""The part of the SRAM that a tile may take without regard to what else lies there. Larger ones are taken for fewer
-operations only if there are no smaller ones as good."""
+SMALL = 0.005
+"""The part of the SRAM that a tile may take without regard to what else lies there: fewer operations are no reason for
+larger ones."""
 
 NEAR = 1.02
 """A tiling that moves each tile once and ends within this of what its busiest unit has to do is not bettered by much:
@@ -114,7 +114,8 @@ def _best(layer: _Layer, machine: Machine, tilings: Sequence[Tiling]) -> Tiling:
     small = SMALL * machine.sram.bytes
 
     def rank(i: int) -> tuple[float, ...]:
-        return max(tried[i].largest, small), tried[i].operations, tried[i].moved, tried[i].end
+        x = tried[i]
+        return (0, x.operations, x.moved, x.end) if x.largest <= small else (1, x.moved, x.end)
 
     return tilings[min(good, key=rank)]
 

@@ -13,7 +13,7 @@ from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.recurrence import expected_starts
 
-ROOM = 0.7
+ROOM = 0.8
 """The part of the SRAM that a slice may take: the rest is for loads that run ahead of need."""
 
 CLEAR = 2.0

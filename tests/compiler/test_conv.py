@@ -246,9 +246,9 @@ def test_of_the_tilings_that_are_tried_the_fastest_is_taken() -> None:
     assert cycles(taken) <= 1.04 * min(cycles(tiling) for tiling in found) < max(cycles(tiling) for tiling in found)
 
 
-@pytest.mark.parametrize(("sram", "k"), [("2MiB", 288), ("256KiB", 64)])
+@pytest.mark.parametrize(("sram", "k"), [("8MiB", 288), ("2MiB", 64)])
 def test_of_equally_good_tilings_that_with_fewest_operations_is_taken(sram: str, k: int) -> None:
-    """But none with tiles of more than a 32nd of the SRAM, 8 KiB of 256 KiB, if there are others."""
+    """Of those whose tiles are small beside the SRAM: the filters of 288 steps of k take 36 KiB, of 64 take 8 KiB."""
     there = machine(sram__bytes=sram)
     graph = computed_graph(ms.load_model("conv:1x56x56x64,64x3x3,1,1"), there)
     assert Tile(there).apply(graph).tilings["y"].k == k
