@@ -471,15 +471,19 @@ class Graph(
         for public, name in self.outputs.items():
             yield f"  output {public} = {name}"
 
+    def anew(self) -> Graph:
+        """An empty graph for what a pass makes of this one: of its name, and with the outputs that nothing computes."""
+        graph = Graph(self.name)
+        graph.given = self.given
+        return graph
+
     def verify(self) -> None:
         """Check what every pass relies on.
 
         Raises:
-            ModelError: there is no output, or nothing to compute.
+            ModelError: there is no output, or something is read that nobody computes.
         """
-        if not self.outputs and self.given:
-            raise ModelError(f"model {self.name!r} computes nothing: all its outputs are known as it is read")
-        if not self.outputs:
+        if not self.outputs and not self.given:
             raise ModelError(f"model {self.name!r} has no output: call graph.output(tensor)")
         known = set(self.inputs) | {t.name for t in self.tensors.values() if t.is_weight}
         for node in self.nodes:
@@ -488,7 +492,7 @@ class Graph(
             known.update(node.outputs)
         if missing := [o for o in self.outputs.values() if o not in known]:
             raise ModelError(f"output {missing[0]!r} is never computed")
-        if not self.nodes:
+        if not self.nodes and self.outputs:
             raise ModelError(f"model {self.name!r} has no operations")
         if twice := [name for name, count in Counter(node.name for node in self.nodes).items() if count > 1]:
             raise ModelError(f"model {self.name!r} has two nodes of the name {twice[0]!r}")

@@ -32,6 +32,7 @@ class Budget:
     def __init__(self, limit: int = MEMORY_LIMIT) -> None:
         self.limit = limit
         self.taken = 0
+        self._largest = 0, ""  # of what is taken, and for what
 
     def take(self, size: int, what: str, instead: str = "") -> None:
         """Count `size` bytes for `what`, which are allocated after this.
@@ -40,12 +41,16 @@ class Budget:
             MemoryLimitError: all that was counted, and this, would be more than the limit.
         """
         if self.taken + size > self.limit:
-            before = f" beside {in_units(self.taken)} for other values" if self.taken else ""
+            most, largest = self._largest
+            before = ""
+            if self.taken:
+                before = f" beside {in_units(self.taken)}, of which {largest} takes {in_units(most)}: too much together"
             raise MemoryLimitError(
                 f"{what} would take {in_units(size)} of memory{before}; the limit is {in_units(self.limit)} "
                 f"(--memory-limit, memory_limit){instead}"
             )
         self.taken += size
+        self._largest = max(self._largest, (size, what))
 
 
 def check_numerics(graph: Graph, machine: Machine, limit: int) -> None:
@@ -58,7 +63,9 @@ def check_numerics(graph: Graph, machine: Machine, limit: int) -> None:
         MemoryLimitError: it cannot.
     """
     budget, instead = Budget(limit), "; without numerics (--no-numerics) shapes are enough"
-    budget.take(machine.cores.count * (machine.sram.bytes + machine.accumulator.bytes), "the SRAM", instead)
+    cores = machine.cores.count
+    sram = "the SRAM" if cores == 1 else f"the SRAM of {cores} cores"
+    budget.take(cores * (machine.sram.bytes + machine.accumulator.bytes), sram, instead)
     calibrated = machine.dtype == DType.INT8
     for tensor in graph.tensors.values():
         if tensor.window is not None:

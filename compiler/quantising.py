@@ -73,7 +73,7 @@ def without_clips(graph: Graph) -> Graph:
 
 def _copy(graph: Graph) -> Graph:
     """The graph without its nodes."""
-    result = Graph(graph.name)
+    result = graph.anew()
     result.inputs, result.outputs = list(graph.inputs), dict(graph.outputs)
     result.tensors = {name: replace(tensor, graph=result) for name, tensor in graph.tensors.items()}
     return result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -83,3 +84,19 @@ def check_observers(observers: Sequence[Observer]) -> None:
             raise UsageError(
                 f"an observer must have the methods {', '.join(steps)}; {shown(observer)} has no {missing[0]}"
             )
+        for step in steps:
+            if not _takes_two(getattr(observer, step)):
+                raise UsageError(
+                    f"{step} of an observer is called with (op, cycle), which {type(observer).__name__}'s does not take"
+                )
+
+
+def _takes_two(method: Callable[..., object]) -> bool:
+    """Whether it can be called with two arguments; as far as it tells."""
+    try:
+        inspect.signature(method).bind(0, 0)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in one without a signature
+        return True
+    return True

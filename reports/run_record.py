@@ -33,6 +33,7 @@ class RunRecord:
         wall_compile_s, wall_simulate_s: seconds of real time that compiling and simulating took.
         output_sha256: digest of the output tensors, "" if no numerics ran.
         difference: of the outputs from the reference, None if they were not compared.
+        given: outputs that nothing computes, as they are known when the model is read, with type and shape.
     """
 
     schedule: Schedule
@@ -45,6 +46,7 @@ class RunRecord:
     wall_simulate_s: float
     output_sha256: str = ""
     difference: Difference | None = None
+    given: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<RunRecord of {self.model!r} on {self.config!r}: {self.timeline.cycles:,} cycles>"

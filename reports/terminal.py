@@ -95,6 +95,8 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
         facts.append(("checked", f"{record.difference.error_text()}, against numpy"))
     elif record.output_sha256:
         facts.append(("outputs", f"not checked, sha256 {record.output_sha256[:12]}"))
+    if record.given:
+        facts.append(("constants", f"{', '.join(record.given)}: known as the model is read, nothing computes them"))
     facts.append(("took", f"{walls} ({record.timing})"))
     grid = Table.grid(padding=(0, 2))
     for name, text in facts:

@@ -23,7 +23,7 @@ class Cast:
     name: str = "cast"
 
     def apply(self, graph: Graph) -> Graph:
-        result = Graph(graph.name)
+        result = graph.anew()
         result.inputs, result.outputs, result.nodes = list(graph.inputs), dict(graph.outputs), list(graph.nodes)
         factors = {node.present[1] for node in graph.nodes if node.op == "Rescale"}  # float32 on every machine
         result.tensors = {name: self._cast(tensor, result, name in factors) for name, tensor in graph.tensors.items()}

@@ -28,7 +28,7 @@ class Depthwise:
 
     def apply(self, graph: Graph) -> Graph:
         consumers = graph.consumers()
-        result, inside = Graph(graph.name), set[str]()
+        result, inside = graph.anew(), set[str]()
         result.inputs, result.outputs = list(graph.inputs), dict(graph.outputs)
         for node in graph.nodes:
             if node.name in inside:

@@ -39,7 +39,7 @@ class Fuse:
                 chain, fused = _fuse_from(node, graph, consumers, members)
                 members.update(chain)
                 fused_at[chain[-1]] = fused
-        result = Graph(graph.name)
+        result = graph.anew()
         result.inputs, result.outputs = list(graph.inputs), dict(graph.outputs)
         for node in graph.nodes:
             if node.name in fused_at:

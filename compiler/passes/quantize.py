@@ -72,7 +72,7 @@ class _Quantizer:
     def __init__(self, graph: Graph, values: Mapping[str, npt.NDArray[Any]] | None) -> None:
         self.graph = graph
         self.plan = Plan(graph)
-        self.result = Graph(graph.name)
+        self.result = graph.anew()
         self.result.inputs, self.result.outputs = list(graph.inputs), dict(graph.outputs)
         self.values = values
         self.names = {node.name for node in graph.nodes}

@@ -91,6 +91,7 @@ class Result:
             wall_simulate_s=self.wall_simulate_s,
             output_sha256=self.output_sha256,
             difference=self.difference,
+            given=tuple(f"{name} {value.dtype}{list(value.shape)}" for name, value in self.graph.given.items()),
         )
 
 
@@ -161,8 +162,10 @@ def run(
         return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls)
     del runtime  # and with it the engine's memory
     plain = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
-    expected = {public: plain[name] for public, name in graph.outputs.items()} | graph.given
-    return Result(graph, machine, schedule, timeline, outputs, difference(outputs, expected), timing, *walls)
+    expected = {public: plain[name] for public, name in graph.outputs.items()}
+    computed = {public: outputs[public] for public in expected}  # of others there is nothing to compare
+    apart = difference(computed, expected) if computed else None
+    return Result(graph, machine, schedule, timeline, outputs, apart, timing, *walls)
 
 
 def outputs_sha256(outputs: Mapping[str, Array]) -> str:

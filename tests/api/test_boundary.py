@@ -33,6 +33,16 @@ def bug(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minisim.hwmodel.classes.costs", namespace["costs"])
 
 
+class OfOne:
+    """An observer whose second method has too few parameters."""
+
+    def on_issue(self, op: int, cycle: int) -> None: ...
+
+    def on_start(self, op: int) -> None: ...
+
+    def on_retire(self, *steps: int) -> None: ...
+
+
 # -- whatever names a model or a machine ---------------------------------------------------------------------
 
 
@@ -100,6 +110,8 @@ OTHERS = "the schedule is not of 'gemm': it has another tensor 'a', or none"
         (lambda: ms.run("gemm:8x8x8", observers=3), UsageError, "observers must be a sequence of observers, not 3"),
         (lambda: ms.run("gemm:8x8x8", observers=[3]), UsageError,
          "an observer must have the methods on_issue, on_start, on_retire; 3 has no on_issue"),
+        (lambda: ms.run("gemm:8x8x8", observers=[OfOne()]), UsageError,
+         "on_start of an observer is called with (op, cycle), which OfOne's does not take"),
         (lambda: ms.run("gemm:8x8x8", on_stage=3), UsageError,
          "on_stage must be a function of number, name and IR, not 3"),
         (lambda: ms.compile_graph("gemm:8x8x8", on_stage=[]), UsageError,

@@ -17,7 +17,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 import minisim as ms
 from minisim.cli import main
 from minisim.errors import MissingExtraError, UsageError
-from minisim.onnx_check import compare
+from minisim.onnx_check import OnnxCheck, compare
 
 F32 = np.float32
 RNG = np.random.default_rng(0)
@@ -106,6 +106,13 @@ def test_what_is_no_number_is_beyond_every_tolerance() -> None:
     found = compare("y", np.array([1, -inf]), np.array([1, inf]))
     assert (found.first, found.largest) == ((1,), inf)
     assert compare("y", np.array([True, False]), np.array([True, True])).first == (1,)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_another_shape_is_a_deviation(dtype: str) -> None:
+    found = OnnxCheck((compare("y", np.ones((2, 3)), np.ones((3, 2))),), "1", dtype)
+    assert found.deviates
+    assert list(found.lines())[-1] == "  output 'y' [2, 3]: ONNX Runtime's has shape [3, 2]"
 
 
 def test_another_type_than_float32_has_no_tolerance(path: str) -> None:
