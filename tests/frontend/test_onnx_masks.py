@@ -87,7 +87,7 @@ def test_hardmax(dtype: Any, opset: int, axis: int | None, tmp_path: Path) -> No
 
 def test_the_mask_of_dropout_is_true_everywhere(tmp_path: Path) -> None:
     """As an output, and as an operand of another node."""
-    x = np.float32([[1, -2], [np.nan, 0]])
+    x = np.array([[1, -2], [np.nan, 0]], np.float32)
     inputs = [make_tensor_value_info("x", np_dtype_to_tensor_dtype(x.dtype), x.shape)]
     outputs = [make_tensor_value_info(name, np_dtype_to_tensor_dtype(np.dtype(np.bool_)), x.shape) for name in "mn"]
     nodes = [make_node("Dropout", ["x"], ["y", "m"]), make_node("Not", ["m"], ["n"])]
