@@ -69,7 +69,7 @@ class ReduceMean(Reduction):
 
 
 REDUCTIONS = ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceL1", "ReduceL2", "ReduceSumSquare",
-              "ReduceLogSum", "ReduceLogSumExp")  # fmt: skip
+              "ReduceLogSum", "ReduceLogSumExp", "ReduceProd")  # fmt: skip
 
 
 @onnx_import(*REDUCTIONS, attributes=["axes", "keepdims", "noop_with_empty_axes"])
@@ -89,7 +89,7 @@ def _reduced(context: OnnxContext, node: OnnxNode, x: Tensor) -> Tensor:
     graph, name = context.graph, node.name
     given = _axes(context, node)
     if not given and node.attrs.get("noop_with_empty_axes", 0):
-        if node.op_type in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean"):
+        if node.op_type in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceProd"):
             return x
         raise UnsupportedError("of no axes at all it is not supported")
     keep = bool(node.attrs.get("keepdims", 1))
@@ -133,6 +133,8 @@ def _along(graph: Graph, node: OnnxNode, x: Tensor, axes: list[int] | None, keep
             turned = graph.neg(x, name=part("negative")) if top is None else graph.sub(top, x, name=part("negative"))
             greatest = graph.reduce_max(turned, axes, keepdims=keep, name=part("greatest"))
             return graph.neg(greatest, name=name) if top is None else graph.sub(top, greatest, name=name)
+        case "ReduceProd":
+            return _product(graph, x, checked_axes(x.shape, axes), keep, name)
         case "ReduceL1":
             return graph.reduce_sum(graph.abs(x, name=part("abs")), axes, keepdims=keep, name=name)
         case "ReduceSumSquare":
@@ -150,6 +152,26 @@ def _along(graph: Graph, node: OnnxNode, x: Tensor, axes: list[int] | None, keep
             dropped = checked_axes(x.shape, axes)
             shape = [d for i, d in enumerate(x.shape) if i not in dropped]
             return whole if keep else graph.reshape(whole, shape, name=name)
+
+
+def _product(graph: Graph, x: Tensor, axes: Sequence[int], keep: bool, name: str) -> Tensor:
+    """The product over each axis in turn, by halves: the first half times the second, until one element is left; then
+    times what odd numbers left over, the earliest first. The vector unit has no reduction that multiplies."""
+
+    def times(a: Tensor, b: Tensor) -> Tensor:
+        return graph.mul(a, b, name=graph.fresh_name(f"{name}/product"))
+
+    for axis in axes:
+        left_over: list[Tensor] = []
+        while (length := x.shape[axis]) > 1:
+            sizes = [length // 2] * 2 + [1] * (length % 2)
+            first, second, *odd = graph.split(x, sizes, axis=axis, name=graph.fresh_name(f"{name}/halves"))
+            left_over += odd
+            x = times(first, second)
+        for each in left_over:
+            x = times(x, each)
+    shape = [d for i, d in enumerate(x.shape) if keep or i not in axes]
+    return graph.reshape(x, shape, name=name)
 
 
 def _axes(context: OnnxContext, node: OnnxNode) -> list[int]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
 
 from minisim.compiler.attributes import ReshapeAttributes
 from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import Shape, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.semantics import Array, View
-from minisim.compiler.values import materialised
-from minisim.errors import ShapeError, UnsupportedError
+from minisim.compiler.values import Lazy, materialised
+from minisim.errors import ShapeError, UnsupportedError, shown
 
 
 @register
@@ -65,11 +68,19 @@ def import_identity(context: OnnxContext, node: OnnxNode) -> Tensor:
     return context.value(node.inputs[0])
 
 
-@onnx_import("Dropout", attributes=["ratio", "seed"])
-def import_dropout(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """In inference it drops nothing, whatever its ratio. Its mask is another output (which the front end refuses)."""
+@onnx_import("Dropout", attributes=["ratio", "seed"], several_outputs=True)
+def import_dropout(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
+    """In inference it drops nothing, whatever its ratio, so its mask is true everywhere.
+
+    Older opsets than 12 do not say what the mask of inference is.
+    """
     if len(node.inputs) > 2 and node.inputs[2]:
         training = materialised(context.constant(node.inputs[2]))
         if training is None or training.any():
             raise UnsupportedError("training_mode must be constant, and false: only inference is supported")
-    return context.value(node.inputs[0])
+    x, graph = context.value(node.inputs[0]), context.graph
+    if len(node.outputs) < 2 or not (mask := node.outputs[1]):
+        return (x,)
+    if context.opset < 12:
+        raise UnsupportedError(f"its mask, {shown(mask)}, is supported from opset 12 on, not of {context.opset}")
+    return x, graph.weight(graph.fresh_name(mask), Lazy(x.shape, partial(np.ones, x.shape, np.bool_)), "bool")
