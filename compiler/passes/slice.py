@@ -52,8 +52,8 @@ class Slice:
         return replace(tiled, tilings={**tiled.tilings, **walked}, slices=found)
 
     def _slices(self, plain: Program, in_rows: Program) -> list[Layers]:
-        """Those of the layers that are walked together: the longest runs first, of which it is found out in turn whether
-        they are better so; of those that are not, the halves."""
+        """Those of the layers that are walked together: the longest runs first, of which it is found out in turn
+        whether they are better so; of those that are not, the halves."""
         operations = Operations.of(in_rows)
         waiting, found = deque(self._runs(operations, len(in_rows.layers))), []
         uops = np.bincount(plain.uops["layer"], minlength=len(plain.layers))
