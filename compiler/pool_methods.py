@@ -50,8 +50,8 @@ class PoolMethods(GraphMethods[T]):
         """The sum under the kernel / how many elements are there; `count_pad`: the padding counts, as zeros."""
         attributes, given = self._kernel(x, kernel, strides, pads, dilations, ceil)
         counts = _counts(attributes, x.shape, given if flag("count_pad", count_pad) else (0, 0, 0, 0))
-        if np.all(counts == counts[0, 0]):
-            divisor = self._operand(int(counts[0, 0]), x)
+        if not counts.size or np.all(counts == counts[0, 0]):
+            divisor = self._operand(int(counts[0, 0]) if counts.size else 1, x)  # 1: what does not fit is refused below
         else:
             column = counts.reshape(1, *(counts.shape if len(x.shape) == 4 else (-1,)), 1)
             divisor = self._column(np.repeat(column, x.shape[0], axis=0), x)

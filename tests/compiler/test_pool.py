@@ -107,6 +107,7 @@ def test_what_has_no_meaning_is_refused() -> None:
     g, x = image(1, 8, 8, 6)
     for call, text in (
         (lambda: g.max_pool(x, 9), "the kernel, 9 x 9, does not fit into the padded image"),
+        (lambda: g.average_pool(x, 9), "the kernel, 9 x 9, does not fit into the padded image"),
         (lambda: g.max_pool(x, 0), "kernel must be from 1 to 1048576, not"),
         (lambda: g.max_pool(x, (1, 2, 3)), "kernel must be a number or a pair, not"),
         (lambda: g.average_pool(x, 2, pads=-1), "pads must be from 0"),
