@@ -13,6 +13,7 @@ from minisim import Graph, Machine
 from minisim.compiler.passes.slice import ROOM, Slice, in_rows
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import computed_graph, schedule_key
+from minisim.compiler.program import Program
 from minisim.compiler.slicing import NOBODY, Operations, interleaved
 from minisim.compiler.tiling import TiledGraph
 from minisim.hwmodel.isa import Opcode
@@ -97,15 +98,15 @@ def test_there_is_none(overrides: dict[str, object]) -> None:
 def test_machines_that_slice_otherwise_have_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a slice is worth it may depend on what no other pass reads, as the speed of the DRAM."""
 
-    def worth_it(self: Slice, operations: Operations, layers: range, *_: object) -> list[range]:
-        return [layers] if self.machine.dram.bandwidth < 10**9 else []
+    def slices(self: Slice, plain: Program, _: Program) -> list[range]:
+        return [range(len(plain.layers))] if self.machine.dram.bandwidth < 10**9 else []
 
     graph = chain(size=8, kernel=1)
     slow, fast = (machine(dram__bandwidth=rate, compiler__order="auto") for rate in ("0.5GB/s", "50GB/s"))
     rows = {name: in_rows(tiling) for name, tiling in Tile(slow).apply(computed_graph(graph, slow)).tilings.items()}
     monkeypatch.setattr(Tile, "apply", lambda _, computed: TiledGraph(computed, rows))  # alike on both
     assert schedule_key(graph, slow) == schedule_key(graph, fast)
-    monkeypatch.setattr(Slice, "_worth_it", worth_it)
+    monkeypatch.setattr(Slice, "_slices", slices)
     assert schedule_key(graph, slow) != schedule_key(graph, fast)
 
 
@@ -157,13 +158,14 @@ def test_the_same_bits_and_every_operation_behind_what_it_reads(
     order = operations.order(range(depth))
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    at, bound = operations.reads[0], operations.after != NOBODY
+    at, bound, behind = operations.reads[0], operations.after != NOBODY, operations.behind != NOBODY
     assert np.all(place[operations.after[bound]] < place[at[bound]])
+    for read, storage in zip(at[behind], operations.behind[behind], strict=True):
+        assert place[operations.stored == storage].max() < place[read]
     interleaved(program, (range(depth),)).verify()
     plain = ms.run(graph, base.with_overrides({"compiler.slices": False}))
     with pytest.MonkeyPatch.context() as patch:  # whether there is room or not, and whether it is worth it
-        patch.setattr(Slice, "_has_room", lambda *_: True)
-        patch.setattr(Slice, "_worth_it", lambda self, operations, layers, *_: [layers])
+        patch.setattr(Slice, "_slices", lambda self, plain, _: [range(len(plain.layers))])
         sliced = ms.run(graph, base)
     assert slices_of(sliced.schedule) == [list(range(depth))]
     (name,) = graph.outputs
