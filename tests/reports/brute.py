@@ -13,20 +13,23 @@ def is_compute(record: RunRecord, op: int) -> bool:
     return int(record.schedule.stream["opcode"][op]) in (Opcode.EXECUTE, Opcode.VECTOR)
 
 
-def layer_intervals(record: RunRecord) -> list[range]:
-    """The cycles of each layer."""
+def layer_intervals(record: RunRecord) -> list[list[int]]:
+    """The cycles of each layer: up to when one of its operations retires, one after the other; of layers that are walked
+    together, as these come."""
     stream, end = record.schedule.stream, record.timeline.end
-    intervals, begin = [], 0
-    used = {int(layer) for layer in stream["layer"]}
-    for layer in range(len(record.schedule.layers)):
-        ops = [i for i in range(len(stream)) if stream["layer"][i] == layer]
-        ops = [i for i in ops if is_compute(record, i)] or ops
-        finish = max([begin, *(int(end[i]) for i in ops)])
-        if used and layer == max(used):
-            finish = record.timeline.cycles
-        intervals.append(range(begin, finish))
+    of_layer: dict[int, list[int]] = {}
+    for i in range(len(stream)):
+        of_layer.setdefault(int(stream["layer"][i]), []).append(i)
+    counted = [[i for i in ops if is_compute(record, i)] or ops for ops in of_layer.values()]
+    together = record.schedule.layers["slice"]
+    order = sorted((int(together[stream["layer"][i]]), int(end[i]), i) for ops in counted for i in ops)
+    cycles: list[list[int]] = [[] for _ in record.schedule.layers]
+    begin = 0
+    for place, (_, retired, i) in enumerate(order):
+        finish = record.timeline.cycles if place == len(order) - 1 else max(begin, retired)
+        cycles[stream["layer"][i]] += range(begin, finish)
         begin = finish
-    return intervals
+    return cycles
 
 
 def layer_cause(record: RunRecord, cycle: int) -> str:
