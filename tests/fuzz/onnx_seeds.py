@@ -62,7 +62,64 @@ def onnx_seeds() -> tuple[ModelProto, ...]:
                 make_node("Expand", ["u", "many"], ["e"]), make_node("ReduceMean", ["e"], ["m"], axes=[0, 1]),
                 make_node("Squeeze", ["m"], ["y"])], [_whole("zero", 0), _whole("many", 3, 4, 6)]),
         _model([make_node("Dropout", ["x"], ["h"]), make_node("Softmax", ["h"], ["y"])], opset=12),
+        *_networks(),
     )  # fmt: skip
+
+
+def _networks() -> tuple[ModelProto, ...]:
+    """Pieces of networks of images, (1, 4, 8, 8)."""
+    norm = [_weight(name, (8,)) for name in ("scale", "shift", "mean")] + [_positive("variance", 8)]
+    filters, point = _weight("filters", (8, 4, 3, 3)), _weight("point", (8, 8, 1, 1))
+    return (
+        _model([make_node("Conv", ["x", "filters"], ["c"], strides=[2, 2], pads=[1, 1, 1, 1]),
+                make_node("BatchNormalization", ["c", "scale", "shift", "mean", "variance"], ["n"]),
+                make_node("Relu", ["n"], ["r"]), make_node("MaxPool", ["r"], ["y"], kernel_shape=[3, 3], ceil_mode=1)],
+               [filters, *norm], shape=IMAGE),
+        _model([make_node("Conv", ["x", "filters"], ["c"], auto_pad="SAME_UPPER", dilations=[2, 1]),
+                make_node("Conv", ["c", "point", "scale"], ["d"]), make_node("Add", ["d", "c"], ["a"]),
+                make_node("GlobalAveragePool", ["a"], ["g"]), make_node("Flatten", ["g"], ["f"]),
+                make_node("Gemm", ["f", "w", "row"], ["h"]), make_node("Softmax", ["h"], ["y"])],
+               [filters, point, _weight("scale", (8,)), _weight("w", (8, 5)), _weight("row", (5,))], shape=IMAGE),
+        _model([make_node("Conv", ["x", "each"], ["c"], group=4, pads=[1, 1, 1, 1]),
+                make_node("Clip", ["c", "low", "high"], ["k"]), make_node("GlobalAveragePool", ["k"], ["g"]),
+                make_node("Conv", ["g", "gate"], ["e"]), make_node("HardSigmoid", ["e"], ["s"]),
+                make_node("Mul", ["k", "s"], ["m"]), make_node("HardSwish", ["m"], ["y"])],
+               [_weight("each", (4, 1, 3, 3)), _weight("gate", (4, 4, 1, 1)), _scalar("low", 0), _scalar("high", 6)],
+               shape=IMAGE),
+        _model([make_node("ConvTranspose", ["x", "up"], ["u"], strides=[2, 2], output_padding=[1, 1]),
+                make_node("Resize", ["x", "", "", "sizes"], ["r"], mode="linear"),
+                make_node("Conv", ["r", "four"], ["f"], kernel_shape=[1, 1]),
+                make_node("Concat", ["u", "f"], ["y"], axis=1)],
+               [_weight("up", (4, 2, 3, 3)), _whole("sizes", 1, 4, 18, 18), _weight("four", (3, 4, 1, 1))],
+               shape=IMAGE),
+        _model([make_node("InstanceNormalization", ["x", "four", "four"], ["i"]),
+                make_node("LRN", ["i"], ["l"], size=3),
+                make_node("AveragePool", ["l"], ["a"], kernel_shape=[3, 2], pads=[1, 0, 1, 1], count_include_pad=1),
+                make_node("PRelu", ["a", "slope"], ["p"]), make_node("LpPool", ["p"], ["y"], kernel_shape=[2, 2])],
+               [_weight("four", (4,)), _weight("slope", (4, 1, 1))], shape=IMAGE, opset=18),
+        _model([make_node("Reshape", ["x", "groups"], ["g"]),
+                make_node("Transpose", ["g"], ["t"], perm=[0, 2, 1, 3, 4]),
+                make_node("Reshape", ["t", "back"], ["b"]), make_node("Split", ["b", "halves"], ["p", "q"], axis=1),
+                make_node("Pad", ["p", "pads"], ["d"], mode="reflect"),
+                make_node("DepthToSpace", ["q"], ["s"], blocksize=1),
+                make_node("ReduceMean", ["d"], ["m"], axes=[2, 3]),
+                make_node("Add", ["s", "m"], ["y"])],
+               [_whole("groups", 1, 2, 2, 8, 8), _whole("back", 1, 4, 8, 8), _whole("halves", 2, 2),
+                _whole("pads", 0, 0, 1, 1, 0, 0, 1, 1)], shape=IMAGE),
+        _model([make_node("Hardmax", ["x"], ["h"]), make_node("Trilu", ["h"], ["t"]),
+                make_node("ReduceProd", ["t"], ["y"], keepdims=1)], shape=IMAGE),
+    )  # fmt: skip
+
+
+IMAGE = (1, 4, 8, 8)
+
+
+def _scalar(name: str, value: float) -> TensorProto:
+    return numpy_helper.from_array(np.float32(value), name)
+
+
+def _positive(name: str, size: int) -> TensorProto:
+    return numpy_helper.from_array(np.linspace(0.5, 2, size, dtype=np.float32), name)
 
 
 def _info(name: str, shape: tuple[int | str, ...]) -> object:
@@ -79,10 +136,14 @@ def _whole(name: str, *values: int) -> TensorProto:
 
 
 def _model(
-    nodes: list[NodeProto], weights: list[TensorProto] | None = None, opset: int = 17, function: bool = False
+    nodes: list[NodeProto],
+    weights: list[TensorProto] | None = None,
+    opset: int = 17,
+    function: bool = False,
+    shape: tuple[int, ...] = (4, 6),
 ) -> ModelProto:
-    output = make_tensor_value_info("y", TensorProto.FLOAT, ("?", "?"))
-    graph = make_graph(nodes, "graph", [_info("x", (4, 6))], [output], weights or [])
+    output = make_tensor_value_info("y", TensorProto.FLOAT, ("?",) * len(shape))
+    graph = make_graph(nodes, "graph", [_info("x", shape)], [output], weights or [])
     opsets = [make_opsetid("", opset)]
     functions = []
     if function:

@@ -115,8 +115,8 @@ def test_a_convolution_is_one_exact_chain_per_element(data: st.DataObject, r: in
 
 @pytest.mark.parametrize(("sram", "packs"), [("256KiB", False), ("384KiB", True)])
 def test_steps_of_k_that_cross_from_block_to_block(sram: str, packs: bool) -> None:
-    """128 steps of k fill the rows of the array: four of the nine taps of a block, or the last one and three more; so do
-    256 that are computed by one operation."""
+    """128 steps of k fill the rows of the array: four of the nine taps of a block, or the last one and three more; so
+    do 256 that are computed by one operation."""
     g = ms.Graph()
     x = g.input("x", (1, 11, 12, 96))
     w = values(np.random.default_rng(1), (3, 3, 96, 72))

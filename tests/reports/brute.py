@@ -14,8 +14,8 @@ def is_compute(record: RunRecord, op: int) -> bool:
 
 
 def layer_intervals(record: RunRecord) -> list[list[int]]:
-    """The cycles of each layer: up to when one of its operations retires, one after the other; of layers that are walked
-    together, as these come."""
+    """The cycles of each layer: up to when one of its operations retires, one after the other; of layers that are
+    walked together, as these come."""
     stream, end = record.schedule.stream, record.timeline.end
     of_layer: dict[int, list[int]] = {}
     for i in range(len(stream)):
