@@ -18,7 +18,7 @@ interrupted here takes half a minute at least."""
 RUN = "from minisim.cli import main; main()"
 LONG = {
     "compile": [RUN, "run", "softmax:200000x3", "--set", "tile.m=1", "--no-numerics"],
-    "simulate": [RUN, "run", "gemm:4096x2048x1024", "--no-numerics"],
+    "simulate": [RUN, "run", "gemm:8192x8192x2048", "--no-numerics"],
     "one kernel": [
         "import numpy as np\nfrom minisim._engine import matmul\nx = np.ones((4096, 4096), np.float32)\n"
         "print('begun', flush=True)\nfrom minisim.stopped import stops_told\n"
@@ -29,7 +29,7 @@ LONG = {
         "r.set('a', np.ones((2048, 2048)))\nprint('begun', flush=True)\nfrom minisim.stopped import stops_told\n"
         "with stops_told(): r.execute()"
     ],
-    "sweep": [RUN, "sweep", "gemm:2048x2048x1024", "--no-numerics", "--jobs", "2", "--param", "sram.bytes=256KiB,1MiB"],
+    "sweep": [RUN, "sweep", "gemm:8192x8192x1024", "--no-numerics", "--jobs", "2", "--param", "sram.bytes=256KiB,1MiB"],
 }  # fmt: skip
 
 
