@@ -18,7 +18,7 @@ interrupted here takes half a minute at least."""
 RUN = "from minisim.cli import main; main()"
 LONG = {
     "compile": [RUN, "run", "softmax:200000x3", "--set", "tile.m=1", "--no-numerics"],
-    "simulate": [RUN, "run", "gemm:8192x8192x2048", "--no-numerics"],
+    "simulate": [RUN, "run", "gemm:8192x4096x2048", "--no-numerics"],
     "one kernel": [
         "import numpy as np\nfrom minisim._engine import matmul\nx = np.ones((4096, 4096), np.float32)\n"
         "print('begun', flush=True)\nfrom minisim.stopped import stops_told\n"
