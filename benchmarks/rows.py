@@ -1,4 +1,4 @@
-"""Row operators on the tiles of their neighbours (docs/adr/0038) against strips of whole rows of their own.
+"""Row operators on the tiles of their neighbours (docs/adr/0037) against strips of whole rows of their own.
 
     python benchmarks/rows.py [--quick]
 

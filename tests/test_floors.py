@@ -18,7 +18,7 @@ MAY_IMPORT = {
         "minisim.hwmodel.config",
         "minisim.hwmodel.cost",
         "minisim.hwmodel.recurrence",
-        "minisim._engine.walk",  # the scheduler's: docs/adr/0037
+        "minisim._engine.walk",  # the scheduler's: docs/adr/0036
         "minisim._engine.memory_needed",
         "minisim._engine.place_sizes",
     },

@@ -11,7 +11,6 @@ large tiles find no places between what its neighbours have left (`SMALL`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -20,6 +19,7 @@ import numpy as np
 
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.shares import Splitter
@@ -57,7 +57,7 @@ def chosen(node: Node, graph: Graph, machine: Machine) -> Tiling:
     tried = found[: max(1, int(np.searchsorted(work, WORK, side="right")))]
     if len(tried) == 1:
         return tried[0]
-    return _best(_Layer(node, graph), machine, tried)
+    return _best(Excerpt([node], graph), machine, tried)
 
 
 def _operations(tiling: Tiling) -> int:
@@ -76,36 +76,8 @@ def _begun(tiling: Tiling) -> Tiling:
     return replace(tiling, panels=replace(tiling.panels, panels=tiling.panels.panels[:count]))
 
 
-class _Layer:
-    """A node by itself: equal if all is equal but the names of tensors."""
-
-    def __init__(self, node: Node, graph: Graph) -> None:
-        self.node, self.graph = node, alone(node, graph)
-        tensors = [self.graph.tensors[name] if name else None for name in (*node.inputs, *node.outputs)]
-        shapes = tuple((x.shape, x.dtype, x.is_weight) if x else None for x in tensors)
-        self.key = node.op, node.attributes, shapes, [node.inputs.index(name) for name in node.inputs]
-
-    def __hash__(self) -> int:
-        return hash(self.key[:3])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Layer) and self.key == other.key
-
-
-def alone(node: Node, graph: Graph) -> Graph:
-    """A graph of this node, whose operands are inputs or weights, and whose outputs are outputs. It is kept (`_best`),
-    so it has no values, and knows nothing of `graph`: weights are large."""
-    result = copy(graph)
-    names = dict.fromkeys((*node.present, *node.outputs))
-    tensors = {name: replace(graph.tensors[name], graph=result, window=None, values=None) for name in names}
-    result.nodes, result.tensors = [node], tensors
-    result.inputs = [name for name in dict.fromkeys(node.present) if not graph.tensors[name].is_weight]
-    result.outputs = {name: name for name in node.outputs}
-    return result
-
-
 @lru_cache(maxsize=512)
-def _best(layer: _Layer, machine: Machine, tilings: Sequence[Tiling]) -> Tiling:
+def _best(layer: Excerpt, machine: Machine, tilings: Sequence[Tiling]) -> Tiling:
     tried: list[_Tried] = []
     for tiling in tilings:
         tried.append(_Tried.of(layer, machine, tiling))
@@ -134,11 +106,11 @@ class _Tried(NamedTuple):
     is_near: bool = False
 
     @classmethod
-    def of(cls, layer: _Layer, machine: Machine, tiling: Tiling) -> _Tried:
+    def of(cls, layer: Excerpt, machine: Machine, tiling: Tiling) -> _Tried:
         begun = _begun(tiling)
         more = _operations(tiling) / _operations(begun)
         try:
-            tilings = {layer.node.name: begun}
+            tilings = {layer.graph.nodes[0].name: begun}
             if machine.cores.count > 1:
                 tilings = Splitter(layer.graph, machine, tilings).best()
             program = Lower(machine).apply(TiledGraph(layer.graph, tilings))

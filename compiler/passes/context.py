@@ -9,13 +9,12 @@ slices where these are better, and the one that ends first is taken, by the recu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import replace
 from functools import lru_cache
 
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
+from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.slice import Slice
@@ -49,50 +48,11 @@ def _in_context(
     if sum(tiling.m_tiles * tiling.k_tiles * tiling.n_tiles for tiling in cut) > WORK:
         return known[node.name]
     of_others = tuple(None if each is node else tiling for each, tiling in zip(around, cut, strict=True))
-    return _soonest(_Part(around, graph), machine, of_others, OPERATORS[node.op].in_context(node, graph, machine))
-
-
-class _Part:
-    """Nodes of a graph by themselves: equal to others if all is equal but names."""
-
-    def __init__(self, nodes: Sequence[Node], graph: Graph) -> None:
-        self.graph = by_themselves(nodes, graph)
-        names = {name: i for i, name in enumerate(self.graph.tensors)}
-        wiring = []
-        for x in nodes:
-            inputs, outputs = ([names.get(name or "") for name in found] for found in (x.inputs, x.outputs))
-            wiring.append((x.op, x.attributes, inputs, outputs))
-        tensors = [
-            (x.shape, x.dtype, x.is_weight, x.slab, x.name in self.graph.outputs) for x in self.graph.tensors.values()
-        ]
-        self.key = wiring, tensors
-
-    def __hash__(self) -> int:
-        return hash(repr([wires[0] for wires in self.key[0]]) + repr(self.key[1]))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Part) and self.key == other.key
-
-
-def by_themselves(nodes: Sequence[Node], graph: Graph) -> Graph:
-    """A graph of these nodes, whose operands are inputs or weights where none of them makes them, and whose results are
-    outputs where anyone else reads them. It has no values, and knows nothing of `graph`."""
-    result = copy(graph)
-    made = {name for node in nodes for name in node.outputs}
-    names = dict.fromkeys(name for node in nodes for name in (*node.present, *node.outputs))
-    result.tensors = {name: replace(graph.tensors[name], graph=result, window=None, values=None) for name in names}
-    result.nodes = list(nodes)
-    result.inputs = [name for name in names if name not in made and not graph.tensors[name].is_weight]
-    inside = {node.name for node in nodes}
-    outside = {name for node in graph.nodes if node.name not in inside for name in node.present}
-    outside |= set(graph.outputs.values())
-    read = {name for node in nodes for name in node.present}
-    result.outputs = {name: name for name in names if name in made and (name in outside or name not in read)}
-    return result
+    return _soonest(Excerpt(around, graph), machine, of_others, OPERATORS[node.op].in_context(node, graph, machine))
 
 
 @lru_cache(maxsize=256)
-def _soonest(part: _Part, machine: Machine, of_others: Sequence[Tiling | None], tilings: Sequence[Tiling]) -> Tiling:
+def _soonest(part: Excerpt, machine: Machine, of_others: Sequence[Tiling | None], tilings: Sequence[Tiling]) -> Tiling:
     ends = [_end(part.graph, machine, [tiling or mine for tiling in of_others]) for mine in tilings]
     return tilings[ends.index(min(ends))]
 

@@ -17,7 +17,7 @@ Each core has an SRAM of its own, and a copy of each tile it uses. A finished ti
 stored, and the other's LOAD waits for that store (see `syncs` in isa.py). That is all that cores have to wait for
 of each other: one core writes all versions of a tile, so no other ever reads a partial sum or overwrites anything.
 
-The walk runs in the engine (ADR 37): `walk.cpp` decides for one uOp after the other, `uops.hpp` says which copies
+The walk runs in the engine (ADR 36): `walk.cpp` decides for one uOp after the other, `uops.hpp` says which copies
 there are and when each is used next, `places.hpp` allocates, `candidates.hpp` knows what may be evicted.
 """
 

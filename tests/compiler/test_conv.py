@@ -15,8 +15,9 @@ import minisim as ms
 from minisim.compiler.geometry import OUTSIDE, Geometry, order_of_k, parts, step_sizes, steps
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.conv import largest_that_fits
-from minisim.compiler.passes.choose import ABOUT, PART, _best, _Layer, _Tried
+from minisim.compiler.passes.choose import ABOUT, PART, _best, _Tried
 from minisim.compiler.passes.dispatch import Dispatch
+from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import Tile
@@ -252,7 +253,7 @@ def test_on_two_cores_as_well() -> None:
     graph = computed_graph(ms.load_model("conv:1x28x28x64,96x3x3,1,1"), there)
     (node,) = graph.nodes
     found = [replace(tiling, panels=None) for tiling in OPERATORS["Conv"].candidates(node, graph, there)]
-    ends = [_Tried.of(_Layer(node, graph), there, tiling).end for tiling in found]
+    ends = [_Tried.of(Excerpt([node], graph), there, tiling).end for tiling in found]
     taken = replace(Tile(there).apply(graph).tilings["y"], shares=())
     assert ends[found.index(taken)] <= ABOUT * min(ends) < ends[0]
 
@@ -263,7 +264,7 @@ def test_of_a_large_layer_the_first_panels_are_tried_and_stand_for_the_rest() ->
     first = OPERATORS["Conv"].candidates(graph.nodes[0], graph, there)[0]
     program = Lower(there).apply(TiledGraph(graph, {"y": first}))
     whole = Allocate(there).apply(program)
-    tried = _Tried.of(_Layer(graph.nodes[0], graph), there, first)
+    tried = _Tried.of(Excerpt(graph.nodes[:1], graph), there, first)
     assert len(program.matmuls) > 1.5 * PART and tried.operations == pytest.approx(len(whole.stream), rel=0.2)
     assert tried.end == pytest.approx(ms.simulate(Dispatch(there).apply(whole), there).cycles, rel=0.1)
     assert tried.moved == pytest.approx(accesses(whole).dram_read.sum() + accesses(whole).dram_write.sum(), rel=0.1)
