@@ -43,6 +43,10 @@ class Operator(Semantics[A]):
         """Tilings among which the operators around the node decide: which of them finds the other's tiles in SRAM."""
         return ()
 
+    def fewest(self, node: Node, graph: Graph, machine: Machine) -> int:
+        """Operations that it takes at the least, found at once; for those whose `cut` takes its time."""
+        return 0
+
     def slab(self, node: Node, graph: Graph) -> int:
         """The rows that its output is cut into at a time (`slabs.py`); 0: all at once."""
         return 0

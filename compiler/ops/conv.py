@@ -89,6 +89,13 @@ class Conv(Multiplication[ConvAttributes]):
         shape = self.infer([x.shape, w.shape], attributes)[0]
         return (finished(sums.reshape(shape), bias, residual, attributes),)
 
+    def fewest(self, node: Node, graph: Graph, machine: Machine) -> int:
+        """No tile is twice as high as the machine's, or wider; but for SCALE-Sim's, which are of whole layers."""
+        if machine.matrix.model == "scalesim":
+            return 1
+        of = Convolution.of(node, graph, machine)
+        return -(-of.geometry.pixels_out // (2 * machine.tile.m)) * of.groups * -(-of.filters // machine.tile.n)
+
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         return replace(self.candidates(node, graph, machine)[0], panels=None)
 

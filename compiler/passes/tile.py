@@ -45,10 +45,10 @@ class Tile:
         return TiledGraph(graph, tilings)
 
     def _check_operations(self, graph: Graph, executed: Sequence[Node]) -> None:
-        count = 0
-        for node in executed:
-            cut = OPERATORS[node.op].cut(node, graph, self.machine)
-            count += cut.m_tiles * cut.k_tiles * cut.n_tiles
+        count = sum(OPERATORS[node.op].fewest(node, graph, self.machine) for node in executed)
+        if count <= self.max_operations:
+            cuts = [OPERATORS[node.op].cut(node, graph, self.machine) for node in executed]
+            count = sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts)
         if count > self.max_operations:
             raise CapacityError(
                 f"model {graph.name!r} takes at least {count:,} operations on tiles of this size, more than "

@@ -15,6 +15,7 @@ import minisim as ms
 from minisim.compiler.geometry import OUTSIDE, Geometry, order_of_k, parts, step_sizes, steps
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.conv import largest_that_fits
+from minisim.compiler.ops.conv_cuts import cuts
 from minisim.compiler.passes.choose import ABOUT, PART, _best, _Tried
 from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.excerpt import Excerpt
@@ -300,3 +301,13 @@ def test_what_was_chosen_for_a_layer_keeps_no_model_alive() -> None:
     del g, w
     gc.collect()
     assert kept() is None
+
+
+def test_a_layer_of_too_many_operations_is_refused_before_it_is_cut() -> None:
+    """To look for the tiles of two million pixels would take a minute."""
+    g = ms.Graph()
+    g.output(g.conv2d(g.input("x", (1, 4, 500_000, 8)), g.weight("w", shape=(3, 3, 8, 8)), pads=1))
+    before = cuts.cache_info().misses
+    with pytest.raises(CapacityError, match=r"takes at least 31,250 operations .* more than 5,000"):
+        ms.compile_graph(g, max_operations=5000)
+    assert cuts.cache_info().misses == before
