@@ -48,7 +48,7 @@ PART_TILES = 2.5
 loads, and the stores. What lies between the operations takes the place of what they have read."""
 
 ROOMY = 4.0
-"""As many, and nothing is gained by fewer, taller tiles of whole rows: where it is not tried out, parts are taken."""
+"""Strips for which it must have room for parts to be taken where it is not tried out which of the two is better."""
 
 FEWEST_ROWS = 3
 """Rows that must have room for rows to be taken as a whole: of two sources and a target."""

@@ -23,32 +23,38 @@ from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.recurrence import expected_starts
 
-WORK = 12_000
+MOST = 12_000
 """Operations of the array, of the node and those around it, up to which that is done."""
 
 
 def tilings(nodes: Sequence[Node], graph: Graph, machine: Machine) -> dict[str, Tiling]:
     """By name, the tilings of `nodes`, which are those of `graph` that are executed, on one core."""
     found = {node.name: chosen(node, graph, machine) for node in nodes}
-    asked = [node for node in nodes if len(OPERATORS[node.op].in_context(node, graph, machine)) > 1]
-    for node in asked:
-        found[node.name] = _in_context(node, nodes, graph, machine, found)
+    for node in nodes:
+        choice = OPERATORS[node.op].in_context(node, graph, machine)
+        if len(choice) > 1:
+            found[node.name] = _in_context(node, choice, nodes, graph, machine, found)
     return found
 
 
 def _in_context(
-    node: Node, nodes: Sequence[Node], graph: Graph, machine: Machine, known: Mapping[str, Tiling]
+    node: Node,
+    choice: Sequence[Tiling],
+    nodes: Sequence[Node],
+    graph: Graph,
+    machine: Machine,
+    known: Mapping[str, Tiling],
 ) -> Tiling:
-    """The tiling of `node`, as others have those that are known."""
+    """Which of these `node` takes, as others have the tilings that are known."""
     around = [
         each for each in nodes
         if each is node or set(each.outputs) & set(node.present) or set(node.outputs) & set(each.present)
     ]  # fmt: skip
     cut = [known[each.name] for each in around]
-    if sum(tiling.m_tiles * tiling.k_tiles * tiling.n_tiles for tiling in cut) > WORK:
+    if sum(tiling.m_tiles * tiling.k_tiles * tiling.n_tiles for tiling in cut) > MOST:
         return known[node.name]
     of_others = tuple(None if each is node else tiling for each, tiling in zip(around, cut, strict=True))
-    return _soonest(Excerpt(around, graph), machine, of_others, OPERATORS[node.op].in_context(node, graph, machine))
+    return _soonest(Excerpt(around, graph), machine, of_others, choice)
 
 
 @lru_cache(maxsize=256)
