@@ -55,9 +55,11 @@ def import_hardmax(context: OnnxContext, node: OnnxNode) -> Tensor:
     graph, x, name = context.graph, context.value(node.inputs[0]), node.name
     rank = len(x.shape)
     axis = int(node.attrs.get("axis", -1 if context.opset >= 13 else 1))
-    if not -rank <= axis < max(rank, 1):
+    if not rank:
+        raise ShapeError("a scalar has no axis")
+    if not -rank <= axis < rank:
         raise ShapeError(f"axis must lie in [-{rank}, {rank - 1}], not {axis}")
-    axes = [axis % rank] if context.opset >= 13 else list(range(axis % max(rank, 1), rank))
+    axes = [axis % rank] if context.opset >= 13 else list(range(axis % rank, rank))
     shape = [d if i in axes else 1 for i, d in enumerate(x.shape)]
     if (count := math.prod(shape)) >= MOST_RANKS:
         raise UnsupportedError(f"of fewer than {MOST_RANKS} elements it is supported, not of {count}")

@@ -123,3 +123,10 @@ def test_reduce_prod(dtype: Any, axes: list[int] | None, keep: int, tmp_path: Pa
     expected = expected if keep else expected.reshape([d for i, d in enumerate(x.shape) if i not in chosen])
     np.testing.assert_array_equal(found, expected)
     assert found.dtype == x.dtype
+
+
+@pytest.mark.parametrize("axis", [0, -1, 1])
+@pytest.mark.parametrize("opset", [12, 17])
+def test_a_scalar_has_no_greatest_element_along_an_axis(axis: int, opset: int, tmp_path: Path) -> None:
+    with pytest.raises(MinisimError, match="a scalar has no axis"):
+        computed(tmp_path / "m.onnx", "Hardmax", np.array(1, np.float32), opset, axis=axis)
