@@ -17,12 +17,13 @@ Passes know nothing of the tool around them: verifying and dumping happen in the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.mapping import Edges, check_mapping
 from minisim.compiler.passes.base import IR, Pass
 from minisim.compiler.passes.cast import Cast
 from minisim.compiler.passes.depthwise import Depthwise
@@ -65,9 +66,11 @@ def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
     return (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
 
 
-def deciding_passes(machine: Machine, max_operations: int) -> tuple[Step, ...]:
+def deciding_passes(
+    machine: Machine, max_operations: int = MAX_OPERATIONS, mapping: Mapping[str, Edges] | None = None
+) -> tuple[Step, ...]:
     """Those that decide how the graph is walked: most of the time of a compilation."""
-    return ((20, Tile(machine, max_operations)), (25, Slice(machine)))
+    return ((20, Tile(machine, max_operations, mapping or {})), (25, Slice(machine)))
 
 
 def making_passes(machine: Machine) -> tuple[Step, ...]:
@@ -82,6 +85,7 @@ def compile_graph(
     undispatched: Schedule | None = None,
     max_operations: int = MAX_OPERATIONS,
     numerics: bool = True,
+    mapping: Mapping[str, Edges] | None = None,
 ) -> Schedule:
     """Compile `graph` for `machine`.
 
@@ -92,9 +96,11 @@ def compile_graph(
             save all but the last pass.
         max_operations: operations of the array and the vector unit; more are refused before any of them is made.
         numerics: whether the schedule will be computed with; if not, a float model is not calibrated for int8.
+        mapping: by layer the edges m, k and n of its tiles, in elements; of others the compiler chooses them.
 
     Raises:
-        ModelError: the graph is not well formed, or the machine cannot compute it in its type.
+        ModelError: the graph is not well formed, or the machine cannot compute it in its type; or the mapping is not
+            for both.
         CapacityError: the SRAM, or the accumulator memory, is too small for one operation's operands; or the model
             takes more than `max_operations`.
     """
@@ -107,7 +113,11 @@ def compile_graph(
         raise UsageError(f"undispatched must be a Schedule, not {shown(undispatched)}")
     if undispatched is not None:
         return Dispatch(machine).apply(undispatched)
-    deciding, making = deciding_passes(machine, max_operations), (*making_passes(machine), (50, Dispatch(machine)))
+    mapping = check_mapping(mapping or {})
+    deciding, making = (
+        deciding_passes(machine, max_operations, mapping),
+        (*making_passes(machine), (50, Dispatch(machine))),
+    )
     steps = (*graph_passes(machine, numerics), *deciding, *making)
     schedule = _through(steps, graph, on_stage)
     assert isinstance(schedule, Schedule)
@@ -122,11 +132,16 @@ def compile_undispatched(
 
 
 def tiled_graph(
-    graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS, numerics: bool = True
+    graph: Graph,
+    machine: Machine,
+    max_operations: int = MAX_OPERATIONS,
+    numerics: bool = True,
+    mapping: Mapping[str, Edges] | None = None,
 ) -> TiledGraph:
     """`graph` as the machine walks it: what is decided before anything is made of it; raises as `compile_graph`
     does."""
-    found = _through((*graph_passes(machine, numerics), *deciding_passes(machine, max_operations)), graph, None)
+    steps = (*graph_passes(machine, numerics), *deciding_passes(machine, max_operations, mapping))
+    found = _through(steps, graph, None)
     assert isinstance(found, TiledGraph)
     return found
 

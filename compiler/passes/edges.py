@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 from math import prod
+from typing import NamedTuple
 
 from minisim.compiler.graph import Graph, Node
+from minisim.compiler.mapping import Edges
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import begun, operations
 from minisim.compiler.passes.excerpt import Excerpt
@@ -65,7 +67,12 @@ Scales = Mapping[str, Scale]
 
 
 def soonest(
-    nodes: Sequence[Node], graph: Graph, machine: Machine, tiled: Callable[[Machines], TiledGraph], most: int
+    nodes: Sequence[Node],
+    graph: Graph,
+    machine: Machine,
+    tiled: Callable[[Machines], TiledGraph],
+    most: int,
+    mapping: Mapping[str, Edges],
 ) -> TiledGraph:
     """The graph tiled with the edges that end soonest.
 
@@ -73,21 +80,21 @@ def soonest(
         nodes: those of `graph` that are executed.
         tiled: tiles the graph, given the machine as it is to each node.
         most: operations of the array and the vector unit that other edges may take.
+        mapping: edges that are given.
     """
-    usual = dict.fromkeys((node.name for node in nodes), machine)
-    scales, effort = SCALES[machine.compiler.effort], machine.compiler.effort
-    if not scales or machine.compiler.order != "auto" or machine.matrix.model == "scalesim":
-        return tiled(usual)
-    tried = {node.name: _tried(Excerpt([node], graph), machine) for node in nodes if _sizes(node, graph)}
+    fixed = {name: _with(machine, dict(zip("mkn", edges, strict=True))) for name, edges in mapping.items()}
+    scales, effort = scales_of(machine), machine.compiler.effort
+    free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed] if scales else []
+    tried = {node.name: _tried(Excerpt([node], graph), machine) for node in free}
     proposals = _proposals(tried, scales)
     if len(proposals) == 1:
-        return tiled(usual)
+        return tiled(_followed(nodes, {}, machine, fixed))
     known: list[Measured] = []
     graphs: list[TiledGraph] = []
 
-    def is_best(scales_of: Scales) -> bool:
+    def is_best(chosen: Scales) -> bool:
         """Whether these are the best so far; then the graph with them is kept."""
-        found = tiled(_followed(nodes, scales_of, machine))
+        found = tiled(_followed(nodes, chosen, machine, fixed))
         is_allowed = not known or sum(operations(tiling) for tiling in found.tilings.values()) <= most
         known.append(measured(found, machine) if is_allowed else NEVER)
         if best(known) < len(known) - 1:
@@ -95,7 +102,7 @@ def soonest(
         graphs[:] = [found]
         return True
 
-    current = [scales_of for scales_of in proposals if is_best(scales_of)][-1]
+    current = [each for each in proposals if is_best(each)][-1]
     left = OPERATIONS[effort]
     for name, scale in _one_by_one(tried)[: TIMES[effort]]:
         left -= int(min(known[0].operations, left + 1))
@@ -104,6 +111,37 @@ def soonest(
         if scale != current[name] and is_best({**current, name: scale}):
             current = {**current, name: scale}
     return graphs[0]
+
+
+def scales_of(machine: Machine) -> Sequence[Scale]:
+    """What is tried on a machine."""
+    is_free = machine.compiler.order == "auto" and machine.matrix.model != "scalesim"
+    return SCALES[machine.compiler.effort] if is_free else ()
+
+
+class Choice(NamedTuple):
+    """The edges of a layer's tiles, and what it takes on these and on the others that were tried, alone."""
+
+    layer: str
+    edges: Edges
+    tried: Mapping[Edges, Measured]
+
+
+def choices(tiled: TiledGraph, machine: Machine) -> list[Choice]:
+    """Of each layer whose edges can be chosen, what was chosen for `machine`."""
+    found = []
+    for node in tiled.executed():
+        if _sizes(node, tiled.graph):
+            tried = _tried(Excerpt([node], tiled.graph), machine) if scales_of(machine) else {}
+            cut = {_cut(node, tiled.graph, with_edges(machine, scale)): each for scale, each in tried.items()}
+            tiling = tiled.tilings[node.name]
+            found.append(Choice(node.name, (tiling.m, tiling.k, tiling.n), cut))
+    return found
+
+
+def _cut(node: Node, graph: Graph, machine: Machine) -> Edges:
+    tiling = OPERATORS[node.op].cut(node, graph, machine)
+    return tiling.m, tiling.k, tiling.n
 
 
 Tried = Mapping[Scale, Measured]
@@ -129,13 +167,15 @@ def _one_by_one(tried: Mapping[str, Tried]) -> list[tuple[str, Scale]]:
     return [(name, scale) for first in range(0, 6, 2) for name in longest for scale in ranked[name][first : first + 2]]
 
 
-def _followed(nodes: Sequence[Node], scales: Scales, machine: Machine) -> Machines:
-    """By node the machine with the edges of these `scales`; a node without takes those of whoever makes what it
-    reads."""
+def _followed(nodes: Sequence[Node], scales: Scales, machine: Machine, fixed: Machines) -> Machines:
+    """By node the machine with the edges of these `scales`, or the `fixed` one; a node that has neither takes those of
+    whoever makes what it reads."""
     found: dict[str, Machine] = {}
     maker = {name: node.name for node in nodes for name in node.outputs}
     for node in nodes:
-        if node.name in scales:
+        if node.name in fixed:
+            found[node.name] = fixed[node.name]
+        elif node.name in scales:
             found[node.name] = with_edges(machine, scales[node.name])
         elif OPERATORS[node.op].takes_edges:
             found[node.name] = found.get(maker.get(node.present[0], ""), machine)
@@ -155,7 +195,11 @@ def with_edges(machine: Machine, scale: Scale) -> Machine:
         if edge in tile.follows:
             multiple, most = getattr(tile, f"multiple_{edge}"), getattr(tile, f"max_{edge}")
             edges[edge] = max(multiple, min(most, int(part * getattr(tile, edge))) // multiple * multiple)
-    return machine.model_copy(update={"tile": tile.model_copy(update=edges)})
+    return _with(machine, edges)
+
+
+def _with(machine: Machine, edges: Mapping[str, int]) -> Machine:
+    return machine.model_copy(update={"tile": machine.tile.model_copy(update=edges)})
 
 
 def _sizes(node: Node, graph: Graph) -> tuple[int, int, int] | None:

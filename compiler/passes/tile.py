@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from minisim.compiler.graph import Graph, Node, view_2d
+from minisim.compiler.mapping import Edges, check_layers
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
@@ -29,17 +30,21 @@ class Tile:
 
     Raises:
         CapacityError: the tiles need more than `max_operations`; found before anything is made of them.
+        ModelError: `mapping` is not for this graph, or this machine.
     """
 
     machine: Machine
     max_operations: int = MAX_OPERATIONS
+    mapping: Mapping[str, Edges] = field(default_factory=dict)
     name: str = "tile"
 
     def apply(self, graph: Graph) -> TiledGraph:
         graph = with_slabs(graph, self.machine)
         executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
+        check_layers(self.mapping, graph, self.machine)
         self._check_operations(graph, executed)
-        return soonest(executed, graph, self.machine, partial(self._tiled, executed, graph), self.max_operations)
+        tiled = partial(self._tiled, executed, graph)
+        return soonest(executed, graph, self.machine, tiled, self.max_operations, self.mapping)
 
     def _tiled(self, executed: Sequence[Node], graph: Graph, machines: Machines) -> TiledGraph:
         if self.machine.cores.count == 1:

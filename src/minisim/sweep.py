@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from minisim.compiler.graph import Graph
+from minisim.compiler.mapping import Edges, check_layers, check_mapping
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import compile_graph, compile_tiled, schedule_key, tiled_graph
+from minisim.compiler.pipeline import compile_graph, compile_tiled, computed_graph, schedule_key, tiled_graph
 from minisim.errors import (
     CapacityError,
     ConfigError,
@@ -103,6 +105,7 @@ def sweep(
     progress: Progress | None = None,
     max_operations: int = MAX_OPERATIONS,
     memory_limit: int = MEMORY_LIMIT,
+    mapping: Mapping[str, Edges] | None = None,
 ) -> list[Row]:
     """Run every point and return a row for each, in the order of the grid.
 
@@ -113,9 +116,14 @@ def sweep(
         jobs: processes; default: one per CPU. 1 works in this process.
         memory_limit: the limit of each process, as for `run`; a point whose values take more is infeasible.
         max_operations: the most that a point may take, as for `compile_graph`; one that takes more is infeasible.
+        mapping: edges of tiles by layer, as for `compile_graph`; a point whose machine has no such tiles is infeasible.
     """
+    mapping = check_mapping(mapping or {})
+    if mapping and points:
+        with suppress(UnsupportedError):  # a machine may have no such tiles: that is a row
+            check_layers(mapping, computed_graph(graph, points[0].machine, numerics=False), points[0].machine)
     jobs = min(jobs or os.cpu_count() or 1, len(points))
-    how = _How(numerics, max_operations, memory_limit)
+    how = _How(numerics, max_operations, memory_limit, mapping)
     batches = _batches(points, jobs)
     done: dict[int, Row] = {}
     for rows in _in_processes(graph, batches, how, jobs) if jobs > 1 else _here(graph, batches, how):
@@ -131,6 +139,7 @@ class _How(NamedTuple):
     numerics: bool
     max_operations: int
     memory_limit: int
+    mapping: Mapping[str, Edges]
 
 
 def _batches(points: Sequence[Point], jobs: int) -> list[Sequence[Point]]:
@@ -149,7 +158,7 @@ class _Work:
 
     def schedule(self, point: Point, how: _How) -> Schedule:
         machine = point.machine
-        tiled = tiled_graph(self.graph, machine, how.max_operations, how.numerics)
+        tiled = tiled_graph(self.graph, machine, how.max_operations, how.numerics, how.mapping)
         key = schedule_key(tiled, machine)
         found = self._known.pop(key, None) or compile_tiled(tiled, machine)
         self._known[key] = found  # the last one used is the last one
