@@ -111,12 +111,10 @@ def transposed_window(
         wanted = given or [n * stride for n, stride in zip(size, strides, strict=True)]
         if len(wanted) != len(size):
             raise ShapeError(f"output_shape must have {len(size)} values, not {len(wanted)}")
-        cut = [max(0, a - b) for a, b in zip(whole, wanted, strict=True)]
-        missing = [max(0, b - a) for a, b in zip(whole, wanted, strict=True)]
-        half = [n // 2 for n in cut]
-        rest = [n - h for n, h in zip(cut, half, strict=True)]
+        total = [a - b for a, b in zip(whole, wanted, strict=True)]  # below 0 where pixels are missing
+        half = [n // 2 for n in total]  # rounded down, as ONNX's reference implementation does
+        rest = [n - h for n, h in zip(total, half, strict=True)]
         before, behind = (half, rest) if auto == "SAME_UPPER" else (rest, half)
-        behind = [b - m for b, m in zip(behind, missing, strict=True)]
     else:
         before, behind = _pads(node, size, kernel, strides, dilations)
     behind = [b - extra for b, extra in zip(behind, more, strict=True)]
@@ -150,7 +148,8 @@ def _auto_pad(node: OnnxNode) -> str:
 def _pads(
     node: OnnxNode, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """What is padded before and behind each axis."""
+    """What is padded before and behind each axis. SAME pads what the kernel with its dilations needs, and where it is
+    shorter than a stride, nothing: as ONNX's text has it for pools and its reference implementation for Conv."""
     auto = _auto_pad(node)
     if auto == "VALID":
         return [0] * len(size), [0] * len(size)

@@ -104,7 +104,8 @@ def _nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tenso
 
 
 def _window(node: OnnxNode, x: Tensor) -> dict[str, Any]:
-    """The arguments of a pooling of images x; a rounding up is one where the padding is given, not found."""
+    """The arguments of a pooling of images x. With auto_pad ceil_mode changes nothing, by ONNX's text: for VALID
+    it rounds (n - k + 1) / stride up, which is as much as (n - k) / stride rounded down, and 1."""
     kernel = [int(value) for value in node.attrs["kernel_shape"]]
     strides, dilations, pads = window(node, x.shape[3 - len(kernel) : 3], kernel)
     return {
