@@ -373,8 +373,77 @@ TEST(what_is_used_last_is_evicted_and_stored_if_it_is_nowhere_else) {
     CHECK_EQUAL(found.transfers[2].version, 1u);
     CHECK_EQUAL(found.stream[4].wait[1], 1u);  // d takes c's place: not before its store
     CHECK_EQUAL(found.stream[6].wait[1], 2u);  // c comes back into d's
+    CHECK_EQUAL(found.stream[7].wait[0], 3u);  // and its sums are there before they are added to
     CHECK_EQUAL(found.eliminated[0], 4);
     CHECK_EQUAL(found.live, 0u);
+}
+
+TEST(what_must_be_stored_counts_as_half_as_far_away) {
+    Lowered x;
+    for (int i = 0; i < 5; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1), c = x.tile(2, 2), d = x.tile(3), e = x.tile(4, 1);
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kExecute, x.matmul(a, b, c, 0, false));
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kLoad, d);
+    x.uop(Opcode::kExecute, x.matmul(b, d, e, 0, true));  // a, used again at 7, or c, in SRAM alone, at 9: one must go
+    x.uop(Opcode::kStore, e);
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kExecute, x.matmul(a, b, c, 1, true));
+    x.uop(Opcode::kStore, c);
+    const Walked found = x.walked(4096);
+    CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 0, 2, 1, 0, 2, 1}));
+    CHECK_EQUAL(found.transfers[4].tile, a);
+    CHECK_EQUAL(found.peak[0], 4096);
+}
+
+// a b -> c and a b -> d, d and the first tile of c's tensor whole, c ragged: `rows` of 16.
+Lowered ragged(std::uint32_t rows) {
+    Lowered x;
+    for (int i = 0; i < 4; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1), whole = x.tile(2, 1), c = x.tile(2, 1), d = x.tile(3, 1);
+    x.tiles[c].rows = rows;
+    for (const std::uint32_t target : {c, d, whole}) {
+        x.uop(Opcode::kLoad, a);
+        x.uop(Opcode::kLoad, b);
+        x.uop(Opcode::kExecute, x.matmul(a, b, target, 0, true));
+        x.uop(Opcode::kStore, target);
+    }
+    return x;
+}
+
+TEST(a_ragged_tile_takes_a_whole_place_if_it_fills_half_of_one) {
+    const Walked half = ragged(8).walked(3072), less = ragged(7).walked(3072);
+    CHECK_EQUAL(half.peak[0], 3072);
+    CHECK_EQUAL(half.matmuls[1].c_sram, half.matmuls[0].c_sram);  // d follows in its place
+    CHECK_EQUAL(less.matmuls[0].c_sram, 2048u);
+    CHECK_EQUAL(opcodes(less).size(), 8u);
+    Lowered alone = ragged(7);
+    alone.uops.resize(4);
+    CHECK_EQUAL(alone.walked(3072).peak[0], 2048 + 448);
+}
+
+TEST(what_does_not_fit_in_whole_places_is_moved_together) {
+    Lowered x = ragged(9);
+    x.uops.resize(4);
+    x.tiles[0].rows = 12;  // a, of which there is a whole tile, too
+    x.tiles.push_back({0, 96, 0, 16, 16, 0});
+    CHECK_EQUAL(scratchpad_needed(x.view(), false).bytes, 768u + 1024 + 576);
+    const Walked found = x.walked(768 + 1024 + 576);
+    CHECK(opcodes(found) == (std::vector<int>{0, 0, 0, 0, 2, 1}));  // the operands are loaded again, side by side
+    CHECK_EQUAL(found.matmuls[0].a_sram, 0u);
+    CHECK_EQUAL(found.matmuls[0].b_sram, 768u);
+    CHECK_EQUAL(found.matmuls[0].c_sram, 1792u);
+    CHECK_EQUAL(found.stream[2].wait[0], 2u);  // not before those that they take the places of
+    CHECK_EQUAL(found.stream[4].wait[0], 4u);
+    CHECK_EQUAL(found.peak[0], 768 + 1024 + 576);
+    CHECK_EQUAL(found.live, 0u);
+    CHECK_THROWS(x.walked(768 + 1024 + 576 - 64), ScheduleError, "do not fit");
+    const Walked ample = x.walked(4096);
+    CHECK(opcodes(ample) == (std::vector<int>{0, 0, 2, 1}));
+    CHECK_EQUAL(ample.peak[0], 3072);  // there each has the place of a whole one
 }
 
 TEST(sums_live_in_the_accumulator_memory) {
