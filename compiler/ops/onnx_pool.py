@@ -9,7 +9,7 @@ from typing import Any
 from minisim.compiler.graph import Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.ops.onnx_conv import window
-from minisim.errors import ShapeError, UnsupportedError
+from minisim.errors import ShapeError, UnsupportedError, shown
 
 WINDOW = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
 
@@ -92,7 +92,7 @@ def _nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tenso
     kernel = list(node.attrs.get("kernel_shape", [1] * dims))
     if len(kernel) != dims or min(kernel) < 1:
         raise ShapeError(
-            f"kernel_shape must have a positive number for each axis of an image {x.shape[2:]}, not {kernel}"
+            f"kernel_shape must have a positive number for each axis of an image {x.shape[2:]}, not {shown(kernel)}"
         )
     images = graph.transpose(x, (0, *range(2, dims + 2), 1), name=f"{node.name}/in")
     if dims == 1:
