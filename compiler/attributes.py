@@ -120,8 +120,8 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     Attributes:
         groups: parts of the channels, each with filters of its own.
-        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output; those at the
-            bottom and right may be below 0, and add to it.
+        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output; or they are
+            below 0, and add to it.
     """
 
     groups: int = 1
@@ -129,8 +129,8 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     def check(self) -> None:
         EpilogueAttributes.check(self)
-        top, left, bottom, right = self.pads
-        added = (top, left, abs(bottom), abs(right))
+        top, left, bottom, right = map(abs, self.pads)
+        added = (top, left, bottom, right)
         PoolAttributes.check(replace(self, pads=added) if self.transposed else self)
         if self.groups < 1:
             raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
