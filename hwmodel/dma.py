@@ -117,7 +117,7 @@ class Ports:
     def want(self, unit: DmaUnit, now: int) -> None:
         """The first descriptor of `unit` may start, but for a place in flight: it gets one in the phase PLACE."""
         self._wanting.setdefault(unit, now)
-        unit.state.call(0, PLACE, self._give)
+        Call(unit.state.env, 0, PLACE, self._give)
 
     def _give(self, event: Event) -> None:
         for unit, _ in sorted(self._wanting.items(), key=lambda item: (item[1], item[0].queue[0])):
@@ -141,7 +141,7 @@ class MemoryArbiter:
             self._rounds[cycle].append(port)
             return
         self._rounds[cycle] = [port]
-        self._state.call(cycle - now, SERVE, self._serve)
+        Call(self._state.env, cycle - now, SERVE, self._serve)
 
     def _serve(self, event: Event) -> None:
         now = self._state.now
@@ -270,7 +270,7 @@ class DmaUnit(Unit):
         due = now + state.setup[op]
         entry = Decoded(due, op, channel)
         if self._shared and due > now:
-            state.call(due - now, FREE, lambda _: self._line_up(entry, due))
+            Call(state.env, due - now, FREE, lambda _: self._line_up(entry, due))
         else:
             self._line_up(entry, now)
         if channel.bursts:
@@ -281,7 +281,7 @@ class DmaUnit(Unit):
     def _decoder_done(self, channel: DmaChannel, cycle: int, now: int) -> None:
         """The decoder of `channel` is free at `cycle`."""
         if cycle > now or channel.planes:  # planes would start each other without end
-            self.state.call(cycle - now, FREE, channel.decoded)
+            Call(self.state.env, cycle - now, FREE, channel.decoded)
         else:
             self.decoded(channel, now)
 

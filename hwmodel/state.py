@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
-from simpy import Environment, Event
+from simpy import Environment
 
-from minisim.hwmodel.clock import FOREVER, Call
+from minisim.hwmodel.clock import FOREVER
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import planes
@@ -120,10 +120,6 @@ class State:
     @property
     def now(self) -> int:
         return self.env.now  # type: ignore[return-value]  # all delays are whole
-
-    def call(self, delay: int, phase: int, function: Callable[[Event], None]) -> None:
-        """Call `function` in a phase, so many cycles from now."""
-        Call(self.env, delay, phase, function)
 
     def syncs(self, op: int) -> Iterator[tuple[int, int]]:
         """The pairs (lane of another core, count) that must be reached as well."""

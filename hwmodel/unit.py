@@ -125,10 +125,10 @@ class ComputeUnit(Unit):
         state = self.state
         while self.queue:
             op = self.queue[0]
-            if not self.retired_for(op):
-                return
             if (earliest := max(state.issue[op], self._stage_free)) > now:
                 self.wake(earliest, now)
+                return
+            if not self.retired_for(op):
                 return
             self.leave_queue(op, now, *self._gate(op, now))
             self._work(op, now)
@@ -153,7 +153,7 @@ class ComputeUnit(Unit):
             state.opened(Point.END, op, _RETIRE_ORDER, last)
         self._last, self._free, self._stage_free = op, done, ready + state.hold[op]
         self._in_flight.append(op)
-        state.call(self._retires - now, FREE, self._retire)
+        Call(state.env, self._retires - now, FREE, self._retire)
 
     def _retire(self, event: Event) -> None:
         state = self.state
