@@ -120,8 +120,8 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     Attributes:
         groups: parts of the channels, each with filters of its own.
-        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output; those at the
-            bottom and right may be below 0, and add to it.
+        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output, and those
+            below 0 add to it.
     """
 
     groups: int = 1
@@ -129,15 +129,27 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     def check(self) -> None:
         EpilogueAttributes.check(self)
-        top, left, bottom, right = self.pads
-        added = (top, left, abs(bottom), abs(right))
-        PoolAttributes.check(replace(self, pads=added) if self.transposed else self)
+        top, left, bottom, right = map(abs, self.pads)
+        PoolAttributes.check(replace(self, pads=(top, left, bottom, right)) if self.transposed else self)
         if self.groups < 1:
             raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
 
     @property
     def is_transposed(self) -> bool:
         return self.transposed
+
+    @property
+    def has_phases(self) -> bool:
+        """Whether its output consists of several convolutions' (`Geometry.phases`)."""
+        return self.transposed and self.strides != (1, 1)
+
+
+@dataclass(frozen=True)
+class InterleaveAttributes(Attributes):
+    """The size of images that are put together of every stride-th line and column; how far these lie apart."""
+
+    size: Pair
+    strides: Pair
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,8 @@ py::object format_of() {
         using Item = std::remove_extent_t<Field>;
         return py::make_tuple(format_of<Item>(), py::make_tuple(std::extent_v<Field>));
     } else {
-        return py::str((std::is_floating_point_v<Field> ? "f" : "u") + std::to_string(sizeof(Field)));
+        const char* kind = std::is_floating_point_v<Field> ? "f" : std::is_signed_v<Field> ? "i" : "u";
+        return py::str(kind + std::to_string(sizeof(Field)));
     }
 }
 
