@@ -54,7 +54,6 @@ def lockstep(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule, timing
 def compile_cold(graph: ms.Graph, machine: ms.Machine) -> ms.Schedule:
     """Compile as for the first time: the choice of panels is remembered otherwise."""
     panels.choose.cache_clear()
-    panels._cuts.cache_clear()
     return ms.compile_graph(graph, machine)
 
 

@@ -149,12 +149,6 @@ class Geometry:
         offset = tap * self.dilations[axis] - self.pads[axis]
         return np.asarray((at - offset) % self.strides[axis] == 0) if self.transposed else np.ones(len(at), dtype=bool)
 
-    @property
-    def products(self) -> int:
-        """Pairs of a pixel of the output and a tap of its chain, wherever that reads: in the padding, too."""
-        lines, columns = (sum(int(self._meets(tap, axis).sum()) for tap in range(self.kernel[axis])) for axis in (0, 1))
-        return self.images * lines * columns
-
     def phases(self) -> Iterator[Phase]:
         """Of a transposed kernel, the phases of the output that have a pixel."""
         of_lines, of_columns = ([self._phase(at, axis) for at in range(min(self.strides[axis], self.output[axis]))]

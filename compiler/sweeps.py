@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.panels import AHEAD, BURSTS, SKEW, Budget, Pace, Panel, PanelPlan
+from minisim.compiler.panels import AHEAD, BURSTS, SKEW, Budget, Pace, Panel, PanelPlan, Panels
 
 Bytes = npt.NDArray[Any]
 
@@ -200,12 +200,12 @@ def _cycles(
     return np.asarray(busy + (panels - 1) * np.maximum(0.0, left - aheads * pace.load) + left)
 
 
-def _panels(work: Work, pm: int, pn: int, by_rows: bool) -> tuple[Panel, ...]:
+def _panels(work: Work, pm: int, pn: int, by_rows: bool) -> Panels:
     rows = [(m, min(m + pm, work.rows)) for m in range(0, work.rows, pm)]
     cols = [(n, min(n + pn, work.cols)) for n in range(0, work.cols, pn)]
     if by_rows:
-        return tuple(Panel(*m, *n) for i, m in enumerate(rows) for n in _turning(cols, i))
-    return tuple(Panel(*m, *n) for i, n in enumerate(cols) for m in _turning(rows, i))
+        return Panels(Panel(*m, *n) for i, m in enumerate(rows) for n in _turning(cols, i))
+    return Panels(Panel(*m, *n) for i, n in enumerate(cols) for m in _turning(rows, i))
 
 
 def _turning(items: Sequence[tuple[int, int]], i: int) -> Sequence[tuple[int, int]]:

@@ -21,6 +21,15 @@ MAY_IMPORT = {
         "minisim._engine.walk",  # the scheduler's: docs/adr/0036
         "minisim._engine.memory_needed",
         "minisim._engine.place_sizes",
+        "minisim._engine.best_panels",  # docs/adr/0041
+        "minisim._engine.panel_cycles",
+        "minisim._engine.panel_fits",
+        "minisim._engine.panel_loads",
+        "minisim._engine.panel_spare",
+        "minisim._engine.walk_panels",
+        "minisim._engine.PANEL_AHEAD",
+        "minisim._engine.PANEL_BURSTS",
+        "minisim._engine.PANEL_SKEW",
     },
     "reports": {"minisim.reports", "minisim.hwmodel"},
     "hwmodel": {"minisim.hwmodel", "minisim._engine"},  # the same floor: docs/adr/0012, 0019
@@ -59,8 +68,10 @@ def test_leaves_import_nothing_of_minisim() -> None:
         assert found and not [other for other in found if other.split(".")[0] == "minisim"]
 
 
-BINDING = {"bindings.cpp", "bindings_dram.hpp", "bindings_timing.hpp", "bindings_walk.hpp", "arrays.hpp",
-           "docstrings.hpp", "docstrings_dram.hpp", "docstrings_timing.hpp", "docstrings_walk.hpp"}  # fmt: skip
+PARTS_OF_BINDINGS = ("", "_dram", "_panels", "_timing", "_walk")
+BINDING = {"bindings.cpp", "arrays.hpp"} | {
+    f"{x}{part}.hpp" for x in ("bindings", "docstrings") for part in PARTS_OF_BINDINGS
+}
 """The files of the engine that may know Python; the core includes none of them."""
 
 

@@ -66,10 +66,9 @@ class Conv(Multiplication[ConvAttributes]):
         return found.replace(self.name, "ConvTranspose") if attributes.transposed else found
 
     def macs(self, shapes: Sequence[Shape | None], attributes: ConvAttributes) -> int:
-        """Those of every tap, also where it lies in the padding; of a transposed kernel those of each pixel's phase."""
+        """Those of every tap, also where it lies in the padding."""
         x, w, _, _ = by_place(shapes)
-        geometry = attributes.geometry(x)
-        return geometry.products * (w[0] // geometry.taps) * w[1]
+        return attributes.geometry(x).pixels_out * w[0] * w[1]
 
     def evaluate(self, inputs: Sequence[Array | None], attributes: ConvAttributes) -> tuple[Array, ...]:
         x, w, bias, residual = by_place(inputs)

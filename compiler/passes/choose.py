@@ -64,15 +64,14 @@ def _operations(tiling: Tiling) -> int:
     """Operations of the array, of all panels if it has any."""
     if tiling.panels is None:
         return tiling.m_tiles * tiling.k_tiles * tiling.n_tiles
-    return tiling.k_tiles * sum(rows * cols for rows, cols in (panel.shape for panel in tiling.panels.panels))
+    return tiling.k_tiles * int(tiling.panels.panels.areas.sum())
 
 
 def _begun(tiling: Tiling) -> Tiling:
     """The tiling with its first panels alone, of about `PART` operations, but two at least."""
     if tiling.panels is None:
         return tiling
-    area = np.cumsum([rows * cols for rows, cols in (panel.shape for panel in tiling.panels.panels)])
-    count = max(2, 1 + int(np.searchsorted(tiling.k_tiles * area, PART)))
+    count = max(2, 1 + int(np.searchsorted(tiling.k_tiles * np.cumsum(tiling.panels.panels.areas), PART)))
     return replace(tiling, panels=replace(tiling.panels, panels=tiling.panels.panels[:count]))
 
 

@@ -10,6 +10,7 @@
 
 #include "arrays.hpp"
 #include "bindings_dram.hpp"
+#include "bindings_panels.hpp"
 #include "bindings_timing.hpp"
 #include "bindings_walk.hpp"
 #include "docstrings.hpp"
@@ -420,5 +421,6 @@ PYBIND11_MODULE(_engine, m) {
     define_functions(m);
     define_dram(m);
     define_timing(m);
+    define_panels(m);
     define_walk(m);
 }

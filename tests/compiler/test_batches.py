@@ -13,7 +13,7 @@ import minisim as ms
 from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.matmul import Product
-from minisim.compiler.panels import Budget, Panel, PanelPlan
+from minisim.compiler.panels import Budget, Panel, PanelPlan, Panels
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.shares import Splitter, row_runs
@@ -181,8 +181,10 @@ def test_numpy_s_shapes() -> None:
 
 def test_panels_are_repeated_and_end_with_a_run() -> None:
     budget = Budget(sram=10**6, a=64, b=64, c=64, fixed=0, sums=64)
-    plan = PanelPlan((Panel(0, 2, 0, 3), Panel(2, 3, 0, 3)), budget, ramped=False).over([(0, 1), (1, 4), (4, 6)])
-    assert plan.panels == (Panel(0, 1, 0, 3), Panel(1, 3, 0, 3), Panel(3, 4, 0, 3), Panel(4, 6, 0, 3))
+    plan = PanelPlan(Panels([Panel(0, 2, 0, 3), Panel(2, 3, 0, 3)]), budget, ramped=False).over(
+        [(0, 1), (1, 4), (4, 6)]
+    )
+    assert list(plan.panels) == [Panel(0, 1, 0, 3), Panel(1, 3, 0, 3), Panel(3, 4, 0, 3), Panel(4, 6, 0, 3)]
 
 
 def test_the_runs_that_a_share_reads() -> None:

@@ -118,4 +118,3 @@ def test_phases_read_what_the_whole_kernel_reads(strides: tuple[int, int], dilat
         if not taps:
             assert geometry.taps == 1 and (geometry.source(0) < 0).all()
     assert all(np.array_equal(seen[tap].reshape(-1), whole.meets(tap)) for tap in range(whole.taps))
-    assert whole.products == seen.sum()
