@@ -42,8 +42,8 @@ sanitize-%: $(VENV)/.test
 	$(BIN)/cmake --build build/sanitize-$*
 	$(BIN)/ctest --test-dir build/sanitize-$* --output-on-failure
 
-fuzz: $(VENV)/.test  ## damaged models and machines, odd command lines: N=100000 of them, from SEED=0 on
-	PYTHONPATH=tests $(BIN)/python -m fuzz -n $(or $(N),10000) --seed $(or $(SEED),0)
+fuzz: $(VENV)/.test  ## damaged models and machines, odd command lines: N=100000 of them, from SEED=0 on, KIND=network alone
+	PYTHONPATH=tests $(BIN)/python -m fuzz -n $(or $(N),10000) --seed $(or $(SEED),0) $(if $(KIND),--kind $(KIND))
 
 mutation-cpp: $(VENV)/.mutation-cpp  ## put faults into the C++ engine; see which its tests catch: N=20 SEED=2 FILES="a b" CHANGED=main
 	$(BIN)/python tests/mutation_cpp -n $(or $(N),100) --seed $(or $(SEED),1) $(if $(CHANGED),--changed $(CHANGED)) $(FILES)

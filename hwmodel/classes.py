@@ -34,6 +34,11 @@ class ClassCosts:
     costs: npt.NDArray[np.int64]
     planes: Numbers | None
 
+    def in_order(self, order: npt.NDArray[np.int64], schedule: Schedule, machine: Machine) -> ClassCosts:
+        """The costs of `schedule`, whose stream is the one they are of in another `order`. Which operations follow in a
+        descriptor depends on it."""
+        return ClassCosts(self.of[order], self.costs, None) if self.planes is None else class_costs(schedule, machine)
+
 
 def class_costs(schedule: Schedule, machine: Machine) -> ClassCosts:
     """The costs of all operations of `schedule`, by class.

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from minisim.hwmodel.gates import CODE
-
-if TYPE_CHECKING:
-    from minisim.hwmodel.state import State
-    from minisim.hwmodel.unit import Unit
+from minisim.hwmodel.state import State
 
 _DISPATCH, _LAUNCH, _QUEUE, _DESCRIPTOR = (CODE[name] for name in ("dispatch", "launch", "queue", "descriptor"))
+
+
+class Dispatched(Protocol):
+    """What control needs of a unit: its queue."""
+
+    depth: int
+    taken: list[int]
+    starts: int
+
+    def put(self, op: int) -> None:
+        """Take `op` into the queue (perhaps for a cycle to come)."""
 
 
 class Control:
@@ -25,7 +33,7 @@ class Control:
         units: of the core, by queue.
     """
 
-    def __init__(self, state: State, ops: Sequence[int], units: Sequence[Unit], launch: int, pace: int) -> None:
+    def __init__(self, state: State, ops: Sequence[int], units: Sequence[Dispatched], launch: int, pace: int) -> None:
         self._state = state
         self._ops = ops
         self._units = units
@@ -33,9 +41,9 @@ class Control:
         self._at = launch  # of the last dispatch
         self._last = -1
         self._next = 0
-        self._stalled: Unit | None = None
+        self._stalled: Dispatched | None = None
 
-    def started(self, unit: Unit) -> None:
+    def started(self, unit: Dispatched) -> None:
         """A place in the queue of `unit` is free."""
         if self._stalled is unit:
             self.advance()

@@ -17,19 +17,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import Costs
 from minisim.hwmodel.isa import Queue
-
-if TYPE_CHECKING:
-    from minisim.hwmodel.timeline import Timeline
-
-Cycles = npt.NDArray[np.int64]
 
 
 class Point(IntEnum):
@@ -68,7 +57,7 @@ class Term:
     """Cycles of a gate's delay, and what they went to.
 
     Attributes:
-        cycles: a key of `delays`, or a number of cycles.
+        cycles: a key of `delays.delays`, or a number of cycles.
         cause: the cause of the account; or one for each queue that the operation may be in. One that the account has
             no words for is a column and a line of its own there.
     """
@@ -150,31 +139,3 @@ CODE = {gate.name: code for code, gate in enumerate(GATES)}
 
 BY_BURSTS = frozenset({CODE["requests"], CODE["bursts"]})
 """Gates whose equation is the law of bursts: a transfer's bursts, in their port, say how long it took."""
-
-
-def delays(cost: Costs, machine: Machine, timeline: Timeline) -> dict[str, Cycles]:
-    """The cycles that terms may name, as columns over the operations.
-
-    Most are the machine's and the operands'; what the memory answered to a transfer (its service, and where there is
-    an L2, a network or several channels, `Timeline.answers`) is the run's.
-    """
-    worked = np.minimum(cost.busy, cost.hold)
-    none = np.zeros_like(cost.busy)
-    answers = timeline.answers
-    moves = cost.bytes > 0
-    contention = answers.contention if answers else none
-    return {
-        "setup": cost.setup,
-        "busy": cost.busy,
-        "hold": cost.hold,
-        "worked": worked,
-        "drained": cost.hold - worked,
-        "latency": np.where(moves, answers.latency, cost.latency) if answers else cost.latency,
-        "lag": cost.lag,
-        "l2": -(-cost.bytes // machine.l2.bytes_per_cycle) if machine.l2.bytes else none,
-        "contention": contention,
-        "service": timeline.dram_end - timeline.dram_begin - contention,
-        "crossing": answers.crossing if answers else none,
-        "pace": np.full_like(cost.busy, machine.control.issue_cycles),
-        "launch": np.full_like(cost.busy, machine.control.launch_cycles),
-    }

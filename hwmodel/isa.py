@@ -114,7 +114,7 @@ NONE = 0xFFFFFFFF
 REDUCE_WIDTH = 32
 """The partial results of a reduction: part of its definition (kernels.hpp), another number gives other bits."""
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -344,7 +344,7 @@ CONVOLUTION_DTYPE = np.dtype(
         ("stride_columns", "u4"),
         ("dilation_lines", "u4"),
         ("dilation_columns", "u4"),
-        ("pad_top", "i4"),  # of a transposed one also below 0: so much is added to the output
+        ("pad_top", "i4"),  # of a transposed convolution it may be below 0: pixels before the first that reads one
         ("pad_left", "i4"),
         ("channels", "u4"),  # of each group
         ("groups", "u4"),

@@ -14,7 +14,7 @@ import numpy as np
 
 from minisim._engine import Engine, time_schedule
 from minisim.hwmodel.bursts import BurstRules
-from minisim.hwmodel.classes import class_costs
+from minisim.hwmodel.classes import ClassCosts, class_costs
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import burst_rules
 from minisim.hwmodel.dram_presets import DramPart
@@ -101,14 +101,19 @@ class TimingMachine:
         )
 
 
-def simulate_native(schedule: Schedule, machine: Machine, engine: Engine | None = None) -> Timeline:
+def simulate_native(
+    schedule: Schedule, machine: Machine, engine: Engine | None = None, by_class: ClassCosts | None = None
+) -> Timeline:
     """Time `schedule`, which is for `machine`; an `engine` that has loaded it does each step in the same loop.
+
+    Args:
+        by_class: `class_costs` of both, if they are known.
 
     Raises:
         ScheduleHazard: the operations wait for each other in a circle, or the engine found a hazard.
         ScheduleError: a reference of the schedule leads nowhere.
     """
-    by_class = class_costs(schedule, machine)
+    by_class = by_class or class_costs(schedule, machine)
     numbers = TimingMachine.of(machine)
     found = time_schedule(schedule, numbers, by_class.costs, by_class.of, by_class.planes, engine)
     if found.pop("unretired"):

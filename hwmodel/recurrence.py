@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim._engine import expected_starts as starts
-from minisim.hwmodel.classes import class_costs
+from minisim.hwmodel.classes import ClassCosts, class_costs
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.isa import NONE, Opcode, Queue, Schedule
@@ -20,13 +20,16 @@ from minisim.hwmodel.isa import NONE, Opcode, Queue, Schedule
 Cycles = npt.NDArray[np.int64]
 
 
-def expected_starts(schedule: Schedule, machine: Machine) -> Cycles:
+def expected_starts(schedule: Schedule, machine: Machine, by_class: ClassCosts | None = None) -> Cycles:
     """The cycle at which each operation could start if dispatching cost nothing.
+
+    Args:
+        by_class: `class_costs` of both, if they are known.
 
     Raises:
         ScheduleError: a reference of the schedule leads nowhere, or an operation waits for one behind it.
     """
-    found = class_costs(schedule, machine)
+    found = by_class or class_costs(schedule, machine)
     return starts(schedule, found.costs, found.of, _sharing(schedule), machine.dma.shared)
 
 

@@ -187,7 +187,8 @@ class Matrix(Section):
         return {rows: packed * self.rows, cols: self.arrays * self.cols}
 
 
-_FOLLOWS = "; not written, it follows the array"
+_FOLLOWS = "; not written, it follows the array, or is what the compiler finds better (compiler.effort)"
+_CHOSEN = " edge {} is that the compiler chooses instead of the array's"
 
 
 class Tile(Section):
@@ -200,6 +201,12 @@ class Tile(Section):
     m: int = Field(default=32, ge=1, le=4096, description=f"elements: rows of A and C per tile{_FOLLOWS}")
     k: int = Field(default=32, ge=1, le=4096, description=f"elements: columns of A and rows of B per tile{_FOLLOWS}")
     n: int = Field(default=32, ge=1, le=4096, description=f"elements: columns of B and C per tile{_FOLLOWS}")
+    max_m: int = Field(default=4096, ge=1, le=4096, description=f"elements: the most that{_CHOSEN.format('m')}")
+    max_k: int = Field(default=4096, ge=1, le=4096, description=f"elements: the most that{_CHOSEN.format('k')}")
+    max_n: int = Field(default=4096, ge=1, le=4096, description=f"elements: the most that{_CHOSEN.format('n')}")
+    multiple_m: int = Field(default=1, ge=1, le=4096, description=f"elements: what divides{_CHOSEN.format('m')}")
+    multiple_k: int = Field(default=1, ge=1, le=4096, description=f"elements: what divides{_CHOSEN.format('k')}")
+    multiple_n: int = Field(default=1, ge=1, le=4096, description=f"elements: what divides{_CHOSEN.format('n')}")
 
     _follows: frozenset[str] | None = PrivateAttr(default=None)
 
@@ -624,6 +631,13 @@ class Compiler(Section):
         default=True, description="keep intermediate tiles in SRAM for their consumers; false if order is blocked"
     )
 
+    effort: int = Field(
+        default=1,
+        ge=0,
+        le=2,
+        description="how much is tried for edges of tiles that are not written, if order is auto: 0 nothing, 1 a few "
+        "for each layer, 2 over a hundred; what is tried is scheduled and timed",
+    )
     slices: bool = Field(
         default=True,
         description="walk layers together, strip by strip, where what passes between them would not stay in SRAM; only "

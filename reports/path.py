@@ -32,7 +32,8 @@ import numpy.typing as npt
 from minisim.hwmodel.array import rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs
-from minisim.hwmodel.gates import BY_BURSTS, Gate, Point, Term, delays
+from minisim.hwmodel.delays import delays
+from minisim.hwmodel.gates import BY_BURSTS, Gate, Point, Term
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.timeline import Cycles, Timeline
 from minisim.reports.burst_path import Bursts, Node, loose

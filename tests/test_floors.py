@@ -18,6 +18,8 @@ MAY_IMPORT = {
         "minisim.hwmodel.config",
         "minisim.hwmodel.cost",
         "minisim.hwmodel.recurrence",
+        "minisim.hwmodel.classes",
+        "minisim.hwmodel.native",  # to measure what is compiled: docs/adr/0042
         "minisim._engine.walk",  # the scheduler's: docs/adr/0036
         "minisim._engine.memory_needed",
         "minisim._engine.place_sizes",

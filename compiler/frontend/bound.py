@@ -92,7 +92,7 @@ def bound_value(info: onnx.ValueInfoProto, dtype: np.dtype[Any], value: Array) -
         or shape.count(None) > 1
         or (value.size != known and not (None in shape and value.size % known == 0))
     ):
-        raise ModelError(f"{about} has shape {[size or '?' for size in shape]}, not {list(value.shape)}")
+        raise ModelError(f"{about} has shape {[size or '?' for size in shape]}, not {shown(list(value.shape))}")
     return value.reshape([-1 if size is None else size for size in shape]).astype(dtype)
 
 

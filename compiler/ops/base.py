@@ -27,9 +27,11 @@ class Operator(Semantics[A]):
 
     Attributes:
         through_dram: whether its operands and its output are packed buffers in DRAM, as those of views are.
+        takes_edges: whether its tiles have the edges of those that it works on, where the compiler chooses edges.
     """
 
     through_dram: ClassVar[bool] = False
+    takes_edges: ClassVar[bool] = False
 
     @abstractmethod
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
@@ -46,6 +48,10 @@ class Operator(Semantics[A]):
     def fewest(self, node: Node, graph: Graph, machine: Machine) -> int:
         """Operations that it takes at the least, found at once; for those whose `cut` takes its time."""
         return 0
+
+    def sizes(self, node: Node, graph: Graph) -> tuple[int, int, int] | None:
+        """The m, k and n that its tiles are cut from, if their edges are the compiler's to choose; else None."""
+        return None
 
     def slab(self, node: Node, graph: Graph) -> int:
         """The rows that its output is cut into at a time (`slabs.py`); 0: all at once."""

@@ -37,6 +37,8 @@ class Elementwise(Operator[Attributes]):
         whole: the same of whole numbers (int64), where numpy has another function for them.
     """
 
+    takes_edges = True
+
     code: ClassVar[isa.VectorOp]
     value: ClassVar[Callable[..., Any]]
     whole: ClassVar[Callable[..., Any] | None] = None

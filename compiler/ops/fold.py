@@ -42,6 +42,8 @@ class Fold(Operator[A]):
         code: the operation of the vector unit.
     """
 
+    takes_edges = True
+
     code: ClassVar[isa.VectorOp]
 
     @abstractmethod
@@ -77,7 +79,7 @@ class Fold(Operator[A]):
         whole = tile_height(geometry.pixels_out, machine)
         m, taps = choose(geometry, whole, read, needed, machine.sram.bytes)
         grid = (-(-geometry.pixels_out // m), -(-geometry.taps // taps), -(-channels // n))
-        return Tiling(m, taps, n, *grid, panels=None)
+        return Tiling(m, taps, n, *grid, panels=None, source=(read, n))
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         """Of x as many rows for each tile of the output as there are for all of them: halos are not counted."""
@@ -153,7 +155,7 @@ class _Steps:
         program.layer(node.name, node.title, 0, slots, cores=self.tiling.core_of(self.m, self.n))
 
     def _gathered(self) -> tuple[Ids, list[tuple[Ids, npt.NDArray[np.bool_]]]]:
-        tiling, read = self.tiling, tile_height(self.geometry.pixels_in, self.program.machine)
+        tiling, read = self.tiling, self.tiling.source[0]
         ragged = self.channels - (tiling.n_tiles - 1) * tiling.n
         folding = Folding.of(self.geometry, tiling.m, read, tiling.k, (tiling.n, ragged), self.program)
         grid = self.program.grid(self.node.present[0], read, tiling.n)

@@ -79,6 +79,11 @@ class MatMul(Multiplication[MatMulAttributes]):
         slab = product.m if product.slabs > 1 else 0
         return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks, slab=slab)
 
+    def sizes(self, node: Node, graph: Graph) -> tuple[int, int, int] | None:
+        """Not of a batch: how its matrices are cut, whoever works on them along with it must know (`with_slabs`)."""
+        product = self.product(node, graph)
+        return (product.m, product.k, product.n) if product.slabs == 1 else None
+
     def slab(self, node: Node, graph: Graph) -> int:
         product = self.product(node, graph)
         return product.m if product.slabs > 1 else 0

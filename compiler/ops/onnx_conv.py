@@ -15,7 +15,7 @@ from minisim.compiler.graph import Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.semantics import Array
 from minisim.compiler.values import Lazy, materialised
-from minisim.errors import ModelError, ShapeError, UnsupportedError
+from minisim.errors import ModelError, ShapeError, UnsupportedError, shown
 
 
 @onnx_import("Conv", attributes=["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])
@@ -111,12 +111,10 @@ def transposed_window(
         wanted = given or [n * stride for n, stride in zip(size, strides, strict=True)]
         if len(wanted) != len(size):
             raise ShapeError(f"output_shape must have {len(size)} values, not {len(wanted)}")
-        cut = [max(0, a - b) for a, b in zip(whole, wanted, strict=True)]
-        missing = [max(0, b - a) for a, b in zip(whole, wanted, strict=True)]
-        half = [n // 2 for n in cut]
-        rest = [n - h for n, h in zip(cut, half, strict=True)]
+        total = [a - b for a, b in zip(whole, wanted, strict=True)]  # below 0 where pixels are missing
+        half = [n // 2 for n in total]  # rounded down, as ONNX's reference implementation does
+        rest = [n - h for n, h in zip(total, half, strict=True)]
         before, behind = (half, rest) if auto == "SAME_UPPER" else (rest, half)
-        behind = [b - m for b, m in zip(behind, missing, strict=True)]
     else:
         before, behind = _pads(node, size, kernel, strides, dilations)
     behind = [b - extra for b, extra in zip(behind, more, strict=True)]
@@ -138,7 +136,7 @@ def _numbers(node: OnnxNode, name: str, count: int, missing: int) -> list[int]:
 def _steps(node: OnnxNode, size: Sequence[int], kernel: Sequence[int]) -> tuple[list[int], list[int]]:
     """Strides and dilations, once the kernel is what it is said to be."""
     if (named := [int(value) for value in node.attrs.get("kernel_shape", kernel)]) != list(kernel):
-        raise ShapeError(f"kernel_shape must be {list(kernel)}, that of the filters, not {named}")
+        raise ShapeError(f"kernel_shape must be {shown(list(kernel))}, that of the filters, not {shown(named)}")
     return _numbers(node, "strides", len(size), 1), _numbers(node, "dilations", len(size), 1)
 
 
@@ -150,7 +148,8 @@ def _auto_pad(node: OnnxNode) -> str:
 def _pads(
     node: OnnxNode, size: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[list[int], list[int]]:
-    """What is padded before and behind each axis."""
+    """What is padded before and behind each axis. SAME pads what the kernel with its dilations needs, and where it is
+    shorter than a stride, nothing: as ONNX's text has it for pools and its reference implementation for Conv."""
     auto = _auto_pad(node)
     if auto == "VALID":
         return [0] * len(size), [0] * len(size)
@@ -160,9 +159,9 @@ def _pads(
             raise ShapeError(f"pads must have {2 * len(size)} values, not {len(pads)}")
         return pads[: len(size)], pads[len(size) :]
     if auto not in ("SAME_UPPER", "SAME_LOWER"):
-        raise ModelError(f"auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not {auto}")
+        raise ModelError(f"auto_pad must be NOTSET, VALID, SAME_UPPER or SAME_LOWER, not {shown(auto)}")
     if min(strides) < 1:
-        raise ShapeError(f"strides must be at least 1, not {list(strides)}")
+        raise ShapeError(f"strides must be at least 1, not {shown(list(strides))}")
     whole = [
         max(0, (-(-n // stride) - 1) * stride + (k - 1) * dilation + 1 - n)
         for n, k, stride, dilation in zip(size, kernel, strides, dilations, strict=True)

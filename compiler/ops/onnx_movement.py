@@ -12,7 +12,7 @@ from minisim.compiler.graph import Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.semantics import Array
 from minisim.compiler.values import materialised
-from minisim.errors import ShapeError, UnsupportedError
+from minisim.errors import ShapeError, UnsupportedError, shown
 
 
 def _input(node: OnnxNode, place: int) -> str:
@@ -85,7 +85,7 @@ def import_expand(context: OnnxContext, node: OnnxNode) -> Tensor:
 def import_tile(context: OnnxContext, node: OnnxNode) -> Tensor:
     x, repeats = context.value(node.inputs[0]), _needed(_integers(context, node, 1, "repeats"), "repeats")
     if len(repeats) != len(x.shape) or any(count < 1 for count in repeats):
-        raise ShapeError(f"repeats must be a number from 1 for each axis of {x.shape}, not {repeats}")
+        raise ShapeError(f"repeats must be a number from 1 for each axis of {x.shape}, not {shown(repeats)}")
     if all(count == 1 for count in repeats):
         return x
     indices = [list(range(d)) * count if count > 1 else None for d, count in zip(x.shape, repeats, strict=True)]

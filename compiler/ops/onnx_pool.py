@@ -9,7 +9,7 @@ from typing import Any
 from minisim.compiler.graph import Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.ops.onnx_conv import window
-from minisim.errors import ShapeError, UnsupportedError
+from minisim.errors import ShapeError, UnsupportedError, shown
 
 WINDOW = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
 
@@ -92,7 +92,7 @@ def _nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tenso
     kernel = list(node.attrs.get("kernel_shape", [1] * dims))
     if len(kernel) != dims or min(kernel) < 1:
         raise ShapeError(
-            f"kernel_shape must have a positive number for each axis of an image {x.shape[2:]}, not {kernel}"
+            f"kernel_shape must have a positive number for each axis of an image {x.shape[2:]}, not {shown(kernel)}"
         )
     images = graph.transpose(x, (0, *range(2, dims + 2), 1), name=f"{node.name}/in")
     if dims == 1:
@@ -104,7 +104,8 @@ def _nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tenso
 
 
 def _window(node: OnnxNode, x: Tensor) -> dict[str, Any]:
-    """The arguments of a pooling of images x; a rounding up is one where the padding is given, not found."""
+    """The arguments of a pooling of images x. With auto_pad ceil_mode changes nothing, by ONNX's text: for VALID
+    it rounds (n - k + 1) / stride up, which is as much as (n - k) / stride rounded down, and 1."""
     kernel = [int(value) for value in node.attrs["kernel_shape"]]
     strides, dilations, pads = window(node, x.shape[3 - len(kernel) : 3], kernel)
     return {

@@ -20,7 +20,7 @@ from minisim.compiler.graph import Tensor
 from minisim.compiler.interpolation import COORDINATES, ROUNDINGS, Axis, cubic, linear, nearest, weights
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.values import materialised
-from minisim.errors import ModelError, ShapeError, UnsupportedError
+from minisim.errors import ModelError, ShapeError, UnsupportedError, shown
 
 Axes = dict[int, Axis]
 """The axes that are resized, by their number."""
@@ -83,7 +83,7 @@ def _regions(context: OnnxContext, node: OnnxNode, chosen: Sequence[int]) -> dic
 def _scaled(x: Tensor, chosen: Sequence[int], scales: Sequence[float], regions: dict[int, tuple[float, float]]) -> Axes:
     if len(scales) != len(chosen) or not all(0 < scale < MOST_TIMES for scale in scales):
         raise ShapeError(
-            f"scales must be a number from 0 to {MOST_TIMES} for each of {len(chosen)} axes, not {list(scales)}"
+            f"scales must be a number from 0 to {MOST_TIMES} for each of {len(chosen)} axes, not {shown(list(scales))}"
         )
     return {
         axis: Axis(x.shape[axis], math.floor(x.shape[axis] * scale), scale, regions.get(axis, WHOLE))
@@ -100,7 +100,7 @@ def _sized(
 ) -> Axes:
     """To sizes; where the aspect ratio is kept, all axes have one scale: that of the least, or the greatest."""
     if len(sizes) != len(chosen) or not all(1 <= size < MOST_TIMES for size in sizes):
-        raise ShapeError(f"sizes must be a number from 1 for each of {len(chosen)} axes, not {list(sizes)}")
+        raise ShapeError(f"sizes must be a number from 1 for each of {len(chosen)} axes, not {shown(list(sizes))}")
     scales = [size / x.shape[axis] for axis, size in zip(chosen, sizes, strict=True)]
     match node.attrs.get("keep_aspect_ratio_policy", "stretch"):
         case "not_larger":
@@ -110,7 +110,8 @@ def _sized(
         case "stretch":
             pass
         case policy:
-            raise ModelError(f"keep_aspect_ratio_policy must be stretch, not_larger or not_smaller, not {policy}")
+            known = "stretch, not_larger or not_smaller"
+            raise ModelError(f"keep_aspect_ratio_policy must be {known}, not {shown(policy)}")
     return {
         axis: Axis(x.shape[axis], math.floor(scale * x.shape[axis] + 0.5), scale, regions.get(axis, WHOLE))
         for axis, scale in zip(chosen, scales, strict=True)
@@ -122,7 +123,8 @@ def _resized(context: OnnxContext, node: OnnxNode, axes: Axes, attrs: Any) -> Te
     graph, x = context.graph, context.value(node.inputs[0])
     coordinates = str(attrs.get("coordinate_transformation_mode", "half_pixel"))
     if coordinates not in COORDINATES:
-        raise ModelError(f"coordinate_transformation_mode must be one of {', '.join(COORDINATES)}, not {coordinates}")
+        known = ", ".join(COORDINATES)
+        raise ModelError(f"coordinate_transformation_mode must be one of {known}, not {shown(coordinates)}")
     if any(axis.resized < 1 for axis in axes.values()):
         raise ShapeError(f"nothing would be left of {x.shape}")
     cropped = coordinates == "tf_crop_and_resize"
@@ -146,7 +148,7 @@ def _along(
         case "nearest":
             rounding = str(attrs.get("nearest_mode", "round_prefer_floor"))
             if rounding not in ROUNDINGS:
-                raise ModelError(f"nearest_mode must be one of {', '.join(ROUNDINGS)}, not {rounding}")
+                raise ModelError(f"nearest_mode must be one of {', '.join(ROUNDINGS)}, not {shown(rounding)}")
             chosen = [nearest(axes[i], coordinates, rounding) if i in axes else None for i in range(len(x.shape))]
             return context.graph.take(x, chosen, fill=fill, kind="Resize", name=name)
         case "linear":
@@ -154,7 +156,7 @@ def _along(
         case "cubic":
             kernel, reach = partial(cubic, a=float(attrs.get("cubic_coeff_a", -0.75))), 2
         case _:
-            raise ModelError(f"mode must be nearest, linear or cubic, not {mode}")
+            raise ModelError(f"mode must be nearest, linear or cubic, not {shown(mode)}")
     antialias, exclude = bool(attrs.get("antialias", 0)), bool(attrs.get("exclude_outside", 0))
     graph, y = context.graph, x
     for i, axis in sorted(axes.items()):

@@ -109,6 +109,8 @@ def part_of_row(dtype: isa.DType, machine: Machine) -> int:
 class RowOperator(Operator[Attributes]):
     """An operator that is a chain of vector operations on whole rows; rows are what cores share."""
 
+    takes_edges = True
+
     @abstractmethod
     def chain(self, node: Node, strips: RowStrips) -> None:
         """Append the operations to `strips`; the last one's result is the node's."""

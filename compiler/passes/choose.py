@@ -53,25 +53,25 @@ def chosen(node: Node, graph: Graph, machine: Machine) -> Tiling:
     found = OPERATORS[node.op].candidates(node, graph, machine)
     if machine.cores.count > 1:
         found = tuple(dict.fromkeys(replace(tiling, panels=None) for tiling in found))
-    work = np.cumsum([_operations(_begun(tiling)) for tiling in found])
+    work = np.cumsum([operations(begun(tiling)) for tiling in found])
     tried = found[: max(1, int(np.searchsorted(work, WORK, side="right")))]
     if len(tried) == 1:
         return tried[0]
     return _best(Excerpt([node], graph), machine, tried)
 
 
-def _operations(tiling: Tiling) -> int:
+def operations(tiling: Tiling) -> int:
     """Operations of the array, of all panels if it has any."""
     if tiling.panels is None:
         return tiling.m_tiles * tiling.k_tiles * tiling.n_tiles
     return tiling.k_tiles * int(tiling.panels.panels.areas.sum())
 
 
-def _begun(tiling: Tiling) -> Tiling:
-    """The tiling with its first panels alone, of about `PART` operations, but two at least."""
+def begun(tiling: Tiling, part: int = PART) -> Tiling:
+    """The tiling with its first panels alone, of about so many operations of the array, but two at least."""
     if tiling.panels is None:
         return tiling
-    count = max(2, 1 + int(np.searchsorted(tiling.k_tiles * np.cumsum(tiling.panels.panels.areas), PART)))
+    count = max(2, 1 + int(np.searchsorted(tiling.k_tiles * np.cumsum(tiling.panels.panels.areas), part)))
     return replace(tiling, panels=replace(tiling.panels, panels=tiling.panels.panels[:count]))
 
 
@@ -106,10 +106,10 @@ class _Tried(NamedTuple):
 
     @classmethod
     def of(cls, layer: Excerpt, machine: Machine, tiling: Tiling) -> _Tried:
-        begun = _begun(tiling)
-        more = _operations(tiling) / _operations(begun)
+        first = begun(tiling)
+        more = operations(tiling) / operations(first)
         try:
-            tilings = {layer.graph.nodes[0].name: begun}
+            tilings = {layer.graph.nodes[0].name: first}
             if machine.cores.count > 1:
                 tilings = Splitter(layer.graph, machine, tilings).best()
             program = Lower(machine).apply(TiledGraph(layer.graph, tilings))

@@ -27,13 +27,17 @@ MOST = 12_000
 """Operations of the array, of the node and those around it, up to which that is done."""
 
 
-def tilings(nodes: Sequence[Node], graph: Graph, machine: Machine) -> dict[str, Tiling]:
-    """By name, the tilings of `nodes`, which are those of `graph` that are executed, on one core."""
-    found = {node.name: chosen(node, graph, machine) for node in nodes}
+def tilings(nodes: Sequence[Node], graph: Graph, machines: Mapping[str, Machine]) -> dict[str, Tiling]:
+    """By name, the tilings of `nodes`, which are those of `graph` that are executed, on one core.
+
+    Args:
+        machines: the machine as it is to each node (`edges.py`).
+    """
+    found = {node.name: chosen(node, graph, machines[node.name]) for node in nodes}
     for node in nodes:
-        choice = OPERATORS[node.op].in_context(node, graph, machine)
+        choice = OPERATORS[node.op].in_context(node, graph, machines[node.name])
         if len(choice) > 1:
-            found[node.name] = _in_context(node, choice, nodes, graph, machine, found)
+            found[node.name] = _in_context(node, choice, nodes, graph, machines[node.name], found)
     return found
 
 

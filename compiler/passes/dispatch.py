@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minisim.hwmodel.classes import ClassCosts, class_costs
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.recurrence import expected_starts
@@ -29,5 +30,11 @@ class Dispatch:
     def apply(self, schedule: Schedule) -> Schedule:
         if self.machine.compiler.order != "auto":  # loop nests stay as they are
             return schedule
-        order = np.argsort(expected_starts(schedule, self.machine), kind="stable")
-        return schedule.replace(stream=schedule.stream[order])
+        return self.with_costs(schedule)[0]
+
+    def with_costs(self, schedule: Schedule) -> tuple[Schedule, ClassCosts]:
+        """The schedule in its order, and what its operations cost."""
+        by_class = class_costs(schedule, self.machine)
+        order = np.argsort(expected_starts(schedule, self.machine, by_class), kind="stable")
+        sorted_ = schedule.replace(stream=schedule.stream[order])
+        return sorted_, by_class.in_order(order, sorted_, self.machine)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from minisim.compiler.graph import Graph, Node, view_2d
+from minisim.compiler.mapping import Edges, check_layers
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
+from minisim.compiler.passes.edges import Machines, soonest
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.shares import Splitter
 from minisim.compiler.slabs import tiles_apart
@@ -27,22 +30,27 @@ class Tile:
 
     Raises:
         CapacityError: the tiles need more than `max_operations`; found before anything is made of them.
+        ModelError: `mapping` is not for this graph, or this machine.
     """
 
     machine: Machine
     max_operations: int = MAX_OPERATIONS
+    mapping: Mapping[str, Edges] = field(default_factory=dict)
     name: str = "tile"
 
     def apply(self, graph: Graph) -> TiledGraph:
         graph = with_slabs(graph, self.machine)
         executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
+        check_layers(self.mapping, graph, self.machine)
         self._check_operations(graph, executed)
-        if self.machine.cores.count > 1:
-            tilings = {node.name: chosen(node, graph, self.machine) for node in executed}
-            tilings = Splitter(graph, self.machine, tilings).best()
-        else:
-            tilings = tilings_of(executed, graph, self.machine)
-        return TiledGraph(graph, tilings)
+        tiled = partial(self._tiled, executed, graph)
+        return soonest(executed, graph, self.machine, tiled, self.max_operations, self.mapping)
+
+    def _tiled(self, executed: Sequence[Node], graph: Graph, machines: Machines) -> TiledGraph:
+        if self.machine.cores.count == 1:
+            return TiledGraph(graph, tilings_of(executed, graph, machines))
+        tilings = {node.name: chosen(node, graph, machines[node.name]) for node in executed}
+        return TiledGraph(graph, Splitter(graph, self.machine, tilings).best())
 
     def _check_operations(self, graph: Graph, executed: Sequence[Node]) -> None:
         count = sum(OPERATORS[node.op].fewest(node, graph, self.machine) for node in executed)

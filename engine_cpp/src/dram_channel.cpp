@@ -14,26 +14,17 @@ std::size_t size(std::int64_t count) { return static_cast<std::size_t>(count); }
 }  // namespace
 
 DramChannel::DramChannel(const DramPart& part) : part_(part) {
-    const std::size_t ranks = size(part.ranks), groups = ranks * size(part.groups);
-    const std::size_t banks = groups * size(part.banks);
-    queues_.resize(banks);
-    for (auto& queue : queues_) queue.reserve(size(part.bank_queue));  // no cycle asks for memory
+    ranks_.resize(size(part.ranks));
+    groups_.resize(ranks_.size() * size(part.groups));
+    banks_.resize(groups_.size() * size(part.banks));
+    for (std::size_t i = 0; i < banks_.size(); ++i) {
+        banks_[i].group = i / size(part.banks);
+        banks_[i].rank = banks_[i].group / size(part.groups);
+        banks_[i].queue.reserve(size(part.bank_queue));  // no cycle asks for memory
+    }
     for (auto* queue : {&reads_, &writes_}) queue->reserve(size(part.queue));
-    occupied_.assign((banks + 63) / 64, 0);
-    last_ = banks - 1;
-    for (std::size_t bank = 0; bank < banks; ++bank) {
-        group_.push_back(bank / size(part.banks));
-        rank_.push_back(group_.back() / size(part.groups));
-    }
-    ready_.assign(banks, kNever);
-    row_.assign(banks, -1);
-    hits_.assign(banks, 0);
-    for (auto* of_bank : {&activate_, &precharge_, &column_}) of_bank->assign(banks, 0);
-    for (auto* of_group : {&group_activate_, &group_read_, &group_write_}) {
-        of_group->assign(groups, 0);
-    }
-    for (auto* of_rank : {&rank_activate_, &rank_read_, &rank_write_}) of_rank->assign(ranks, 0);
-    window_.resize(ranks);
+    occupied_.assign((banks_.size() + 63) / 64, 0);
+    last_ = banks_.size() - 1;
     refresh_at_ = part.tREFI / part.ranks;
 }
 
@@ -49,8 +40,9 @@ void DramChannel::push(std::size_t bank, std::int64_t row, bool write, Cycle now
 }
 
 void DramChannel::hold_columns(Cycle until) {
-    for (auto* table : {&rank_read_, &rank_write_}) {
-        for (Cycle& cycle : *table) at_least(cycle, until);
+    for (Rank& rank : ranks_) {
+        at_least(rank.read, until);
+        at_least(rank.write, until);
     }
 }
 
@@ -59,18 +51,21 @@ void DramChannel::no_more_requests(Cycle now) {
     if (!writes_.empty()) next_ = now;
 }
 
-Cycle DramChannel::run(const std::vector<Burst>& bursts, Cycle start, Cycle not_before) {
-    more_requests();
-    hold_columns(not_before);
+Cycle DramChannel::serve(const std::vector<Train>& trains, Cycle start) {
     Cycle now = start, last = start;
-    std::size_t asked = 0, unserved = bursts.size();
+    std::size_t unserved = 0, asked = 0;  // of the train's
+    for (const Train& train : trains) unserved += train.bursts;
+    auto train = trains.begin();
     while (unserved) {
         bool took = false;  // writes, which may go on in the next cycle
-        for (; asked < bursts.size() && accepts(bursts[asked].write); ++asked) {
-            push(bursts[asked].bank, bursts[asked].row, bursts[asked].write, now);
-            took |= bursts[asked].write;
+        while (train != trains.end() && accepts(train->write)) {
+            push(train->bank, train->row, train->write, now);
+            took |= train->write;
+            if (++asked < train->bursts) continue;
+            ++train;
+            asked = 0;
         }
-        if (asked == bursts.size()) no_more_requests(now);
+        if (train == trains.end()) no_more_requests(now);
         if (next_ <= now) {
             const Served served = tick(now);
             const auto count = static_cast<std::size_t>(served.reads + served.writes);
@@ -79,7 +74,7 @@ Cycle DramChannel::run(const std::vector<Burst>& bursts, Cycle start, Cycle not_
         }
         now = std::max(now + 1, took ? std::min(next_, now + 1) : next_);
     }
-    return last + part_.burst_cycles;
+    return last;
 }
 
 // -- one cycle ------------------------------------------------------------------------------------
@@ -87,7 +82,7 @@ Cycle DramChannel::run(const std::vector<Burst>& bursts, Cycle start, Cycle not_
 // Does `work` for the banks in [begin, end) that have requests, up to the first that returns true;
 // whether one did. Few banks have any, most of the time.
 template <class Work>
-bool DramChannel::in_turn(std::size_t begin, std::size_t end, Work work) const {
+bool DramChannel::in_turn(std::size_t begin, std::size_t end, const Work& work) const {
     for (std::size_t first = begin / 64 * 64; first < end; first += 64) {
         std::uint64_t bits = occupied_[first / 64];
         if (first < begin) bits &= ~std::uint64_t{0} << (begin - first);
@@ -102,8 +97,8 @@ bool DramChannel::in_turn(std::size_t begin, std::size_t end, Work work) const {
 
 Cycle DramChannel::earliest() const {
     Cycle found = kNever;
-    in_turn(0, ready_.size(), [&](std::size_t bank) {
-        found = std::min(found, ready_[bank]);
+    in_turn(0, banks_.size(), [&](std::size_t bank) {
+        found = std::min(found, banks_[bank].ready);
         return false;
     });
     return found;
@@ -131,10 +126,11 @@ bool DramChannel::move() {
     }
     std::vector<Waiting>& queue = draining_ ? writes_ : reads_;
     for (auto it = queue.begin(); it != queue.end(); ++it) {
-        if (queues_[it->bank].size() >= size(part_.bank_queue)) continue;
-        queues_[it->bank].push_back(it->request);
+        Bank& bank = banks_[it->bank];
+        if (bank.queue.size() >= size(part_.bank_queue)) continue;
+        bank.queue.push_back(it->request);
+        bank.ready = 0;  // to be worked out
         occupied_[it->bank / 64] |= std::uint64_t{1} << it->bank % 64;
-        ready_[it->bank] = 0;  // to be worked out
         queue.erase(it);
         if (draining_) --draining_;
         return true;
@@ -144,49 +140,51 @@ bool DramChannel::move() {
 
 // Gives the first command that is ready, the banks in turn; whether there was one.
 bool DramChannel::issue(Cycle now, Served& served) {
-    const auto given = [&](std::size_t bank) {
-        if (ready_[bank] > now) return false;
+    const auto given = [&](std::size_t number) {
+        Bank& bank = banks_[number];
+        if (bank.ready > now) return false;
         const Command command = next_command(bank, now);
-        ready_[bank] = command.at;
+        bank.ready = command.at;
         if (command.at > now) return false;
-        last_ = bank;
-        std::vector<Request>& queue = queues_[bank];
+        last_ = number;
         if (command.kind == Kind::kActivate) {
-            give_activate(bank, queue.front().row, now);
+            give_activate(bank, bank.queue.front().row, now);
         } else if (command.kind == Kind::kPrecharge) {
-            row_[bank] = -1;
-            at_least(activate_[bank], now + part_.tRP);
+            bank.row = -1;
+            at_least(bank.activate, now + part_.tRP);
         } else {
-            const bool write = queue[command.index].write;
-            queue.erase(queue.begin() + static_cast<std::ptrdiff_t>(command.index));
+            const bool write = bank.queue[command.index].write;
+            bank.queue.erase(bank.queue.begin() + static_cast<std::ptrdiff_t>(command.index));
             give_column(bank, write, now);
             ++(write ? served.writes : served.reads);
         }
-        ready_[bank] = queue.empty() ? kNever : now + 1;
-        if (queue.empty()) occupied_[bank / 64] &= ~(std::uint64_t{1} << bank % 64);
+        bank.ready = bank.queue.empty() ? kNever : now + 1;
+        if (bank.queue.empty()) occupied_[number / 64] &= ~(std::uint64_t{1} << number % 64);
         return true;
     };
     const std::size_t next = last_ + 1;
-    return in_turn(next, ready_.size(), given) || in_turn(0, next, given);
+    return in_turn(next, banks_.size(), given) || in_turn(0, next, given);
 }
 
-DramChannel::Command DramChannel::next_command(std::size_t bank, Cycle now) const {
-    const std::vector<Request>& queue = queues_[bank];
-    const std::size_t rank = rank_[bank], group = group_[bank];
-    if (row_[bank] < 0) {
-        const Cycle at = std::max({activate_[bank], group_activate_[group], rank_activate_[rank],
-                                   window_[rank].at[0] + part_.tFAW});
+DramChannel::Command DramChannel::next_command(const Bank& bank, Cycle now) const {
+    const std::vector<Request>& queue = bank.queue;
+    const Rank& rank = ranks_[bank.rank];
+    const Group& group = groups_[bank.group];
+    if (bank.row < 0) {
+        const Cycle at = std::max({bank.activate, group.activate, rank.activate,
+                                   rank.window[0] + part_.tFAW});
         return {at, Kind::kActivate, 0};
     }
-    const Cycle read = std::max({column_[bank], group_read_[group], rank_read_[rank], now});
-    const Cycle write = std::max({column_[bank], group_write_[group], rank_write_[rank], now});
+    const Cycle read = std::max({bank.column, group.read, rank.read, now});
+    const Cycle write = std::max({bank.column, group.write, rank.write, now});
+    const Cycle least = std::min(read, write);
     Command found = {kNever, Kind::kColumn, 0};
-    for (std::size_t i = 0; i < queue.size() && found.at != now; ++i) {
+    for (std::size_t i = 0; i < queue.size() && found.at != least; ++i) {
         const Cycle possible = queue[i].write ? write : read;
-        if (queue[i].row == row_[bank] && possible < found.at) found = {possible, Kind::kColumn, i};
+        if (queue[i].row == bank.row && possible < found.at) found = {possible, Kind::kColumn, i};
     }
-    if (queue.front().row != row_[bank] && (found.at == kNever || hits_[bank] >= kRowHits)) {
-        const Cycle close = std::max(precharge_[bank], now);
+    if (queue.front().row != bank.row && (found.at == kNever || bank.hits >= kRowHits)) {
+        const Cycle close = std::max(bank.precharge, now);
         if (close <= found.at) return {close, Kind::kPrecharge, 0};
     }
     return found;
@@ -194,22 +192,19 @@ DramChannel::Command DramChannel::next_command(std::size_t bank, Cycle now) cons
 
 // -- commands -------------------------------------------------------------------------------------
 
-void DramChannel::give_activate(std::size_t bank, std::int64_t row, Cycle now) {
-    const std::size_t rank = rank_[bank];
-    row_[bank] = row;
-    hits_[bank] = 0;
-    activate_[bank] = now + part_.tRAS + part_.tRP;
-    column_[bank] = now + part_.tRCD;
-    precharge_[bank] = now + part_.tRAS;
-    group_activate_[group_[bank]] = now + part_.tRRD_L;
-    rank_activate_[rank] = now + part_.tRRD_S;
-    Cycle* window = window_[rank].at;
-    std::copy(window + 1, window + 4, window);
-    window[3] = now;
+void DramChannel::give_activate(Bank& bank, std::int64_t row, Cycle now) {
+    Rank& rank = ranks_[bank.rank];
+    bank.row = row;
+    bank.hits = 0;
+    bank.activate = now + part_.tRAS + part_.tRP;
+    bank.column = now + part_.tRCD;
+    bank.precharge = now + part_.tRAS;
+    groups_[bank.group].activate = now + part_.tRRD_L;
+    rank.activate = now + part_.tRRD_S;
+    rank.activated(now);
 }
 
-void DramChannel::give_column(std::size_t bank, bool write, Cycle now) {
-    const std::size_t rank = rank_[bank], group = group_[bank];
+void DramChannel::give_column(Bank& bank, bool write, Cycle now) {
     const Cycle burst = part_.burst_cycles;
     const Cycle shorter = std::max(burst, part_.tCCD_S), longer = std::max(burst, part_.tCCD_L);
     Cycle close, group_read, group_write, rank_read, rank_write, other_read, other_write;
@@ -231,37 +226,39 @@ void DramChannel::give_column(std::size_t bank, bool write, Cycle now) {
         other_read = now + burst + part_.tRTRS;
         other_write = turn + part_.tRTRS;
     }
-    ++hits_[bank];
-    at_least(precharge_[bank], close);
-    at_least(group_read_[group], group_read);
-    at_least(group_write_[group], group_write);
-    for (std::size_t r = 0; r < rank_read_.size(); ++r) {
-        at_least(rank_read_[r], r == rank ? rank_read : other_read);
-        at_least(rank_write_[r], r == rank ? rank_write : other_write);
+    Group& group = groups_[bank.group];
+    bank.hits = std::min(bank.hits + 1, kRowHits);
+    at_least(bank.precharge, close);
+    at_least(group.read, group_read);
+    at_least(group.write, group_write);
+    for (std::size_t r = 0; r < ranks_.size(); ++r) {
+        at_least(ranks_[r].read, r == bank.rank ? rank_read : other_read);
+        at_least(ranks_[r].write, r == bank.rank ? rank_write : other_write);
     }
 }
 
 // All refreshes that have come due: a rank closes its rows, then rests for tRFC, in turn.
 void DramChannel::refresh(Cycle now) {
     const Cycle interval = part_.tREFI / part_.ranks;
-    const std::size_t ranks = size(part_.ranks), per_rank = size(part_.groups * part_.banks);
+    const std::size_t per_rank = size(part_.groups * part_.banks);
     const Cycle missed = (now - refresh_at_) / interval - part_.ranks;
     if (missed > 0) {  // an idle time: the last ones count
         refresh_at_ += missed * interval;
-        refresh_rank_ = (refresh_rank_ + size(missed)) % ranks;
+        refresh_rank_ = (refresh_rank_ + size(missed)) % ranks_.size();
     }
     while (refresh_at_ <= now) {
-        const std::size_t begin = refresh_rank_ * per_rank, end = begin + per_rank;
+        Bank* const begin = &banks_[refresh_rank_ * per_rank];
+        Bank* const end = begin + per_rank;
         Cycle start = refresh_at_;
-        for (std::size_t bank = begin; bank < end; ++bank) {
-            at_least(start, row_[bank] < 0 ? activate_[bank] : precharge_[bank] + part_.tRP);
+        for (const Bank* bank = begin; bank != end; ++bank) {
+            at_least(start, bank->row < 0 ? bank->activate : bank->precharge + part_.tRP);
         }
-        for (std::size_t bank = begin; bank < end; ++bank) {
-            row_[bank] = -1;
-            activate_[bank] = start + part_.tRFC;
+        for (Bank* bank = begin; bank != end; ++bank) {
+            bank->row = -1;
+            bank->activate = start + part_.tRFC;
         }
         refresh_at_ += interval;
-        refresh_rank_ = (refresh_rank_ + 1) % ranks;
+        refresh_rank_ = (refresh_rank_ + 1) % ranks_.size();
     }
 }
 

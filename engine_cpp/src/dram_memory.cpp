@@ -69,7 +69,7 @@ AddressMap::AddressMap(const DramPart& part)
         std::int64_t size;
         bool placed;
     };
-    Field column;  // which of a row's bursts it is makes no difference
+    Field column;
     Named fields[] = {{"ro", row_, part.rows, false},   {"ch", channel_, part.channels, false},
                       {"ra", rank_, part.ranks, false}, {"bg", group_, part.groups, false},
                       {"ba", bank_, part.banks, false}, {"co", column, part.page_bursts, false}};
@@ -88,6 +88,7 @@ AddressMap::AddressMap(const DramPart& part)
         throw UsageError("mapping must name ro, ch, ra, ba, bg and co once each, not '" +
                          part.mapping + "'");
     }
+    if (column.shift == log2_of(part.burst_bytes)) column_ = column;
 }
 
 AddressMap::Place AddressMap::locate(std::uint64_t address) const {
@@ -103,6 +104,7 @@ DramMemory::DramMemory(const DramPart& part, std::int64_t dram, std::int64_t cor
       dram_(dram),
       core_(core),
       lead_(part.queue * part.burst_cycles),
+      burst_shift_(log2_of(part.burst_bytes)),
       free_(static_cast<std::size_t>(part.channels), 0),
       shares_(static_cast<std::size_t>(part.channels)) {
     if (dram < 1 || core < 1) throw UsageError("a clock has at least one cycle");
@@ -170,14 +172,29 @@ void DramMemory::clear_shares() {
     for (auto& share : shares_) share.clear();
 }
 
+void DramMemory::ask_channel(std::uint64_t address, bool write, std::size_t bursts) {
+    const AddressMap::Place place = map_.locate(address);
+    std::vector<DramChannel::Train>& share = shares_[place.channel];
+    if (!share.empty() && share.back().continues(place.bank, place.row, write)) {
+        share.back().bursts += bursts;
+    } else {
+        share.push_back({place.bank, place.row, write, bursts});
+    }
+}
+
 // Asks for the bursts under a row; `last` is the number of the burst before: one that two rows share
 // counts once.
 void DramMemory::ask_row(std::int64_t begin, std::int64_t width, bool write, std::int64_t& last) {
-    const std::int64_t burst = part_.burst_bytes;
-    for (std::int64_t line = begin / burst; line <= (begin + width - 1) / burst; ++line) {
-        if (line != last) ask_channel(static_cast<std::uint64_t>(line * burst), write);
-        last = line;
+    const std::int64_t end = ((begin + width - 1) >> burst_shift_) + 1;
+    std::int64_t burst = begin >> burst_shift_;
+    if (burst == last) ++burst;
+    while (burst < end) {
+        const std::uint64_t address = static_cast<std::uint64_t>(burst) << burst_shift_;
+        const std::int64_t alike = std::min(map_.alike(address), end - burst);
+        ask_channel(address, write, static_cast<std::size_t>(alike));
+        burst += alike;
     }
+    last = end - 1;
 }
 
 DramMemory::Turn DramMemory::transfer(std::int64_t first, std::int64_t pitch, std::int64_t rows,
@@ -217,7 +234,7 @@ DramMemory::Turn DramMemory::serve_shares(Cycle now, Cycle since) {
         if (shares_[number].empty()) continue;
         const Cycle turn = std::max(now, free_[number]), columns = in_dram(turn);
         const Cycle issued = channels_[number].run(
-            shares_[number], std::max(earliest, columns - lead_), columns);
+            shares_[number], std::max(earliest, columns - lead_), columns, served_);
         free_[number] = ceil_ratio(issued, core_, dram_);
         found.begin = std::min(found.begin, turn);
         if (free_[number] > found.end) {

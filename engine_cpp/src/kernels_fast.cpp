@@ -57,14 +57,24 @@ MINISIM_INLINE void block(Left a, Panel b, float* c, std::size_t c_step, std::si
     }
 }
 
+// Some of kCols columns. Half of them is the commonest, and a register's worth.
+template <std::size_t kCols>
+MINISIM_INLINE void copy_cols(const float* from, std::size_t cols, float* to) {
+    if (cols == kCols / 2) {
+        std::copy_n(from, kCols / 2, to);
+    } else {
+        for (std::size_t j = 0; j < cols; ++j) to[j] = from[j];
+    }
+}
+
 // A block at the right edge, with fewer columns than kCols: it works on a copy of its outputs.
 template <std::size_t kRows, std::size_t kCols>
 MINISIM_INLINE void edge_block(Left a, Panel b, float* c, std::size_t c_step, std::size_t k,
                                bool clear, std::size_t cols) {
     float copy[kRows][kCols] = {};
-    for (std::size_t i = 0; i < kRows; ++i) std::copy_n(c + i * c_step, cols, copy[i]);
+    for (std::size_t i = 0; i < kRows && !clear; ++i) copy_cols<kCols>(c + i * c_step, cols, copy[i]);
     block<kRows, kCols>(a, b, copy[0], kCols, k, clear);
-    for (std::size_t i = 0; i < kRows; ++i) std::copy_n(copy[i], cols, c + i * c_step);
+    for (std::size_t i = 0; i < kRows; ++i) copy_cols<kCols>(copy[i], cols, c + i * c_step);
 }
 
 // All rows of a panel from row `i` on: as many blocks of kRows as fit, the rest in halves.
@@ -94,11 +104,14 @@ MINISIM_INLINE Panel panel_of(const MatmulArgs& x, std::size_t j, Scratch& scrat
     const std::size_t cols = std::min(kCols, x.n - j);
     const float* b = static_cast<const float*>(x.b);
     if (!x.b_transposed && cols == kCols) return {b + j, x.n};
-    scratch.panel.assign(x.k * kCols, 0.0f);
-    for (std::size_t p = 0; p < x.k; ++p) {
-        for (std::size_t q = 0; q < cols; ++q) {
-            scratch.panel[p * kCols + q] =
-                x.b_transposed ? b[(j + q) * x.k + p] : b[p * x.n + j + q];
+    scratch.panel.resize(x.k * kCols);
+    float* panel = scratch.panel.data();
+    if (cols < kCols) std::fill_n(panel, x.k * kCols, 0.0f);
+    for (std::size_t p = 0; p < x.k; ++p, panel += kCols) {
+        if (x.b_transposed) {
+            for (std::size_t q = 0; q < cols; ++q) panel[q] = b[(j + q) * x.k + p];
+        } else {
+            copy_cols<kCols>(b + p * x.n + j, cols, panel);
         }
     }
     return {scratch.panel.data(), kCols};
@@ -136,15 +149,14 @@ MINISIM_INLINE void epilogue(const MatmulArgs& x) {
     }
 }
 
-// Panels outermost, so that each is packed once.
+// All panels, each packed once: as many of kCols columns as there are, then one of as many or of half.
 template <std::size_t kRows, std::size_t kCols>
-MINISIM_INLINE void panels(const MatmulArgs& x, Scratch& scratch) {
-    const float* data = static_cast<const float*>(x.a);
-    const Left a = x.a_transposed ? Left{data, 1, x.m} : Left{data, x.k, 1};
-    for (std::size_t j = 0; j < x.n; j += kCols) {
+MINISIM_INLINE void panels(const MatmulArgs& x, Left a, Scratch& scratch) {
+    std::size_t j = 0;
+    for (; j + kCols / 2 < x.n; j += kCols) {
         panel_rows<kRows, kCols>(x, a, panel_of<kCols>(x, j, scratch), j, 0);
     }
-    if (x.last) epilogue(x);
+    if (j < x.n) panel_rows<kRows, kCols / 2>(x, a, panel_of<kCols / 2>(x, j, scratch), j, 0);
 }
 
 // -- narrow types, by way of fp32 ------------------------------------------------------------------
@@ -179,7 +191,10 @@ MINISIM_INLINE void matmul_body(const MatmulArgs& given, Scratch& scratch) {
         x.a = widen_rows(x.a_dtype, x.a, 0, x.k, x.m, x.k, scratch.left);
         x.b = widen_rows(x.b_dtype, x.b, 0, x.n, x.k, x.n, scratch.right);
     }
-    panels<kRows, kCols>(x, scratch);
+    const float* data = static_cast<const float*>(x.a);
+    const Left a = x.a_transposed ? Left{data, 1, x.m} : Left{data, x.k, 1};
+    panels<kRows, kCols>(x, a, scratch);
+    if (x.last) epilogue(x);
 }
 
 constexpr std::size_t largest(DType dtype) { return dtype == DType::kUint8 ? 255 : 128; }

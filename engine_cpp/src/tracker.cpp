@@ -61,9 +61,9 @@ void Tracker::restart() noexcept {
 void Tracker::supplied(std::uint32_t tensor) noexcept {
     const TensorRow& t = program_.tensors[tensor];
     for_each_run({tensor, 0, 0, t.rows, t.cols, 0}, [](Cells::Run run) {
-        for (const Cells::Cell cell : run) {
-            std::fill_n(cell.names, run.words, kNobody);
-            cell.writer() = kUser;
+        for (const Cells::Block block : run) {
+            for (std::size_t i = 0; i < run.readers(); ++i) block.reader(i) = kNobody;
+            block.writer() = kUser;
         }
     });
 }
@@ -74,8 +74,8 @@ void Tracker::finish(std::int64_t cycle) {
         if (static_cast<Role>(t.role) != Role::kOutput) continue;
         for (std::uint32_t row = 0; row < t.rows; ++row) {
             for_each_run({i, row, 0, 1, t.cols, 0}, [&](Cells::Run run) {
-                for (const Cells::Cell cell : run) {
-                    if (!complete(cell.writer())) unfinished(i, row, cell.writer(), cycle);
+                for (const Cells::Block block : run) {
+                    if (!complete(block.writer())) unfinished(i, row, block.writer(), cycle);
                 }
             });
         }
@@ -144,26 +144,26 @@ void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {
 
 // -- reads ----------------------------------------------------------------------------------------
 
-// One operation writes a tile as a whole, so it must be the last writer of every cell. If another
-// wrote one of them, the tile is not there, even if both wrote the same content (at addresses
+// One operation writes a tile as a whole, so it must be the last writer of all of it. If another
+// wrote a part, the tile is not there, even if both wrote the same content (at addresses
 // that are a little apart, say).
 void Tracker::read_sram(const Access& access) {
     const Cells::Run run = sram_run(access);
-    const std::int32_t writer = *run.first;
+    const std::int32_t writer = (*run.begin()).writer();
     check_read(access, writer);
     if (program_.result(static_cast<std::size_t>(writer)) != access.content) {
         wrong_content(access, writer);
     }
     const auto queue = static_cast<std::size_t>(program_.queue(access.op));
-    for (const Cells::Cell cell : run) {
-        if (cell.writer() != writer) {
-            check_read(access, cell.writer());
-            wrong_content(access, cell.writer());
+    for (const Cells::Block block : run) {
+        if (block.writer() != writer) {
+            check_read(access, block.writer());
+            wrong_content(access, block.writer());
         }
         // The write that follows a read in place is record enough. As a reader, too, an operation
         // would hide an older one of its queue from that write, and, if it accumulates, stand in
         // the way of its own next step.
-        if (!access.in_place) cell.reader(queue) = static_cast<std::int32_t>(access.op);
+        if (!access.in_place) block.reader(queue) = static_cast<std::int32_t>(access.op);
     }
 }
 
@@ -172,14 +172,14 @@ void Tracker::read_dram(const Access& access) {
     const std::size_t core = program_.stream[access.op].core;
     std::int32_t checked = kNobody;  // the last writer that was found in order
     for_each_run(program_.tiles[access.content.tile], [&](Cells::Run run) {
-        for (const Cells::Cell cell : run) {
-            const std::int32_t writer = cell.writer();
+        for (const Cells::Block block : run) {
+            const std::int32_t writer = block.writer();
             if (writer != checked || writer == kNobody) {
                 check_read(access, writer);
                 if (!dram_holds(writer, access.content)) wrong_content(access, writer);
                 checked = writer;
             }
-            cell.reader(core) = static_cast<std::int32_t>(access.op);
+            block.reader(core) = static_cast<std::int32_t>(access.op);
         }
     });
 }
@@ -210,26 +210,17 @@ void Tracker::write_dram(const Access& access) {
 
 void Tracker::write(const Access& access, Cells::Run run) const {
     const auto op = static_cast<std::int32_t>(access.op);
-    const std::size_t readers = run.words - 1;
-    const std::int32_t* checked = nullptr;  // neighbours mostly have the same history
-    std::int32_t checked_writer = kNobody;  // of that cell, before this write
-    for (const Cells::Cell cell : run) {
-        const std::int32_t writer = cell.writer();
-        const bool same = checked != nullptr && writer == checked_writer &&
-                          std::equal(checked + 1, checked + run.words, cell.names + 1);
-        if (!same) {
-            const bool waits = in_flight(writer) && !continues(access, writer);
-            if (writer > op || waits) conflict(access, writer, true);
-            for (std::size_t i = 0; i < readers; ++i) {
-                const std::int32_t reader = cell.reader(i);
-                const bool reads = in_flight_.contains(reader, lane_of_reader(access, i));
-                if (reader > op || reads) conflict(access, reader, false);
-            }
-            checked = cell.names;
-            checked_writer = writer;
+    for (const Cells::Block block : run) {
+        const std::int32_t writer = block.writer();
+        const bool waits = in_flight(writer) && !continues(access, writer);
+        if (writer > op || waits) conflict(access, writer, true);
+        for (std::size_t i = 0; i < run.readers(); ++i) {
+            const std::int32_t reader = block.reader(i);
+            const bool reads = in_flight_.contains(reader, lane_of_reader(access, i));
+            if (reader > op || reads) conflict(access, reader, false);
         }
-        cell.writer() = op;
     }
+    run.written_by(op);
 }
 
 // -- both -----------------------------------------------------------------------------------------

@@ -99,9 +99,7 @@ void Validator::convolution(std::size_t row) const {
         if (value == 0 || value >= kLimit) at.fail("sizes, steps and counts must be from 1 to 2147483647");
     }
     if (x.transposed > 1) at.fail("transposed must be 0 or 1, not " + std::to_string(x.transposed));
-    for (const std::int64_t pad : {x.pad_top, x.pad_left}) {
-        if (pad < 0 && x.transposed == 0) at.fail("padding must be at least 0, not " + std::to_string(pad));
-    }
+    if (std::min(x.pad_top, x.pad_left) < 0 && x.transposed == 0) at.fail("padding must not be below 0");
     if (x.along_channels > 1) at.fail("along_channels must be 0 or 1, not " + std::to_string(x.along_channels));
     const std::uint64_t kernel = std::uint64_t{x.kernel_lines} * x.kernel_columns;
     if (x.taps == 0 || x.taps > kernel) {

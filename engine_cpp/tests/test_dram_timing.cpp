@@ -1,6 +1,7 @@
 // The timed DRAM in closed form, what it refuses, and random requests for the sanitizers. That it
 // equals its definition in every cycle is tested from Python (tests/hwmodel/test_dram_twin.py).
 
+#include <algorithm>
 #include <memory>
 #include <random>
 #include <vector>
@@ -130,6 +131,54 @@ TEST(random_requests_are_all_served) {
             const Cycle least = static_cast<Cycle>(count) * part.burst_cycles / part.channels;
             CHECK(served.issued >= now + least);  // no faster than the peak
             now = served.issued + static_cast<Cycle>(random() % 5000);
+        }
+    }
+}
+
+// A few transfers over and over, at places that share rows and banks or do not: most are repeated.
+// run() serves each burst anew.
+TEST(what_is_repeated_is_what_would_be_served) {
+    std::mt19937_64 random(8);
+    const auto below = [&](std::uint64_t end) { return static_cast<Cycle>(random() % end); };
+    for (int round = 0; round < 60; ++round) {
+        DramPart part = small_part();
+        part.channels = 1;
+        part.rows = 4;
+        part.commands = 1 + round % 2;
+        part.queue = 4 + round % 9;
+        part.bank_queue = 2 + round % 5;
+        part.CWL = part.CL - round % 12;
+        part.tFAW *= 1 + round % 7;
+        part.tREFI *= 1 + round % 5;
+        part.mapping = round % 3 ? "rochrababgco" : "bgcochbarora";
+        DramMemory memory(part), anew(part);
+        const std::int64_t burst = part.burst_bytes, lead = part.queue * part.burst_cycles;
+        struct Shape {
+            std::int64_t pitch, rows, bursts;
+        };
+        const std::int64_t row = part.ranks * part.groups * part.banks * part.page_bursts;
+        const Shape shapes[] = {{8 * (1 + below(9)), 1 + below(6), 1 + below(7)},
+                                {8 * (1 + below(3)), 3 + below(6), 1},  // many activates
+                                {row * (1 + below(2)), 3, 1},           // rows of one bank
+                                {row * 2, 3, 1}};
+        Cycle now = 0;
+        for (int turn = 0; turn < 600; ++turn) {
+            const auto& [pitch, rows, bursts] = shapes[random() % 4];
+            const std::int64_t first = below(6) * part.page_bursts * (round % 2 ? 1 : 3);
+            const bool write = below(3) == 0;
+            std::vector<std::int64_t> addresses;
+            for (std::int64_t i = 0; i < rows * bursts; ++i) {
+                addresses.push_back((first + i / bursts * pitch + i % bursts) * burst);
+            }
+            const auto writes = std::make_unique<bool[]>(addresses.size());
+            std::fill_n(writes.get(), addresses.size(), write);
+            const Cycle since = std::max(Cycle{0}, now - below(4) * 20);
+            const Cycle start = std::max(since, now - lead);
+            const Cycle end = anew.run(addresses.data(), writes.get(), addresses.size(), start, now,
+                                       kNever).issued;
+            CHECK_EQUAL(memory.transfer(first * burst, pitch * burst, rows, bursts * burst, write,
+                                        now, since).end, end);
+            now = end + (below(4) ? 0 : below(60) * (1 + below(30)));
         }
     }
 }

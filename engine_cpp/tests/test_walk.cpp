@@ -1,309 +1,16 @@
-// The scheduler's walk: its allocator, its candidates, and whole walks of small programs.
+// The scheduler's walk: whole walks of small programs.
 
 #include "minisim/walk.hpp"
 
-#include <algorithm>
-#include <random>
 #include <vector>
 
 #include "check.hpp"
-#include "minisim/candidates.hpp"
+#include "lowered.hpp"
 #include "minisim/errors.hpp"
-#include "minisim/places.hpp"
 
 using namespace minisim;
 
 namespace {
-
-Clock clock_of(std::uint32_t loads) { return {loads, 0, 0, 0}; }
-
-// What is taken, as (address, loads to wait for); nothing: (-1, 0).
-std::pair<std::int64_t, std::uint32_t> take(Places& places, std::uint64_t bytes, bool small = false) {
-    const auto found = places.allocate(bytes, small);
-    if (!found) return {-1, 0};
-    return {static_cast<std::int64_t>(found->address), found->clock[0]};
-}
-
-void check_taken(Places& places, std::uint64_t bytes, std::int64_t address, std::uint32_t loads, bool small = false) {
-    const auto found = take(places, bytes, small);
-    CHECK_EQUAL(found.first, address);
-    CHECK_EQUAL(found.second, loads);
-}
-
-// Of each 64 bytes: whether they are free, and which operations must retire before they are written.
-struct Cells {
-    std::uint64_t base;
-    std::vector<bool> free;
-    std::vector<Clock> clocks;
-
-    Cells(std::size_t count, std::uint64_t base_) : base(base_), free(count, true), clocks(count) {}
-    template <class Visit>
-    void each(std::uint64_t address, std::uint64_t bytes, Visit visit) {
-        for (std::uint64_t at = address; at < address + bytes; at += kAlignment) {
-            visit((at - base) / kAlignment);
-        }
-    }
-    std::uint64_t longest_run() const {
-        std::uint64_t longest = 0, run = 0;
-        for (const bool each : free) {
-            run = each ? run + 1 : 0;
-            longest = std::max(longest, run);
-        }
-        return longest * kAlignment;
-    }
-};
-
-void compare_with_cells(unsigned seed) {
-    std::mt19937 draw(seed);
-    const auto below = [&](std::uint32_t n) { return static_cast<std::uint32_t>(draw() % n); };
-    const std::uint64_t base = below(2) * 4096;
-    const std::size_t counts[] = {1, 7, 64, 1024};
-    const std::uint64_t all[] = {1, 2, 3, 16, 64};
-    const std::size_t cells = counts[below(4)];
-    Places places(cells * kAlignment, base);
-    Cells known(cells, base);
-    std::vector<std::uint64_t> sizes;
-    for (std::uint32_t i = below(4) + 1; i > 0; --i) sizes.push_back(kAlignment * all[below(5)]);
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> used;
-    for (std::uint32_t moment = 1; moment < 600; ++moment) {
-        if (!used.empty() && below(100) < 48) {
-            std::swap(used[below(static_cast<std::uint32_t>(used.size()))], used.back());
-            const auto [address, bytes] = used.back();
-            used.pop_back();
-            const Clock clock = {below(moment), below(moment), below(moment), below(moment)};
-            places.free(address, bytes, clock);
-            known.each(address, bytes, [&](std::size_t cell) {
-                CHECK(!known.free[cell]);
-                known.free[cell] = true;
-                known.clocks[cell] = clock;
-            });
-        } else {
-            const std::uint64_t bytes = sizes[below(static_cast<std::uint32_t>(sizes.size()))];
-            const auto found = places.allocate(bytes, below(10) < 3);
-            CHECK_EQUAL(found.has_value(), known.longest_run() >= bytes);
-            if (!found) continue;
-            known.each(found->address, bytes, [&](std::size_t cell) {
-                CHECK(known.free[cell]);
-                known.free[cell] = false;
-                for (std::size_t q = 0; q < kQueues; ++q) CHECK(found->clock[q] >= known.clocks[cell][q]);
-            });
-            used.emplace_back(found->address, bytes);
-        }
-        const auto free = static_cast<std::uint64_t>(std::count(known.free.begin(), known.free.end(), true));
-        CHECK_EQUAL(places.free_bytes(), free * kAlignment);
-    }
-    for (const auto& [address, bytes] : used) places.free(address, bytes, {1, 2, 3, 4});
-    places.merge();
-    CHECK(places.allocate(cells * kAlignment).has_value());
-}
-
-}  // namespace
-
-TEST(places_are_disjoint_and_their_clocks_name_all_who_used_them) {
-    for (unsigned seed = 0; seed < 60; ++seed) compare_with_cells(seed);
-}
-
-TEST(tiles_of_one_size_take_turns_in_the_longest_free_place) {
-    Places places(256);
-    for (std::int64_t i = 0; i < 4; ++i) check_taken(places, 64, 64 * i, 0);
-    const std::uint64_t order[] = {128, 0, 192, 64};
-    for (std::uint32_t i = 0; i < 4; ++i) places.free(order[i], 64, clock_of(i + 1));
-    for (std::uint32_t i = 0; i < 4; ++i) check_taken(places, 64, static_cast<std::int64_t>(order[i]), i + 1);
-}
-
-TEST(memory_never_used_comes_before_a_place_of_ones_own_size) {  // so loads run ahead as far as there is memory
-    Places places(256);
-    check_taken(places, 64, 0, 0);
-    places.free(0, 64, clock_of(1));
-    check_taken(places, 64, 64, 0);
-}
-
-TEST(small_tiles_take_the_upper_end_of_memory_never_used) {
-    Places places(1024);
-    check_taken(places, 64, 960, 0, true);
-    check_taken(places, 512, 0, 0);
-    check_taken(places, 64, 896, 0, true);
-}
-
-TEST(a_small_tile_does_not_break_up_the_place_of_a_large_one) {  // though that has been free for longer
-    Places places(576);
-    check_taken(places, 512, 0, 0);
-    check_taken(places, 64, 512, 0);
-    places.free(0, 512, clock_of(1));
-    places.free(512, 64, clock_of(2));
-    check_taken(places, 64, 512, 2);
-    places.free(512, 64, clock_of(3));
-    check_taken(places, 64, 512, 3);
-    check_taken(places, 64, 0, 1);  // there is no other
-    check_taken(places, 448, 64, 1);
-}
-
-TEST(a_size_that_is_needed_gets_the_places_that_nobody_needs_any_more) {
-    // else all tiles of that size follow each other in one place, and each waits for the one before it
-    Places places(1024);
-    for (const std::uint64_t bytes : {512, 256, 256}) CHECK(places.allocate(bytes).has_value());
-    places.free(512, 256, clock_of(1));
-    places.free(768, 256, clock_of(2));
-    std::pair<std::int64_t, std::uint32_t> last;
-    std::uint32_t count = 3;
-    for (; count < 13 && last.first != 512; ++count) {
-        places.free(0, 512, clock_of(count));
-        last = take(places, 512);
-    }
-    CHECK_EQUAL(count, 6u);  // free for more than twice as long as the other, after the third time
-    CHECK_EQUAL(last.first, 512);  // the run of both, and its clock names both
-    CHECK_EQUAL(last.second, 2u);
-}
-
-TEST(what_is_left_of_a_place_keeps_its_age_and_its_clock) {
-    Places places(512);
-    check_taken(places, 512, 0, 0);
-    places.free(0, 512, clock_of(7));
-    check_taken(places, 128, 0, 7);
-    check_taken(places, 384, 128, 7);
-    check_taken(places, 64, -1, 0);
-}
-
-TEST(steps_do_not_grow_with_the_number_of_places) {
-    double looked_at[2];
-    const std::uint32_t counts[] = {100, 10'000};
-    for (int k = 0; k < 2; ++k) {
-        Places places(std::uint64_t{counts[k]} * 256);
-        std::vector<std::uint64_t> taken;
-        const std::uint64_t sizes[] = {64, 128, 64};
-        for (std::uint32_t i = 0; i < 3 * counts[k]; ++i) taken.push_back(places.allocate(sizes[i % 3])->address);
-        for (std::uint32_t i = 0; i < taken.size(); ++i) {
-            if (i % 3 != 2) places.free(taken[i], sizes[i % 3], clock_of(i));
-        }
-        const std::uint64_t before = places.windows();
-        for (std::uint32_t i = 0; i < counts[k] / 4; ++i) CHECK(places.allocate(192).has_value());
-        looked_at[k] = static_cast<double>(places.windows() - before) / (counts[k] / 4);
-    }
-    CHECK(looked_at[0] > 0);
-    CHECK(looked_at[1] <= 1.1 * looked_at[0] + 1);
-}
-
-TEST(a_run_of_just_the_size_is_found_behind_any_number_of_short_ones) {
-    Places places(64 * 202);
-    for (int i = 0; i < 200; ++i) CHECK(places.allocate(64).has_value());
-    check_taken(places, 128, 64 * 200, 0);
-    for (std::uint64_t i = 0; i < 100; i += 2) places.free(64 * i, 64, clock_of(1));  // all free for longer
-    places.free(64 * 200, 128, clock_of(2));
-    CHECK(places.allocate(64).has_value());
-    for (std::uint32_t i = 101; i < 104; ++i) places.free(64 * i, 64, clock_of(i - 98));
-    check_taken(places, 192, 64 * 101, 5);
-}
-
-TEST(memory_that_was_used_is_not_as_new_when_it_is_one_place_again) {
-    Places places(256);
-    check_taken(places, 256, 0, 0);
-    places.free(0, 256, clock_of(3));
-    places.merge();
-    check_taken(places, 64, 0, 3, true);  // else it would take the upper end
-}
-
-TEST(what_was_not_taken_is_not_given_back) {
-    Places places(256, 1024);
-    CHECK_THROWS(places.free(1024, 64, Clock{}), ScheduleError, "what it has not taken");
-    CHECK(places.allocate(128).has_value());
-    CHECK_THROWS(places.free(960, 64, Clock{}), ScheduleError, "what it has not taken");
-    CHECK_THROWS(places.free(1088, 128, Clock{}), ScheduleError, "what it has not taken");
-    CHECK_THROWS(places.free(1216, 128, Clock{}), ScheduleError, "what it has not taken");
-    CHECK_THROWS(places.merge(), ScheduleError, "in use");
-    places.free(1024, 128, Clock{});
-    CHECK_EQUAL(places.used_bytes(), 0u);
-}
-
-TEST(the_candidate_whose_next_use_is_farthest_is_the_first) {
-    std::mt19937 draw(1);
-    Candidates::At at(50, kNone);
-    Candidates candidates(at), other(at);
-    other.add(49, 1);
-    std::vector<std::uint32_t> far(49, kNone);  // kNone: not in
-    for (int i = 0; i < 5000; ++i) {
-        const auto copy = static_cast<std::uint32_t>(draw() % far.size());
-        candidates.remove(copy);
-        far[copy] = kNone;
-        if (draw() % 3) candidates.add(copy, far[copy] = static_cast<std::uint32_t>(draw() % 20));
-        std::uint32_t best = kNone;
-        for (std::uint32_t j = 0; j < far.size(); ++j) {
-            if (far[j] != kNone && (best == kNone || far[j] > far[best])) best = j;
-        }
-        CHECK_EQUAL(candidates.empty(), best == kNone);
-        if (best == kNone) continue;
-        CHECK_EQUAL(candidates.first(), best);
-        CHECK_EQUAL(candidates.distance(), far[best]);
-    }
-    CHECK_EQUAL(other.first(), 49u);
-}
-
-namespace {
-
-// A lowered program: y = x w in `steps` steps for each of `columns` tiles of y, each operand loaded before each use.
-// All tiles are 16 x 16 floats: 1,024 bytes.
-struct Lowered {
-    std::vector<UopRow> uops;
-    std::vector<MatmulRow> matmuls;
-    std::vector<VectorRow> vectors;
-    std::vector<PieceRow> pieces;
-    std::vector<TileRow> tiles;
-    std::vector<TensorRow> tensors;
-    bool resident_ok[8] = {}, sums[8] = {};
-    std::vector<std::int64_t> ahead, horizon;
-    std::uint32_t cores = 1, layers = 1;
-
-    std::uint32_t tile(std::uint32_t tensor, std::uint32_t final = 0) {
-        tiles.push_back({tensor, static_cast<std::uint32_t>(16 * tiles.size()), 0, 16, 16, final});
-        return static_cast<std::uint32_t>(tiles.size() - 1);
-    }
-    std::uint32_t tensor() {
-        TensorRow x{};
-        x.storage = static_cast<std::uint32_t>(tensors.size());
-        tensors.push_back(x);
-        return x.storage;
-    }
-    void uop(Opcode opcode, std::uint32_t ref, std::uint16_t core = 0, std::uint32_t fetch = 0, std::uint32_t layer = 0) {
-        uops.push_back({static_cast<std::uint8_t>(opcode), 0, core, layer, ref, fetch});
-    }
-    std::uint32_t matmul(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t step, bool last,
-                         std::uint32_t acc = kNone) {
-        MatmulRow x{};
-        x.a = a;
-        x.b = b;
-        x.c = c;
-        x.acc = acc;
-        x.bias = x.residual = x.a_pieces = kNone;
-        x.a_sram = x.b_sram = x.c_sram = x.bias_sram = x.residual_sram = x.acc_sram = kNone;
-        x.m = x.k = x.n = 16;
-        x.step = step;
-        x.last = last;
-        matmuls.push_back(x);
-        return static_cast<std::uint32_t>(matmuls.size() - 1);
-    }
-    UopProgram view() {
-        UopProgram found;
-        found.uops = {uops.data(), uops.size()};
-        found.matmuls = {matmuls.data(), matmuls.size()};
-        found.vectors = {vectors.data(), vectors.size()};
-        found.pieces = {pieces.data(), pieces.size()};
-        found.tiles = {tiles.data(), tiles.size()};
-        found.tensors = {tensors.data(), tensors.size()};
-        ahead.resize(std::size_t{layers} * cores);
-        horizon.resize(std::size_t{layers} * cores);
-        found.resident_ok = resident_ok;
-        found.sums = sums;
-        found.ahead = ahead.data();
-        found.horizon = horizon.data();
-        found.layers = layers;
-        found.cores = cores;
-        return found;
-    }
-    Walked walked(std::uint64_t sram, std::uint64_t accumulator = 0, bool keep = true) {
-        const UopProgram program = view();
-        program.check();
-        return walk(program, {sram, accumulator, keep});
-    }
-};
 
 // a b -> c, and c d -> e, with c an intermediate that may stay.
 Lowered two_products() {
@@ -373,8 +80,79 @@ TEST(what_is_used_last_is_evicted_and_stored_if_it_is_nowhere_else) {
     CHECK_EQUAL(found.transfers[2].version, 1u);
     CHECK_EQUAL(found.stream[4].wait[1], 1u);  // d takes c's place: not before its store
     CHECK_EQUAL(found.stream[6].wait[1], 2u);  // c comes back into d's
+    CHECK_EQUAL(found.stream[7].wait[0], 3u);  // and its sums are there before they are added to
     CHECK_EQUAL(found.eliminated[0], 4);
     CHECK_EQUAL(found.live, 0u);
+}
+
+TEST(what_must_be_stored_counts_as_half_as_far_away) {
+    Lowered x;
+    for (int i = 0; i < 5; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1), c = x.tile(2, 2), d = x.tile(3), e = x.tile(4, 1);
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kExecute, x.matmul(a, b, c, 0, false));
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kLoad, d);
+    x.uop(Opcode::kExecute, x.matmul(b, d, e, 0, true));  // a, used again at 7, or c, in SRAM alone, at 9: one must go
+    x.uop(Opcode::kStore, e);
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kExecute, x.matmul(a, b, c, 1, true));
+    x.uop(Opcode::kStore, c);
+    const Walked found = x.walked(4096);
+    CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 0, 2, 1, 0, 2, 1}));
+    CHECK_EQUAL(found.transfers[4].tile, a);
+    CHECK_EQUAL(found.peak[0], 4096);
+}
+
+// a b -> c and a b -> d, d and the first tile of c's tensor whole, c ragged: `rows` of 16.
+Lowered ragged(std::uint32_t rows) {
+    Lowered x;
+    for (int i = 0; i < 4; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1), whole = x.tile(2, 1), c = x.tile(2, 1), d = x.tile(3, 1);
+    x.tiles[c].rows = rows;
+    for (const std::uint32_t target : {c, d, whole}) {
+        x.uop(Opcode::kLoad, a);
+        x.uop(Opcode::kLoad, b);
+        x.uop(Opcode::kExecute, x.matmul(a, b, target, 0, true));
+        x.uop(Opcode::kStore, target);
+    }
+    return x;
+}
+
+TEST(a_ragged_tile_takes_a_whole_place_if_it_fills_half_of_one) {
+    const Walked half = ragged(8).walked(3072), less = ragged(7).walked(3072);
+    CHECK_EQUAL(half.peak[0], 3072);
+    CHECK_EQUAL(half.matmuls[1].c_sram, half.matmuls[0].c_sram);  // d follows in its place
+    CHECK_EQUAL(less.matmuls[0].c_sram, 2048u);
+    CHECK_EQUAL(opcodes(less).size(), 8u);
+    Lowered alone = ragged(7);
+    alone.uops.resize(4);
+    CHECK_EQUAL(alone.walked(3072).peak[0], 2048 + 448);
+    alone.tiles[3].rows = 8;
+    CHECK_EQUAL(alone.walked(3072).peak[0], 3072);
+}
+
+TEST(what_does_not_fit_in_whole_places_is_moved_together) {
+    Lowered x = ragged(9);
+    x.uops.resize(4);
+    x.tiles[0].rows = 12;  // a, of which there is a whole tile, too
+    x.tiles.push_back({0, 96, 0, 16, 16, 0});
+    CHECK_EQUAL(scratchpad_needed(x.view(), false).bytes, 768u + 1024 + 576);
+    const Walked found = x.walked(768 + 1024 + 576);
+    CHECK(opcodes(found) == (std::vector<int>{0, 0, 0, 0, 2, 1}));  // the operands are loaded again, side by side
+    CHECK_EQUAL(found.matmuls[0].a_sram, 0u);
+    CHECK_EQUAL(found.matmuls[0].b_sram, 768u);
+    CHECK_EQUAL(found.matmuls[0].c_sram, 1792u);
+    CHECK_EQUAL(found.stream[2].wait[0], 2u);  // not before those that they take the places of
+    CHECK_EQUAL(found.stream[4].wait[0], 4u);
+    CHECK_EQUAL(found.peak[0], 768 + 1024 + 576);
+    CHECK_EQUAL(found.live, 0u);
+    CHECK_THROWS(x.walked(768 + 1024 + 576 - 64), ScheduleError, "do not fit");
+    const Walked ample = x.walked(4096);
+    CHECK(opcodes(ample) == (std::vector<int>{0, 0, 2, 1}));
+    CHECK_EQUAL(ample.peak[0], 3072);  // there each has the place of a whole one
 }
 
 TEST(sums_live_in_the_accumulator_memory) {
@@ -401,6 +179,178 @@ TEST(sums_live_in_the_accumulator_memory) {
     CHECK_EQUAL(scratchpad_needed(program, true).bytes, 3072u);
     CHECK_EQUAL(scratchpad_needed(program, false).bytes, 4096u);  // the last step has sums and result
     CHECK_EQUAL(accumulator_needed(program).bytes, 1024u);
+    x.uops.resize(3);  // the first step leaves c alone
+    const UopProgram begun = x.view();
+    CHECK_EQUAL(scratchpad_needed(begun, true).bytes, 2048u);
+    CHECK_EQUAL(scratchpad_needed(begun, false).bytes, 3072u);
+}
+
+TEST(sums_that_were_spilled_are_read_when_they_are_back) {
+    Lowered x;
+    for (int i = 0; i < 5; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1), c = x.tile(2, 1), acc = x.tile(3, 2), d = x.tile(4, 1);
+    x.sums[3] = true;
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kExecute, x.matmul(a, b, c, 0, false, acc));
+    const std::uint32_t e = x.tile(0), f = x.tile(1), bias = x.tile(1);  // with d all of the memory: the sums must go
+    for (const std::uint32_t operand : {e, f, bias}) x.uop(Opcode::kLoad, operand);
+    x.uop(Opcode::kExecute, x.matmul(e, f, d, 0, true));
+    x.matmuls.back().bias = bias;
+    x.uop(Opcode::kStore, d);
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kExecute, x.matmul(a, b, c, 1, true, acc));
+    x.uop(Opcode::kStore, c);
+    const Walked found = x.walked(4096);
+    const StreamRow& last = found.stream[found.stream.size() - 2];
+    CHECK_EQUAL(int{last.opcode}, 2);
+    CHECK_EQUAL(found.transfers[found.transfers.size() - 2].tile, acc);  // before c is stored
+    CHECK_EQUAL(last.wait[0], 8u);  // a and b twice, three for d, and the sums
+}
+
+TEST(a_product_of_one_step_has_no_sums_to_read) {
+    Lowered x;
+    for (int i = 0; i < 4; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1), c = x.tile(2, 1), acc = x.tile(3, 1);
+    x.sums[3] = true;
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kExecute, x.matmul(a, b, c, 0, true, acc));
+    x.uop(Opcode::kStore, c);
+    const Walked found = x.walked(4096, 1024);
+    CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 1}));
+    CHECK_EQUAL(found.matmuls[0].acc_sram, kNone);
+}
+
+TEST(ragged_sums_take_whole_places) {
+    Lowered x;
+    for (int i = 0; i < 4; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1), c = x.tile(2, 1), ragged = x.tile(3, 1), whole = x.tile(3, 1);
+    x.sums[3] = true;
+    x.tiles[ragged].rows = 2;
+    for (const std::uint32_t sums : {ragged, whole}) {
+        for (const std::uint32_t operand : {a, b}) x.uop(Opcode::kLoad, operand);
+        x.uop(Opcode::kExecute, x.matmul(a, b, c, 0, false, sums));
+    }
+    CHECK_EQUAL(x.view().place_sizes()[ragged], 1024);
+    x.sums[3] = false;
+    CHECK_EQUAL(x.view().place_sizes()[ragged], 128);
+}
+
+TEST(sums_of_another_size_find_their_memory_in_one_piece) {
+    Lowered x;
+    for (int i = 0; i < 6; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1);
+    x.sums[3] = x.sums[5] = true;
+    x.layers = 2;
+    const auto products = [&](std::uint32_t result, std::uint32_t sums, std::vector<std::uint32_t> order, std::uint32_t rows,
+                              std::uint32_t layer) {
+        std::vector<std::uint32_t> c, acc;
+        for (std::size_t i = 0; i < order.size(); ++i) {
+            c.push_back(x.tile(result, 1));
+            acc.push_back(x.tile(sums, 2));
+            x.tiles[acc.back()].rows = rows;
+        }
+        for (const bool last : {false, true}) {
+            for (std::uint32_t i = 0; i < order.size(); ++i) {
+                const std::uint32_t which = last ? order[i] : i;
+                x.uop(Opcode::kLoad, a, 0, 0, layer);
+                x.uop(Opcode::kLoad, b, 0, 0, layer);
+                x.uop(Opcode::kExecute, x.matmul(a, b, c[which], last, last, acc[which]), 0, 0, layer);
+                if (last) x.uop(Opcode::kStore, c[which], 0, 0, layer);
+            }
+        }
+    };
+    products(2, 3, {1, 2, 0}, 16, 0);  // three places of 1,024 bytes; the one in the middle is given back first
+    products(4, 5, {0, 1}, 24, 1);  // two of 1,536 in the same memory
+    const Walked found = x.walked(8192, 3072);
+    CHECK_EQUAL(found.matmuls[6].acc_sram, 8192u);
+    CHECK_EQUAL(found.matmuls[7].acc_sram, 8192u + 1536);
+    for (const StreamRow& row : found.stream) {
+        if (row.opcode != 1) continue;
+        CHECK(found.transfers[row.row].tile != kNone && x.tiles[found.transfers[row.row].tile].final == 1);  // nothing spilled
+    }
+}
+
+TEST(small_tiles_lie_at_the_other_end) {
+    const auto place = [](std::uint32_t rows) {
+        Lowered x = two_products();
+        x.tiles[1].rows = rows;  // b
+        return x.walked(8192).matmuls[0].b_sram;
+    };
+    CHECK_EQUAL(place(4), 8192u - 256);  // a quarter of the largest
+    CHECK_EQUAL(place(5), 1024u);
+}
+
+TEST(a_place_is_taken_when_its_readers_are_done) {
+    const Walked found = two_products().walked(3072);
+    CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 0, 2, 1}));
+    CHECK_EQUAL(found.transfers[2].sram, 0u);  // d, where a was
+    CHECK_EQUAL(found.stream[3].wait[2], 1u);
+}
+
+TEST(what_only_sram_has_is_stored_before_it_is_moved) {
+    Lowered x = two_products();
+    for (const std::uint32_t ragged : {0u, 1u}) {  // a and b are ragged, c fits behind them; then d does not
+        x.tiles[ragged].rows = 12;
+        x.tiles.push_back({ragged, 160, 0, 16, 16, 0});
+    }
+    x.tiles[4].rows = 10;
+    x.tiles.push_back({4, 160, 0, 16, 16, 0});
+    const Walked found = x.walked(1024 + 1024 + 640);
+    CHECK_EQUAL(found.live, 0u);
+    std::uint32_t version = 0;
+    int moves = 0;
+    for (const StreamRow& row : found.stream) {
+        if (row.opcode > 1 || found.transfers[row.row].tile != 2) continue;
+        ++moves;
+        if (row.opcode == 0) CHECK_EQUAL(found.transfers[row.row].version, version);
+        if (row.opcode == 1) version = found.transfers[row.row].version;
+    }
+    CHECK_EQUAL(moves, 2);  // c, out and in again
+    CHECK_EQUAL(version, 1u);
+}
+
+TEST(a_layer_may_come_in_stretches) {
+    Lowered x;
+    for (int i = 0; i < 5; ++i) x.tensor();
+    x.layers = 2;
+    const std::uint32_t a = x.tile(0), b = x.tile(1), large = x.tile(2, 1), c = x.tile(3, 1), d = x.tile(4, 1);
+    x.tiles[large].rows = 32;
+    for (const std::uint32_t target : {large, c, d}) {  // the last stretch takes less than the first
+        const std::uint32_t layer = target == c;
+        for (const std::uint32_t operand : {a, b}) x.uop(Opcode::kLoad, operand, 0, 0, layer);
+        x.uop(Opcode::kExecute, x.matmul(a, b, target, 0, true), 0, 0, layer);
+        x.uop(Opcode::kLoad, a, 0, 0, layer);
+        x.uop(Opcode::kExecute, x.matmul(a, a, target, 1, true), 0, 0, layer);
+        x.uop(Opcode::kStore, target, 0, 0, layer);
+    }
+    const Walked found = x.walked(8192);
+    CHECK_EQUAL(found.peak[0], 4096);
+    CHECK_EQUAL(found.peak[1], 3072);
+    CHECK_EQUAL(found.eliminated[0], 4);  // 1 of the first stretch, 3 of the second
+    CHECK_EQUAL(found.eliminated[1], 3);
+}
+
+TEST(a_layer_begins_with_what_the_fullest_core_has) {
+    Lowered x;
+    for (int i = 0; i < 4; ++i) x.tensor();
+    x.cores = x.layers = 2;
+    const std::uint32_t a = x.tile(0), b = x.tile(1), c = x.tile(2), d = x.tile(3, 1), e = x.tile(3, 1);
+    const auto product = [&](std::uint16_t core, std::uint32_t layer, std::vector<std::uint32_t> of, std::uint32_t to) {
+        for (const std::uint32_t operand : of) x.uop(Opcode::kLoad, operand, core, 0, layer);
+        x.uop(Opcode::kExecute, x.matmul(of.front(), of.back(), to, 0, true), core, 0, layer);
+        if (of.size() == 3) x.matmuls.back().bias = of[1];
+        x.uop(Opcode::kStore, to, core, 0, layer);
+    };
+    product(0, 0, {a, b, c}, d);  // used again: core 0 keeps all three
+    product(1, 0, {a}, e);
+    product(1, 1, {b}, e);
+    product(0, 0, {a, b, c}, x.tile(3, 1));
+    const Walked found = x.walked(8192);
+    CHECK_EQUAL(found.peak[0], 4096);
+    CHECK_EQUAL(found.peak[1], 3072);  // core 1 has 2,048
 }
 
 TEST(another_core_waits_for_the_store) {
@@ -416,6 +366,57 @@ TEST(another_core_waits_for_the_store) {
     CHECK_EQUAL(found.syncs[0].count, 1u);
     CHECK_EQUAL(int{found.syncs[0].queue}, 1);
     CHECK_EQUAL(found.stream[7].wait[2], 1u);  // counts are a core's own
+}
+
+TEST(a_load_names_each_store_once_and_all_that_it_needs) {
+    Lowered x;
+    for (int i = 0; i < 6; ++i) x.tensor();
+    x.tensors[4].storage = 2;  // another view of what cores 0 and 1 store in two tiles each
+    x.cores = 3;
+    const std::uint32_t a = x.tile(0), b = x.tile(1), view = x.tile(4), e = x.tile(5, 1);
+    for (const std::uint16_t core : {0, 1, 0, 1}) {
+        const std::uint32_t c = x.tile(2, 1);
+        x.uop(Opcode::kLoad, a, core);
+        x.uop(Opcode::kLoad, b, core);
+        x.uop(Opcode::kExecute, x.matmul(a, b, c, 0, true), core);
+        x.uop(Opcode::kStore, c, core);
+    }
+    for (const std::uint32_t fetch : {1u, 2u}) {  // it does not stay: two loads
+        x.uop(Opcode::kLoad, view, 2, fetch);
+        x.uop(Opcode::kExecute, x.matmul(view, view, e, 0, true), 2);
+        x.uop(Opcode::kStore, e, 2);
+    }
+    const Walked found = x.walked(8192);
+    CHECK_EQUAL(found.syncs.size(), 2u);
+    for (std::uint32_t i = 0; i < 2; ++i) {
+        CHECK_EQUAL(found.syncs[i].core, i);
+        CHECK_EQUAL(found.syncs[i].count, 2u);  // the last store of each
+        CHECK_EQUAL(int{found.syncs[i].more}, int{i == 0});
+    }
+    std::vector<std::uint32_t> named;
+    for (const StreamRow& row : found.stream) {
+        if (row.core == 2 && row.opcode == 0) named.push_back(row.sync);
+    }
+    CHECK(named == (std::vector<std::uint32_t>{0, kNone}));
+}
+
+TEST(what_is_stored_is_not_stored_again) {
+    Lowered x;
+    for (int i = 0; i < 6; ++i) x.tensor();
+    const std::uint32_t a = x.tile(0), b = x.tile(1), c = x.tile(2, 1), d = x.tile(3), e = x.tile(4), f = x.tile(5, 1);
+    x.uop(Opcode::kLoad, a);
+    x.uop(Opcode::kLoad, b);
+    x.uop(Opcode::kExecute, x.matmul(a, b, c, 0, true));
+    x.uop(Opcode::kStore, c);  // it may not stay alone in SRAM, but is used again
+    x.uop(Opcode::kLoad, d);
+    x.uop(Opcode::kLoad, e);
+    x.uop(Opcode::kExecute, x.matmul(d, e, f, 0, true));
+    x.uop(Opcode::kStore, f);
+    x.uop(Opcode::kLoad, c);
+    x.uop(Opcode::kExecute, x.matmul(c, c, f, 0, true));
+    x.uop(Opcode::kStore, f);
+    CHECK(opcodes(x.walked(8192)) == (std::vector<int>{0, 0, 2, 1, 0, 0, 2, 1, 2, 1}));
+    CHECK(opcodes(x.walked(3072)) == (std::vector<int>{0, 0, 2, 1, 0, 0, 2, 1, 0, 2, 1}));
 }
 
 TEST(room_is_kept_free_ahead) {
@@ -449,6 +450,12 @@ TEST(a_load_that_fetches_anew_finds_nothing) {
     const auto next = next_uses(program, Copies(program));
     const std::vector<std::uint32_t> expected = {kNotAgain, 5, 3, kNotAgain, kNotAgain, kNotAgain, 7, kNotAgain};
     CHECK(next == expected);
+    Lowered y;  // only a LOAD fetches: one before a STORE of its tile finds it there
+    y.tensor();
+    y.uop(Opcode::kLoad, y.tile(0), 0, 1);
+    y.uop(Opcode::kStore, 0);
+    const UopProgram kept = y.view();
+    CHECK(next_uses(kept, Copies(kept)) == (std::vector<std::uint32_t>{1, kNotAgain}));
 }
 
 TEST(an_operand_that_is_read_twice_is_given_back_once) {

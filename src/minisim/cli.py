@@ -26,11 +26,12 @@ from minisim.compiler.frontend import load_model
 from minisim.compiler.frontend.bound import parse_values
 from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.graph import Graph
+from minisim.compiler.mapping import Edges, mapping_text, read_mapping
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import computed_graph, dump_to
+from minisim.compiler.pipeline import computed_graph, dump_to, tiled_graph
 from minisim.compiler.quantising import in_floats
 from minisim.errors import (
     InternalError,
@@ -177,6 +178,14 @@ def _in_floats(graph: Graph, machine: Machine) -> list[str]:
     return list(in_floats(computed_graph(graph, machine, numerics=False))) if machine.dtype == DType.INT8 else []
 
 
+_mapping = click.option("--mapping", "mapping_file", metavar="FILE",
+                        help="Edges of tiles by layer, as explain --mapping --out writes them.")  # fmt: skip
+
+
+def _read_mapping(path: str | None) -> dict[str, Edges]:
+    return read_mapping(path) if path else {}
+
+
 _max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_default=True, metavar="N",
                                type=click.IntRange(min=1),
                                help="Refuse a model that takes more operations.")  # fmt: skip
@@ -226,6 +235,7 @@ def main() -> None:
 @_no_check
 @_check
 @_check_borders
+@_mapping
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
@@ -245,6 +255,7 @@ def run_command(
     no_check: bool,
     against: str | None,
     check_borders: bool,
+    mapping_file: str | None,
     dump_ir: Path | None,
     with_timeline: bool,
     trace: bool,
@@ -267,6 +278,7 @@ def run_command(
         _check_checkable(model, no_numerics)
     elif check_borders:
         raise UsageError("--check-borders: goes with --check onnxruntime")
+    mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
     bound = parse_values(values)
@@ -300,6 +312,7 @@ def run_command(
             on_stage=on_stage,
             max_operations=max_operations,
             memory_limit=memory_limit,
+            mapping=mapping,
         )
         found = hints(result.record())
         found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
@@ -331,33 +344,44 @@ def _check_checkable(model: str, no_numerics: bool) -> None:
 
 
 @main.command("explain")
-@click.argument("model")
+@click.argument("model", required=False)
 @_machine_options
 @_dims
 @_shapes
 @_values
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write account.csv there.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
+              help="Also write account.csv there, and with --mapping mapping.toml.")  # fmt: skip
+@click.option("--mapping", "mapping_file", metavar="[FILE.toml]", is_flag=False, flag_value="",
+              help="Also say which tiles each layer has, and what else was tried; a file gives some.")  # fmt: skip
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
 @_jobs
 @_max_operations
 @_memory_limit
 def explain_command(
-    model: str,
+    model: str | None,
     source: str,
     overrides: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     values: tuple[str, ...],
     out: Path | None,
+    mapping_file: str | None,
     what_if: bool,
     jobs: int | None,
     max_operations: int,
     memory_limit: int,
 ) -> None:
     """Say where every cycle of MODEL went, and what another machine would gain."""
-    from minisim.reports import Account, print_account, write_account
+    from minisim.compiler.passes.edges import choices
+    from minisim.mapping_told import print_mapping
+    from minisim.reports import Account, atomic_bytes, print_account, write_account
     from minisim.what_if import what_ifs
 
+    if model is None and mapping_file and not mapping_file.endswith(".toml"):
+        model, mapping_file = mapping_file, ""  # what stands behind --mapping is no file, but the model
+    if model is None:
+        raise click.MissingParameter(param_type="argument", param_hint="MODEL")
+    mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
     bound = parse_values(values)
@@ -373,6 +397,7 @@ def explain_command(
             numerics=False,
             on_stage=progress.on_stage,
             max_operations=max_operations,
+            mapping=mapping,
         )
         quick = result.wall_compile_s + result.wall_simulate_s < WORTH_PROCESSES_S
         others = what_ifs(
@@ -382,13 +407,21 @@ def explain_command(
             max_operations=max_operations,
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
-    path = write_account(account, out) if out else None
+    paths = [write_account(account, out)] if out else []
+    found = choices(tiled_graph(graph, machine, max_operations, numerics=False, mapping=mapping), machine) if (
+        mapping_file is not None
+    ) else []  # fmt: skip
+    if out and mapping_file is not None:
+        paths.append(out / "mapping.toml")
+        atomic_bytes(paths[-1], mapping_text({choice.layer: choice.edges for choice in found}).encode())
     console = Console()
     print_account(account, others, console)
+    if mapping_file is not None:
+        print_mapping(found, list(mapping), console)
     for line in (*movements(graph), *_in_floats(graph, machine)):
         console.print(f"  {printable(line)}", soft_wrap=True, highlight=False, markup=False)
-    if path:
-        console.print(f"reports: {path}", soft_wrap=True, highlight=False)
+    if paths:
+        console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 
 
 @main.command("sweep")
@@ -400,6 +433,7 @@ def explain_command(
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @_out
+@_mapping
 @_no_numerics
 @_jobs
 @_max_operations
@@ -413,6 +447,7 @@ def sweep_command(
     values: tuple[str, ...],
     params: tuple[str, ...],
     out: Path,
+    mapping_file: str | None,
     no_numerics: bool,
     jobs: int | None,
     max_operations: int,
@@ -421,6 +456,7 @@ def sweep_command(
     """Run MODEL on every machine of a grid; write sweep.csv, a row per point."""
     from minisim.reports import print_sweep, write_sweep
 
+    mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     points = grid(machine, [parse_param(text) for text in params])
     _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
@@ -438,6 +474,7 @@ def sweep_command(
             progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
             max_operations=max_operations,
             memory_limit=memory_limit,
+            mapping=mapping,
         )
     path = write_sweep(rows, out)
     console = Console()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.mapping import Edges
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import ON_STAGE, Stage, compile_graph
@@ -41,6 +42,7 @@ class Result:
             that it includes what casting or quantising them for the machine costs; integers exactly. None if
             they were not compared.
         wall_compile_s, wall_simulate_s: seconds; the latter includes the numerics, which run in lockstep.
+        mapping: edges of tiles that were given.
     """
 
     graph: Graph
@@ -52,6 +54,7 @@ class Result:
     timing: str
     wall_compile_s: float
     wall_simulate_s: float
+    mapping: Mapping[str, Edges] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         outputs = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in self.outputs.items())
@@ -108,6 +111,7 @@ def run(
     on_stage: Stage | None = None,
     max_operations: int = MAX_OPERATIONS,
     memory_limit: int = MEMORY_LIMIT,
+    mapping: Mapping[str, Edges] | None = None,
 ) -> Result:
     """Compile `graph` for `machine`, time it and compute it.
 
@@ -125,6 +129,7 @@ def run(
         on_stage: called after every stage of the compiler.
         max_operations: the most that may be compiled, as for `compile_graph`.
         memory_limit: bytes that values may take, of the model's constants and, with numerics, of all tensors.
+        mapping: edges of tiles by layer, as for `compile_graph`.
 
     Raises:
         MinisimError: a subclass of it for every mistake of the user's.
@@ -143,12 +148,14 @@ def run(
         check_numerics(graph, machine, memory_limit)
     began = time.perf_counter()
     if schedule is None:
-        schedule = compile_graph(graph, machine, on_stage, max_operations=max_operations, numerics=numerics)
+        schedule = compile_graph(
+            graph, machine, on_stage, max_operations=max_operations, numerics=numerics, mapping=mapping
+        )
     compiled = time.perf_counter()
     if not numerics:
         timeline = simulate(schedule, machine, observers, timing=timing)
         walls = (compiled - began, time.perf_counter() - compiled)
-        return Result(graph, machine, schedule, timeline, {}, None, timing, *walls)
+        return Result(graph, machine, schedule, timeline, {}, None, timing, *walls, mapping or {})
 
     runtime = Runtime(graph, machine, schedule)
     values = {**example_inputs(graph), **(inputs or {})}
@@ -159,13 +166,13 @@ def run(
 
     outputs = runtime.outputs()
     if not check:
-        return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls)
+        return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls, mapping or {})
     del runtime  # and with it the engine's memory
     plain = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
     expected = {public: plain[name] for public, name in graph.outputs.items()}
     computed = {public: outputs[public] for public in expected}  # of others there is nothing to compare
     apart = difference(computed, expected) if computed else None
-    return Result(graph, machine, schedule, timeline, outputs, apart, timing, *walls)
+    return Result(graph, machine, schedule, timeline, outputs, apart, timing, *walls, mapping or {})
 
 
 def outputs_sha256(outputs: Mapping[str, Array]) -> str:

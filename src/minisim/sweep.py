@@ -9,18 +9,19 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from minisim.compiler.graph import Graph
+from minisim.compiler.mapping import Edges, check_layers, check_mapping
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import compile_graph, compile_undispatched, schedule_key
+from minisim.compiler.pipeline import compile_graph, compile_tiled, computed_graph, schedule_key, tiled_graph
 from minisim.errors import (
     CapacityError,
     ConfigError,
@@ -39,6 +40,12 @@ from minisim.workers import workers
 Row = dict[str, Any]
 Progress = Callable[[int, int], None]
 
+
+KEPT = 1_000_000
+"""Operations of schedules that a process keeps for further points, beside the last one."""
+
+BATCHES = 4
+"""Parts of a sweep for each process."""
 
 MOST_POINTS = 100_000
 """The most points of a grid: more would take days, and are a slip of the keyboard."""
@@ -98,6 +105,7 @@ def sweep(
     progress: Progress | None = None,
     max_operations: int = MAX_OPERATIONS,
     memory_limit: int = MEMORY_LIMIT,
+    mapping: Mapping[str, Edges] | None = None,
 ) -> list[Row]:
     """Run every point and return a row for each, in the order of the grid.
 
@@ -108,55 +116,71 @@ def sweep(
         jobs: processes; default: one per CPU. 1 works in this process.
         memory_limit: the limit of each process, as for `run`; a point whose values take more is infeasible.
         max_operations: the most that a point may take, as for `compile_graph`; one that takes more is infeasible.
+        mapping: edges of tiles by layer, as for `compile_graph`; a point whose machine has no such tiles is infeasible.
     """
+    mapping = check_mapping(mapping or {})
+    if mapping and points:
+        with suppress(UnsupportedError):  # a machine may have no such tiles: that is a row
+            check_layers(mapping, computed_graph(graph, points[0].machine, numerics=False), points[0].machine)
     jobs = min(jobs or os.cpu_count() or 1, len(points))
-    groups, done = _grouped(graph, points, max_operations, memory_limit if numerics else None)
-    batches = list(_batches(groups, len(points), jobs))
-    results = _in_processes(graph, batches, numerics, jobs) if jobs > 1 else _here(graph, batches, numerics)
-    for rows in results:
+    how = _How(numerics, max_operations, memory_limit, mapping)
+    batches = _batches(points, jobs)
+    done: dict[int, Row] = {}
+    for rows in _in_processes(graph, batches, how, jobs) if jobs > 1 else _here(graph, batches, how):
         done.update(rows)
         if progress:
             progress(len(done), len(points))
     return [done[point.index] for point in points]
 
 
-def _grouped(
-    graph: Graph, points: Sequence[Point], max_operations: int, values_limit: int | None
-) -> tuple[list[list[Point]], dict[int, Row]]:
-    """Points that share a schedule together; and the rows of those that take too many operations or bytes."""
-    groups: dict[str, list[Point]] = {}
-    refused: dict[int, Row] = {}
-    for point in points:
-        try:
-            if values_limit is not None:
-                check_numerics(graph, point.machine, values_limit)
-            groups.setdefault(schedule_key(graph, point.machine, max_operations), []).append(point)
-        except (CapacityError, MemoryLimitError) as e:
-            refused[point.index] = _row(point, "infeasible", str(e))
-    return list(groups.values()), refused
+class _How(NamedTuple):
+    """How points are run: the options of `sweep`."""
+
+    numerics: bool
+    max_operations: int
+    memory_limit: int
+    mapping: Mapping[str, Edges]
 
 
-def _batches(groups: Sequence[list[Point]], points: int, jobs: int) -> Iterator[list[Point]]:
-    """The groups, but none so large that a process has nothing to do."""
-    most = max(1, -(-points // jobs))
-    for group in groups:
-        for i in range(0, len(group), most):
-            yield group[i : i + most]
+def _batches(points: Sequence[Point], jobs: int) -> list[Sequence[Point]]:
+    """Runs of points, neighbours in the grid: they are likely to share a schedule. Several for each process, which may
+    take longer for some than for others."""
+    size = -(-len(points) // (BATCHES * jobs))
+    return [points[i : i + size] for i in range(0, len(points), size)]
 
 
-def _here(graph: Graph, batches: Sequence[list[Point]], numerics: bool) -> Iterator[dict[int, Row]]:
+class _Work:
+    """A model, and the last schedules of it before dispatch by their keys: points of one key share them."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self._known: dict[str, Schedule] = {}
+
+    def schedule(self, point: Point, how: _How) -> Schedule:
+        machine = point.machine
+        tiled = tiled_graph(self.graph, machine, how.max_operations, how.numerics, how.mapping)
+        key = schedule_key(tiled, machine)
+        found = self._known.pop(key, None) or compile_tiled(tiled, machine)
+        self._known[key] = found  # the last one used is the last one
+        while len(self._known) > 1 and sum(map(len, self._known.values())) > KEPT:
+            del self._known[next(iter(self._known))]
+        return compile_graph(self.graph, machine, undispatched=found)
+
+
+def _here(graph: Graph, batches: Sequence[Sequence[Point]], how: _How) -> Iterator[dict[int, Row]]:
+    work = _Work(graph)
     for batch in batches:
-        yield _run_batch(graph, batch, numerics)
+        yield _run_batch(work, batch, how)
 
 
-def _in_processes(graph: Graph, batches: Sequence[list[Point]], numerics: bool, jobs: int) -> Iterator[dict[int, Row]]:
+def _in_processes(graph: Graph, batches: Sequence[Sequence[Point]], how: _How, jobs: int) -> Iterator[dict[int, Row]]:
     """Yield each batch's rows as it completes. A process that dies (of memory, say) costs its batch, not the sweep."""
     waiting = list(batches)
     while waiting:
         with workers(jobs, _set_graph, graph) as pool:
-            running: dict[Future[dict[int, Row]], list[Point]] = {}
+            running: dict[Future[dict[int, Row]], Sequence[Point]] = {}
             for batch in waiting:
-                running[pool.submit(_run_batch_in_worker, batch, numerics)] = batch
+                running[pool.submit(_run_batch_in_worker, batch, how)] = batch
             waiting = []
             while running:
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -169,58 +193,53 @@ def _in_processes(graph: Graph, batches: Sequence[list[Point]], numerics: bool, 
         if waiting:
             # which of them killed the process is not known: they go on one by one
             for batch in waiting:
-                yield from _alone(graph, batch, numerics)
+                yield from _alone(graph, batch, how)
             return
 
 
-def _alone(graph: Graph, batch: list[Point], numerics: bool) -> Iterator[dict[int, Row]]:
+def _alone(graph: Graph, batch: Sequence[Point], how: _How) -> Iterator[dict[int, Row]]:
     """Yield the rows of the points, each run in a process of its own."""
     for point in batch:
         with workers(1, _set_graph, graph) as pool:
             try:
-                yield pool.submit(_run_batch_in_worker, [point], numerics).result()
+                yield pool.submit(_run_batch_in_worker, [point], how).result()
             except BrokenProcessPool:
                 yield {point.index: _row(point, "failed", "the process died (out of memory?)")}
 
 
-_graph: Graph | None = None
+_work: _Work | None = None
 
 
 def _set_graph(graph: Graph) -> None:
     """Give a worker process its model, once."""
-    global _graph
-    _graph = graph
+    global _work
+    _work = _Work(graph)
 
 
-def _run_batch_in_worker(batch: list[Point], numerics: bool) -> dict[int, Row]:
-    assert _graph is not None
-    return _run_batch(_graph, batch, numerics)
+def _run_batch_in_worker(batch: Sequence[Point], how: _How) -> dict[int, Row]:
+    assert _work is not None
+    return _run_batch(_work, batch, how)
 
 
-def _run_batch(graph: Graph, batch: Sequence[Point], numerics: bool) -> dict[int, Row]:
-    """Compile once for the whole batch, run every point of it; all report the time of that compilation."""
-    began = time.perf_counter()
-    try:
-        shared = compile_undispatched(
-            graph, batch[0].machine, max_operations=sys.maxsize, numerics=numerics
-        )  # `_grouped` has counted them
-    except (CapacityError, UnsupportedError) as e:  # no machine of this size, or of this type
-        return {point.index: _row(point, "infeasible", str(e)) for point in batch}
-    except Exception as e:
-        return {point.index: _row(point, "failed", _reason(e)) for point in batch}
-    compile_s = time.perf_counter() - began
-    return {point.index: _run_point(graph, point, shared, compile_s, numerics) for point in batch}
+def _run_batch(work: _Work, batch: Sequence[Point], how: _How) -> dict[int, Row]:
+    return {point.index: _run_point(work, point, how) for point in batch}
 
 
-def _run_point(graph: Graph, point: Point, shared: Schedule, compile_s: float, numerics: bool) -> Row:
+def _run_point(work: _Work, point: Point, how: _How) -> Row:
     from minisim.reports import summary
 
+    graph, machine = work.graph, point.machine
     try:
-        schedule = compile_graph(graph, point.machine, undispatched=shared)
-        limit = sys.maxsize  # `_grouped` has held it to the real one
-        result = run(graph, point.machine, numerics=numerics, schedule=schedule, memory_limit=limit)
+        if how.numerics:
+            check_numerics(graph, machine, how.memory_limit)
+        began = time.perf_counter()
+        schedule = work.schedule(point, how)
+        compile_s = time.perf_counter() - began
+        result = run(graph, machine, numerics=how.numerics, schedule=schedule, memory_limit=how.memory_limit)
         record = replace(result.record(), wall_compile_s=compile_s)
         columns: Row = {str(k): v for k, v in summary(record).iloc[0].to_dict().items()}
+    except (CapacityError, MemoryLimitError, UnsupportedError) as e:  # no machine of this size, or of this type
+        return _row(point, "infeasible", str(e))
     except Exception as e:
         return _row(point, "failed", _reason(e))
     return {**_row(point, "ok", ""), **columns}

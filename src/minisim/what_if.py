@@ -125,7 +125,15 @@ def _tried(
             refused[name] = WhatIf(name, settings, None, "no machine has that: " + str(e).splitlines()[0])
     found = list(points.values())
     rows = (
-        sweep(result.graph, found, numerics=False, jobs=jobs, progress=progress, max_operations=max_operations)
+        sweep(
+            result.graph,
+            found,
+            numerics=False,
+            jobs=jobs,
+            progress=progress,
+            max_operations=max_operations,
+            mapping=result.mapping,
+        )
         if found
         else []
     )

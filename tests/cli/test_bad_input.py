@@ -91,6 +91,7 @@ def onnx_file(*op_types: str) -> bytes:
     return data
 
 
+ARRAYS_TILES = "--set compiler.effort=0"
 GRAPH = "import minisim as ms\n\ndef model():\n    g = ms.Graph('m')\n    x = g.input('x', (4, 6))\n"
 
 UNFRIENDLY = "class Unfriendly(Exception):\n    def __str__(self): raise ValueError\n    __repr__ = __str__\n\n"
@@ -173,7 +174,7 @@ CASES = [
     Case("built-in with a word", "run gemm:8x8xa"),
     Case("built-in with a zero", "run gemm:8x0x8"),
     Case("built-in that is too large", "run gemm:99999x99999x9"),
-    Case("accumulator memory too small for a tile", "run gemm:64x64x64 --set accumulator.bytes=1KiB"),
+    Case("accumulator memory too small for a tile", f"run gemm:64x64x64 --set accumulator.bytes=1KiB {ARRAYS_TILES}"),
     Case("values that int8 does not cover", "run model.py --set matrix.dtype=int8",
          {"model.py": f"{GRAPH}    g.output((x / 0.0) @ g.weight('w', [[1.0]] * 6), 'y')\n    return g\n"}),
     model("operation that int8 does not have", f"{GRAPH}    g.sigmoid(g.input('q', (2, 2), dtype='int8'))\n"),
@@ -225,7 +226,7 @@ CASES = [
     model("ONNX file with values outside its folder", damaged_onnx(lambda m: outside(m, location="../w")),
           "model.onnx"),
     # -- SRAM too small
-    Case("SRAM that holds no operation", "run gemm:64x64x64 --set sram.bytes=4KiB"),
+    Case("SRAM that holds no operation", f"run gemm:64x64x64 --set sram.bytes=4KiB {ARRAYS_TILES}"),
     Case("SRAM of one granule", "run gemm:64x64x64 --set sram.bytes=64"),
     # -- too many operations
     Case("more operations than there may be", "run softmax:20000000x4 --set tile.m=1 --no-numerics"),
@@ -242,7 +243,8 @@ CASES = [
     # -- explain
     Case("explain a missing model", "explain nothing.py"),
     Case("explain with a bad override", "explain gemm:8x8x8 --set srma.bytes=3"),
-    Case("explain on an SRAM that holds no operation", "explain gemm:64x64x64 --set sram.bytes=4KiB --out out"),
+    Case("explain on an SRAM that holds no operation",
+         f"explain gemm:64x64x64 --set sram.bytes=4KiB {ARRAYS_TILES} --out out"),
     Case("file as output folder of explain", "explain gemm:8x8x8 --out out.csv", {"out.csv": "mine"}),
     # -- folders
     Case("file as output folder", "run gemm:8x8x8 --out out.csv", {"out.csv": "mine"}),

@@ -65,7 +65,8 @@ def test_the_commented_form_reads_as_a_file_does(minisim: Any) -> None:
         '# core clock; every cycle count is in its cycles (1MHz to 100000MHz)\nfrequency = "1000MHz"\n'
     )
     assert (
-        "\n\n# elements: rows of A and C per tile; not written, it follows the array (1 to 4096)\n# m = 32  #" in text
+        "\n\n# elements: rows of A and C per tile; not written, it follows the array, or is what the compiler\n"
+        "# finds better (compiler.effort) (1 to 4096)\n# m = 32  #" in text in text
     )
 
 

@@ -43,7 +43,7 @@ def test_the_answer_has_a_tree_a_path_and_what_ifs(minisim: Any, monkeypatch: py
     cycles = run(load_model(MODEL), machine, numerics=False).cycles
     out = minisim("explain", MODEL, *(f"--set={o}" for o in OVERRIDES)).stdout
     assert f"gemm on npu_32x32: {cycles:,} cycles" in out
-    for part in ("all cycles", "moving data", "load_port", "tail", "longest", "LOAD a[0:16,0:32]", *PLAIN):
+    for part in ("all cycles", "moving data", "load_port", "tail", "longest", *PLAIN):
         assert part in out
     assert "dram.latency=6.5ns" in out
     assert not list(Path().iterdir())
@@ -231,7 +231,13 @@ def test_what_a_large_run_does_not_measure_it_says(minisim: Any, monkeypatch: py
 
 def test_a_machine_that_cannot_be_has_its_reason(minisim: Any) -> None:
     """Tiles of a larger array that do not fit the SRAM, and a value beyond its bound."""
-    out = minisim("explain", "gemm:64x64x64", "--set=sram.bytes=12KiB", "--set=dma.bytes_per_cycle=65536").stdout
+    out = minisim(
+        "explain",
+        "gemm:64x64x64",
+        "--set=sram.bytes=12KiB",
+        "--set=compiler.effort=0",
+        "--set=dma.bytes_per_cycle=65536",
+    ).stdout
     text = " ".join(out.split())
     assert "infeasible: " in text
     assert "no machine has that: " in text and "must be at most 65536, not 131072" in text

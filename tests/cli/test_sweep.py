@@ -77,7 +77,7 @@ def test_processes_give_the_same_rows() -> None:
 
 
 def test_a_point_without_room_keeps_its_reason() -> None:
-    rows = sweep(load_model(GEMM), points("sram.bytes=4KiB,64KiB"), jobs=1, numerics=False)
+    rows = sweep(load_model(GEMM), points("sram.bytes=4KiB,64KiB", "compiler.effort=0"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["infeasible", "ok"]
     least = 3 * 4 * 32 * 32  # a tile of each operand
     assert str(least) in rows[0]["reason"] and rows[0]["reason"].startswith("sram.bytes: layer 'c' needs at least")
@@ -100,7 +100,7 @@ def test_a_compiler_that_fails_fails_its_points(monkeypatch: pytest.MonkeyPatch)
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr(sweep_module, "compile_undispatched", broken)
+    monkeypatch.setattr(sweep_module, "compile_tiled", broken)
     rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9"), jobs=1)
     assert [(row["status"], row["reason"]) for row in rows] == [
         ("failed", "a bug in minisim: RuntimeError: a bug of ours")
@@ -109,13 +109,13 @@ def test_a_compiler_that_fails_fails_its_points(monkeypatch: pytest.MonkeyPatch)
 
 def test_points_of_one_schedule_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
-    compile_once = sweep_module.compile_undispatched
+    compile_once = sweep_module.compile_tiled
 
-    def counted(graph: Any, machine: Machine, **options: Any) -> Any:
+    def counted(tiled: Any, machine: Machine) -> Any:
         compiled.append(machine)
-        return compile_once(graph, machine, **options)
+        return compile_once(tiled, machine)
 
-    monkeypatch.setattr(sweep_module, "compile_undispatched", counted)
+    monkeypatch.setattr(sweep_module, "compile_tiled", counted)
     rows = sweep(load_model(GEMM), points("vector.lanes=8,16,32", "sram.bytes=32KiB,64KiB"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["ok"] * 6
     assert len(compiled) == 2
@@ -158,6 +158,7 @@ def test_a_process_that_is_killed_costs_its_point_only(folder: Path, monkeypatch
 
 def test_the_command_writes_a_row_for_each_point_in_grid_order(minisim: Any) -> None:
     result = minisim("sweep", GEMM, "--jobs", "1", "--no-numerics",
+                     "--set", "compiler.effort=0",
                      "--param", "sram.bytes=4KiB,64KiB", "--param", "tile.m=16,32")  # fmt: skip
     rows = read_rows()
     assert list(rows[0])[:4] == ["sram.bytes", "tile.m", "status", "reason"]
@@ -172,7 +173,7 @@ def test_the_command_writes_a_row_for_each_point_in_grid_order(minisim: Any) -> 
 
 def test_the_rows_have_the_columns_of_a_run(minisim: Any) -> None:
     minisim("sweep", GEMM, "--jobs", "1", "--param", "tile.m=32")
-    minisim("run", GEMM)
+    minisim("run", GEMM, "--set", "tile.m=32")
     with Path("out/summary.csv").open(newline="") as file:
         (summary,) = csv.DictReader(file)
     (row,) = read_rows()
@@ -182,7 +183,7 @@ def test_the_rows_have_the_columns_of_a_run(minisim: Any) -> None:
 
 def test_a_point_that_takes_too_many_operations_is_infeasible() -> None:
     """Also where workers compile: what was allowed is compiled, whatever the usual limit is."""
-    graph, found = load_model(GEMM), points("tile.m=8,64")
+    graph, found = load_model(GEMM), points("tile.m=8,64", "compiler.effort=0")
     operations = [len(compile_graph(graph, point.machine).matmuls) for point in found]
     rows = sweep(graph, found, jobs=1, numerics=False, max_operations=operations[1])
     assert operations[0] > operations[1]

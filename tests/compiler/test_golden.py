@@ -17,7 +17,7 @@ PLAIN = machine(compiler__order="mnk")
 TIGHT = machine(compiler__order="mnk", tile__m=24, tile__k=16, tile__n=40, sram__bytes=9984)
 """Unequal ragged tiles, and so little SRAM that tiles are evicted."""
 
-SMALL_INT8 = machine(matrix__dtype="int8", sram__bytes="6KiB", accumulator__bytes="8KiB")
+SMALL_INT8 = machine(matrix__dtype="int8", sram__bytes="6KiB", accumulator__bytes="8KiB", compiler__effort=0)
 """Room for the sums of two output tiles."""
 
 FAST = {"dram__latency": "5ns", "dma__bytes_per_cycle": 256, "dram__bandwidth": "1000GB/s"}
@@ -40,7 +40,7 @@ CASES: dict[str, tuple[Graph, Machine]] = {
     "small-mlp-auto": (small_mlp(), machine()),
     "residual-block-mnk": (example("residual_block"), PLAIN),
     "gemm-ragged-mnk": (gemm(50, 45, 70), TIGHT),
-    "gemm-thin-last-rows": (gemm(36, 45, 40), machine(sram__bytes="256KiB")),
+    "gemm-thin-last-rows": (gemm(36, 45, 40), machine(sram__bytes="256KiB", compiler__effort=0)),
     "gemm-int8-accumulator": (load_model("gemm:70x80x50", "int8"), SMALL_INT8),
     "small-mlp-quantized": (small_mlp(), machine(matrix__dtype="int8")),
     "small-mlp-bf16": (small_mlp(), machine(matrix__dtype="bf16")),

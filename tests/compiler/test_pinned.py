@@ -136,6 +136,7 @@ SLOW = {"dram.bandwidth": "3.2GB/s"}
 FAST = {"dram.bandwidth": "1000GB/s", "dma.bytes_per_cycle": 256, "dram.latency": "5ns"}
 BANKED = {"dram.model": "banked"}
 SHARED = {"dma.shared": True}
+TRIED = {"compiler.effort": 1}
 BURSTS = {"dma.max_burst_beats": 4, "dma.outstanding_bursts": 4, "dma.request_cycles": 2, "dma.burst_boundary": "4KiB"}
 APART = {"matrix.dtype": "int8", "accumulator.bytes": "8KiB"}
 
@@ -248,7 +249,20 @@ CASES: dict[str, tuple[str, Model, Keys]] = {
     "int8_cores": ("npu_32x32", lambda: chain(96, 128, 160, 96, bias=True), {**APART, "cores.count": 2}),
     "gemmini": ("gemmini_16x16", lambda: chain(100, 200, 150, 60, bias=True), {}),
     "tpu": ("tpu_v3", "gemm:512x1024x768", {}),
+    # tiles of other edges than the array's, which are found by measuring
+    "edges_tight": ("npu_32x32", "gemm:160x256x224", {"sram.bytes": 3 * 4096, **TRIED}),
+    "edges_ragged": ("npu_32x32", "gemm:161x255x223", {"sram.bytes": "48KiB", **TRIED}),
+    "edges_tall": ("npu_32x32", "gemm:3000x70x20", {**BANKED, "sram.bytes": "48KiB", **TRIED}),
+    "edges_chain": ("npu_32x32", lambda: chain(83, 300, 100, 200, bias=True), {"sram.bytes": "16KiB", **TRIED}),
+    "edges_rows": ("npu_32x32", lambda: rows_and_bias(40, 192), {"sram.bytes": "24KiB", **TRIED}),
+    "edges_written": ("npu_32x32", "gemm:160x256x224", {"sram.bytes": 3 * 4096, "tile.m": 32, "tile.k": 32, **TRIED}),
+    "edges_limited": ("npu_32x32", "gemm:160x256x224", {"sram.bytes": 3 * 4096, "tile.multiple_n": 24, **TRIED}),
+    "edges_cores": ("npu_32x32", "gemm:224x256x160", {"cores.count": 3, "sram.bytes": "32KiB", **TRIED}),
+    "edges_int8": ("npu_32x32", lambda: chain(96, 256, 160, bias=True), {**APART, "sram.bytes": "12KiB", **TRIED}),
+    "edges_wide_search": ("npu_32x32", lambda: chain(60, 100, 80), {"sram.bytes": "12KiB", "compiler.effort": 2}),
 }  # fmt: skip
+"""Model and keys of each case. Tiles have the array's edges, but where `compiler.effort` is named: what is pinned of
+the others is how these are walked."""
 
 
 @cache
@@ -256,7 +270,8 @@ def run_of(case: str) -> ms.Result:
     """The run of a case, without numerics."""
     preset, model, keys = CASES[case]
     graph = ms.load_model(model) if isinstance(model, str) else model()
-    return ms.run(graph, ms.Machine.load(preset).with_overrides(keys), numerics=False)
+    machine = ms.Machine.load(preset).with_overrides({"compiler.effort": 0, **keys})
+    return ms.run(graph, machine, numerics=False)
 
 
 def measured(case: str) -> dict[str, str]:

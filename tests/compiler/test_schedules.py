@@ -14,12 +14,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.accesses import Checker, Residency, residencies
 from support.graphs import example, gemm, graphs, inputs_of
-from support.machines import AMPLE, least_sram, machine, machines, machines_for, with_sram
+from support.machines import AMPLE, key, least_sram, machine, machines, machines_for, with_sram
 from support.paths import EXAMPLES
 
 import minisim as ms
 from minisim.compiler.passes.fuse import Fuse
-from minisim.compiler.pipeline import compile_undispatched, schedule_key
+from minisim.compiler.pipeline import compile_undispatched
 from minisim.errors import CapacityError
 from minisim.hwmodel.isa import ALIGNMENT, NONE, Opcode, Table
 
@@ -300,7 +300,7 @@ def test_machines_of_one_key_share_their_schedule(data: st.DataObject, graph: ms
     for change in data.draw(st.lists(st.sampled_from(CHANGES), min_size=3, max_size=8, unique_by=str)):
         other = base.with_overrides(change)
         own = compile_undispatched(graph, other)
-        shared = by_key.setdefault(schedule_key(graph, other), own)
+        shared = by_key.setdefault(key(graph, other), own)
         assert shared.digest() == own.digest()
         from_shared = ms.compile_graph(graph, other, undispatched=shared)
         assert from_shared.digest() == ms.compile_graph(graph, other).digest()
@@ -309,5 +309,5 @@ def test_machines_of_one_key_share_their_schedule(data: st.DataObject, graph: ms
 def test_speed_alone_does_not_change_the_key_of_the_plain_order() -> None:
     """The key is of use: it is the same for machines that differ in what the compiler does not read."""
     graph, base = example("mlp"), machine(compiler__order="mnk")
-    keys = {schedule_key(graph, base.with_overrides({"dram.bandwidth": f"{rate}GB/s"})) for rate in (1, 10, 100)}
+    keys = {key(graph, base.with_overrides({"dram.bandwidth": f"{rate}GB/s"})) for rate in (1, 10, 100)}
     assert len(keys) == 1

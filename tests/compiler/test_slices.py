@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.machines import least_sram, lowered, machine
+from support.machines import key, least_sram, lowered, machine
 
 import minisim as ms
 from minisim import Graph, Machine
 from minisim.compiler.passes.slice import ROOM, Slice, in_rows
 from minisim.compiler.passes.tile import Tile
-from minisim.compiler.pipeline import computed_graph, schedule_key
+from minisim.compiler.pipeline import computed_graph
 from minisim.compiler.program import Program
 from minisim.compiler.slicing import NOBODY, Operations, interleaved
 from minisim.compiler.tiling import TiledGraph
@@ -105,9 +105,9 @@ def test_machines_that_slice_otherwise_have_other_keys(monkeypatch: pytest.Monke
     slow, fast = (machine(dram__bandwidth=rate, compiler__order="auto") for rate in ("0.5GB/s", "50GB/s"))
     rows = {name: in_rows(tiling) for name, tiling in Tile(slow).apply(computed_graph(graph, slow)).tilings.items()}
     monkeypatch.setattr(Tile, "apply", lambda _, computed: TiledGraph(computed, rows))  # alike on both
-    assert schedule_key(graph, slow) == schedule_key(graph, fast)
+    assert key(graph, slow) == key(graph, fast)
     monkeypatch.setattr(Slice, "_slices", slices)
-    assert schedule_key(graph, slow) != schedule_key(graph, fast)
+    assert key(graph, slow) != key(graph, fast)
 
 
 def test_a_slice_has_room() -> None:

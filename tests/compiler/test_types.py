@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.graphs import example, gemm, small_mlp, values
-from support.machines import least_accumulator, least_sram, lowered, machine
+from support.machines import key, least_accumulator, least_sram, lowered, machine
 from support.oracle import round_bf16
 
 import minisim as ms
 from minisim.compiler.dtypes import converted, quantize, requantize, round_bfloat16
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.passes.schedule import Allocate
-from minisim.compiler.pipeline import compile_undispatched, computed_graph, schedule_key
+from minisim.compiler.pipeline import compile_undispatched, computed_graph
 from minisim.errors import CapacityError, ModelError, ShapeError, UnsupportedError, UsageError
 from minisim.hwmodel.isa import NONE, DType, Opcode, touches
 
@@ -358,17 +358,8 @@ def test_sums_apart_leave_the_scratchpad_to_operands() -> None:
     assert least_sram(graph, without) == 3 * tile + 64 + 2 * tile  # and the sums, in fp32
 
 
-def test_the_key_of_a_machine_that_cannot() -> None:
-    """Machines that refuse a model for one reason share the refusal; others do not share theirs."""
-    g = ms.Graph()
-    g.output(g.input("x", (4, 4), dtype="int16") @ g.weight("w", np.eye(4), "int8"))
-    none = INT8.with_overrides({"matrix.int16_rate": "0"})
-    assert schedule_key(g, none) == schedule_key(g, none.with_overrides({"sram.bytes": "1KiB"}))
-    assert schedule_key(g, INT8) != schedule_key(g, BF16) != schedule_key(g, machine())
-
-
 def test_what_a_machine_computes_in_is_part_of_the_key() -> None:
-    keys = {schedule_key(small_mlp(), machine(matrix__dtype=dtype)) for dtype in ("fp32", "bf16", "int8")}
+    keys = {key(small_mlp(), machine(matrix__dtype=dtype)) for dtype in ("fp32", "bf16", "int8")}
     assert len(keys) == 3
 
 

@@ -116,7 +116,7 @@ def test_another_operand_is_refused_and_without_the_row_it_would_not_be(
         ("kernel_lines", 4, "filters has no such part: its shape is (204, 10)"),
         ("filters_each", 6, "no such part"),
         ("y_row", 1, "y has no such part: its shape is (42, 10)"),
-        ("pad_top", -1, "padding must be at least 0, not -1"),
+        ("pad_top", -1, "padding must not be below 0"),
         ("pad_left", 1, "matmuls["),
         ("stride_lines", 1, "matmuls["),
         ("dilation_columns", 1, "matmuls["),

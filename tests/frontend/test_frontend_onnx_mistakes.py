@@ -15,7 +15,9 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto
 from onnx.helper import (
     make_graph,
+    make_model,
     make_node,
+    make_opsetid,
     make_sequence_type_proto,
     make_tensor_type_proto,
     make_tensor_value_info,
@@ -421,3 +423,47 @@ def test_an_attribute_that_an_importer_does_not_honour(save: Save, monkeypatch: 
     monkeypatch.setitem(ONNX_IMPORTERS, "Flatten", OnnxImporter(ONNX_IMPORTERS["Flatten"].build, frozenset()))
     save([make_node("Flatten", ["x"], ["y"], name="n", axis=0)])
     assert message(UnsupportedError) == refusal("node 'n' (Flatten): attribute 'axis' is not supported")
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "attributes"),
+    [
+        ("Resize", ["x", "", "", "many"], {}),
+        ("Resize", ["x", "", "numbers"], {}),
+        ("Resize", ["x", "", "two"], {"mode": "n" * 5000}),
+        ("Tile", ["x", "many"], {}),
+        ("MaxPool", ["x"], {"kernel_shape": [2] * 5000}),
+        ("MaxPool", ["x"], {"kernel_shape": [2, 2], "auto_pad": "S" * 5000}),
+        ("Conv", ["x", "w"], {"kernel_shape": [2] * 5000}),
+        ("Conv", ["x", "w"], {"auto_pad": "SAME_UPPER", "strides": [0] * 5000}),
+        ("Transpose", ["x"], {"perm": [0] * 5000}),
+        ("Squeeze", ["x", "many"], {}),
+        ("ReduceSum", ["x", "many"], {}),
+        ("Pad", ["x", "many"], {}),
+        ("Slice", ["x", "many", "many"], {}),
+        ("Split", ["x", "many"], {}),
+        ("Expand", ["x", "many"], {}),
+        ("Reshape", ["x", "many"], {}),
+        ("Gather", ["x", "many"], {}),
+    ],
+)
+def test_of_many_numbers_a_message_repeats_a_few(
+    tmp_path: Path, op: str, operands: list[str], attributes: dict[str, object]
+) -> None:
+    values = {
+        "many": np.arange(-900, 4100, dtype=np.int64),
+        "numbers": np.linspace(-1, 1, 5000, dtype=np.float32),
+        "two": np.array([1, 1, 2, 2], np.float32),
+        "w": np.ones((2, 2, 2, 2), np.float32),
+    }
+    weights = [onnx.numpy_helper.from_array(values[name], name) for name in operands if name in values]
+    infos = [
+        make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 2, 6, 6)),
+        make_tensor_value_info("y", onnx.TensorProto.FLOAT, None),
+    ]
+    graph = make_graph([make_node(op, operands, ["y"], **attributes)], "g", infos[:1], infos[1:], weights)
+    model = make_model(graph, opset_imports=[make_opsetid("", 18)], ir_version=8)
+    (path := tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert max(map(len, str(caught.value).splitlines())) < 1000

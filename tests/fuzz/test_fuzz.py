@@ -13,13 +13,13 @@ from fuzz.worker import check
 
 from minisim.cli import main
 
-INPUTS = 2000
+INPUTS = {"onnx": 667, "network": 20, "toml": 667, "command": 667}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of the workers are Linux's")
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_a_stranger_gives_is_a_traceback(kind: str) -> None:
-    tasks = [(kind, seed) for seed in range(INPUTS // len(KINDS) + 1)]
+    tasks = [(kind, seed) for seed in range(INPUTS[kind])]
     assert [str(failure) for failure in hunt(tasks)] == []
 
 
@@ -39,11 +39,11 @@ def test_some_inputs_are_good_and_some_are_not(kind: str, tmp_path: Path, monkey
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fuzz.worker._said", told)
-    for seed in range(60):
+    for seed in range(inputs := 10 if kind == "network" else 60):
         folder = tmp_path / str(seed)
         folder.mkdir()
         assert list(check(main, make(kind, seed), folder)) == []
-    assert 4 <= codes.count(0) <= 56 and set(codes) == {0, 2}
+    assert 2 <= codes.count(0) <= inputs - 3 and set(codes) == {0, 2}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of the workers are Linux's")

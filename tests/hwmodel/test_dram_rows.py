@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.graphs import gemm, graphs, inputs_of, values
-from support.machines import machine
+from support.machines import key, machine
 
 import minisim as ms
-from minisim.compiler.pipeline import compile_graph, schedule_key
+from minisim.compiler.pipeline import compile_graph
 from minisim.hwmodel import isa
 from minisim.hwmodel.banked import BankedDram, Turn, lines
 from minisim.hwmodel.bursts import BurstRules, Descriptor
@@ -200,4 +200,4 @@ def test_two_cores_that_store_into_one_burst_are_no_hazard() -> None:
 
 def test_machines_that_pad_differently_share_no_schedule() -> None:
     graph = gemm(8, 8, 4)
-    assert schedule_key(graph, machine()) != schedule_key(graph, machine(dram__padding="tile"))
+    assert key(graph, machine()) != key(graph, machine(dram__padding="tile"))

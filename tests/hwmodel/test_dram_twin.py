@@ -138,6 +138,33 @@ def test_transfers_of_any_rectangles(
         now = now if side_by_side else turn.end
 
 
+@given(
+    st.one_of(parts(), st.sampled_from(sorted(PRESETS)).map(PRESETS.__getitem__)),
+    rates,
+    st.lists(rectangles, min_size=1, max_size=4),
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0, 0, 0, 1, 400])), min_size=20, max_size=60),
+    st.integers(1, 3),
+)
+@settings(deadline=None)
+def test_transfers_that_come_again(
+    part: DramPart,
+    rate: Fraction,
+    transfers: list[tuple[int, int, int, int, bool, int]],
+    order: list[tuple[int, int]],
+    pages: int,
+) -> None:
+    """A few rectangles over and over, in other rows of the same banks now and then: the twin repeats what it can."""
+    one, other, now, ends = Memory(part, rate), DramMemory(part, rate), 0, [0, 0]
+    row = AddressMap(part).capacity // part.rows * pages
+    for i, (which, idle) in enumerate(order):
+        first, gap, rows, width, write, before = transfers[which % len(transfers)]
+        now = max(now, ends[i % 2]) + idle  # two ports, whose transfers wait while another's are served
+        since = max(ends[i % 2], now - before)
+        turn = one.transfer(first + which // 3 * row, width + gap, rows, width, write, now, since)
+        assert same(other.transfer(first + which // 3 * row, width + gap, rows, width, write, now, since), turn)
+        ends[i % 2] = turn.end
+
+
 @given(st.sampled_from(["ddr4-3200", "lpddr4-2400"]).map(PRESETS.__getitem__), st.lists(rectangles, min_size=1))
 @settings(deadline=None)
 def test_on_one_channel_a_transfer_is_a_run_of_its_bursts(

@@ -53,7 +53,7 @@ def conv(draw: st.DrawFn, g: Graph, x: Tensor, rng: np.random.Generator, name: s
     if draw(st.integers(0, 3)) == 0 and height * width * strides[0] * strides[1] <= 200:
         size = [(n - 1) * s + r for n, s, r in zip((height, width), strides, reach, strict=True)]
         most = [min(3, (size[i % 2] - 1) // 2) for i in range(4)]
-        pads = [0 if signal and i % 2 == 0 else draw(st.integers(-2 * (i > 1), most[i])) for i in range(4)]
+        pads = [0 if signal and i % 2 == 0 else draw(st.integers(-2, most[i])) for i in range(4)]
         convolve = g.conv_transpose2d
     y = convolve(x, w, bias=bias, strides=strides, pads=pads, dilations=dilations, groups=groups)
     if draw(st.integers(0, 3)) == 0:

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import burst_rules, costs, rectangles
+from minisim.hwmodel.delays import delays
 from minisim.hwmodel.descriptors import planes, tiles_of
 from minisim.hwmodel.dma import Cuts
-from minisim.hwmodel.gates import CODE, Point, delays
+from minisim.hwmodel.gates import CODE, Point
 from minisim.hwmodel.isa import NONE, Opcode, Queue, Schedule
 from minisim.hwmodel.port import BurstPort, Bus
 from minisim.hwmodel.timeline import Cycles, Timeline

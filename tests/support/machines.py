@@ -8,7 +8,7 @@ from minisim import Graph, Machine
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.schedule import Needed
 from minisim.compiler.passes.tile import Tile
-from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.pipeline import computed_graph, schedule_key, tiled_graph
 from minisim.compiler.program import Program
 from minisim.hwmodel.isa import ALIGNMENT, align
 
@@ -17,8 +17,10 @@ AMPLE = 16 * 2**20
 
 
 def machine(**overrides: object) -> Machine:
-    """The reference machine with some keys changed: ``machine(sram__bytes=4096)``."""
-    return Machine().with_overrides({key.replace("__", "."): value for key, value in overrides.items()})
+    """The reference machine with some keys changed: ``machine(sram__bytes=4096)``. Its tiles are as the array has them
+    (`compiler.effort` is 0): what a test reckons with."""
+    changed = {key.replace("__", "."): value for key, value in overrides.items()}
+    return Machine().with_overrides({"compiler.effort": 0, **changed})
 
 
 def with_sram(base: Machine, size: int) -> Machine:
@@ -26,7 +28,7 @@ def with_sram(base: Machine, size: int) -> Machine:
 
 
 def least_sram(graph: Graph, base: Machine) -> int:
-    """Bytes for the operands of the greediest operation of `graph`, tiled as `base` says (the smallest SRAM
+    """Bytes for the operands of the greediest operation of `graph`, tiled as the array is (the smallest SRAM
     there can be if nothing is executed). Some operators choose smaller tiles for a smaller SRAM."""
     size = AMPLE
     while (needed := _needed(graph, base, size)) < size:
@@ -48,9 +50,14 @@ def least_accumulator(graph: Graph, base: Machine) -> int:
 
 
 def lowered(graph: Graph, base: Machine, sram: int = AMPLE) -> Program:
-    """The program of `graph` for `base` with an SRAM of this size."""
-    base = with_sram(base, sram)
+    """The program of `graph` for `base` with an SRAM of this size, in tiles of the array's edges."""
+    base = with_sram(base, sram).with_overrides({"compiler.effort": 0})
     return Lower(base).apply(Tile(base).apply(computed_graph(graph, base)))
+
+
+def key(graph: Graph, on: Machine) -> str:
+    """The key of what `graph` is compiled to on a machine before dispatch."""
+    return schedule_key(tiled_graph(graph, on, numerics=False), on)
 
 
 @st.composite
@@ -65,16 +72,26 @@ def orders(draw: st.DrawFn) -> dict[str, object]:
 
 
 @st.composite
+def edges(draw: st.DrawFn, smallest: int, largest: int, all_written: bool) -> dict[str, object]:
+    """Those of tiles: written, or the compiler's, within what a command carries."""
+    found: dict[str, object] = {"compiler__effort": draw(st.sampled_from([0, 1, 1]))}
+    for edge in "mkn":
+        if all_written or draw(st.booleans()):
+            found[f"tile__{edge}"] = draw(st.integers(smallest, largest))
+        else:
+            found[f"tile__max_{edge}"] = draw(st.sampled_from([largest, 4096]))
+            found[f"tile__multiple_{edge}"] = draw(st.sampled_from([1, 1, 8]))
+    return found
+
+
+@st.composite
 def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) -> Machine:
     """Everything that may change cycles and must not change results; its SRAM is ample."""
-    edge = st.integers(smallest_tile, largest_tile)
-    array = st.sampled_from([1, 4, 8, 16, 32, 128])
+    rows, cols = (draw(st.sampled_from([1, 4, 8, 16, 32, 128])) for _ in range(2))
     return machine(
-        tile__m=draw(edge),
-        tile__k=draw(edge),
-        tile__n=draw(edge),
-        matrix__rows=draw(array),
-        matrix__cols=draw(array),
+        **draw(edges(smallest_tile, largest_tile, all_written=min(rows, cols) < smallest_tile)),
+        matrix__rows=rows,
+        matrix__cols=cols,
         matrix__arrays=draw(st.sampled_from([1, 1, 2, 3])),
         matrix__dataflow=draw(st.sampled_from(["ws", "os", "is"])),
         matrix__overlap=draw(st.sampled_from(["full", "drain", "none"])),

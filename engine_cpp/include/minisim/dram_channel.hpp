@@ -1,7 +1,10 @@
 // One DRAM channel, timed: the twin of hwmodel/dram_channel.py, which explains and defines it.
 // Both give every command in the same cycle; the names are the same, so read them side by side.
+// What the twin has of its own: a run that it has served before is not served again but repeated
+// (dram_repeats.cpp).
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -29,6 +32,8 @@ struct DramPart {
     std::string mapping;
 };
 
+class ServedRuns;
+
 class DramChannel {
 public:
     explicit DramChannel(const DramPart& part);
@@ -38,14 +43,20 @@ public:
         int reads = 0, writes = 0;
     };
 
-    struct Burst {
+    // Bursts of one row that are asked for one after the other.
+    struct Train {
         std::size_t bank;
         std::int64_t row;
         bool write;
+        std::size_t bursts;
+        bool continues(std::size_t at, std::int64_t in, bool way) const {
+            return bank == at && row == in && write == way;
+        }
     };
     // Serves the bursts in the order in which they are asked for, the first at `start`, with no
-    // column command before `not_before`: when the data bus is free of the last one.
-    Cycle run(const std::vector<Burst>& bursts, Cycle start, Cycle not_before);
+    // column command before `not_before`: when the data bus is free of the last one. `served` are
+    // the runs of channels of this part, to which it adds this one.
+    Cycle run(const std::vector<Train>& trains, Cycle start, Cycle not_before, ServedRuns& served);
 
     bool accepts(bool write) const;
     void push(std::size_t bank, std::int64_t row, bool write, Cycle now);  // once it accepts
@@ -74,14 +85,41 @@ private:
         std::size_t index;  // of the request in the bank's queue
     };
 
+    // Of each the earliest cycles of its next commands.
+    struct Bank {
+        std::size_t rank, group;
+        std::vector<Request> queue;
+        Cycle ready = kNever;   // no command of its own can be given before
+        std::int64_t row = -1;  // the open one; -1: none
+        std::int64_t hits = 0;  // column commands since its activate, kRowHits or more being alike
+        Cycle activate = 0, precharge = 0, column = 0;
+        std::size_t used = 0;  // its place in used_, if it has one
+    };
+    struct Group {
+        Cycle activate = 0, read = 0, write = 0;
+    };
+    struct Rank {
+        Cycle activate = 0, read = 0, write = 0;
+        Cycle window[4] = {-kNever, -kNever, -kNever, -kNever};  // the last four activates
+        std::uint32_t activates = 0;                             // how many, since a run's begin
+        bool used = false;                                       // by a run
+
+        void activated(Cycle cycle) {
+            std::copy(window + 1, window + 4, window);
+            window[3] = cycle;
+            ++activates;
+        }
+    };
+
     template <class Work>
-    bool in_turn(std::size_t begin, std::size_t end, Work work) const;
+    bool in_turn(std::size_t begin, std::size_t end, const Work& work) const;
     Cycle earliest() const;
+    Cycle serve(const std::vector<Train>& trains, Cycle start);  // the last column command
     bool move();
     bool issue(Cycle now, Served& served);
-    Command next_command(std::size_t bank, Cycle now) const;
-    void give_activate(std::size_t bank, std::int64_t row, Cycle now);
-    void give_column(std::size_t bank, bool write, Cycle now);
+    Command next_command(const Bank& bank, Cycle now) const;
+    void give_activate(Bank& bank, std::int64_t row, Cycle now);
+    void give_column(Bank& bank, bool write, Cycle now);
     void refresh(Cycle now);
 
     DramPart part_;
@@ -89,24 +127,34 @@ private:
     bool flushing_ = false;
     std::vector<Waiting> reads_, writes_;
     std::size_t draining_ = 0;
-    std::vector<std::vector<Request>> queues_;  // by bank
-    std::vector<std::uint64_t> occupied_;       // banks whose queue is not empty, a bit each
-    std::size_t last_;                          // the bank of the last command
-    std::vector<std::size_t> rank_, group_;     // of a bank
-
-    // By bank: earliest cycle worth looking at it, open row (-1: none), column commands since its
-    // activate, and the earliest cycles of the next commands; those by group and rank likewise.
-    std::vector<Cycle> ready_;
-    std::vector<std::int64_t> row_, hits_;
-    std::vector<Cycle> activate_, precharge_, column_;
-    std::vector<Cycle> group_activate_, group_read_, group_write_;
-    std::vector<Cycle> rank_activate_, rank_read_, rank_write_;
-    struct Window {
-        Cycle at[4] = {-kNever, -kNever, -kNever, -kNever};  // the last four activates
-    };
-    std::vector<Window> window_;  // by rank
+    std::vector<Bank> banks_;
+    std::vector<Group> groups_;
+    std::vector<Rank> ranks_;
+    std::vector<std::uint64_t> occupied_;  // banks whose queue is not empty, a bit each
+    std::size_t last_;                     // the bank of the last command
     Cycle refresh_at_;
     std::size_t refresh_rank_ = 0;
+
+    // -- runs that come again (dram_repeats.cpp) --
+
+    // A bank that a run uses, the row of it that comes first, and whether one of its rows is open.
+    struct Used {
+        Bank* bank;
+        std::int64_t first;
+        bool hit;
+    };
+    void find_used(const std::vector<Train>& trains);
+    template <class Visit>
+    void each_timer(Cycle start, Cycle columns, Visit visit);
+    bool describe(const std::vector<Train>& trains, Cycle start, Cycle columns);
+    Cycle serve_and_note(const std::vector<Train>& trains, Cycle start, Cycle columns,
+                         ServedRuns& served);
+    Cycle repeat(const std::vector<std::int32_t>& outcome, Cycle start, Cycle columns);
+
+    std::vector<Used> used_;
+    std::vector<std::size_t> used_groups_;
+    std::vector<std::int32_t> description_, outcome_;
+    std::vector<Cycle> before_;
 };
 
 }  // namespace minisim

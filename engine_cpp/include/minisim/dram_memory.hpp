@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "minisim/dram_channel.hpp"
+#include "minisim/served_runs.hpp"
 
 namespace minisim {
 
@@ -19,6 +20,10 @@ public:
         std::int64_t row;
     };
     Place locate(std::uint64_t address) const;
+    // So many bursts from an address on, itself counted, lie in the same place, at least.
+    std::int64_t alike(std::uint64_t address) const {
+        return static_cast<std::int64_t>(column_.mask - column_.of(address)) + 1;
+    }
 
 private:
     struct Field {
@@ -27,6 +32,7 @@ private:
         std::uint64_t of(std::uint64_t address) const { return (address >> shift) & mask; }
     };
     Field channel_, rank_, group_, bank_, row_;
+    Field column_;                  // if neighbouring bursts differ in nothing else
     int rank_shift_, group_shift_;  // of the number of a bank
 };
 
@@ -47,7 +53,7 @@ public:
     };
 
     // Serves `count` bursts in this order; see the definition for the arguments. If this, transfer()
-    // or lines() throws, the memory is as it was.
+    // or lines() throws a UsageError, the memory is as it was.
     Served run(const std::int64_t* addresses, const bool* writes, std::size_t count, Cycle start,
                Cycle not_before, std::int64_t outstanding);
 
@@ -69,10 +75,7 @@ private:
     void ask(std::uint64_t address, bool write) {
         requests_.push_back({map_.locate(address), write});
     }
-    void ask_channel(std::uint64_t address, bool write) {
-        const AddressMap::Place place = map_.locate(address);
-        shares_[place.channel].push_back({place.bank, place.row, write});
-    }
+    void ask_channel(std::uint64_t address, bool write, std::size_t bursts);
     void ask_row(std::int64_t begin, std::int64_t width, bool write, std::int64_t& last);
     void clear_shares();
     Turn serve_shares(Cycle now, Cycle since);  // all of shares_
@@ -82,9 +85,11 @@ private:
     AddressMap map_;
     std::int64_t dram_, core_;
     Cycle lead_;
+    int burst_shift_;  // of addresses
     std::vector<DramChannel> channels_;
     std::vector<Cycle> free_;                              // by channel, in core cycles
-    std::vector<std::vector<DramChannel::Burst>> shares_;  // of a transfer, by channel
+    std::vector<std::vector<DramChannel::Train>> shares_;  // of a transfer, by channel
+    ServedRuns served_;
     std::vector<Request> requests_;
     std::vector<Cycle> returns_;  // of the reads, in order
 };

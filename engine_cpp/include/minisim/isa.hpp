@@ -224,7 +224,7 @@ struct ConvolutionRow {
     std::uint32_t images, height, width, output_lines, output_columns;
     std::uint32_t kernel_lines, kernel_columns, stride_lines, stride_columns;
     std::uint32_t dilation_lines, dilation_columns;
-    std::int32_t pad_top, pad_left;  // of a transposed one also below 0: so much is added to the output
+    std::int32_t pad_top, pad_left;  // of a transposed convolution they may be below 0
     std::uint32_t channels, groups, filters_each;  // channels and filters of each group
     std::uint32_t block;  // channels that the order of k keeps together
     std::uint32_t transposed;  // 1: the strides are the output's

@@ -1,0 +1,284 @@
+"""The edges of a matmul's tiles, where the machine file does not write them: found by measuring.
+
+Tiles that fill the array are the usual ones (`Tile` in hwmodel/sections.py). In a small SRAM few of them have room, and
+nothing is loaded ahead; of a layer that is thin in one direction larger ones save start-ups. So for each layer some
+others are tried, alone and of a large layer its beginning, each with the panels that suit it, and timed (`measure.py`).
+
+But tiles are also what layers pass each other: a reader that cuts a tensor otherwise than its maker finds nothing of it
+in SRAM. So what suits each layer alone is but a proposal. Another one is that all take the edges of one scale; and the
+usual edges. Whoever works on a matmul's result element by element, or row by row, takes its edges. The network as a
+whole says which proposal is taken; and if it is small, whether another layer's other edges are better inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+from minisim.compiler.graph import Graph, Node
+from minisim.compiler.mapping import Edges
+from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.choose import begun, operations
+from minisim.compiler.passes.excerpt import Excerpt
+from minisim.compiler.passes.measure import FEW, NEVER, Measured, best, measured
+from minisim.compiler.shares import Splitter
+from minisim.compiler.tiling import TiledGraph
+from minisim.hwmodel import isa
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.cost import matmul_cycles, roofline
+
+Scale = tuple[float, float, float]
+"""Edges m, k, n in parts of the usual ones."""
+
+USUAL: Scale = (1, 1, 1)
+
+SCALES: tuple[tuple[Scale, ...], ...] = (
+    (),
+    ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), (4, 2, 0.5), (0.5, 0.25, 1)),
+    tuple((m, k, n) for m, k, n in product((1, 0.5, 0.25, 2, 4), repeat=3) if (m, k, n) != USUAL),
+)
+"""What is tried beside the usual edges, by `compiler.effort`: nothing; of 150 random matmuls on two machines with SRAM
+for 1 to 64 tiles (a third of them with a banked DRAM) those four that together save the most, in turn; all of them."""
+
+PART = 1_500
+"""Operations of the array that are tried of a layer: of more the first panels, which tell of the rest."""
+
+TRIES = (0, 12, 200)
+"""By `compiler.effort`, how many other edges are tried for a layer at most."""
+
+FINE = 16
+"""How many times as many operations as on the usual tiles other ones may take, if they are more than `PART`."""
+
+NEAR = 1.02
+"""A layer that takes no longer than this, over what its busiest unit has to do, is not bettered by much."""
+
+OPERATIONS, TIMES = (0, 40_000, 400_000), (0, 8, 64)
+"""By `compiler.effort`, how many operations are scheduled at most, and how often the whole, to try one layer's edges
+after the other's inside it: of a large network none."""
+
+Machines = Mapping[str, Machine]
+"""By node the machine as it is to it: with the edges of its tiles."""
+
+Scales = Mapping[str, Scale]
+"""By node whose edges can be chosen."""
+
+
+def soonest(
+    nodes: Sequence[Node],
+    graph: Graph,
+    machine: Machine,
+    tiled: Callable[[Machines], TiledGraph],
+    most: int,
+    mapping: Mapping[str, Edges],
+) -> TiledGraph:
+    """The graph tiled with the edges that end soonest.
+
+    Args:
+        nodes: those of `graph` that are executed.
+        tiled: tiles the graph, given the machine as it is to each node.
+        most: operations of the array and the vector unit that other edges may take.
+        mapping: edges that are given.
+    """
+    fixed = {name: _with(machine, dict(zip("mkn", edges, strict=True))) for name, edges in mapping.items()}
+    scales, effort = scales_of(machine), machine.compiler.effort
+    free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed] if scales else []
+    tried = {node.name: _tried(Excerpt([node], graph), machine) for node in free}
+    proposals = _proposals(tried, scales)
+    if len(proposals) == 1:
+        return tiled(_followed(nodes, {}, machine, fixed))
+    known: list[Measured] = []
+    graphs: list[TiledGraph] = []
+
+    def is_best(chosen: Scales) -> bool:
+        """Whether these are the best so far; then the graph with them is kept."""
+        found = tiled(_followed(nodes, chosen, machine, fixed))
+        is_allowed = not known or sum(operations(tiling) for tiling in found.tilings.values()) <= most
+        known.append(measured(found, machine) if is_allowed else NEVER)
+        if best(known) < len(known) - 1:
+            return False
+        graphs[:] = [found]
+        return True
+
+    current = [each for each in proposals if is_best(each)][-1]
+    left = OPERATIONS[effort]
+    for name, scale in _one_by_one(tried)[: TIMES[effort]]:
+        left -= int(min(known[0].operations, left + 1))
+        if left < 0:
+            break
+        if scale != current[name] and is_best({**current, name: scale}):
+            current = {**current, name: scale}
+    return graphs[0]
+
+
+def scales_of(machine: Machine) -> Sequence[Scale]:
+    """What is tried on a machine."""
+    is_free = machine.compiler.order == "auto" and machine.matrix.model != "scalesim"
+    return SCALES[machine.compiler.effort] if is_free else ()
+
+
+class Choice(NamedTuple):
+    """The edges of a layer's tiles, and what it takes on these and on the others that were tried, alone."""
+
+    layer: str
+    edges: Edges
+    tried: Mapping[Edges, Measured]
+
+
+def choices(tiled: TiledGraph, machine: Machine) -> list[Choice]:
+    """Of each layer whose edges can be chosen, what was chosen for `machine`."""
+    found = []
+    for node in tiled.executed():
+        if _sizes(node, tiled.graph):
+            tried = _tried(Excerpt([node], tiled.graph), machine) if scales_of(machine) else {}
+            cut = {_cut(node, tiled.graph, with_edges(machine, scale)): each for scale, each in tried.items()}
+            tiling = tiled.tilings[node.name]
+            found.append(Choice(node.name, (tiling.m, tiling.k, tiling.n), cut))
+    return found
+
+
+def _cut(node: Node, graph: Graph, machine: Machine) -> Edges:
+    tiling = OPERATORS[node.op].cut(node, graph, machine)
+    return tiling.m, tiling.k, tiling.n
+
+
+Tried = Mapping[Scale, Measured]
+"""What a layer alone takes on tiles of the usual edges, and of others that were worth trying."""
+
+
+def _proposals(tried: Mapping[str, Tried], scales: Sequence[Scale]) -> list[Scales]:
+    """The usual edges, what suits each layer alone, and what suits all of them best if it is the same for all."""
+    sums = {scale: sum(each.get(scale, each[USUAL]).cycles for each in tried.values()) for scale in (USUAL, *scales)}
+    alike = min(sums, key=lambda scale: sums[scale])
+    found: list[Scales] = [
+        dict.fromkeys(tried, USUAL),
+        {name: list(each)[best(list(each.values()))] for name, each in tried.items()},
+        {name: alike if alike in each else USUAL for name, each in tried.items()},
+    ]
+    return [each for i, each in enumerate(found) if each not in found[:i]]
+
+
+def _one_by_one(tried: Mapping[str, Tried]) -> list[tuple[str, Scale]]:
+    """The layers, the longest first, each with the two edges that suit it best; then each with the next two."""
+    longest = sorted(tried, key=lambda name: -tried[name][USUAL].cycles)
+    ranked = {name: sorted(each, key=lambda scale: each[scale].cycles) for name, each in tried.items()}
+    return [(name, scale) for first in range(0, 6, 2) for name in longest for scale in ranked[name][first : first + 2]]
+
+
+def _followed(nodes: Sequence[Node], scales: Scales, machine: Machine, fixed: Machines) -> Machines:
+    """By node the machine with the edges of these `scales`, or the `fixed` one; a node that has neither takes those of
+    whoever makes what it reads."""
+    found: dict[str, Machine] = {}
+    maker = {name: node.name for node in nodes for name in node.outputs}
+    for node in nodes:
+        if node.name in fixed:
+            found[node.name] = fixed[node.name]
+        elif node.name in scales:
+            found[node.name] = with_edges(machine, scales[node.name])
+        elif OPERATORS[node.op].takes_edges:
+            found[node.name] = found.get(maker.get(node.present[0], ""), machine)
+        else:
+            found[node.name] = machine
+    return found
+
+
+@lru_cache(maxsize=1024)
+def with_edges(machine: Machine, scale: Scale) -> Machine:
+    """`machine` whose tiles have edges in these parts of the usual ones, but for those that are written."""
+    if scale == USUAL:
+        return machine
+    tile = machine.tile
+    edges = {}
+    for edge, part in zip("mkn", scale, strict=True):
+        if edge in tile.follows:
+            multiple, most = getattr(tile, f"multiple_{edge}"), getattr(tile, f"max_{edge}")
+            edges[edge] = max(multiple, min(most, int(part * getattr(tile, edge))) // multiple * multiple)
+    return _with(machine, edges)
+
+
+def _with(machine: Machine, edges: Mapping[str, int]) -> Machine:
+    return machine.model_copy(update={"tile": machine.tile.model_copy(update=edges)})
+
+
+def _sizes(node: Node, graph: Graph) -> tuple[int, int, int] | None:
+    return OPERATORS[node.op].sizes(node, graph)
+
+
+@lru_cache(maxsize=512)
+def _tried(layer: Excerpt, machine: Machine) -> Tried:
+    """What the layer takes on tiles of the usual edges, and of others that are worth trying: those of `SCALES`, then
+    what differs from the best ones in one edge, as long as that is better."""
+    tries, found = _Tries(layer, machine), {USUAL: _alone(layer, machine, machine)}
+    near, effort = NEAR * _bound(layer, machine), machine.compiler.effort
+
+    def try_all(scales: Iterable[Scale]) -> bool:
+        """Whether one of them is the best so far."""
+        before = min(each.cycles for each in found.values())
+        for scale in scales:
+            if len(found) > TRIES[effort] or min(each.cycles for each in found.values()) <= near:
+                break
+            if scale not in found and tries.differs(scale):
+                found[scale] = _alone(layer, machine, with_edges(machine, scale))
+        return min(each.cycles for each in found.values()) < (1 - FEW) * before
+
+    try_all(SCALES[effort])
+    while try_all(_beside(min(found, key=lambda scale: found[scale].cycles))):
+        pass
+    return found
+
+
+def _beside(scale: Scale) -> Iterator[Scale]:
+    for at in range(3):
+        for part in (0.5, 2.0):
+            yield tuple(x * part if i == at else x for i, x in enumerate(scale))  # type: ignore[misc]
+
+
+class _Tries:
+    """Which edges cut a layer otherwise than those that were tried, and not into very many tiles."""
+
+    def __init__(self, layer: Excerpt, machine: Machine) -> None:
+        (node,) = layer.graph.nodes
+        self.sizes, self.machine = _sizes(node, layer.graph), machine
+        usual = self._cut(USUAL)
+        self.known, self.most = {usual}, max(PART, FINE * self._tiles(usual))
+
+    def differs(self, scale: Scale) -> bool:
+        edges = self._cut(scale)
+        if edges in self.known or self._tiles(edges) > self.most:
+            return False
+        self.known.add(edges)
+        return True
+
+    def _cut(self, scale: Scale) -> tuple[int, ...]:
+        tile = with_edges(self.machine, scale).tile
+        return tuple(min(getattr(tile, edge), size) for edge, size in zip("mkn", self.sizes or (), strict=True))
+
+    def _tiles(self, edges: tuple[int, ...]) -> int:
+        return prod(-(-size // edge) for size, edge in zip(self.sizes or (), edges, strict=True))
+
+
+def _alone(layer: Excerpt, machine: Machine, changed: Machine) -> Measured:
+    """What the layer, as if it were all there is, takes on the tiles of `changed`."""
+    (node,) = layer.graph.nodes
+    tiling = OPERATORS[node.op].tile(node, layer.graph, changed)
+    if machine.cores.count > 1:
+        return measured(TiledGraph(layer.graph, Splitter(layer.graph, machine, {node.name: tiling}).best()), machine)
+    first = begun(tiling, PART)
+    return measured(TiledGraph(layer.graph, {node.name: first}), machine, operations(tiling) / operations(first))
+
+
+def _bound(layer: Excerpt, machine: Machine) -> float:
+    """Cycles that no tiling of the layer is below: of the array with the whole layer as a tile, and of each byte moved
+    once."""
+    graph = layer.graph
+    (node,) = graph.nodes
+    m, k, n = _sizes(node, graph) or (1, 1, 1)
+    _, array, _ = matmul_cycles(m, k, n, 1, machine, dtype=graph.tensors[node.present[0]].code)
+    read, written = (
+        sum(prod(graph.tensors[name].shape) * isa.ITEMSIZE[graph.tensors[name].code] for name in names)
+        for names in (node.present, node.outputs)
+    )
+    roof = roofline(0, 0, read, written, machine)
+    return max(float(array) / machine.cores.count, float(roof.load_port), float(roof.store_port), float(roof.dram))

@@ -1,0 +1,133 @@
+"""Edges of tiles that are chosen by measuring (`passes/edges.py`, ADR 42)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.networks import network
+
+import minisim as ms
+from minisim.compiler.passes import edges
+from minisim.compiler.passes.edges import USUAL, with_edges
+from minisim.compiler.passes.excerpt import Excerpt
+from minisim.compiler.passes.measure import NEVER, Measured, best
+from minisim.compiler.passes.tile import Tile
+from minisim.compiler.pipeline import compile_graph, computed_graph
+from minisim.compiler.tiling import Tiling
+from minisim.errors import CapacityError
+
+SMALL = "sram.bytes=24KiB"
+
+
+def tilings(model: str | ms.Graph, *keys: str, preset: str = "npu_32x32") -> list[Tiling]:
+    on = ms.Machine.load(preset).replace(*keys)
+    graph = ms.load_model(model) if isinstance(model, str) else model
+    return list(Tile(on).apply(computed_graph(graph, on)).tilings.values())
+
+
+def cut(tiling: Tiling) -> tuple[int, int, int]:
+    return tiling.m, tiling.k, tiling.n
+
+
+def cycles(model: str, *keys: str, preset: str = "npu_32x32") -> int:
+    return ms.run(ms.load_model(model), ms.Machine.load(preset).replace(*keys), numerics=False).cycles
+
+
+def test_in_a_small_sram_smaller_tiles_take_half_the_cycles() -> None:
+    """Six tiles of 32 x 32 floats have room: nothing is loaded ahead."""
+    assert cycles("gemm:324x56x64", SMALL) < 0.55 * cycles("gemm:324x56x64", SMALL, "compiler.effort=0")
+
+
+def test_a_layer_that_no_tile_of_the_arrays_size_has_room_for_runs() -> None:
+    """A tile of 128 x 128 floats takes 64 KiB."""
+    model = "gemm:200x300x260"
+    with pytest.raises(CapacityError, match=r"needs at least \d+ bytes"):
+        cycles(model, "sram.bytes=64KiB", "compiler.effort=0", preset="tpu_like_128x128")
+    assert cycles(model, "sram.bytes=64KiB", preset="tpu_like_128x128") > 0
+
+
+def test_edges_that_are_written_stay() -> None:
+    (free,), (written,) = (tilings("gemm:324x56x64", SMALL, *keys) for keys in ((), ("tile.m=32", "tile.k=32")))
+    assert free.m < 32 and (written.m, written.k) == (32, 32)
+    assert {cut(*tilings("gemm:324x56x64", SMALL, "tile.m=32", "tile.k=32", "tile.n=32"))} == {(32, 32, 32)}
+
+
+def test_edges_keep_to_what_a_command_may_carry() -> None:
+    machine = ms.Machine().replace("tile.max_m=40", "tile.multiple_k=24", "tile.multiple_n=8")
+    assert [with_edges(machine, scale).tile.m for scale in ((1, 1, 1), (2, 1, 1), (0.5, 1, 1))] == [32, 40, 16]
+    assert [with_edges(machine, scale).tile.k for scale in ((1, 0.5, 1), (1, 2, 1), (1, 1, 0.5))] == [24, 48, 24]
+    assert with_edges(machine, (1, 1, 0.1)).tile.n == 8
+
+
+@pytest.mark.parametrize("order", ["mnk", "blocked"])
+def test_loop_nests_keep_the_arrays_tiles(order: str) -> None:
+    keys = (f"compiler.order={order}", "compiler.keep_on_chip=false")
+    assert cut(*tilings("gemm:324x56x64", SMALL, *keys)) == (32, 32, 32)
+
+
+def test_scalesims_tiles_are_its_layers() -> None:
+    assert cut(*tilings("gemm:324x56x64", "sram.bytes=1MiB", "matrix.model=scalesim")) == (324, 56, 64)
+
+
+@pytest.mark.parametrize("seed", range(100, 125))
+def test_more_effort_is_never_slower(seed: int) -> None:
+    """By more than what a tiling of fewer operations is preferred for: the usual edges are always among those
+    measured."""
+    case = network(seed)
+    found = [ms.run(case.graph, case.machine.replace(f"compiler.effort={x}"), numerics=False).cycles for x in (0, 1)]
+    assert found[1] <= 1.005 * found[0], case
+
+
+def test_a_decision_is_the_same_whether_it_is_remembered_or_not() -> None:
+    case = network(19)
+    remembered = [compile_graph(case.graph, case.machine, numerics=False) for _ in range(2)]
+    edges._tried.cache_clear()
+    anew = compile_graph(case.graph, case.machine, numerics=False)
+    for schedule in remembered:
+        assert list(schedule.lines()) == list(anew.lines())
+
+
+def test_outputs_have_the_same_bits_whatever_is_tried() -> None:
+    graph = network(19).graph
+    outputs = [
+        next(iter(ms.run(graph, network(19).machine.replace(f"compiler.effort={effort}")).outputs.values()))
+        for effort in (0, 1, 2)
+    ]
+    assert np.array_equal(outputs[0], outputs[1]) and np.array_equal(outputs[0], outputs[2])
+
+
+def tried(model: str, *keys: str, preset: str = "npu_32x32") -> edges.Tried:
+    machine = ms.Machine.load(preset).replace(*keys)
+    graph = computed_graph(ms.load_model(model), machine)
+    return edges._tried(Excerpt([next(node for node in graph.nodes if node.op == "MatMul")], graph), machine)
+
+
+def test_a_layer_near_its_bound_is_not_tried_any_further() -> None:
+    assert list(tried("gemm:1x768x3072")) == [USUAL]
+
+
+def test_wide_effort_tries_a_hundred_schedules_of_a_layer() -> None:
+    assert len(tried("gemm:160x150x140", "sram.bytes=20KiB", "compiler.effort=2")) > 100
+    assert 4 < len(tried("gemm:160x150x140", "sram.bytes=20KiB")) <= 13
+
+
+def test_the_beginning_of_a_layer_tells_of_the_rest() -> None:
+    """Of 16,384 operations of the array the first panels are tried: what they say is close to what the whole takes."""
+    keys = ("sram.bytes=96KiB", "compiler.effort=0")
+    said = tried("gemm:1024x512x1024", *keys)[USUAL]
+    assert said.cycles == pytest.approx(cycles("gemm:1024x512x1024", *keys), rel=0.02)
+
+
+def test_of_about_equal_ones_the_fewest_operations_are_taken() -> None:
+    fine, coarse, slow = Measured(1000, 10, 90), Measured(1004, 20, 30), Measured(1006, 1, 1)
+    assert best([fine, coarse, slow, NEVER]) == 1
+    assert best([NEVER, Measured(5, 2, 7), Measured(5, 1, 7)]) == 2
+
+
+def test_what_works_on_a_matmuls_result_takes_its_edges() -> None:
+    graph = ms.Graph()
+    x, w = graph.input("x", (324, 56)), graph.weight("w", np.zeros((56, 64)))
+    graph.output(graph.sigmoid(graph.tanh(graph.matmul(x, w))), "y")
+    matmul, *others = tilings(graph, "sram.bytes=12KiB")
+    assert (matmul.m, matmul.n) != (32, 32) and others
+    assert {(other.m, other.n) for other in others} == {(matmul.m, matmul.n)}
