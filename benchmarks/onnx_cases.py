@@ -2,11 +2,11 @@
 
     make onnx-cases        # or: python benchmarks/onnx_cases.py [OPERATOR ...] writes the table of docs/onnx.md
 
-For the operators of onnx_scope.txt. A case passes if what the engine computed is what ONNX says, within the case's own
-tolerance, in shape and type, too; nothing is compared with, or computed by, numpy in between. What a case feeds as
-integers behind its first operand (shapes, axes, pads, indices), the further operands of Pad, Dropout, Resize and
-Upsample, and the condition of an If are bound as the model is read: minisim takes them as constants. Every other case
-is refused, by a message whose first line is counted in the table.
+For the operators of onnx_scope.txt. A case passes if what the engine computed is what ONNX says, within the case's
+own tolerance, in shape and type, too; nothing is compared with, or computed by, numpy in between. What a case feeds
+as integers behind its first operand (shapes, axes, pads, indices), the further operands of Pad, Dropout, Resize,
+Upsample and CastLike, the condition of an If and the shape of a ConstantOfShape are bound as the model is read:
+minisim takes them as constants. Every other case is refused, by a message whose first line is counted in the table.
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ import minisim as ms
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "onnx.md"
 BEGIN, END = "<!-- cases: begin -->", "<!-- cases: end -->"
-BOUND = {"Pad", "Dropout", "Resize", "Upsample"}
+BOUND = {"Pad", "Dropout", "Resize", "Upsample", "CastLike"}
 """Operators of which all operands but the first are bound."""
+
+CONSTANT = {"If", "ConstantOfShape"}
+"""Operators of which all operands are bound."""
 
 
 @dataclass
@@ -80,7 +83,7 @@ def passes(operator: str, case: Any, folder: Path) -> str:
         bound = set()
         for i, (info, value) in enumerate(zip(case.model.graph.input, inputs, strict=False)):
             array = np.asarray(value)
-            if (i and (array.dtype.kind in "iu" or operator in BOUND)) or operator == "If":
+            if (i and (array.dtype.kind in "iu" or operator in BOUND)) or operator in CONSTANT:
                 model.graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
                 bound.add(info.name)
             else:

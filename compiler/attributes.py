@@ -139,6 +139,19 @@ class ConvAttributes(EpilogueAttributes, PoolAttributes):
     def is_transposed(self) -> bool:
         return self.transposed
 
+    @property
+    def has_phases(self) -> bool:
+        """Whether its output consists of several convolutions' (`Geometry.phases`)."""
+        return self.transposed and self.strides != (1, 1)
+
+
+@dataclass(frozen=True)
+class InterleaveAttributes(Attributes):
+    """The size of images that are put together of every stride-th line and column; how far these lie apart."""
+
+    size: Pair
+    strides: Pair
+
 
 @dataclass(frozen=True, kw_only=True)
 class DepthwiseAttributes(ConvAttributes):

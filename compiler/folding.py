@@ -123,7 +123,7 @@ class Folding:
         of that."""
         steps = -(-geometry.taps // taps)
         operands = [list(_parts(geometry, height, tile_height, *taps_of_step(geometry, i, taps))) for i in range(steps)]
-        pieces = [[_by_tile(of_tile) for of_tile in step] for step in operands]
+        pieces = [[by_tile(of_tile) for of_tile in step] for step in operands]
         counts = np.array([[len(operand) for operand in step] for step in pieces], dtype=np.int64).T
         rows, *windows = (np.zeros((*counts.shape, counts.max(initial=0)), dtype=np.int64) for _ in range(3))
         for step, of_step in enumerate(pieces):
@@ -131,7 +131,7 @@ class Folding:
                 for i, (row, found) in enumerate(operand.items()):
                     rows[tile, step, i] = row
                     for table, width in zip(windows, widths, strict=True):
-                        table[tile, step, i] = program.windows(tuple(_window(part, width) for part in found))
+                        table[tile, step, i] = program.windows(tuple(window(part, width) for part in found))
         return cls(counts, rows, (windows[0], windows[1]))
 
     def operands(
@@ -156,7 +156,7 @@ class Folding:
         return first, [(tiles[:, i], there[:, i]) for i in range(there.shape[1])]
 
 
-def _by_tile(found: Sequence[Part]) -> dict[int, list[Part]]:
+def by_tile(found: Sequence[Part]) -> dict[int, list[Part]]:
     """The parts by the row of the tile that they are of."""
     of_tile: dict[int, list[Part]] = {}
     for part in found:
@@ -164,6 +164,6 @@ def _by_tile(found: Sequence[Part]) -> dict[int, list[Part]]:
     return of_tile
 
 
-def _window(part: Part, cols: int) -> tuple[int, ...]:
+def window(part: Part, cols: int) -> tuple[int, ...]:
     return (part.outer, part.inner, cols, part.at_row, 0, part.at_outer, part.at_inner,
             part.from_row, 0, part.from_outer, part.from_inner)  # fmt: skip

@@ -10,13 +10,16 @@ line by line. A 1-D signal (images, width, channels) is an image of one line.
 on every machine. 32 is a constant of this definition: a block of 32 channels can stay in SRAM for all its taps.
 
 A *transposed* kernel gives what it reads: at tap r, pixel y of the image to pixel y * stride + r * dilation - pad of
-the output. Seen from there, every stride-th pixel reads one, and those between them zeros, which lie nowhere.
+the output. Seen from there, a pixel reads at some of the taps alone, which are the same ones for every stride-th pixel:
+for a *phase* of the output. The chain of a pixel has the taps of its phase, and no others. So each phase is a
+transposed convolution without strides (`phases`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -136,10 +139,89 @@ class Geometry:
         found = at - offset
         return np.where(found % stride == 0, found // stride, OUTSIDE)
 
+    def meets(self, tap: int) -> npt.NDArray[np.bool_]:
+        """Whether `tap` belongs to the chain of each pixel of the output: of its phase, if the kernel is transposed."""
+        lines, columns = (self._meets(*each) for each in zip(divmod(tap, self.kernel[1]), (0, 1), strict=True))
+        return np.tile((lines[:, None] & columns).reshape(-1), self.images)
+
+    def _meets(self, tap: int, axis: int) -> npt.NDArray[np.bool_]:
+        at = np.arange(self.output[axis], dtype=np.int64)
+        offset = tap * self.dilations[axis] - self.pads[axis]
+        return np.asarray((at - offset) % self.strides[axis] == 0) if self.transposed else np.ones(len(at), dtype=bool)
+
+    def phases(self) -> Iterator[Phase]:
+        """Of a transposed kernel, the phases of the output that have a pixel."""
+        of_lines, of_columns = ([self._phase(at, axis) for at in range(min(self.strides[axis], self.output[axis]))]
+                                for axis in (0, 1))  # fmt: skip
+        for down in of_lines:
+            for across in of_columns:
+                if not down.taps or not across.taps:
+                    yield self._untouched(down, across)
+                    continue
+                (top, bottom), (left, right) = down.pads, across.pads
+                taps = tuple(r * self.kernel[1] + s for r in down.taps for s in across.taps)
+                geometry = replace(
+                    self,
+                    kernel=(len(down.taps), len(across.taps)),
+                    strides=(1, 1),
+                    dilations=(down.dilation, across.dilation),
+                    pads=(top, left, bottom, right),
+                )
+                yield Phase((down.first, across.first), taps, geometry)
+
+    def _untouched(self, down: _AlongAxis, across: _AlongAxis) -> Phase:
+        """A phase without taps, as a kernel of one tap that lies beside the image for every pixel."""
+        pads = (self.height, self.width, -down.pixels, -across.pixels)
+        geometry = replace(self, kernel=(1, 1), strides=(1, 1), dilations=(1, 1), pads=pads)
+        return Phase((down.first, across.first), (), geometry)
+
+    def _phase(self, first: int, axis: int) -> _AlongAxis:
+        """The lines (or columns: axis 1) of the output from `first` on, every stride-th."""
+        stride, dilation, before = self.strides[axis], self.dilations[axis], self.pads[axis]
+        size = (self.height, self.width)[axis]
+        count = -(-(self.output[axis] - first) // stride)
+        taps = tuple(tap for tap in range(self.kernel[axis]) if (first + before - tap * dilation) % stride == 0)
+        apart = dilation // gcd(stride, dilation)  # pixels between what two neighbours of these taps read
+        if not taps:
+            return _AlongAxis(first, count, (), 1, (0, 0))
+        cut = (first + before - taps[0] * dilation) // stride
+        return _AlongAxis(first, count, taps, apart, (cut, size + (len(taps) - 1) * apart - cut - count))
+
     @property
     def steps(self) -> Pair:
         """Along a line of the output, pixels from one that reads to the next, at one tap; and from what it reads."""
         return (self.strides[1], 1) if self.transposed else (1, self.strides[1])
+
+
+class _AlongAxis(NamedTuple):
+    """A phase along one axis: its first pixel, how many there are, its taps, and how they read without strides."""
+
+    first: int
+    pixels: int
+    taps: tuple[int, ...]
+    dilation: int
+    pads: Pair
+
+
+class Phase(NamedTuple):
+    """Pixels of the output of a transposed kernel that have the same taps: from `first` on, every stride-th.
+
+    Attributes:
+        taps: their numbers in the kernel; there may be none.
+        geometry: of the kernel of these taps, whose output these pixels are. Without taps it is one that reads nothing.
+    """
+
+    first: Pair
+    taps: tuple[int, ...]
+    geometry: Geometry
+
+
+def spread(images: int, part: Pair, first: Pair, size: Pair, strides: Pair) -> Geometry:
+    """How the pixels of images of size `part` lie in images of this `size`: from `first` on every stride-th."""
+    cut = (((n - 1) * stride + 1 + at - whole) for n, stride, at, whole in zip(part, strides, first, size, strict=True))
+    bottom, right = cut
+    pads = (-first[0], -first[1], bottom, right)
+    return Geometry(images, *part, (1, 1), strides, (1, 1), pads, transposed=True)
 
 
 class Unit(NamedTuple):

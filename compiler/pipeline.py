@@ -1,16 +1,17 @@
 """The whole compiler on one page.
 
-    import -> fuse -> [cast | quantize] -> [depthwise] -> tile -> slice -> lower -> schedule -> dispatch
+    import -> fuse -> [cast | quantize] -> phases -> [depthwise] -> tile -> slice -> lower -> schedule -> dispatch
 
 tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
 operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`).
 
-fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize
-scales is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16, fp16 or
-int8; before tile, because a tile's bytes depend on its type. depthwise comes behind both: the bits are the same. fuse
-comes before tile also because a fused epilogue needs SRAM beside the panels; tile before lower, because the uOps are
-emitted in the order of the walk; schedule before dispatch, because it fixes addresses and waits, and after that
-operations may only move past those of other queues that they do not wait for.
+fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize scales
+is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16, fp16 or int8;
+before tile, because a tile's bytes depend on its type. phases and depthwise come behind both: the bits are the same.
+The phases of a depthwise convolution are depthwise, too, so they come first. fuse comes before tile also because a
+fused epilogue needs SRAM beside the panels; tile before lower, because the uOps are emitted in the order of the walk;
+schedule before dispatch, because it fixes addresses and waits, and after that operations may only move past those of
+other queues that they do not wait for.
 Passes know nothing of the tool around them: verifying and dumping happen in the callback between them.
 """
 
@@ -30,6 +31,7 @@ from minisim.compiler.passes.depthwise import Depthwise
 from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.phases import Phases
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.slice import Slice
@@ -63,6 +65,7 @@ def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
 def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
     """The passes from the user's graph to the one that is computed."""
     steps: tuple[Step, ...] = ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
+    steps = (*steps, (16, Phases()))
     return (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
 
 

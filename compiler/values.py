@@ -103,6 +103,18 @@ def _arranged(values: Lazy, shape: tuple[int, int], order: Array) -> Array:
     return np.asarray(arranged(values.array(), shape, order))
 
 
+def rows_of(values: Values, which: Array) -> Array | Lazy:
+    """These rows of a matrix; later, if they are not there yet."""
+    if isinstance(values, Lazy):
+        return Lazy((len(which), *values.shape[1:]), partial(_rows_of, values, which))
+    assert values is not None
+    return np.ascontiguousarray(values[which])
+
+
+def _rows_of(values: Lazy, which: Array) -> Array:
+    return np.asarray(rows_of(values.array(), which))
+
+
 def reordered(values: Values, shape: Sequence[int], order: Sequence[int]) -> Array | Lazy:
     """`values`, reshaped to `shape`, with the axes in this order; later, if they are not there yet."""
     shape, order = tuple(shape), tuple(order)

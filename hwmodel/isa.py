@@ -63,7 +63,7 @@ output, and its geometry. From that the engine derives the A of every matmul tha
 by element, and refuses any other. The order of k is (channel div `block`, tap, channel mod `block`). A transposed one
 reads pixel (y + pad - tap * dilation) / stride for pixel y of the output, and none where that is no whole number.
 Folds are told in the same table, each channel a group of its own; and each cut of their chains, which has the first
-`taps` of the kernel's taps.
+`taps` of the kernel's taps. Images that a fold puts together out of several have a row for each of these.
 
 **Folds.** A fold of the vector unit makes each of its `rows` x `cols` elements out of `taps` elements, one chain in
 their order. They are an operand of (rows taps, cols), whose row i taps + t is tap t of row i, and which is made of

@@ -1,4 +1,6 @@
-"""Models in ONNX, opset 7 and up. How an operator is imported stands in its file in `compiler/ops/`.
+"""Models in ONNX, opset 7 and up; of older ones what has not changed since.
+
+How an operator is imported stands in its file in `compiler/ops/`.
 
 Whatever the file fixes is computed here: initializers, Constant nodes, and every node that reads only
 those (a transposed weight, a shape put together from pieces), with ONNX's own reference implementation.
@@ -63,6 +65,7 @@ from minisim.compiler.frontend.external_data import (  # they import onnx, too
 from minisim.compiler.frontend.onnx_constants import Constant, folded, initializer, is_absent
 
 OLDEST_OPSET = 7
+"""The oldest whose operators the importers know. Of an older one a node is taken if its operator is the same here."""
 
 
 def load_onnx(
@@ -86,7 +89,7 @@ def load_onnx(
         memory_limit: bytes of all constants together.
 
     Raises:
-        ModelError: the file is damaged, not valid ONNX, or older than opset 7.
+        ModelError: the file is damaged, or not valid ONNX.
         ShapeError: the operands of a node do not fit.
         UnsupportedError: names all nodes, inputs and outputs that minisim cannot take.
         MissingExtraError: when this module is imported without the package onnx.
@@ -216,9 +219,9 @@ def _check(model: onnx.ModelProto, path: Path, numerics: bool) -> None:
             are named, also those that would have been computed here.
     """
     opset = _opsets(model).get("")
-    if opset is not None and not OLDEST_OPSET <= opset <= onnx.defs.onnx_opset_version():
+    if opset is not None and not 1 <= opset <= onnx.defs.onnx_opset_version():
         newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
-        raise ModelError(f"opset must be from {OLDEST_OPSET} to {newest}, not {opset}")
+        raise ModelError(f"opset must be from 1 to {newest}, not {opset}")
     if opset is None and any(not _domain(node.domain) for node in model.graph.node):
         raise ModelError("is not valid ONNX: it has operators of ONNX, but does not import their opset")
     complete = not _complete_outputs(model)
@@ -461,6 +464,8 @@ class _Import:
         importer = ONNX_IMPORTERS.get(node.op_type)
         if importer is None:
             return ""
+        if self.opset < OLDEST_OPSET and (changed := _changed_since(node.op_type, self.opset)):
+            return f"opset {self.opset} has another {node.op_type} than opset {changed}"
         if unknown := sorted(set(node.attrs) - importer.attributes):
             return f"attribute {shown(unknown[0])} is not supported"
         others = [name for name in node.outputs[1:] if name in self._used - {""}]
@@ -468,6 +473,12 @@ class _Import:
             return f"only the first of its {len(node.outputs)} outputs is supported, but {shown(others[0])} is used"
         named = any(node.outputs) if importer.several_outputs else node.outputs and node.outputs[0]
         return None if named else "it must have a first output"
+
+
+def _changed_since(op_type: str, opset: int) -> int:
+    """The version of the operator that `OLDEST_OPSET` has; 0 if this older opset has the same."""
+    now = onnx.defs.get_schema(op_type, OLDEST_OPSET, "").since_version
+    return 0 if now == onnx.defs.get_schema(op_type, opset, "").since_version else now
 
 
 def _shape_of(node: OnnxNode, x: Tensor) -> Constant:

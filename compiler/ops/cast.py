@@ -76,3 +76,13 @@ def import_cast(context: OnnxContext, node: OnnxNode) -> Tensor:
         raise UnsupportedError(f"a cast to {one_of(CODE)} is supported, not to type {node.attrs.get('to')}")
     x = context.value(node.inputs[0])
     return x if x.dtype == to else context.graph.cast(x, to, name=node.name)
+
+
+@onnx_import("CastLike", attributes=["saturate", "round_mode"])
+def import_cast_like(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """To the type of its second operand, of which nothing else counts: as a constant it may have no elements."""
+    x, constant = context.value(node.inputs[0]), context.constant(node.inputs[1])
+    to = constant.dtype.name if isinstance(constant, np.ndarray) else context.value(node.inputs[1]).dtype
+    if to not in CODE:
+        raise UnsupportedError(f"a cast to {one_of(CODE)} is supported, not to {to}")
+    return x if x.dtype == to else context.graph.cast(x, to, name=node.name)

@@ -66,7 +66,7 @@ class Conv(Multiplication[ConvAttributes]):
         return found.replace(self.name, "ConvTranspose") if attributes.transposed else found
 
     def macs(self, shapes: Sequence[Shape | None], attributes: ConvAttributes) -> int:
-        """Those of every tap, also where it lies in the padding, or between the pixels of a transposed kernel."""
+        """Those of every tap, also where it lies in the padding."""
         x, w, _, _ = by_place(shapes)
         return attributes.geometry(x).pixels_out * w[0] * w[1]
 
@@ -79,13 +79,14 @@ class Conv(Multiplication[ConvAttributes]):
         pixels = np.concatenate([x.reshape(-1, x.shape[-1]), np.zeros((1, x.shape[-1]), x.dtype)])  # the last: OUTSIDE
         sums = np.zeros((geometry.pixels_out, w.shape[1]), x.dtype)
         for tap in range(geometry.taps):
-            read = pixels[geometry.source(tap)]
+            there = geometry.meets(tap) if geometry.transposed else slice(None)
+            read = pixels[geometry.source(tap)[there]]
             if channels == filters == 1:
-                sums += read * taps[tap]
+                sums[there] += read * taps[tap]
                 continue
             for g in range(groups):
                 mine, of = slice(g * filters, (g + 1) * filters), slice(g * channels, (g + 1) * channels)
-                sums[:, mine] += multiplied(read[:, of], taps[tap * channels : (tap + 1) * channels, mine])
+                sums[there, mine] += multiplied(read[:, of], taps[tap * channels : (tap + 1) * channels, mine])
         shape = self.infer([x.shape, w.shape], attributes)[0]
         return (finished(sums.reshape(shape), bias, residual, attributes),)
 

@@ -13,7 +13,7 @@ from minisim.compiler.values import Lazy, Precise, exact
 from minisim.errors import ShapeError, UnsupportedError
 
 
-@onnx_import("BatchNormalization", attributes=["epsilon", "momentum", "spatial", "training_mode"])
+@onnx_import("BatchNormalization", attributes=["epsilon", "momentum", "spatial", "training_mode"], several_outputs=True)
 def import_batch_norm(context: OnnxContext, node: OnnxNode) -> Tensor:
     """y = x * f + s with f = scale / sqrt(var + epsilon) and s = bias - mean * f.
 
@@ -23,6 +23,10 @@ def import_batch_norm(context: OnnxContext, node: OnnxNode) -> Tensor:
     """
     if node.attrs.get("training_mode", 0):
         raise UnsupportedError("training_mode must be 0: only inference is supported")
+    if any(node.outputs[1:]):
+        raise UnsupportedError(
+            "the mean and variance that training goes on with are not supported: only the first output"
+        )
     if not node.attrs.get("spatial", 1):
         raise UnsupportedError("spatial must be 1: one mean and variance for each channel")
     graph, x = context.graph, context.value(node.inputs[0])

@@ -191,3 +191,22 @@ def import_shrink(context: OnnxContext, node: OnnxNode) -> Tensor:
 def import_where(context: OnnxContext, node: OnnxNode) -> Tensor:
     condition, a, b = (context.value(i) for i in node.inputs)
     return context.graph.select(condition, a, b, name=node.name)
+
+
+@onnx_import("Mod", attributes=["fmod"])
+def import_mod(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """Of integers: what a quotient towards zero leaves, which has the sign of a; without `fmod` it has that of b."""
+    graph, (a, b) = context.graph, (context.value(name) for name in node.inputs)
+    if a.dtype not in INTEGERS:
+        raise UnsupportedError(f"Mod of integers is supported, not of {a.dtype}, whose quotients are rounded")
+
+    def part(text: str) -> str:
+        return graph.fresh_name(f"{node.name}/{text}")
+
+    whole = graph.mul(graph.div(a, b, name=part("quotient")), b, name=part("whole"))
+    if node.attrs.get("fmod", 0):
+        return graph.sub(a, whole, name=node.name)
+    rest = graph.sub(a, whole, name=part("rest"))
+    signs = graph.logical_xor(graph.less(rest, 0, name=part("below")), graph.less(b, 0, name=part("negative")))
+    right = graph.logical_or(graph.equal(rest, 0, name=part("none")), graph.logical_not(signs))
+    return graph.select(right, rest, graph.add(rest, b, name=part("moved")), name=node.name)

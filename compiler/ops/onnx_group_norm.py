@@ -1,7 +1,7 @@
-"""How ONNX's InstanceNormalization and GroupNormalization enter the graph.
+"""How ONNX's InstanceNormalization, GroupNormalization and MeanVarianceNormalization enter the graph.
 
-Both normalise groups of channels over all pixels. The channels stay at the end: sums over the pixels are folds of the
-vector unit (`fold.py`), those over the channels of a group are of a few numbers.
+The first two normalise groups of channels over all pixels. The channels stay at the end: sums over the pixels are
+folds of the vector unit (`fold.py`), those over the channels of a group are of a few numbers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from minisim.compiler.arguments import checked_axes
 from minisim.compiler.graph import Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.errors import ShapeError, UnsupportedError
@@ -63,3 +64,18 @@ def _normalised(context: OnnxContext, node: OnnxNode, groups: int) -> Tensor:
     y = graph.add(graph.mul(centred, factor, name=part("scaled")), bias, name=part("rows"))
     back = graph.transpose(y, (0, 2, 1), name=part("out"))
     return graph.reshape(back, x.shape, name=node.name)
+
+
+@onnx_import("MeanVarianceNormalization", attributes=["axes"])
+def import_mean_variance(context: OnnxContext, node: OnnxNode) -> Tensor:
+    """y = d / (sqrt(v) + 1e-9) with d = x - mean(x) and v = mean(d * d), along `axes`; each operation rounded."""
+    graph, x = context.graph, context.value(node.inputs[0])
+    axes = checked_axes(x.shape, [int(axis) for axis in node.attrs.get("axes", (0, 2, 3))])
+
+    def part(text: str) -> str:
+        return graph.fresh_name(f"{node.name}/{text}")
+
+    centred = graph.sub(x, graph.reduce_mean(x, axes, name=part("mean")), name=part("centred"))
+    squares = graph.mul(centred, centred, name=part("squares"))
+    deviation = graph.sqrt(graph.reduce_mean(squares, axes, name=part("variance")), name=part("deviation"))
+    return graph.div(centred, graph.add(deviation, 1e-9, name=part("steady")), name=node.name)

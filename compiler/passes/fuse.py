@@ -108,6 +108,8 @@ def _with(fused: Node, node: Node, graph: Graph) -> Node | None:
     if graph.tensors[node.output].shape != graph.tensors[value].shape:
         return None
     shape = view_2d(graph.tensors[other].shape)
+    if isinstance(attributes, ConvAttributes) and attributes.has_phases:
+        whole = True  # its phases have epilogues of their own, and a residual lies as their images together
     if shape == (1, cols) and not biased and graph.tensors[other].is_weight:
         return _adding(fused, BIAS, other, node)
     return _adding(fused, RESIDUAL, other, node) if shape == (rows, cols) and not whole else None

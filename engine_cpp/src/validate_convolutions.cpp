@@ -132,16 +132,21 @@ void Validator::convolution(std::size_t row) const {
     part("y", x.y, x.y_row, x.y_col, {x.images, x.output_lines, x.output_columns}, {x.filters_each, x.groups});
 }
 
+namespace {
+
+bool makes(const ConvolutionRow& x, const TileRow& t) {
+    const std::uint64_t rows = std::uint64_t{x.images} * x.output_lines * x.output_columns;
+    const std::uint64_t cols = std::uint64_t{x.filters_each} * x.groups;
+    return t.tensor == x.y && t.row >= x.y_row && std::uint64_t{t.row} + t.rows <= x.y_row + rows &&
+           t.col >= x.y_col && std::uint64_t{t.col} + t.cols <= x.y_col + cols;
+}
+
+}  // namespace
+
 // The convolution whose output the tile is a part of; nullptr if there is none.
 const ConvolutionRow* Validator::convolution_of(std::uint32_t tile) const {
-    const TileRow& t = program_.tiles[tile];
     for (const ConvolutionRow& x : program_.convolutions) {
-        const std::uint64_t rows = std::uint64_t{x.images} * x.output_lines * x.output_columns;
-        const std::uint64_t cols = std::uint64_t{x.filters_each} * x.groups;
-        if (t.tensor == x.y && t.row >= x.y_row && std::uint64_t{t.row} + t.rows <= x.y_row + rows &&
-            t.col >= x.y_col && std::uint64_t{t.col} + t.cols <= x.y_col + cols) {
-            return &x;
-        }
+        if (makes(x, program_.tiles[tile])) return &x;
     }
     return nullptr;
 }
@@ -228,6 +233,8 @@ public:
         if (x.along_channels == 0) corners_ = corners_of(x, pixel_, dst.rows);
     }
 
+    const ConvolutionRow& of() const { return x_; }
+
     // None in the padding.
     std::optional<Taken> at(std::uint32_t row, std::uint32_t tap) const {
         if (x_.along_channels == 0) {
@@ -249,6 +256,20 @@ private:
     std::uint32_t cols_;
     std::vector<Corner> corners_;
 };
+
+// One, or where the images that are made are put together out of several, one for each of these: every stride-th pixel.
+std::vector<Meant> meant_of(const TileRow& dst, const Table<ConvolutionRow>& convolutions) {
+    std::vector<Meant> found;
+    for (const ConvolutionRow& x : convolutions) {
+        if (makes(x, dst)) found.emplace_back(x, dst);
+    }
+    return found;
+}
+
+bool takes_one(const Meant& each) {
+    const ConvolutionRow& x = each.of();
+    return x.kernel_lines == 1 && x.kernel_columns == 1 && x.filters == kNone;
+}
 
 }  // namespace
 
@@ -294,29 +315,39 @@ void Validator::folded(const Place& at, const VectorRow& row) const {
         at.equal("the first tap of src1", std::uint64_t{weights.row} - x.filters_row, first_tap, "its own");
         at.equal("the first channel of src1", weights.col - x.filters_col, dst.col - x.y_col, "that of dst");
     }
-    const Meant operand(x, dst);
+    const std::vector<Meant> operands = meant_of(dst, program_.convolutions);
+    if (operands.size() > 1 && !std::all_of(operands.begin(), operands.end(), takes_one)) {
+        at.fail("of images that are put together each pixel must be one of theirs");
+    }
     std::vector<bool> taken(std::size_t{row.rows} * row.taps);
     program_.for_each_piece(row, [&](const PieceRow& piece) {
         const TileRow& tile = program_.tiles[piece.tile];
-        at.equal("the tensor of a piece", tile.tensor, x.x, "it is the fold's input");
+        const auto found = std::find_if(operands.begin(), operands.end(),
+                                        [&](const Meant& each) { return each.of().x == tile.tensor; });
+        const Meant& operand = found == operands.end() ? operands.front() : *found;
+        at.equal("the tensor of a piece", tile.tensor, operand.of().x, "it is the fold's input");
         program_.for_each_window(piece, [&](const WindowRow& w) {
             for_each_row(w, [&](std::uint64_t r, std::uint64_t from) {
                 const auto meant = operand.at(static_cast<std::uint32_t>(r / row.taps),
                                               first_tap + static_cast<std::uint32_t>(r % row.taps));
                 if (!meant) at.fail("a window must leave row " + std::to_string(r) + " to the padding");
-                at.equal("the pixel that a window takes", tile.row + from, x.x_row + meant->pixel, "that of its tap");
+                at.equal("the pixel that a window takes", tile.row + from, operand.of().x_row + meant->pixel,
+                         "that of its tap");
                 const bool whole = w.at_col == meant->low && std::int64_t{w.at_col} + w.cols == meant->high;
                 if (!whole) at.fail("a window must take all channels that are there");
                 at.equal("the channel that a window takes", std::uint64_t{tile.col} + w.from_col,
-                         static_cast<std::uint64_t>(x.x_col + meant->channel), "that of its columns");
+                         static_cast<std::uint64_t>(operand.of().x_col + meant->channel), "that of its columns");
                 if (taken[r]) at.fail("two windows take the same pixel at the same tap");
                 taken[r] = true;
             });
         });
     });
     for (std::size_t r = 0; r < taken.size(); ++r) {
-        if (!taken[r] && operand.at(static_cast<std::uint32_t>(r / row.taps),
-                                    first_tap + static_cast<std::uint32_t>(r % row.taps))) {
+        const auto is_meant = [&](const Meant& each) {
+            return each.at(static_cast<std::uint32_t>(r / row.taps),
+                           first_tap + static_cast<std::uint32_t>(r % row.taps)).has_value();
+        };
+        if (!taken[r] && std::any_of(operands.begin(), operands.end(), is_meant)) {
             at.fail("no window takes row " + std::to_string(r));
         }
     }

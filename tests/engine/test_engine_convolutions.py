@@ -25,10 +25,10 @@ def schedule() -> ms.Schedule:
 
 @pytest.fixture(scope="module")
 def transposed() -> ms.Schedule:
-    """Images of 5 x 4 pixels, of which the output has more than there are; two groups of 34 channels."""
+    """Images of 5 x 4 pixels, of which the output has more than there are: six phases; two groups of 34 channels."""
     g = ms.Graph()
     x = g.input("x", (2, 5, 4, 68))
-    w = g.weight("w", shape=(3, 2, 34, 10))
+    w = g.weight("w", shape=(5, 6, 34, 10))
     g.output(g.conv_transpose2d(x, w, strides=(2, 3), dilations=(1, 2), pads=(1, 0, -1, 2), groups=2), "y")
     return ms.compile_graph(g, machine(tile__k=40, tile__m=9), numerics=False)
 

@@ -85,9 +85,16 @@ def test_values_that_do_not_fill_their_shape(save: Save, folder: Path) -> None:
 
 
 def test_an_old_opset(save: Save) -> None:
-    save([make_node("Relu", ["x"], ["y"])], opset=6)
+    """What is the same in opset 7 is taken; what is not is named."""
+    save([make_node("Relu", ["x"], ["z"]), make_node("Concat", ["z", "z"], ["y"], axis=1)], opset=6)
+    assert [node.op for node in load_model("m.onnx").nodes] == ["Relu", "Concat"]
+    save([make_node("Relu", ["x"], ["z"]), make_node("Add", ["z", "x"], ["y"])], opset=6)
+    assert "node 'y' (Add): opset 6 has another Add than opset 7" in message(UnsupportedError)
+    save([make_node("Relu", ["x"], ["y"])], opset=5)
+    assert "opset 5 has another Relu than opset 6" in message(UnsupportedError)
+    save([make_node("Relu", ["x"], ["y"])], opset=0)
     newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
-    assert message() == f"model 'm.onnx': opset must be from 7 to {newest}, not 6"
+    assert message() == f"model 'm.onnx': opset must be from 1 to {newest}, not 0"
 
 
 def test_an_opset_of_the_future(save: Save) -> None:

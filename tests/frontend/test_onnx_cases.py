@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from minisim.compiler.ops import ONNX_IMPORTERS
+
 ROOT = Path(__file__).parents[2]
 EVERY = 8
 
@@ -46,6 +48,27 @@ def test_every_eighth_case_is_computed_as_onnx_says_or_refused(tmp_path: Path) -
         assert refused <= total - passed, operator
         assert len(reasons) - refused <= passed, operator
     assert sum(passed for _, passed in page.values()) > 350
+
+
+WITHOUT_IMPORTER = {"Constant", "ConstantOfShape", "If", "Shape", "Size"}
+"""What is known once a model is read."""
+
+OF_IMAGES = """
+    AveragePool BatchNormalization Cast CastLike Clip Concat Constant ConstantOfShape Conv ConvTranspose DepthToSpace
+    Expand Flatten Gather Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool GroupNormalization HardSwish Identity If
+    InstanceNormalization LRN LpPool MatMul MaxPool MeanVarianceNormalization Mod PRelu Pad Reshape Resize Slice
+    SpaceToDepth Split Squeeze Tile Transpose Unsqueeze Upsample
+"""
+"""What networks of images are made of, beside elementwise operators and reductions."""
+
+NOT_THERE = {"ArgMax", "ArgMin", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"}
+"""Indices that are computed, and bits of integers: refused as operators that there are not."""
+
+
+def test_the_scope_is_all_that_there_is_and_what_networks_of_images_need() -> None:
+    scope = set(script().scope())
+    assert scope == set(ONNX_IMPORTERS) | WITHOUT_IMPORTER
+    assert set(OF_IMAGES.split()) <= scope and not scope & NOT_THERE
 
 
 @pytest.mark.parametrize(

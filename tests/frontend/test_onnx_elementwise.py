@@ -181,3 +181,35 @@ def test_this_file_knows_every_importer_of_its_family() -> None:
         name for name, x in ONNX_IMPORTERS.items() if x.build.__module__ == "minisim.compiler.ops.onnx_elementwise"
     }
     assert family == tested
+
+
+def of_two(folder: Path, node: Any, dtype: str, **operands: Array) -> Array:
+    """What a node makes of these operands of one type, and that ONNX Runtime makes the same."""
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    inputs = [make_tensor_value_info(name, kind, x.shape) for name, x in operands.items()]
+    graph = make_graph([node], "g", inputs, [make_tensor_value_info("y", kind, None)])
+    onnx.save(make_model(graph, opset_imports=[make_opsetid("", 13)], ir_version=8), path := folder / "m.onnx")
+    (expected,) = onnxruntime.InferenceSession(str(path)).run(None, operands)
+    found = ms.run(str(path), inputs=operands).outputs["y"]
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    return np.asarray(found)
+
+
+@pytest.mark.parametrize("fmod", [0, 1])
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint8"])
+def test_mod_of_integers(tmp_path: Path, dtype: str, fmod: int) -> None:
+    """All pairs of some numbers of both signs, the greatest and the least among them."""
+    limits = np.iinfo(dtype)
+    numbers = np.array([n for n in (limits.min, -7, -3, -1, 0, 1, 2, 5, 6, limits.max) if n >= limits.min], dtype)
+    divisors = np.array([n for n in numbers if n not in (0, -1)], dtype)  # by -1 the least is beyond ONNX Runtime
+    a, b = (np.ascontiguousarray(x) for x in np.broadcast_arrays(numbers[:, None], divisors))
+    found = of_two(tmp_path, make_node("Mod", ["a", "b"], ["y"], fmod=fmod), dtype, a=a, b=b)
+    assert np.array_equal(found, np.fmod(a, b) if fmod else np.mod(a, b))
+
+
+@pytest.mark.parametrize("axes", [None, [1], [0, 2, 3]])
+def test_mean_variance_normalization(tmp_path: Path, axes: list[int] | None) -> None:
+    x = np.random.default_rng(0).normal(3, 2, (2, 5, 4, 6)).astype(np.float32)
+    of_two(tmp_path, make_node("MeanVarianceNormalization", ["x"], ["y"], **({"axes": axes} if axes else {})),
+           "float32", x=x)  # fmt: skip

@@ -7,7 +7,7 @@ in float32, one rounded operation each. `exact_matmul` in turn is independent of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -19,6 +19,7 @@ from minisim import _engine as engine
 from minisim.compiler.attributes import (
     ConcatAttributes,
     ConvAttributes,
+    InterleaveAttributes,
     MatMulAttributes,
     NeighbourAttributes,
     PoolAttributes,
@@ -74,21 +75,39 @@ def chain(r: int, s: int, channels: int) -> list[tuple[int, ...]]:
 
 
 def convolution(node: Node, x: npt.NDArray[Any], w: npt.NDArray[Any], matmul: Callable[..., Any]) -> npt.NDArray[Any]:
-    """Each output a chain over (channel div 32, r, s, channel mod 32), padding as zeros that are multiplied, too."""
+    """Each output a chain over (channel div 32, r, s, channel mod 32), padding as zeros that are multiplied, too; the
+    zeros between the pixels of a transposed one are not."""
     attributes = node.attributes_as(ConvAttributes)
     images = x if x.ndim == 4 else x[:, None]
     (kernel_r, kernel_s) = attributes.kernel
     read, lines, columns = (transposed_taps if attributes.transposed else taps)(attributes, images)
     per_group, filters = w.shape[2], w.shape[3] // attributes.groups
     order = chain(kernel_r, kernel_s, per_group)
-    results = []
-    for g in range(attributes.groups):
-        mine = w[..., g * filters : (g + 1) * filters]
-        a = np.stack([read(r, s)[..., g * per_group + c].reshape(-1) for r, s, c in order], axis=1)
-        b = np.stack([mine[k] for k in order])
-        results.append(matmul(np.ascontiguousarray(a), np.ascontiguousarray(b)))
-    shape = (len(x), lines, columns, w.shape[3])
-    return np.concatenate(results, axis=1).reshape(shape if x.ndim == 4 else (len(x), columns, w.shape[3]))
+    y = np.zeros((len(x), lines, columns, w.shape[3]), np.int32 if x.dtype.kind in "iu" else F32)
+    for where, mine in chains(attributes, order, lines, columns):
+        for g in range(attributes.groups):
+            of_group = slice(g * filters, (g + 1) * filters)
+            a = np.stack([read(r, s)[:, *where, g * per_group + c].reshape(-1) for r, s, c in mine], axis=1)
+            b = np.stack([w[..., of_group][k] for k in mine])
+            part = y[:, *where, of_group]
+            part[:] = matmul(np.ascontiguousarray(a), np.ascontiguousarray(b)).reshape(part.shape)
+    return y if x.ndim == 4 else y[:, 0]
+
+
+def chains(
+    attributes: ConvAttributes, order: list[tuple[int, ...]], lines: int, columns: int
+) -> Iterator[tuple[tuple[slice, slice], list[tuple[int, ...]]]]:
+    """Pixels of the output, and the elements of `order` that their chains have: all; of a transposed convolution those
+    at whose tap no inserted zero is read."""
+    if not attributes.transposed:
+        yield (slice(None), slice(None)), order
+        return
+    (down, across), (by_r, by_s) = attributes.strides, attributes.dilations
+    top, left, _, _ = attributes.pads
+    for a, b in np.ndindex(min(down, lines), min(across, columns)):
+        mine = [k for k in order if (a + top - k[0] * by_r) % down == 0 == (b + left - k[1] * by_s) % across]
+        if mine:
+            yield (slice(a, None, down), slice(b, None, across)), mine
 
 
 Taps = tuple[Callable[[int, int], npt.NDArray[Any]], int, int]
@@ -183,9 +202,23 @@ def vector_operation(node: Node, inputs: list[Array], rounded: Callable[[Array],
             return rounded(_neighbours(x, node.attributes_as(NeighbourAttributes)))
         case "AveragePool":
             return rounded(rounded(pooled(node, x, 0, np.add)) / inputs[1])
+        case "Interleave":
+            return interleaved(node, inputs)
         case "Reshape":
             return x.reshape(node.attributes_as(ReshapeAttributes).shape)
     raise NotImplementedError(node.op)
+
+
+def interleaved(node: Node, inputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Each pixel by itself: of which image it is, and which pixel of that."""
+    attributes, x = node.attributes_as(InterleaveAttributes), inputs[0]
+    (lines, columns), (down, across) = attributes.size, attributes.strides
+    images = [each if each.ndim == 4 else each[:, None] for each in inputs]
+    y = np.empty((len(x), lines, columns, x.shape[-1]), x.dtype)
+    for line, column in np.ndindex(lines, columns):
+        which = line % down * min(across, columns) + column % across
+        y[:, line, column] = images[which][:, line // down, column // across]
+    return y if x.ndim == 4 else y[:, 0]
 
 
 def pooled(
