@@ -47,11 +47,13 @@ def read_mapping(path: str | PathLike[str]) -> dict[str, Edges]:
 
 
 def check_mapping(mapping: object, place: str = "mapping") -> dict[str, Edges]:
-    """`mapping`, of layers' names to three edges each.
+    """`mapping`, of layers' names to three edges each; None is the empty one.
 
     Raises:
         UsageError: it is something else.
     """
+    if mapping is None:
+        return {}
     if not isinstance(mapping, Mapping):
         raise UsageError(f"{place}: must map layers to their tiles' edges, not be {shown(mapping)}")
     found: dict[str, Edges] = {}

@@ -116,7 +116,7 @@ def compile_graph(
         raise UsageError(f"undispatched must be a Schedule, not {shown(undispatched)}")
     if undispatched is not None:
         return Dispatch(machine).apply(undispatched)
-    mapping = check_mapping(mapping or {})
+    mapping = check_mapping(mapping)
     deciding, making = (
         deciding_passes(machine, max_operations, mapping),
         (*making_passes(machine), (50, Dispatch(machine))),

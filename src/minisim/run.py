@@ -14,7 +14,7 @@ import numpy.typing as npt
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
-from minisim.compiler.mapping import Edges
+from minisim.compiler.mapping import Edges, check_mapping
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import ON_STAGE, Stage, compile_graph
@@ -140,7 +140,7 @@ def run(
     if on_stage is not None and not callable(on_stage):
         raise UsageError(f"{ON_STAGE}, not {shown(on_stage)}")
     numerics, check = truth("numerics", numerics), truth("check", check)
-    memory_limit = whole("memory_limit", memory_limit)
+    memory_limit, mapping = whole("memory_limit", memory_limit), check_mapping(mapping)
     check_observers(observers)
     machine = Machine.of(machine)
     graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit, inputs)
@@ -155,7 +155,7 @@ def run(
     if not numerics:
         timeline = simulate(schedule, machine, observers, timing=timing)
         walls = (compiled - began, time.perf_counter() - compiled)
-        return Result(graph, machine, schedule, timeline, {}, None, timing, *walls, mapping or {})
+        return Result(graph, machine, schedule, timeline, {}, None, timing, *walls, mapping)
 
     runtime = Runtime(graph, machine, schedule)
     values = {**example_inputs(graph), **(inputs or {})}
@@ -166,13 +166,13 @@ def run(
 
     outputs = runtime.outputs()
     if not check:
-        return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls, mapping or {})
+        return Result(graph, machine, schedule, timeline, outputs, None, timing, *walls, mapping)
     del runtime  # and with it the engine's memory
     plain = graph.evaluate({name: np.asarray(array) for name, array in values.items()}, outputs_only=True)
     expected = {public: plain[name] for public, name in graph.outputs.items()}
     computed = {public: outputs[public] for public in expected}  # of others there is nothing to compare
     apart = difference(computed, expected) if computed else None
-    return Result(graph, machine, schedule, timeline, outputs, apart, timing, *walls, mapping or {})
+    return Result(graph, machine, schedule, timeline, outputs, apart, timing, *walls, mapping)
 
 
 def outputs_sha256(outputs: Mapping[str, Array]) -> str:

@@ -118,7 +118,7 @@ def sweep(
         max_operations: the most that a point may take, as for `compile_graph`; one that takes more is infeasible.
         mapping: edges of tiles by layer, as for `compile_graph`; a point whose machine has no such tiles is infeasible.
     """
-    mapping = check_mapping(mapping or {})
+    mapping = check_mapping(mapping)
     if mapping and points:
         with suppress(UnsupportedError):  # a machine may have no such tiles: that is a row
             check_layers(mapping, computed_graph(graph, points[0].machine, numerics=False), points[0].machine)
