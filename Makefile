@@ -32,7 +32,7 @@ lint: $(VENV)/.check
 
 # the installed package is checked, from another folder: mypy does not follow the folder mapping
 types: $(VENV)/.check
-	cd $(VENV) && $(BIN)/mypy --config-file ../pyproject.toml -p minisim
+	cd $(VENV) && $(BIN)/mypy --config-file ../pyproject.toml -p minisim -p minisim_start
 
 sanitize: sanitize-address sanitize-thread  ## the engine's own tests under ASan and UBSan, and under TSan
 

@@ -59,7 +59,7 @@ def test_no_sources_of_the_engine_ship() -> None:
 
 def test_the_command_is_installed(installed: Distribution) -> None:
     (script,) = installed.entry_points.select(group="console_scripts")
-    assert (script.name, script.value) == ("minisim", "minisim.cli:main")
+    assert (script.name, script.value) == ("minisim", "minisim_start:main")
     command = Path(sysconfig.get_path("scripts")) / f"minisim{sysconfig.get_config_var('EXE') or ''}"
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, cwd=os.sep)
     assert done.stdout == f"minisim, version {PROJECT['version']}\n"

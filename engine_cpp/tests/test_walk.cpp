@@ -244,8 +244,8 @@ TEST(sums_of_another_size_find_their_memory_in_one_piece) {
     const std::uint32_t a = x.tile(0), b = x.tile(1);
     x.sums[3] = x.sums[5] = true;
     x.layers = 2;
-    const auto products = [&](std::uint32_t result, std::uint32_t sums, std::vector<std::uint32_t> order, std::uint32_t rows,
-                              std::uint32_t layer) {
+    const auto products = [&](std::uint32_t result, std::uint32_t sums, std::vector<std::uint32_t> order,
+                              std::uint32_t rows, std::uint32_t layer) {
         std::vector<std::uint32_t> c, acc;
         for (std::size_t i = 0; i < order.size(); ++i) {
             c.push_back(x.tile(result, 1));
@@ -268,8 +268,7 @@ TEST(sums_of_another_size_find_their_memory_in_one_piece) {
     CHECK_EQUAL(found.matmuls[6].acc_sram, 8192u);
     CHECK_EQUAL(found.matmuls[7].acc_sram, 8192u + 1536);
     for (const StreamRow& row : found.stream) {
-        if (row.opcode != 1) continue;
-        CHECK(found.transfers[row.row].tile != kNone && x.tiles[found.transfers[row.row].tile].final == 1);  // nothing spilled
+        if (row.opcode == 1) CHECK_EQUAL(x.tiles[found.transfers[row.row].tile].final, 1u);  // nothing is spilled
     }
 }
 

@@ -28,14 +28,31 @@ class _Shielded(SpawnProcess):
     """Born deaf to Ctrl-C, which goes to all processes at a terminal: it is the parent's to tell."""
 
     def start(self) -> None:
-        if not hasattr(signal, "pthread_sigmask"):
+        with _interrupted_later():
             super().start()
-            return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
-        try:
-            super().start()
-        finally:
+
+
+@contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """A SIGINT waits until the end: a process that is begun by half would say so, at length.
+
+    It is blocked, for the process that is begun to inherit that. But it may come to another thread, and then Python
+    tells the main one: so what it tells is put off, too.
+    """
+    came: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if in_main else None
+    can_block = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else set()
+    try:
+        yield
+    finally:
+        if can_block:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+            if came:
+                signal.raise_signal(signal.SIGINT)
 
 
 class _Context(SpawnContext):

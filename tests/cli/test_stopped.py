@@ -89,6 +89,49 @@ def test_ctrl_c_is_one_line_and_130(what: str, whole_group: bool, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+WHILE_IMPORTING = """import os, signal, sys
+class Interrupts:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+from minisim_start import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["minisim", "numpy", "minisim.cli", "minisim.reports.tables"])
+def test_ctrl_c_is_one_line_even_while_the_command_is_imported(module: str, tmp_path: Path) -> None:
+    process = start([WHILE_IMPORTING.format(module=module), "run", "gemm:8x8x8"], tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "minisim: interrupted\n")
+
+
+WHILE_A_WORKER_STARTS = """import os, signal, threading, time
+from multiprocessing import util
+begin = util.spawnv_passfds
+def interrupted(path, argv, descriptors):
+    pid = begin(path, argv, descriptors)
+    if any("spawn_main" in str(word) for word in argv):
+        os.kill(os.getpid(), signal.SIGINT)  # it comes to the other thread, whatever the main one has blocked
+        time.sleep(0.2)
+    return pid
+util.spawnv_passfds = interrupted
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+from minisim.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes begin otherwise there")
+def test_ctrl_c_is_one_line_even_while_a_worker_starts(tmp_path: Path) -> None:
+    argv = ["sweep", "gemm:64x64x64", "--param", "tile.m=8,16,32", "--jobs", "2"]
+    process = start([WHILE_A_WORKER_STARTS, *argv], tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "minisim: interrupted\n")
+    assert_gone(process.pid)
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="the processes of a group are listed there")
 def test_a_killed_sweep_leaves_no_worker(tmp_path: Path) -> None:
     process = start(LONG["sweep"], tmp_path)
