@@ -49,8 +49,12 @@ PART = 1_500
 TRIES = (0, 12, 200)
 """By `compiler.effort`, how many other edges are tried for a layer at most."""
 
-FINE = 16
-"""How many times as many operations as on the usual tiles other ones may take, if they are more than `PART`."""
+FINE, LARGE = 16, 100_000
+"""How many times as many operations of the array as on the usual tiles other ones may take; but of a layer that is
+large anyway only twice as many."""
+
+TRIAL = 20_000
+"""Operations of the array that a try takes at most: of a layer whose panels are larger than that nothing is tried."""
 
 NEAR = 1.02
 """A layer that takes no longer than this, over what its busiest unit has to do, is not bettered by much."""
@@ -133,7 +137,11 @@ def choices(tiled: TiledGraph, machine: Machine) -> list[Choice]:
     for node in tiled.executed():
         if _sizes(node, tiled.graph):
             tried = _tried(Excerpt([node], tiled.graph), machine) if scales_of(machine) else {}
-            cut = {_cut(node, tiled.graph, with_edges(machine, scale)): each for scale, each in tried.items()}
+            cut = {
+                _cut(node, tiled.graph, with_edges(machine, scale)): each
+                for scale, each in tried.items()
+                if each.cycles
+            }
             tiling = tiled.tilings[node.name]
             found.append(Choice(node.name, (tiling.m, tiling.k, tiling.n), cut))
     return found
@@ -210,6 +218,9 @@ def _sizes(node: Node, graph: Graph) -> tuple[int, int, int] | None:
 def _tried(layer: Excerpt, machine: Machine) -> Tried:
     """What the layer takes on tiles of the usual edges, and of others that are worth trying: those of `SCALES`, then
     what differs from the best ones in one edge, as long as that is better."""
+    (node,) = layer.graph.nodes
+    if not machine.tile.follows or _of_a_try(node, layer.graph, machine) > TRIAL:
+        return {USUAL: Measured(0, 0, 0)}
     tries, found = _Tries(layer, machine), {USUAL: _alone(layer, machine, machine)}
     near, effort = NEAR * _bound(layer, machine), machine.compiler.effort
 
@@ -219,8 +230,10 @@ def _tried(layer: Excerpt, machine: Machine) -> Tried:
         for scale in scales:
             if len(found) > TRIES[effort] or min(each.cycles for each in found.values()) <= near:
                 break
-            if scale not in found and tries.differs(scale):
-                found[scale] = _alone(layer, machine, with_edges(machine, scale))
+            changed = with_edges(machine, scale)
+            is_new = scale not in found and tries.differs(scale)
+            if is_new and _of_a_try(node, layer.graph, changed) <= TRIAL:
+                found[scale] = _alone(layer, machine, changed)
         return min(each.cycles for each in found.values()) < (1 - FEW) * before
 
     try_all(SCALES[effort])
@@ -242,7 +255,8 @@ class _Tries:
         (node,) = layer.graph.nodes
         self.sizes, self.machine = _sizes(node, layer.graph), machine
         usual = self._cut(USUAL)
-        self.known, self.most = {usual}, max(PART, FINE * self._tiles(usual))
+        tiles = self._tiles(usual)
+        self.known, self.most = {usual}, max(PART, min(FINE * tiles, max(LARGE, 2 * tiles)))
 
     def differs(self, scale: Scale) -> bool:
         edges = self._cut(scale)
@@ -257,6 +271,12 @@ class _Tries:
 
     def _tiles(self, edges: tuple[int, ...]) -> int:
         return prod(-(-size // edge) for size, edge in zip(self.sizes or (), edges, strict=True))
+
+
+def _of_a_try(node: Node, graph: Graph, machine: Machine) -> int:
+    """Operations of the array that are tried of a layer; on several cores all that it has."""
+    tiling = OPERATORS[node.op].tile(node, graph, machine)
+    return operations(begun(tiling, PART) if machine.cores.count == 1 else tiling)
 
 
 def _alone(layer: Excerpt, machine: Machine, changed: Machine) -> Measured:

@@ -157,7 +157,7 @@ TYPES = "float32, bfloat16, float16, int8, uint8, int16, int32 or bool"
 def test_all_refusals_come_in_one_message(save: Save) -> None:
     save(
         [
-            make_node("MeanVarianceNormalization", ["x"], ["a"], name="soft"),
+            make_node("Bernoulli", ["x"], ["a"], name="soft"),
             make_node("Relu", ["a"], ["b"], name="depends on it"),
             make_node("Fused", ["b"], ["c"], name="theirs", domain="com.example"),
             make_node("Reshape", ["x", "shape"], ["d"], name="late shape"),
@@ -179,7 +179,7 @@ def test_all_refusals_come_in_one_message(save: Save) -> None:
         f"input 'words' must be {TYPES}, not uint16",
         "input 'words': dimension 1 is open, 'N'; bind it with --dim N=SIZE",
         "input 'words': dimension 2 is open, 'words.2'; bind it with --dim words.2=SIZE",
-        "node 'soft' (MeanVarianceNormalization)",
+        "node 'soft' (Bernoulli)",
         "node 'theirs' (com.example::Fused)",
         f"node 'to int64' (Cast): a cast to {TYPES} is supported, not to type 7",
         f"node 'mixed' (Add): constant 'double' must be {TYPES}, not float64",
@@ -255,22 +255,22 @@ def test_unknown_operators_are_named_with_all_the_others(save: Save) -> None:
     save(
         [
             make_node("Frobnicate", ["x"], ["a"]),
-            make_node("MeanVarianceNormalization", ["a"], ["b"]),
+            make_node("Bernoulli", ["a"], ["b"]),
             make_node("Relu", ["b"], ["y"]),
         ]
     )
-    assert message(UnsupportedError) == refusal("node 'a' (Frobnicate)", "node 'b' (MeanVarianceNormalization)")
+    assert message(UnsupportedError) == refusal("node 'a' (Frobnicate)", "node 'b' (Bernoulli)")
 
 
 def test_nodes_of_one_type_are_counted(save: Save) -> None:
     """52 convolutions are one line; so are nodes of which the same is said, and no others."""
-    nodes = [make_node("MeanVarianceNormalization", [f"x{i or ''}"], [f"x{i + 1}"], name=f"cos_{i}") for i in range(52)]
+    nodes = [make_node("Bernoulli", [f"x{i or ''}"], [f"x{i + 1}"], name=f"cos_{i}") for i in range(52)]
     nodes += [make_node("Relu", ["x"], ["r"]), make_node("LpNormalization", ["r"], ["s"], name="elu")]
     nodes += [make_node("Gemm", ["x", "x"], [f"g{i}"], name=f"gemm_{i}", transB=1, alpha=2.0) for i in range(2)]
     nodes += [make_node("Cast", ["x"], [f"m{i}"], name=f"max_{i}", to=7) for i in range(3)]
     save([*nodes, make_node("Relu", ["x"], ["y"])])
     assert message(UnsupportedError) == refusal(
-        "MeanVarianceNormalization (52 nodes, first: 'cos_0')",
+        "Bernoulli (52 nodes, first: 'cos_0')",
         "node 'elu' (LpNormalization)",
         f"Cast (3 nodes, first: 'max_0'): a cast to {TYPES} is supported, not to type 7",
     )
@@ -340,7 +340,7 @@ def test_a_file_without_open_dimensions_says_so(save: Save) -> None:
 def test_names_are_escaped_and_cut_in_every_message(save: Save) -> None:
     ugly, long = "a\n\x1b[31m", "n" * 100_000
     nodes = [
-        make_node("MeanVarianceNormalization", ["x"], ["b"], name=ugly),
+        make_node("Bernoulli", ["x"], ["b"], name=ugly),
         make_node("Det", ["b"], ["c"], name=long),
     ]
     nodes += [
@@ -349,7 +349,7 @@ def test_names_are_escaped_and_cut_in_every_message(save: Save) -> None:
     ]
     save(nodes)
     text = message(UnsupportedError)
-    assert r"node 'a\n\x1b[31m' (MeanVarianceNormalization)" in text and text.replace("\n", "").isprintable()
+    assert r"node 'a\n\x1b[31m' (Bernoulli)" in text and text.replace("\n", "").isprintable()
     assert max(map(len, text.splitlines())) < 250 and text.count("\n") == 5 + SUPPORTED.count("\n")
 
 

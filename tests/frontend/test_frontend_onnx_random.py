@@ -452,12 +452,14 @@ ELEMENTWISE = "minisim.compiler.ops.onnx_elementwise"
 
 
 def test_every_supported_operator_is_drawn() -> None:
-    """But for convolutions (test_onnx_conv.py), Cast (test_onnx_types.py), poolings (test_onnx_pool.py), what is
+    """But for convolutions (test_onnx_conv.py), Cast (test_onnx_types.py), CastLike (ONNX's node tests), Einsum
+    (test_onnx_einsum.py), MeanVarianceNormalization (test_onnx_elementwise.py), poolings (test_onnx_pool.py), what is
     resized or normalised in groups (test_onnx_resize.py), masks (test_onnx_masks.py), and the elementwise ones of
     test_onnx_elementwise.py."""
     rest = set(ONNX_IMPORTERS) - set(BUILD)
     assert set(BUILD) <= set(ONNX_IMPORTERS)
-    others = rest - {"Cast", "Conv", "ConvTranspose", *RESIZED}
+    elsewhere = {"Cast", "CastLike", "Conv", "ConvTranspose", "Einsum", "MeanVarianceNormalization"}
+    others = rest - {*elsewhere, *RESIZED}
     assert {ONNX_IMPORTERS[name].build.__module__ for name in others} == {ELEMENTWISE, MASKS, POOLING}
 
 

@@ -89,7 +89,7 @@ def machines(draw: st.DrawFn, smallest_tile: int = 8, largest_tile: int = 64) ->
     """Everything that may change cycles and must not change results; its SRAM is ample."""
     rows, cols = (draw(st.sampled_from([1, 4, 8, 16, 32, 128])) for _ in range(2))
     return machine(
-        **draw(edges(smallest_tile, largest_tile, all_written=min(rows, cols) < smallest_tile)),
+        **draw(edges(smallest_tile, largest_tile, all_written=min(rows, cols) < max(32, smallest_tile))),
         matrix__rows=rows,
         matrix__cols=cols,
         matrix__arrays=draw(st.sampled_from([1, 1, 2, 3])),
