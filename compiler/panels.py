@@ -12,7 +12,7 @@ Three things are weighed against that, by an estimate of the cycles (`PanelPlan.
 - what a panel leaves of SRAM keeps rows of A or columns of B for the next one;
 - some of it must stay free, so that loads can run ahead of the executes that free their place.
 
-The search and the walk run in the engine (`engine_cpp/src/panels.cpp`, ADR 41): here are the terms they are asked in.
+The search and the walk run in the engine (`engine_cpp/src/panels.cpp`, ADR 40): here are the terms they are asked in.
 """
 
 from __future__ import annotations

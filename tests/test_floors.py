@@ -19,11 +19,11 @@ MAY_IMPORT = {
         "minisim.hwmodel.cost",
         "minisim.hwmodel.recurrence",
         "minisim.hwmodel.classes",
-        "minisim.hwmodel.native",  # to measure what is compiled: docs/adr/0042
+        "minisim.hwmodel.native",  # to measure what is compiled: docs/adr/0041
         "minisim._engine.walk",  # the scheduler's: docs/adr/0036
         "minisim._engine.memory_needed",
         "minisim._engine.place_sizes",
-        "minisim._engine.best_panels",  # docs/adr/0041
+        "minisim._engine.best_panels",  # docs/adr/0040
         "minisim._engine.panel_cycles",
         "minisim._engine.panel_fits",
         "minisim._engine.panel_loads",

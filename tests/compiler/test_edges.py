@@ -1,4 +1,4 @@
-"""Edges of tiles that are chosen by measuring (`passes/edges.py`, ADR 42)."""
+"""Edges of tiles that are chosen by measuring (`passes/edges.py`, ADR 41)."""
 
 from __future__ import annotations
 
