@@ -355,7 +355,7 @@ def test_after_a_process_died_its_points_go_on_one_by_one_once(monkeypatch: pyte
         yield pools[-1]
 
     monkeypatch.setattr(sweep_module, "workers", workers)
-    points = [Point(i, {}, ms.Machine()) for i in range(6)]
+    points = [Point(i, {}, ms.Machine()) for i in range(12)]
     rows = sweep(ms.load_model("gemm:8x8x8"), points, jobs=2, numerics=False)
-    assert [row["status"] for row in rows] == ["ok", "failed", "ok", "ok", "ok", "ok"]
-    assert [pool.given for pool in pools] == [[[0, 1, 2], [3, 4, 5]], [[0]], [[1]], [[2]]]
+    assert [row["status"] for row in rows] == ["ok", "failed", *["ok"] * 10]
+    assert [pool.given for pool in pools] == [[[i, i + 1] for i in range(0, 12, 2)], [[0]], [[1]]]

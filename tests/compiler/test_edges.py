@@ -69,7 +69,7 @@ def test_scalesims_tiles_are_its_layers() -> None:
     assert cut(*tilings("gemm:324x56x64", "sram.bytes=1MiB", "matrix.model=scalesim")) == (324, 56, 64)
 
 
-@pytest.mark.parametrize("seed", range(100, 125))
+@pytest.mark.parametrize("seed", range(100, 112))
 def test_more_effort_is_never_slower(seed: int) -> None:
     """By more than what a tiling of fewer operations is preferred for: the usual edges are always among those
     measured."""
