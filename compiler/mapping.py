@@ -89,12 +89,12 @@ def check_layers(mapping: Mapping[str, Edges], graph: Graph, machine: Machine) -
             raise ModelError(f"mapping: layer {shown(layer)}: a {node.title}'s tiles cannot be given, only a matmul's")
         if machine.matrix.model == "scalesim":
             raise UnsupportedError("mapping: matrix.model = 'scalesim' has tiles that follow their layers")
-        for edge, size in zip("mkn", edges, strict=True):
+        for edge, size, whole in zip("mkn", edges, OPERATORS[node.op].sizes(node, graph) or (), strict=True):
             multiple, most = getattr(machine.tile, f"multiple_{edge}"), getattr(machine.tile, f"max_{edge}")
-            if size > most or size % multiple:
+            if size not in (whole, getattr(machine.tile, edge)) and (size > most or size % multiple):
                 raise UnsupportedError(
                     f"mapping: layer {shown(layer)}: {edge} = {size}: the machine's tiles have at most "
-                    f"tile.max_{edge} = {most}, in multiples of tile.multiple_{edge} = {multiple}"
+                    f"tile.max_{edge} = {most}, in multiples of tile.multiple_{edge} = {multiple}; or all {whole}"
                 )
 
 

@@ -32,6 +32,7 @@ from minisim._engine import (
     best_panels,
     panel_cycles,
     panel_fits,
+    panel_keeps_a,
     panel_loads,
     panel_spare,
 )
@@ -156,7 +157,7 @@ class Budget:
 
     def keeps_a(self, pm: int, pn: int) -> bool:
         """Whether a step keeps its column of A and streams B (or else keeps its row of B)."""
-        return pm * self.a + self.b <= pn * self.b + self.a
+        return panel_keeps_a(self, pm, pn)
 
     def spare(self, pm: int, pn: int) -> int:
         """The bytes that a panel leaves beside its accumulators, one step's tiles, `fixed` and `ahead`."""

@@ -189,13 +189,15 @@ def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of the graph.
 
     What the passes after `slice` read is the tiled graph with its slices, the sizes of SRAM and accumulator memory,
-    the data type, whether to keep tiles on chip and to keep some of the SRAM free, how rows are padded in DRAM, and how
-    many cores there are. How fast the machine is they do not read, but `tile` and `slice` do.
+    the data type, whether to keep tiles on chip and to keep some of the SRAM free, how rows are padded in DRAM, how
+    many cores there are, and the tiles that a producer's results have by themselves (`tile_height`). How fast the
+    machine is they do not read, but `tile` and `slice` do.
     """
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
-    padding = (machine.dram.padding, machine.tile) if machine.dram.padding == "tile" else ()
+    array, cores, padding = machine.matrix, machine.cores.count, machine.dram.padding
+    heights = (machine.tile, array.rows, array.dataflow, array.model)
     order, keeps = machine.compiler.order == "auto", machine.compiler.keep_on_chip
-    machine_key = (sizes, machine.matrix.dtype, order, keeps, padding, machine.cores.count)
+    machine_key = (sizes, array.dtype, order, keeps, heights, padding, cores)
     graph_key = [(node.name, node.op, tiled.tilings[node.name]) for node in tiled.executed()]
     return hashlib.sha256(repr((machine_key, graph_key, tiled.slices)).encode()).hexdigest()
 

@@ -52,7 +52,8 @@ def tile_height(rows: int, machine: Machine) -> int:
     ample = AMPLE * item * taller * max(machine.tile.k, machine.tile.n) <= machine.sram.bytes
     if apart := machine.accumulator.bytes:
         ample &= AMPLE_SUMS * item * taller * machine.tile.n <= apart
-    return taller if saved >= WORTH and ample and full >= machine.cores.count else edge
+    carried = taller <= machine.tile.max_m and taller % machine.tile.multiple_m == 0
+    return taller if saved >= WORTH and ample and carried and full >= machine.cores.count else edge
 
 
 Axis = tuple[str, int]

@@ -26,6 +26,7 @@ MAY_IMPORT = {
         "minisim._engine.best_panels",  # docs/adr/0040
         "minisim._engine.panel_cycles",
         "minisim._engine.panel_fits",
+        "minisim._engine.panel_keeps_a",
         "minisim._engine.panel_loads",
         "minisim._engine.panel_spare",
         "minisim._engine.walk_panels",

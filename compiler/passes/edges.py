@@ -76,7 +76,7 @@ def soonest(
     machine: Machine,
     tiled: Callable[[Machines], TiledGraph],
     most: int,
-    mapping: Mapping[str, Edges],
+    fixed: Machines,
 ) -> TiledGraph:
     """The graph tiled with the edges that end soonest.
 
@@ -84,12 +84,11 @@ def soonest(
         nodes: those of `graph` that are executed.
         tiled: tiles the graph, given the machine as it is to each node.
         most: operations of the array and the vector unit that other edges may take.
-        mapping: edges that are given.
+        fixed: of nodes whose edges are given.
     """
-    fixed = {name: _with(machine, dict(zip("mkn", edges, strict=True))) for name, edges in mapping.items()}
     scales, effort = scales_of(machine), machine.compiler.effort
     free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed] if scales else []
-    tried = {node.name: _tried(Excerpt([node], graph), machine) for node in free}
+    tried = {node.name: found for node in free if (found := _tried(Excerpt([node], graph), machine))}
     proposals = _proposals(tried, scales)
     if len(proposals) == 1:
         return tiled(_followed(nodes, {}, machine, fixed))
@@ -137,11 +136,7 @@ def choices(tiled: TiledGraph, machine: Machine) -> list[Choice]:
     for node in tiled.executed():
         if _sizes(node, tiled.graph):
             tried = _tried(Excerpt([node], tiled.graph), machine) if scales_of(machine) else {}
-            cut = {
-                _cut(node, tiled.graph, with_edges(machine, scale)): each
-                for scale, each in tried.items()
-                if each.cycles
-            }
+            cut = {_cut(node, tiled.graph, with_edges(machine, scale)): each for scale, each in tried.items()}
             tiling = tiled.tilings[node.name]
             found.append(Choice(node.name, (tiling.m, tiling.k, tiling.n), cut))
     return found
@@ -206,6 +201,11 @@ def with_edges(machine: Machine, scale: Scale) -> Machine:
     return _with(machine, edges)
 
 
+def mapped(machine: Machine, mapping: Mapping[str, Edges]) -> Machines:
+    """The machine as it is to the nodes whose edges a mapping gives."""
+    return {name: _with(machine, dict(zip("mkn", edges, strict=True))) for name, edges in mapping.items()}
+
+
 def _with(machine: Machine, edges: Mapping[str, int]) -> Machine:
     return machine.model_copy(update={"tile": machine.tile.model_copy(update=edges)})
 
@@ -217,10 +217,10 @@ def _sizes(node: Node, graph: Graph) -> tuple[int, int, int] | None:
 @lru_cache(maxsize=512)
 def _tried(layer: Excerpt, machine: Machine) -> Tried:
     """What the layer takes on tiles of the usual edges, and of others that are worth trying: those of `SCALES`, then
-    what differs from the best ones in one edge, as long as that is better."""
+    what differs from the best ones in one edge, as long as that is better. Nothing, where nothing can be tried."""
     (node,) = layer.graph.nodes
     if not machine.tile.follows or _of_a_try(node, layer.graph, machine) > TRIAL:
-        return {USUAL: Measured(0, 0, 0)}
+        return {}
     tries, found = _Tries(layer, machine), {USUAL: _alone(layer, machine, machine)}
     near, effort = NEAR * _bound(layer, machine), machine.compiler.effort
 

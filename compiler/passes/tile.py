@@ -12,7 +12,7 @@ from minisim.compiler.mapping import Edges, check_layers
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
-from minisim.compiler.passes.edges import Machines, soonest
+from minisim.compiler.passes.edges import Machines, mapped, soonest
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.shares import Splitter
 from minisim.compiler.slabs import tiles_apart
@@ -42,9 +42,10 @@ class Tile:
         graph = with_slabs(graph, self.machine)
         executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
         check_layers(self.mapping, graph, self.machine)
-        self._check_operations(graph, executed)
+        fixed = mapped(self.machine, self.mapping)
+        self._check_operations(graph, executed, fixed)
         tiled = partial(self._tiled, executed, graph)
-        return soonest(executed, graph, self.machine, tiled, self.max_operations, self.mapping)
+        return soonest(executed, graph, self.machine, tiled, self.max_operations, fixed)
 
     def _tiled(self, executed: Sequence[Node], graph: Graph, machines: Machines) -> TiledGraph:
         if self.machine.cores.count == 1:
@@ -52,10 +53,10 @@ class Tile:
         tilings = {node.name: chosen(node, graph, machines[node.name]) for node in executed}
         return TiledGraph(graph, Splitter(graph, self.machine, tilings).best())
 
-    def _check_operations(self, graph: Graph, executed: Sequence[Node]) -> None:
+    def _check_operations(self, graph: Graph, executed: Sequence[Node], fixed: Machines) -> None:
         count = sum(OPERATORS[node.op].fewest(node, graph, self.machine) for node in executed)
         if count <= self.max_operations:
-            cuts = [OPERATORS[node.op].cut(node, graph, self.machine) for node in executed]
+            cuts = [OPERATORS[node.op].cut(node, graph, fixed.get(node.name, self.machine)) for node in executed]
             count = sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts)
         if count > self.max_operations:
             raise CapacityError(

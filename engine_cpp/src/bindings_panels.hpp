@@ -92,6 +92,10 @@ inline void define_panels(py::module_& m) {
         },
         "panels"_a, "budget"_a, "depth"_a, "ramped"_a, doc::kWalkPanels);
     m.def(
+        "panel_keeps_a",
+        [](const py::object& budget, std::int64_t pm, std::int64_t pn) { return budget_of(budget).keeps_a(pm, pn); },
+        "budget"_a, "pm"_a, "pn"_a, doc::kPanelKeepsA);
+    m.def(
         "panel_spare",
         [](const py::object& budget, std::int64_t pm, std::int64_t pn) { return budget_of(budget).spare(pm, pn); },
         "budget"_a, "pm"_a, "pn"_a, doc::kPanelSpare);

@@ -28,6 +28,9 @@ constexpr char kWalkPanels[] =
 constexpr char kPanelSpare[] =
     R"(The bytes that a panel of pm x pn tiles leaves beside its accumulators, one step's tiles, `fixed` and `ahead`.)";
 
+constexpr char kPanelKeepsA[] =
+    R"(Whether a step of a panel of pm x pn tiles keeps its column of A and streams B, or else keeps its row of B.)";
+
 constexpr char kPanelFits[] = R"(Whether a panel of pm x pn tiles fits a budget.)";
 
 }  // namespace minisim::doc

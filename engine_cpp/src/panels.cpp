@@ -99,6 +99,12 @@ private:
     std::array<std::array<std::int8_t, kLimit + 1>, kLimit + 1> cut_;  // +i: after i rows; -j: after j columns
 };
 
+// Bytes that loads may run ahead into: even with nothing kept free a step has two operands.
+double free_bytes(const PanelBudget& budget) {
+    if (budget.ahead != 0) return static_cast<double>(budget.ahead);
+    return 0.9 * static_cast<double>(std::max(budget.a, budget.b));
+}
+
 using Size = std::pair<std::int64_t, std::int64_t>;
 
 // A grid cut into panels: of each size of its parts the panels, as if it began at 0.
@@ -201,7 +207,7 @@ std::int64_t Search::step_bytes(const Panels& panels) const {
 double Search::bound(const Partition& partition, const PanelBudget& budget) const {
     double loaded = 0, kept = 0, stalls = 0;
     const double each = std::max(0.0, static_cast<double>(budget.c) * pace_.store - pace_.execute);
-    const double ahead = static_cast<double>(budget.ahead != 0 ? budget.ahead : 0) * pace_.load;
+    const double ahead = free_bytes(budget) * pace_.load;
     for (const auto& [size, found] : partition) {
         const double count = sizes_.at(size);
         loaded += count * static_cast<double>(depth_ * step_bytes(found));
@@ -360,9 +366,7 @@ std::int64_t panel_loads(const std::vector<Panel>& panels, const PanelBudget& bu
 double panel_cycles(const std::vector<Panel>& panels, const PanelBudget& budget, std::int64_t depth, double loaded,
                     const PanelPace& pace) {
     double area = 0, stalls = 0, left = 0;
-    // even with nothing kept free a step has two operands
-    const double ahead = budget.ahead != 0 ? static_cast<double>(budget.ahead)
-                                           : 0.9 * static_cast<double>(std::max(budget.a, budget.b));
+    const double ahead = free_bytes(budget);
     const double each = std::max(0.0, static_cast<double>(budget.c) * pace.store - pace.execute);
     for (const auto& p : panels) {
         stalls += std::max(0.0, left - ahead * pace.load);

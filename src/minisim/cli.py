@@ -31,8 +31,9 @@ from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import computed_graph, dump_to, tiled_graph
+from minisim.compiler.pipeline import computed_graph, dump_to
 from minisim.compiler.quantising import in_floats
+from minisim.compiler.tiling import TiledGraph
 from minisim.errors import (
     InternalError,
     MinisimError,
@@ -390,12 +391,19 @@ def explain_command(
     )
     if out:
         _check_folder("--out", out)
+    tiled: list[TiledGraph] = []
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
+
+        def on_stage(number: int, name: str, ir: IR) -> None:
+            if isinstance(ir, TiledGraph):
+                tiled[:] = [ir]
+            progress.on_stage(number, name, ir)
+
         result = run(
             graph,
             machine,
             numerics=False,
-            on_stage=progress.on_stage,
+            on_stage=on_stage,
             max_operations=max_operations,
             mapping=mapping,
         )
@@ -408,16 +416,14 @@ def explain_command(
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
     paths = [write_account(account, out)] if out else []
-    found = choices(tiled_graph(graph, machine, max_operations, numerics=False, mapping=mapping), machine) if (
-        mapping_file is not None
-    ) else []  # fmt: skip
+    chosen = choices(tiled[0], machine) if mapping_file is not None else []
     if out and mapping_file is not None:
         paths.append(out / "mapping.toml")
-        atomic_bytes(paths[-1], mapping_text({choice.layer: choice.edges for choice in found}).encode())
+        atomic_bytes(paths[-1], mapping_text({choice.layer: choice.edges for choice in chosen}).encode())
     console = Console()
     print_account(account, others, console)
     if mapping_file is not None:
-        print_mapping(found, list(mapping), console)
+        print_mapping(chosen, list(mapping), console)
     for line in (*movements(graph), *_in_floats(graph, machine)):
         console.print(f"  {printable(line)}", soft_wrap=True, highlight=False, markup=False)
     if paths:

@@ -43,9 +43,21 @@ def test_a_mapping_that_is_edited_is_what_runs(minisim: Any) -> None:
     assert f"{edited:,} cycles" in out and "given" in out
 
 
+@pytest.mark.parametrize("model", ["gemm:20x30x50", "gemm:129x70x33", "gemm:1x300x40"])
+@pytest.mark.parametrize("keys", [(), ("tile.multiple_m=8", "tile.multiple_k=24", "tile.max_n=16")])
+def test_what_is_written_is_taken_back_and_takes_the_same(model: str, keys: tuple[str, ...], minisim: Any) -> None:
+    """Also where a tile is as large as the array or the layer, whatever divides what may be chosen."""
+    sets = [argument for key in ("sram.bytes=16KiB", *keys) for argument in ("--set", key)]
+    minisim("explain", model, *sets, "--no-what-if", "--mapping", "--out", "out")
+    minisim("run", model, *sets, "--no-what-if")
+    chosen = cycles()
+    minisim("run", model, *sets, "--no-what-if", "--mapping", "out/mapping.toml")
+    assert cycles() == chosen
+
+
 def test_a_mapping_survives_a_sweep(minisim: Any) -> None:
     """At every point whose machine has such tiles."""
-    Path("mine.toml").write_text(mapping_text({"c": (32, 28, 32)}))
+    Path("mine.toml").write_text(mapping_text({"c": (24, 28, 32)}))
     minisim("sweep", MODEL, "--jobs", "1", "--param", "sram.bytes=24KiB,1MiB", "--param", "tile.max_m=16,64",
             "--mapping", "mine.toml")  # fmt: skip
     with Path("out/sweep.csv").open(newline="") as file:
@@ -99,14 +111,22 @@ def test_only_a_matmuls_tiles_can_be_given() -> None:
         ms.run(graph, numerics=False, mapping={graph.nodes[0].name: (1, 1, 1)})
     with pytest.raises(ms.MinisimError, match=r"matrix.model = 'scalesim' has tiles that follow their layers"):
         ms.run(MODEL, {"matrix.model": "scalesim"}, numerics=False, mapping={"c": (1, 1, 1)})
+    with pytest.raises(ms.MinisimError, match=r"k = 28: the machine's tiles have at most .* tile.multiple_k = 24"):
+        ms.run(MODEL, {"tile.multiple_k": 24}, numerics=False, mapping={"c": (32, 28, 32)})
     with pytest.raises(ms.MinisimError, match=r"mapping: must map layers"):
         ms.run(MODEL, numerics=False, mapping=[1])  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("folder")
 def test_names_of_layers_come_back_as_they_were() -> None:
     names = ["a b", 'quo"ted', "back\\slash", "line\nbreak", "ümlaut", "\x7f", "\U0001f600", "a.b/c", ""]
     Path("m.toml").write_text(mapping_text(dict.fromkeys(names, (1, 2, 3))), encoding="utf-8")
     assert read_mapping("m.toml") == dict.fromkeys(names, (1, 2, 3))
+
+
+def test_a_mapping_of_too_many_operations_is_refused_before_any_is_made() -> None:
+    with pytest.raises(ms.MinisimError, match=r"at least 8,589,934,592 operations"):
+        ms.run("gemm:2048x2048x2048", numerics=False, mapping={"c": (1, 1, 1)})
 
 
 def test_given_tiles_change_no_bits() -> None:

@@ -12,8 +12,8 @@ from minisim.compiler.passes.edges import USUAL, with_edges
 from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.measure import NEVER, Measured, best
 from minisim.compiler.passes.tile import Tile
-from minisim.compiler.pipeline import compile_graph, computed_graph
-from minisim.compiler.tiling import Tiling
+from minisim.compiler.pipeline import compile_graph, computed_graph, schedule_key, tiled_graph
+from minisim.compiler.tiling import Tiling, tile_height
 from minisim.errors import CapacityError
 
 SMALL = "sram.bytes=24KiB"
@@ -131,3 +131,47 @@ def test_what_works_on_a_matmuls_result_takes_its_edges() -> None:
     matmul, *others = tilings(graph, "sram.bytes=12KiB")
     assert (matmul.m, matmul.n) != (32, 32) and others
     assert {(other.m, other.n) for other in others} == {(matmul.m, matmul.n)}
+
+
+def test_other_edges_take_no_more_operations_than_are_allowed() -> None:
+    graph, small = ms.load_model("gemm:324x56x64"), ms.Machine().replace(SMALL)
+    usual = len(ms.compile_graph(graph, small.replace("compiler.effort=0")).matmuls)
+    assert len(ms.compile_graph(graph, small).matmuls) > usual
+    assert len(ms.compile_graph(graph, small, max_operations=usual).matmuls) <= usual
+
+
+def test_a_try_takes_no_more_operations_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 11 x 2 x 2 usual tiles: finer ones are not tried where a try may have 50, and nothing where it may have 40."""
+    edges._tried.cache_clear()
+    monkeypatch.setattr(edges, "TRIAL", 50)
+    finer = [scale for scale in tried("gemm:324x56x64", SMALL) if min(scale) < 1 and max(scale) <= 1]
+    monkeypatch.setattr(edges, "TRIAL", 40)
+    edges._tried.cache_clear()
+    none = tried("gemm:324x56x64", SMALL)
+    edges._tried.cache_clear()
+    assert not finer and not none
+
+
+def test_a_large_layer_is_not_cut_into_many_times_as_many_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    edges._tried.cache_clear()
+    monkeypatch.setattr(edges, "PART", 1)
+    monkeypatch.setattr(edges, "LARGE", 100)
+    found = tried("gemm:324x56x64", SMALL)
+    edges._tried.cache_clear()
+    assert len(found) > 1
+    for m, k, n in found:
+        assert -(-324 // int(32 * m)) * -(-56 // int(32 * k)) * -(-64 // int(32 * n)) <= 100
+
+
+def test_a_thin_last_row_makes_no_tile_that_a_command_does_not_carry() -> None:
+    roomy = ms.Machine.load("tpu_like_128x128")
+    found = [tile_height(129, roomy.replace(*keys)) for keys in ((), ("tile.multiple_m=8",), ("tile.max_m=128",))]
+    assert found == [129, 128, 128]
+
+
+def test_the_key_of_a_schedule_has_what_tiles_a_producers_results_have() -> None:
+    """Interleaved images are read in those, whatever the tiles that they are put together in."""
+    on = ms.Machine()
+    tiled = tiled_graph(ms.load_model("gemm:8x8x8"), on)
+    assert schedule_key(tiled, on) != schedule_key(tiled, on.replace("tile.m=16"))
+    assert schedule_key(tiled, on) == schedule_key(tiled, on.replace("dram.bandwidth=1GB/s"))
