@@ -1,0 +1,259 @@
+"""Is a better machine ever slower? Random layers on random machines, before and after one resource is doubled.
+
+    python benchmarks/doubling.py [--count 300] [--seed S] [--effort 1] [--only sram.bytes,vector.lanes] [--out DIR]
+
+Matmuls, MLPs, convolutions and softmaxes of 1 to 4,096 a side (ragged, tall, flat, one row), on the presets and on
+machines as tests/support/machines.py draws them, with SRAM from the least that compiles up, the DRAM ideal or banked.
+Of each resource (`RESOURCES`; edges of tiles that are not written follow the array), in cycles:
+
+    points   that have more of it to give, and compile on both machines
+    slower   how many of them take longer with twice as much, and how many by more than 1 %
+    worst    of the ratios after / before
+    mean     of the ratios: what twice as much is worth
+
+Below it the worst points, each as the command that runs it, and what to add for twice as much. MLPs are written to
+`--out` as model files. Timing only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import hypothesis
+from support.machines import least_sram, machines, with_sram
+
+import minisim as ms
+from minisim.errors import MinisimError
+
+PRESETS = ("npu_32x32", "npu_32x32", "tpu_like_128x128", "tpu_like_128x128", "edge_8x8", "gemmini_16x16", "tpu_v3")
+LARGEST, MOST = 4096, 100_000
+LARGEST_SRAM = 2**26
+
+MLP = """import minisim as ms
+
+
+def model() -> ms.Graph:
+    graph = ms.Graph("mlp")
+    y = graph.input("x", ({rows}, {width}))
+    for i, shape in enumerate({shapes}):
+        y = graph.relu(y @ graph.weight(f"w{{i}}", shape=shape))
+    graph.output(y, "y")
+    return graph
+"""
+
+
+def _twice(key: str) -> Callable[[ms.Machine], dict[str, str]]:
+    return lambda machine: {key: str(2 * int(machine.flat()[key]))}
+
+
+def _bandwidth(machine: ms.Machine) -> dict[str, str]:
+    return {"dram.bandwidth": f"{float(2 * machine.dram.bandwidth):.0f}B/s"} if machine.dram.model == "ideal" else {}
+
+
+def _channels(machine: ms.Machine) -> dict[str, str]:
+    if machine.dram.model == "ideal":
+        return {}
+    return {"dram.override": f"channels={2 * machine.dram.part.channels}"}
+
+
+def _rate(machine: ms.Machine) -> dict[str, str]:
+    key = f"{machine.matrix.dtype}_rate"
+    return {f"matrix.{key}": str(2 * getattr(machine.matrix, key))}
+
+
+RESOURCES: Mapping[str, Callable[[ms.Machine], dict[str, str]]] = {
+    "sram.bytes": lambda machine: {"sram.bytes": str(2 * machine.sram.bytes)},
+    "dma.bytes_per_cycle": _twice("dma.bytes_per_cycle"),
+    "dma.channels": _twice("dma.channels"),
+    "dma.max_outstanding": _twice("dma.max_outstanding"),
+    "dram.bandwidth": _bandwidth,
+    "channels of the DRAM": _channels,
+    "matrix.rows": _twice("matrix.rows"),
+    "matrix.cols": _twice("matrix.cols"),
+    "MACs per element": _rate,
+    "vector.lanes": _twice("vector.lanes"),
+    "cores.count": _twice("cores.count"),
+}
+"""By name, the keys of a machine with twice as much; none, where a machine has nothing of it."""
+
+
+class Case(NamedTuple):
+    """A model, by its text, on a machine, by a preset and what is changed of it."""
+
+    model: str
+    preset: str
+    machine: ms.Machine
+
+    @property
+    def graph(self) -> ms.Graph:
+        kind, _, numbers = self.model.partition(":")
+        if kind != "mlp":
+            return ms.load_model(self.model)
+        rows, *widths = (int(x) for x in numbers.split("x"))
+        graph = ms.Graph("mlp")
+        y = graph.input("x", (rows, widths[0]))
+        for i, shape in enumerate(pairwise(widths)):
+            y = graph.relu(y @ graph.weight(f"w{i}", shape=shape))
+        graph.output(y, "y")
+        return graph
+
+    def command(self, folder: Path) -> str:
+        """What runs it; an MLP's file is written into `folder`."""
+        model, (kind, _, numbers) = self.model, self.model.partition(":")
+        if kind == "mlp":
+            rows, *widths = (int(x) for x in numbers.split("x"))
+            folder.mkdir(parents=True, exist_ok=True)
+            model = str(folder / f"mlp_{numbers}.py")
+            Path(model).write_text(MLP.format(rows=rows, width=widths[0], shapes=list(pairwise(widths))))
+        usual, mine = ms.Machine.load(self.preset).flat(), self.machine.flat()
+        keys = (key for key, value in mine.items() if value != usual[key] and key not in self._followed)
+        sets = " ".join(f"--set {key}={_quoted(mine[key])}" for key in keys)
+        return f"minisim run --no-numerics --config {self.preset} {model} {sets}"
+
+    @property
+    def _followed(self) -> set[str]:
+        return {f"tile.{edge}" for edge in self.machine.tile.follows}
+
+
+def _quoted(value: object) -> str:
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"'{text}'" if " " in text else text
+
+
+def cycles(graph: ms.Graph, machine: ms.Machine, most: int) -> int | None:
+    """None, where it does not compile, or takes too many operations to wait for."""
+    try:
+        schedule = ms.compile_graph(graph, machine, numerics=False, max_operations=most)
+    except MinisimError:
+        return None
+    return ms.simulate(schedule, machine).cycles
+
+
+def cases(count: int, seed: int, effort: int) -> Iterator[Case]:
+    """Points to be tried: more than `count`, for some do not compile, or take too many operations."""
+    drawn, draw = _machines(10 * count, seed), random.Random(seed)
+    for other in drawn:
+        is_preset = draw.random() < 0.6
+        preset = draw.choice(PRESETS)
+        machine = ms.Machine.load(preset) if is_preset else other
+        if is_preset and draw.random() < 0.4:
+            kind = draw.choice(("ddr4-3200", "lpddr4-2400", "hbm2"))
+            machine = machine.with_overrides({"dram.model": "banked", "dram.preset": kind})
+        model = _model(draw)
+        base = Case(model, preset if is_preset else "npu_32x32", machine)
+        try:
+            least = least_sram(base.graph, machine)
+        except MinisimError:
+            continue
+        size = min(LARGEST_SRAM, int(least * 2 ** draw.uniform(0, 8))) // 64 * 64
+        yield base._replace(machine=with_sram(machine, max(least, size)).with_overrides({"compiler.effort": effort}))
+
+
+def _machines(count: int, seed: int) -> list[ms.Machine]:
+    """Machines of the tests, whose compiler may choose the order."""
+    found: list[ms.Machine] = []
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(
+        max_examples=count, database=None, deadline=None, phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )  # fmt: skip
+    @hypothesis.given(machines())
+    def draw(machine: ms.Machine) -> None:
+        found.append(machine.with_overrides({"compiler.order": "auto", "compiler.keep_on_chip": True}))
+
+    draw()
+    random.Random(seed).shuffle(found)
+    return found
+
+
+def _model(draw: random.Random) -> str:
+    def size(most: int = LARGEST) -> int:
+        return min(most, int(2 ** draw.uniform(0, 12.01)))
+
+    kind = draw.choice(("gemm", "gemm", "gemm", "mlp", "conv", "softmax"))
+    if kind == "gemm":
+        return f"gemm:{draw.choice((1, size(), size()))}x{size()}x{size()}"
+    if kind == "mlp":
+        return "mlp:" + "x".join(str(size()) for _ in range(draw.choice((4, 4, 5))))
+    if kind == "softmax":
+        return f"softmax:{size()}x{size()}"
+    taps, edge = draw.choice((1, 1, 3, 3, 5, 7)), size(112)
+    return f"conv:1x{edge}x{edge}x{size(512)},{size(512)}x{taps}x{taps},{draw.choice((1, 1, 2))},{taps // 2}"
+
+
+class Doubled(NamedTuple):
+    """A point: its cycles with twice as much of a resource over those without."""
+
+    ratio: float
+    case: Case
+    keys: Mapping[str, str]
+
+    def line(self, folder: Path) -> str:
+        more = " ".join(f"--set {key}={_quoted(value)}" for key, value in self.keys.items())
+        return f"  {self.ratio:.3f}  {self.case.command(folder)}\n         and with {more}"
+
+
+def measure(case: Case, only: set[str], most: int) -> dict[str, Doubled]:
+    """By resource; nothing, if the case does not compile."""
+    graph, found = case.graph, {}
+    before = cycles(graph, case.machine, most)
+    for name, twice in RESOURCES.items():
+        keys = twice(case.machine) if before and name in only else {}
+        try:
+            machine = case.machine.replace(*(f"{key}={value}" for key, value in keys.items()))
+        except MinisimError:  # there is no machine with so much
+            continue
+        if before and keys and (after := cycles(graph, machine, 4 * most)):
+            found[name] = Doubled(after / before, case, keys)
+    return found
+
+
+def show(found: Mapping[str, list[Doubled]], worst: int, folder: Path) -> None:
+    print(f"{'twice the':<22}{'points':>8}{'slower':>8}{'> 1 %':>8}{'worst':>8}{'mean':>8}")
+    for name, points in found.items():
+        ratios = [each.ratio for each in points]
+        if ratios:
+            slower, much = (sum(ratio > most for ratio in ratios) for most in (1, 1.01))
+            mean = sum(ratios) / len(ratios)
+            shares = f"{slower / len(ratios):>8.1%}{much / len(ratios):>8.1%}"
+            print(f"{name:<22}{len(ratios):>8}{shares}{max(ratios):>8.3f}{mean:>8.3f}")
+    for name, points in found.items():
+        bad = sorted((each for each in points if each.ratio > 1), key=lambda each: -each.ratio)[:worst]
+        if bad:
+            print(f"\ntwice the {name}")
+            print("\n".join(each.line(folder) for each in bad))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=300, help="of points")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--effort", type=int, default=1, help="compiler.effort")
+    parser.add_argument("--most", type=int, default=MOST, help="operations of a point")
+    parser.add_argument("--only", default=",".join(RESOURCES), help="resources")
+    parser.add_argument("--worst", type=int, default=5, help="points of each resource that are shown")
+    parser.add_argument("--out", type=Path, default=Path("out"), help="where model files of MLPs are written")
+    options = parser.parse_args()
+    only, left = set(options.only.split(",")), options.count
+    found: dict[str, list[Doubled]] = {name: [] for name in RESOURCES}
+    for case in cases(options.count, options.seed, options.effort):
+        points = measure(case, only, options.most)
+        for name, point in points.items():
+            found[name].append(point)
+        left -= bool(points)
+        if not left:
+            break
+    show(found, options.worst, options.out)
+
+
+if __name__ == "__main__":
+    main()
