@@ -31,11 +31,15 @@ import hypothesis
 from support.machines import least_sram, machines, with_sram
 
 import minisim as ms
+from minisim.compiler.ops import OPERATORS
+from minisim.compiler.pipeline import computed_graph
 from minisim.errors import MinisimError
 
 PRESETS = ("npu_32x32", "npu_32x32", "tpu_like_128x128", "tpu_like_128x128", "edge_8x8", "gemmini_16x16", "tpu_v3")
 LARGEST, MOST = 4096, 100_000
-LARGEST_SRAM = 2**26
+LEAST, LARGEST_SRAM = 2**12, 2**26
+"""Bytes of SRAM: from the least of convolutions and softmaxes, which fit their tiles to what there is. Those of matmuls
+have a least."""
 
 MLP = """import minisim as ms
 
@@ -137,7 +141,7 @@ def cycles(graph: ms.Graph, machine: ms.Machine, most: int) -> int | None:
     return ms.simulate(schedule, machine).cycles
 
 
-def cases(count: int, seed: int, effort: int) -> Iterator[Case]:
+def cases(count: int, seed: int, effort: int, most: int) -> Iterator[Case]:
     """Points to be tried: more than `count`, for some do not compile, or take too many operations."""
     drawn, draw = _machines(10 * count, seed), random.Random(seed)
     for other in drawn:
@@ -149,12 +153,20 @@ def cases(count: int, seed: int, effort: int) -> Iterator[Case]:
             machine = machine.with_overrides({"dram.model": "banked", "dram.preset": kind})
         model = _model(draw)
         base = Case(model, preset if is_preset else "npu_32x32", machine)
-        try:
-            least = least_sram(base.graph, machine)
-        except MinisimError:
+        if _operations(base) > most:
             continue
+        least = least_sram(base.graph, machine) if model.startswith(("gemm", "mlp")) else LEAST
         size = min(LARGEST_SRAM, int(least * 2 ** draw.uniform(0, 8))) // 64 * 64
         yield base._replace(machine=with_sram(machine, max(least, size)).with_overrides({"compiler.effort": effort}))
+
+
+def _operations(case: Case) -> int:
+    """Of the array and the vector unit, at least, on the usual tiles."""
+    graph = computed_graph(case.graph, case.machine, numerics=False)
+    if few := sum(OPERATORS[node.op].fewest(node, graph, case.machine) for node in graph.nodes):
+        return few
+    cuts = [OPERATORS[node.op].cut(node, graph, case.machine) for node in graph.nodes]
+    return sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts)
 
 
 def _machines(count: int, seed: int) -> list[ms.Machine]:
@@ -245,7 +257,7 @@ def main() -> None:
     options = parser.parse_args()
     only, left = set(options.only.split(",")), options.count
     found: dict[str, list[Doubled]] = {name: [] for name in RESOURCES}
-    for case in cases(options.count, options.seed, options.effort):
+    for case in cases(options.count, options.seed, options.effort, options.most):
         points = measure(case, only, options.most)
         for name, point in points.items():
             found[name].append(point)
