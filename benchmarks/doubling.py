@@ -8,6 +8,8 @@ Of each resource (`RESOURCES`; edges of tiles that are not written follow the ar
 
     points   that have more of it to give, and compile on both machines
     slower   how many of them take longer with twice as much, and how many by more than 1 %
+    hardware how many of those that are slower by more than 1 % are so with the schedule of the poorer machine as well,
+             timed on the better one: its array takes longer to fill, or its memory is asked in another order
     worst    of the ratios after / before
     mean     of the ratios: what twice as much is worth
 
@@ -132,13 +134,12 @@ def _quoted(value: object) -> str:
     return f"'{text}'" if " " in text else text
 
 
-def cycles(graph: ms.Graph, machine: ms.Machine, most: int) -> int | None:
+def compiled(graph: ms.Graph, machine: ms.Machine, most: int) -> ms.Schedule | None:
     """None, where it does not compile, or takes too many operations to wait for."""
     try:
-        schedule = ms.compile_graph(graph, machine, numerics=False, max_operations=most)
+        return ms.compile_graph(graph, machine, numerics=False, max_operations=most)
     except MinisimError:
         return None
-    return ms.simulate(schedule, machine).cycles
 
 
 def cases(count: int, seed: int, effort: int, most: int) -> Iterator[Case]:
@@ -203,41 +204,53 @@ def _model(draw: random.Random) -> str:
 
 
 class Doubled(NamedTuple):
-    """A point: its cycles with twice as much of a resource over those without."""
+    """A point: its cycles with twice as much of a resource over those without, of what is compiled for each, and of the
+    schedule without on both (looked at only where the first one is above 1)."""
 
     ratio: float
+    same: float
     case: Case
     keys: Mapping[str, str]
 
+    @property
+    def is_hardware(self) -> bool:
+        return self.same >= self.ratio or self.same > 1.01
+
     def line(self, folder: Path) -> str:
         more = " ".join(f"--set {key}={_quoted(value)}" for key, value in self.keys.items())
-        return f"  {self.ratio:.3f}  {self.case.command(folder)}\n         and with {more}"
+        hardware = " (hardware)" * self.is_hardware
+        return f"  {self.ratio:.3f}{hardware}  {self.case.command(folder)}\n         and with {more}"
 
 
 def measure(case: Case, only: set[str], most: int) -> dict[str, Doubled]:
     """By resource; nothing, if the case does not compile."""
     graph, found = case.graph, {}
-    before = cycles(graph, case.machine, most)
+    schedule = compiled(graph, case.machine, most)
+    if schedule is None:
+        return {}
+    before = ms.simulate(schedule, case.machine).cycles
     for name, twice in RESOURCES.items():
-        keys = twice(case.machine) if before and name in only else {}
+        keys = twice(case.machine) if name in only else {}
         try:
             machine = case.machine.replace(*(f"{key}={value}" for key, value in keys.items()))
         except MinisimError:  # there is no machine with so much
             continue
-        if before and keys and (after := cycles(graph, machine, 4 * most)):
-            found[name] = Doubled(after / before, case, keys)
+        if keys and (better := compiled(graph, machine, 4 * most)):
+            ratio = ms.simulate(better, machine).cycles / before
+            same = ms.simulate(schedule, machine).cycles / before if ratio > 1 else 1.0
+            found[name] = Doubled(ratio, same, case, keys)
     return found
 
 
 def show(found: Mapping[str, list[Doubled]], worst: int, folder: Path) -> None:
-    print(f"{'twice the':<22}{'points':>8}{'slower':>8}{'> 1 %':>8}{'worst':>8}{'mean':>8}")
+    print(f"{'twice the':<22}{'points':>8}{'slower':>8}{'> 1 %':>8}{'hardware':>10}{'worst':>8}{'mean':>8}")
     for name, points in found.items():
-        ratios = [each.ratio for each in points]
-        if ratios:
+        if points:
+            ratios = [each.ratio for each in points]
             slower, much = (sum(ratio > most for ratio in ratios) for most in (1, 1.01))
-            mean = sum(ratios) / len(ratios)
-            shares = f"{slower / len(ratios):>8.1%}{much / len(ratios):>8.1%}"
-            print(f"{name:<22}{len(ratios):>8}{shares}{max(ratios):>8.3f}{mean:>8.3f}")
+            hardware = sum(each.ratio > 1.01 and each.is_hardware for each in points)
+            shares = f"{slower / len(points):>8.1%}{much / len(points):>8.1%}{hardware / len(points):>10.1%}"
+            print(f"{name:<22}{len(points):>8}{shares}{max(ratios):>8.3f}{sum(ratios) / len(points):>8.3f}")
     for name, points in found.items():
         bad = sorted((each for each in points if each.ratio > 1), key=lambda each: -each.ratio)[:worst]
         if bad:
