@@ -8,6 +8,10 @@ But tiles are also what layers pass each other: a reader that cuts a tensor othe
 in SRAM. So what suits each layer alone is but a proposal. Another one is that all take the edges of one scale; and the
 usual edges. Whoever works on a matmul's result element by element, or row by row, takes its edges. The network as a
 whole says which proposal is taken; and if it is small, whether another layer's other edges are better inside it.
+
+Convolutions and matmuls of batches read tiles that others cut, too, so theirs are not chosen one by one: the network
+as a whole is tried on tiles of other scales (`ALIKE`), pools and all. Within those a convolution chooses its own still
+(`conv_cuts.py`).
 """
 
 from __future__ import annotations
@@ -34,10 +38,11 @@ Scale = tuple[float, float, float]
 """Edges m, k, n in parts of the usual ones."""
 
 USUAL: Scale = (1, 1, 1)
+HALF: Scale = (0.5, 0.5, 0.5)
 
 SCALES: tuple[tuple[Scale, ...], ...] = (
     (),
-    ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), (4, 2, 0.5), (0.5, 0.25, 1)),
+    (HALF, (0.25, 0.25, 0.25), (4, 2, 0.5), (0.5, 0.25, 1)),
     tuple((m, k, n) for m, k, n in product((1, 0.5, 0.25, 2, 4), repeat=3) if (m, k, n) != USUAL),
 )
 """What is tried beside the usual edges, by `compiler.effort`: nothing; of 150 random matmuls on two machines with SRAM
@@ -45,11 +50,18 @@ for 1 to 64 tiles (a third of them with a banked DRAM) those four that together 
 
 ALIKE: tuple[tuple[Scale, ...], ...] = (
     (),
-    ((0.5, 1, 1), (2, 1, 1), (0.5, 0.5, 0.5), (4, 1, 1)),
-    tuple((m, k, n) for m, k, n in product((1, 0.5, 2, 0.25, 4), (1, 0.5, 2), (1, 0.5, 2)) if (m, k, n) != USUAL),
+    ((0.5, 1, 1), (2, 1, 1), HALF),
+    (*product((1, 0.5, 2, 0.25, 4), (1, 0.5, 2), (1, 0.5, 2)), (0.25, 0.25, 0.25)),
 )
 """What is tried for a network as a whole, by `compiler.effort`, if it has layers whose edges are not chosen one by one:
 convolutions, matmuls of batches, what moves elements. Then pools and all that stands between them has these, too."""
+
+THEN: dict[Scale, tuple[Scale, ...]] = {
+    (0.5, 1, 1): ((0.25, 1, 1), (1, 0.5, 0.5)),
+    HALF: ((0.25, 0.25, 0.25), (1, 0.5, 0.5)),
+    (2, 1, 1): ((2, 2, 2),),
+}
+"""What is tried behind those, where one of them is the best so far; behind halves also where none fits."""
 
 WHOLE = (0, 60_000, 2_000_000)
 """By `compiler.effort`, operations of the array that are scheduled at most to try that."""
@@ -117,6 +129,9 @@ def soonest(
     left = search.spent + WHOLE[effort]
     for scale in wholes:
         search.is_best(Plan(scale, {}), left - search.spent)
+    for scale in THEN.get(search.plan.whole if search.fits else HALF, ()) if wholes else ():
+        if scale not in wholes:
+            search.is_best(Plan(scale, {}), left - search.spent)
     if search.plan.whole != USUAL:
         search.is_best(Plan(search.plan.whole, proposals[-1]))
     left = OPERATIONS[effort]
@@ -142,6 +157,11 @@ class _Search:
         self.known: list[Measured] = []
         self.spent = 0
         self._nodes, self._machine, self._tiled, self._most, self._fixed = nodes, machine, tiled, most, fixed
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for any plan so far."""
+        return min(each.cycles for each in self.known) < inf
 
     def is_best(self, plan: Plan, most: float = inf) -> bool:
         """Whether this is the best so far; then the graph tiled so is kept. With more than `most` operations of the
@@ -181,7 +201,9 @@ def choices(tiled: TiledGraph, machine: Machine) -> list[Choice]:
     """What was chosen for `machine`: of all layers (`ALL`), if there are some whose edges are not chosen one by one;
     and of each layer whose edges are."""
     nodes = tiled.executed()
-    found = [Choice(ALL, tiled.edges, {})] if tiled.edges and _are_alike(nodes, tiled.graph) else []
+    found = []
+    if tiled.edges and _are_alike(nodes, tiled.graph) and machine.matrix.model != "scalesim":
+        found.append(Choice(ALL, tiled.edges, {}))
     for node in nodes:
         if _sizes(node, tiled.graph):
             tried = _tried(Excerpt([node], tiled.graph), machine) if scales_of(machine) else {}
