@@ -1,6 +1,6 @@
 """What choosing the edges of tiles (ADR 41) gives in networks with convolutions: cycles and compile time by effort.
 
-    python benchmarks/network_edges.py [--networks lenet5,...] [--presets npu_32x32,...] [--sram 1MiB,...] [--effort 0,1]
+    python benchmarks/network_edges.py [--networks lenet5,...] [--presets npu_32x32,...] [--sram 1MiB] [--effort 0,1]
 
 Of each network, machine and SRAM the cycles at the first effort, those of the others over them, and the CPU seconds
 that each compilation took. Nothing is remembered from one to the next.

@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
 from math import inf, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from minisim.compiler.decisions import key_of, known, remember
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.ops import OPERATORS
+from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.passes.choose import begun, operations
 from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.measure import FEW, NEVER, Measured, best, measured
@@ -107,7 +109,7 @@ Tiled = Callable[[Machine, Machines], TiledGraph]
 def soonest(
     nodes: Sequence[Node], graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines
 ) -> TiledGraph:
-    """The graph tiled with the edges that end soonest.
+    """The graph tiled with the edges that end soonest; if that was found out before (`decisions.py`), not anew.
 
     Args:
         nodes: those of `graph` that are executed.
@@ -116,13 +118,58 @@ def soonest(
     """
     if ALL in fixed:
         return tiled(fixed[ALL], _followed(nodes, {}, machine, fixed, fixed[ALL]))
+    if not scales_of(machine):
+        return tiled(machine, _followed(nodes, {}, machine, fixed, machine))
+    key = key_of([*graph.lines(), *_more(graph, machine, fixed), str(most)])
+    plan = _plan(known(key), nodes)
+    if plan is None:
+        plan, found = _searched(nodes, graph, machine, tiled, most, fixed)
+        at = {node.name: i for i, node in enumerate(nodes)}
+        remember(key, {"whole": plan.whole, "own": [[at[name], scale] for name, scale in plan.own.items()]})
+        return found
+    whole = with_edges(machine, plan.whole)
+    return tiled(whole, _followed(nodes, plan.own, machine, fixed, whole))
+
+
+def _more(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:
+    """What the edges depend on beside what a graph's lines say."""
+    yield machine.model_dump_json(exclude={"name"})
+    yield f"{sorted(machine.tile.follows)}"
+    for name, of in fixed.items():
+        yield f"{name} {of.tile.m} {of.tile.k} {of.tile.n}"
+    for tensor in graph.tensors.values():
+        is_number = number_of(tensor) is not None
+        if is_number or tensor.slab or tensor.window:
+            yield f"{tensor.name} {is_number} {tensor.slab} {tensor.window}"
+
+
+def _plan(decision: Any, nodes: Sequence[Node]) -> Plan | None:
+    """The plan that a decision says, if it is one of these nodes."""
+    try:
+        whole, own = _scale(decision["whole"]), {nodes[int(at)].name: _scale(scale) for at, scale in decision["own"]}
+    except (TypeError, ValueError, KeyError, IndexError):
+        return None
+    return Plan(whole, own)
+
+
+def _scale(numbers: Any) -> Scale:
+    m, k, n = (float(number) for number in numbers)
+    if not all(2**-12 <= number <= 2**12 for number in (m, k, n)):
+        raise ValueError(numbers)
+    return m, k, n
+
+
+def _searched(
+    nodes: Sequence[Node], graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines
+) -> tuple[Plan, TiledGraph]:
+    """The plan that ends soonest, found out; and the graph as it tiles it."""
     scales, effort = scales_of(machine), machine.compiler.effort
-    free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed] if scales else []
+    free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed]
     tried = {node.name: found for node in free if (found := _tried(Excerpt([node], graph), machine))}
     proposals = _proposals(tried, scales)
-    wholes = ALIKE[effort] if scales and _are_alike(nodes, graph) else ()
+    wholes = ALIKE[effort] if _are_alike(nodes, graph) else ()
     if len(proposals) == 1 and not wholes:
-        return tiled(machine, _followed(nodes, {}, machine, fixed, machine))
+        return Plan(USUAL, {}), tiled(machine, _followed(nodes, {}, machine, fixed, machine))
     search = _Search(nodes, machine, tiled, most, fixed)
     for own in proposals:
         search.is_best(Plan(USUAL, own))
@@ -141,7 +188,7 @@ def soonest(
             break
         if scale != search.plan.own.get(name, search.plan.whole):
             search.is_best(Plan(search.plan.whole, {**search.plan.own, name: scale}))
-    return search.graph
+    return search.plan, search.graph
 
 
 class _Search:
