@@ -173,15 +173,15 @@ def _searched(
     search = _Search(nodes, machine, tiled, most, fixed)
     for own in proposals:
         search.is_best(Plan(USUAL, own))
-    left = search.spent + WHOLE[effort]
+    most_spent = search.spent + WHOLE[effort]
     for scale in wholes:
-        search.is_best(Plan(scale, {}), left - search.spent)
+        search.is_best(Plan(scale, {}), most_spent - search.spent)
     for scale in THEN.get(search.plan.whole if search.fits else HALF, ()) if wholes else ():
         if scale not in wholes:
-            search.is_best(Plan(scale, {}), left - search.spent)
+            search.is_best(Plan(scale, {}), most_spent - search.spent)
     if search.plan.whole != USUAL:
         search.is_best(Plan(search.plan.whole, proposals[-1]))
-    left = OPERATIONS[effort]
+    left: float = OPERATIONS[effort]
     for name, scale in _one_by_one(tried)[: TIMES[effort]]:
         left -= min(search.known[0].operations, left + 1)
         if left < 0:
