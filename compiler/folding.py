@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -121,18 +122,13 @@ class Folding:
     ) -> Folding:  # fmt: skip
         """Of tiles of `height` rows and of `tile_height` of the input; `widths`: columns of all tiles but the last, and
         of that."""
-        steps = -(-geometry.taps // taps)
-        operands = [list(_parts(geometry, height, tile_height, *taps_of_step(geometry, i, taps))) for i in range(steps)]
-        pieces = [[by_tile(of_tile) for of_tile in step] for step in operands]
-        counts = np.array([[len(operand) for operand in step] for step in pieces], dtype=np.int64).T
-        rows, *windows = (np.zeros((*counts.shape, counts.max(initial=0)), dtype=np.int64) for _ in range(3))
-        for step, of_step in enumerate(pieces):
-            for tile, operand in enumerate(of_step):
-                for i, (row, found) in enumerate(operand.items()):
-                    rows[tile, step, i] = row
-                    for table, width in zip(windows, widths, strict=True):
-                        table[tile, step, i] = program.windows(tuple(window(part, width) for part in found))
-        return cls(counts, rows, (windows[0], windows[1]))
+        found = _pieces(geometry, height, tile_height, taps)
+        at_full, at_last = (
+            np.array([program.windows(tuple(window(part, width) for part in form)) for form in found.forms])[found.form]
+            if found.forms else found.form
+            for width in widths
+        )  # fmt: skip
+        return cls(found.counts, found.rows, (at_full, at_last))
 
     def operands(
         self, m: Ids, step: Ids, n: Ids, last: npt.NDArray[np.bool_], grid: Grid, program: ProgramBuilder
@@ -154,6 +150,37 @@ class Folding:
         if there.any():
             first[counts > 0] = program.pieces(tiles[there], windows[there], counts[counts > 0])
         return first, [(tiles[:, i], there[:, i]) for i in range(there.shape[1])]
+
+
+class _Pieces(NamedTuple):
+    """What the operands of a fold are made of, whatever its columns: equal ones are worked out once.
+
+    Attributes:
+        counts, rows: as in `Folding`.
+        form: of each piece, which of the `forms` it has: the parts of a tile that it takes.
+    """
+
+    counts: Ids
+    rows: Ids
+    form: Ids
+    forms: tuple[tuple[Part, ...], ...]
+
+
+@lru_cache(maxsize=256)
+def _pieces(geometry: Geometry, height: int, tile_height: int, taps: int) -> _Pieces:
+    steps = range(-(-geometry.taps // taps))
+    operands = [list(_parts(geometry, height, tile_height, *taps_of_step(geometry, i, taps))) for i in steps]
+    pieces = [[by_tile(of_tile) for of_tile in step] for step in operands]
+    counts = np.array([[len(operand) for operand in step] for step in pieces], dtype=np.int64).T
+    rows, forms = (np.zeros((*counts.shape, counts.max(initial=0)), dtype=np.int64) for _ in range(2))
+    known: dict[tuple[Part, ...], int] = {}
+    for step, of_step in enumerate(pieces):
+        for tile, operand in enumerate(of_step):
+            for i, (row, found) in enumerate(operand.items()):
+                rows[tile, step, i] = row
+                form = tuple(part._replace(tile=0) for part in found)  # nothing depends on which tile it is
+                forms[tile, step, i] = known.setdefault(form, len(known))
+    return _Pieces(counts, rows, forms, tuple(known))
 
 
 def by_tile(found: Sequence[Part]) -> dict[int, list[Part]]:

@@ -118,23 +118,22 @@ class Gathering:
     ) -> Gathering:
         """Of images `x`, each of whose `groups` has so many `channels`, in steps `depth` of k."""
         grid = program.grid(x, cutting.tile_height, cutting.tile_width)
-        by_tap = [strips(geometry, cutting.height, cutting.tile_height, tap) for tap in range(geometry.taps)]
-        outputs = [_from_first_tile([by_tap[tap][i] for tap in range(geometry.taps)]) for i in range(len(by_tap[0]))]
-        known: dict[tuple[int, int], list[tuple[int, int, int]]] = {}
-        forms: dict[object, int] = {}
-        counts, found = [], []
+        outputs, seen = _outputs(geometry, cutting.height, cutting.tile_height)
+        known: dict[tuple[int, tuple[_Column, ...]], Ids] = {}
+        origins, found = [], []
         for group in range(groups):
             columns = [_columns(step, group * channels, cutting.tile_width) for step in depth]
-            for row, seen in outputs:
+            for row, form in outputs:
                 for first, cols in columns:
-                    key = forms.setdefault(seen, len(forms)), forms.setdefault(cols, len(forms))
-                    if key not in known:
-                        known[key] = _pieces(seen, cols, program)
-                    counts.append(len(known[key]))
-                    found += [(grid.ids(row + r, first + c), windows) for r, c, windows in known[key]]
-        table = np.array(found, dtype=np.int64).reshape(-1, 2)
-        each = np.array(counts, dtype=np.int64)
-        return cls(np.cumsum(each) - each, each, table[:, 0], table[:, 1])
+                    if (form, cols) not in known:
+                        known[form, cols] = _pieces(seen[form], cols, program)
+                    origins.append((row, first))
+                    found.append(known[form, cols])
+        each = np.array([len(pieces) for pieces in found], dtype=np.int64)
+        tile_rows, tile_cols, windows = np.concatenate(found).T
+        origin_rows, origin_cols = np.repeat(np.array(origins, dtype=np.int64), each, axis=0).T
+        tiles = grid.ids(origin_rows + tile_rows, origin_cols + tile_cols)
+        return cls(np.cumsum(each) - each, each, tiles, windows)
 
     def emit(self, which: Ids, program: ProgramBuilder) -> Ids:
         """Append the pieces of operands `which`; the first row of each in the table of pieces, or NONE."""
@@ -150,6 +149,19 @@ class Gathering:
         for i in range(int(self.counts[which].max(initial=0))):
             there = self.counts[which] > i
             yield self.tiles[np.where(there, self.begins[which] + i, 0)], there
+
+
+@lru_cache(maxsize=256)
+def _outputs(geometry: Geometry, height: int, tile_height: int) -> tuple[list[tuple[int, int]], list[Strips]]:
+    """Of each tile of the output the lowest row of tiles that it reads, and which form what it reads has, counted from
+    there; and the forms."""
+    by_tap = [strips(geometry, height, tile_height, tap) for tap in range(geometry.taps)]
+    forms: dict[Strips, int] = {}
+    found = []
+    for i in range(len(by_tap[0])):
+        lowest, seen = _from_first_tile([by_tap[tap][i] for tap in range(geometry.taps)])
+        found.append((lowest, forms.setdefault(seen, len(forms))))
+    return found, list(forms)
 
 
 def _from_first_tile(taps: Sequence[tuple[Part, ...]]) -> tuple[int, Strips]:
@@ -170,12 +182,13 @@ def _columns(step: Step, first: int, width: int) -> tuple[int, tuple[_Column, ..
     return origin, tuple(found)
 
 
-def _pieces(seen: Strips, columns: Sequence[_Column], program: ProgramBuilder) -> list[tuple[int, int, int]]:
-    """The pieces of an operand: row and column of the tile, and the first of its windows."""
+def _pieces(seen: Strips, columns: Sequence[_Column], program: ProgramBuilder) -> Ids:
+    """The pieces of an operand, a row each: row and column of the tile, and the first of its windows."""
     runs: dict[tuple[int, int], list[tuple[int, ...]]] = {}
     for tap, tile, first, width, at in columns:
         for part in seen[tap]:
             window = (part.outer, part.inner, width, part.at_row, at, part.at_outer, part.at_inner,
                       part.from_row, first, part.from_outer, part.from_inner)  # fmt: skip
             runs.setdefault((part.tile, tile), []).append(window)
-    return [(row, col, program.windows(tuple(windows))) for (row, col), windows in runs.items()]
+    found = [(row, col, program.windows(tuple(windows))) for (row, col), windows in runs.items()]
+    return np.array(found, dtype=np.int64).reshape(-1, 3)

@@ -3,9 +3,10 @@
     [tiles]                          # of a layer m, k and n, in elements
     matmul = [64, 32, 32]
     "layer2.0.conv3/conv" = [16, 64, 32]
+    "*" = [16, 32, 32]               # of all layers that are not listed
 
-A layer that is not listed is the compiler's. What a file cannot say yet: the order of the walk, and the tiles of
-anything but matmuls of one matrix.
+Without the last line a layer that is not listed is the compiler's. By name only matmuls of one matrix are listed: what
+else there is has the edges of "*", as far as they suit it. What a file cannot say yet is the order of the walk.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from minisim.hwmodel.config import Machine
 
 Edges = tuple[int, int, int]
 """m, k and n of a layer's tiles, in elements."""
+
+ALL = "*"
+"""Stands for all layers that are not listed."""
 
 LARGEST = 4096
 """Elements of an edge, at most, as of one that a machine file writes."""
@@ -82,19 +86,26 @@ def check_layers(mapping: Mapping[str, Edges], graph: Graph, machine: Machine) -
     """
     nodes = {node.name: node for node in graph.nodes}
     for layer, edges in mapping.items():
-        if layer not in nodes:
-            raise ModelError(f"mapping: no layer {shown(layer)}{did_you_mean(layer, list(nodes))}")
-        node = nodes[layer]
-        if node.op not in OPERATORS or not OPERATORS[node.op].sizes(node, graph):
-            raise ModelError(f"mapping: layer {shown(layer)}: a {node.title}'s tiles cannot be given, only a matmul's")
+        wholes: tuple[int, int, int] | tuple[None, None, None] = (None, None, None)
+        if layer != ALL:
+            if layer not in nodes:
+                raise ModelError(f"mapping: no layer {shown(layer)}{did_you_mean(layer, list(nodes))}")
+            node = nodes[layer]
+            sizes = OPERATORS[node.op].sizes(node, graph) if node.op in OPERATORS else None
+            if sizes is None:
+                raise ModelError(
+                    f"mapping: layer {shown(layer)}: a {node.title}'s tiles cannot be given, only a matmul's"
+                )
+            wholes = sizes
         if machine.matrix.model == "scalesim":
             raise UnsupportedError("mapping: matrix.model = 'scalesim' has tiles that follow their layers")
-        for edge, size, whole in zip("mkn", edges, OPERATORS[node.op].sizes(node, graph) or (), strict=True):
+        for edge, size, whole in zip("mkn", edges, wholes, strict=True):
             multiple, most = getattr(machine.tile, f"multiple_{edge}"), getattr(machine.tile, f"max_{edge}")
             if size not in (whole, getattr(machine.tile, edge)) and (size > most or size % multiple):
                 raise UnsupportedError(
                     f"mapping: layer {shown(layer)}: {edge} = {size}: the machine's tiles have at most "
-                    f"tile.max_{edge} = {most}, in multiples of tile.multiple_{edge} = {multiple}; or all {whole}"
+                    f"tile.max_{edge} = {most}, in multiples of tile.multiple_{edge} = {multiple}"
+                    + (f"; or all {whole}" if whole else "")
                 )
 
 

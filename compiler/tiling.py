@@ -108,6 +108,7 @@ class Tiling:
         slab: the output's rows that are cut up at a time, in elements (`slabs.py`): no tile, and no panel, reaches
             beyond them. 0: all at once.
         source: rows and columns of the tiles of an input that operands are gathered from; (0, 0) if none is.
+        sources: of an operator that gathers from several inputs, the rows of the tiles of each.
         shares: on a machine with several cores, who computes what; then the panels are theirs. Else empty: core 0
             computes all of it.
     """
@@ -125,6 +126,7 @@ class Tiling:
     slab: int = 0
     in_rows: bool = False
     source: tuple[int, int] = (0, 0)
+    sources: tuple[int, ...] = ()
 
     @property
     def slab_tiles(self) -> int:
@@ -241,11 +243,13 @@ class TiledGraph:
 
     Attributes:
         slices: the nodes that are walked together (`slicing.py`), as ranges of those that are executed.
+        edges: m, k and n of the tiles of all nodes that have no others, if that is known.
     """
 
     graph: Graph
     tilings: Mapping[str, Tiling]
     slices: tuple[range, ...] = ()
+    edges: tuple[int, int, int] | None = None
 
     def lines(self) -> Iterator[str]:
         yield from self.graph.lines()

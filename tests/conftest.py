@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+os.environ["MINISIM_CACHE"] = "off"  # what a test decides, it decides itself
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests of all folders can `from support.graphs import ...`
 

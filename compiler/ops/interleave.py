@@ -66,18 +66,19 @@ class Interleave(Operator[InterleaveAttributes]):
         """Tiles as all operators cut them, or lower ones where those that one is gathered from leave no room."""
         rows, channels = view_2d(graph.tensors[node.output].shape)
         n, item = min(machine.tile.n, channels), isa.ITEMSIZE[graph.tensors[node.output].code]
+        phases = _phases(node, graph)
+        sources = tuple(tile_height(phase.pixels_in, machine) for phase in phases)
 
         def needed(height: int) -> int:
             size = isa.align(height * n * item)
-            for phase in _phases(node, graph):
-                read = tile_height(phase.pixels_in, machine)
+            for phase, read in zip(phases, sources, strict=True):
                 size += tiles_read(phase, height, read, 1) * isa.align(min(read, phase.pixels_in) * n * item)
             return size
 
         heights = [max(1, tile_height(rows, machine) >> i) for i in range(tile_height(rows, machine).bit_length())]
         fitting = (h for part in PARTS for h in heights if needed(h) <= part * machine.sram.bytes)
         m = next(fitting, 1)
-        return Tiling(m, 1, n, -(-rows // m), 1, -(-channels // n), panels=None)
+        return Tiling(m, 1, n, -(-rows // m), 1, -(-channels // n), panels=None, sources=sources)
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         return tuple(
@@ -138,8 +139,7 @@ class _Operands(NamedTuple):
         channels = view_2d(graph.tensors[node.output].shape)[1]
         widths = tiling.n, channels - (tiling.n_tiles - 1) * tiling.n
         found: list[list[tuple[int, tuple[int, ...]]]] = [[] for _ in range(tiling.m_tiles)]
-        for name, phase in zip(node.present, _phases(node, graph), strict=True):
-            height = tile_height(phase.pixels_in, program.machine)
+        for name, phase, height in zip(node.present, _phases(node, graph), tiling.sources, strict=True):
             grid = program.grid(name, height, tiling.n)
             for operand, parts in zip(found, strips(phase, tiling.m, height, 0), strict=True):
                 for tile, mine in by_tile(parts).items():

@@ -8,6 +8,10 @@ But tiles are also what layers pass each other: a reader that cuts a tensor othe
 in SRAM. So what suits each layer alone is but a proposal. Another one is that all take the edges of one scale; and the
 usual edges. Whoever works on a matmul's result element by element, or row by row, takes its edges. The network as a
 whole says which proposal is taken; and if it is small, whether another layer's other edges are better inside it.
+
+Convolutions and matmuls of batches read tiles that others cut, too, so theirs are not chosen one by one: the network
+as a whole is tried on tiles of other scales (`ALIKE`), pools and all. Within those a convolution chooses its own still
+(`conv_cuts.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +19,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import product
-from math import prod
-from typing import NamedTuple
+from math import inf, prod
+from typing import Any, NamedTuple
 
+from minisim.compiler.decisions import key_of, known, remember
 from minisim.compiler.graph import Graph, Node
-from minisim.compiler.mapping import Edges
+from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.ops import OPERATORS
+from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.passes.choose import begun, operations
 from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.measure import FEW, NEVER, Measured, best, measured
@@ -34,14 +40,33 @@ Scale = tuple[float, float, float]
 """Edges m, k, n in parts of the usual ones."""
 
 USUAL: Scale = (1, 1, 1)
+HALF: Scale = (0.5, 0.5, 0.5)
 
 SCALES: tuple[tuple[Scale, ...], ...] = (
     (),
-    ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25), (4, 2, 0.5), (0.5, 0.25, 1)),
+    (HALF, (0.25, 0.25, 0.25), (4, 2, 0.5), (0.5, 0.25, 1)),
     tuple((m, k, n) for m, k, n in product((1, 0.5, 0.25, 2, 4), repeat=3) if (m, k, n) != USUAL),
 )
 """What is tried beside the usual edges, by `compiler.effort`: nothing; of 150 random matmuls on two machines with SRAM
 for 1 to 64 tiles (a third of them with a banked DRAM) those four that together save the most, in turn; all of them."""
+
+ALIKE: tuple[tuple[Scale, ...], ...] = (
+    (),
+    ((0.5, 1, 1), (2, 1, 1), HALF),
+    (*product((1, 0.5, 2, 0.25, 4), (1, 0.5, 2), (1, 0.5, 2)), (0.25, 0.25, 0.25)),
+)
+"""What is tried for a network as a whole, by `compiler.effort`, if it has layers whose edges are not chosen one by one:
+convolutions, matmuls of batches, what moves elements. Then pools and all that stands between them has these, too."""
+
+THEN: dict[Scale, tuple[Scale, ...]] = {
+    (0.5, 1, 1): ((0.25, 1, 1), (1, 0.5, 0.5)),
+    HALF: ((0.25, 0.25, 0.25), (1, 0.5, 0.5)),
+    (2, 1, 1): ((2, 2, 2),),
+}
+"""What is tried behind those, where one of them is the best so far; behind halves also where none fits."""
+
+WHOLE = (0, 60_000, 2_000_000)
+"""By `compiler.effort`, operations of the array that are scheduled at most to try that."""
 
 PART = 1_500
 """Operations of the array that are tried of a layer: of more the first panels, which tell of the rest."""
@@ -70,50 +95,139 @@ Scales = Mapping[str, Scale]
 """By node whose edges can be chosen."""
 
 
+class Plan(NamedTuple):
+    """The edges of a network's tiles: of all layers, and of the matmuls that have others."""
+
+    whole: Scale
+    own: Scales
+
+
+Tiled = Callable[[Machine, Machines], TiledGraph]
+"""Tiles a graph, given the machine as it is to all of it, and to each node."""
+
+
 def soonest(
-    nodes: Sequence[Node],
-    graph: Graph,
-    machine: Machine,
-    tiled: Callable[[Machines], TiledGraph],
-    most: int,
-    fixed: Machines,
+    nodes: Sequence[Node], graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines
 ) -> TiledGraph:
-    """The graph tiled with the edges that end soonest.
+    """The graph tiled with the edges that end soonest; if that was found out before (`decisions.py`), not anew.
 
     Args:
         nodes: those of `graph` that are executed.
-        tiled: tiles the graph, given the machine as it is to each node.
         most: operations of the array and the vector unit that other edges may take.
-        fixed: of nodes whose edges are given.
+        fixed: of nodes whose edges are given, or of `ALL` that have no others.
     """
+    if ALL in fixed:
+        return tiled(fixed[ALL], _followed(nodes, {}, machine, fixed, fixed[ALL]))
+    if not scales_of(machine):
+        return tiled(machine, _followed(nodes, {}, machine, fixed, machine))
+    key = key_of([*graph.lines(), *_more(graph, machine, fixed), str(most)])
+    plan = _plan(known(key), nodes)
+    if plan is None:
+        plan, found = _searched(nodes, graph, machine, tiled, most, fixed)
+        at = {node.name: i for i, node in enumerate(nodes)}
+        remember(key, {"whole": plan.whole, "own": [[at[name], scale] for name, scale in plan.own.items()]})
+        return found
+    whole = with_edges(machine, plan.whole)
+    return tiled(whole, _followed(nodes, plan.own, machine, fixed, whole))
+
+
+def _more(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:
+    """What the edges depend on beside what a graph's lines say."""
+    yield machine.model_dump_json(exclude={"name"})
+    yield f"{sorted(machine.tile.follows)}"
+    for name, of in fixed.items():
+        yield f"{name} {of.tile.m} {of.tile.k} {of.tile.n}"
+    for tensor in graph.tensors.values():
+        is_number = number_of(tensor) is not None
+        if is_number or tensor.slab or tensor.window:
+            yield f"{tensor.name} {is_number} {tensor.slab} {tensor.window}"
+
+
+def _plan(decision: Any, nodes: Sequence[Node]) -> Plan | None:
+    """The plan that a decision says, if it is one of these nodes."""
+    try:
+        whole, own = _scale(decision["whole"]), {nodes[int(at)].name: _scale(scale) for at, scale in decision["own"]}
+    except (TypeError, ValueError, KeyError, IndexError):
+        return None
+    return Plan(whole, own)
+
+
+def _scale(numbers: Any) -> Scale:
+    m, k, n = (float(number) for number in numbers)
+    if not all(2**-12 <= number <= 2**12 for number in (m, k, n)):
+        raise ValueError(numbers)
+    return m, k, n
+
+
+def _searched(
+    nodes: Sequence[Node], graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines
+) -> tuple[Plan, TiledGraph]:
+    """The plan that ends soonest, found out; and the graph as it tiles it."""
     scales, effort = scales_of(machine), machine.compiler.effort
-    free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed] if scales else []
+    free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed]
     tried = {node.name: found for node in free if (found := _tried(Excerpt([node], graph), machine))}
     proposals = _proposals(tried, scales)
-    if len(proposals) == 1:
-        return tiled(_followed(nodes, {}, machine, fixed))
-    known: list[Measured] = []
-    graphs: list[TiledGraph] = []
-
-    def is_best(chosen: Scales) -> bool:
-        """Whether these are the best so far; then the graph with them is kept."""
-        found = tiled(_followed(nodes, chosen, machine, fixed))
-        is_allowed = not known or sum(operations(tiling) for tiling in found.tilings.values()) <= most
-        known.append(measured(found, machine) if is_allowed else NEVER)
-        if best(known) < len(known) - 1:
-            return False
-        graphs[:] = [found]
-        return True
-
-    current = [each for each in proposals if is_best(each)][-1]
-    left = OPERATIONS[effort]
+    wholes = ALIKE[effort] if _are_alike(nodes, graph) else ()
+    if len(proposals) == 1 and not wholes:
+        return Plan(USUAL, {}), tiled(machine, _followed(nodes, {}, machine, fixed, machine))
+    search = _Search(nodes, machine, tiled, most, fixed)
+    for own in proposals:
+        search.is_best(Plan(USUAL, own))
+    most_spent = search.spent + WHOLE[effort]
+    for scale in wholes:
+        search.is_best(Plan(scale, {}), most_spent - search.spent)
+    for scale in THEN.get(search.plan.whole if search.fits else HALF, ()) if wholes else ():
+        if scale not in wholes:
+            search.is_best(Plan(scale, {}), most_spent - search.spent)
+    if search.plan.whole != USUAL:
+        search.is_best(Plan(search.plan.whole, proposals[-1]))
+    left: float = OPERATIONS[effort]
     for name, scale in _one_by_one(tried)[: TIMES[effort]]:
-        left -= int(min(known[0].operations, left + 1))
+        left -= min(search.known[0].operations, left + 1)
         if left < 0:
             break
-        if scale != current[name] and is_best({**current, name: scale}):
-            current = {**current, name: scale}
-    return graphs[0]
+        if scale != search.plan.own.get(name, search.plan.whole):
+            search.is_best(Plan(search.plan.whole, {**search.plan.own, name: scale}))
+    return search.plan, search.graph
+
+
+class _Search:
+    """What was tried of a network, and the best of it so far.
+
+    Attributes:
+        known: what each plan took, in their order.
+        spent: operations of the array that were scheduled for it.
+        plan, graph: the best one, and the graph as it tiles it.
+    """
+
+    def __init__(self, nodes: Sequence[Node], machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> None:
+        self.known: list[Measured] = []
+        self.spent = 0
+        self._nodes, self._machine, self._tiled, self._most, self._fixed = nodes, machine, tiled, most, fixed
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for any plan so far."""
+        return min(each.cycles for each in self.known) < inf
+
+    def is_best(self, plan: Plan, most: float = inf) -> bool:
+        """Whether this is the best so far; then the graph tiled so is kept. With more than `most` operations of the
+        array it is not tried."""
+        whole = with_edges(self._machine, plan.whole)
+        found = self._tiled(whole, _followed(self._nodes, plan.own, self._machine, self._fixed, whole))
+        count = sum(operations(tiling) for tiling in found.tilings.values())
+        is_allowed = not self.known or count <= min(most, self._most)
+        self.known.append(measured(found, self._machine) if is_allowed else NEVER)
+        self.spent += count if is_allowed else 0
+        if best(self.known) < len(self.known) - 1:
+            return False
+        self.plan, self.graph = plan, found
+        return True
+
+
+def _are_alike(nodes: Sequence[Node], graph: Graph) -> bool:
+    """Whether there are layers whose edges are not chosen one by one."""
+    return any(not _sizes(node, graph) and not OPERATORS[node.op].takes_edges for node in nodes)
 
 
 def scales_of(machine: Machine) -> Sequence[Scale]:
@@ -131,9 +245,13 @@ class Choice(NamedTuple):
 
 
 def choices(tiled: TiledGraph, machine: Machine) -> list[Choice]:
-    """Of each layer whose edges can be chosen, what was chosen for `machine`."""
+    """What was chosen for `machine`: of all layers (`ALL`), if there are some whose edges are not chosen one by one;
+    and of each layer whose edges are."""
+    nodes = tiled.executed()
     found = []
-    for node in tiled.executed():
+    if tiled.edges and _are_alike(nodes, tiled.graph) and machine.matrix.model != "scalesim":
+        found.append(Choice(ALL, tiled.edges, {}))
+    for node in nodes:
         if _sizes(node, tiled.graph):
             tried = _tried(Excerpt([node], tiled.graph), machine) if scales_of(machine) else {}
             cut = {_cut(node, tiled.graph, with_edges(machine, scale)): each for scale, each in tried.items()}
@@ -170,9 +288,9 @@ def _one_by_one(tried: Mapping[str, Tried]) -> list[tuple[str, Scale]]:
     return [(name, scale) for first in range(0, 6, 2) for name in longest for scale in ranked[name][first : first + 2]]
 
 
-def _followed(nodes: Sequence[Node], scales: Scales, machine: Machine, fixed: Machines) -> Machines:
+def _followed(nodes: Sequence[Node], scales: Scales, machine: Machine, fixed: Machines, whole: Machine) -> Machines:
     """By node the machine with the edges of these `scales`, or the `fixed` one; a node that has neither takes those of
-    whoever makes what it reads."""
+    whoever makes what it reads, or those of the `whole`."""
     found: dict[str, Machine] = {}
     maker = {name: node.name for node in nodes for name in node.outputs}
     for node in nodes:
@@ -181,9 +299,9 @@ def _followed(nodes: Sequence[Node], scales: Scales, machine: Machine, fixed: Ma
         elif node.name in scales:
             found[node.name] = with_edges(machine, scales[node.name])
         elif OPERATORS[node.op].takes_edges:
-            found[node.name] = found.get(maker.get(node.present[0], ""), machine)
+            found[node.name] = found.get(maker.get(node.present[0], ""), whole)
         else:
-            found[node.name] = machine
+            found[node.name] = whole
     return found
 
 

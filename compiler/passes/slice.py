@@ -91,7 +91,7 @@ class Slice:
 
     def _is_sooner(self, layers: Layers, plain: Program, in_rows: Program) -> bool:
         seen = range(layers.start, min(layers.stop + 1, len(plain.layers)))
-        return self._last_start(part(interleaved(in_rows, [layers]), seen)) < self._last_start(part(plain, seen))
+        return self._last_start(interleaved(part(in_rows, seen), [layers])) < self._last_start(part(plain, seen))
 
     def _last_start(self, program: Program) -> int:
         return int(expected_starts(Allocate(self.machine).apply(program), self.machine).max())

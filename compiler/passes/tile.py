@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from minisim.compiler.graph import Graph, Node, view_2d
-from minisim.compiler.mapping import Edges, check_layers
+from minisim.compiler.mapping import ALL, Edges, check_layers
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
@@ -39,24 +39,27 @@ class Tile:
     name: str = "tile"
 
     def apply(self, graph: Graph) -> TiledGraph:
-        graph = with_slabs(graph, self.machine)
+        slabs = with_slabs(graph, self.machine)
         executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
-        check_layers(self.mapping, graph, self.machine)
+        check_layers(self.mapping, slabs, self.machine)
         fixed = mapped(self.machine, self.mapping)
-        self._check_operations(graph, executed, fixed)
+        self._check_operations(slabs, executed, fixed)
         tiled = partial(self._tiled, executed, graph)
-        return soonest(executed, graph, self.machine, tiled, self.max_operations, fixed)
+        return soonest(executed, slabs, self.machine, tiled, self.max_operations, fixed)
 
-    def _tiled(self, executed: Sequence[Node], graph: Graph, machines: Machines) -> TiledGraph:
+    def _tiled(self, executed: Sequence[Node], graph: Graph, whole: Machine, machines: Machines) -> TiledGraph:
+        graph = with_slabs(graph, whole)
+        edges = whole.tile.m, whole.tile.k, whole.tile.n
         if self.machine.cores.count == 1:
-            return TiledGraph(graph, tilings_of(executed, graph, machines))
+            return TiledGraph(graph, tilings_of(executed, graph, machines), edges=edges)
         tilings = {node.name: chosen(node, graph, machines[node.name]) for node in executed}
-        return TiledGraph(graph, Splitter(graph, self.machine, tilings).best())
+        return TiledGraph(graph, Splitter(graph, self.machine, tilings).best(), edges=edges)
 
     def _check_operations(self, graph: Graph, executed: Sequence[Node], fixed: Machines) -> None:
-        count = sum(OPERATORS[node.op].fewest(node, graph, self.machine) for node in executed)
+        whole = fixed.get(ALL, self.machine)
+        count = sum(OPERATORS[node.op].fewest(node, graph, whole) for node in executed)
         if count <= self.max_operations:
-            cuts = [OPERATORS[node.op].cut(node, graph, fixed.get(node.name, self.machine)) for node in executed]
+            cuts = [OPERATORS[node.op].cut(node, graph, fixed.get(node.name, whole)) for node in executed]
             count = sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts)
         if count > self.max_operations:
             raise CapacityError(

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from minisim.compiler.mapping import Edges
+from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.passes.edges import Choice
 from minisim.errors import printable
 
@@ -29,6 +29,10 @@ def print_mapping(choices: Sequence[Choice], given: Sequence[str], console: Cons
     table.add_column("also tried", overflow="fold")
     for choice in choices:
         own = choice.tried.get(choice.edges)
+        if choice.layer == ALL:
+            alone = "given" if ALL in given else ""
+            table.add_row("all others", _text(choice.edges), alone, "")
+            continue
         alone = "given" if choice.layer in given else f"{own.cycles:,.0f}" if own else "not tried"
         table.add_row(Text(printable(choice.layer)), _text(choice.edges), alone, _losers(choice))
     console.print(Padding(table, (0, 0, 0, 2)), highlight=False)

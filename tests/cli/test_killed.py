@@ -72,10 +72,10 @@ def check_set(files: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("slow_disk", [0.0, 0.004])
 def test_a_killed_run_leaves_no_half_written_reports(slow_disk: float, tmp_path: Path) -> None:
-    argv = [sys.executable, "-c", KILLER, " ".join(MODELS), str(slow_disk), "60"]
+    argv = [sys.executable, "-c", KILLER, " ".join(MODELS), str(slow_disk), "40"]
     done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
     *after_kills, at_the_end = map(json.loads, done.stdout.splitlines())
-    assert len(after_kills) == 60
+    assert len(after_kills) == 40
     for files in after_kills:
         if "summary.csv" in files:
             check_set(files)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minisim as ms
-from minisim.compiler.mapping import mapping_text, read_mapping
+from minisim.compiler.mapping import ALL, mapping_text, read_mapping
 
 MODEL, SMALL = "gemm:324x56x64", ("--set", "sram.bytes=24KiB")
 
@@ -53,6 +53,21 @@ def test_what_is_written_is_taken_back_and_takes_the_same(model: str, keys: tupl
     chosen = cycles()
     minisim("run", model, *sets, "--no-what-if", "--mapping", "out/mapping.toml")
     assert cycles() == chosen
+
+
+@pytest.mark.parametrize("sram", ["48KiB", "256KiB"])
+def test_what_is_written_of_convolutions_is_taken_back(sram: str, minisim: Any) -> None:
+    """Their edges are those of all that is not listed."""
+    sets = ("--set", f"sram.bytes={sram}", "--no-what-if")
+    out = minisim("explain", "lenet5", *sets, "--mapping", "--out", "out").stdout
+    assert "all others" in out and ALL in read_mapping("out/mapping.toml")
+    minisim("run", "lenet5", *sets)
+    chosen = cycles()
+    minisim("run", "lenet5", *sets, "--mapping", "out/mapping.toml")
+    assert cycles() == chosen
+    Path("mine.toml").write_text(mapping_text({ALL: (8, 8, 8)}))
+    minisim("run", "lenet5", *sets, "--mapping", "mine.toml")
+    assert cycles() > chosen
 
 
 def test_a_mapping_survives_a_sweep(minisim: Any) -> None:

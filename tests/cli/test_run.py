@@ -190,7 +190,7 @@ def terminal_output(argv: list[str]) -> str:
 
 def test_a_slow_run_shows_its_progress_on_a_terminal_only(folder: Path) -> None:
     (folder / "slow.py").write_text(SLOW)
-    argv = [*COMMAND, "run", "slow.py"]
+    argv = [*COMMAND, "run", "slow.py", "--no-what-if"]
     assert "compiling" in terminal_output(argv)
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stderr == ""
 

@@ -7,6 +7,7 @@ import pytest
 from support.networks import network
 
 import minisim as ms
+from minisim.compiler.mapping import ALL
 from minisim.compiler.passes import edges
 from minisim.compiler.passes.edges import USUAL, with_edges
 from minisim.compiler.passes.excerpt import Excerpt
@@ -15,6 +16,7 @@ from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import compile_graph, computed_graph, schedule_key, tiled_graph
 from minisim.compiler.tiling import Tiling, tile_height
 from minisim.errors import CapacityError
+from minisim.hwmodel.native import simulate_native
 
 SMALL = "sram.bytes=24KiB"
 
@@ -175,3 +177,51 @@ def test_the_key_of_a_schedule_has_what_tiles_a_producers_results_have() -> None
     tiled = tiled_graph(ms.load_model("gemm:8x8x8"), on)
     assert schedule_key(tiled, on) != schedule_key(tiled, on.replace("tile.m=16"))
     assert schedule_key(tiled, on) == schedule_key(tiled, on.replace("dram.bandwidth=1GB/s"))
+
+
+CONVS = ("tpu_like_128x128", "sram.bytes=256KiB")
+
+
+def convs() -> ms.Graph:
+    """Convolutions, a pool between them, and a matmul: of which only the last one's edges are chosen by itself."""
+    graph = ms.Graph()
+    x = graph.input("x", (1, 28, 28, 96))
+    y = graph.relu(graph.conv2d(x, graph.weight("a", shape=(3, 3, 96, 128)), pads=1, name="first"))
+    y = graph.max_pool(y, 2, strides=2, name="pool")
+    y = graph.conv2d(y, graph.weight("b", shape=(3, 3, 128, 64)), pads=1, name="second")
+    graph.output(graph.matmul(graph.reshape(y, (196, 64)), graph.weight("c", shape=(64, 256)), name="last"), "y")
+    return graph
+
+
+def test_convolutions_and_pools_take_the_scale_that_suits_the_network() -> None:
+    machine = ms.Machine.load(CONVS[0]).replace(CONVS[1])
+    usual, chosen = (
+        compile_graph(convs(), machine.replace(f"compiler.effort={effort}"), numerics=False) for effort in (0, 1)
+    )
+    assert simulate_native(chosen, machine).cycles < 0.8 * simulate_native(usual, machine).cycles
+    assert tiled_graph(convs(), machine, numerics=False).edges == (128, 64, 64)
+
+
+def test_what_fits_on_smaller_tiles_alone_is_compiled() -> None:
+    machine = ms.Machine.load(CONVS[0]).replace("sram.bytes=40KiB")
+    with pytest.raises(CapacityError):
+        compile_graph(convs(), machine.replace("compiler.effort=0"), numerics=False)
+    assert len(compile_graph(convs(), machine, numerics=False))
+
+
+@pytest.mark.parametrize("scale", [(1, 1, 1), (0.5, 1, 1), (2, 1, 1), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)])
+def test_any_scale_of_a_whole_network_gives_the_same_bits(scale: edges.Scale) -> None:
+    rng, graph = np.random.default_rng(3), ms.Graph()
+    x = graph.input("x", (2, 9, 10, 20))
+    y = graph.conv2d(x, graph.weight("a", rng.standard_normal((3, 3, 20, 24))), pads=1)
+    y = graph.add(graph.max_pool(y, 3, strides=1, pads=1), y)
+    y = graph.conv_transpose2d(y, graph.weight("t", rng.standard_normal((3, 3, 24, 40))), strides=2)
+    rows = graph.reshape(y, (2, -1, 40))
+    y = graph.softmax(graph.matmul(rows, graph.transpose(rows, (0, 2, 1))))
+    graph.output(graph.matmul(y, rows), "y")
+    machine = ms.Machine().replace("compiler.effort=0", "sram.bytes=2MiB")
+    all_of = {ALL: (edges.with_edges(machine, scale).tile.m, *(int(32 * part) for part in scale[1:]))}
+    inputs = {"x": rng.standard_normal((2, 9, 10, 20)).astype(np.float32)}
+    plain, scaled = (ms.run(graph, machine, inputs=inputs, mapping=mapping) for mapping in (None, all_of))
+    assert plain.outputs["y"].tobytes() == scaled.outputs["y"].tobytes()
+    assert (scaled.schedule.stream.tobytes() == plain.schedule.stream.tobytes()) == (scale == (1, 1, 1))

@@ -43,11 +43,12 @@ class Failure:
 
 
 class _Worker:
-    def __init__(self, folder: str, subject: str) -> None:
+    def __init__(self, folder: str, subject: str, cpu_s: float) -> None:
+        self.cpu_s = cpu_s
         context = get_context("spawn")
         self.pipe: Connection
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=work, args=(theirs, folder, subject), daemon=True)
+        self.process: BaseProcess = context.Process(target=work, args=(theirs, folder, subject, cpu_s), daemon=True)
         self.process.start()
         theirs.close()
         self.task: Task | None = None
@@ -63,7 +64,7 @@ class _Worker:
         except EOFError:
             self.process.join()
             code = self.process.exitcode
-            return [f"over {CPU_S} s of CPU" if code == -27 else f"the process died with {code}"]  # SIGPROF
+            return [f"over {self.cpu_s:g} s of CPU" if code == -27 else f"the process died with {code}"]  # SIGPROF
         return complaints
 
     def end(self) -> None:
@@ -78,6 +79,7 @@ def hunt(
     progress: Callable[[int, list[Failure]], None] | None = None,
     subject: str = "minisim.cli:main",
     patience_s: float = WALL_S,
+    cpu_s: float = CPU_S,
 ) -> list[Failure]:
     """Run every task; a failure for each complaint.
 
@@ -86,10 +88,11 @@ def hunt(
         progress: told after each input how many there were, and what failed so far.
         subject: the command, as ``module:name``.
         patience_s: until a worker that is silent is taken to hang.
+        cpu_s: what an input may use.
     """
     waiting, failures, done = deque(tasks), [], 0
     with tempfile.TemporaryDirectory() as folder:
-        workers = [_Worker(folder, subject) for _ in range(jobs)]
+        workers = [_Worker(folder, subject, cpu_s) for _ in range(jobs)]
         try:
             while waiting or any(worker.task for worker in workers):
                 for worker in workers:
@@ -106,7 +109,7 @@ def hunt(
                     done, worker.task = done + 1, None
                     if complaints:  # its memory, or its state, may be spoilt
                         worker.end()
-                        workers[workers.index(worker)] = _Worker(folder, subject)
+                        workers[workers.index(worker)] = _Worker(folder, subject, cpu_s)
                     if progress:
                         progress(done, failures)
         finally:

@@ -13,7 +13,7 @@ from fuzz.worker import check
 
 from minisim.cli import main
 
-INPUTS = {"onnx": 667, "network": 20, "toml": 667, "command": 667}
+INPUTS = {"onnx": 667, "network": 10, "toml": 667, "command": 667}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of the workers are Linux's")
@@ -58,7 +58,7 @@ def test_some_inputs_are_good_and_some_are_not(kind: str, tmp_path: Path, monkey
         ("temporary", "left a temporary file"),
         ("row", "a point of a sweep failed by a bug"),
         ("memory", "peak memory of 2"),
-        ("hang", "over 10 s of CPU"),
+        ("hang", "over 3 s of CPU"),
         ("sleep", "nothing happened for 5 s"),
         ("death", "the process died"),
     ],
@@ -66,7 +66,7 @@ def test_some_inputs_are_good_and_some_are_not(kind: str, tmp_path: Path, monkey
 def test_what_is_wrong_is_found(fault: str, complaint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hunt that overlooks things finds nothing: each kind of fault, in a command made for it, is told."""
     monkeypatch.setenv("FUZZ_FAULT", fault)
-    found = hunt([("toml", 0)], subject="fuzz.broken:main", patience_s=5 if fault == "sleep" else 300)
+    found = hunt([("toml", 0)], subject="fuzz.broken:main", patience_s=5 if fault == "sleep" else 300, cpu_s=3)
     assert len(found) == 1 and re.match(complaint, found[0].complaint), found
 
 

@@ -16,7 +16,7 @@ import click
 from click.testing import CliRunner, Result
 from fuzz.inputs import Input, make
 
-CPU_S = 10
+CPU_S = 10.0
 """Of one input; the worker is killed for more."""
 
 PEAK_BYTES = 2 * 2**30
@@ -27,11 +27,12 @@ ALLOWED = {0, 2}
 """Exit codes. 1, a schedule hazard, would be the compiler's fault; 70 says itself that it is a bug."""
 
 
-def work(pipe: Connection, folder: str, subject: str) -> None:
+def work(pipe: Connection, folder: str, subject: str, cpu_s: float) -> None:
     """Answer each (kind, seed) that comes with a list of complaints, until the pipe is closed.
 
     Args:
         subject: ``module:name`` of the command.
+        cpu_s: what an input may use.
     """
     command = pkgutil.resolve_name(subject)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
@@ -43,7 +44,7 @@ def work(pipe: Connection, folder: str, subject: str) -> None:
         except (EOFError, OSError):
             return
         with tempfile.TemporaryDirectory(dir=folder) as inside:
-            signal.setitimer(signal.ITIMER_PROF, CPU_S)
+            signal.setitimer(signal.ITIMER_PROF, cpu_s)
             complaints = list(check(command, make(*task), Path(inside)))
             signal.setitimer(signal.ITIMER_PROF, 0)
         pipe.send(complaints)

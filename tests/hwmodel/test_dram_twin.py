@@ -145,7 +145,7 @@ def test_transfers_of_any_rectangles(
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from([0, 0, 0, 1, 400])), min_size=20, max_size=60),
     st.integers(1, 3),
 )
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_transfers_that_come_again(
     part: DramPart,
     rate: Fraction,

@@ -32,7 +32,7 @@ def machines(draw: st.DrawFn) -> ms.Machine:
 def test_any_machine_gives_the_bits_of_a_plain_one_and_accounts_for_every_cycle(
     machine: ms.Machine, graph: ms.Graph, dtype: str
 ) -> None:
-    plain = ms.Machine().with_overrides({"matrix.dtype": dtype})
+    plain = ms.Machine().with_overrides({"matrix.dtype": dtype, "compiler.effort": 0})
     try:
         found, expected = ms.run(graph, machine.with_overrides({"matrix.dtype": dtype})), ms.run(graph, plain)
     except (CapacityError, UnsupportedError):

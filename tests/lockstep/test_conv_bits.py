@@ -28,7 +28,7 @@ def same(found: dict[str, Array], expected: dict[str, Array]) -> bool:
     return all(np.array_equal(bits(found[name]), bits(expected[name])) for name in expected)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data(), convs(), SEEDS)
 def test_every_machine_gives_the_bits_of_the_definition(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
     inputs = inputs_of(graph, seed)
@@ -64,7 +64,7 @@ def test_so_they_do_on_special_values(data: st.DataObject, graph: ms.Graph, seed
     assert same(dict(ms.run(graph, data.draw(machines_for(graph)), inputs=inputs).outputs), expected)
 
 
-@settings(max_examples=25)
+@settings(max_examples=16)
 @given(st.data(), convs(), SEEDS)
 def test_in_bf16_and_int8(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
     """What fusion leaves for int8 to refuse (a residual, a sigmoid) is computed in bf16 alone."""
