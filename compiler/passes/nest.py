@@ -26,11 +26,15 @@ from minisim.errors import CapacityError, ModelError, UnsupportedError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import ALIGNMENT
 
-OPERATIONS = (0, 40_000, 400_000)
+OPERATIONS = (0, 60_000, 600_000)
 """By `compiler.effort`, how many operations are scheduled at most to try other plans: in a large network none."""
 
-LAYER = 2_000
-"""So many operations are scheduled in the time that it takes to plan a layer."""
+LAYER, SWEPT = 2_000, 10_000
+"""So many operations are scheduled in the time that it takes to plan a layer, and one that is chosen among sweeps or
+strips by scheduling them: a convolution, a pool."""
+
+ABOUT = 1.01
+"""Cycles that differ by less are taken as equal: then the machine's own plan counts, or the fewest bytes."""
 
 Plan = tuple[Machine, Mapping[str, Edges]]
 """The machine that is planned for, and the edges of its tiles by layer."""
@@ -56,9 +60,9 @@ class Nest:
         left: float = OPERATIONS[compiler.effort]
         if not left or compiler.order != "auto" or self.machine.matrix.model == "scalesim":
             return tiled
-        known, took = [tiled], list[Measured]()
+        known, took, planning = [tiled], list[Measured](), _planning(tiled)
         for plan in self._plans(tiled):
-            left -= LAYER * len(tiled.tilings)
+            left -= planning
             if left < 0:
                 break
             if (other := self._planned(plan, tiled)) is None or any(_are_alike(other, each) for each in known):
@@ -69,7 +73,9 @@ class Nest:
                 left -= min(took[-1].operations, left + 1)
         if not took:
             return tiled
-        return known[min(range(len(took)), key=lambda i: took[i].cycles)]
+        soon = ABOUT * min(each.cycles for each in took)
+        good = [i for i, each in enumerate(took) if each.cycles <= soon]
+        return known[min(good, key=lambda i: (i > 0, took[i].moved, took[i].cycles))]
 
     def _plans(self, tiled: TiledGraph) -> Iterator[Plan]:
         """Those that are tried, the most promising first."""
@@ -78,12 +84,12 @@ class Nest:
         yield from halves[:1]
         if machine.cores.count > 1:
             yield _with(machine, "cores", count=machine.cores.count // 2), edges
-        yield from halves[1:2]
-        for side in ("rows", "cols"):
-            if (half := getattr(machine.matrix, side) // 2) and machine.tile.follows:
-                tile = machine.tile.on(machine.matrix.model_copy(update={side: half}))
-                yield machine, {ALL: (tile.m, tile.k, tile.n), **self.mapping}
-        yield from halves[2:]
+        if len(tiled.tilings) > 1 and machine.tile.follows:  # of a single layer other edges were tried
+            for key in ("rows", "cols", "arrays"):
+                if half := getattr(machine.matrix, key) // 2:
+                    tile = machine.tile.on(machine.matrix.model_copy(update={key: half}))
+                    yield machine, {ALL: (tile.m, tile.k, tile.n), **self.mapping}
+        yield from halves[1:]
 
     def _planned(self, plan: Plan, tiled: TiledGraph) -> TiledGraph | None:
         """The graph as it is planned for a poorer machine; None, if that cannot run it, or takes no such tiles."""
@@ -97,6 +103,15 @@ class Nest:
 def _rungs(size: int) -> list[int]:
     """Half of so many bytes of SRAM, a quarter and so on: twice the SRAM has these, too."""
     return [part for i in range(1, size.bit_length()) if (part := (size >> i) // ALIGNMENT * ALIGNMENT)]
+
+
+def _planning(tiled: TiledGraph) -> int:
+    """What it takes to plan a graph, in operations that are scheduled."""
+    nodes = tiled.executed()
+    swept = sum(
+        not OPERATORS[node.op].sizes(node, tiled.graph) and not OPERATORS[node.op].takes_edges for node in nodes
+    )
+    return LAYER * (len(nodes) - swept) + SWEPT * swept
 
 
 def _with(machine: Machine, section: str, **keys: int) -> Machine:
