@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from support.paths import EXAMPLES
 
 import minisim as ms
 from minisim.compiler.passes import nest
 from minisim.compiler.passes.measure import Measured, timed
 from minisim.compiler.pipeline import tiled_graph
 from minisim.compiler.tiling import TiledGraph
+
+MLP = str(EXAMPLES / "mlp.py")
 
 
 def cycles(model: str, machine: ms.Machine) -> int:
@@ -26,6 +29,13 @@ def cycles(model: str, machine: ms.Machine) -> int:
 def test_twice_as_much_is_not_slower(model: str, preset: str, keys: tuple[str, ...], more: str) -> None:
     machine = ms.Machine.load(preset).replace(*keys)
     assert cycles(model, machine.replace(more)) <= cycles(model, machine)
+
+
+@pytest.mark.parametrize("key", ["matrix.rows=64", "matrix.cols=64", "matrix.arrays=2"])
+def test_a_network_on_a_larger_array_keeps_what_its_layers_pass_each_other(key: str) -> None:
+    """All that it takes longer is the way through the array, of each layer once. Not so on the larger array's tiles."""
+    machine = ms.Machine.load("npu_32x32")
+    assert cycles(MLP, machine.replace(key)) <= cycles(MLP, machine) + 3 * 32
 
 
 def test_smaller_strips_pass_through_a_large_sram_sooner() -> None:
@@ -67,10 +77,11 @@ def test_tries_end_when_enough_was_scheduled(tried: list[TiledGraph], monkeypatc
     assert len(tried) == 2  # its own, and one other
 
 
-def test_every_plan_has_the_edges_that_are_given(tried: list[TiledGraph]) -> None:
-    decided("gemm:100x300x200", mapping={"c": (25, 40, 56)})
+@pytest.mark.parametrize(("model", "layer", "m"), [("gemm:100x300x200", "c", 25), (MLP, "matmul", 16)])
+def test_every_plan_has_the_edges_that_are_given(model: str, layer: str, m: int, tried: list[TiledGraph]) -> None:
+    decided(model, mapping={layer: (m, 40, 56)})
     assert len(tried) > 2
-    assert {(t.tilings["c"].m, t.tilings["c"].k, t.tilings["c"].n) for t in tried} == {(25, 40, 56)}
+    assert {(t.tilings[layer].m, t.tilings[layer].k, t.tilings[layer].n) for t in tried} == {(m, 40, 56)}
 
 
 def test_of_about_equal_plans_its_own_is_taken(tried: list[TiledGraph], monkeypatch: pytest.MonkeyPatch) -> None:
