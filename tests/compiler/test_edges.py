@@ -213,7 +213,7 @@ def test_what_fits_on_smaller_tiles_alone_is_compiled() -> None:
 def test_any_scale_of_a_whole_network_gives_the_same_bits(scale: edges.Scale) -> None:
     rng, graph = np.random.default_rng(3), ms.Graph()
     x = graph.input("x", (2, 9, 10, 20))
-    y = graph.conv2d(x, graph.weight("a", rng.standard_normal((3, 3, 20, 24))), pads=1)
+    y = graph.conv2d(graph.tanh(x), graph.weight("a", rng.standard_normal((3, 3, 20, 24))), pads=1)
     y = graph.add(graph.max_pool(y, 3, strides=1, pads=1), y)
     y = graph.conv_transpose2d(y, graph.weight("t", rng.standard_normal((3, 3, 24, 40))), strides=2)
     rows = graph.reshape(y, (2, -1, 40))
@@ -224,4 +224,6 @@ def test_any_scale_of_a_whole_network_gives_the_same_bits(scale: edges.Scale) ->
     inputs = {"x": rng.standard_normal((2, 9, 10, 20)).astype(np.float32)}
     plain, scaled = (ms.run(graph, machine, inputs=inputs, mapping=mapping) for mapping in (None, all_of))
     assert plain.outputs["y"].tobytes() == scaled.outputs["y"].tobytes()
+    tiled = tiled_graph(graph, machine, mapping=all_of)
+    assert max(tiling.m for tiling in tiled.tilings.values()) == all_of[ALL][0]
     assert (scaled.schedule.stream.tobytes() == plain.schedule.stream.tobytes()) == (scale == (1, 1, 1))
