@@ -228,3 +228,13 @@ def test_any_scale_of_a_whole_network_gives_the_same_bits(scale: edges.Scale) ->
     highest = max(tiling.m for tiling in tiled.tilings.values())
     assert all_of[ALL][0] <= highest <= 1.1 * all_of[ALL][0]  # a thin last row is dealt out to the others
     assert (scaled.schedule.stream.tobytes() == plain.schedule.stream.tobytes()) == (scale == (1, 1, 1))
+
+
+@pytest.mark.parametrize(("height", "slab"), [(32, 48), (16, 0)])
+def test_a_batch_is_cut_slab_by_slab_where_the_networks_tiles_would_reach_across(height: int, slab: int) -> None:
+    graph = ms.Graph()
+    y = graph.matmul(graph.input("a", (2, 48, 20)), graph.input("b", (2, 20, 24)), name="scores")
+    graph.output(graph.relu(graph.softmax(y)), "y")
+    tiled = tiled_graph(graph, ms.Machine().replace("compiler.effort=0"), mapping={ALL: (height, 32, 32)})
+    (scores, *_) = (node.output for node in tiled.graph.nodes)
+    assert tiled.graph.tensors[scores].slab == slab
