@@ -216,7 +216,7 @@ class _Search:
         """Whether this is the best so far; then the graph tiled so is kept. With more than `most` operations of the
         array it is not tried, nor tiled if that is plain from its scale."""
         most = min(most, self._most)
-        if self.counts and self.counts[0] / prod(plan.whole) > 2 * most:
+        if self.counts and self.known[0] is not NEVER and self.counts[0] / prod(plan.whole) > 2 * most:
             return False
         whole = with_edges(self._machine, plan.whole)
         found = self._tiled(whole, _followed(self._nodes, plan.own, self._machine, self._fixed, whole))
