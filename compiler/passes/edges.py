@@ -65,8 +65,9 @@ THEN: dict[Scale, tuple[Scale, ...]] = {
 }
 """What is tried behind those, where one of them is the best so far; behind halves also where none fits."""
 
-WHOLE = (0, 60_000, 2_000_000)
-"""By `compiler.effort`, operations of the array that are scheduled at most to try that."""
+WHOLE, WHOLES = (0, 60_000, 2_000_000), (0, 3, 50)
+"""By `compiler.effort`, operations of the array that are scheduled at most to try that: so many, or so many times those
+of the network on the usual tiles."""
 
 PART = 1_500
 """Operations of the array that are tried of a layer: of more the first panels, which tell of the rest."""
@@ -173,7 +174,7 @@ def _searched(
     search = _Search(nodes, machine, tiled, most, fixed)
     for own in proposals:
         search.is_best(Plan(USUAL, own))
-    most_spent = search.spent + WHOLE[effort]
+    most_spent = search.spent + max(WHOLE[effort], WHOLES[effort] * search.counts[0])
     for scale in wholes:
         search.is_best(Plan(scale, {}), most_spent - search.spent)
     for scale in THEN.get(search.plan.whole if search.fits else HALF, ()) if wholes else ():
@@ -196,12 +197,13 @@ class _Search:
 
     Attributes:
         known: what each plan took, in their order.
-        spent: operations of the array that were scheduled for it.
+        counts: the operations of the array that each has; `spent`: those that were scheduled.
         plan, graph: the best one, and the graph as it tiles it.
     """
 
     def __init__(self, nodes: Sequence[Node], machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> None:
         self.known: list[Measured] = []
+        self.counts: list[int] = []
         self.spent = 0
         self._nodes, self._machine, self._tiled, self._most, self._fixed = nodes, machine, tiled, most, fixed
 
@@ -212,11 +214,15 @@ class _Search:
 
     def is_best(self, plan: Plan, most: float = inf) -> bool:
         """Whether this is the best so far; then the graph tiled so is kept. With more than `most` operations of the
-        array it is not tried."""
+        array it is not tried, nor tiled if that is plain from its scale."""
+        most = min(most, self._most)
+        if self.counts and self.known[0] is not NEVER and self.counts[0] / prod(plan.whole) > 2 * most:
+            return False
         whole = with_edges(self._machine, plan.whole)
         found = self._tiled(whole, _followed(self._nodes, plan.own, self._machine, self._fixed, whole))
         count = sum(operations(tiling) for tiling in found.tilings.values())
-        is_allowed = not self.known or count <= min(most, self._most)
+        self.counts.append(count)
+        is_allowed = not self.known or count <= most
         self.known.append(measured(found, self._machine) if is_allowed else NEVER)
         self.spent += count if is_allowed else 0
         if best(self.known) < len(self.known) - 1:
