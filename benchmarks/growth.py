@@ -1,25 +1,24 @@
 """How minisim's speed holds up from 10 k to 10 M operations: each stage is linear if its last column is about 1.
 
-    python benchmarks/growth.py [--operations 10000,100000,1000000,10000000] [--config npu_32x32]
-    python benchmarks/growth.py --tile 8 --edges 2048 --limit 4    # within 4 GiB of address space, or it fails
+    python benchmarks/growth.py [--operations 10000,100000,1000000,10000000] [--config npu_32x32] [--effort 0]
 
-One cubic GEMM a size, each in a process of its own, and for the compiler another of as many steps whose tiles have a
-dozen sizes: ragged edges, a bias, a residual, and a softmax of its rows in blocks. Each stage once, in CPU seconds (for
+One cubic GEMM a size, each in a process of its own, and at last, for the compiler, another of as many steps whose tiles
+have a dozen sizes: ragged edges, a bias, a residual, and a softmax of its rows in blocks. On the array's tiles, if the
+effort is not another. Each stage once, in CPU seconds (for
 other work on the machine disturbs those less than wall time). `peak` is what the process had in memory at most by the
 end of the stage, less what it had before it compiled; so it grows from stage to stage. The engine's DRAM, which holds
-the matrices, and numpy's inputs are part of it. Decisions are not taken from the disk: each is made.
+the matrices, and numpy's inputs are part of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,8 +28,9 @@ from minisim.runtime import example_inputs
 
 STAGES = ["compile", "timing, ideal", "timing, banked", "engine", "compile, mixed sizes"]
 
-MOST = 40_000_000
-"""Operations that a model may take: more than by default."""
+
+MOST = 100_000_000
+"""Operations, more than any size has."""
 
 
 def cubic_edge(operations: int, machine: ms.Machine) -> int:
@@ -52,11 +52,12 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(edge: int, machine: ms.Machine, stages: Sequence[str]) -> dict[str, Any]:
+def measure(operations: int, config: str, effort: str) -> dict[str, Any]:
     """Operations, and seconds and peak bytes of each stage."""
+    machine = ms.Machine.load(config).replace(f"compiler.effort={effort}")
     banked = machine.with_overrides({"dram.model": "banked"})
+    edge = cubic_edge(operations, machine)
     graph = ms.load_model(f"gemm:{edge}x{edge}x{edge}")
-    ms.compile_graph("gemm:64x64x64", machine)  # what is set up once is no part of it
     found: dict[str, Any] = {"edge": edge, "before": peak_bytes(), "seconds": {}, "peak": {}, "operations": {}}
 
     def timed(stage: str, work: Callable[[], Any]) -> Any:
@@ -66,58 +67,38 @@ def measure(edge: int, machine: ms.Machine, stages: Sequence[str]) -> dict[str, 
         found["peak"][stage] = peak_bytes() - found["before"]
         return result
 
-    if "compile, mixed sizes" in stages:
-        schedule = timed("compile, mixed sizes", lambda: ms.compile_graph(mixed(edge), machine, max_operations=MOST))
-    else:
-        schedule = timed("compile", lambda: ms.compile_graph(graph, machine, max_operations=MOST))
-        timed("timing, ideal", lambda: ms.simulate(schedule, machine))
-        timed("timing, banked", lambda: ms.simulate(schedule, banked))
-    if "engine" in stages:
-        runtime = ms.Runtime(graph, machine, schedule)
-        for name, values in example_inputs(graph).items():
-            runtime.set(name, values)
-        timed("engine", runtime.execute)
-    return {**found, "operations": dict.fromkeys(found["seconds"], len(schedule))}
-
-
-def measured_apart(edge: int, args: argparse.Namespace, stages: Sequence[str]) -> dict[str, Any]:
-    """`measure` in a process of its own, with its memory limited."""
-
-    def limit() -> None:
-        if args.limit:
-            resource.setrlimit(resource.RLIMIT_AS, (int(args.limit * 2**30),) * 2)
-
-    command = [sys.executable, __file__, "--one", str(edge), "--config", args.config, "--tile", str(args.tile)]
-    done = subprocess.run([*command, "--stages", *stages], check=True, stdout=subprocess.PIPE, preexec_fn=limit)
-    found: dict[str, Any] = json.loads(done.stdout)
+    found["operations"] = dict.fromkeys(STAGES, _of_a_run(graph, machine, banked, timed))
+    other = timed("compile, mixed sizes", lambda: ms.compile_graph(mixed(edge), machine, max_operations=MOST))
+    found["operations"]["compile, mixed sizes"] = len(other)
     return found
+
+
+def _of_a_run(graph: ms.Graph, machine: ms.Machine, banked: ms.Machine, timed: Callable[..., Any]) -> int:
+    """Run all stages but the last; the operations of the schedule, of which nothing is left behind."""
+    schedule = timed("compile", lambda: ms.compile_graph(graph, machine, max_operations=MOST))
+    timed("timing, ideal", lambda: ms.simulate(schedule, machine))
+    timed("timing, banked", lambda: ms.simulate(schedule, banked))
+    runtime = ms.Runtime(graph, machine, schedule)
+    for name, values in example_inputs(graph).items():
+        runtime.set(name, values)
+    timed("engine", runtime.execute)
+    return len(schedule)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", default="10000,100000,1000000,10000000")
-    parser.add_argument("--edges", help="of the GEMMs, instead of operations")
+    parser.add_argument("--effort", default="0")
     parser.add_argument("--config", default="npu_32x32")
-    parser.add_argument("--tile", type=int, default=0, help="edge of the tiles; default: the compiler's choice")
-    parser.add_argument("--limit", type=float, default=0, help="GiB of address space; default: no limit")
-    parser.add_argument("--stages", nargs="+", default=STAGES, help="the compiler and timing are always measured")
-    parser.add_argument("--one", type=int, help="measure a GEMM of this edge and print it as JSON")
+    parser.add_argument("--one", type=int, help="measure one size and print it as JSON")
     args = parser.parse_args()
-    os.environ["MINISIM_CACHE"] = "off"
-    machine = ms.Machine.load(args.config)
-    if args.tile:
-        machine = machine.with_overrides({f"tile.{axis}": args.tile for axis in "mkn"})
     if args.one:
-        print(json.dumps(measure(args.one, machine, args.stages)))
+        print(json.dumps(measure(args.one, args.config, args.effort)))
         return
-    edges = [int(edge) for edge in args.edges.split(",")] if args.edges else []
     sizes = []
-    for edge in edges or [cubic_edge(int(size), machine) for size in args.operations.split(",")]:
-        sizes.append(measured_apart(edge, args, [x for x in args.stages if "mixed" not in x] or ["compile"]))
-        if STAGES[-1] in args.stages:
-            more = measured_apart(edge, args, STAGES[-1:])
-            for of in ("seconds", "peak", "operations"):
-                sizes[-1][of] |= more[of]
+    for size in args.operations.split(","):
+        command = [sys.executable, __file__, "--one", size, "--config", args.config, "--effort", args.effort]
+        sizes.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
         print(f"gemm of edge {sizes[-1]['edge']}: {sizes[-1]['operations']['compile']:,} operations", flush=True)
     for title, per_size in (
         ("operations per CPU second", lambda x, stage: f"{x['operations'][stage] / x['seconds'][stage]:12,.0f}"),
@@ -125,7 +106,7 @@ def main() -> None:
     ):
         heads = "".join(f"{x['operations']['compile']:12,}" for x in sizes)
         print(f"{title:<26}{heads}   time per operation, last / first" if "CPU" in title else f"{title:<26}{heads}")
-        for stage in sizes[0]["seconds"]:
+        for stage in STAGES:
             first, last = (x["seconds"][stage] / x["operations"][stage] for x in (sizes[0], sizes[-1]))
             ratio = f"   {last / first:6.2f}" if "CPU" in title else ""
             print(f"  {stage:<24}{''.join(per_size(x, stage) for x in sizes)}{ratio}")

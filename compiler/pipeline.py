@@ -3,7 +3,8 @@
     import -> fuse -> [cast | quantize] -> phases -> [depthwise] -> tile -> slice -> lower -> schedule -> dispatch
 
 tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
-operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`).
+operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`), and
+whether all that is better done as on a poorer machine (`nest.py`).
 
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize scales
 is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16, fp16 or int8;
@@ -31,10 +32,10 @@ from minisim.compiler.passes.depthwise import Depthwise
 from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.nest import Nest
 from minisim.compiler.passes.phases import Phases
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
-from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
 from minisim.compiler.tiling import TiledGraph
 from minisim.errors import UsageError, one_line, printable, shown, truth, whole
@@ -73,7 +74,8 @@ def deciding_passes(
     machine: Machine, max_operations: int = MAX_OPERATIONS, mapping: Mapping[str, Edges] | None = None
 ) -> tuple[Step, ...]:
     """Those that decide how the graph is walked: most of the time of a compilation."""
-    return ((20, Tile(machine, max_operations, mapping or {})), (25, Slice(machine)))
+    given = max_operations, mapping or {}
+    return ((20, Tile(machine, *given)), (25, Nest(machine, *given)))
 
 
 def making_passes(machine: Machine) -> tuple[Step, ...]:

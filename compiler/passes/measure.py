@@ -45,7 +45,16 @@ def measured(tiled: TiledGraph, machine: Machine, more: float = 1.0) -> Measured
             left then goes on at the pace of the second half.
     """
     try:
-        schedule = Allocate(machine).apply(Lower(machine).apply(Slice(machine).apply(tiled)))
+        sliced = Slice(machine).apply(tiled)
+    except CapacityError:
+        return NEVER
+    return timed(sliced, machine, more)
+
+
+def timed(sliced: TiledGraph, machine: Machine, more: float = 1.0) -> Measured:
+    """The same of a graph whose slices are known."""
+    try:
+        schedule = Allocate(machine).apply(Lower(machine).apply(sliced))
     except CapacityError:
         return NEVER
     schedule, by_class = Dispatch(machine).with_costs(schedule)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from minisim.compiler.passes.choose import operations
 from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.repeats import Short
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.program import Program
 from minisim.compiler.slicing import Layers, Operations, interleaved, part
@@ -44,12 +46,14 @@ class Slice:
         compiler = self.machine.compiler
         if not compiler.slices or not compiler.keep_on_chip or compiler.order != "auto" or len(tiled.tilings) < 2:
             return tiled
+        short = Short(tiled.graph, (), sum(map(operations, tiled.tilings.values())))
+        found = short.whole(self._found(_shortened(tiled, short))) if short else None
+        return _walked(tiled, self._found(tiled) if found is None else found)
+
+    def _found(self, tiled: TiledGraph) -> tuple[Layers, ...]:
         lower = Lower(self.machine)
         rows = {name: in_rows(tiling) for name, tiling in tiled.tilings.items()}
-        found = tuple(self._slices(lower.apply(tiled), lower.apply(replace(tiled, tilings=rows))))
-        names = [node.name for node in tiled.executed()]
-        walked = {names[i]: rows[names[i]] for each in found for i in each}
-        return replace(tiled, tilings={**tiled.tilings, **walked}, slices=found)
+        return tuple(self._slices(lower.apply(tiled), lower.apply(replace(tiled, tilings=rows))))
 
     def _slices(self, plain: Program, in_rows: Program) -> list[Layers]:
         """Those of the layers that are walked together: the longest runs first, of which it is found out in turn
@@ -95,6 +99,18 @@ class Slice:
 
     def _last_start(self, program: Program) -> int:
         return int(expected_starts(Allocate(self.machine).apply(program), self.machine).max())
+
+
+def _shortened(tiled: TiledGraph, short: Short) -> TiledGraph:
+    names = {node.name for node in short.graph.nodes}
+    return TiledGraph(short.graph, {name: tiling for name, tiling in tiled.tilings.items() if name in names})
+
+
+def _walked(tiled: TiledGraph, slices: tuple[Layers, ...]) -> TiledGraph:
+    """`tiled`, whose layers in `slices` are walked in rows of tiles."""
+    names = [node.name for node in tiled.executed()]
+    walked = {names[i]: in_rows(tiled.tilings[names[i]]) for each in slices for i in each}
+    return replace(tiled, tilings={**tiled.tilings, **walked}, slices=slices)
 
 
 def in_rows(tiling: Tiling) -> Tiling:

@@ -10,6 +10,10 @@
 #include <utility>
 #include <vector>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "arrays.hpp"
 #include "docstrings_walk.hpp"
 #include "minisim/walk.hpp"
@@ -103,6 +107,16 @@ py::array array_of(Grown<Row>&& rows) {
     return py::array(dtype, {size}, {static_cast<py::ssize_t>(sizeof(Row))}, data, keeper);
 }
 
+// To the system, what lowering so many uOps has freed: the C library keeps it else, as much as the program itself.
+inline void give_back(std::size_t uops) {
+#ifdef __GLIBC__
+    constexpr std::size_t kMany = 1'000'000;
+    if (uops >= kMany) malloc_trim(0);
+#else
+    static_cast<void>(uops);
+#endif
+}
+
 inline py::dict walk_program(const py::object& program, std::uint64_t sram_bytes,
                              std::uint64_t accumulator_bytes, bool keep_on_chip) {
     if (sram_bytes >= kNone || accumulator_bytes >= kNone - sram_bytes) {
@@ -113,6 +127,7 @@ inline py::dict walk_program(const py::object& program, std::uint64_t sram_bytes
     Walked found;
     {
         const py::gil_scoped_release without_gil;
+        give_back(borrowed.program.uops.size);
         borrowed.program.check();
         found = walk(borrowed.program, {sram_bytes, accumulator_bytes, keep_on_chip}, placed);
     }

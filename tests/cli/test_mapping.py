@@ -33,12 +33,15 @@ def test_the_choice_is_told_with_its_losers_and_written(minisim: Any) -> None:
 def test_a_mapping_that_is_edited_is_what_runs(minisim: Any) -> None:
     minisim("explain", MODEL, *SMALL, "--no-what-if", "--mapping", "--out", "out")
     Path("mine.toml").write_text(mapping_text({"c": (32, 32, 32)}))
+    minisim("run", MODEL, *SMALL, "--no-what-if", "--set", "compiler.effort=0", "--mapping", "mine.toml")
+    usual = cycles()
+    minisim("run", MODEL, *SMALL, "--no-what-if", "--set", "compiler.effort=0")
+    assert usual == cycles()
     minisim("run", MODEL, *SMALL, "--no-what-if", "--mapping", "mine.toml")
     edited = cycles()
-    minisim("run", MODEL, *SMALL, "--no-what-if", "--set", "compiler.effort=0")
-    assert edited == cycles()
+    assert edited < usual  # of those tiles, in smaller panels
     minisim("run", MODEL, *SMALL, "--no-what-if", "--mapping", "out/mapping.toml")
-    assert cycles() < 0.55 * edited
+    assert cycles() < 0.55 * usual
     out = minisim("explain", MODEL, *SMALL, "--no-what-if", "--mapping", "mine.toml").stdout
     assert f"{edited:,} cycles" in out and "given" in out
 

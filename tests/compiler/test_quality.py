@@ -47,7 +47,8 @@ def test_more_bandwidth_is_never_slower_and_more_sram_never_moves_more(model: st
 @pytest.mark.parametrize("port", [128, 512])
 def test_traffic_and_cycles_of_a_gemm_come_near_their_bounds(sram: str, most_traffic: float, port: int) -> None:
     size = 512
-    result = ms.run(ms.load_model(f"gemm:{size}x{size}x{size}"), machine(sram, port), numerics=False)
+    usual = machine(sram, port).replace("compiler.effort=0")  # more of it gives bytes for cycles
+    result = ms.run(ms.load_model(f"gemm:{size}x{size}x{size}"), usual, numerics=False)
     elements = result.machine.sram.bytes / 4
     bound = 4 * (2 * size**3 / math.sqrt(elements) + size**2)
     assert traffic(result.schedule) <= most_traffic * bound

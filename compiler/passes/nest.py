@@ -1,0 +1,132 @@
+"""Nested choices: what would be done on a poorer machine is tried on this one, so that more is never slower.
+
+Panels, strips, slices and the split over cores are chosen by estimates, which may choose worse where there is more SRAM
+or where there are more cores. But a schedule for half of a resource is one for the whole, too. So the graph is also
+planned as if the machine had half of its SRAM, a quarter and so on, half of its cores, or an array half as high or
+wide. Each plan that is another one is timed on the whole machine, and the soonest is taken: twice the machine chooses
+among all that this one chose among. It often pays by itself: smaller panels finish their first sums sooner, and leave
+room to load ahead.
+
+The plans have the edges of tiles that were found for the whole machine (`edges.py`), but for those of a smaller array,
+which have its own. Speeds are not halved: a faster memory or unit is seen in the timing (ADR 42 says what that leaves).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from minisim.compiler.mapping import ALL, Edges
+from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.measure import Measured, timed
+from minisim.compiler.passes.slice import Slice
+from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
+from minisim.compiler.tiling import TiledGraph
+from minisim.errors import CapacityError, ModelError, UnsupportedError
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.isa import ALIGNMENT
+
+OPERATIONS = (0, 60_000, 600_000)
+"""By `compiler.effort`, how many operations are scheduled at most to try other plans: in a large network none."""
+
+LAYER, SWEPT = 2_000, 10_000
+"""So many operations are scheduled in the time that it takes to plan a layer, and one that is chosen among sweeps or
+strips by scheduling them: a convolution, a pool."""
+
+ABOUT = 1.01
+"""Cycles that differ by less are taken as equal: then the machine's own plan counts, or the fewest bytes."""
+
+Plan = tuple[Machine, Mapping[str, Edges]]
+"""The machine that is planned for, and the edges of its tiles by layer."""
+
+
+@dataclass(frozen=True)
+class Nest:
+    """TiledGraph -> TiledGraph, in slices (`slice.py`): its own, or what a poorer machine would make of its graph.
+
+    Attributes:
+        max_operations: of the array and the vector unit, that another plan may take.
+        mapping: edges that are given.
+    """
+
+    machine: Machine
+    max_operations: int = MAX_OPERATIONS
+    mapping: Mapping[str, Edges] = field(default_factory=dict)
+    name: str = "slice"
+
+    def apply(self, tiled: TiledGraph) -> TiledGraph:
+        tiled = Slice(self.machine).apply(tiled)
+        compiler = self.machine.compiler
+        left: float = OPERATIONS[compiler.effort]
+        if not left or compiler.order != "auto" or self.machine.matrix.model == "scalesim":
+            return tiled
+        known, took, planning = [tiled], list[Measured](), _planning(tiled)
+        for plan in self._plans(tiled):
+            left -= planning
+            if left < 0:
+                break
+            if (other := self._planned(plan, tiled)) is None or any(_are_alike(other, each) for each in known):
+                continue
+            known.append(other)
+            for each in known[len(took) :]:
+                took.append(timed(each, self.machine))
+                left -= min(took[-1].operations, left + 1)
+        if not took:
+            return tiled
+        soon = ABOUT * min(each.cycles for each in took)
+        good = [i for i, each in enumerate(took) if each.cycles <= soon]
+        return known[min(good, key=lambda i: (i > 0, took[i].moved, took[i].cycles))]
+
+    def _plans(self, tiled: TiledGraph) -> Iterator[Plan]:
+        """Those that are tried, the most promising first."""
+        machine, edges = self.machine, _edges(tiled)
+        halves = [(_with(machine, "sram", bytes=size), edges) for size in _rungs(machine.sram.bytes)]
+        yield from halves[:1]
+        if machine.cores.count > 1:
+            yield _with(machine, "cores", count=machine.cores.count // 2), edges
+        if len(tiled.tilings) > 1 and machine.tile.follows:  # of a single layer other edges were tried
+            for key in ("rows", "cols", "arrays"):
+                if half := getattr(machine.matrix, key) // 2:
+                    tile = machine.tile.on(machine.matrix.model_copy(update={key: half}))
+                    yield machine, {ALL: (tile.m, tile.k, tile.n), **self.mapping}
+        yield from halves[1:]
+
+    def _planned(self, plan: Plan, tiled: TiledGraph) -> TiledGraph | None:
+        """The graph as it is planned for a poorer machine; None, if that cannot run it, or takes no such tiles."""
+        machine, edges = plan
+        try:
+            return Slice(machine).apply(Tile(machine, self.max_operations, edges).apply(tiled.graph))
+        except (CapacityError, ModelError, UnsupportedError):
+            return None
+
+
+def _rungs(size: int) -> list[int]:
+    """Half of so many bytes of SRAM, a quarter and so on: twice the SRAM has these, too."""
+    return [part for i in range(1, size.bit_length()) if (part := (size >> i) // ALIGNMENT * ALIGNMENT)]
+
+
+def _planning(tiled: TiledGraph) -> int:
+    """What it takes to plan a graph, in operations that are scheduled."""
+    nodes = tiled.executed()
+    swept = sum(
+        not OPERATORS[node.op].sizes(node, tiled.graph) and not OPERATORS[node.op].takes_edges for node in nodes
+    )
+    return LAYER * (len(nodes) - swept) + SWEPT * swept
+
+
+def _with(machine: Machine, section: str, **keys: int) -> Machine:
+    return machine.model_copy(update={section: getattr(machine, section).model_copy(update=keys)})
+
+
+def _edges(tiled: TiledGraph) -> dict[str, Edges]:
+    """The edges of its tiles, as a mapping says them."""
+    found = {ALL: tiled.edges} if tiled.edges else {}
+    for node in tiled.executed():
+        if OPERATORS[node.op].sizes(node, tiled.graph):
+            tiling = tiled.tilings[node.name]
+            found[node.name] = tiling.m, tiling.k, tiling.n
+    return found
+
+
+def _are_alike(one: TiledGraph, other: TiledGraph) -> bool:
+    return (one.tilings, one.slices) == (other.tilings, other.slices)
