@@ -76,7 +76,9 @@ def measured(shape: tuple[int, int, int], sram: int, machine: ms.Machine) -> tup
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--machine", default="npu_32x32", help="an fp32 machine; its sram.bytes is set")
-    machine = ms.Machine.of(parser.parse_args().machine).replace("compiler.effort=0")  # on the array's tiles
+    parser.add_argument("--effort", default="1", help="0: on the array's tiles; 1 or 2: on those found by measuring")
+    args = parser.parse_args()
+    machine = ms.Machine.of(args.machine).replace(f"compiler.effort={args.effort}")
     heads = ("SRAM Ki", "bound M", "oracle M", "ours M", "ours/oracle", "cycles/roof")
     print(f"{'M x K x N':>16}" + "".join(f"{head:>12}" for head in heads))
     shares = []

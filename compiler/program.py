@@ -73,13 +73,14 @@ class Program:
     cores: int = 1
 
     def as_schedule(self) -> isa.Schedule:
-        """The same tables without a stream: lends `Schedule`'s text form to dumps."""
+        """The same tables without a stream: lends `Schedule`'s text form to dumps. They are views, for a schedule's tables
+        are read-only, and scheduling writes addresses to the program's."""
         return isa.Schedule(
             stream=np.zeros(0, dtype=isa.STREAM_DTYPE),
             transfers=np.zeros(0, dtype=isa.TRANSFER_DTYPE),
-            matmuls=self.matmuls,
-            vectors=self.vectors,
-            pieces=self.pieces,
+            matmuls=self.matmuls.view(),
+            vectors=self.vectors.view(),
+            pieces=self.pieces.view(),
             windows=self.windows,
             convolutions=self.convolutions,
             tiles=self.tiles,
@@ -408,16 +409,22 @@ class ProgramBuilder:
             cores: which core's each i is.
         """
         count = len(slots[0].refs)
-        uops = np.zeros((count, len(slots)), dtype=UOP_DTYPE)
         present = np.empty((count, len(slots)), dtype=bool)
         for j, slot in enumerate(slots):
-            uops["opcode"][:, j], uops["ref"][:, j], present[:, j] = slot.opcode, slot.refs, slot.present
-            uops["fetch"][:, j] = slot.fetch
-        uops["layer"], uops["core"] = len(self._layers), np.reshape(cores, (-1, 1))
-        kept = uops[present]
-        loads = int((kept["opcode"] == isa.Opcode.LOAD).sum())
-        self._uops.append(kept)
-        self._layers.append(_Layer(printable(name), op, macs, len(kept), loads, ahead, horizon))
+            present[:, j] = slot.present
+        place = np.cumsum(present.sum(axis=1))  # behind the uOps of each i
+        uops = np.zeros(int(place[-1]) if count else 0, dtype=UOP_DTYPE)
+        uops["layer"] = len(self._layers)
+        loads = 0
+        for j in reversed(range(len(slots))):
+            slot, there = slots[j], present[:, j]
+            place -= there
+            at = place[there]
+            uops["opcode"][at], uops["ref"][at] = slot.opcode, np.broadcast_to(slot.refs, count)[there]
+            uops["fetch"][at], uops["core"][at] = (np.broadcast_to(x, count)[there] for x in (slot.fetch, cores))
+            loads += len(at) if slot.opcode == isa.Opcode.LOAD else 0
+        self._uops.append(uops)
+        self._layers.append(_Layer(printable(name), op, macs, len(uops), loads, ahead, horizon))
 
     def finish(self) -> Program:
         names = tuple(self._tensor_ids)
@@ -486,7 +493,16 @@ def edges_of(size: int, edge: int, slab: int = 0) -> Ids:
 
 
 def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
-    return np.concatenate(chunks) if chunks else np.zeros(0, dtype=dtype)
+    """The chunks as one table. They are given up one by one, so that a large program is not there twice."""
+    if len(chunks) == 1:
+        return chunks.pop()
+    table = np.empty(sum(map(len, chunks)), dtype=dtype)
+    end = len(table)
+    while chunks:
+        chunk = chunks.pop()
+        table[end - len(chunk) : end] = chunk
+        end -= len(chunk)
+    return table
 
 
 def _tensor_table(graph: Graph, own: Sequence[_Own], machine: Machine) -> isa.Table:

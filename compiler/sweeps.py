@@ -13,14 +13,13 @@ there is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.panels import AHEAD, BURSTS, SKEW, Budget, Pace, Panel, PanelPlan, Panels
+from minisim.compiler.panels import AHEAD, BURSTS, SKEW, Budget, Pace, PanelPlan, Panels
 
 Bytes = npt.NDArray[Any]
 
@@ -201,12 +200,10 @@ def _cycles(
 
 
 def _panels(work: Work, pm: int, pn: int, by_rows: bool) -> Panels:
-    rows = [(m, min(m + pm, work.rows)) for m in range(0, work.rows, pm)]
-    cols = [(n, min(n + pn, work.cols)) for n in range(0, work.cols, pn)]
-    if by_rows:
-        return Panels(Panel(*m, *n) for i, m in enumerate(rows) for n in _turning(cols, i))
-    return Panels(Panel(*m, *n) for i, n in enumerate(cols) for m in _turning(rows, i))
-
-
-def _turning(items: Sequence[tuple[int, int]], i: int) -> Sequence[tuple[int, int]]:
-    return items[::-1] if i % 2 else items
+    """Row of panels behind row, or column behind column; each other one is walked backwards."""
+    rows, cols = -(-work.rows // pm), -(-work.cols // pn)
+    outer, inner = np.divmod(np.arange(rows * cols), cols if by_rows else rows)
+    inner = np.where(outer % 2, (cols if by_rows else rows) - 1 - inner, inner)
+    m, n = (outer, inner) if by_rows else (inner, outer)
+    begins, ends = (m * pm, n * pn), (np.minimum((m + 1) * pm, work.rows), np.minimum((n + 1) * pn, work.cols))
+    return Panels(np.stack([begins[0], ends[0], begins[1], ends[1]], axis=1))

@@ -237,6 +237,11 @@ def _shapes(plan: PanelPlan) -> str:
     return "panels " + " ".join(f"{p.m1 - p.m0}x{p.n1 - p.n0}" for p in plan.panels)
 
 
+def executed_of(graph: Graph) -> list[Node]:
+    """The nodes that are executed: those that are no views."""
+    return [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
+
+
 @dataclass(frozen=True)
 class TiledGraph:
     """A graph, and by node name the tiling of each node that is executed; views have none.
@@ -265,4 +270,4 @@ class TiledGraph:
 
     def verify(self) -> None:
         self.graph.verify()
-        assert self.tilings.keys() == {node.name for node in self.graph.nodes if not SEMANTICS[node.op].is_view}
+        assert self.tilings.keys() == {node.name for node in executed_of(self.graph)}

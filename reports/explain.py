@@ -17,7 +17,7 @@ from minisim.reports.account import Account
 from minisim.reports.columns import Column, fitting, table_of
 from minisim.reports.write import output_set, write_csv
 
-ACCOUNT_FILE = "account.csv"
+ACCOUNT_FILE, MAPPING_FILE = "account.csv", "mapping.toml"
 
 TOP = 10
 """Stretches shown."""
@@ -51,15 +51,20 @@ class WhatIf:
     reason: str = ""
 
 
-def write_account(account: Account, out_dir: str | Path) -> Path:
-    """Write account.csv into `out_dir`: all of it or nothing.
+def write_account(account: Account, out_dir: str | Path, mapping: str | None = None) -> list[Path]:
+    """Write account.csv into `out_dir`, and `mapping` as mapping.toml: all of it or nothing.
+
+    Returns:
+        the paths of the files.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     with output_set(out_dir, last=ACCOUNT_FILE) as staging:
         write_csv(account.table(), staging / ACCOUNT_FILE)
-    return Path(out_dir) / ACCOUNT_FILE
+        if mapping is not None:
+            (staging / MAPPING_FILE).write_text(mapping, encoding="utf-8")
+    return [Path(out_dir) / name for name in (ACCOUNT_FILE, MAPPING_FILE)[: 1 if mapping is None else 2]]
 
 
 def print_account(account: Account, what_ifs: Sequence[WhatIf], console: Console) -> None:

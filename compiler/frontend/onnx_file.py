@@ -546,7 +546,7 @@ def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
 
 def _refuse(refusals: Refusals) -> None:
     supported = textwrap.wrap(f"(supported operators: {', '.join(sorted(ONNX_IMPORTERS))})", 110)
-    lines = ["not supported:", *refusals.lines(), *supported]
+    lines = ["not supported:", *refusals.lines(), *(supported if refusals.of_operators() else ())]
     raise UnsupportedError("\n  ".join(lines))
 
 

@@ -28,6 +28,10 @@ class Refusals:
             key = (reason, "", "")
         self._nodes_by_reason.setdefault(key, []).append(name)
 
+    def of_operators(self) -> bool:
+        """Whether a type of nodes is not supported at all: then it helps to see which are."""
+        return any(op_type and not reason for _, op_type, reason in self._nodes_by_reason)
+
     def lines(self) -> Iterator[str]:
         """A line for each reason."""
         for (text, op_type, reason), names in self._nodes_by_reason.items():

@@ -30,8 +30,9 @@ from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.passes.choose import begun, operations
 from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.measure import FEW, NEVER, Measured, best, measured
+from minisim.compiler.passes.repeats import Short
 from minisim.compiler.shares import Splitter
-from minisim.compiler.tiling import TiledGraph
+from minisim.compiler.tiling import TiledGraph, executed_of
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import matmul_cycles, roofline
@@ -65,8 +66,9 @@ THEN: dict[Scale, tuple[Scale, ...]] = {
 }
 """What is tried behind those, where one of them is the best so far; behind halves also where none fits."""
 
-WHOLE = (0, 60_000, 2_000_000)
-"""By `compiler.effort`, operations of the array that are scheduled at most to try that."""
+WHOLE, WHOLES = (0, 60_000, 2_000_000), (0, 3, 50)
+"""By `compiler.effort`, operations of the array that are scheduled at most to try that: so many, or so many times those
+of the network on the usual tiles."""
 
 PART = 1_500
 """Operations of the array that are tried of a layer: of more the first panels, which tell of the rest."""
@@ -102,33 +104,44 @@ class Plan(NamedTuple):
     own: Scales
 
 
-Tiled = Callable[[Machine, Machines], TiledGraph]
+Tiled = Callable[[Graph, Machine, Machines], TiledGraph]
 """Tiles a graph, given the machine as it is to all of it, and to each node."""
 
 
-def soonest(
-    nodes: Sequence[Node], graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines
-) -> TiledGraph:
+def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> TiledGraph:
     """The graph tiled with the edges that end soonest; if that was found out before (`decisions.py`), not anew.
 
     Args:
-        nodes: those of `graph` that are executed.
         most: operations of the array and the vector unit that other edges may take.
         fixed: of nodes whose edges are given, or of `ALL` that have no others.
     """
+    nodes = executed_of(graph)
+
+    def planned(plan: Plan) -> TiledGraph:
+        whole = with_edges(machine, plan.whole)
+        return tiled(graph, whole, _followed(nodes, plan.own, machine, fixed, whole))
+
     if ALL in fixed:
-        return tiled(fixed[ALL], _followed(nodes, {}, machine, fixed, fixed[ALL]))
+        return tiled(graph, fixed[ALL], _followed(nodes, {}, machine, fixed, fixed[ALL]))
     if not scales_of(machine):
-        return tiled(machine, _followed(nodes, {}, machine, fixed, machine))
+        return planned(Plan(USUAL, {}))
     key = key_of([*graph.lines(), *_more(graph, machine, fixed), str(most)])
     plan = _plan(known(key), nodes)
     if plan is None:
-        plan, found = _searched(nodes, graph, machine, tiled, most, fixed)
+        usual = (OPERATORS[node.op].cut(node, graph, fixed.get(node.name, machine)) for node in nodes)
+        short = Short(graph, fixed, sum(operations(cut) for cut in usual))
+        plan, found = _searched(short.graph, machine, tiled, most, fixed)
+        if short:
+            of = {node.name: short.stands[node.name] for node in nodes}
+            plan = Plan(plan.whole, {name: plan.own[kept] for name, kept in of.items() if kept in plan.own})
+            found = planned(plan)
+            if _count(found) > most:
+                plan = Plan(USUAL, {})
+                found = planned(plan)
         at = {node.name: i for i, node in enumerate(nodes)}
         remember(key, {"whole": plan.whole, "own": [[at[name], scale] for name, scale in plan.own.items()]})
         return found
-    whole = with_edges(machine, plan.whole)
-    return tiled(whole, _followed(nodes, plan.own, machine, fixed, whole))
+    return planned(plan)
 
 
 def _more(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:
@@ -159,21 +172,20 @@ def _scale(numbers: Any) -> Scale:
     return m, k, n
 
 
-def _searched(
-    nodes: Sequence[Node], graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines
-) -> tuple[Plan, TiledGraph]:
+def _searched(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> tuple[Plan, TiledGraph]:
     """The plan that ends soonest, found out; and the graph as it tiles it."""
+    nodes = executed_of(graph)
     scales, effort = scales_of(machine), machine.compiler.effort
     free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed]
     tried = {node.name: found for node in free if (found := _tried(Excerpt([node], graph), machine))}
     proposals = _proposals(tried, scales)
     wholes = ALIKE[effort] if _are_alike(nodes, graph) else ()
     if len(proposals) == 1 and not wholes:
-        return Plan(USUAL, {}), tiled(machine, _followed(nodes, {}, machine, fixed, machine))
-    search = _Search(nodes, machine, tiled, most, fixed)
+        return Plan(USUAL, {}), tiled(graph, machine, _followed(nodes, {}, machine, fixed, machine))
+    search = _Search(graph, machine, tiled, most, fixed)
     for own in proposals:
         search.is_best(Plan(USUAL, own))
-    most_spent = search.spent + WHOLE[effort]
+    most_spent = search.spent + max(WHOLE[effort], WHOLES[effort] * search.counts[0])
     for scale in wholes:
         search.is_best(Plan(scale, {}), most_spent - search.spent)
     for scale in THEN.get(search.plan.whole if search.fits else HALF, ()) if wholes else ():
@@ -188,7 +200,7 @@ def _searched(
             break
         if scale != search.plan.own.get(name, search.plan.whole):
             search.is_best(Plan(search.plan.whole, {**search.plan.own, name: scale}))
-    return search.plan, search.graph
+    return search.plan, search.best
 
 
 class _Search:
@@ -196,14 +208,16 @@ class _Search:
 
     Attributes:
         known: what each plan took, in their order.
-        spent: operations of the array that were scheduled for it.
-        plan, graph: the best one, and the graph as it tiles it.
+        counts: the operations of the array that each has; `spent`: those that were scheduled.
+        plan, best: the best one, and the graph as it tiles it.
     """
 
-    def __init__(self, nodes: Sequence[Node], machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> None:
+    def __init__(self, graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> None:
         self.known: list[Measured] = []
+        self.counts: list[int] = []
         self.spent = 0
-        self._nodes, self._machine, self._tiled, self._most, self._fixed = nodes, machine, tiled, most, fixed
+        self._graph, self._machine, self._tiled, self._most, self._fixed = graph, machine, tiled, most, fixed
+        self._nodes = executed_of(graph)
 
     @property
     def fits(self) -> bool:
@@ -212,17 +226,26 @@ class _Search:
 
     def is_best(self, plan: Plan, most: float = inf) -> bool:
         """Whether this is the best so far; then the graph tiled so is kept. With more than `most` operations of the
-        array it is not tried."""
+        array it is not tried, nor tiled if that is plain from its scale."""
+        most = min(most, self._most)
+        if self.counts and self.known[0] is not NEVER and self.counts[0] / prod(plan.whole) > 2 * most:
+            return False
         whole = with_edges(self._machine, plan.whole)
-        found = self._tiled(whole, _followed(self._nodes, plan.own, self._machine, self._fixed, whole))
-        count = sum(operations(tiling) for tiling in found.tilings.values())
-        is_allowed = not self.known or count <= min(most, self._most)
+        found = self._tiled(self._graph, whole, _followed(self._nodes, plan.own, self._machine, self._fixed, whole))
+        count = _count(found)
+        self.counts.append(count)
+        is_allowed = not self.known or count <= most
         self.known.append(measured(found, self._machine) if is_allowed else NEVER)
         self.spent += count if is_allowed else 0
         if best(self.known) < len(self.known) - 1:
             return False
-        self.plan, self.graph = plan, found
+        self.plan, self.best = plan, found
         return True
+
+
+def _count(tiled: TiledGraph) -> int:
+    """Operations of the array and the vector unit."""
+    return sum(operations(tiling) for tiling in tiled.tilings.values())
 
 
 def _are_alike(nodes: Sequence[Node], graph: Graph) -> bool:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 
 import numpy as np
 
+from minisim.compiler.passes.choose import operations
 from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.repeats import Short
 from minisim.compiler.passes.schedule import Allocate
-from minisim.compiler.program import Program
+from minisim.compiler.program import Ids, Program
 from minisim.compiler.slicing import Layers, Operations, interleaved, part
 from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.hwmodel.config import Machine
@@ -44,12 +47,14 @@ class Slice:
         compiler = self.machine.compiler
         if not compiler.slices or not compiler.keep_on_chip or compiler.order != "auto" or len(tiled.tilings) < 2:
             return tiled
+        short = Short(tiled.graph, (), sum(map(operations, tiled.tilings.values())))
+        found = short.whole(self._found(_shortened(tiled, short))) if short else None
+        return _walked(tiled, self._found(tiled) if found is None else found)
+
+    def _found(self, tiled: TiledGraph) -> tuple[Layers, ...]:
         lower = Lower(self.machine)
         rows = {name: in_rows(tiling) for name, tiling in tiled.tilings.items()}
-        found = tuple(self._slices(lower.apply(tiled), lower.apply(replace(tiled, tilings=rows))))
-        names = [node.name for node in tiled.executed()]
-        walked = {names[i]: rows[names[i]] for each in found for i in each}
-        return replace(tiled, tilings={**tiled.tilings, **walked}, slices=found)
+        return tuple(self._slices(lower.apply(tiled), lower.apply(replace(tiled, tilings=rows))))
 
     def _slices(self, plain: Program, in_rows: Program) -> list[Layers]:
         """Those of the layers that are walked together: the longest runs first, of which it is found out in turn
@@ -80,14 +85,13 @@ class Slice:
         """As many layers together as there is room for, one run behind the other."""
         begin = 0
         while begin < layers:
-            end = begin + 1
-            while end < layers and self._has_room(operations, range(begin, end + 1)):
-                end += 1
+            with_one_more = islice(operations.orders(range(begin, layers)), 1, None)
+            end = begin + 1 + sum(1 for _ in takewhile(lambda order: self._has_room(operations, order), with_one_more))
             yield range(begin, end)
             begin = end
 
-    def _has_room(self, operations: Operations, layers: Layers) -> bool:
-        return operations.peak(operations.order(layers)) <= ROOM * self.machine.sram.bytes
+    def _has_room(self, operations: Operations, order: Ids) -> bool:
+        return operations.peak(order) <= ROOM * self.machine.sram.bytes
 
     def _is_sooner(self, layers: Layers, plain: Program, in_rows: Program) -> bool:
         seen = range(layers.start, min(layers.stop + 1, len(plain.layers)))
@@ -95,6 +99,18 @@ class Slice:
 
     def _last_start(self, program: Program) -> int:
         return int(expected_starts(Allocate(self.machine).apply(program), self.machine).max())
+
+
+def _shortened(tiled: TiledGraph, short: Short) -> TiledGraph:
+    names = {node.name for node in short.graph.nodes}
+    return TiledGraph(short.graph, {name: tiling for name, tiling in tiled.tilings.items() if name in names})
+
+
+def _walked(tiled: TiledGraph, slices: tuple[Layers, ...]) -> TiledGraph:
+    """`tiled`, whose layers in `slices` are walked in rows of tiles."""
+    names = [node.name for node in tiled.executed()]
+    walked = {names[i]: in_rows(tiled.tilings[names[i]]) for each in slices for i in each}
+    return replace(tiled, tilings={**tiled.tilings, **walked}, slices=slices)
 
 
 def in_rows(tiling: Tiling) -> Tiling:

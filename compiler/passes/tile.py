@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.mapping import ALL, Edges, check_layers
@@ -13,10 +12,9 @@ from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
 from minisim.compiler.passes.edges import Machines, mapped, soonest
-from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.shares import Splitter
 from minisim.compiler.slabs import tiles_apart
-from minisim.compiler.tiling import TiledGraph, tile_height
+from minisim.compiler.tiling import TiledGraph, executed_of, tile_height
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 
@@ -40,15 +38,15 @@ class Tile:
 
     def apply(self, graph: Graph) -> TiledGraph:
         slabs = with_slabs(graph, self.machine)
-        executed = [node for node in graph.nodes if not SEMANTICS[node.op].is_view]
+        executed = executed_of(graph)
         check_layers(self.mapping, slabs, self.machine)
         fixed = mapped(self.machine, self.mapping)
         self._check_operations(slabs, executed, fixed)
-        tiled = partial(self._tiled, executed, graph)
-        return soonest(executed, slabs, self.machine, tiled, self.max_operations, fixed)
+        return soonest(slabs, self.machine, self._tiled, self.max_operations, fixed)
 
-    def _tiled(self, executed: Sequence[Node], graph: Graph, whole: Machine, machines: Machines) -> TiledGraph:
+    def _tiled(self, graph: Graph, whole: Machine, machines: Machines) -> TiledGraph:
         graph = with_slabs(graph, whole)
+        executed = executed_of(graph)
         edges = whole.tile.m, whole.tile.k, whole.tile.n
         if self.machine.cores.count == 1:
             return TiledGraph(graph, tilings_of(executed, graph, machines), edges=edges)
@@ -72,7 +70,7 @@ def with_slabs(graph: Graph, machine: Machine) -> Graph:
     """`graph`, whose tensors know which of them are cut slab by slab: a matmul of a batch cuts its result so, and
     whoever works on that along with it."""
     result = copy(graph)
-    result.tensors = {name: replace(tensor, graph=result) for name, tensor in graph.tensors.items()}
+    result.tensors = {name: replace(tensor, graph=result, slab=0) for name, tensor in graph.tensors.items()}
     for node in graph.nodes:
         if node.op in OPERATORS and (slab := OPERATORS[node.op].slab(node, result)):
             output = result.tensors[node.output]

@@ -10,13 +10,17 @@
 #include <utility>
 #include <vector>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include "arrays.hpp"
 #include "docstrings_walk.hpp"
 #include "minisim/walk.hpp"
 
 namespace minisim {
 
-// A lowered program's tables, borrowed: nobody writes to them while `kept` keeps them alive.
+// A lowered program's tables, borrowed: while `kept` keeps them alive nobody writes to them but the walk, to `placed`.
 struct BorrowedUops {
     std::vector<py::array> kept;
     UopProgram program;
@@ -38,8 +42,12 @@ struct BorrowedUops {
         if (program.cores == 0) throw UsageError("a program is for at least one core");
     }
 
+    Operands placed(const py::object& from) {
+        return {written<MatmulRow>(from, "matmuls"), written<VectorRow>(from, "vectors"), written<PieceRow>(from, "pieces")};
+    }
+
 private:
-    const py::array& keep(const py::object& from, const char* name) {
+    py::array& keep(const py::object& from, const char* name) {
         kept.push_back(py::array(from.attr(name)));
         return kept.back();
     }
@@ -70,6 +78,14 @@ private:
         return found;
     }
 
+    // The rows of a table, to write to.
+    template <class Row>
+    Row* written(const py::object& from, const char* name) {
+        py::array& array = keep(from, name);
+        if (!array.writeable()) throw UsageError(std::string(name) + " must not be read-only: addresses are written there");
+        return const_cast<Row*>(borrowed_rows<Row>(array, name).rows);
+    }
+
     const std::int64_t* flat(const py::object& from, const char* name, std::size_t size) {
         kept.push_back(py::array(from.attr(name)).attr("reshape")(-1).cast<py::array>());
         if (static_cast<std::size_t>(kept.back().size()) != size) {
@@ -91,23 +107,32 @@ py::array array_of(Grown<Row>&& rows) {
     return py::array(dtype, {size}, {static_cast<py::ssize_t>(sizeof(Row))}, data, keeper);
 }
 
+// To the system, what lowering so many uOps has freed: the C library keeps it else, as much as the program itself.
+inline void give_back(std::size_t uops) {
+#ifdef __GLIBC__
+    constexpr std::size_t kMany = 1'000'000;
+    if (uops >= kMany) malloc_trim(0);
+#else
+    static_cast<void>(uops);
+#endif
+}
+
 inline py::dict walk_program(const py::object& program, std::uint64_t sram_bytes,
                              std::uint64_t accumulator_bytes, bool keep_on_chip) {
     if (sram_bytes >= kNone || accumulator_bytes >= kNone - sram_bytes) {
         throw UsageError("memories must end below address 2^32");
     }
-    const BorrowedUops borrowed(program);
+    BorrowedUops borrowed(program);
+    const Operands placed = borrowed.placed(program);
     Walked found;
     {
         const py::gil_scoped_release without_gil;
+        give_back(borrowed.program.uops.size);
         borrowed.program.check();
-        found = walk(borrowed.program, {sram_bytes, accumulator_bytes, keep_on_chip});
+        found = walk(borrowed.program, {sram_bytes, accumulator_bytes, keep_on_chip}, placed);
     }
     return py::dict("stream"_a = array_of(std::move(found.stream)),
                     "transfers"_a = array_of(std::move(found.transfers)),
-                    "matmuls"_a = array_of(std::move(found.matmuls)),
-                    "vectors"_a = array_of(std::move(found.vectors)),
-                    "pieces"_a = array_of(std::move(found.pieces)),
                     "syncs"_a = array_of(std::move(found.syncs)),
                     "peak"_a = array_of(std::move(found.peak)),
                     "eliminated"_a = array_of(std::move(found.eliminated)), "live"_a = found.live);

@@ -15,6 +15,9 @@ it, and a C++ engine (`minisim._engine`) executes the very same schedule, in loc
 
 from __future__ import annotations
 
+import minisim_start  # noqa: F401  # first: from it on, Ctrl-C during imports ends python -m minisim with a line
+
+# isort: split
 from importlib.metadata import PackageNotFoundError, version
 
 from minisim._engine import (

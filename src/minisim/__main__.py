@@ -1,5 +1,5 @@
 """``python -m minisim``."""
 
-from minisim.cli import main
+from minisim_start import main
 
-main(prog_name="minisim")
+main()

@@ -2,7 +2,7 @@
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
 schedule hazard; 3, outputs that deviate from ONNX Runtime's (--check); 70, a bug in minisim, with a report to file; 71,
-out of memory; 130, interrupted; 141, nobody reads the output any more.
+out of memory; 130, interrupted; 143 and 129, told to end; 141, nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -375,7 +375,7 @@ def explain_command(
     """Say where every cycle of MODEL went, and what another machine would gain."""
     from minisim.compiler.passes.edges import choices
     from minisim.mapping_told import print_mapping
-    from minisim.reports import Account, atomic_bytes, print_account, write_account
+    from minisim.reports import Account, print_account, write_account
     from minisim.what_if import what_ifs
 
     if model is None and mapping_file and not mapping_file.endswith(".toml"):
@@ -415,11 +415,9 @@ def explain_command(
             max_operations=max_operations,
         ) if what_if else []  # fmt: skip
     account = Account.of(result.record())
-    paths = [write_account(account, out)] if out else []
     chosen = choices(tiled[0], machine) if mapping_file is not None else []
-    if out and mapping_file is not None:
-        paths.append(out / "mapping.toml")
-        atomic_bytes(paths[-1], mapping_text({choice.layer: choice.edges for choice in chosen}).encode())
+    text = mapping_text({choice.layer: choice.edges for choice in chosen}) if mapping_file is not None else None
+    paths = write_account(account, out, text) if out else []
     console = Console()
     print_account(account, others, console)
     if mapping_file is not None:

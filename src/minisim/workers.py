@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
+from minisim.stopped import END
+
 PR_SET_PDEATHSIG = 1
 """The option of Linux's prctl that sets the signal which a process gets when the one that started it ends."""
 
@@ -34,14 +36,14 @@ class _Shielded(SpawnProcess):
 
 @contextmanager
 def _interrupted_later() -> Iterator[None]:
-    """A SIGINT waits until the end: a process that is begun by half would say so, at length.
+    """A SIGINT, or a signal to end, waits until the end: a process that is begun by half would say so, at length.
 
-    It is blocked, for the process that is begun to inherit that. But it may come to another thread, and then Python
+    SIGINT is blocked, for the process that is begun to inherit that. But it may come to another thread, and then Python
     tells the main one: so what it tells is put off, too.
     """
     came: list[int] = []
-    in_main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if in_main else None
+    put_off = (signal.SIGINT, *END) if threading.current_thread() is threading.main_thread() else ()
+    handlers = {number: signal.signal(number, lambda number, _: came.append(number)) for number in put_off}
     can_block = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else set()
     try:
@@ -49,10 +51,10 @@ def _interrupted_later() -> Iterator[None]:
     finally:
         if can_block:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
-            if came:
-                signal.raise_signal(signal.SIGINT)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 class _Context(SpawnContext):

@@ -24,7 +24,7 @@ def model():
 
 NO_SPACE = "minisim: error: standard output: cannot be written: No space left on device\n"
 COMMANDS = ("--help", "run gemm:8x8x8", "explain gemm:8x8x8 --no-what-if", "sweep gemm:8x8x8 --param tile.m=8 --jobs 1",
-            "config list", "config show", "config show --keys", "config check edge_8x8")  # fmt: skip
+            "models", "config list", "config show", "config show --keys", "config check edge_8x8")  # fmt: skip
 
 
 def minisim(command: str, folder: Path, stdout: int | None = subprocess.PIPE, stderr: int | None = subprocess.PIPE,
@@ -89,6 +89,22 @@ def test_files_on_a_full_disk_are_not_there(command: str, written: str, tmp_path
         f"minisim: error: {written}: cannot be written: File too large\n",
     )
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "file_size"),
+    [
+        ("run gemm:64x64x64 --no-what-if --trace --out out", 3000),  # the trace does not fit, the tables do
+        ("explain gemm:64x64x64 --no-what-if --mapping --out out", 200),  # the account does not, the mapping does
+    ],
+)
+def test_a_disk_that_fills_up_leaves_the_reports_of_before(command: str, file_size: int, tmp_path: Path) -> None:
+    effort, cache = " --set compiler.effort=0", {"MINISIM_CACHE": "off"}
+    assert minisim(command.replace("64", "48") + effort, tmp_path, **cache).returncode == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    result = minisim(command + effort, tmp_path, file_size=file_size, **cache)
+    assert (result.returncode, result.stderr) == (2, b"minisim: error: out: cannot be written: File too large\n")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from minisim.stopped import stops_told
 
 SOON_S = 5.0
 """For the end of a process that is interrupted: a second, and four for a machine that is busy with other tests. What is
@@ -70,6 +74,40 @@ def wait_until_busy(process: subprocess.Popen[str], argv: list[str]) -> None:
     assert process.poll() is None, "it must be at work when it is interrupted"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal there")
+def test_a_sweep_that_is_told_to_end_is_one_line_and_143(tmp_path: Path) -> None:
+    process = start(LONG["sweep"], tmp_path)
+    wait_until_busy(process, LONG["sweep"])
+    process.terminate()
+    _, err = process.communicate(timeout=SOON_S)
+    assert (process.returncode, err) == (143, "minisim: terminated\n")
+    assert_gone(process.pid)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no such signal there")
+@pytest.mark.parametrize("nohup", [False, True])
+def test_a_terminal_that_closes_ends_a_command_but_with_nohup(nohup: bool) -> None:
+    with signals_as_before(signal.SIGHUP):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+        ended = False
+        try:
+            with stops_told():
+                signal.raise_signal(signal.SIGHUP)
+        except SystemExit as e:
+            ended = e.code == 129
+        assert ended == (not nohup)
+        assert signal.getsignal(signal.SIGHUP) == (signal.SIG_IGN if nohup else signal.SIG_DFL)
+
+
+@contextmanager
+def signals_as_before(number: signal.Signals) -> Iterator[None]:
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("what", LONG)
 @pytest.mark.parametrize("whole_group", [False, True])
 def test_ctrl_c_is_one_line_and_130(what: str, whole_group: bool, tmp_path: Path) -> None:
@@ -95,16 +133,28 @@ class Interrupts:
         if name == {module!r}:
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupts())
-from minisim_start import main
-main()
 """
+FROM_THE_START = ["minisim", "numpy", "minisim.cli", "minisim.reports.tables"]
 
 
-@pytest.mark.parametrize("module", ["minisim", "numpy", "minisim.cli", "minisim.reports.tables"])
+@pytest.mark.parametrize("module", FROM_THE_START)
 def test_ctrl_c_is_one_line_even_while_the_command_is_imported(module: str, tmp_path: Path) -> None:
-    process = start([WHILE_IMPORTING.format(module=module), "run", "gemm:8x8x8"], tmp_path)
+    script = WHILE_IMPORTING.format(module=module) + "from minisim_start import main\nmain()\n"
+    process = start([script, "run", "gemm:8x8x8"], tmp_path)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "minisim: interrupted\n")
+
+
+@pytest.mark.parametrize("module", [*FROM_THE_START[1:], "importlib.metadata"])
+def test_ctrl_c_is_one_line_even_while_the_module_is_imported(module: str, tmp_path: Path) -> None:
+    """``python -m minisim`` imports the package first: what Python itself runs at its start sends the signal."""
+    (tmp_path / "sitecustomize.py").write_text(WHILE_IMPORTING.format(module=module))
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    done = subprocess.run(
+        [sys.executable, "-m", "minisim", "run", "gemm:8x8x8"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, "minisim: interrupted\n")
 
 
 WHILE_A_WORKER_STARTS = """import os, signal, threading, time

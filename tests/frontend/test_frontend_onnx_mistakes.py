@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -44,7 +45,9 @@ def message(kind: type[Exception] = ModelError, spec: str = "m.onnx") -> str:
 
 
 def refusal(*reasons: str) -> str:
-    return "\n".join(["model 'm.onnx': not supported:", *(f"  {reason}" for reason in reasons), SUPPORTED])
+    """With a list of what is supported where it helps: where an operator is not, and nothing else is said of it."""
+    listed = [SUPPORTED] if any(re.fullmatch(r"node '.*' \(\S+\)|.* nodes, first: '.*'\)", r) for r in reasons) else []
+    return "\n".join(["model 'm.onnx': not supported:", *(f"  {reason}" for reason in reasons), *listed])
 
 
 # -- the file ------------------------------------------------------------------------------------------
