@@ -81,7 +81,7 @@ def deciding_passes(
 
 def making_passes(machine: Machine) -> tuple[Step, ...]:
     """Those that make a schedule of it."""
-    return ((30, Lower(machine)), (40, Allocate(machine)))
+    return ((30, Lower(machine)), (40, Allocate(machine, in_place=True)))
 
 
 def compile_graph(

@@ -73,13 +73,14 @@ class Program:
     cores: int = 1
 
     def as_schedule(self) -> isa.Schedule:
-        """The same tables without a stream: lends `Schedule`'s text form to dumps."""
+        """The same tables without a stream: lends `Schedule`'s text form to dumps. They are views, for a schedule's tables
+        are read-only, and scheduling writes addresses to the program's."""
         return isa.Schedule(
             stream=np.zeros(0, dtype=isa.STREAM_DTYPE),
             transfers=np.zeros(0, dtype=isa.TRANSFER_DTYPE),
-            matmuls=self.matmuls,
-            vectors=self.vectors,
-            pieces=self.pieces,
+            matmuls=self.matmuls.view(),
+            vectors=self.vectors.view(),
+            pieces=self.pieces.view(),
             windows=self.windows,
             convolutions=self.convolutions,
             tiles=self.tiles,
