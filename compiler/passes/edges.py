@@ -90,6 +90,9 @@ OPERATIONS, TIMES = (0, 40_000, 400_000), (0, 8, 64)
 """By `compiler.effort`, how many operations are scheduled at most, and how often the whole, to try one layer's edges
 after the other's inside it: of a large network none."""
 
+LAYER = 500
+"""So many operations are scheduled in the time that a layer takes however small it is."""
+
 Machines = Mapping[str, Machine]
 """By node the machine as it is to it: with the edges of its tiles."""
 
@@ -195,7 +198,7 @@ def _searched(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Ma
         search.is_best(Plan(search.plan.whole, proposals[-1]))
     left: float = OPERATIONS[effort]
     for name, scale in _one_by_one(tried)[: TIMES[effort]]:
-        left -= min(search.known[0].operations, left + 1)
+        left -= min(search.known[0].operations + LAYER * len(nodes), left + 1)
         if left < 0:
             break
         if scale != search.plan.own.get(name, search.plan.whole):
