@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from minisim.compiler.dtypes import NAME
@@ -80,7 +81,7 @@ def deciding_passes(
 
 def making_passes(machine: Machine) -> tuple[Step, ...]:
     """Those that make a schedule of it."""
-    return ((30, Lower(machine)), (40, Allocate(machine)))
+    return ((30, Lower(machine)), (40, Allocate(machine, in_place=True)))
 
 
 def compile_graph(
@@ -205,7 +206,14 @@ def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
 
 
 def dump_to(folder: Path, write: Callable[[Path, bytes], object] = Path.write_bytes) -> Stage:
-    """A callback that writes every stage to ``folder/NN-name.txt``, by `write`; the folder is there."""
+    """A callback that writes every stage to ``folder/NN-name.txt``, by `write`; the folder is there.
+
+    The stages of an older dump go first: those of a run that fails must not be followed by another's.
+    """
+    if (folder / "00-import.txt").exists():
+        for old in folder.glob("[0-9][0-9]-*.txt"):
+            with suppress(OSError):  # then it cannot be written either, which is told
+                old.unlink()
 
     def dump(number: int, name: str, ir: IR) -> None:
         text = "\n".join(map(printable, ir.lines())) + "\n"

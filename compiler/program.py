@@ -36,6 +36,9 @@ Ids = npt.NDArray[np.int64]
 AHEAD = 0.25
 """The part of the SRAM that a layer keeps free so that loads can run ahead of need, if it has no plan of its own."""
 
+AT_A_TIME = 1 << 16
+"""So many rounds of a layer's pattern are made into uOps at a time: as a whole they would be there twice."""
+
 HORIZON = 64
 """How many of a core's uOps ahead a tile's next use is too near for it to be evicted for that."""
 
@@ -73,13 +76,14 @@ class Program:
     cores: int = 1
 
     def as_schedule(self) -> isa.Schedule:
-        """The same tables without a stream: lends `Schedule`'s text form to dumps."""
+        """The same tables without a stream: lends `Schedule`'s text form to dumps. They are views, for a schedule's
+        tables are read-only, and scheduling writes addresses to the program's."""
         return isa.Schedule(
             stream=np.zeros(0, dtype=isa.STREAM_DTYPE),
             transfers=np.zeros(0, dtype=isa.TRANSFER_DTYPE),
-            matmuls=self.matmuls,
-            vectors=self.vectors,
-            pieces=self.pieces,
+            matmuls=self.matmuls.view(),
+            vectors=self.vectors.view(),
+            pieces=self.pieces.view(),
             windows=self.windows,
             convolutions=self.convolutions,
             tiles=self.tiles,
@@ -408,22 +412,32 @@ class ProgramBuilder:
             cores: which core's each i is.
         """
         count = len(slots[0].refs)
-        present = np.empty((count, len(slots)), dtype=bool)
-        for j, slot in enumerate(slots):
-            present[:, j] = slot.present
-        place = np.cumsum(present.sum(axis=1))  # behind the uOps of each i
-        uops = np.zeros(int(place[-1]) if count else 0, dtype=UOP_DTYPE)
-        uops["layer"] = len(self._layers)
-        loads = 0
-        for j in reversed(range(len(slots))):
-            slot, there = slots[j], present[:, j]
-            place -= there
-            at = place[there]
-            uops["opcode"][at], uops["ref"][at] = slot.opcode, np.broadcast_to(slot.refs, count)[there]
-            uops["fetch"][at], uops["core"][at] = (np.broadcast_to(x, count)[there] for x in (slot.fetch, cores))
-            loads += len(at) if slot.opcode == isa.Opcode.LOAD else 0
+        counts = [int(np.broadcast_to(slot.present, count).sum()) for slot in slots]
+        loads = sum(n for slot, n in zip(slots, counts, strict=True) if slot.opcode == isa.Opcode.LOAD)
+        uops = np.zeros(sum(counts), dtype=UOP_DTYPE)
+        end = 0
+        for first in range(0, count, AT_A_TIME):
+            part = self._interleaved(slots, slice(first, min(first + AT_A_TIME, count)), cores)
+            uops[end : end + len(part)] = part
+            end += len(part)
         self._uops.append(uops)
         self._layers.append(_Layer(printable(name), op, macs, len(uops), loads, ahead, horizon))
+
+    def _interleaved(self, slots: Sequence[Slot], at: slice, cores: Ids | int) -> isa.Table:
+        """The uOps of a new layer for the i in the range `at`."""
+
+        def part(column: npt.ArrayLike) -> npt.NDArray[Any]:
+            whole = np.asarray(column)
+            return whole[at] if whole.ndim else whole
+
+        uops = np.zeros((at.stop - at.start, len(slots)), dtype=UOP_DTYPE)
+        present = np.empty(uops.shape, dtype=bool)
+        for j, slot in enumerate(slots):
+            uops["opcode"][:, j], uops["ref"][:, j], present[:, j] = slot.opcode, part(slot.refs), part(slot.present)
+            uops["fetch"][:, j] = part(slot.fetch)
+        uops["layer"], uops["core"] = len(self._layers), np.reshape(part(cores), (-1, 1))
+        kept: isa.Table = uops[present]
+        return kept
 
     def finish(self) -> Program:
         names = tuple(self._tensor_ids)

@@ -13,7 +13,7 @@ as there is room for the weights of its layers and for what is alive between the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -94,12 +94,25 @@ class Operations:
 
     def order(self, layers: Layers) -> Ids:
         """The operations of `layers` as a slice walks them: by how far the first layer must have come for each."""
+        *_, come = self._progresses(layers)
+        return self._by(come, layers)
+
+    def orders(self, layers: Layers) -> Iterator[Ids]:
+        """`order` of the first of `layers`, of the first two of them, and so on."""
+        return (self._by(come, layers) for come in self._progresses(layers))
+
+    def _by(self, come: Progress, layers: Layers) -> Ids:
+        begin, _ = self._bounds(layers)
+        return begin + np.lexsort((self.layer[begin : begin + len(come)], come))
+
+    def _progresses(self, layers: Layers) -> Iterator[Progress]:
+        """The progress of the operations of the first of `layers`, of those of the first two, and so on."""
         begin, end = self._bounds(layers)
         come = np.zeros(end - begin)
         for layer in layers:
-            mine = slice(self.first[layer], self.first[layer + 1])
-            come[mine.start - begin : mine.stop - begin] = self._progress(layer, layers, come, begin)
-        return begin + np.lexsort((self.layer[begin:end], come))
+            mine = slice(self.first[layer] - begin, self.first[layer + 1] - begin)
+            come[mine] = self._progress(layer, layers, come, begin)
+            yield come[: mine.stop]
 
     def all_of(self, layers: Layers) -> Ids:
         """The operations of `layers`, one layer after the other."""

@@ -149,11 +149,11 @@ class MatMul(Multiplication[MatMulAttributes]):
         m, n, k = tiling.walk()
         last = k == tiling.k_tiles - 1
         slab, m_in_slab = tiling.in_slab(m)
-        first_a = np.array(product.a_slabs)[slab] * -(-product.a_rows // a_edges[0])  # row of tiles of its slab
-        first_b = np.array(product.b_slabs)[slab] * -(-product.b_rows // b_edges[0])
         a_row, a_col = tiling.flip(m_in_slab, k, attributes.transpose_a)
         b_row, b_col = tiling.flip(k, n, attributes.transpose_b)
-        a_ids, b_ids = a.ids(first_a + a_row, a_col), b.ids(first_b + b_row, b_col)
+        a_tall, b_tall = -(-product.a_rows // a_edges[0]), -(-product.b_rows // b_edges[0])  # a slab, in rows of tiles
+        a_ids = a.ids(np.array(product.a_slabs)[slab] * a_tall + a_row, a_col)
+        b_ids = b.ids(np.array(product.b_slabs)[slab] * b_tall + b_row, b_col)
         bias_ids = bias.ids(0, n) if bias else None
         residual_ids = residual.ids(m, n) if residual else None
         rows = program.matmuls(

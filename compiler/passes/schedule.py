@@ -23,7 +23,7 @@ there are and when each is used next, `places.hpp` allocates, `candidates.hpp` k
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minisim._engine import memory_needed, walk
 from minisim.compiler.program import Program
@@ -36,11 +36,15 @@ from minisim.hwmodel.config import Machine
 class Allocate:
     """Program -> Schedule.
 
+    Args:
+        in_place: the program is not needed any more: its operands' tables become the schedule's, without a copy.
+
     Raises:
         CapacityError: the SRAM, or the accumulator memory, is too small for one operation's operands.
     """
 
     machine: Machine
+    in_place: bool = False
     name: str = "schedule"
 
     def apply(self, program: Program) -> isa.Schedule:
@@ -56,13 +60,17 @@ class Allocate:
                 f"accumulator.bytes: layer {needed.accumulator_layer!r} needs at least {needed.accumulator} bytes for "
                 f"the sums of one operation, not {accumulator}"
             )
-        found = walk(program, sram, accumulator, self.machine.compiler.keep_on_chip)
+        placed = program if self.in_place else _with_own_operands(program)
+        found = walk(placed, sram, accumulator, self.machine.compiler.keep_on_chip)
         layers = program.layers.copy()
         layers["sram_peak"] = found.pop("peak")
         layers["loads_eliminated"] = found.pop("eliminated")
         return isa.Schedule(
             sram_final_live_bytes=found.pop("live"),
             **found,
+            matmuls=placed.matmuls,
+            vectors=placed.vectors,
+            pieces=placed.pieces,
             windows=program.windows.copy(),
             convolutions=program.convolutions.copy(),
             tiles=program.tiles.copy(),
@@ -76,6 +84,15 @@ class Allocate:
             accumulator_bytes=accumulator,
             cores=program.cores,
         )
+
+
+def _with_own_operands(program: Program) -> Program:
+    return replace(
+        program,
+        matmuls=program.matmuls.copy(),
+        vectors=program.vectors.copy(),
+        pieces=program.pieces.copy(),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from minisim.compiler.passes.choose import operations
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.repeats import Short
 from minisim.compiler.passes.schedule import Allocate
-from minisim.compiler.program import Program
+from minisim.compiler.program import Ids, Program
 from minisim.compiler.slicing import Layers, Operations, interleaved, part
 from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.hwmodel.config import Machine
@@ -84,14 +85,13 @@ class Slice:
         """As many layers together as there is room for, one run behind the other."""
         begin = 0
         while begin < layers:
-            end = begin + 1
-            while end < layers and self._has_room(operations, range(begin, end + 1)):
-                end += 1
+            with_one_more = islice(operations.orders(range(begin, layers)), 1, None)
+            end = begin + 1 + sum(1 for _ in takewhile(lambda order: self._has_room(operations, order), with_one_more))
             yield range(begin, end)
             begin = end
 
-    def _has_room(self, operations: Operations, layers: Layers) -> bool:
-        return operations.peak(operations.order(layers)) <= ROOM * self.machine.sram.bytes
+    def _has_room(self, operations: Operations, order: Ids) -> bool:
+        return operations.peak(order) <= ROOM * self.machine.sram.bytes
 
     def _is_sooner(self, layers: Layers, plain: Program, in_rows: Program) -> bool:
         seen = range(layers.start, min(layers.stop + 1, len(plain.layers)))

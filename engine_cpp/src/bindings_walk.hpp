@@ -20,7 +20,7 @@
 
 namespace minisim {
 
-// A lowered program's tables, borrowed: nobody writes to them while `kept` keeps them alive.
+// A lowered program's tables, borrowed: while `kept` keeps them alive nobody writes to them but the walk, to `placed`.
 struct BorrowedUops {
     std::vector<py::array> kept;
     UopProgram program;
@@ -42,8 +42,12 @@ struct BorrowedUops {
         if (program.cores == 0) throw UsageError("a program is for at least one core");
     }
 
+    Operands placed(const py::object& from) {
+        return {written<MatmulRow>(from, "matmuls"), written<VectorRow>(from, "vectors"), written<PieceRow>(from, "pieces")};
+    }
+
 private:
-    const py::array& keep(const py::object& from, const char* name) {
+    py::array& keep(const py::object& from, const char* name) {
         kept.push_back(py::array(from.attr(name)));
         return kept.back();
     }
@@ -72,6 +76,14 @@ private:
             throw UsageError(std::string(name) + " must have a number for each row");
         }
         return found;
+    }
+
+    // The rows of a table, to write to.
+    template <class Row>
+    Row* written(const py::object& from, const char* name) {
+        py::array& array = keep(from, name);
+        if (!array.writeable()) throw UsageError(std::string(name) + " must not be read-only: addresses are written there");
+        return const_cast<Row*>(borrowed_rows<Row>(array, name).rows);
     }
 
     const std::int64_t* flat(const py::object& from, const char* name, std::size_t size) {
@@ -110,19 +122,17 @@ inline py::dict walk_program(const py::object& program, std::uint64_t sram_bytes
     if (sram_bytes >= kNone || accumulator_bytes >= kNone - sram_bytes) {
         throw UsageError("memories must end below address 2^32");
     }
-    const BorrowedUops borrowed(program);
+    BorrowedUops borrowed(program);
+    const Operands placed = borrowed.placed(program);
     Walked found;
     {
         const py::gil_scoped_release without_gil;
         give_back(borrowed.program.uops.size);
         borrowed.program.check();
-        found = walk(borrowed.program, {sram_bytes, accumulator_bytes, keep_on_chip});
+        found = walk(borrowed.program, {sram_bytes, accumulator_bytes, keep_on_chip}, placed);
     }
     return py::dict("stream"_a = array_of(std::move(found.stream)),
                     "transfers"_a = array_of(std::move(found.transfers)),
-                    "matmuls"_a = array_of(std::move(found.matmuls)),
-                    "vectors"_a = array_of(std::move(found.vectors)),
-                    "pieces"_a = array_of(std::move(found.pieces)),
                     "syncs"_a = array_of(std::move(found.syncs)),
                     "peak"_a = array_of(std::move(found.peak)),
                     "eliminated"_a = array_of(std::move(found.eliminated)), "live"_a = found.live);

@@ -7,11 +7,12 @@ constexpr char kWalk[] =
     R"(Give the tiles of a lowered program addresses, and its operations waits: the walk of `minisim.compiler.passes.schedule`.
 
 Args:
-    program: the tables of a minisim.compiler.program.Program.
+    program: the tables of a minisim.compiler.program.Program; the operands' addresses are written to its matmuls, vectors
+        and pieces.
     keep_on_chip: whether finished intermediates stay in SRAM for their consumers.
 
 Returns:
-    the columns of a Schedule by name: stream, transfers, matmuls, vectors, pieces, syncs; "peak" and "eliminated", int64
+    the columns of a Schedule by name: stream, transfers, syncs; "peak" and "eliminated", int64
     of shape (layers,): the bytes of the scratchpad used at most, and the LOADs dropped; "live": bytes still held in the end.
 
 Raises:

@@ -60,7 +60,7 @@ struct Core {
 
 class Walk {
 public:
-    Walk(const UopProgram& program, const WalkMachine& machine);
+    Walk(const UopProgram& program, const WalkMachine& machine, const Operands& placed);
     Walked run();
 
 private:
@@ -99,6 +99,7 @@ private:
 
     const UopProgram& program_;
     const WalkMachine machine_;
+    const Operands placed_;
     const Copies copies_;
     Candidates::At at_;
     std::vector<Copy> copy_;
@@ -114,9 +115,10 @@ private:
     Walked out_;
 };
 
-Walk::Walk(const UopProgram& program, const WalkMachine& machine)
+Walk::Walk(const UopProgram& program, const WalkMachine& machine, const Operands& placed)
     : program_(program),
       machine_(machine),
+      placed_(placed),
       copies_(program),
       at_(copies_.size(), kNone),
       copy_(copies_.size()),
@@ -129,9 +131,6 @@ Walk::Walk(const UopProgram& program, const WalkMachine& machine)
     core_ = &cores_.front();
     out_.peak.resize(program.layers);
     out_.eliminated.resize(program.layers);
-    out_.matmuls.append(program.matmuls.begin(), program.matmuls.size);
-    out_.vectors.append(program.vectors.begin(), program.vectors.size);
-    out_.pieces.append(program.pieces.begin(), program.pieces.size);
     prepare_copies();
 }
 
@@ -240,7 +239,7 @@ void Walk::execute(std::uint32_t row, std::uint32_t next_use) {
         const bool accumulates = copy == sums && copy_[copy].writer == index(Queue::kMatrix);  // in order by itself
         if (!accumulates) wait_for_writer(copy, wait);
     }
-    MatmulRow& placed = out_.matmuls[row];
+    MatmulRow& placed = placed_.matmuls[row];
     placed.a_sram = address_of(x.a);
     placed.b_sram = address_of(x.b);
     placed.c_sram = Program::touches_c(x) ? address_of(x.c) : kNone;
@@ -261,7 +260,7 @@ void Walk::vector(std::uint32_t row, std::uint32_t next_use) {
     Clock wait{};
     place_target(target, 0, wait);
     for (const std::uint32_t copy : operands_) wait_for_writer(copy, wait);
-    VectorRow& placed = out_.vectors[row];
+    VectorRow& placed = placed_.vectors[row];
     placed.src0_sram = address_of(x.src0);
     placed.src1_sram = address_of(x.src1);
     placed.src2_sram = address_of(x.src2);
@@ -482,7 +481,7 @@ std::uint32_t Walk::emit(Opcode opcode, std::uint32_t row, const Clock& wait, st
 void Walk::address_pieces(std::uint32_t first) {
     bool more = first != kNone;
     for (std::size_t i = first; more; ++i) {
-        PieceRow& piece = out_.pieces[i];
+        PieceRow& piece = placed_.pieces[i];
         piece.sram = address_of(piece.tile);
         more = piece.more != 0;
     }
@@ -490,6 +489,8 @@ void Walk::address_pieces(std::uint32_t first) {
 
 }  // namespace
 
-Walked walk(const UopProgram& program, const WalkMachine& machine) { return Walk(program, machine).run(); }
+Walked walk(const UopProgram& program, const WalkMachine& machine, const Operands& placed) {
+    return Walk(program, machine, placed).run();
+}
 
 }  // namespace minisim

@@ -67,10 +67,19 @@ struct Lowered {
         found.cores = cores;
         return found;
     }
-    Walked walked(std::uint64_t sram, std::uint64_t accumulator = 0, bool keep = true) {
+    // The operands' tables with their addresses, too; those of the program stay as they are.
+    struct Placed : Walked {
+        std::vector<MatmulRow> matmuls;
+        std::vector<VectorRow> vectors;
+        std::vector<PieceRow> pieces;
+    };
+    Placed walked(std::uint64_t sram, std::uint64_t accumulator = 0, bool keep = true) {
         const UopProgram program = view();
         program.check();
-        return walk(program, {sram, accumulator, keep});
+        Placed found{{}, matmuls, vectors, pieces};
+        static_cast<Walked&>(found) =
+            walk(program, {sram, accumulator, keep}, {found.matmuls.data(), found.vectors.data(), found.pieces.data()});
+        return found;
     }
 };
 

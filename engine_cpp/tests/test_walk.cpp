@@ -39,7 +39,7 @@ std::vector<int> opcodes(const Walked& walked) {
 }  // namespace
 
 TEST(an_intermediate_stays_for_its_consumer) {
-    const Walked found = two_products().walked(8192);
+    const Lowered::Placed found = two_products().walked(8192);
     CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 0, 2, 1}));
     CHECK_EQUAL(found.eliminated[1], 1);
     CHECK_EQUAL(found.eliminated[0], 0);
@@ -52,7 +52,7 @@ TEST(an_intermediate_stays_for_its_consumer) {
 }
 
 TEST(nothing_stays_if_it_may_not) {
-    const Walked found = two_products().walked(8192, 0, false);
+    const Lowered::Placed found = two_products().walked(8192, 0, false);
     CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 1, 0, 0, 2, 1}));
     CHECK_EQUAL(found.stream[4].wait[1], 1u);  // the store of c
     CHECK_EQUAL(found.transfers[2].tile, 2u);
@@ -74,7 +74,7 @@ TEST(what_is_used_last_is_evicted_and_stored_if_it_is_nowhere_else) {
     x.uop(Opcode::kLoad, b);
     x.uop(Opcode::kExecute, x.matmul(a, b, c, 1, true));
     x.uop(Opcode::kStore, c);
-    const Walked found = x.walked(3072);  // a, b and one more: partial sums of c go through DRAM
+    const Lowered::Placed found = x.walked(3072);  // a, b and one more: partial sums of c go through DRAM
     CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 1, 2, 1, 0, 2, 1}));
     CHECK_EQUAL(found.transfers[2].tile, c);
     CHECK_EQUAL(found.transfers[2].version, 1u);
@@ -100,7 +100,7 @@ TEST(what_must_be_stored_counts_as_half_as_far_away) {
     x.uop(Opcode::kLoad, b);
     x.uop(Opcode::kExecute, x.matmul(a, b, c, 1, true));
     x.uop(Opcode::kStore, c);
-    const Walked found = x.walked(4096);
+    const Lowered::Placed found = x.walked(4096);
     CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 0, 2, 1, 0, 2, 1}));
     CHECK_EQUAL(found.transfers[4].tile, a);
     CHECK_EQUAL(found.peak[0], 4096);
@@ -122,7 +122,7 @@ Lowered ragged(std::uint32_t rows) {
 }
 
 TEST(a_ragged_tile_takes_a_whole_place_if_it_fills_half_of_one) {
-    const Walked half = ragged(8).walked(3072), less = ragged(7).walked(3072);
+    const Lowered::Placed half = ragged(8).walked(3072), less = ragged(7).walked(3072);
     CHECK_EQUAL(half.peak[0], 3072);
     CHECK_EQUAL(half.matmuls[1].c_sram, half.matmuls[0].c_sram);  // d follows in its place
     CHECK_EQUAL(less.matmuls[0].c_sram, 2048u);
@@ -140,7 +140,7 @@ TEST(what_does_not_fit_in_whole_places_is_moved_together) {
     x.tiles[0].rows = 12;  // a, of which there is a whole tile, too
     x.tiles.push_back({0, 96, 0, 16, 16, 0});
     CHECK_EQUAL(scratchpad_needed(x.view(), false).bytes, 768u + 1024 + 576);
-    const Walked found = x.walked(768 + 1024 + 576);
+    const Lowered::Placed found = x.walked(768 + 1024 + 576);
     CHECK(opcodes(found) == (std::vector<int>{0, 0, 0, 0, 2, 1}));  // the operands are loaded again, side by side
     CHECK_EQUAL(found.matmuls[0].a_sram, 0u);
     CHECK_EQUAL(found.matmuls[0].b_sram, 768u);
@@ -150,7 +150,7 @@ TEST(what_does_not_fit_in_whole_places_is_moved_together) {
     CHECK_EQUAL(found.peak[0], 768 + 1024 + 576);
     CHECK_EQUAL(found.live, 0u);
     CHECK_THROWS(x.walked(768 + 1024 + 576 - 64), ScheduleError, "do not fit");
-    const Walked ample = x.walked(4096);
+    const Lowered::Placed ample = x.walked(4096);
     CHECK(opcodes(ample) == (std::vector<int>{0, 0, 2, 1}));
     CHECK_EQUAL(ample.peak[0], 3072);  // there each has the place of a whole one
 }
@@ -167,7 +167,7 @@ TEST(sums_live_in_the_accumulator_memory) {
     x.uop(Opcode::kLoad, b);
     x.uop(Opcode::kExecute, x.matmul(a, b, c, 1, true, acc));
     x.uop(Opcode::kStore, c);
-    const Walked found = x.walked(4096, 1024);
+    const Lowered::Placed found = x.walked(4096, 1024);
     CHECK_EQUAL(found.matmuls[0].acc_sram, 4096u);
     CHECK_EQUAL(found.matmuls[0].c_sram, kNone);
     CHECK_EQUAL(found.matmuls[1].acc_sram, 4096u);
@@ -202,7 +202,7 @@ TEST(sums_that_were_spilled_are_read_when_they_are_back) {
     x.uop(Opcode::kLoad, b);
     x.uop(Opcode::kExecute, x.matmul(a, b, c, 1, true, acc));
     x.uop(Opcode::kStore, c);
-    const Walked found = x.walked(4096);
+    const Lowered::Placed found = x.walked(4096);
     const StreamRow& last = found.stream[found.stream.size() - 2];
     CHECK_EQUAL(int{last.opcode}, 2);
     CHECK_EQUAL(found.transfers[found.transfers.size() - 2].tile, acc);  // before c is stored
@@ -218,7 +218,7 @@ TEST(a_product_of_one_step_has_no_sums_to_read) {
     x.uop(Opcode::kLoad, b);
     x.uop(Opcode::kExecute, x.matmul(a, b, c, 0, true, acc));
     x.uop(Opcode::kStore, c);
-    const Walked found = x.walked(4096, 1024);
+    const Lowered::Placed found = x.walked(4096, 1024);
     CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 1}));
     CHECK_EQUAL(found.matmuls[0].acc_sram, kNone);
 }
@@ -264,7 +264,7 @@ TEST(sums_of_another_size_find_their_memory_in_one_piece) {
     };
     products(2, 3, {1, 2, 0}, 16, 0);  // three places of 1,024 bytes; the one in the middle is given back first
     products(4, 5, {0, 1}, 24, 1);  // two of 1,536 in the same memory
-    const Walked found = x.walked(8192, 3072);
+    const Lowered::Placed found = x.walked(8192, 3072);
     CHECK_EQUAL(found.matmuls[6].acc_sram, 8192u);
     CHECK_EQUAL(found.matmuls[7].acc_sram, 8192u + 1536);
     for (const StreamRow& row : found.stream) {
@@ -283,7 +283,7 @@ TEST(small_tiles_lie_at_the_other_end) {
 }
 
 TEST(a_place_is_taken_when_its_readers_are_done) {
-    const Walked found = two_products().walked(3072);
+    const Lowered::Placed found = two_products().walked(3072);
     CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 0, 2, 1}));
     CHECK_EQUAL(found.transfers[2].sram, 0u);  // d, where a was
     CHECK_EQUAL(found.stream[3].wait[2], 1u);
@@ -297,7 +297,7 @@ TEST(what_only_sram_has_is_stored_before_it_is_moved) {
     }
     x.tiles[4].rows = 10;
     x.tiles.push_back({4, 160, 0, 16, 16, 0});
-    const Walked found = x.walked(1024 + 1024 + 640);
+    const Lowered::Placed found = x.walked(1024 + 1024 + 640);
     CHECK_EQUAL(found.live, 0u);
     std::uint32_t version = 0;
     int moves = 0;
@@ -325,7 +325,7 @@ TEST(a_layer_may_come_in_stretches) {
         x.uop(Opcode::kExecute, x.matmul(a, a, target, 1, true), 0, 0, layer);
         x.uop(Opcode::kStore, target, 0, 0, layer);
     }
-    const Walked found = x.walked(8192);
+    const Lowered::Placed found = x.walked(8192);
     CHECK_EQUAL(found.peak[0], 4096);
     CHECK_EQUAL(found.peak[1], 3072);
     CHECK_EQUAL(found.eliminated[0], 4);  // 1 of the first stretch, 3 of the second
@@ -347,7 +347,7 @@ TEST(a_layer_begins_with_what_the_fullest_core_has) {
     product(1, 0, {a}, e);
     product(1, 1, {b}, e);
     product(0, 0, {a, b, c}, x.tile(3, 1));
-    const Walked found = x.walked(8192);
+    const Lowered::Placed found = x.walked(8192);
     CHECK_EQUAL(found.peak[0], 4096);
     CHECK_EQUAL(found.peak[1], 3072);  // core 1 has 2,048
 }
@@ -356,7 +356,7 @@ TEST(another_core_waits_for_the_store) {
     Lowered x = two_products();
     x.cores = 2;
     for (UopRow& uop : x.uops) uop.core = static_cast<std::uint16_t>(uop.layer);
-    const Walked found = x.walked(8192);
+    const Lowered::Placed found = x.walked(8192);
     CHECK(opcodes(found) == (std::vector<int>{0, 0, 2, 1, 0, 0, 2, 1}));
     CHECK_EQUAL(found.syncs.size(), 1u);
     CHECK_EQUAL(found.stream[4].sync, 0u);
@@ -385,7 +385,7 @@ TEST(a_load_names_each_store_once_and_all_that_it_needs) {
         x.uop(Opcode::kExecute, x.matmul(view, view, e, 0, true), 2);
         x.uop(Opcode::kStore, e, 2);
     }
-    const Walked found = x.walked(8192);
+    const Lowered::Placed found = x.walked(8192);
     CHECK_EQUAL(found.syncs.size(), 2u);
     for (std::uint32_t i = 0; i < 2; ++i) {
         CHECK_EQUAL(found.syncs[i].core, i);
@@ -466,7 +466,7 @@ TEST(an_operand_that_is_read_twice_is_given_back_once) {
     x.uop(Opcode::kLoad, a);
     x.uop(Opcode::kExecute, x.matmul(a, a, c, 0, true));
     x.uop(Opcode::kStore, c);
-    const Walked found = x.walked(2048);
+    const Lowered::Placed found = x.walked(2048);
     CHECK(opcodes(found) == (std::vector<int>{0, 2, 1}));
     CHECK_EQUAL(found.matmuls[0].a_sram, found.matmuls[0].b_sram);
     CHECK_EQUAL(found.live, 0u);

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import minisim as ms
 from minisim.compiler.mapping import ALL, mapping_text, read_mapping
+from minisim.compiler.passes.edges import Choice
+from minisim.compiler.passes.measure import NEVER, Measured
+from minisim.mapping_told import print_mapping
 
 MODEL, SMALL = "gemm:324x56x64", ("--set", "sram.bytes=24KiB")
 
@@ -154,3 +159,16 @@ def test_given_tiles_change_no_bits() -> None:
     free, given = ms.run(graph), ms.run(graph, mapping={"c": (7, 9, 11)})
     assert set(given.schedule.tiles["rows"].tolist()) - set(free.schedule.tiles["rows"].tolist())
     assert given.output_sha256 == free.output_sha256
+
+
+def test_the_table_of_choices() -> None:
+    """The best three losers, by cycles; how many more there are; what cannot be there is counted, not told."""
+    tried = {(8 * i, 16, 16): Measured(100.0 + i, 1, 1) for i in (5, 4, 3, 2, 1)}
+    tried[8, 8, 8] = NEVER
+    console = Console(file=io.StringIO(), width=90)
+    print_mapping([Choice("a", (8, 16, 16), tried), Choice("b", (8, 8, 8), {})], ["b"], console)
+    assert isinstance(console.file, io.StringIO)
+    header, a, b, *_ = console.file.getvalue().splitlines()
+    assert header.split() == ["layer", "tile", "m", "x", "k", "x", "n", "alone", "also", "tried"]
+    assert a.rstrip() == "  a      8x16x16           101  16x16x16 102, 24x16x16 103, 32x16x16 104, 2 more"
+    assert b.rstrip() == "  b      8x8x8           given"

@@ -109,7 +109,12 @@ def test_dump_ir_writes_every_level(minisim: Any) -> None:
 
 
 def test_dump_ir_of_a_run_that_fails_shows_how_far_it_came(minisim: Any) -> None:
+    Path("ir").mkdir()
+    for name in (*STAGES, "notes.txt"):
+        Path("ir", name).write_text("of an older dump")
     minisim("run", "gemm:64x48x40", "--set", "sram.bytes=64", "--dump-ir", "ir", code=2)
+    assert Path("ir", "notes.txt").exists()
+    Path("ir", "notes.txt").unlink()
     assert sorted(names("ir")) == STAGES[:7]
     assert not Path("out").exists()
 

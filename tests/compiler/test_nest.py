@@ -90,3 +90,23 @@ def test_of_about_equal_plans_its_own_is_taken(tried: list[TiledGraph], monkeypa
     )
     assert decided("gemm:100x300x200") is tried[0]
     assert len(tried) > 3
+
+
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        (MLP, "cores.count=2"),
+        ("attention:2x40x16", "sram.bytes=32KiB"),
+        ("conv:1x8x8x16,8x3x3,1,1", "sram.bytes=16KiB"),
+    ],
+)
+def test_every_plan_computes_the_same_bits(
+    model: str, key: str, tried: list[TiledGraph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever is tried last is taken."""
+    machine = ms.Machine().replace(key)
+    usual = ms.run(model, machine.replace("compiler.effort=0")).outputs
+    monkeypatch.setattr(nest, "timed", lambda tiled, on: tried.append(tiled) or Measured(0.5 ** len(tried), 1, 1))
+    found = ms.run(model, machine).outputs
+    assert len(tried) > 1
+    assert all(found[name].tobytes() == value.tobytes() for name, value in usual.items())

@@ -16,7 +16,7 @@ from minisim.errors import MemoryLimitError, ModelError, ShapeError
 from minisim.hwmodel.isa import Opcode, Role
 
 RNG = np.random.default_rng(0)
-MACHINE = ms.Machine.load("npu_32x32")
+MACHINE = ms.Machine.load("npu_32x32").replace("compiler.effort=0")
 
 
 def graph() -> tuple[ms.Graph, ms.Tensor]:

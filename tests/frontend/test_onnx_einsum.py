@@ -65,6 +65,19 @@ def test_as_numpy_says(
     assert found.shape == expected.shape and np.array_equal(found, expected)
 
 
+@pytest.mark.parametrize(("constant", "moves"), [(-1, 2), (0, 1), (1, 1)])
+def test_a_constant_is_laid_out_before_the_run(tmp_path: Path, constant: int, moves: int) -> None:
+    """And one that lies as it should is taken as it is: it has no second copy."""
+    rng = np.random.default_rng(0)
+    for equation, wanted in (("bqhd,bkhd->bhqk", moves), ("bij,bjk->bik", 0)):
+        shapes = [(2, 3, 4, 5), (2, 6, 4, 5)] if "h" in equation else [(2, 3, 4), (2, 4, 5)]
+        operands = [rng.integers(-8, 8, shape).astype(np.float32) for shape in shapes]
+        graph, inputs = einsum(tmp_path, equation, *operands, constant=constant)
+        assert [node.op for node in graph.nodes].count("Transpose") == wanted
+        assert "h" in equation or set(graph.tensors) == {"x0", "x1", "y/matmul"}
+        assert np.array_equal(ms.run(graph, inputs=inputs).outputs["y"], np.einsum(equation, *operands))
+
+
 @pytest.mark.parametrize(
     ("equation", "shapes", "moves"),
     [

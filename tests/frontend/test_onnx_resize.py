@@ -129,6 +129,14 @@ def test_any_group_norm(tmp_path_factory: pytest.TempPathFactory, data: st.DataO
     assert sum(node.op == "Transpose" for node in result.graph.nodes) <= 2
 
 
+@pytest.mark.parametrize(("scales", "biases"), [(3, 4), (4, 3)])
+def test_a_group_norm_has_a_scale_and_a_bias_for_each_channel(tmp_path: Path, scales: int, biases: int) -> None:
+    constants = {"s": np.ones(scales, np.float32), "b": np.ones(biases, np.float32)}
+    node = make_node("GroupNormalization", ["x", "s", "b"], ["y"], num_groups=2)
+    with pytest.raises(MinisimError, match="scale and bias must have 4 values"):
+        run(tmp_path, model([node], (1, 4, 2), constants, 21), np.ones((1, 4, 2), np.float32))
+
+
 @pytest.mark.parametrize(
     ("attributes", "operands", "message"),
     [

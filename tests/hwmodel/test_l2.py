@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from dataclasses import replace
@@ -14,6 +15,7 @@ from support.pairs import pair
 import minisim as ms
 from minisim.errors import ConfigError
 from minisim.hwmodel.cost import costs, rectangles
+from minisim.hwmodel.delays import delays
 from minisim.hwmodel.dram import Answer
 from minisim.hwmodel.isa import Opcode
 from minisim.hwmodel.l2 import L2, Cache, touched
@@ -142,6 +144,22 @@ def test_a_store_of_whole_lines_fetches_none() -> None:
         for line in range(8 * 64):  # all that was in it leaves
             l2.cache.access(10**6 + line, False)
         assert (l2.cache.write_backs, l2.cache.dirty) == (8, 0)
+
+
+def test_what_the_terms_of_gates_are_with_it() -> None:
+    """A transfer's latency is what the memory answered, another operation's its own; both port and DRAM serve it."""
+    on = cached(tile__m=8, tile__k=12, tile__n=12)
+    schedule = ms.compile_graph(ms.load_model("gemm:7x50x57"), on)
+    timeline, cost = ms.simulate(schedule, on), costs(schedule, on)
+    found, answers = delays(cost, on, timeline), timeline.answers
+    assert answers is not None and answers.contention.any() and (cost.bytes % 32).any()
+    moves = cost.bytes > 0
+    assert 0 < moves.sum() < len(moves) and cost.latency[~moves].all()
+    assert np.array_equal(found["latency"][moves], answers.latency[moves])
+    assert np.array_equal(found["latency"][~moves], cost.latency[~moves])
+    assert found["l2"].tolist() == [math.ceil(size / 32) for size in cost.bytes.tolist()]
+    assert np.array_equal(found["service"] + answers.contention, timeline.dram_end - timeline.dram_begin)
+    assert not delays(cost, machine(), timeline)["l2"].any()
 
 
 @pytest.mark.parametrize("timing", ["native", "simpy"])
