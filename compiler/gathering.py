@@ -167,7 +167,7 @@ def _outputs(geometry: Geometry, height: int, tile_height: int) -> tuple[list[tu
 def _from_first_tile(taps: Sequence[tuple[Part, ...]]) -> tuple[int, Strips]:
     """The lowest row of tiles that is read, and what is read at each tap, counted from there."""
     lowest = min((part.tile for found in taps for part in found), default=0)
-    return lowest, tuple(tuple(part._replace(tile=part.tile - lowest) for part in found) for found in taps)
+    return lowest, tuple(tuple(Part(part.tile - lowest, *part[1:]) for part in found) for found in taps)
 
 
 def _columns(step: Step, first: int, width: int) -> tuple[int, tuple[_Column, ...]]:

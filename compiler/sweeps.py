@@ -185,15 +185,9 @@ def _cycles(
     work: Work, pm: int, pns: Bytes, aheads: Bytes, loaded: Bytes, waits: Bytes, budget: Budget, pace: Pace
 ) -> Bytes:
     """As `PanelPlan.cycles`, of many plans at once; `waits` for free places."""
-    busy = np.maximum.reduce(
-        np.broadcast_arrays(
-            np.float64(work.execute),
-            loaded * pace.load,
-            np.float64(work.stored * pace.store),
-            (loaded + work.stored) * pace.dram,
-            waits,
-        )
-    )
+    fixed = max(work.execute, work.stored * pace.store)
+    moved = np.maximum(loaded * pace.load, (loaded + work.stored) * pace.dram)
+    busy = np.maximum(np.maximum(moved, fixed), waits)
     panels = -(-work.rows // pm) * -(-work.cols // pns)
     left = pm * pns * max(0.0, budget.c * pace.store - pace.execute)
     return np.asarray(busy + (panels - 1) * np.maximum(0.0, left - aheads * pace.load) + left)
