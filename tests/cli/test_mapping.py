@@ -78,6 +78,11 @@ def test_what_is_written_of_convolutions_is_taken_back(sram: str, minisim: Any) 
     assert cycles() > chosen
 
 
+def test_scalesims_layers_have_no_tiles_of_all_others(minisim: Any) -> None:
+    out = minisim("explain", "lenet5", "--set", "matrix.model=scalesim", "--no-what-if", "--mapping").stdout
+    assert "all others" not in out
+
+
 def test_a_mapping_survives_a_sweep(minisim: Any) -> None:
     """At every point whose machine has such tiles."""
     Path("mine.toml").write_text(mapping_text({"c": (24, 28, 32)}))

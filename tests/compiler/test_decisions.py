@@ -78,6 +78,12 @@ def test_it_is_for_what_it_was_found_for_alone(folder: Path, monkeypatch: pytest
         graph.output(graph.mul(x, graph.weight("v", np.full(shape, value, np.float32))))
         return graph
 
+    def of_integers(value: int) -> ms.Graph:
+        graph = ms.Graph()
+        x = graph.matmul(graph.input("x", (40, 40), dtype="int8"), graph.weight("w", np.ones((40, 40), np.int8), dtype="int8"))
+        graph.output(graph.add(x, graph.weight("v", np.full(1, value, np.int32), dtype="int32")))
+        return graph
+
     compiled()
     for model, keys, given in (
         ("gemm:324x56x65", (), {}),
@@ -86,6 +92,10 @@ def test_it_is_for_what_it_was_found_for_alone(folder: Path, monkeypatch: pytest
         ("gemm:324x56x64", (), {"max_operations": 1000}),
         (number(2.0, (1,)), (), {}),
         (number(2.0, (30,)), (), {}),
+        (of_integers(5), (), {}),
+        (of_integers(2**30 + 1), (), {}),  # which no immediate is
+        ("gemm:324x56x64", (), {"mapping": {"c": (16, 16, 16)}}),
+        ("gemm:324x56x64", (), {"mapping": {"c": (16, 16, 8)}}),
     ):
         before = len(kept(folder))
         compiled(model, *keys, **given)
@@ -103,7 +113,7 @@ def test_it_is_for_what_it_was_found_for_alone(folder: Path, monkeypatch: pytest
     "text",
     [b"", b"{", b"\xff", b"[]", b"3", b'{"whole": [1, 1], "own": []}', b'{"whole": [1, 1, NaN], "own": []}',
      b'{"whole": [1, 1, 1], "own": [[7, [1, 1, 1]]]}', b'{"whole": [1, 1, 1], "own": [["a", [1, 1, 1]]]}',
-     b'{"whole": [1, 1, 1e9], "own": []}', b" " * 1_000_001, b"[" * 100_000],
+     b'{"whole": [1, 1, 1e9], "own": []}', b'{"whole": [4, 4, 4], "own": []}' + b" " * 1_000_000, b"[" * 100_000],
     ids=range(12),
 )  # fmt: skip
 def test_what_says_something_else_counts_as_absent(text: bytes, folder: Path) -> None:

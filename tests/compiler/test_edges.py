@@ -238,3 +238,30 @@ def test_a_batch_is_cut_slab_by_slab_where_the_networks_tiles_would_reach_across
     tiled = tiled_graph(graph, ms.Machine().replace("compiler.effort=0"), mapping={ALL: (height, 32, 32)})
     (scores, *_) = (node.output for node in tiled.graph.nodes)
     assert tiled.graph.tensors[scores].slab == slab
+
+
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[edges.Plan]:
+    """Those that are tried for `convs`, in a small SRAM."""
+    found: list[edges.Plan] = []
+    is_best = edges._Search.is_best
+
+    def told(search: edges._Search, plan: edges.Plan, *most: float) -> bool:
+        before = len(search.known)
+        best = is_best(search, plan, *most)
+        found.extend([plan] if len(search.known) > before and search.known[-1] is not NEVER else [])
+        return best
+
+    monkeypatch.setattr(edges._Search, "is_best", told)
+    tiled_graph(convs(), ms.Machine.load(CONVS[0]).replace(CONVS[1]), numerics=False)
+    return found
+
+
+def test_matmuls_own_edges_are_tried_inside_the_best_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert any(plan.whole != USUAL and plan.own for plan in plans(monkeypatch))
+
+
+@pytest.mark.parametrize(("most", "count"), [(0, 0), (700, 1)])
+def test_scales_are_tried_within_a_bound(most: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edges, "WHOLE", (0, most, 0))
+    monkeypatch.setattr(edges, "WHOLES", (0, 0, 0))
+    assert sum(plan.whole != USUAL and not plan.own for plan in plans(monkeypatch)) == count
