@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.choose import operations
 from minisim.compiler.passes.measure import Measured, timed
 from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
@@ -59,6 +60,10 @@ class Nest:
         compiler = self.machine.compiler
         left: float = OPERATIONS[compiler.effort]
         if not left or compiler.order != "auto" or self.machine.matrix.model == "scalesim":
+            return tiled
+        if (
+            2 * sum(map(operations, tiled.tilings.values())) > left
+        ):  # not even the first other plan can be timed beside it
             return tiled
         known, took, planning = [tiled], list[Measured](), _planning(tiled)
         for plan in self._plans(tiled):

@@ -80,7 +80,9 @@ def test_it_is_for_what_it_was_found_for_alone(folder: Path, monkeypatch: pytest
 
     def of_integers(value: int) -> ms.Graph:
         graph = ms.Graph()
-        x = graph.matmul(graph.input("x", (40, 40), dtype="int8"), graph.weight("w", np.ones((40, 40), np.int8), dtype="int8"))
+        x = graph.matmul(
+            graph.input("x", (40, 40), dtype="int8"), graph.weight("w", np.ones((40, 40), np.int8), dtype="int8")
+        )
         graph.output(graph.add(x, graph.weight("v", np.full(1, value, np.int32), dtype="int32")))
         return graph
 
