@@ -61,9 +61,7 @@ class Nest:
         left: float = OPERATIONS[compiler.effort]
         if not left or compiler.order != "auto" or self.machine.matrix.model == "scalesim":
             return tiled
-        if (
-            2 * sum(map(operations, tiled.tilings.values())) > left
-        ):  # not even the first other plan can be timed beside it
+        if 2 * sum(map(operations, tiled.tilings.values())) > left:  # it cannot be timed, and another one beside it
             return tiled
         known, took, planning = [tiled], list[Measured](), _planning(tiled)
         for plan in self._plans(tiled):

@@ -110,3 +110,13 @@ def test_every_plan_computes_the_same_bits(
     found = ms.run(model, machine).outputs
     assert len(tried) > 1
     assert all(found[name].tobytes() == value.tobytes() for name, value in usual.items())
+
+
+def test_nothing_is_planned_that_is_too_large_to_be_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two schedules would have 128 operations of the array."""
+    planned: list[object] = []
+    monkeypatch.setattr(nest.Nest, "_planned", lambda _, plan, __: planned.append(plan))
+    for most, tries in ((127, False), (128 + nest.LAYER, True)):
+        monkeypatch.setattr(nest, "OPERATIONS", (0, most, 0))
+        ms.compile_graph("gemm:128x128x128", ms.Machine())
+        assert bool(planned) is tries
