@@ -32,7 +32,7 @@ def start(model):
     if not child:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(1, 2)
-        main(["run", model, "--out", "out"])
+        main(["run", model, "--no-what-if", "--out", "out"])
     return child
 
 def files():
