@@ -49,7 +49,7 @@ def _onnx(rng: random.Random) -> Input:
         data = mutate_bytes(data, rng)
     files = {"m.onnx": data, "w.bin": bytes(64)}
     options = rng.choice([["--no-numerics"], ["--no-numerics"], [], ["--set", "matrix.dtype=int8"]])
-    return Input(["run", "m.onnx", "--max-operations", MOST_OPERATIONS, *options], files)
+    return Input(["run", "m.onnx", "--max-operations", MOST_OPERATIONS, *options, *_hints(rng)], files)
 
 
 def _network(rng: random.Random) -> Input:
@@ -58,6 +58,11 @@ def _network(rng: random.Random) -> Input:
     config = rng.choice(["tpu_like_128x128"] * 3 + ["npu_32x32", "gemmini_16x16"])
     argv = ["run", "m.onnx", "--config", config, "--max-operations", MOST_OF_NETWORK, *options]
     return Input(argv, {"m.onnx": damaged_network(rng)})
+
+
+def _hints(rng: random.Random) -> list[str]:
+    """Whether a run's hints are measured, which takes longer than all else: of one in three."""
+    return rng.choice([[], ["--no-what-if"], ["--no-what-if"]])
 
 
 # -- machine files ---------------------------------------------------------------------------------------------
@@ -168,7 +173,7 @@ def _command(rng: random.Random) -> Input:
             rng, ["--set", "--set", "--config", "--out", "--no-numerics", "--trace", "--dump-ir", "--dim"]
         )
         argv = [command, _model(rng), *options, "--max-operations", MOST_OPERATIONS]
-        argv += ["--no-what-if"] * (command == "explain")
+        argv += ["--no-what-if"] if command == "explain" else _hints(rng)
     if rng.random() < 0.1:
         argv.insert(
             rng.randrange(len(argv) + 1), rng.choice([*TEXTS, "--help", "--version", "-h", "--", "--bogus", "--set"])
