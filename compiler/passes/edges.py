@@ -130,7 +130,8 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
         return planned(Plan(USUAL, {}))
     key = key_of([*graph.lines(), *_more(graph, machine, fixed), str(most)])
     plan = _plan(known(key), nodes)
-    if plan is None:
+    found = planned(plan) if plan else None
+    if plan is None or found is None or _count(found) > most:
         usual = (OPERATORS[node.op].cut(node, graph, fixed.get(node.name, machine)) for node in nodes)
         short = Short(graph, fixed, sum(operations(cut) for cut in usual))
         plan, found = _searched(short.graph, machine, tiled, most, fixed)
@@ -143,8 +144,7 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
                 found = planned(plan)
         at = {node.name: i for i, node in enumerate(nodes)}
         remember(key, {"whole": plan.whole, "own": [[at[name], scale] for name, scale in plan.own.items()]})
-        return found
-    return planned(plan)
+    return found
 
 
 def _more(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:
@@ -182,7 +182,7 @@ def _searched(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Ma
     free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed]
     tried = {node.name: found for node in free if (found := _tried(Excerpt([node], graph), machine))}
     proposals = _proposals(tried, scales)
-    wholes = ALIKE[effort] if _are_alike(nodes, graph) else ()
+    wholes = ALIKE[effort] if any(is_cut_alike(node, graph) for node in nodes) else ()
     if len(proposals) == 1 and not wholes:
         return Plan(USUAL, {}), tiled(graph, machine, _followed(nodes, {}, machine, fixed, machine))
     search = _Search(graph, machine, tiled, most, fixed)
@@ -251,9 +251,9 @@ def _count(tiled: TiledGraph) -> int:
     return sum(operations(tiling) for tiling in tiled.tilings.values())
 
 
-def _are_alike(nodes: Sequence[Node], graph: Graph) -> bool:
-    """Whether there are layers whose edges are not chosen one by one."""
-    return any(not _sizes(node, graph) and not OPERATORS[node.op].takes_edges for node in nodes)
+def is_cut_alike(node: Node, graph: Graph) -> bool:
+    """Whether a node's edges are neither chosen by themselves nor those of what it works on."""
+    return not _sizes(node, graph) and not OPERATORS[node.op].takes_edges
 
 
 def scales_of(machine: Machine) -> Sequence[Scale]:
@@ -275,7 +275,8 @@ def choices(tiled: TiledGraph, machine: Machine) -> list[Choice]:
     and of each layer whose edges are."""
     nodes = tiled.executed()
     found = []
-    if tiled.edges and _are_alike(nodes, tiled.graph) and machine.matrix.model != "scalesim":
+    is_some_alike = any(is_cut_alike(node, tiled.graph) for node in nodes)
+    if tiled.edges and is_some_alike and machine.matrix.model != "scalesim":
         found.append(Choice(ALL, tiled.edges, {}))
     for node in nodes:
         if _sizes(node, tiled.graph):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import operations
+from minisim.compiler.passes.edges import is_cut_alike
 from minisim.compiler.passes.measure import Measured, timed
 from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
@@ -68,7 +69,7 @@ class Nest:
             left -= planning
             if left < 0:
                 break
-            if (other := self._planned(plan, tiled)) is None or any(_are_alike(other, each) for each in known):
+            if (other := self._planned(plan, tiled)) is None or any(_are_same(other, each) for each in known):
                 continue
             known.append(other)
             for each in known[len(took) :]:
@@ -111,9 +112,7 @@ def _rungs(size: int) -> list[int]:
 def _planning(tiled: TiledGraph) -> int:
     """What it takes to plan a graph, in operations that are scheduled."""
     nodes = tiled.executed()
-    swept = sum(
-        not OPERATORS[node.op].sizes(node, tiled.graph) and not OPERATORS[node.op].takes_edges for node in nodes
-    )
+    swept = sum(is_cut_alike(node, tiled.graph) for node in nodes)
     return LAYER * (len(nodes) - swept) + SWEPT * swept
 
 
@@ -131,5 +130,5 @@ def _edges(tiled: TiledGraph) -> dict[str, Edges]:
     return found
 
 
-def _are_alike(one: TiledGraph, other: TiledGraph) -> bool:
+def _are_same(one: TiledGraph, other: TiledGraph) -> bool:
     return (one.tilings, one.slices) == (other.tilings, other.slices)

@@ -165,3 +165,11 @@ def test_by_default_it_is_the_users_cache_folder(tmp_path: Path, monkeypatch: py
     decisions.remember("a", 1)
     (found,) = tmp_path.rglob("a.json")
     assert "minisim" in str(found)
+
+
+def test_one_that_takes_more_operations_than_are_allowed_is_found_out_anew(folder: Path) -> None:
+    found = compiled("gemm:324x56x64", max_operations=1000)
+    (path,) = kept(folder)
+    path.write_text('{"whole": [0.001, 0.001, 0.001], "own": []}')
+    assert compiled("gemm:324x56x64", max_operations=1000) == found
+    assert "0.001" not in path.read_text()
