@@ -111,17 +111,21 @@ def test_a_report_that_finds_no_room_is_no_error(monkeypatch: pytest.MonkeyPatch
     assert write_report("text") is None
 
 
-def account_lines(width: int) -> list[str]:
+@pytest.fixture(scope="module")
+def account() -> Account:
+    machine = ms.Machine.load("npu_32x32").replace("dram.latency=13ns")
+    return Account.of(ms.run("gemm:96x64x80", machine, numerics=False).record())
+
+
+def printed(account: Account, width: int) -> list[str]:
     file = io.StringIO()
-    graph = ms.load_model("gemm:96x64x80")
-    result = ms.run(graph, ms.Machine.load("npu_32x32").replace("dram.latency=13ns"), numerics=False)
-    print_account(Account.of(result.record()), [], Console(file=file, width=width))
+    print_account(account, [], Console(file=file, width=width))
     return file.getvalue().splitlines()
 
 
-def test_a_tree_of_causes_has_as_many_lines_however_narrow_it_is() -> None:
+def test_a_tree_of_causes_has_as_many_lines_however_narrow_it_is(account: Account) -> None:
     def tree(width: int) -> list[str]:
-        lines = account_lines(width)
+        lines = printed(account, width)
         begin = next(i for i, line in enumerate(lines) if "all cycles" in line)
         return lines[begin : next(i for i, line in enumerate(lines) if "Critical path" in line)]
 
@@ -129,10 +133,10 @@ def test_a_tree_of_causes_has_as_many_lines_however_narrow_it_is() -> None:
     assert all(len(line) <= 34 for line in tree(34))
 
 
-def test_columns_of_the_longest_stretches_go_in_the_order_of_what_they_are_worth() -> None:
+def test_columns_of_the_longest_stretches_go_in_the_order_of_what_they_are_worth(account: Account) -> None:
     shown = []
     for width in range(130, 25, -1):
-        (line,) = [line for line in account_lines(width) if line.strip().startswith("from cycle")]
+        (line,) = [line for line in printed(account, width) if line.strip().startswith("from cycle")]
         titles = [title for title in ("layer", "unit", "operations", "the first") if title in line]
         shown += [titles] if [titles] != shown[-1:] else []
     assert shown == [["layer", "unit", "operations", "the first"], ["layer", "unit", "operations"], ["layer", "unit"],
