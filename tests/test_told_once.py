@@ -18,12 +18,17 @@ from support.golden import Golden
 import minisim as ms
 from minisim import sweep as sweep_module
 from minisim.boundary import write_report
+from minisim.compiler.attributes import InterleaveAttributes
 from minisim.compiler.geometry import step_sizes
+from minisim.compiler.passes.edges import is_cut_alike
 from minisim.compiler.placement import tensor_table
+from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.zoo import NETWORKS
-from minisim.errors import CapacityError, UsageError
-from minisim.reports import Account, print_account
-from minisim.reports.hints import Hint
+from minisim.errors import CapacityError, ShapeError, UsageError
+from minisim.hwmodel.array import drain_cycles
+from minisim.hwmodel.cost import result_sizes
+from minisim.reports import Account, print_account, print_summary
+from minisim.reports.hints import Hint, array_fill
 from minisim.reports.terminal import advice
 from minisim.sweep import grid
 
@@ -141,3 +146,94 @@ def test_columns_of_the_longest_stretches_go_in_the_order_of_what_they_are_worth
         shown += [titles] if [titles] != shown[-1:] else []
     assert shown == [["layer", "unit", "operations", "the first"], ["layer", "unit", "operations"], ["layer", "unit"],
                      ["layer"], []]  # fmt: skip
+
+
+@pytest.mark.parametrize("latency", [1, 3])
+def test_the_last_sum_falls_through_the_adders_of_all_rows_but_the_first(latency: int) -> None:
+    machine = ms.Machine().replace("matrix.dataflow=ws", f"matrix.adder_latency={latency}", "matrix.rows=8")
+    assert drain_cycles(machine) == 7 * latency + machine.matrix.cols - 1 + machine.matrix.multiplier_latency
+    assert drain_cycles(machine.replace("matrix.model=scalesim")) == 0
+
+
+def test_steps_that_leave_sums_write_no_result() -> None:
+    schedule = ms.compile_graph("gemm:32x96x32", ms.Machine().replace("tile.k=32", "compiler.effort=0"))
+    matmuls = schedule.matmuls
+    assert result_sizes(schedule, matmuls).tolist() == [4 if last else 0 for last in matmuls["last"]]
+    assert sorted(matmuls["last"].tolist()) == [0, 0, 1]
+
+
+def test_not_a_number_becomes_the_integer_0() -> None:
+    graph = ms.Graph()
+    graph.output(graph.cast(graph.input("x", (1, 5)), "int8"), "y")
+    x = np.array([[np.nan, np.inf, -np.inf, -1.9, 200.0]], np.float32)
+    assert ms.run(graph, inputs={"x": x}).outputs["y"].tolist() == [[0, 127, -128, -1, 127]]
+    (node,) = graph.nodes
+    assert SEMANTICS[node.op].evaluate([x], node.attributes)[0].tolist() == [[0, 127, -128, -1, 127]]
+
+
+def test_only_what_others_do_not_cut_for_it_is_cut_alike() -> None:
+    graph = ms.Graph()
+    y = graph.relu(graph.conv2d(graph.input("x", (1, 6, 6, 4)), graph.weight("w", shape=(3, 3, 4, 8)), name="conv"))
+    y = graph.softmax(graph.matmul(graph.reshape(y, (-1, 8)), graph.weight("v", shape=(8, 8)), name="matmul"))
+    graph.output(y)
+    assert {node.op for node in graph.nodes if not SEMANTICS[node.op].is_view and is_cut_alike(node, graph)} == {"Conv"}
+
+
+def test_a_node_of_one_output_has_no_second_one() -> None:
+    nodes = [helper.make_node("Relu", ["x"], ["y", "z"], "both")]
+    infos, ends = ([helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (2, 3))] for name in ("x", "y"))
+    model = helper.make_model(helper.make_graph(nodes, "net", infos, ends), ir_version=8)
+    Path("two.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ms.MinisimError, match="both"):
+        ms.load_model("two.onnx")
+
+
+def test_what_is_packed_fills_the_rows_only_where_k_lies_along_them() -> None:
+    """Of four times as many int8 values of k a weight-stationary array takes four to a row; others stream them."""
+    block = {"m": 32, "k": 32, "n": 32}
+    machine = ms.Machine().replace("matrix.dtype=int8", "matrix.int8_rate=4", "matrix.rows=32", "matrix.cols=32")
+    fills = {
+        flow: array_fill(block, machine.replace(f"matrix.dataflow={flow}"), machine.dtype) for flow in ("ws", "os")
+    }
+    assert fills["os"][0] == 1.0 and not any("fills" in reason for reason in fills["os"][1])
+    assert fills["ws"][0] == 0.25
+    assert fills["ws"][1][0] == "k fills 32 of 128 rows x 4 steps of k"
+
+
+def test_images_that_are_interleaved_must_have_their_shapes() -> None:
+    attributes = InterleaveAttributes((5, 4), (2, 2))
+    images = [(1, 3, 2, 3), (1, 3, 2, 3), (1, 2, 2, 3), (1, 2, 2, 3)]
+    assert SEMANTICS["Interleave"].infer(images, attributes) == ((1, 5, 4, 3),)
+    with pytest.raises(ShapeError, match=r"from line 1 and column 0 on must have the shape \(1, 2, 2, 3\), not \(1, 3"):
+        SEMANTICS["Interleave"].infer([*images[:2], (1, 3, 2, 3), images[3]], attributes)
+
+
+@pytest.mark.parametrize("layers", [10, 11, 12])
+def test_layers_beyond_the_first_ten_are_summed(layers: int) -> None:
+    graph = ms.Graph()
+    x = graph.input("x", (16, 16))
+    for i in range(layers):
+        x = graph.softmax(x, name=f"s{i}")
+    graph.output(x)
+    record, file = ms.run(graph, ms.Machine().replace("compiler.slices=false"), numerics=False).record(), io.StringIO()
+    print_summary(record, Console(file=file, width=100))
+    assert (f"{layers - 10} more layers" in file.getvalue()) == (layers > 10)
+
+
+def test_a_dump_says_what_windows_are_read() -> None:
+    schedule = ms.compile_graph("conv:1x6x6x4,8x3x3,1,1")
+    lines = [line for line in schedule.lines() if line.startswith("window ")]
+    assert len(lines) == len(schedule.windows) > 1
+    assert lines[0].startswith("window 0: ") and " rows of " in lines[0]
+
+
+def test_a_schedule_of_another_model_is_refused_behind_a_piece_of_a_tensor_too() -> None:
+    def pieces(columns: int) -> ms.Graph:
+        graph = ms.Graph("pieces")
+        left, right = graph.split(graph.input("x", (4, 8)), 2, axis=1)
+        y = graph.matmul(graph.add(left, right), graph.weight("w", np.ones((4, columns), np.float32)))
+        graph.output(y, "y")
+        return graph
+
+    with pytest.raises(UsageError, match="the schedule is not of 'pieces'"):
+        ms.Runtime(pieces(5), schedule=ms.compile_graph(pieces(6)))
