@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.geometry import Geometry, Part, Step, parts
-from minisim.compiler.program import Ids, ProgramBuilder
+from minisim.compiler.builder import ProgramBuilder
+from minisim.compiler.geometry import OUTSIDE, Geometry, Part, Step, parts
+from minisim.compiler.program import Ids
 from minisim.hwmodel import isa
 
 
@@ -154,20 +155,23 @@ class Gathering:
 @lru_cache(maxsize=256)
 def _outputs(geometry: Geometry, height: int, tile_height: int) -> tuple[list[tuple[int, int]], list[Strips]]:
     """Of each tile of the output the lowest row of tiles that it reads, and which form what it reads has, counted from
-    there; and the forms."""
-    by_tap = [strips(geometry, height, tile_height, tap) for tap in range(geometry.taps)]
-    forms: dict[Strips, int] = {}
-    found = []
-    for i in range(len(by_tap[0])):
-        lowest, seen = _from_first_tile([by_tap[tap][i] for tap in range(geometry.taps)])
-        found.append((lowest, forms.setdefault(seen, len(forms))))
-    return found, list(forms)
-
-
-def _from_first_tile(taps: Sequence[tuple[Part, ...]]) -> tuple[int, Strips]:
-    """The lowest row of tiles that is read, and what is read at each tap, counted from there."""
-    lowest = min((part.tile for found in taps for part in found), default=0)
-    return lowest, tuple(tuple(Part(part.tile - lowest, *part[1:]) for part in found) for found in taps)
+    there; and the forms: what is read at each tap."""
+    sources = np.stack([geometry.source(tap) for tap in range(geometry.taps)])
+    apart, step = geometry.steps
+    found: list[tuple[int, int]] = []
+    numbers: dict[bytes, int] = {}
+    forms: list[Strips] = []
+    for first in range(0, geometry.pixels_out, height):
+        of_tile = sources[:, first : first + height]
+        is_read = of_tile != OUTSIDE
+        lowest = int(of_tile[is_read].min(initial=geometry.pixels_in)) // tile_height if is_read.any() else 0
+        counted = np.where(is_read, of_tile - lowest * tile_height, OUTSIDE)
+        key = counted.tobytes()
+        if key not in numbers:
+            numbers[key] = len(forms)
+            forms.append(tuple(tuple(parts(each, height, tile_height, step, apart)[0]) for each in counted))
+        found.append((lowest, numbers[key]))
+    return found, forms
 
 
 def _columns(step: Step, first: int, width: int) -> tuple[int, tuple[_Column, ...]]:

@@ -179,9 +179,9 @@ class Tiling:
         return _one_after_the_other(columns)
 
     def fetches(self, m: Index, n: Index, k: Index) -> tuple[Index | int, Index | int]:
-        """What the loads of each execute of the walk are for (`fetch` in program.py): of a and b, its step; of operands
-        of the epilogue, its row of blocks. Blocks begin anew in each core's share, and in each slab. Without blocks all
-        is for one."""
+        """What the loads of each execute of the walk are for (`UOP_DTYPE` in program.py): of a and b, its step; of
+        operands of the epilogue, its row of blocks. Blocks begin anew in each core's share, and in each slab. Without
+        blocks all is for one."""
         if self.blocks is None:
             return 0, 0
         first = np.zeros((2, self.m_tiles, self.n_tiles), dtype=np.int64)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from minisim.compiler.builder import ProgramBuilder
 from minisim.compiler.graph import Graph, Node, Tensor
 from minisim.compiler.panels import Pace, PanelPlan
-from minisim.compiler.program import ProgramBuilder
 from minisim.compiler.semantics import SEMANTICS, A, Array, Semantics
 from minisim.compiler.tiling import Read, Share, Tiling
 from minisim.compiler.values import Lazy

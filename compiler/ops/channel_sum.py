@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from minisim.compiler.attributes import NeighbourAttributes
+from minisim.compiler.builder import ProgramBuilder, Run, Slot
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.ops.row_strips import tile_rows
 from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
-from minisim.compiler.program import ProgramBuilder, Run, Slot
 from minisim.compiler.semantics import Array
 from minisim.compiler.tiling import Read, Tiling
 from minisim.errors import ShapeError

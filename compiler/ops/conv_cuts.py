@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import inf
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from minisim.hwmodel.config import Machine
 
 MOST = 8
 """Tilings that are worth being tried."""
+
+HOPELESS = 2.0
+"""Tiles on which the array alone takes so many times as long as others take in all are not looked at."""
 
 LEAST_EDGE = 8
 """Rows, or columns, that no tile is made lower or narrower than to find room."""
@@ -169,10 +173,14 @@ def cuts(of: Convolution, machine: Machine) -> tuple[Tiling, ...]:
     ones.
     """
     found: dict[tuple[object, ...], tuple[float, float, int, Tiling]] = {}
+    soonest = inf
     for tiling in _tilings(of, machine):
+        if tiling.m_tiles * tiling.n_tiles * _execute(of, tiling, machine) > HOPELESS * soonest:
+            continue
         whole = (0, tiling.m_tiles, 0, tiling.n_tiles)
         for one in swept(of, tiling, whole, pace(of, tiling, machine), machine):
             key = tiling.m, tiling.k, tiling.n, one.plan.panels
+            soonest = min(soonest, one.cycles)
             rank = (one.cycles, one.loaded, -tiling.source[0], replace(tiling, panels=one.plan))
             if key not in found or rank[:3] < found[key][:3]:
                 found[key] = rank

@@ -15,11 +15,11 @@ import numpy.typing as npt
 from minisim.compiler import panels
 from minisim.compiler.activations import RELU, SIGMOID
 from minisim.compiler.attributes import Attributes
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.dtypes import FLOATS, NAME, NUMBERS, is_immediate
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.ops.vector_pace import vector_pace
-from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.semantics import Array, one_dtype
 from minisim.compiler.slabs import Broadcast, tiles_apart
 from minisim.compiler.tiling import Read, Tiling, tile_height

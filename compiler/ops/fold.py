@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.folding import Folding, choose, taps_of_step, tiles_read
 from minisim.compiler.geometry import Geometry
 from minisim.compiler.graph import Graph, Node, view_2d
@@ -21,7 +22,7 @@ from minisim.compiler.ops.base import Operator
 from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Index, Pace
-from minisim.compiler.program import Ids, ProgramBuilder, Slot
+from minisim.compiler.program import Ids
 from minisim.compiler.semantics import A
 from minisim.compiler.tiling import Read, Tiling, tile_height
 from minisim.hwmodel import cost, isa
@@ -164,10 +165,10 @@ class _Steps:
 
     def _partials(self) -> tuple[Ids, Ids]:
         """The tile that each operation goes on from, or NONE, and the one that it leaves its result in."""
-        tiling, name = self.tiling, self.node.name
+        tiling = self.tiling
         wide = isa.partial_of(self.dtype)
-        end = self._scratch(f"{name}/folded", self.dtype) if self.tail else self.node.output
-        left = [self._scratch(f"{name}/partial", wide) for _ in range(tiling.k_tiles - 1)]
+        end = self._scratch("folded", self.dtype) if self.tail else self.node.output
+        left = [self._scratch("partial", wide) for _ in range(tiling.k_tiles - 1)]
         for step, tensor in enumerate([*left, end]):
             self._tell(tensor, taps_of_step(self.geometry, step, tiling.k)[1])
         of_step = np.stack([self._tiles_of(tensor) for tensor in (*left, end)])
@@ -181,8 +182,8 @@ class _Steps:
         self.program.convolution(x, weights, folded, *self.geometry.meaning, 1, self.channels, 1, 1,
                                  self.geometry.transposed, taps=taps)  # fmt: skip
 
-    def _scratch(self, name: str, dtype: isa.DType) -> str:
-        return self.program.scratch(name, self.geometry.pixels_out, self.channels, dtype)
+    def _scratch(self, what: str, dtype: isa.DType) -> str:
+        return self.program.scratch(self.node.name, what, self.geometry.pixels_out, self.channels, dtype)
 
     def _tiles_of(self, tensor: str) -> Ids:
         return self.program.grid(tensor, self.tiling.m, self.tiling.n, 1).ids(self.m, self.n)
@@ -201,7 +202,7 @@ class _Steps:
                 read.append(self.program.grid(name, self.tiling.m, 1).ids(self.m, 0))
                 columns[f"src{place}"] = read[-1]
             last = i == len(self.tail)
-            value = self._tiles_of(self.node.output if last else self._scratch(f"{self.node.name}/stage", self.dtype))
+            value = self._tiles_of(self.node.output if last else self._scratch("stage", self.dtype))
             columns["dst"] = value
             found.append((columns, read))
         return found

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.attributes import InterleaveAttributes
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.dtypes import NUMBERS
 from minisim.compiler.folding import by_tile, tiles_read, window
 from minisim.compiler.gathering import strips
@@ -21,7 +22,7 @@ from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
-from minisim.compiler.program import Ids, ProgramBuilder, Slot
+from minisim.compiler.program import Ids
 from minisim.compiler.semantics import Array, one_dtype
 from minisim.compiler.tiling import PARTS, Read, Tiling, tile_height
 from minisim.errors import ShapeError

@@ -10,6 +10,7 @@ import numpy as np
 from minisim.compiler import panels
 from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.blocks import BlockPlan
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
@@ -20,7 +21,6 @@ from minisim.compiler.ops.epilogue import (
     finished,
     multiplied,
 )
-from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.semantics import Array
 from minisim.compiler.slabs import SlabOf, slab_of, tiles_apart
 from minisim.compiler.tiling import Axis, Read, Share, Tiling

@@ -10,13 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from minisim.compiler.boxes import Boxes, Piece, boxes_of, edges_of, tiles_of
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.memory import in_units
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
-from minisim.compiler.program import ProgramBuilder, Slot
 from minisim.compiler.semantics import SEMANTICS, A
 from minisim.compiler.tiling import Read, Tiling
 from minisim.hwmodel import cost, isa

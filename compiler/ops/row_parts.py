@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.graph import Node
-from minisim.compiler.program import Ids, ProgramBuilder, Slot
+from minisim.compiler.program import Ids
 from minisim.compiler.tiling import Tiling
 from minisim.hwmodel import isa
 
@@ -53,7 +54,7 @@ class Step(NamedTuple):
 def emit_parts(node: Node, tiling: Tiling, rows: int, steps: Sequence[Step], program: ProgramBuilder) -> None:
     """Emit for each operation on each part of each strip: LOAD its sources, VECTOR, STORE its result."""
     dtype = program.graph.tensors[node.output].code
-    parts = _Parts(f"{node.name}/partial", rows, tiling, dtype, program)
+    parts = _Parts(node.name, rows, tiling, dtype, program)
     for group in _passes(steps):
         for step in group:
             if step.result.cols == 1 and not step.op.is_reduction:
@@ -81,8 +82,8 @@ def _passes(steps: Sequence[Step]) -> list[list[Step]]:
 class _Parts:
     """The operations of one strip: columns of the table of vectors, each a number or one for each strip."""
 
-    def __init__(self, scratch: str, rows: int, tiling: Tiling, dtype: isa.DType, program: ProgramBuilder) -> None:
-        self.scratch, self.rows, self.tiling, self.dtype, self.program = scratch, rows, tiling, dtype, program
+    def __init__(self, node: str, rows: int, tiling: Tiling, dtype: isa.DType, program: ProgramBuilder) -> None:
+        self.node, self.rows, self.tiling, self.dtype, self.program = node, rows, tiling, dtype, program
         self.passes: list[int] = []  # behind each pass, how many operations there are
         self.operations: list[dict[str, npt.ArrayLike]] = []
         self.partial: dict[int, Ids] = {}  # by the identity of a reduction's result, what its last part has left
@@ -107,7 +108,7 @@ class _Parts:
 
     def _left(self) -> Ids:
         """A tile for the partial results of each strip."""
-        name = self.program.scratch(self.scratch, self.rows, isa.REDUCE_WIDTH, isa.partial_of(self.dtype))
+        name = self.program.scratch(self.node, "partial", self.rows, isa.REDUCE_WIDTH, isa.partial_of(self.dtype))
         grid = self.program.grid(name, self.tiling.m, isa.REDUCE_WIDTH, 1, self.tiling.slab)
         return grid.ids(np.arange(self.tiling.m_tiles), 0)
 

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.attributes import Attributes
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.dtypes import FLOATS
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import OPERATORS, Operator
@@ -28,7 +29,7 @@ from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.ops.row_parts import Operand, Step, Value, emit_parts
 from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
-from minisim.compiler.program import Ids, ProgramBuilder, Slot
+from minisim.compiler.program import Ids
 from minisim.compiler.tiling import Read, Tiling, tile_height
 from minisim.errors import ShapeError
 from minisim.hwmodel import cost, isa
@@ -184,7 +185,7 @@ class RowStrips:
         """Append `op`. Its result is a scratch tensor with `into` in its name, or the graph's tensor `out`."""
         cols = 1 if op.is_reduction else max(source.cols for source in sources if isinstance(source, Value))
         dtype = self.graph.tensors[self.node.output].code
-        name = out or self.program.scratch(f"{self.node.name}/{into}", self._rows, cols, dtype)
+        name = out or self.program.scratch(self.node.name, into, self._rows, cols, dtype)
         result = self._value(name, cols, False, final=1)
         self._steps.append(Step(op, sources, result))
         return result

@@ -30,10 +30,10 @@ from minisim.hwmodel.cost import costs
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.recurrence import expected_starts
 
-WORK = 24_000
+WORK = 12_000
 """Operations of the array that are scheduled to choose for one layer: of a large layer fewer tilings are tried."""
 
-PART = 4_000
+PART = 2_000
 """Operations of the array of which a tiling is tried: of a larger layer its first panels, which tell of the rest."""
 
 ABOUT = 1.03

@@ -29,10 +29,10 @@ from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.passes.choose import begun, operations
 from minisim.compiler.passes.excerpt import Excerpt
-from minisim.compiler.passes.measure import FEW, NEVER, Measured, best, measured
+from minisim.compiler.passes.measure import FEW, NEVER, Measured, Repeats, best, measured
 from minisim.compiler.passes.repeats import Short
 from minisim.compiler.shares import Splitter
-from minisim.compiler.tiling import TiledGraph, executed_of
+from minisim.compiler.tiling import TiledGraph, Tiling, executed_of
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import matmul_cycles, roofline
@@ -86,6 +86,10 @@ TRIAL = 20_000
 NEAR = 1.02
 """A layer that takes no longer than this, over what its busiest unit has to do, is not bettered by much."""
 
+WORTH = 0.01
+"""The part of a network's cycles that a layer must be able to save for its own edges to be tried in a network whose
+tiles are all of one scale: there they cost what its neighbours no longer find in SRAM."""
+
 OPERATIONS, TIMES = (0, 40_000, 400_000), (0, 8, 64)
 """By `compiler.effort`, how many operations are scheduled at most, and how often the whole, to try one layer's edges
 after the other's inside it: of a large network none."""
@@ -128,13 +132,13 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
         return tiled(graph, fixed[ALL], _followed(nodes, {}, machine, fixed, fixed[ALL]))
     if not scales_of(machine):
         return planned(Plan(USUAL, {}))
-    key = key_of([*graph.lines(), *_more(graph, machine, fixed), str(most)])
+    key = key_of([*graph.lines(), *what_counts(graph, machine, fixed), str(most)])
     plan = _plan(known(key), nodes)
     found = planned(plan) if plan else None
     if plan is None or found is None or _count(found) > most:
         usual = (OPERATORS[node.op].cut(node, graph, fixed.get(node.name, machine)) for node in nodes)
         short = Short(graph, fixed, sum(operations(cut) for cut in usual))
-        plan, found = _searched(short.graph, machine, tiled, most, fixed)
+        plan, found = _searched(short.graph, machine, tiled, most, fixed, short.more)
         if short:
             of = {node.name: short.stands[node.name] for node in nodes}
             plan = Plan(plan.whole, {name: plan.own[kept] for name, kept in of.items() if kept in plan.own})
@@ -147,8 +151,8 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
     return found
 
 
-def _more(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:
-    """What the edges depend on beside what a graph's lines say."""
+def what_counts(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:
+    """What a decision depends on beside what a graph's lines say."""
     yield machine.model_dump_json(exclude={"name"})
     yield f"{sorted(machine.tile.follows)}"
     for name, of in fixed.items():
@@ -175,17 +179,23 @@ def _scale(numbers: Any) -> Scale:
     return m, k, n
 
 
-def _searched(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> tuple[Plan, TiledGraph]:
+def _searched(
+    graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines, repeats: Repeats = ()
+) -> tuple[Plan, TiledGraph]:
     """The plan that ends soonest, found out; and the graph as it tiles it."""
     nodes = executed_of(graph)
     scales, effort = scales_of(machine), machine.compiler.effort
-    free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed]
-    tried = {node.name: found for node in free if (found := _tried(Excerpt([node], graph), machine))}
-    proposals = _proposals(tried, scales)
     wholes = ALIKE[effort] if any(is_cut_alike(node, graph) for node in nodes) else ()
+    search = _Search(graph, machine, tiled, most, fixed, repeats)
+    if wholes:
+        search.is_best(Plan(USUAL, {}))
+    slack = WORTH * search.known[0].cycles if wholes and search.fits else 0.0
+    free = [node for node in nodes if _sizes(node, graph) and node.name not in fixed]
+    tried = {node.name: _tried(Excerpt([node], graph), machine, slack) for node in free}
+    tried = {name: found for name, found in tried.items() if _gain(found) >= slack}
+    proposals = _proposals(tried, scales)
     if len(proposals) == 1 and not wholes:
         return Plan(USUAL, {}), tiled(graph, machine, _followed(nodes, {}, machine, fixed, machine))
-    search = _Search(graph, machine, tiled, most, fixed)
     for own in proposals:
         search.is_best(Plan(USUAL, own))
     most_spent = search.spent + max(WHOLE[effort], WHOLES[effort] * search.counts[0])
@@ -215,11 +225,15 @@ class _Search:
         plan, best: the best one, and the graph as it tiles it.
     """
 
-    def __init__(self, graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> None:
+    def __init__(
+        self, graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines, repeats: Repeats
+    ) -> None:
         self.known: list[Measured] = []
         self.counts: list[int] = []
         self.spent = 0
+        self._seen: list[Mapping[str, Tiling]] = []
         self._graph, self._machine, self._tiled, self._most, self._fixed = graph, machine, tiled, most, fixed
+        self._repeats = repeats
         self._nodes = executed_of(graph)
 
     @property
@@ -235,10 +249,13 @@ class _Search:
             return False
         whole = with_edges(self._machine, plan.whole)
         found = self._tiled(self._graph, whole, _followed(self._nodes, plan.own, self._machine, self._fixed, whole))
+        if found.tilings in self._seen:
+            return False
+        self._seen.append(found.tilings)
         count = _count(found)
         self.counts.append(count)
         is_allowed = not self.known or count <= most
-        self.known.append(measured(found, self._machine) if is_allowed else NEVER)
+        self.known.append(measured(found, self._machine, repeats=self._repeats) if is_allowed else NEVER)
         self.spent += count if is_allowed else 0
         if best(self.known) < len(self.known) - 1:
             return False
@@ -294,6 +311,14 @@ def _cut(node: Node, graph: Graph, machine: Machine) -> Edges:
 
 Tried = Mapping[Scale, Measured]
 """What a layer alone takes on tiles of the usual edges, and of others that were worth trying."""
+
+
+def _gain(tried: Tried) -> float:
+    """The cycles that the best edges save a layer alone; below 0 if none were tried."""
+    if not tried:
+        return -1.0
+    usual, soonest = tried[USUAL].cycles, min(each.cycles for each in tried.values())
+    return inf if usual == inf else usual - soonest
 
 
 def _proposals(tried: Mapping[str, Tried], scales: Sequence[Scale]) -> list[Scales]:
@@ -360,14 +385,19 @@ def _sizes(node: Node, graph: Graph) -> tuple[int, int, int] | None:
 
 
 @lru_cache(maxsize=512)
-def _tried(layer: Excerpt, machine: Machine) -> Tried:
+def _tried(layer: Excerpt, machine: Machine, slack: float = 0.0) -> Tried:
     """What the layer takes on tiles of the usual edges, and of others that are worth trying: those of `SCALES`, then
-    what differs from the best ones in one edge, as long as that is better. Nothing, where nothing can be tried."""
+    what differs from the best ones in one edge, as long as that is better. Nothing, where nothing can be tried.
+
+    Args:
+        slack: cycles that are not worth more tries.
+    """
     (node,) = layer.graph.nodes
     if not machine.tile.follows or _of_a_try(node, layer.graph, machine) > TRIAL:
         return {}
     tries, found = _Tries(layer, machine), {USUAL: _alone(layer, machine, machine)}
-    near, effort = NEAR * _bound(layer, machine), machine.compiler.effort
+    bound, effort = _bound(layer, machine), machine.compiler.effort
+    near = max(NEAR * bound, bound + slack)
 
     def try_all(scales: Iterable[Scale]) -> bool:
         """Whether one of them is the best so far."""

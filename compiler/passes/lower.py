@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minisim.compiler.ops import OPERATORS
-from minisim.compiler.program import Program, ProgramBuilder
+from minisim.compiler.lowered import lower
+from minisim.compiler.program import Program
 from minisim.compiler.slicing import interleaved
 from minisim.compiler.tiling import TiledGraph
 from minisim.hwmodel.config import Machine
@@ -19,8 +19,5 @@ class Lower:
     name: str = "lower"
 
     def apply(self, tiled: TiledGraph) -> Program:
-        program = ProgramBuilder(tiled.graph, self.machine)
-        for node in tiled.executed():
-            OPERATORS[node.op].lower(node, tiled.graph, tiled.tilings[node.name], program)
-        lowered = program.finish()
+        lowered = lower(tiled, self.machine).finish()
         return interleaved(lowered, tiled.slices) if tiled.slices else lowered

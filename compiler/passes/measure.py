@@ -6,6 +6,7 @@ free, what a banked DRAM makes of a row are all in the timing, and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,21 +38,26 @@ NEVER = Measured(np.inf, np.inf, np.inf)
 """Of what does not fit."""
 
 
-def measured(tiled: TiledGraph, machine: Machine, more: float = 1.0) -> Measured:
+Repeats = Sequence[tuple[range, int]]
+"""Layers that stand for others (`Short.more`): how many times more they count."""
+
+
+def measured(tiled: TiledGraph, machine: Machine, more: float = 1.0, repeats: Repeats = ()) -> Measured:
     """What a tiled graph takes on `machine`.
 
     Args:
         more: how many times as many operations of the array the whole has, of which this is the beginning. What is
             left then goes on at the pace of the second half.
+        repeats: of a graph that is a part of the whole, which of its layers come more often there.
     """
     try:
         sliced = Slice(machine).apply(tiled)
     except CapacityError:
         return NEVER
-    return timed(sliced, machine, more)
+    return timed(sliced, machine, more, repeats)
 
 
-def timed(sliced: TiledGraph, machine: Machine, more: float = 1.0) -> Measured:
+def timed(sliced: TiledGraph, machine: Machine, more: float = 1.0, repeats: Repeats = ()) -> Measured:
     """The same of a graph whose slices are known."""
     try:
         schedule = Allocate(machine).apply(Lower(machine).apply(sliced))
@@ -59,14 +65,27 @@ def timed(sliced: TiledGraph, machine: Machine, more: float = 1.0) -> Measured:
         return NEVER
     schedule, by_class = Dispatch(machine).with_costs(schedule)
     timeline, opcode = simulate_native(schedule, machine, by_class=by_class), schedule.stream["opcode"]
-    rows = schedule.transfers["tile"][schedule.stream["row"][opcode <= Opcode.STORE]]
-    cycles = float(timeline.cycles)
+    moves = opcode <= Opcode.STORE
+    moved = schedule.tile_bytes()[schedule.transfers["tile"][schedule.stream["row"][moves]]].astype(np.float64)
+    cycles, count = float(timeline.cycles), float(len(schedule))
+    all_moved = float(moved.sum())
+    if repeats:
+        layer = schedule.stream["layer"]
+        ends = np.zeros(len(schedule.layers), dtype=np.int64)
+        np.maximum.at(ends, layer, timeline.end)
+        ends = np.maximum.accumulate(ends)
+        of_layer = np.bincount(layer[moves], weights=moved, minlength=len(ends))
+        counts = np.bincount(layer, minlength=len(ends))
+        for each, times in repeats:
+            cycles += times * float(ends[each.stop - 1] - ends[each.start - 1])
+            all_moved += times * float(of_layer[each.start : each.stop].sum())
+            count += times * float(counts[each.start : each.stop].sum())
     if more > 1:
         executed = np.sort(timeline.end[opcode == Opcode.EXECUTE])
         half = len(executed) // 2
         pace = (float(executed[-1]) - float(executed[half])) / (len(executed) - 1 - half) if len(executed) > 1 else 0.0
         cycles += (more - 1) * len(executed) * pace
-    return Measured(cycles, more * float(schedule.tile_bytes()[rows].sum()), more * len(schedule))
+    return Measured(cycles, more * all_moved, more * count)
 
 
 def best(found: list[Measured]) -> int:

@@ -19,7 +19,7 @@ from minisim.compiler.semantics import SEMANTICS
 LONGEST = 400
 """Nodes of a block that is looked for, at most."""
 
-SMALL = 100_000
+SMALL = 250_000
 """Operations of the array and the vector unit up to which a graph is tried as it is: of small blocks it counts what is
 around them."""
 
@@ -82,6 +82,8 @@ class Short:
         graph: of the nodes that are kept. What they read of others are its inputs.
         stands: by the name of each node that of the kept one which it is decided as. The second block that is kept
             stands for the last one, which is followed by the same, and the first for all others.
+        more: of each run, its second block, as a range of the graph's executed nodes, and how many blocks were left
+            out: as many times more than it takes here it takes in the whole.
     """
 
     def __init__(self, graph: Graph, apart: Collection[str], operations: int) -> None:
@@ -102,6 +104,11 @@ class Short:
         self.stands = {node.name: graph.nodes[at].name for node, at in zip(graph.nodes, stands, strict=True)}
         is_executed = [not SEMANTICS[node.op].is_view for node in graph.nodes]
         self._before = np.concatenate([[0], np.cumsum(is_executed)]).tolist()  # executed nodes before each node
+        before = np.concatenate([[0], np.cumsum(np.logical_and(is_executed, kept))]).tolist()  # of those that are kept
+        self.more = tuple(
+            (range(before[run.first + run.period], before[run.first + KEPT * run.period]), run.times - KEPT)
+            for run in self._runs
+        )
 
     def __bool__(self) -> bool:
         """Whether there are repeats."""

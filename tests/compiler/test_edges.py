@@ -258,7 +258,27 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[edges.Plan]:
 
 def test_matmuls_own_edges_are_tried_inside_the_best_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edges, "TIMES", (0, 0, 0))  # not one after the other
+    monkeypatch.setattr(edges, "WORTH", 0.0)
     assert any(plan.whole != USUAL and plan.own for plan in plans(monkeypatch))
+
+
+def test_own_edges_that_could_save_next_to_nothing_are_not_tried_in_a_network_of_one_scale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not any(plan.own for plan in plans(monkeypatch))
+
+
+def test_edges_that_give_the_same_tiles_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edges, "WORTH", 0.0)
+    timed: list[object] = []
+    measured = edges.measured
+    monkeypatch.setattr(
+        edges, "measured", lambda tiled, *a, **k: timed.append(tiled.tilings) or measured(tiled, *a, **k)
+    )
+    plans(monkeypatch)
+    whole = [tilings for tilings in timed if len(tilings) > 1]
+    assert len(whole) > 3
+    assert all(tilings not in whole[:i] for i, tilings in enumerate(whole))
 
 
 @pytest.mark.parametrize(("most", "count"), [(0, 0), (700, 1), (2400, 2)])

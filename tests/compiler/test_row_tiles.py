@@ -12,7 +12,7 @@ from support.oracle import bits, evaluate
 
 import minisim as ms
 from minisim import Graph, Machine
-from minisim.compiler import program
+from minisim.compiler import builder
 from minisim.compiler.ops import row_strips
 from minisim.compiler.passes.tile import Tile, with_slabs
 from minisim.compiler.pipeline import computed_graph
@@ -116,5 +116,5 @@ def test_loads_run_ahead_of_elementwise_operations(monkeypatch: pytest.MonkeyPat
     g.output(g.mul(g.add(g.relu(x), g.sigmoid(y)), g.tanh(g.exp(x))))
     there = Machine.of("tpu_like_128x128").replace("sram.bytes=1MiB", "compiler.slices=false")
     ahead = ms.run(g, there, numerics=False).cycles
-    monkeypatch.setattr(program, "AHEAD", 0.0)
+    monkeypatch.setattr(builder, "AHEAD", 0.0)
     assert ahead < 0.75 * ms.run(g, there, numerics=False).cycles

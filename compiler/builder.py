@@ -1,0 +1,494 @@
+"""Building a program: what an operator's `lower` writes to, tiles, rows of operands and uOps, as whole columns.
+
+Operators name tensors and tiles; here these get their numbers, and the tensors their places in DRAM. Equal layers need
+not be emitted again: a program of one layer is placed into another one (`ProgramBuilder.place`, `lowered.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.compiler.graph import Graph, Node, view_2d
+from minisim.compiler.placement import Own, buffer_of, placed, tensor_table
+from minisim.compiler.program import UOP_DTYPE, Ids, Program
+from minisim.compiler.slabs import tiles_apart
+from minisim.errors import printable
+from minisim.hwmodel import isa
+from minisim.hwmodel.config import Machine
+
+AHEAD = 0.25
+"""The part of the SRAM that a layer keeps free so that loads can run ahead of need, if it has no plan of its own."""
+
+AT_A_TIME = 1 << 16
+"""So many rounds of a layer's pattern are made into uOps at a time: as a whole they would be there twice."""
+
+HORIZON = 64
+"""How many of a core's uOps ahead a tile's next use is too near for it to be evicted for that."""
+
+Run = tuple[tuple[int, ...], ...]
+"""Windows (`isa.WINDOW_DTYPE`, without `more`) that belong to one piece."""
+
+
+class Grid(NamedTuple):
+    """The tiles that cut up a tensor: ids base + row * stride + col."""
+
+    base: int
+    stride: int
+
+    def ids(self, row: npt.ArrayLike, col: npt.ArrayLike) -> Ids:
+        return self.base + np.asarray(row, dtype=np.int64) * self.stride + np.asarray(col, dtype=np.int64)
+
+
+class Rectangle(NamedTuple):
+    """A part of a tensor, or all of it: its tensor's index, first row and column, and size."""
+
+    tensor: int
+    row: int
+    col: int
+    rows: int
+    cols: int
+
+    def is_cut_with(self, whole: Rectangle, height: int, width: int) -> bool:
+        """Whether tiles of height x width that cut up the `whole` tensor from its corner cut up this part, too."""
+        sides = (
+            (self.row, self.rows, whole.rows, height),
+            (self.col, self.cols, whole.cols, width),
+        )
+        return all(
+            begin % edge == 0 and (begin + size == all_ or size % edge == 0) for begin, size, all_, edge in sides
+        )
+
+
+class Slot(NamedTuple):
+    """One position in the pattern of uOps that a layer repeats: `refs` where `present`, `fetch` as in UOP_DTYPE."""
+
+    opcode: isa.Opcode
+    refs: Ids
+    present: npt.NDArray[np.bool_] | bool = True
+    fetch: Ids | int = 0
+
+
+class _Layer(NamedTuple):
+    name: str
+    op: str
+    macs: int
+    uops: int
+    loads: int
+    ahead: Sequence[int]  # by core
+    horizon: Sequence[int]
+
+
+@dataclass
+class ProgramBuilder:
+    """What an operator's `lower` writes to. Everything is emitted as whole columns."""
+
+    graph: Graph
+    machine: Machine
+    _tensor_ids: dict[str, int] = field(default_factory=dict)
+    _grids: dict[tuple[Rectangle, bytes, bytes], Grid] = field(default_factory=dict)
+    _tiles: list[isa.Table] = field(default_factory=list)
+    _tile_count: int = 0
+    _uops: list[isa.Table] = field(default_factory=list)
+    _matmuls: list[isa.Table] = field(default_factory=list)
+    _vectors: list[isa.Table] = field(default_factory=list)
+    _pieces: list[isa.Table] = field(default_factory=list)
+    _windows: list[isa.Table] = field(default_factory=list)
+    _window_runs: dict[Run, int] = field(default_factory=dict)
+    _window_count: int = 0
+    _convolutions: list[isa.Table] = field(default_factory=list)
+    _layers: list[_Layer] = field(default_factory=list)
+    _own: list[Own] = field(default_factory=list)
+    _views: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._tensor_ids = {tensor.name: i for i, tensor in enumerate(placed(self.graph))}
+
+    def grid(self, tensor: str, height: int, width: int, final: int = 0, slab: int = 0) -> Grid:
+        """The tiles of `tensor` for a tile of height x width elements (ragged at the ends).
+
+        Asking twice gives the same tiles, so that a consumer finds what its producer left in SRAM. Those of a window
+        are tiles of the tensor that it is a part of, the producer's own if they fit.
+
+        Args:
+            final: number of writes that complete a tile; passed by the producer.
+            slab: so many rows are cut up at a time, and no tile reaches beyond them (`slabs.py`); 0: all at once.
+        """
+        part = self._rectangle(tensor)
+        height, width = min(height, slab or part.rows), min(width, part.cols)
+        slab = tiles_apart(slab, part.rows, height)
+        window = self.graph.tensors[tensor].window if tensor in self.graph.tensors else None
+        if window is None:
+            return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width), final)
+        whole = self._rectangle(window.tensor)
+        if slab or not part.is_cut_with(whole, height, width):
+            return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width), final)
+        base, stride = self._grid(whole, edges_of(whole.rows, height), edges_of(whole.cols, width), final)
+        return Grid(base + part.row // height * stride + part.col // width, stride)
+
+    def cut(self, tensor: str, rows: Ids, cols: Ids, final: int = 0) -> Grid:
+        """The tiles of `tensor` between these edges, from 0 to its size; as `grid` where they are evenly spaced.
+
+        Of a window that is cut unevenly they are its own tiles: what its producer has left in SRAM is not found.
+        """
+        height, width = int(rows[1]), int(cols[1])
+        if np.array_equal(rows, edges_of(int(rows[-1]), height)) and np.array_equal(
+            cols, edges_of(int(cols[-1]), width)
+        ):
+            return self.grid(tensor, height, width, final)
+        return self._grid(self._rectangle(tensor), rows, cols, final)
+
+    def _rectangle(self, tensor: str) -> Rectangle:
+        """Where `tensor` lies: in itself, or if it is a window, in another one."""
+        if tensor not in self.graph.tensors:
+            index = self._tensor_ids[tensor]
+            own = self._own[index - len(self._tensor_ids)]  # they are the last
+            return Rectangle(index, 0, 0, own.rows, own.used or own.cols)
+        found = self.graph.tensors[tensor]
+        if found.window is None:
+            return Rectangle(self._tensor_ids[tensor], 0, 0, *view_2d(found.shape))
+        root, row, col = found.window
+        return Rectangle(self._tensor_ids[root], row, col, *view_2d(found.shape))
+
+    def scratch(self, node: str, what: str, rows: int, cols: int, dtype: isa.DType) -> str:
+        """A tensor between the operations of one node, for `grid`: named ``node/what``, or with a number if that is
+        taken.
+
+        Its tiles live in SRAM; its place in DRAM is for those that must make room.
+        """
+        return self._add_own(Own(node, f"/{what}", rows, cols, dtype))
+
+    def accumulators(self, tensor: str, dtype: isa.DType) -> str:
+        """A tensor for the partial sums of `tensor`, of the accumulator's `dtype`, to be cut up as it is.
+
+        It is named ``tensor.acc``: where there is too little room for its tiles, partial sums go through DRAM as
+        everything else does. How many steps add up to a sum is the `final` version of its tiles.
+        """
+        rows, cols = view_2d(self.graph.tensors[tensor].shape)
+        return self._add_own(Own(tensor, ".acc", rows, cols, dtype, sums=True))
+
+    def tiles_at(
+        self, tensor: str, pitch: int, first: Ids, rows: npt.ArrayLike, cols: npt.ArrayLike, final: int = 0
+    ) -> Ids:
+        """Tiles of the packed buffer that `tensor` lies in, seen as rows of `pitch` elements; 0: as a single row.
+
+        Args:
+            first: the number of each tile's first element in the buffer.
+            rows, cols: of each tile.
+        """
+        buffer = buffer_of(self.graph.tensors[tensor])
+        of = self.graph.tensors[buffer]
+        size = math.prod(of.shape)
+        pitch = pitch if 0 < pitch < size else size
+        if (buffer, pitch) not in self._views:
+            view = Own(buffer, f".by{pitch}", size // pitch, pitch, of.code, view_of=buffer)
+            self._views[buffer, pitch] = self._add_own(view)
+        table = np.zeros(len(first), dtype=isa.TILE_DTYPE)
+        table["tensor"], table["final"] = self._tensor_ids[self._views[buffer, pitch]], final
+        table["row"], table["col"] = first // pitch, first % pitch
+        table["rows"], table["cols"] = rows, cols
+        self._tiles.append(table)
+        self._tile_count += len(table)
+        return np.arange(self._tile_count - len(table), self._tile_count, dtype=np.int64)
+
+    def beside(self, tensor: str, count: int) -> str:
+        """The first of every `count` rows of `tensor`, for `grid`: a view in which so many lie beside each other."""
+        of = self.graph.tensors[tensor]
+        rows, cols = view_2d(of.shape)
+        if (tensor, -count) not in self._views:
+            view = Own(tensor, f".every{count}", rows // count, count * cols, of.code, view_of=tensor, used=cols)
+            self._views[tensor, -count] = self._add_own(view)
+        return self._views[tensor, -count]
+
+    def _add_own(self, own: Own) -> str:
+        names = (f"{own.of}{own.more}{i or ''}" for i in range(len(self._tensor_ids) + 1))
+        free = next(name for name in names if name not in self._tensor_ids)
+        self._tensor_ids[free] = len(self._tensor_ids)
+        self._own.append(own)
+        return free
+
+    def _grid(self, part: Rectangle, row_edges: Ids, col_edges: Ids, final: int) -> Grid:
+        key = (part, row_edges.tobytes(), col_edges.tobytes())
+        if key in self._grids:
+            return self._grids[key]
+        rows, cols = len(row_edges) - 1, len(col_edges) - 1
+        grid = Grid(self._tile_count, stride=cols)
+        table = np.zeros(rows * cols, dtype=isa.TILE_DTYPE)
+        row, col = (x.reshape(-1) for x in np.mgrid[:rows, :cols])
+        table["tensor"], table["final"] = part.tensor, final
+        table["row"], table["col"] = part.row + row_edges[row], part.col + col_edges[col]
+        table["rows"], table["cols"] = np.diff(row_edges)[row], np.diff(col_edges)[col]
+        self._tiles.append(table)
+        self._tile_count += len(table)
+        self._grids[key] = grid
+        return grid
+
+    def matmuls(self, count: int, **columns: npt.ArrayLike) -> Ids:
+        """Append rows to the matmul table and return their indices."""
+        return self._append(self._matmuls, isa.MATMUL_DTYPE, count, columns)
+
+    def vectors(self, count: int, **columns: npt.ArrayLike) -> Ids:
+        """Append rows to the vector table and return their indices."""
+        return self._append(self._vectors, isa.VECTOR_DTYPE, count, columns)
+
+    def windows(self, run: Run) -> int:
+        """The first row of a run of windows, each a row of `isa.WINDOW_DTYPE` but for `more`; equal runs are one."""
+        if run not in self._window_runs:
+            table = np.zeros(len(run), dtype=isa.WINDOW_DTYPE)
+            table["more"][:-1] = 1
+            for name, column in zip(isa.WINDOW_DTYPE.names or (), zip(*run, strict=True), strict=False):
+                table[name] = column
+            self._window_runs[run] = self._window_count
+            self._window_count += len(run)
+            self._windows.append(table)
+        return self._window_runs[run]
+
+    def convolution(
+        self, x: str, filters: str | None, y: str, *geometry: int, taps: int = 0, along_channels: bool = False
+    ) -> None:
+        """Say what the pieces of a convolution, or a fold, mean: its tensors, then `isa.CONVOLUTION_DTYPE` from
+        `images` on; `taps`: those that y is made of, if not all of them."""
+        nothing = Rectangle(isa.NONE, 0, 0, 0, 0)
+        parts = [nothing if name is None else self._rectangle(name) for name in (x, filters, y)]
+        begins = [edge for part in parts for edge in (part.row, part.col)]
+        row = (*(part.tensor for part in parts), *begins, *geometry, 0, along_channels)
+        table = np.array([row], dtype=isa.CONVOLUTION_DTYPE)
+        table["taps"] = taps or table["kernel_lines"] * table["kernel_columns"]
+        self._convolutions.append(table)
+
+    def pieces(self, tiles: Ids, windows: Ids, counts: Ids) -> Ids:
+        """Append operands made of pieces, and return the first row of each.
+
+        Args:
+            tiles, windows: of all pieces, one operand's after the other's: the tile, and the first of its windows.
+            counts: how many each operand has, at least one.
+        """
+        ends = np.cumsum(counts)
+        table = np.zeros(len(tiles), dtype=isa.PIECE_DTYPE)
+        table["tile"], table["sram"], table["window"], table["more"] = tiles, isa.NONE, windows, 1
+        table["more"][ends - 1] = 0
+        start = sum(len(chunk) for chunk in self._pieces)
+        self._pieces.append(table)
+        return np.asarray(start + ends - counts)
+
+    def layer(
+        self,
+        name: str,
+        op: str,
+        macs: int,
+        slots: Sequence[Slot],
+        ahead: Sequence[int] = (),
+        horizon: Sequence[int] = (),
+        cores: Ids | int = 0,
+    ) -> None:
+        """Append a layer: for i = 0, 1, ... the i-th uOp of each slot in turn.
+
+        Args:
+            ahead, horizon: see `Program`; by core, 0 for those that are left out. A layer that says nothing of them
+                keeps `AHEAD` free, and what is used within `HORIZON`.
+            cores: which core's each i is.
+        """
+        count = len(slots[0].refs)
+        counts = [int(np.broadcast_to(slot.present, count).sum()) for slot in slots]
+        loads = sum(n for slot, n in zip(slots, counts, strict=True) if slot.opcode == isa.Opcode.LOAD)
+        uops = np.zeros(sum(counts), dtype=UOP_DTYPE)
+        end = 0
+        for first in range(0, count, AT_A_TIME):
+            part = self._interleaved(slots, slice(first, min(first + AT_A_TIME, count)), cores)
+            uops[end : end + len(part)] = part
+            end += len(part)
+        self._uops.append(uops)
+        self._layers.append(_Layer(printable(name), op, macs, len(uops), loads, ahead, horizon))
+
+    def _interleaved(self, slots: Sequence[Slot], at: slice, cores: Ids | int) -> isa.Table:
+        """The uOps of a new layer for the i in the range `at`."""
+
+        def part(column: npt.ArrayLike) -> npt.NDArray[Any]:
+            whole = np.asarray(column)
+            return whole[at] if whole.ndim else whole
+
+        uops = np.zeros((at.stop - at.start, len(slots)), dtype=UOP_DTYPE)
+        present = np.empty(uops.shape, dtype=bool)
+        for j, slot in enumerate(slots):
+            uops["opcode"][:, j], uops["ref"][:, j], present[:, j] = slot.opcode, part(slot.refs), part(slot.present)
+            uops["fetch"][:, j] = part(slot.fetch)
+        uops["layer"], uops["core"] = len(self._layers), np.reshape(part(cores), (-1, 1))
+        kept: isa.Table = uops[present]
+        return kept
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tables."""
+        tables = (self._tiles, self._uops, self._matmuls, self._vectors, self._pieces, self._windows)
+        return sum(chunk.nbytes for chunks in tables for chunk in chunks)
+
+    def place(self, alone: ProgramBuilder, node: Node) -> None:
+        """Append the layer of a program of one, as if `node`, which it is equal to but for names, were lowered here."""
+        tensors = self._placed_tensors(alone, node)
+        tiles = self._placed_tiles(alone, tensors)
+        pieces = self._placed_pieces(alone, tiles)
+        rows = np.zeros(isa.Opcode.VECTOR + 1, dtype=np.int64)
+        for opcode, chunks, mine, operands, of_pieces in (
+            (isa.Opcode.EXECUTE, alone._matmuls, self._matmuls, isa.MATMUL_OPERANDS, "a_pieces"),
+            (isa.Opcode.VECTOR, alone._vectors, self._vectors, isa.VECTOR_OPERANDS, "src0_pieces"),
+        ):
+            rows[opcode] = sum(map(len, mine))
+            for chunk in chunks:
+                table = chunk.copy()
+                for name in operands:
+                    _renumber(table[name], tiles)
+                table[of_pieces][table[of_pieces] != isa.NONE] += np.uint32(pieces)
+                mine.append(table)
+        for chunk in alone._convolutions:
+            table = chunk.copy()
+            for name in ("x", "filters", "y"):
+                _renumber(table[name], tensors)
+            self._convolutions.append(table)
+        (uops,), (layer,) = alone._uops, alone._layers
+        uops = uops.copy()
+        uops["layer"] = len(self._layers)
+        moves = uops["opcode"] <= isa.Opcode.STORE
+        uops["ref"][moves] = tiles[uops["ref"][moves]]
+        uops["ref"][~moves] += rows[uops["opcode"][~moves]].astype(np.uint32)
+        self._uops.append(uops)
+        self._layers.append(layer._replace(name=printable(node.name)))
+
+    def _placed_tensors(self, alone: ProgramBuilder, node: Node) -> Ids:
+        """By tensor of a program of one layer, which of this one it is; the layer's own ones are added."""
+        (lowered,) = alone.graph.nodes
+        names = dict(zip((*lowered.present, *lowered.outputs), (*node.present, *node.outputs), strict=True))
+        found = [self._tensor_ids[names[name]] for name in list(alone._tensor_ids)[: len(alone.graph.tensors)]]
+        kinds = {name: kind for (_, kind), name in alone._views.items()}
+        for name, own in zip(list(alone._tensor_ids)[len(found) :], alone._own, strict=True):
+            of = names[own.of] if own.sums or own.view_of else node.name
+            mine = own._replace(of=of, view_of=names.get(own.view_of, ""))
+            if name not in kinds:
+                added = self._add_own(mine)
+            elif (of, kinds[name]) in self._views:
+                added = self._views[of, kinds[name]]
+            else:
+                added = self._views[of, kinds[name]] = self._add_own(mine)
+            found.append(self._tensor_ids[added])
+        return np.array(found, dtype=np.int64)
+
+    def _placed_tiles(self, alone: ProgramBuilder, tensors: Ids) -> Ids:
+        """By tile of a program of one layer, which of this one it is; those that are not there yet are added."""
+        cuts = {grid.base: key for key, grid in alone._grids.items()}
+        found: list[Ids] = []
+        base = 0
+        for chunk in alone._tiles:
+            if base in cuts:
+                part, *edges = cuts[base]
+                row_edges, col_edges = (np.frombuffer(each, dtype=np.int64) for each in edges)
+                moved = part._replace(tensor=int(tensors[part.tensor]))
+                first = self._grid(moved, row_edges, col_edges, int(chunk["final"][0])).base
+            else:
+                table = chunk.copy()
+                table["tensor"] = tensors[chunk["tensor"]]
+                first = self._tile_count
+                self._tiles.append(table)
+                self._tile_count += len(table)
+            found.append(np.arange(first, first + len(chunk)))
+            base += len(chunk)
+        return np.concatenate(found)
+
+    def _placed_pieces(self, alone: ProgramBuilder, tiles: Ids) -> int:
+        """Add the pieces of a program of one layer, and return the first one's row."""
+        first = sum(map(len, self._pieces))
+        windows = np.zeros(alone._window_count, dtype=np.int64)
+        for run, row in alone._window_runs.items():
+            windows[row] = self.windows(run)
+        for chunk in alone._pieces:
+            table = chunk.copy()
+            table["tile"], table["window"] = tiles[table["tile"]], windows[table["window"]]
+            self._pieces.append(table)
+        return first
+
+    def finish(self) -> Program:
+        names = tuple(self._tensor_ids)
+        layers = np.zeros(len(self._layers), dtype=isa.LAYER_DTYPE)
+        for i, layer in enumerate(self._layers):
+            layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0, i, 0)
+        tensors = tensor_table(self.graph, self._own, self.machine)
+        ahead, horizon = (self._by_core([getattr(x, of) for x in self._layers]) for of in ("ahead", "horizon"))
+        if self.machine.compiler.order == "auto":  # loop nests stay as written
+            says_nothing = ~ahead.any(axis=1, keepdims=True) & ~horizon.any(axis=1, keepdims=True)
+            ahead = np.where(says_nothing, int(AHEAD * self.machine.sram.bytes), ahead)
+            horizon = np.where(says_nothing, HORIZON, horizon)
+        return Program(
+            name=self.graph.name,
+            uops=_joined(self._uops, UOP_DTYPE),
+            matmuls=_joined(self._matmuls, isa.MATMUL_DTYPE),
+            vectors=_joined(self._vectors, isa.VECTOR_DTYPE),
+            pieces=_joined(self._pieces, isa.PIECE_DTYPE),
+            windows=_joined(self._windows, isa.WINDOW_DTYPE),
+            convolutions=_joined(self._convolutions, isa.CONVOLUTION_DTYPE),
+            tiles=_joined(self._tiles, isa.TILE_DTYPE),
+            tensors=tensors,
+            layers=layers,
+            tensor_names=names,
+            layer_names=tuple(layer.name for layer in self._layers),
+            layer_ops=tuple(layer.op for layer in self._layers),
+            resident_ok=self._resident_ok(tensors),
+            sums=np.array([False] * (len(names) - len(self._own)) + [own.sums for own in self._own], dtype=np.bool_),
+            ahead=ahead,
+            horizon=horizon,
+            cores=self.machine.cores.count,
+        )
+
+    def _by_core(self, rows: Sequence[Sequence[int]]) -> npt.NDArray[np.int64]:
+        table = np.zeros((len(rows), self.machine.cores.count), dtype=np.int64)
+        for i, row in enumerate(rows):
+            table[i, : len(row)] = row
+        return table
+
+    def _resident_ok(self, tensors: isa.Table) -> npt.NDArray[np.bool_]:
+        """Intermediates that all readers cut up as their producer did, and of which no view of all bytes exists."""
+        grids = np.bincount([part.tensor for part, *_ in self._grids], minlength=len(tensors))
+        views = np.bincount(tensors["storage"], minlength=len(tensors))[tensors["storage"]]
+        ok = (tensors["role"] == isa.Role.INTERMEDIATE) & (grids == 1) & (views == 1)
+        return np.asarray(ok)
+
+    @staticmethod
+    def _append(chunks: list[isa.Table], dtype: np.dtype[Any], count: int, columns: Mapping[str, npt.ArrayLike]) -> Ids:
+        table = np.zeros(count, dtype=dtype)
+        for name in dtype.names or ():
+            if name in columns:
+                table[name] = columns[name]
+            elif f"{name}_sram" in (dtype.names or ()) or name.endswith(("_sram", "_pieces")):
+                table[name] = isa.NONE
+        start = sum(len(chunk) for chunk in chunks)
+        chunks.append(table)
+        return np.arange(start, start + count, dtype=np.int64)
+
+
+def _renumber(column: npt.NDArray[np.uint32], numbers: Ids) -> None:
+    """Replace the numbers in a column, all but NONE."""
+    there = column != isa.NONE
+    column[there] = numbers[column[there]]
+
+
+def edges_of(size: int, edge: int, slab: int = 0) -> Ids:
+    """From 0 to `size` in steps of `edge`; if there is a `slab`, beginning anew after each so many."""
+    if not slab:
+        return np.append(np.arange(0, size, edge, dtype=np.int64), size)
+    inside, slabs = np.arange(0, slab, edge, dtype=np.int64), np.arange(0, size, slab, dtype=np.int64)
+    return np.append((slabs[:, None] + inside).reshape(-1), size)
+
+
+def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
+    """The chunks as one table. They are given up one by one, so that a large program is not there twice."""
+    if len(chunks) == 1:
+        return chunks.pop()
+    table = np.empty(sum(map(len, chunks)), dtype=dtype)
+    end = len(table)
+    while chunks:
+        chunk = chunks.pop()
+        table[end - len(chunk) : end] = chunk
+        end -= len(chunk)
+    return table

@@ -1,0 +1,112 @@
+"""Layers that are lowered once (`lowered.py`): what is put into a program is what would have been lowered there."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.graphs import graphs
+from support.machines import machines_for
+
+import minisim as ms
+from minisim.compiler import lowered
+from minisim.compiler.builder import ProgramBuilder
+from minisim.compiler.ops import OPERATORS
+from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.tile import Tile
+from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.program import Program
+from minisim.compiler.tiling import TiledGraph
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_kept() -> None:
+    lowered._KEPT.clear()
+
+
+def directly(tiled: TiledGraph, machine: ms.Machine) -> Program:
+    """All layers lowered in their place."""
+    program = ProgramBuilder(tiled.graph, machine)
+    for node in tiled.executed():
+        OPERATORS[node.op].lower(node, tiled.graph, tiled.tilings[node.name], program)
+    return program.finish()
+
+
+def assert_equal(one: Program, other: Program) -> None:
+    for field in fields(Program):
+        mine, its = getattr(one, field.name), getattr(other, field.name)
+        if isinstance(mine, np.ndarray):
+            assert (mine.dtype, mine.tobytes()) == (its.dtype, its.tobytes()), field.name
+        else:
+            assert mine == its, field.name
+
+
+def tiled_for(graph: ms.Graph, machine: ms.Machine) -> TiledGraph:
+    return Tile(machine).apply(computed_graph(graph, machine, numerics=False))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_a_program_is_the_same_whether_its_layers_are_lowered_there_or_kept_from_before(data: st.DataObject) -> None:
+    graph = data.draw(graphs())
+    machine = data.draw(machines_for(graph)).replace("compiler.effort=0")
+    tiled = tiled_for(graph, machine)
+    expected = directly(tiled, machine)
+    for _ in range(2):  # lowered, and kept
+        assert_equal(lowered.lower(tiled, machine).finish(), expected)
+
+
+@pytest.mark.parametrize("network", ["lenet5", "mobilenet_v3_small:size=32", "attention:3x70x16"])
+def test_networks_are_the_same(network: str) -> None:
+    machine = ms.Machine.load("npu_32x32").replace("compiler.effort=0")
+    tiled = tiled_for(ms.load_model(network), machine)
+    for _ in range(2):
+        assert_equal(lowered.lower(tiled, machine).finish(), directly(tiled, machine))
+
+
+def of_constants(*constants: float, dtype: str = "float32") -> ms.Graph:
+    graph = ms.Graph()
+    x = graph.input("x", (3, 5), dtype=dtype)
+    for i, constant in enumerate(constants):
+        graph.output(graph.mul(x, constant), f"y{i}")
+    return graph
+
+
+def test_numbers_that_are_equal_but_other_bits_make_layers_of_their_own() -> None:
+    result = ms.run(of_constants(0.0, -0.0, 0.0), inputs={"x": np.ones((3, 5), np.float32)})
+    assert [np.signbit(y).all() for y in result.outputs.values()] == [False, True, False]
+
+
+def test_equal_layers_are_lowered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = ms.Machine()
+    tiled = tiled_for(of_constants(2.0, 3.0, 2.0, 2.0), machine)
+    calls: list[str] = []
+    multiplies = type(OPERATORS["Mul"])
+    lower = multiplies.lower
+    monkeypatch.setattr(
+        multiplies, "lower", lambda self, node, *more: calls.append(node.name) or lower(self, node, *more)
+    )
+    Lower(machine).apply(tiled)
+    assert len(calls) == 2
+    Lower(machine).apply(tiled)  # another program of the same layers
+    assert len(calls) == 2
+    Lower(machine.replace("sram.bytes=1MiB")).apply(tiled)
+    assert len(calls) == 4
+
+
+def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, tiled = ms.Machine(), tiled_for(of_constants(*range(2, 12)), ms.Machine())
+    Lower(machine).apply(tiled)
+    each = lowered._KEPT._bytes // 10
+    lowered._KEPT.clear()
+    monkeypatch.setattr(lowered, "ROOM", 3 * each)
+    Lower(machine).apply(tiled)
+    assert len(lowered._KEPT._layers) == 3
+    assert lowered._KEPT._bytes == 3 * each
+    lowered._KEPT.clear()
+    monkeypatch.setattr(lowered, "LARGE", each - 1)
+    Lower(machine).apply(tiled)
+    assert not lowered._KEPT._layers
