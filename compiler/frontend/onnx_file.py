@@ -156,7 +156,7 @@ def _bound_inputs(
 def _read(path: Path, numerics: bool) -> onnx.ModelProto:
     """The model with its external data, and its local functions expanded."""
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = _with_domains(onnx.load(path, load_external_data=False))
     except DecodeError:
         raise ModelError("is not an ONNX file, or is damaged") from None
     except OSError as e:
@@ -175,6 +175,20 @@ def _read(path: Path, numerics: bool) -> onnx.ModelProto:
             del tensor.external_data[:]
     with _library("its functions cannot be expanded"):
         return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+NOT_OF_ONNX = {"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "SkipLayerNormalization"}
+"""Operators that ONNX Runtime writes into ONNX's own domain, too."""
+
+
+def _with_domains(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, in which what ONNX Runtime adds to ONNX's operators is of its own domain."""
+    found = [node for node in model.graph.node if node.op_type in NOT_OF_ONNX and not _domain(node.domain)]
+    for node in found:
+        node.domain = "com.microsoft"
+    if found and "com.microsoft" not in _opsets(model):
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    return model
 
 
 def _texts(message: Message) -> Iterator[str | bytes]:
@@ -489,7 +503,8 @@ class _Import:
         importer = ONNX_IMPORTERS.get(node.op_type)
         if importer is None:
             return ""
-        if self.opset < OLDEST_OPSET and (changed := _changed_since(node.op_type, self.opset)):
+        older = self.opset < OLDEST_OPSET and "::" not in node.op_type
+        if older and (changed := _changed_since(node.op_type, self.opset)):
             return f"opset {self.opset} has another {node.op_type} than opset {changed}"
         if unknown := sorted(set(node.attrs) - importer.attributes):
             return f"attribute {shown(unknown[0])} is not supported"

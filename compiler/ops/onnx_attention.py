@@ -83,6 +83,7 @@ class Attention:
         bias: what is added to the scores, in a shape that broadcasts to (batch, heads, queries, keys); or a mask of
             bools. A constant, or a tensor; None if there is none.
         precision: the type of the softmax, if it is another one than that of the operands.
+        guarded: whether a query that a computed bias lets see no key has zeros; else that has no meaning.
         scores: those of the four stages that there are, (batch, heads, queries, keys).
     """
 
@@ -96,6 +97,7 @@ class Attention:
     bias: Tensor | Array | None = None
     softcap: float = 0.0
     precision: str = ""
+    guarded: bool = True
     scores: dict[int, Tensor] = field(default_factory=dict)
     _some: Tensor | None = None
 
@@ -178,7 +180,7 @@ class Attention:
                 self._some = graph.weight(self.part("some"), some, "bool")
         return graph.add(scores, bias, name=self.part("masked")), self._some
 
-    def _computed_bias(self, bias: Tensor) -> tuple[Tensor, Tensor]:
+    def _computed_bias(self, bias: Tensor) -> tuple[Tensor, Tensor | None]:
         graph, positions = self.graph, self.positions
         if (missing := positions.keys - bias.shape[-1]) > 0:
             pads = [*[(0, 0)] * (len(bias.shape) - 1), (0, missing)]
@@ -189,6 +191,8 @@ class Attention:
             bias = graph.select(bias, nothing_hidden, -math.inf, name=self.part("bias"))
         if not positions.free:
             bias = graph.select(self._constant(positions.seen, "mask"), bias, -math.inf, name=self.part("both"))
+        if not self.guarded:
+            return bias, None
         greatest = graph.reduce_max(bias, name=self.part("greatest"))
         return bias, graph.greater(greatest, -math.inf, name=self.part("some"))
 
