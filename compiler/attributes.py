@@ -63,10 +63,30 @@ class EpilogueAttributes(Attributes):
 
 @dataclass(frozen=True, kw_only=True)
 class MatMulAttributes(EpilogueAttributes):
-    """How a matmul reads its operands: `transpose_a`, `transpose_b` say whether one is stored transposed."""
+    """How a matmul reads its operands.
+
+    Attributes:
+        transpose_a, transpose_b: whether one is stored transposed.
+        a_heads, b_heads: of an operand whose matrices lie beside each other, as the heads of attention do: how many
+            there are in its columns. 0: they lie behind each other, as numpy has them.
+        joins: whether the matrices of the product shall lie beside each other.
+    """
 
     transpose_a: bool = False
     transpose_b: bool = False
+    a_heads: int = 0
+    b_heads: int = 0
+    joins: bool = False
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether any matrices lie beside each other."""
+        return bool(self.a_heads or self.b_heads or self.joins)
+
+    def check(self) -> None:
+        super().check()
+        if min(self.a_heads, self.b_heads) < 0:
+            raise ShapeError(f"heads must be from 1, not {shown(min(self.a_heads, self.b_heads))}")
 
 
 @dataclass(frozen=True, kw_only=True)

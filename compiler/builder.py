@@ -109,7 +109,7 @@ class ProgramBuilder:
     def __post_init__(self) -> None:
         self._tensor_ids = {tensor.name: i for i, tensor in enumerate(placed(self.graph))}
 
-    def grid(self, tensor: str, height: int, width: int, final: int = 0, slab: int = 0) -> Grid:
+    def grid(self, tensor: str, height: int, width: int, final: int = 0, slab: int = 0, across: int = 0) -> Grid:
         """The tiles of `tensor` for a tile of height x width elements (ragged at the ends).
 
         Asking twice gives the same tiles, so that a consumer finds what its producer left in SRAM. Those of a window
@@ -118,16 +118,17 @@ class ProgramBuilder:
         Args:
             final: number of writes that complete a tile; passed by the producer.
             slab: so many rows are cut up at a time, and no tile reaches beyond them (`slabs.py`); 0: all at once.
+            across: likewise of columns.
         """
         part = self._rectangle(tensor)
-        height, width = min(height, slab or part.rows), min(width, part.cols)
-        slab = tiles_apart(slab, part.rows, height)
+        height, width = min(height, slab or part.rows), min(width, across or part.cols)
+        slab, across = tiles_apart(slab, part.rows, height), tiles_apart(across, part.cols, width)
         window = self.graph.tensors[tensor].window if tensor in self.graph.tensors else None
         if window is None:
-            return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width), final)
+            return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width, across), final)
         whole = self._rectangle(window.tensor)
-        if slab or not part.is_cut_with(whole, height, width):
-            return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width), final)
+        if slab or across or not part.is_cut_with(whole, height, width):
+            return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width, across), final)
         base, stride = self._grid(whole, edges_of(whole.rows, height), edges_of(whole.cols, width), final)
         return Grid(base + part.row // height * stride + part.col // width, stride)
 

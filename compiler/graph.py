@@ -247,6 +247,31 @@ class Graph(
             return self.add(self.add_node("MatMul", [a, b], attributes, name and f"{name}/matmul"), bias, name=name)
         return self.add_node("MatMul", [a, b, bias], attributes, name)
 
+    def matmul_of_heads(
+        self,
+        a: Tensor,
+        b: Tensor,
+        *,
+        a_heads: int = 0,
+        b_heads: int = 0,
+        joins: bool = False,
+        transpose_b: bool = False,
+        name: str | None = None,
+    ) -> Tensor:
+        """Products of matrices that lie beside each other, as the heads of attention do; nothing is moved for that.
+
+        Of an operand with `a_heads` (or `b_heads`), (rows, heads x columns), matrix h is its h-th run of columns; one
+        without has its matrices behind each other, (heads, rows, columns). Where b has fewer, each is multiplied by as
+        many of a that follow each other (grouped queries).
+
+        Args:
+            joins: the products lie beside each other, too: (m, heads x n) instead of (heads, m, n).
+        """
+        attributes = MatMulAttributes(
+            transpose_b=flag("transpose_b", transpose_b), a_heads=a_heads, b_heads=b_heads, joins=flag("joins", joins)
+        )
+        return self.add_node("MatMul", [a, b], attributes, name)
+
     def _filters(self, w: Tensor) -> Tensor:
         """`w` (R, S, channels, filters) as (k, filters), k in the order of the definition (geometry.py).
 

@@ -19,6 +19,9 @@ from minisim.hwmodel.config import Machine
 
 T = TypeVar("T")
 
+BESIDE = -1
+"""In place of the rows of a tensor's slabs (`apart`), if its slabs lie beside each other: nobody else's tiles do."""
+
 WORTH = 0.05
 """The share of the array's cycles that must be saved before tiles grow beyond what the machine file says: larger tiles
 also move more bytes in a small SRAM, and that is not known here."""
@@ -67,7 +70,7 @@ class Read(NamedTuple):
     Attributes:
         slab_of: where the node's output is cut into slabs, for each of them the operand's slab that it needs; `rows`
             then numbers the rows of tiles of one slab.
-        apart: the rows of the operand's slabs, as in `slabs.tiles_apart`.
+        apart: the rows of the operand's slabs, as in `slabs.tiles_apart`; or `BESIDE`.
     """
 
     tensor: str
@@ -108,6 +111,7 @@ class Tiling:
         slab: the output's rows that are cut up at a time, in elements (`slabs.py`): no tile, and no panel, reaches
             beyond them. 0: all at once.
         source: rows and columns of the tiles of an input that operands are gathered from; (0, 0) if none is.
+        joins: whether the slabs of the output lie beside each other, and not behind each other.
         sources: of an operator that gathers from several inputs, the rows of the tiles of each.
         shares: on a machine with several cores, who computes what; then the panels are theirs. Else empty: core 0
             computes all of it.
@@ -127,6 +131,7 @@ class Tiling:
     in_rows: bool = False
     source: tuple[int, int] = (0, 0)
     sources: tuple[int, ...] = ()
+    joins: bool = False
 
     @property
     def slab_tiles(self) -> int:
@@ -141,7 +146,7 @@ class Tiling:
     @property
     def apart(self) -> int:
         """The rows of a slab, if its tiles are not those of the whole output (`slabs.tiles_apart`); else 0."""
-        return tiles_apart(self.slab, self.slab * self.slabs, self.m)
+        return BESIDE if self.joins else tiles_apart(self.slab, self.slab * self.slabs, self.m)
 
     def runs(self, m0: int, m1: int) -> list[tuple[int, int]]:
         """Rows of tiles [m0, m1), cut where a slab ends."""
@@ -218,6 +223,7 @@ class Tiling:
         text = f"tile {self.m}x{self.k}x{self.n}, grid {self.m_tiles}x{self.k_tiles}x{self.n_tiles}"
         text += f", gathered from {self.source[0]}x{self.source[1]}" if any(self.source) else ""
         text += f", slabs of {self.slab}" if self.slab else ""
+        text += ", joined" * self.joins
         text += ", in rows" * self.in_rows
         text += ", sums apart" * self.sums_apart
         text += f", blocks {self.blocks.m}x{self.blocks.n}" if self.blocks else ""

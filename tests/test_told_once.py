@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,9 @@ from minisim.compiler.zoo import NETWORKS
 from minisim.errors import CapacityError, ShapeError, UsageError
 from minisim.hwmodel.array import drain_cycles
 from minisim.hwmodel.cost import result_sizes
-from minisim.reports import Account, print_account, print_summary
+from minisim.hwmodel.isa import Opcode
+from minisim.reports import Account, print_account, print_summary, write_reports
+from minisim.reports.attribution import _tail
 from minisim.reports.hints import Hint, array_fill
 from minisim.reports.terminal import advice
 from minisim.sweep import grid
@@ -237,3 +240,35 @@ def test_a_schedule_of_another_model_is_refused_behind_a_piece_of_a_tensor_too()
 
     with pytest.raises(UsageError, match="the schedule is not of 'pieces'"):
         ms.Runtime(pieces(5), schedule=ms.compile_graph(pieces(6)))
+
+
+@pytest.mark.parametrize(("strides", "dilations"), [((1, 0), (1, 1)), ((0, 1), (1, 1)), ((1, 1), (2, 0))])
+def test_no_step_of_a_kernel_is_zero(strides: tuple[int, int], dilations: tuple[int, int]) -> None:
+    graph = ms.Graph()
+    x, w = graph.input("x", (1, 6, 6, 4)), graph.weight("w", shape=(3, 3, 4, 8))
+    with pytest.raises(ShapeError, match=r"(strides|dilations) must be from 1 to 1048576, not \("):
+        graph.conv2d(x, w, strides=strides, dilations=dilations)
+
+
+def test_a_load_that_ends_last_has_the_cycles_behind_all_others() -> None:
+    record = ms.run("gemm:32x32x32", numerics=False).record()
+    stream, timeline = record.schedule.stream, record.timeline
+    end = timeline.end.copy()
+    (load, *_) = np.flatnonzero(stream["opcode"] == Opcode.LOAD)
+    end[load] = timeline.cycles + 50
+    computes = np.flatnonzero(stream["opcode"] >= Opcode.EXECUTE)
+    tail = {cause: (begin.tolist(), after.tolist())
+            for cause, begin, after in _tail(record.schedule, replace(timeline, end=end), computes)}  # fmt: skip
+    assert tail["load"] == ([timeline.cycles], [timeline.cycles + 50])
+    assert tail["store"][1] == [timeline.cycles]
+
+
+def test_where_folders_have_no_locks_reports_are_written_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("minisim.reports.write.fcntl.flock", none)
+    paths = write_reports(ms.run("gemm:8x8x8", numerics=False).record(), tmp_path / "out")
+    assert paths and all(path.exists() for path in paths)

@@ -22,6 +22,7 @@ from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.frontend.scalesim_csv import load_topology
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT
+from minisim.compiler.transformers import TRANSFORMERS, is_transformer, load_transformer
 from minisim.compiler.zoo import NETWORKS, load_network
 from minisim.errors import ModelError, did_you_mean, shown, truth, whole
 
@@ -146,6 +147,9 @@ def _loaded(spec: str | PathLike[str], dtype: str, request: _Request) -> Graph:
     elif spec.startswith(PREFIX) and spec in light_models():
         _has_none_open(spec, request)
         graph = load_light(spec, numerics=request.numerics, memory_limit=request.memory_limit)
+    elif is_transformer(spec):
+        _has_none_open(spec, request)
+        graph = load_transformer(spec)
     elif ":" in spec:
         _has_none_open(spec, request)
         graph = load_builtin(spec, known(dtype))
@@ -175,7 +179,9 @@ def _check_file(path: Path) -> None:
 
 
 def _unknown_kind(spec: str) -> str:
-    nearest = did_you_mean(Path(spec).name, [*_model_files(Path(spec).parent), *BUILTINS, *NETWORKS, *light_models()])
+    nearest = did_you_mean(
+        Path(spec).name, [*_model_files(Path(spec).parent), *BUILTINS, *NETWORKS, *TRANSFORMERS, *light_models()]
+    )
     shapes = ", ".join(b.usage for b in BUILTINS.values())
     kinds = f"must end in {ENDINGS}, be a network (minisim models lists them), or a built-in shape ({shapes})"
     return f"model {spec!r}: {kinds}{nearest}"

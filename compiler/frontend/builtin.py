@@ -20,6 +20,7 @@ from functools import partial
 from minisim.compiler.arguments import MAX_ELEMENTS
 from minisim.compiler.dtypes import converted
 from minisim.compiler.graph import Array, Graph, Shape
+from minisim.compiler.transformers import FAMILIES
 from minisim.compiler.values import Lazy, drawn_integers, drawn_normal, mapped
 from minisim.compiler.zoo import NETWORKS
 from minisim.errors import ModelError, did_you_mean, shown
@@ -68,7 +69,7 @@ def load_builtin(spec: str, dtype: str = "float32") -> Graph:
     name, _, text = spec.partition(":")
     if name not in BUILTINS:
         usages = ", ".join(b.usage for b in BUILTINS.values())
-        nearest = did_you_mean(name, [*BUILTINS, *NETWORKS]) or ";"
+        nearest = did_you_mean(name, [*BUILTINS, *NETWORKS, *FAMILIES]) or ";"
         raise ModelError(f"model {shown(spec)}: unknown built-in {shown(name)}{nearest} (built-in: {usages})")
     try:
         found = BUILTINS[name]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from minisim.compiler import panels
 from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.blocks import BlockPlan
-from minisim.compiler.builder import ProgramBuilder, Slot
+from minisim.compiler.builder import Grid, ProgramBuilder, Slot
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
 from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
@@ -21,9 +22,10 @@ from minisim.compiler.ops.epilogue import (
     finished,
     multiplied,
 )
+from minisim.compiler.program import Ids
 from minisim.compiler.semantics import Array
 from minisim.compiler.slabs import SlabOf, slab_of, tiles_apart
-from minisim.compiler.tiling import Axis, Read, Share, Tiling
+from minisim.compiler.tiling import BESIDE, Axis, Read, Share, Tiling
 from minisim.compiler.values import scaled
 from minisim.errors import ShapeError
 from minisim.hwmodel import cost, isa
@@ -45,9 +47,12 @@ class MatMul(Multiplication[MatMulAttributes]):
 
     def infer(self, shapes: Sequence[Shape | None], attributes: MatMulAttributes) -> tuple[Shape, ...]:
         a, b, bias, _ = by_place(shapes)
-        n = Product.of(a, b, attributes).n
+        product = Product.of(a, b, attributes)
+        n = product.n
         if bias is not None and view_2d(bias) != (1, n):
             raise ShapeError(f"the bias must have {n} values, not shape {bias}")
+        if attributes.has_heads:
+            return ((product.m, product.slabs * n) if attributes.joins else (product.slabs, product.m, n),)
         rows = a[-1:] if attributes.transpose_a else a[-2:-1]
         return ((*np.broadcast_shapes(a[:-2], b[:-2]), *rows, n),)
 
@@ -58,8 +63,12 @@ class MatMul(Multiplication[MatMulAttributes]):
 
     def evaluate(self, inputs: Sequence[Array | None], attributes: MatMulAttributes) -> tuple[Array, ...]:
         a, b, bias, residual = by_place(inputs)
+        if attributes.has_heads:
+            product = Product.of(a.shape, b.shape, attributes)
+            a, b = behind(a, attributes.a_heads), behind(b, attributes.b_heads)[list(product.b_slabs)]
         a, b = _as_multiplied(a, attributes.transpose_a), _as_multiplied(b, attributes.transpose_b)
-        return (finished(multiplied(a, b), bias, residual, attributes),)
+        found = finished(multiplied(a, b), bias, residual, attributes)
+        return (found.swapaxes(0, 1).reshape(found.shape[1], -1) if attributes.joins else found,)
 
     def cut(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         product = self.product(node, graph)
@@ -77,7 +86,8 @@ class MatMul(Multiplication[MatMulAttributes]):
         blocks = BlockPlan.of(machine) if machine.compiler.order == "blocked" else None
         apart = types.sums_apart(machine, steps=grid[1])
         slab = product.m if product.slabs > 1 else 0
-        return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks, slab=slab)
+        joins = node.attributes_as(MatMulAttributes).joins
+        return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks, slab=slab, joins=joins)
 
     def sizes(self, node: Node, graph: Graph) -> tuple[int, int, int] | None:
         """Not of a batch: how its matrices are cut, whoever works on them along with it must know (`with_slabs`)."""
@@ -116,6 +126,8 @@ class MatMul(Multiplication[MatMulAttributes]):
             self._read(graph.tensors[of_a], tiling.flip(m, k, x.transpose_a), product.a_slabs, product.a_rows),
             self._read(graph.tensors[of_b], tiling.flip(k, n, x.transpose_b), product.b_slabs, product.b_rows),
         ]
+        found = [each._replace(apart=BESIDE) if heads else each
+                 for each, heads in zip(found, (x.a_heads, x.b_heads), strict=True)]  # fmt: skip
         if of_bias is not None:
             found.append(Read(of_bias, ("", 1), n))
         if of_residual is not None:
@@ -134,36 +146,37 @@ class MatMul(Multiplication[MatMulAttributes]):
         product = self.product(node, graph)
         a_edges = tiling.flip(tiling.m, tiling.k, attributes.transpose_a)
         b_edges = tiling.flip(tiling.k, tiling.n, attributes.transpose_b)
-        a = program.grid(of_a, *a_edges, slab=product.a_rows)
-        b = program.grid(of_b, *b_edges, slab=product.b_rows)
+        a = Matrices.of(program, of_a, a_edges, (product.a_rows, product.a_cols), attributes.a_heads)
+        b = Matrices.of(program, of_b, b_edges, (product.b_rows, product.b_cols), attributes.b_heads)
         bias = program.grid(of_bias, 1, tiling.n) if of_bias else None
         residual = program.grid(of_residual, tiling.m, tiling.n, slab=tiling.slab) if of_residual else None
         types = MatMulTypes.of(node, graph)
         final = 1 if tiling.sums_apart else tiling.k_tiles
-        c = program.grid(node.output, tiling.m, tiling.n, final, tiling.slab)
+        slabs = (0, product.n) if tiling.joins else (tiling.slab, 0)
+        c = program.grid(node.output, tiling.m, tiling.n, final, *slabs)
         acc = None
         if tiling.sums_apart:
             sums = program.accumulators(node.output, types.sums)
-            acc = program.grid(sums, tiling.m, tiling.n, tiling.k_tiles, tiling.slab)
+            acc = program.grid(sums, tiling.m, tiling.n, tiling.k_tiles, *slabs)
 
         m, n, k = tiling.walk()
         last = k == tiling.k_tiles - 1
         slab, m_in_slab = tiling.in_slab(m)
         a_row, a_col = tiling.flip(m_in_slab, k, attributes.transpose_a)
         b_row, b_col = tiling.flip(k, n, attributes.transpose_b)
-        a_tall, b_tall = -(-product.a_rows // a_edges[0]), -(-product.b_rows // b_edges[0])  # a slab, in rows of tiles
-        a_ids = a.ids(np.array(product.a_slabs)[slab] * a_tall + a_row, a_col)
-        b_ids = b.ids(np.array(product.b_slabs)[slab] * b_tall + b_row, b_col)
+        a_ids = a.ids(np.array(product.a_slabs)[slab], a_row, a_col)
+        b_ids = b.ids(np.array(product.b_slabs)[slab], b_row, b_col)
+        of_c = (m_in_slab, slab * tiling.n_tiles + n) if tiling.joins else (m, n)
         bias_ids = bias.ids(0, n) if bias else None
         residual_ids = residual.ids(m, n) if residual else None
         rows = program.matmuls(
             len(m),
             a=a_ids,
             b=b_ids,
-            c=c.ids(m, n),
+            c=c.ids(*of_c),
             bias=isa.NONE if bias_ids is None else np.where(last, bias_ids, isa.NONE),
             residual=isa.NONE if residual_ids is None else np.where(last, residual_ids, isa.NONE),
-            acc=isa.NONE if acc is None else acc.ids(m, n),
+            acc=isa.NONE if acc is None else acc.ids(*of_c),
             m=np.minimum(tiling.m, product.m - m_in_slab * tiling.m),
             k=np.minimum(tiling.k, product.k - k * tiling.k),
             n=np.minimum(tiling.n, product.n - n * tiling.n),
@@ -180,7 +193,7 @@ class MatMul(Multiplication[MatMulAttributes]):
         step, row = tiling.fetches(m, n, k)
         slots = [Slot(isa.Opcode.LOAD, a_ids, fetch=step), Slot(isa.Opcode.LOAD, b_ids, fetch=step)]
         slots += [Slot(isa.Opcode.LOAD, ids, last, fetch=row) for ids in (bias_ids, residual_ids) if ids is not None]
-        slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(m, n), last)]
+        slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(*of_c), last)]
         macs = self.macs([graph.tensors[name].shape if name else None for name in node.inputs], attributes)
         ahead, horizon = tiling.ahead_and_horizon()
         program.layer(node.name, node.title, macs, slots, ahead, horizon, cores=tiling.core_of(m, n))
@@ -199,7 +212,7 @@ class Product:
 
     Attributes:
         a_slabs, b_slabs: of each product, the numbers of its matrices in a and in b.
-        a_rows, b_rows: the rows of a matrix of a, and of b, as it lies in memory.
+        a_rows, b_rows, a_cols, b_cols: the rows and columns of a matrix of a, and of b, as it lies in memory.
     """
 
     m: int
@@ -209,6 +222,8 @@ class Product:
     b_slabs: SlabOf
     a_rows: int
     b_rows: int
+    a_cols: int
+    b_cols: int
 
     @property
     def slabs(self) -> int:
@@ -225,6 +240,7 @@ class Product:
         """
         if len(a) < 1 or len(b) < 1:
             raise ShapeError("an operand of a matmul must have at least one dimension")
+        a, b = matrices(a, attributes.a_heads), matrices(b, attributes.b_heads)
         if len(b) < 2:
             raise ShapeError(f"the second operand of a matmul must have two dimensions or more, not shape {b}")
         if attributes.transpose_a and len(a) < 2:
@@ -233,6 +249,11 @@ class Product:
         kb, n = b[-2:][::-1] if attributes.transpose_b else b[-2:]
         if k != kb:
             raise ShapeError(f"inner dimensions must be equal, not {k} and {kb}")
+        (rows_a, cols_a), (rows_b, cols_b) = (1, *a)[-2:], b[-2:]
+        if attributes.has_heads:
+            heads, shared = _heads(a, b)
+            of_b = tuple(head * shared // heads for head in range(heads))
+            return cls(m, k, n, tuple(range(heads)), of_b, rows_a, rows_b, cols_a, cols_b)
         try:
             batch = np.broadcast_shapes(a[:-2], b[:-2])
         except ValueError:
@@ -240,8 +261,50 @@ class Product:
         of_a, of_b = ((1,) * (len(batch) + 2 - len(x)) + x[:-2] for x in ((1, *a)[-max(2, len(a)) :], b))
         while batch and not attributes.transpose_a and of_b[-1] == 1 and of_a[-1] == batch[-1]:
             m, batch, of_a, of_b = m * batch[-1], batch[:-1], of_a[:-1], of_b[:-1]
-        rows_a, rows_b = k if attributes.transpose_a else m, n if attributes.transpose_b else k
-        return cls(m, k, n, slab_of(batch, of_a), slab_of(batch, of_b), rows_a, rows_b)
+        rows_a = k if attributes.transpose_a else m
+        return cls(m, k, n, slab_of(batch, of_a), slab_of(batch, of_b), rows_a, rows_b, cols_a, cols_b)
+
+
+class Matrices(NamedTuple):
+    """The tiles of an operand that is many matrices: their grid, and the tiles from one matrix to the next."""
+
+    grid: Grid
+    down: int
+    right: int
+
+    @classmethod
+    def of(
+        cls, program: ProgramBuilder, tensor: str, edges: tuple[int, int], size: tuple[int, int], heads: int
+    ) -> Matrices:
+        """Of matrices of `size`, which lie behind each other, or so many `heads` beside each other, cut by `edges`."""
+        if heads:
+            return cls(program.grid(tensor, *edges, across=size[1]), 0, -(-size[1] // edges[1]))
+        return cls(program.grid(tensor, *edges, slab=size[0]), -(-size[0] // edges[0]), 0)
+
+    def ids(self, matrix: Ids, row: Ids, col: Ids) -> Ids:
+        return self.grid.ids(matrix * self.down + row, matrix * self.right + col)
+
+
+def matrices(shape: Shape, heads: int) -> Shape:
+    """The shape of an operand that has its matrices beside each other, as if they lay behind each other."""
+    if not heads:
+        return shape
+    if len(shape) != 2 or shape[1] % heads:
+        raise ShapeError(f"an operand of {heads} heads must have two dimensions, the second a multiple of {heads}, "
+                         f"not shape {shape}")  # fmt: skip
+    return heads, shape[0], shape[1] // heads
+
+
+def behind(x: Array, heads: int) -> Array:
+    """The matrices of an operand behind each other."""
+    return x.reshape(len(x), heads, -1).swapaxes(0, 1) if heads else x
+
+
+def _heads(a: Shape, b: Shape) -> tuple[int, int]:
+    """How many matrices two operands have, of which each of b is multiplied by as many of a that follow each other."""
+    if len(a) != 3 or len(b) != 3 or a[0] % b[0]:
+        raise ShapeError(f"the heads of {a} must be a multiple of those of {b}")
+    return a[0], b[0]
 
 
 def _as_multiplied(x: Array, transposed: bool) -> Array:

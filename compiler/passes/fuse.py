@@ -102,6 +102,8 @@ def _with(fused: Node, node: Node, graph: Graph) -> Node | None:
     a, b = node.present
     other = b if a == value else a
     whole = is_integer(graph.tensors[node.output].dtype)
+    if isinstance(attributes, MatMulAttributes) and attributes.joins:
+        return None  # its tiles are those of its matrices, which lie beside each other
     if whole and attributes.scale is not None:
         return None  # the array adds to sums alone
     rows, cols = view_2d(graph.tensors[value].shape)

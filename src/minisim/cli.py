@@ -34,6 +34,7 @@ from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import computed_graph, dump_to
 from minisim.compiler.quantising import in_floats
 from minisim.compiler.tiling import TiledGraph
+from minisim.compiler.transformers import is_transformer
 from minisim.errors import (
     InternalError,
     MinisimError,
@@ -155,6 +156,8 @@ _check_borders = click.option("--check-borders", is_flag=True,
                               help="With --check: what passes between fused operations, too.")  # fmt: skip
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
+_prefill = click.option("--prefill", type=click.IntRange(min=1), metavar="TOKENS",
+                        help="Tokens of a transformer such as llama:7b.")  # fmt: skip
 _values = click.option("--value", "values", multiple=True, metavar="INPUT=NUMBER,NUMBER",
                        help="Bind an ONNX file's input that is a shape, axes, pads or indices: shape=3,4.")  # fmt: skip
 _shapes = click.option("--shape", "shapes", multiple=True, metavar="INPUT=SIZExSIZE",
@@ -221,6 +224,7 @@ def main() -> None:
 @main.command("run")
 @click.argument("model")
 @_machine_options
+@_prefill
 @_dims
 @_shapes
 @_values
@@ -247,6 +251,7 @@ def run_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
+    prefill: int | None,
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     values: tuple[str, ...],
@@ -266,8 +271,8 @@ def run_command(
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
 
-    MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 (see minisim models), or a
-    built-in shape such as gemm:512x512x512.
+    MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 or a transformer such as
+    llama:7b (see minisim models), or a built-in shape such as gemm:512x512x512.
     """
     from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
@@ -279,6 +284,8 @@ def run_command(
         _check_checkable(model, no_numerics)
     elif check_borders:
         raise UsageError("--check-borders: goes with --check onnxruntime")
+    if prefill is not None:
+        model = _of_tokens(model, prefill)
     mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
@@ -332,6 +339,13 @@ def run_command(
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if check.deviates:
             sys.exit(DEVIATES)
+
+
+def _of_tokens(model: str, prefill: int) -> str:
+    """The transformer that a user names, of so many tokens."""
+    if not is_transformer(model):
+        raise UsageError(f"--prefill: goes with a transformer such as llama:7b, not with {shown(model)}")
+    return f"{model},prefill={prefill}"
 
 
 def _check_checkable(model: str, no_numerics: bool) -> None:

@@ -1,4 +1,4 @@
-"""The networks that need no file: what each is, and what it computes."""
+"""The networks and transformers that need no file: what each is, and what it computes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from rich.console import Console
 from minisim.compiler.frontend.onnx_light import light_models
 from minisim.compiler.graph import Graph, Shape
 from minisim.compiler.semantics import SEMANTICS
+from minisim.compiler.transformers import TRANSFORMERS
+from minisim.compiler.transformers.table import CHANGED
 from minisim.compiler.zoo import NETWORKS, PARAMETERS, load_network
 from minisim.reports.columns import Column, fitting, table_of
 
@@ -66,5 +68,26 @@ def print_models(console: Console) -> None:
     console.print("Parameters, behind the name: mobilenet_v2:n=8,size=192,width=0.5", highlight=False)
     for name, (_, what) in PARAMETERS.items():
         console.print(f"  {name:<8} {what}", highlight=False)
+    console.print()
+    _print_transformers(console)
     if light := light_models():
         console.print(f"Of the package onnx, with drawn weights: {', '.join(light)}", highlight=False)
+
+
+def _print_transformers(console: Console) -> None:
+    """Print the table of transformers, and what of it can be changed."""
+    found = list(TRANSFORMERS.values())
+    columns = [
+        Column("transformer", [each.name for each in found], left=True),
+        Column("layers", [str(each.layers) for each in found]),
+        Column("hidden", [f"{each.hidden:,}" for each in found]),
+        Column("heads", [f"{each.heads}/{each.kv_heads}" for each in found], drop=1),
+        Column("ffn", [f"{each.ffn:,}" for each in found], drop=2),
+        Column("M weights", [f"{each.weights / 1e6:,.1f}" for each in found]),
+        Column("", ["decoder" if each.causal else "encoder" for each in found], left=True, drop=3),
+    ]
+    console.print(table_of(fitting(columns, console.width)), highlight=False)
+    console.print()
+    console.print("Parameters, behind the name: llama:7b,layers=2,prefill=64", highlight=False)
+    for name, what in CHANGED.items():
+        console.print(f"  {name:<8} {what}", highlight=False)

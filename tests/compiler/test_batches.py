@@ -60,13 +60,13 @@ def test_where_a_slab_ends_a_tile_ends() -> None:
 
 
 def test_matrices_that_are_multiplied_by_the_same_one_are_one_of_many_rows() -> None:
-    assert Product.of((4, 5, 6), (6, 7), PLAIN) == Product(20, 6, 7, (0,), (0,), 20, 6)
-    assert Product.of((2, 3, 5, 6), (2, 1, 6, 7), PLAIN) == Product(15, 6, 7, (0, 1), (0, 1), 15, 6)
-    assert Product.of((2, 3, 5, 6), (3, 6, 7), PLAIN) == Product(5, 6, 7, (0, 1, 2, 3, 4, 5), (0, 1, 2) * 2, 5, 6)
-    assert Product.of((5, 6), (3, 6, 7), PLAIN) == Product(5, 6, 7, (0, 0, 0), (0, 1, 2), 5, 6)
-    assert Product.of((6,), (3, 6, 7), PLAIN) == Product(1, 6, 7, (0, 0, 0), (0, 1, 2), 1, 6)
+    assert Product.of((4, 5, 6), (6, 7), PLAIN) == Product(20, 6, 7, (0,), (0,), 20, 6, 6, 7)
+    assert Product.of((2, 3, 5, 6), (2, 1, 6, 7), PLAIN) == Product(15, 6, 7, (0, 1), (0, 1), 15, 6, 6, 7)
+    assert Product.of((2, 3, 5, 6), (3, 6, 7), PLAIN) == Product(5, 6, 7, (0, 1, 2, 3, 4, 5), (0, 1, 2) * 2, 5, 6, 6, 7)
+    assert Product.of((5, 6), (3, 6, 7), PLAIN) == Product(5, 6, 7, (0, 0, 0), (0, 1, 2), 5, 6, 6, 7)
+    assert Product.of((6,), (3, 6, 7), PLAIN) == Product(1, 6, 7, (0, 0, 0), (0, 1, 2), 1, 6, 6, 7)
     columns = MatMulAttributes(transpose_a=True, transpose_b=True)  # whose rows do not lie behind each other
-    assert Product.of((2, 6, 5), (7, 6), columns) == Product(5, 6, 7, (0, 1), (0, 0), 6, 7)
+    assert Product.of((2, 6, 5), (7, 6), columns) == Product(5, 6, 7, (0, 1), (0, 0), 6, 7, 5, 6)
 
 
 @pytest.mark.parametrize("keys", ORDERS, ids=["auto", "mnk", "blocked"])

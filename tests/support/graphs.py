@@ -153,6 +153,22 @@ class GraphBuilder:
             k = x.shape[-1]
             g.matmul(x, self.weight(*batch, *((n, k) if transposed else (k, n))), transpose_b=transposed)
 
+    def heads(self, x: Tensor) -> None:
+        """Of matrices that lie beside each other on either side, or are to; fewer on the right."""
+        wide = [count for count in (1, 2, 3, 4) if x.shape[-1] % count == 0]
+        if len(x.shape) != 2 or math.prod(x.shape) > LARGEST:
+            self.linear(x)
+            return
+        count = self.draw(st.sampled_from(wide))
+        fewer = self.draw(st.sampled_from([i for i in range(1, count + 1) if count % i == 0]))
+        n, k, joins, transposed = self.size(), x.shape[1] // count, self.draw(st.booleans()), self.draw(st.booleans())
+        matrix = (n, k) if transposed else (k, n)
+        beside = self.draw(st.booleans())
+        w = self.weight(matrix[0], fewer * matrix[1]) if beside else self.weight(fewer, *matrix)
+        self.graph.matmul_of_heads(
+            x, w, a_heads=count, b_heads=fewer if beside else 0, joins=joins, transpose_b=transposed
+        )
+
     def vector(self, x: Tensor) -> None:
         """A product with a vector, which loses a dimension."""
         if len(x.shape) < 2:
@@ -364,6 +380,7 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.product,
     GraphBuilder.batches,
     GraphBuilder.batches,
+    GraphBuilder.heads,
     GraphBuilder.vector,
     GraphBuilder.broadcast,
     GraphBuilder.cast_anyhow,

@@ -301,7 +301,14 @@ def _matmul(node: Node, a: Array, b: Array, *, matmul: MatMul) -> Array:
 def products(
     attributes: MatMulAttributes, a: npt.NDArray[Any], b: npt.NDArray[Any], matmul: Callable[[Any, Any], Any]
 ) -> npt.NDArray[Any]:
-    """`matmul` of each pair of matrices of a and b, whose leading dimensions are broadcast."""
+    """`matmul` of each pair of matrices of a and b, whose leading dimensions are broadcast; or of heads."""
+    if attributes.a_heads or attributes.b_heads or attributes.joins:
+        left = np.split(a, attributes.a_heads, axis=1) if attributes.a_heads else list(a)
+        right = np.split(b, attributes.b_heads, axis=1) if attributes.b_heads else list(b)
+        plain = MatMulAttributes(transpose_a=attributes.transpose_a, transpose_b=attributes.transpose_b)
+        group = len(left) // len(right)
+        heads = [products(plain, x, right[i // group], matmul) for i, x in enumerate(left)]
+        return np.concatenate(heads, axis=1) if attributes.joins else np.stack(heads)
     a = np.swapaxes(a, -1, -2) if attributes.transpose_a else a
     b = np.swapaxes(b, -1, -2) if attributes.transpose_b else b
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

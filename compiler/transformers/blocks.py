@@ -1,0 +1,157 @@
+"""Transformers as graphs: norms, projections, attention of heads that lie beside each other, feed-forward layers.
+
+A token comes as its row of the table of embeddings: the model's input are `tokens` rows of `hidden` elements, which is
+what a lookup would read. Weights are seeded by their names, normal, and drawn when somebody computes with them.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from minisim.compiler.attributes import Run, TakeAttributes
+from minisim.compiler.graph import Graph, Tensor
+from minisim.compiler.movement_methods import runs_of
+from minisim.compiler.transformers.table import Transformer
+from minisim.compiler.values import Array, Lazy
+from minisim.compiler.zoo.layers import Layers
+from minisim.errors import ModelError
+
+
+def built(model: Transformer, tokens: int) -> Graph:
+    """The graph of a model of so many tokens, from the first one on.
+
+    Its output are the logits of the last token, (1, vocab), or the tokens themselves, (tokens, hidden).
+
+    Raises:
+        ModelError: it has no positions for so many.
+    """
+    _check_positions(model, tokens)
+    graph = Graph(model.name)
+    return _Builder(model, graph, tokens).whole(graph.input("tokens", (tokens, model.hidden)))
+
+
+def _check_positions(model: Transformer, tokens: int) -> None:
+    if model.positions and tokens > model.positions:
+        raise ModelError(f"model {model.name!r} has positions for {model.positions} tokens, not for {tokens}")
+
+
+class _Builder:
+    """What a graph is put together by.
+
+    Args:
+        tokens: how many are new.
+    """
+
+    def __init__(self, model: Transformer, graph: Graph, tokens: int) -> None:
+        self.model, self.graph, self.tokens = model, graph, tokens
+        self.drawn = Layers(graph).drawn
+        if not model.positions:
+            of = model.head, model.theta
+            heads = sorted({model.heads, model.kv_heads})
+            self.rotations = {count: self._rotation(count, *of) for count in heads}
+            self.swaps = {count: self._swap(count, model.head) for count in heads}
+        self.mask = self._mask() if model.causal and tokens > 1 else None
+
+    def whole(self, x: Tensor) -> Graph:
+        model, graph = self.model, self.graph
+        if model.positions:
+            table = self.drawn("positions", (model.positions, model.hidden), 0.1)
+            x = graph.add(x, graph.slice(table, [0], [self.tokens], [0]), name="embedded")
+        for layer in range(model.layers):
+            x = self._layer(x, f"layer{layer}")
+        if not model.vocab:
+            graph.output(x if model.post else self._norm(x, "norm"), "y")
+            return graph
+        last = graph.slice(x, [self.tokens - 1], [self.tokens], [0])
+        last = last if model.post else self._norm(last, "norm")
+        graph.output(self._projected(last, "logits", model.hidden, model.vocab, False), "logits")
+        return graph
+
+    def _layer(self, x: Tensor, name: str) -> Tensor:
+        for part, norm in ((self._attention, f"{name}.norm1"), (self._feed_forward, f"{name}.norm2")):
+            if self.model.post:
+                x = self._norm(self.graph.add(x, part(x, name)), norm)
+            else:
+                x = self.graph.add(x, part(self._norm(x, norm), name))
+        return x
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        size, epsilon = self.model.hidden, self.model.epsilon
+        scale = self.graph.weight(f"{name}.scale", Lazy((size,), partial(np.ones, size, np.float32)))
+        if self.model.norm == "rms":
+            return self.graph.rms_norm(x, scale, epsilon=epsilon, name=name)
+        return self.graph.layer_norm(x, scale, self.drawn(f"{name}.bias", (size,), 0.1), epsilon=epsilon, name=name)
+
+    def _projected(self, x: Tensor, name: str, inner: int, outer: int, bias: bool) -> Tensor:
+        w = self.drawn(f"{name}.w", (inner, outer), 1 / math.sqrt(inner))
+        return self.graph.matmul(x, w, bias=self.drawn(f"{name}.b", (outer,), 0.1) if bias else None, name=name)
+
+    def _by(self, name: str, layer: str, x: Tensor) -> Tensor:
+        """x through the projection of this name of a layer."""
+        return self._projected(x, f"{layer}.{name}", *self.model.projections[name])
+
+    def _attention(self, x: Tensor, name: str) -> Tensor:
+        """softmax(q k^T / sqrt(d)) v of each head, in the order in which a cache wants it: keys and values first."""
+        graph, model = self.graph, self.model
+        keys = self._rotated(self._by("k", name, x), model.kv_heads, f"{name}.k")
+        values = self._by("v", name, x)
+        queries = self._rotated(self._by("q", name, x), model.heads, f"{name}.q")
+        of = model.kv_heads
+        scores = graph.matmul_of_heads(
+            queries, keys, a_heads=model.heads, b_heads=of, transpose_b=True, name=f"{name}.scores"
+        )
+        scores = graph.mul(scores, 1 / math.sqrt(model.head), name=f"{name}.scaled")
+        if self.mask is not None:
+            scores = graph.select(self.mask, scores, -math.inf, name=f"{name}.masked")
+        weights = graph.softmax(scores, name=f"{name}.softmax")
+        return self._by("o", name, graph.matmul_of_heads(weights, values, b_heads=of, joins=True, name=f"{name}.heads"))
+
+    def _feed_forward(self, x: Tensor, name: str) -> Tensor:
+        graph, kind = self.graph, self.model.activation
+        up = self._by("up", name, x)
+        if kind == "swiglu":
+            inner = graph.mul(graph.silu(self._by("gate", name, x)), up, name=f"{name}.gated")
+        else:
+            inner = graph.gelu(up, approximate="tanh" if kind == "gelu_tanh" else "none")
+        return self._by("down", name, inner)
+
+    # -- positions -----------------------------------------------------------------------------------------
+
+    def _mask(self) -> Tensor:
+        shape = (self.tokens, self.tokens)
+        return self.graph.weight("seen", Lazy(shape, partial(np.tri, *shape, 0, np.bool_)), "bool")
+
+    def _rotation(self, heads: int, size: int, theta: float) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of all positions, for so many heads beside each other."""
+        shape = (self.tokens, heads * size)
+        made = (partial(_angles, kind, 0, self.tokens, heads, size, theta) for kind in ("cos", "sin"))
+        cos, sin = (self.graph.weight(f"{kind}{heads}", Lazy(shape, make))
+                    for kind, make in zip(("cos", "sin"), made, strict=True))  # fmt: skip
+        return cos, sin
+
+    def _swap(self, heads: int, size: int) -> TakeAttributes:
+        """Which elements come when the halves of each head change places."""
+        order = [head * size + (i + size // 2) % size for head in range(heads) for i in range(size)]
+        return TakeAttributes("RotateHalf", ((Run(0, 1, self.tokens),), runs_of(order)))
+
+    def _rotated(self, x: Tensor, heads: int, name: str) -> Tensor:
+        """Rotary positions: of each head ``x cos + (-second half, first half) sin``; the sign is in the sines."""
+        if self.model.positions:
+            return x
+        cos, sin = self.rotations[heads]
+        graph = self.graph
+        swapped = graph.add_node("Take", [x], self.swaps[heads], f"{name}.swapped")
+        return graph.add(graph.mul(x, cos, name=f"{name}.cos"), graph.mul(swapped, sin, name=f"{name}.sin"),
+                         name=f"{name}.rotated")  # fmt: skip
+
+
+def _angles(kind: str, first: int, count: int, heads: int, size: int, theta: float) -> Array:
+    """(count, heads x size): of each position from `first` on, element i of a head turns by position / theta^(2 j /
+    size), with j = i mod (size / 2); the sines of the first halves are negative."""
+    half = size // 2
+    turns = np.outer(np.arange(first, first + count), theta ** (-np.arange(half) / half))
+    parts = (np.cos(turns), np.cos(turns)) if kind == "cos" else (-np.sin(turns), np.sin(turns))
+    return np.tile(np.concatenate(parts, axis=1), (1, heads)).astype(np.float32)

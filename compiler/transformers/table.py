@@ -1,0 +1,183 @@
+"""The table of transformers: what a model of that name is made of, and how a user says which one, and what differs.
+
+llama:7b                            the table's
+llama:7b,layers=2,prefill=64        with two layers, of 64 tokens
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from minisim.errors import ModelError, did_you_mean, shown
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """What a model is made of.
+
+    Attributes:
+        family, size: its name, in two parts: ``llama:7b``.
+        hidden: the elements of a token.
+        heads, kv_heads: of queries, and of keys and values; each of these serves as many queries as it has to.
+        ffn: the inner elements of the feed-forward layers.
+        vocab: the logits of the last token; 0: the result is all tokens.
+        prefill: tokens, if the user does not say how many.
+        norm: "rms" or "layer"; `post`: behind each part and its residual, and not before it.
+        activation: of the feed-forward layers: "swiglu" (gated), "gelu" or "gelu_tanh".
+        bias: which projections have one: "all", "qkv" or "none".
+        positions: the length of the table of learned ones; 0: rotary ones, of the base `theta`.
+        causal: whether a token sees only those before it: only such a model can be decoded.
+        epsilon: of the norms.
+    """
+
+    family: str
+    size: str
+    hidden: int
+    heads: int
+    kv_heads: int
+    ffn: int
+    layers: int
+    vocab: int
+    prefill: int
+    norm: str
+    activation: str
+    bias: str
+    positions: int = 0
+    theta: float = 1e4
+    causal: bool = True
+    post: bool = False
+    epsilon: float = 1e-5
+
+    @property
+    def name(self) -> str:
+        return f"{self.family}:{self.size}"
+
+    @property
+    def head(self) -> int:
+        """The elements of a head."""
+        return self.hidden // self.heads
+
+    @property
+    def kv(self) -> int:
+        """The elements of the keys, or of the values, of a token in a layer."""
+        return self.kv_heads * self.head
+
+    @property
+    def projections(self) -> Mapping[str, tuple[int, int, bool]]:
+        """The matrices of a layer by name: inner and outer elements, and whether there is a bias."""
+        inner, all_, qkv = self.ffn, self.bias == "all", self.bias != "none"
+        attention = {
+            "k": (self.hidden, self.kv, qkv),
+            "v": (self.hidden, self.kv, qkv),
+            "q": (self.hidden, self.hidden, qkv),
+            "o": (self.hidden, self.hidden, all_),
+        }
+        gate = {"gate": (self.hidden, inner, all_)} if self.activation == "swiglu" else {}
+        return {**attention, **gate, "up": (self.hidden, inner, all_), "down": (inner, self.hidden, all_)}
+
+    @property
+    def weights(self) -> int:
+        """The elements of all matrices, biases, norms and learned positions; not of the table of embeddings."""
+        norm = self.hidden * (1 if self.norm == "rms" else 2)
+        matrices = sum(inner * outer + bias * outer for inner, outer, bias in self.projections.values())
+        last = 0 if self.post else norm
+        return self.layers * (matrices + 2 * norm) + last + self.hidden * (self.vocab + self.positions)
+
+
+_LLAMA = {"norm": "rms", "activation": "swiglu", "bias": "none", "prefill": 512}
+_QWEN = {**_LLAMA, "bias": "qkv", "theta": 1e6, "epsilon": 1e-6}
+_GPT = {"norm": "layer", "activation": "gelu_tanh", "bias": "all", "prefill": 512, "positions": 1024}
+_ENCODER = {"norm": "layer", "activation": "gelu", "bias": "all", "causal": False, "vocab": 0}
+_BERT = {**_ENCODER, "prefill": 128, "positions": 512, "post": True, "epsilon": 1e-12}
+_VIT = {**_ENCODER, "prefill": 197, "positions": 197, "epsilon": 1e-6}
+_WHISPER = {**_ENCODER, "prefill": 1500, "positions": 1500}
+
+
+def _row(name: str, hidden: int, heads: int, kv_heads: int, ffn: int, layers: int, **more: object) -> Transformer:
+    family, _, size = name.partition(":")
+    return Transformer(family, size, hidden, heads, kv_heads, ffn, layers, **more)  # type: ignore[arg-type]
+
+
+_ROWS = (  # name, hidden, heads of queries, heads of keys, ffn, layers
+    _row("llama:7b", 4096, 32, 32, 11008, 32, vocab=32000, **_LLAMA),  # Touvron et al., "Llama 2" (2023)
+    _row("llama:13b", 5120, 40, 40, 13824, 40, vocab=32000, **_LLAMA),
+    _row("llama3:8b", 4096, 32, 8, 14336, 32, vocab=128256, **{**_LLAMA, "theta": 5e5}),  # "The Llama 3 herd" (2024)
+    _row("qwen2:0.5b", 896, 14, 2, 4864, 24, vocab=151936, **_QWEN),  # Yang et al., "Qwen2 technical report" (2024)
+    _row("qwen2:1.5b", 1536, 12, 2, 8960, 28, vocab=151936, **_QWEN),
+    _row("qwen2:7b", 3584, 28, 4, 18944, 28, vocab=152064, **_QWEN),
+    _row("gpt2:small", 768, 12, 12, 3072, 12, vocab=50257, **_GPT),  # Radford et al. (2019)
+    _row("gpt2:medium", 1024, 16, 16, 4096, 24, vocab=50257, **_GPT),
+    _row("gpt2:large", 1280, 20, 20, 5120, 36, vocab=50257, **_GPT),
+    _row("gpt2:xl", 1600, 25, 25, 6400, 48, vocab=50257, **_GPT),
+    _row("bert:base", 768, 12, 12, 3072, 12, **_BERT),  # Devlin et al. (2018)
+    _row("bert:large", 1024, 16, 16, 4096, 24, **_BERT),
+    _row("vit:base", 768, 12, 12, 3072, 12, **_VIT),  # Dosovitskiy et al. (2020): 14 x 14 patches, and the class
+    _row("whisper:base", 512, 8, 8, 2048, 6, **_WHISPER),  # Radford et al. (2022): the encoder, behind its convolutions
+    _row("whisper:small", 768, 12, 12, 3072, 12, **_WHISPER),
+)
+
+TRANSFORMERS = {row.name: row for row in _ROWS}
+"""The models by name."""
+
+FAMILIES = tuple(dict.fromkeys(row.family for row in _ROWS))
+"""What stands before the colon."""
+
+CHANGED = {
+    "layers": "layers",
+    "hidden": "elements of a token",
+    "heads": "heads of queries",
+    "kv_heads": "heads of keys and values",
+    "ffn": "inner elements of the feed-forward layers",
+    "vocab": "logits",
+    "prefill": "tokens",
+}
+"""What a user may change of a model behind its name, each a whole number."""
+
+_WHOLE = re.compile("[0-9]{1,9}")
+
+
+def is_transformer(spec: str) -> bool:
+    """Whether the name of a model is one of a family of transformers, be there such a size or not."""
+    family, colon, _ = spec.partition(":")
+    return bool(colon) and family in FAMILIES
+
+
+def transformer(spec: str) -> Transformer:
+    """The model that `spec` names, such as ``llama:7b,layers=2``.
+
+    Raises:
+        ModelError: there is no such model or parameter, or its value is none; the nearest name is told.
+    """
+    name, *changes = spec.split(",")
+    if name not in TRANSFORMERS:
+        nearest = did_you_mean(name, TRANSFORMERS) or ";"
+        known = ", ".join(TRANSFORMERS)
+        raise ModelError(f"model {shown(spec)}: there is no transformer {shown(name)}{nearest} (there are {known})")
+    try:
+        return _changed(TRANSFORMERS[name], changes)
+    except ModelError as e:
+        raise type(e)(f"model {shown(spec)}: {e}") from None
+
+
+def _changed(model: Transformer, changes: list[str]) -> Transformer:
+    given: dict[str, int] = {}
+    for part in changes:
+        key, equals, value = part.partition("=")
+        if key not in CHANGED or not equals:
+            known = ", ".join(f"{name}=" for name in CHANGED)
+            raise ModelError(f"{shown(part)} is no parameter of a transformer ({known}){did_you_mean(key, CHANGED)}")
+        if key in given:
+            raise ModelError(f"{key} is given twice")
+        if not _WHOLE.fullmatch(value) or (int(value) < 1 and key != "vocab"):
+            raise ModelError(f"{key} ({CHANGED[key]}) must be a whole number from 1, not {shown(value)}")
+        given[key] = int(value)
+    if "heads" in given and model.kv_heads == model.heads:
+        given.setdefault("kv_heads", given["heads"])
+    found = replace(model, **given)  # type: ignore[arg-type]
+    if found.hidden % found.heads or (not found.positions and found.head % 2):
+        raise ModelError(f"{found.heads} heads do not share {found.hidden} elements of a token in equal, even parts")
+    if found.heads % found.kv_heads:
+        raise ModelError(f"heads ({found.heads}) must be a multiple of kv_heads ({found.kv_heads})")
+    return found
