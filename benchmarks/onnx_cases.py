@@ -6,8 +6,8 @@ For the operators of onnx_scope.txt. A case passes if what the engine computed i
 own tolerance (of bfloat16 two units in the last place: its own is less than one), in shape and type, too; nothing is
 compared with, or computed by, numpy in between. What a case feeds as integers behind its first operand (shapes, axes,
 pads, indices), the further operands of Pad, Dropout, Resize, Upsample, CastLike, Compress and OneHot, the condition of
-an If and the shape of a ConstantOfShape are bound as the model is read: minisim takes them as constants. Every other
-case is refused, by a message whose first line is counted in the table.
+an If, the number of trips of a Loop and the shape of a ConstantOfShape are bound as the model is read: minisim takes
+them as constants. Every other case is refused, by a message whose first line is counted in the table.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def passes(operator: str, case: Any, folder: Path) -> str:
         bound = set()
         for i, (info, value) in enumerate(zip(case.model.graph.input, inputs, strict=False)):
             array = np.asarray(value)
-            if (i and (array.dtype.kind in "iu" or operator in BOUND)) or operator in CONSTANT:
+            counts = operator == "Loop" and array.dtype.kind in "iub"  # how many trips, and whether there are any
+            if (i and (array.dtype.kind in "iu" or operator in BOUND)) or operator in CONSTANT or counts:
                 model.graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
                 bound.add(info.name)
             else:

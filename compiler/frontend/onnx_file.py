@@ -58,6 +58,7 @@ from minisim.compiler.frontend.external_data import (  # they import onnx, too
     attributes_of,
     check_external_data,
 )
+from minisim.compiler.frontend.onnx_bodies import WITH_BODIES, Bodies
 from minisim.compiler.frontend.onnx_constants import (
     Constant,
     check_int32,
@@ -268,7 +269,7 @@ COMPARES = {"Cast", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
 """Operators that take int64 as well as int32, if int32 has all their operands."""
 
 
-class _Import:
+class _Import(Bodies):
     """One import, and the `OnnxContext` of the operators' importers.
 
     Each ONNX value is a constant, or a tensor of the graph, or lost: it depends on something refused.
@@ -385,8 +386,8 @@ class _Import:
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         if self._is_constant(proto, node):
             self._fold(proto, node)
-        elif node.op_type == "If" and node.inputs and self._is_small_constant(node.inputs[0]):
-            self._choose(node)
+        elif node.op_type in WITH_BODIES:
+            self._inlined(node)
         elif node.op_type in ("Shape", "Size") and node.inputs and node.inputs[0] in self._tensors and node.outputs:
             self._constants[node.outputs[0]] = _shape_of(node, self._tensors[node.inputs[0]])
         elif (reason := self._unsupported(node)) is not None:
@@ -396,26 +397,17 @@ class _Import:
         else:
             self._import(node)
 
-    def _is_small_constant(self, name: str) -> bool:
-        return name in self._constants and math.prod(self._constants[name].shape) == 1
-
-    def _choose(self, node: OnnxNode) -> None:
-        """An If whose condition is known is the one branch, whose nodes stand in its place."""
-        condition = bool(self._constants[node.inputs[0]].array().reshape(-1)[0])
-        branch: onnx.GraphProto = node.attrs["then_branch" if condition else "else_branch"]
-        self._used |= {name for inner in branch.node for name in inner.input} | {info.name for info in branch.output}
-        with library("its initializers cannot be read"):
-            for tensor in branch.initializer:
-                self._constants[tensor.name] = initializer(tensor, self._folder, self._budget, self._numerics)
-        for proto, inner in zip(branch.node, plain_nodes(branch), strict=True):
-            self._add_node(proto, inner)
-        for outer, info in zip(node.outputs, branch.output, strict=False):
-            if info.name in self._constants:
-                self._constants[outer] = self._constants[info.name]
-            elif info.name in self._tensors:
-                self._tensors[outer] = self._tensors[info.name]
-            else:
-                self._lost.add(outer)
+    def _inlined(self, node: OnnxNode) -> None:
+        """What is inside a node, in its place."""
+        if not self._lost.isdisjoint(node.inputs):
+            self._lost.update(node.outputs)
+            return
+        try:
+            self._inline(node)
+        except UnsupportedError as e:
+            self._lose_node(node, str(e))
+        except ModelError as e:
+            raise type(e)(_about(node, str(e))) from None
 
     def _import(self, node: OnnxNode) -> None:
         self._beside_wide = not self._wide.isdisjoint(node.inputs)

@@ -50,7 +50,7 @@ def test_every_eighth_case_is_computed_as_onnx_says_or_refused(tmp_path: Path) -
     assert sum(passed for _, passed in page.values()) > 350
 
 
-WITHOUT_IMPORTER = {"Constant", "ConstantOfShape", "If", "Shape", "Size"}
+WITHOUT_IMPORTER = {"Constant", "ConstantOfShape", "If", "Loop", "Scan", "Shape", "Size"}
 """What is known once a model is read."""
 
 OF_IMAGES = """
