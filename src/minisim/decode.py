@@ -60,6 +60,7 @@ def decode(
             "--decode: a machine that quantises finds its scales anew for each program, so tokens are only timed: "
             "--no-numerics"
         )
+    built(model, 1, prefill + tokens - 1, prefill + tokens)  # what is wrong with the last token is told now
     found = _Decoding(model, machine, prefill, tokens, max_operations)
     if numerics:
         check_numerics(built(model, prefill + tokens), machine, memory_limit)
