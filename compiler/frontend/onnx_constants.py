@@ -21,11 +21,12 @@ import onnx.reference
 import onnx.shape_inference
 from onnx.external_data_helper import load_external_data_for_tensor
 
+from minisim.compiler.dtypes import FLOATS
 from minisim.compiler.frontend.external_data import check_tensor
 from minisim.compiler.graph import Array
 from minisim.compiler.memory import Budget
 from minisim.compiler.values import Lazy
-from minisim.errors import ModelError
+from minisim.errors import ModelError, UnsupportedError
 
 SMALL = 4096
 """The elements up to which a constant is computed at once, also without numerics: a shape, axes, a scale."""
@@ -99,7 +100,7 @@ def folded(
         MemoryLimitError: it would take more memory than there may be.
         ModelError: how much it would take cannot be known, or it cannot be computed; whatever the package onnx raises.
     """
-    forms = _forms(proto, operands, opsets)
+    forms = output_forms(proto, operands, opsets)
     outputs = [name for name in proto.output if name]
     sizes = [_size(forms.get(name)) for name in outputs]
     compute = partial(_computed, proto, operands, opsets)
@@ -141,7 +142,9 @@ def _computed(proto: onnx.NodeProto, operands: dict[str, Constant], opsets: dict
     return dict(zip(filter(None, proto.output), map(np.asarray, values), strict=True))
 
 
-def _forms(proto: onnx.NodeProto, operands: dict[str, Constant], opsets: dict[str, int]) -> dict[str, onnx.TypeProto]:
+def output_forms(
+    proto: onnx.NodeProto, operands: dict[str, Constant], opsets: dict[str, int]
+) -> dict[str, onnx.TypeProto]:
     """The types and shapes of the outputs, as far as ONNX can tell from the operands' and from small values."""
     schema = onnx.defs.get_schema(proto.op_type, opsets[""], "")
     types = {
@@ -158,6 +161,23 @@ def _forms(proto: onnx.NodeProto, operands: dict[str, Constant], opsets: dict[st
         return {}
     imports = [onnx.helper.make_opsetid(domain, number) for domain, number in opsets.items()]
     return onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
+
+
+def is_float_tensor(form: onnx.TypeProto, beyond: int) -> bool:
+    """Whether a value of this form is of floats, and more than a list of `beyond` of them."""
+    if not form.HasField("tensor_type") or _dtype(form).name not in FLOATS:
+        return False
+    size = _size(form)
+    return size is None or size > beyond or len(form.tensor_type.shape.dim) > 1
+
+
+def check_int32(name: str, values: Lazy | Array) -> None:
+    """Raise UnsupportedError if a value of this constant, which is int64, is beyond int32."""
+    found = values.array() if isinstance(values, Lazy) else values
+    limits = np.iinfo(np.int32)
+    beyond = found[(found < limits.min) | (found > limits.max)]
+    if beyond.size:
+        raise UnsupportedError(f"constant {name!r} has the value {beyond[0]}, which is beyond int32")
 
 
 def _size(form: onnx.TypeProto | None) -> int | None:

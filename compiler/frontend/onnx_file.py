@@ -62,7 +62,15 @@ from minisim.compiler.frontend.external_data import (  # they import onnx, too
     attributes_of,
     check_external_data,
 )
-from minisim.compiler.frontend.onnx_constants import Constant, folded, initializer, is_absent
+from minisim.compiler.frontend.onnx_constants import (
+    Constant,
+    check_int32,
+    folded,
+    initializer,
+    is_absent,
+    is_float_tensor,
+    output_forms,
+)
 
 OLDEST_OPSET = 7
 """The oldest whose operators the importers know. Of an older one a node is taken if its operator is the same here."""
@@ -148,7 +156,7 @@ def _bound_inputs(
 def _read(path: Path, numerics: bool) -> onnx.ModelProto:
     """The model with its external data, and its local functions expanded."""
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = _with_domains(onnx.load(path, load_external_data=False))
     except DecodeError:
         raise ModelError("is not an ONNX file, or is damaged") from None
     except OSError as e:
@@ -167,6 +175,20 @@ def _read(path: Path, numerics: bool) -> onnx.ModelProto:
             del tensor.external_data[:]
     with _library("its functions cannot be expanded"):
         return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+NOT_OF_ONNX = {"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "SkipLayerNormalization"}
+"""Operators that ONNX Runtime writes into ONNX's own domain, too."""
+
+
+def _with_domains(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, in which what ONNX Runtime adds to ONNX's operators is of its own domain."""
+    found = [node for node in model.graph.node if node.op_type in NOT_OF_ONNX and not _domain(node.domain)]
+    for node in found:
+        node.domain = "com.microsoft"
+    if found and "com.microsoft" not in _opsets(model):
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    return model
 
 
 def _texts(message: Message) -> Iterator[str | bytes]:
@@ -283,6 +305,7 @@ class _Import:
         with _library("its initializers cannot be read"):
             self._constants = {t.name: initializer(t, folder, budget, numerics) for t in model.graph.initializer}
         self._constants.update((name, Constant(value.dtype, value)) for name, value in bound.items())
+        self._of_bound = set(bound)  # and the constants that are computed of these
         self._tensors: dict[str, Tensor] = {}
         self._lost: set[str] = set()
         self._refusals = Refusals()
@@ -346,6 +369,9 @@ class _Import:
 
     def weight(self, name: str, data: Array | Lazy, dtype: str | None = None) -> Tensor:
         dtype = dtype or self._constants[name].dtype.name
+        if dtype == "int64" and name in self._of_bound:
+            dtype = "int32"
+            check_int32(name, data)
         if dtype not in CODE:
             raise UnsupportedError(f"constant {name!r} must be {one_of(CODE)}, not {dtype}")
         values: Values = data
@@ -366,7 +392,7 @@ class _Import:
         self._tensors[info.name] = self.graph.input(info.name, dims, dtype=dtype)
 
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
-        if self._is_constant(node):
+        if self._is_constant(proto, node):
             self._fold(proto, node)
         elif node.op_type == "If" and node.inputs and self._is_small_constant(node.inputs[0]):
             self._choose(node)
@@ -412,14 +438,25 @@ class _Import:
         except ModelError as e:
             raise type(e)(_about(node, str(e))) from None
 
-    def _is_constant(self, node: OnnxNode) -> bool:
+    def _is_constant(self, proto: onnx.NodeProto, node: OnnxNode) -> bool:
         """Whether the node reads constants only, and gives the same values each time."""
         if "::" in node.op_type or any(isinstance(value, onnx.GraphProto) for value in node.attrs.values()):
             return False
         schema = onnx.defs.get_schema(node.op_type, _opsets(self._model)[""], "")
         if schema.non_deterministic:  # type: ignore[attr-defined]  # missing in onnx's stub file
             return False
-        return all(i in self._constants for i in node.inputs if i)
+        if not all(i in self._constants for i in node.inputs if i):
+            return False
+        return self._of_bound.isdisjoint(node.inputs) or not self._is_activation(proto)
+
+    def _is_activation(self, proto: onnx.NodeProto) -> bool:
+        """Whether floats are made of bound integers, such as rows of a table by tokens: the machine's to compute.
+
+        Integers are shapes, axes and indices; and so is a list of a few floats, such as scales.
+        """
+        operands = {i: self._constants[i] for i in proto.input if i}
+        forms = output_forms(proto, operands, _opsets(self._model))
+        return any(is_float_tensor(form, beyond=MAX_RANK) for form in forms.values())
 
     def _fold(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         try:
@@ -427,6 +464,8 @@ class _Import:
                 operands = {i: self._constants[i] for i in node.inputs if i}
                 opsets = _opsets(self._model)
                 self._constants.update(folded(proto, operands, opsets, self._budget, self._numerics))
+                if not self._of_bound.isdisjoint(operands):
+                    self._of_bound.update(node.outputs)
         except ModelError as e:
             self._lose_node(node, str(e))
 
@@ -464,7 +503,8 @@ class _Import:
         importer = ONNX_IMPORTERS.get(node.op_type)
         if importer is None:
             return ""
-        if self.opset < OLDEST_OPSET and (changed := _changed_since(node.op_type, self.opset)):
+        older = self.opset < OLDEST_OPSET and "::" not in node.op_type
+        if older and (changed := _changed_since(node.op_type, self.opset)):
             return f"opset {self.opset} has another {node.op_type} than opset {changed}"
         if unknown := sorted(set(node.attrs) - importer.attributes):
             return f"attribute {shown(unknown[0])} is not supported"

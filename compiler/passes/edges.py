@@ -132,7 +132,7 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
         return tiled(graph, fixed[ALL], _followed(nodes, {}, machine, fixed, fixed[ALL]))
     if not scales_of(machine):
         return planned(Plan(USUAL, {}))
-    key = key_of([*graph.lines(), *_more(graph, machine, fixed), str(most)])
+    key = key_of([*graph.lines(), *what_counts(graph, machine, fixed), str(most)])
     plan = _plan(known(key), nodes)
     found = planned(plan) if plan else None
     if plan is None or found is None or _count(found) > most:
@@ -151,8 +151,8 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
     return found
 
 
-def _more(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:
-    """What the edges depend on beside what a graph's lines say."""
+def what_counts(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:
+    """What a decision depends on beside what a graph's lines say."""
     yield machine.model_dump_json(exclude={"name"})
     yield f"{sorted(machine.tile.follows)}"
     for name, of in fixed.items():

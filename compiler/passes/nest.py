@@ -13,13 +13,17 @@ which have its own. Speeds are not halved: a faster memory or unit is seen in th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from minisim.compiler.decisions import key_of, known, remember
 from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import operations
-from minisim.compiler.passes.edges import is_cut_alike
+from minisim.compiler.passes.edges import is_cut_alike, mapped, what_counts
 from minisim.compiler.passes.measure import Measured, timed
 from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
@@ -59,37 +63,53 @@ class Nest:
     def apply(self, tiled: TiledGraph) -> TiledGraph:
         tiled = Slice(self.machine).apply(tiled)
         compiler = self.machine.compiler
-        left: float = OPERATIONS[compiler.effort]
+        left = OPERATIONS[compiler.effort]
         if not left or compiler.order != "auto" or self.machine.matrix.model == "scalesim":
             return tiled
         if 2 * sum(map(operations, tiled.tilings.values())) > left:  # it cannot be timed, and another one beside it
             return tiled
-        known, took, planning = [tiled], list[Measured](), _planning(tiled)
-        for plan in self._plans(tiled):
+        plans = list(self._plans(tiled))
+        more = what_counts(tiled.graph, self.machine, mapped(self.machine, self.mapping))
+        key = key_of(["nest", *tiled.lines(), *more, str(self.max_operations)])
+        which = known(key)
+        if which not in range(len(plans) + 1) or isinstance(which, bool):
+            which = self._soonest(tiled, plans)
+            remember(key, which)
+        return (which and self._planned(plans[which - 1], tiled)) or tiled
+
+    def _soonest(self, tiled: TiledGraph, plans: Sequence[Plan]) -> int:
+        """The number of the best plan, from 1 on; 0, if the machine's own is."""
+        left: float = OPERATIONS[self.machine.compiler.effort]
+        numbers, waiting, took, planning = [0], [tiled], list[Measured](), _planning(tiled)
+        seen = {_what(tiled)}
+        for number, plan in enumerate(plans, 1):
             left -= planning
             if left < 0:
                 break
-            if (other := self._planned(plan, tiled)) is None or any(_are_same(other, each) for each in known):
+            if (other := self._planned(plan, tiled)) is None or (what := _what(other)) in seen:
                 continue
-            known.append(other)
-            for each in known[len(took) :]:
+            seen.add(what)
+            numbers.append(number)
+            for each in (*waiting, other):
                 took.append(timed(each, self.machine))
                 left -= min(took[-1].operations, left + 1)
+            waiting.clear()
         if not took:
-            return tiled
+            return 0
         soon = ABOUT * min(each.cycles for each in took)
         good = [i for i, each in enumerate(took) if each.cycles <= soon]
-        return known[min(good, key=lambda i: (i > 0, took[i].moved, took[i].cycles))]
+        return numbers[min(good, key=lambda i: (i > 0, took[i].moved, took[i].cycles))]
 
     def _plans(self, tiled: TiledGraph) -> Iterator[Plan]:
         """Those that are tried, the most promising first."""
         machine, edges = self.machine, _edges(tiled)
         halves = [(_with(machine, "sram", bytes=size), edges) for size in _rungs(machine.sram.bytes)]
         yield from halves[:1]
-        if machine.cores.count > 1:
-            yield _with(machine, "cores", count=machine.cores.count // 2), edges
-        if len(tiled.tilings) > 1 and machine.tile.follows:  # of a single layer other edges were tried
-            for key in ("rows", "cols", "arrays"):
+        for count in _fewer(machine.cores.count):
+            yield _with(machine, "cores", count=count), edges
+        if machine.tile.follows:
+            is_network = len(tiled.tilings) > 1  # a single layer was tried on edges of half of the array
+            for key in ("rows", "cols", "arrays") if is_network else ("arrays",):
                 if half := getattr(machine.matrix, key) // 2:
                     tile = machine.tile.on(machine.matrix.model_copy(update={key: half}))
                     yield machine, {ALL: (tile.m, tile.k, tile.n), **self.mapping}
@@ -107,6 +127,11 @@ class Nest:
 def _rungs(size: int) -> list[int]:
     """Half of so many bytes of SRAM, a quarter and so on: twice the SRAM has these, too."""
     return [part for i in range(1, size.bit_length()) if (part := (size >> i) // ALIGNMENT * ALIGNMENT)]
+
+
+def _fewer(cores: int) -> list[int]:
+    """Half of so many cores, and the next power of two: twice as many have these, too, and 6 what 4 have."""
+    return sorted({cores // 2, 2 ** (cores.bit_length() - 1)} - {0, cores})
 
 
 def _planning(tiled: TiledGraph) -> int:
@@ -130,5 +155,13 @@ def _edges(tiled: TiledGraph) -> dict[str, Edges]:
     return found
 
 
-def _are_same(one: TiledGraph, other: TiledGraph) -> bool:
-    return (one.tilings, one.slices) == (other.tilings, other.slices)
+def _what(tiled: TiledGraph) -> str:
+    """What is done, and in which order: equal for plans that differ only in what they were made for."""
+    found = hashlib.sha256(repr(tiled.slices).encode())
+    for name, tiling in tiled.tilings.items():
+        shares = tuple(replace(share, panels=None) for share in tiling.shares)
+        plain = replace(tiling, panels=None, shares=shares)
+        found.update(repr((name, plain, tiling.ahead_and_horizon())).encode())
+        for column in tiling.walk():
+            found.update(np.ascontiguousarray(column).tobytes())
+    return found.hexdigest()

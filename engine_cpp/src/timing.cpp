@@ -91,7 +91,6 @@ Loop::Loop(const Program& program, std::uint32_t cores, const TimingMachine& mac
             const std::uint32_t lane = core * kQueues + queue;
             units_[lane].first_lane = core * kQueues;
             units_[lane].lane = lane;
-            units_[lane].taken.reserve(counts[lane]);
         }
         make_dma(core);
     }
@@ -154,7 +153,7 @@ void Loop::advance(Control& control) {
             }
             columns_.issue[op] = control.at;
             const bool was_empty = !unit.queued();
-            unit.taken.push_back(op);
+            unit.taken.push(op, machine_.depth, unit.starts);
             if (was_empty) wake(id(unit), control.at);
         }
         control.last = op;

@@ -98,10 +98,28 @@ private:
     std::vector<Cycle> cycles_;
 };
 
+// What was put into a queue, by its number: as far back as the queue is deep, and all that has not started.
+class Taken {
+public:
+    std::size_t size() const { return first_ + ops_.size(); }
+    std::uint32_t operator[](std::size_t number) const { return ops_[number - first_]; }
+    void push(std::uint32_t op, std::size_t depth, std::size_t starts) {
+        ops_.push_back(op);
+        while (first_ < starts && first_ + depth < size()) {
+            ops_.pop_front();
+            ++first_;
+        }
+    }
+
+private:
+    std::deque<std::uint32_t> ops_;
+    std::size_t first_ = 0;  // the number of the first that is kept
+};
+
 struct Unit {
     std::uint32_t first_lane = 0, lane = 0;  // of its core, and its own
     bool moves = false;                      // a direction of a DMA
-    std::vector<std::uint32_t> taken;        // put into the queue: the first of each descriptor
+    Taken taken;                             // put into the queue: the first of each descriptor
     std::size_t starts = 0;                  // of them have started
     Cycle looks_at = kForever;
     std::pair<std::uint32_t, std::uint32_t> awaits{kNobody, 0};  // lane and count, while it waits

@@ -134,7 +134,10 @@ def test_an_onnx_file_without_its_weights_is_timed_by_their_shapes(stored: str, 
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", (8, 48)), ("y", (8, 64))))
     model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], [w]), opset_imports=[helper.make_opsetid("", 17)])
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    code, err = minisim(tmp_path, "run", "m.onnx", "--no-numerics")
-    assert code == 0, err
+    for command in (("run",), ("sweep", "--param", "tile.m=16"), ("explain", "--no-what-if")):
+        code, err = minisim(
+            tmp_path, command[0], "m.onnx", *command[1:], *["--no-numerics"] * (command[0] != "explain")
+        )
+        assert code == 0, err
     code, err = minisim(tmp_path, "run", "m.onnx")
     assert (code == 2 and "'w'" in err) or "(tensor name: w)" in err

@@ -57,6 +57,7 @@ SCREENS = {
     "explain-latency": ("explain", "gemm:40x40x40", "--no-what-if", "--set", "dram.latency=900ns"),
     "explain-two-cores": ("explain", "gemm:64x128x128", "--set", "cores.count=2", "--set", "dram.model=banked"),
     "explain-small-tiles": ("explain", "gemm:100x40x60", "--set", "tile.m=8", "--set", "tile.k=20", "--no-what-if"),
+    "explain-movements": ("explain", "MOVES", "--no-what-if", "--set", "matrix.dtype=int8"),
     "sweep": ("sweep", "gemm:64x64x64", "--param", "sram.bytes=8KiB,16KiB,64KiB", "--param", "dma.channels=1,2"),
     "config-show": ("config", "show", "mini_tflm_4x4"),
     "config-list": ("config", "list"),
@@ -71,6 +72,15 @@ import minisim as ms
 def model():
     graph = ms.Graph("reshapes")
     graph.output(graph.reshape(graph.input("x", (4, 6)), (8, 3)), "y")
+    return graph
+""",
+    "MOVES": """
+import minisim as ms
+def model():
+    graph = ms.Graph("moves")
+    x = graph.matmul(graph.input("x", (32, 40)), graph.weight("w", shape=(40, 24)))  # no values: none are looked at
+    y = graph.transpose(graph.reshape(x, (4, 8, 24)), (1, 0, 2))
+    graph.output(graph.softmax(graph.reshape(y, (32, 24))), "y")
     return graph
 """,
     "LAYERS": """

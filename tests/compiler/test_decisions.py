@@ -13,7 +13,7 @@ from support.networks import network
 
 import minisim as ms
 from minisim.compiler import decisions
-from minisim.compiler.passes import edges
+from minisim.compiler.passes import edges, nest
 from minisim.compiler.pipeline import compile_graph
 
 SMALL = "sram.bytes=24KiB"
@@ -26,8 +26,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "kept"
 
 
-def kept(folder: Path) -> list[Path]:
+def all_kept(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.exists() else []
+
+
+def kept(folder: Path) -> list[Path]:
+    """Of edges of tiles; a nested plan is but its number."""
+    return [path for path in all_kept(folder) if not path.read_bytes().isdigit()]
+
+
+def nothing_is_found_out_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edges, "_searched", lambda *_: pytest.fail("edges are found out anew"))
+    monkeypatch.setattr(nest.Nest, "_soonest", lambda *_: pytest.fail("a plan is found out anew"))
 
 
 def compiled(model: str | ms.Graph = "gemm:324x56x64", *keys: str, **given: object) -> bytes:
@@ -47,16 +57,16 @@ def test_a_decision_that_is_kept_is_that_which_would_be_found(
         edges._tried.cache_clear()
         return "\n".join(compile_graph(case.graph, case.machine.replace("compiler.effort=1"), numerics=False).lines())
 
-    before = len(kept(folder))
+    before = len(all_kept(folder))
     found = schedule()
-    assert len(kept(folder)) == before + 1
-    monkeypatch.setattr(edges, "_searched", lambda *_: pytest.fail("found out anew"))
+    assert len(all_kept(folder)) == before + 2
+    nothing_is_found_out_anew(monkeypatch)
     assert schedule() == found
 
 
 def test_so_it_is_of_a_network_with_convolutions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = compiled("lenet5")
-    monkeypatch.setattr(edges, "_searched", lambda *_: pytest.fail("found out anew"))
+    nothing_is_found_out_anew(monkeypatch)
     assert compiled("lenet5") == found
 
 
@@ -126,6 +136,16 @@ def test_what_says_something_else_counts_as_absent(text: bytes, folder: Path) ->
     assert decisions.known(path.stem)["whole"] and len(kept(folder)) == 1
 
 
+@pytest.mark.parametrize("text", ["99", "-1", "true", "1.5", '"1"', "null", "[1]"])
+def test_a_plan_that_there_is_not_counts_as_absent(text: str, folder: Path) -> None:
+    found = compiled("softmax:300x384")
+    (path,) = (path for path in all_kept(folder) if path not in kept(folder))
+    number = path.read_text()
+    path.write_text(text)
+    assert compiled("softmax:300x384") == found
+    assert path.read_text() == number
+
+
 def test_it_can_be_turned_off(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(decisions.VARIABLE, decisions.OFF)
     compiled()
@@ -144,7 +164,7 @@ def test_a_full_disk_leaves_nothing_half_written(folder: Path, monkeypatch: pyte
 
     monkeypatch.setattr(decisions.json, "dump", full)
     compiled()
-    assert kept(folder) == []
+    assert all_kept(folder) == []
 
 
 def test_of_too_many_the_oldest_go(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +174,7 @@ def test_of_too_many_the_oldest_go(folder: Path, monkeypatch: pytest.MonkeyPatch
         os.utime(folder / f"{i}.json", (i, i))
     assert decisions.known("1") == 1  # which makes it the youngest
     decisions.remember("6", 6)
-    assert {path.stem for path in kept(folder)} == {"1", "5", "6"}
+    assert {path.stem for path in all_kept(folder)} == {"1", "5", "6"}
 
 
 def test_by_default_it_is_the_users_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

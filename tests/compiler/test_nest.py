@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from support.paths import EXAMPLES
 
@@ -29,6 +31,29 @@ def cycles(model: str, machine: ms.Machine) -> int:
 def test_twice_as_much_is_not_slower(model: str, preset: str, keys: tuple[str, ...], more: str) -> None:
     machine = ms.Machine.load(preset).replace(*keys)
     assert cycles(model, machine.replace(more)) <= cycles(model, machine)
+
+
+def test_more_cores_than_a_banked_dram_feeds_are_left_idle() -> None:
+    """Each core that reads between the others' rows closes them: 3 cores are as quick as 8, and 6 try what 4 do."""
+    machine = ms.Machine.load("gemmini_16x16").replace("dram.bandwidth=51.2GB/s", "dram.model=banked")
+    took = [cycles("gemm:200x100x200", machine.replace(f"cores.count={count}", "compiler.effort=1"))
+            for count in (1, 2, 3, 4, 6, 8)]  # fmt: skip
+    assert all(more <= 1.01 * fewer for fewer, more in pairwise(took)), took
+    assert took[2] < 0.6 * took[0]
+
+
+@pytest.mark.parametrize(
+    ("cores", "fewer"), [(1, []), (2, [1]), (3, [1, 2]), (4, [2]), (6, [3, 4]), (7, [3, 4]), (8, [4])]
+)
+def test_so_many_cores_are_tried(cores: int, fewer: list[int]) -> None:
+    assert nest._fewer(cores) == fewer
+
+
+def test_plans_of_which_the_same_comes_are_timed_once(tried: list[TiledGraph]) -> None:
+    decided("gemm:100x300x200", "cores.count=2")
+    done = {str((tiled.slices, [(t.walk(), t.shares and t.ahead_and_horizon()) for t in tiled.tilings.values()]))
+            for tiled in tried}  # fmt: skip
+    assert len(done) == len(tried) > 2
 
 
 @pytest.mark.parametrize("key", ["matrix.rows=64", "matrix.cols=64", "matrix.arrays=2"])

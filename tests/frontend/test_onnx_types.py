@@ -15,7 +15,7 @@ from support.typed import values_of
 import minisim as ms
 from minisim.compiler.dtypes import INTEGERS
 from minisim.compiler.ops.cast import ONNX_TYPES
-from minisim.errors import ModelError, UsageError
+from minisim.errors import ModelError, UnsupportedError, UsageError
 
 CODES = {name: code for code, name in ONNX_TYPES.items()}
 Save = Any
@@ -204,3 +204,37 @@ def test_the_command_line_binds_them(save: Save, tmp_path: Path, monkeypatch: py
         done = CliRunner().invoke(main, [*command, "m.onnx", "--value", "shape=3,x"])
         assert done.exit_code == 2
         assert "--value shape=3,x: must be INPUT=NUMBER,NUMBER, whole numbers, such as shape=3,4" in done.output
+
+
+def test_floats_that_are_made_of_bound_integers_are_the_machines(save: Save) -> None:
+    """Rows of a table by tokens, and a mask: they are no constants, though all that they are made of is known."""
+    table = np.random.default_rng(5).standard_normal((9, 4)).astype(np.float32)
+    path = save(
+        [helper.make_node("Gather", ["table", "ids"], ["rows"]),
+         helper.make_node("Cast", ["mask"], ["factors"], to=TensorProto.FLOAT),
+         helper.make_node("Mul", ["rows", "factors"], ["y"])],
+        [info("ids", "int64", (1, 3)), info("mask", "int64", (1, 3, 1))],
+        ["y"],
+        {"table": table},
+    )  # fmt: skip
+    graph = ms.load_model(path, values={"ids": [7, 0, 2], "mask": [1, 0, 3]})
+    assert {node.op for node in graph.nodes} == {"Take", "Cast", "Mul", "Reshape"}
+    expected = table[[7, 0, 2]] * np.array([[1], [0], [3]], np.float32)
+    np.testing.assert_array_equal(ms.run(graph).outputs["y"][0], expected)
+    with pytest.raises(UnsupportedError, match=r"constant 'mask' has the value -2147483649, which is beyond int32"):
+        ms.load_model(path, values={"ids": [7, 0, 2], "mask": [1, -(2**31) - 1, 0]})
+    graph = ms.load_model(path, values={"ids": [7, 0, 2], "mask": [1, -(2**31), 2**31 - 1]})
+    (mask,) = (graph.tensors[node.present[0]].data for node in graph.nodes if node.op == "Cast")
+    assert mask is not None and mask.reshape(-1).tolist() == [1, -(2**31), 2**31 - 1]
+
+
+def test_a_list_of_floats_that_is_made_of_bound_integers_is_a_constant(save: Save) -> None:
+    """Scales of a Resize, which have to be known."""
+    path = save(
+        [helper.make_node("Cast", ["factors"], ["scales"], to=TensorProto.FLOAT),
+         helper.make_node("Resize", ["x", "", "scales"], ["y"], mode="nearest")],
+        [info("x", "float32", (1, 1, 2, 2)), info("factors", "int64", (4,))],
+        ["y"],
+    )  # fmt: skip
+    graph = ms.load_model(path, values={"factors": [1, 1, 2, 2]})
+    assert "Cast" not in {node.op for node in graph.nodes} and graph.tensors[graph.outputs["y"]].shape == (1, 1, 4, 4)
