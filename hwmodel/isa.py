@@ -192,12 +192,18 @@ assert all(PAIRS[pair] == ACCUMULATOR[pair[0]] and ITEMSIZE[pair[1]] == SECOND_S
 
 
 class Role(IntEnum):
-    """What a DRAM tensor is to the graph."""
+    """What a DRAM tensor is to the graph.
+
+    A STATE is what programs share that run one after the other: a cache of keys, of which the programs before have left
+    the first rows, and this one appends some. Rows that are neither given nor written yet hold nothing: whatever an
+    older program has left there, reading it is a hazard.
+    """
 
     INPUT = 0
     WEIGHT = 1
     INTERMEDIATE = 2
     OUTPUT = 3
+    STATE = 4
 
 
 class Activation(IntEnum):
