@@ -19,7 +19,7 @@ from support.golden import Golden
 import minisim as ms
 from minisim import sweep as sweep_module
 from minisim.boundary import write_report
-from minisim.compiler.attributes import InterleaveAttributes
+from minisim.compiler.attributes import ConvAttributes, InterleaveAttributes
 from minisim.compiler.geometry import step_sizes
 from minisim.compiler.passes.edges import is_cut_alike
 from minisim.compiler.placement import tensor_table
@@ -39,9 +39,13 @@ from minisim.sweep import grid
 def test_networks_are_made_of_these_layers(golden: Golden) -> None:
     """How many of each operator, with activations: one more or less is another network."""
     lines = []
-    for name in sorted(NETWORKS):
-        counts = Counter(node.title for node in ms.load_model(name).nodes)
-        lines.append(f"{name}: " + ", ".join(f"{count} {title}" for title, count in sorted(counts.items())))
+    for name in [*sorted(NETWORKS), "resnext50:width=0.3"]:
+        graph = ms.load_model(name)
+        counts = Counter(node.title for node in graph.nodes)
+        groups = sorted({node.attributes.groups for node in graph.nodes if isinstance(node.attributes, ConvAttributes)})
+        lines.append(
+            f"{name}: groups {groups}, " + ", ".join(f"{count} {title}" for title, count in sorted(counts.items()))
+        )
     golden.check("networks.txt", "\n".join(lines) + "\n")
 
 
@@ -272,3 +276,17 @@ def test_where_folders_have_no_locks_reports_are_written_all_the_same(
     monkeypatch.setattr("minisim.reports.write.fcntl.flock", none)
     paths = write_reports(ms.run("gemm:8x8x8", numerics=False).record(), tmp_path / "out")
     assert paths and all(path.exists() for path in paths)
+
+
+@pytest.mark.parametrize(("indices", "op"), [((2,), "Split"), ((-1,), "Split"), ((3, 1), "Take"), ((1, 2, 2), "Take")])
+def test_one_row_that_is_gathered_is_a_view_and_several_are_moved(indices: tuple[int, ...], op: str) -> None:
+    node = helper.make_node("Gather", ["x", "i"], ["y"], axis=0)
+    i = onnx.numpy_helper.from_array(np.array(indices), "i")
+    (x,) = (helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (4, 6)),)
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (len(indices), 6))
+    model = helper.make_model(helper.make_graph([node], "net", [x], [y], [i]), ir_version=8)
+    Path("gather.onnx").write_bytes(model.SerializeToString())
+    values = np.arange(24, dtype=np.float32).reshape(4, 6)
+    graph = ms.load_model("gather.onnx")
+    assert op in {node.op for node in graph.nodes}
+    assert (ms.run(graph, inputs={"x": values}).outputs["y"] == values[list(indices)]).all()

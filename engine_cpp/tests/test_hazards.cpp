@@ -310,3 +310,15 @@ TEST(unchecked_engines_do_not_look) {
     drive.retire(1);
     CHECK(engine.finished());
 }
+
+TEST(an_output_that_the_user_has_given_is_complete) {
+    TwoSteps p;
+    p.tensors[p.y].role = static_cast<std::uint8_t>(Role::kOutput);
+    p.load(p.x0, kA);
+    Bench bench(p);
+    const std::vector<float> given(get(bench.engine, p.y).size(), 7.0f);
+    set(bench.engine, p.y, given);
+    bench.drive.both({0});
+    bench.engine.finish(9);
+    CHECK(get(bench.engine, p.y) == given);
+}

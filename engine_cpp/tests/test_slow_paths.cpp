@@ -9,6 +9,7 @@
 #include "minisim/error_function.hpp"
 #include "minisim/hyperbolic.hpp"
 #include "minisim/logarithm.hpp"
+#include "minisim/power.hpp"
 #include "minisim/trigonometric.hpp"
 
 using namespace minisim;
@@ -110,4 +111,18 @@ TEST(arcs_add_up_to_a_right_angle) {
     for (const double x : {0.125, 0.5, 1.0}) {  // whose inverses are numbers
         CHECK(is_nothing(Atan::of<DoubleDouble>(x) + Atan::of<DoubleDouble>(1.0 / x) - right));
     }
+}
+
+// Their exact values are within 2^-50 of the middle between two floats: double arithmetic alone cannot tell which one is
+// nearer. What is expected was computed with 60 digits.
+TEST(powers_by_the_middle_of_two_floats_are_rounded_right) {
+    const struct {
+        float x, y, power;
+    } hard[] = {
+        {0x1.8af96cp+5f, 0x1.209e66p+2f, 0x1.4ac364p+25f},   {0x1.f41c7ep-2f, -0x1.47c4aap+2f, 0x1.3a1338p+5f},
+        {0x1.73e728p+1f, 0x1.dea306p-5f, 0x1.107610p+0f},    {0x1.d7f982p+2f, 0x1.ad43f8p+0f, 0x1.c83482p+4f},
+        {0x1.493462p+5f, -0x1.74fe6ep+2f, 0x1.ad1c74p-32f},  {0x1.d1ba1cp-12f, 0x1.bc3604p-1f, 0x1.438c74p-10f},
+        {0x1.d98926p-3f, -0x1.5882dcp+1f, 0x1.9bece0p+5f},   {0x1.7030e2p+5f, -0x1.1a183ap+0f, 0x1.e1e5f4p-7f},
+    };
+    for (const auto& each : hard) CHECK_EQUAL(power(each.x, each.y), each.power);
 }

@@ -40,6 +40,7 @@ def folds() -> ms.Schedule:
     g = ms.Graph()
     x = g.max_pool(g.input("x", (2, 9, 8, 40)), (3, 2), strides=(2, 1), pads=(1, 0, 1, 1))
     y = g.conv2d(x, g.weight("w", shape=(3, 3, 1, 40)), pads=1, groups=40)
+    y = g.relu(g.add(y, g.weight("b", shape=(40,))))
     g.output(g.channel_sum(y, 2, 1), "y")
     return ms.compile_graph(g, machine(tile__n=32, tile__m=16, sram__bytes="12KiB"), numerics=False)
 
@@ -148,10 +149,10 @@ def test_a_row_that_is_not_so(schedule: ms.Schedule, field: str, value: int, tex
         ("maxpool", "stride_lines", 1, "the pixel that a window takes must be 0 (that of its tap), not 8"),
         ("maxpool", "kernel_columns", 3, "vectors["),
         ("maxpool", "taps", 5, "taps must be at most 5, those that dst is made of"),
-        ("conv", "taps", 8, "the taps that acc is made of must be"),
+        ("relu", "taps", 8, "the taps that acc is made of must be"),
         ("maxpool", "x_col", 1, "no such part"),
-        ("conv", "filters_row", 1, "no such part"),
-        ("conv", "dilation_columns", 2, "vectors["),
+        ("relu", "filters_row", 1, "no such part"),
+        ("relu", "dilation_columns", 2, "vectors["),
         ("channelsum", "pad_left", 1, "vectors["),
         ("channelsum", "along_channels", 0, "vectors["),
     ],
@@ -186,6 +187,17 @@ def test_a_fold_has_the_weights_and_the_partial_results_of_its_taps(folds: ms.Sc
     with pytest.raises(ScheduleError) as e:
         load(folds.replace(vectors=vectors))
     assert text in str(e.value)
+
+
+def test_bias_and_activation_come_behind_the_last_tap(folds: ms.Schedule) -> None:
+    vectors = folds.vectors.copy()
+    biased = np.flatnonzero(vectors["src2"] != NONE)
+    earlier = np.flatnonzero(np.isin(vectors["dst"], vectors["acc"][biased]))
+    assert len(earlier)
+    assert not vectors["activation"][earlier].any()
+    vectors["activation"][earlier[0]] = 1
+    with pytest.raises(ScheduleError, match="bias and activation come behind the last tap"):
+        load(folds.replace(vectors=vectors))
 
 
 def test_only_folds_make_what_folds_make(folds: ms.Schedule) -> None:
