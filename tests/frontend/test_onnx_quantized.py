@@ -101,3 +101,94 @@ def test_mistakes(tmp_path: Path) -> None:
         path = saved(tmp_path, [node("QuantizeLinear", "x s z", **attributes)], {"x": FLOATS}, weights, ("y",))
         with pytest.raises(ModelError, match=message):
             ms.load_model(path)
+
+
+# -- products of integers --------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(7)
+
+
+def drawn(dtype: Any, *shape: int) -> Any:
+    """All values of a type."""
+    limits = np.iinfo(dtype)
+    return RNG.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def weights(dtype: Any, *shape: int) -> Any:
+    """Of seven bits: then no sum of two products saturates in ONNX Runtime, as it may on processors without VNNI."""
+    return (
+        RNG.integers(0, 127, shape).astype(dtype) if dtype == np.uint8 else RNG.integers(-64, 64, shape).astype(dtype)
+    )
+
+
+U, S = np.uint8, np.int8
+
+
+@pytest.mark.parametrize(("a", "b"), [(U, U), (U, S), (S, S)])
+@pytest.mark.parametrize("zeros", ["", "a", "a b", "b"])
+@pytest.mark.parametrize("constant", [True, False])
+def test_matmul_integer(a: Any, b: Any, zeros: str, constant: bool, tmp_path: Path) -> None:
+    x, w = drawn(a, 2, 13, 37), weights(b, 37, 21)
+    zero = {"za": a(5), "zb": b(120 if b is U else -3)}
+    names = [f"z{name}" if name in zeros else "-" for name in "ab"]
+    inputs = {"x": x} if constant else {"x": x, "w": w}
+    path = saved(tmp_path, [node("MatMulInteger", f"x w {' '.join(names)}".rstrip(" -"))], inputs,
+                 zero | ({"w": w} if constant else {}), ("y",))  # fmt: skip
+    held(path, inputs)
+
+
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize(("zx", "zw", "zy"), [(0, 0, 0), (128, 0, 0), (3, 100, 7)])
+def test_qlinear_matmul(columns: bool, zx: int, zw: int, zy: int, tmp_path: Path) -> None:
+    x, w = drawn(U, 9, 50), weights(U, 50, 33)
+    sw = RNG.uniform(0.001, 0.01, 33).astype(np.float32) if columns else np.float32(0.003)
+    of_w = np.full(33, zw, U) if columns else U(zw)
+    values = {"w": w, "sx": np.float32(0.02), "zx": U(zx), "sw": sw, "zw": of_w, "sy": np.float32(0.05), "zy": U(zy)}
+    path = saved(tmp_path, [node("QLinearMatMul", "x sx zx w sw zw sy zy")], {"x": x}, values, ("y",))
+    held(path, {"x": x})
+
+
+GEOMETRIES = [
+    {"pads": [1, 0, 2, 1], "strides": [2, 1]},
+    {"pads": [0, 1, 0, 1], "dilations": [1, 2]},
+    {"group": 3},
+    {"group": 6, "pads": [1, 1, 1, 1]},
+]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize(("zx", "zw", "zy"), [(0, 0, 0), (131, 0, 9), (7, 126, 128)])
+@pytest.mark.parametrize("channels", [False, True])
+def test_qlinear_conv(geometry: dict[str, Any], zx: int, zw: int, zy: int, channels: bool, tmp_path: Path) -> None:
+    """Padding is the zero point; filters have scales of their own; bias."""
+    groups = geometry.get("group", 1)
+    x, kind = drawn(U, 2, 6, 9, 11), U if zw else S
+    w = weights(kind, 12, 6 // groups, 3, 2)
+    w.reshape(-1)[0] = 0
+    sw = RNG.uniform(0.001, 0.01, 12).astype(np.float32) if channels else np.float32(0.004)
+    of_w = np.full(12, zw, kind) if channels else kind(zw)
+    values = {"w": w, "sx": np.float32(0.03), "zx": U(zx), "sw": sw, "zw": of_w, "sy": np.float32(0.07), "zy": U(zy),
+              "b": RNG.integers(-5000, 5000, 12).astype(np.int32)}  # fmt: skip
+    path = saved(tmp_path, [node("QLinearConv", "x sx zx w sw zw sy zy b", **geometry)], {"x": x}, values, ("y",))
+    held(path, {"x": x})
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES[:3])
+def test_conv_integer(geometry: dict[str, Any], tmp_path: Path) -> None:
+    x, w = drawn(U, 1, 6, 8, 9), weights(U, 6, 6 // geometry.get("group", 1), 3, 2)
+    path = saved(tmp_path, [node("ConvInteger", "x w zx zw", **geometry)], {"x": x},
+                 {"w": w, "zx": U(77), "zw": U(60)}, ("y",))  # fmt: skip
+    held(path, {"x": x})
+
+
+def test_dynamic_products(tmp_path: Path) -> None:
+    """As dynamic quantisation writes them: zero points that are computed, padding included."""
+    x, w, m = FLOATS[:1, :, :, :], weights(U, 4, 5, 3, 3), weights(U, 9, 6)
+    x = np.clip(x, -9, 9)
+    nodes = [
+        node("DynamicQuantizeLinear", "x", "q s z"),
+        node("ConvInteger", "q w z zw", "y", pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("MatMulInteger", "q m z zw", "u"),
+    ]
+    path = saved(tmp_path, nodes, {"x": x}, {"w": w, "m": m, "zw": U(60)}, ("y", "u"))
+    held(path, {"x": x}, ("y", "u"))
