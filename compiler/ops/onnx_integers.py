@@ -20,7 +20,7 @@ import numpy.typing as npt
 from minisim.compiler.graph import Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.ops.onnx_conv import window
-from minisim.compiler.ops.quantization import integer_type
+from minisim.compiler.ops.quantization import integer_type, type_of
 from minisim.compiler.values import materialised
 from minisim.errors import ShapeError, UnsupportedError
 
@@ -109,9 +109,10 @@ def _matmul(
         _check(a.dtype, b.dtype, a.shape, b.shape)
     else:
         values = _constant(context, b_name, "b")
-        _check(a.dtype, given.dtype.name, a.shape, values.shape)
+        of_b = type_of(context, b_name)
+        _check(a.dtype, of_b, a.shape, values.shape)
         values = values.T if transposed else values
-        b, shifted, zb = _weights(context, b_name, values, _constant_zero(context, zb_name, "b"), given.dtype.name)
+        b, shifted, zb = _weights(context, b_name, values, _constant_zero(context, zb_name, "b"), of_b)
         columns = shifted.sum(axis=-2)
         if isinstance(za, int) and columns.ndim == 1 and za:
             bias = (0 if bias is None else bias) - za * columns
@@ -152,10 +153,9 @@ def _conv(
 ) -> Tensor:  # fmt: skip
     graph, x, zx = context.graph, context.value(x_name), _zero(context, zx_name)
     values = _constant(context, w_name, "the filters")
-    held = materialised(context.constant(w_name))
-    assert held is not None
-    if x.dtype not in BYTES or held.dtype.name not in BYTES:
-        raise UnsupportedError(f"operands must be int8 or uint8, not {x.dtype} and {held.dtype.name}")
+    of_w = type_of(context, w_name)
+    if x.dtype not in BYTES or of_w not in BYTES:
+        raise UnsupportedError(f"operands must be int8 or uint8, not {x.dtype} and {of_w}")
     if len(x.shape) not in (3, 4) or values.ndim != len(x.shape):
         raise UnsupportedError(
             f"{node.op_type} in one or two dimensions is supported, not of {x.shape} and {values.shape}"
@@ -165,7 +165,7 @@ def _conv(
     filters = values.transpose((*range(2, dims + 2), 1, 0))
     filters = filters[None] if dims == 1 else filters
     zero = _constant_zero(context, zw_name, "the filters")
-    w, shifted, zw = _weights(context, w_name, filters, zero, held.dtype.name)
+    w, shifted, zw = _weights(context, w_name, filters, zero, of_w)
     images = graph.transpose(x, (0, *range(2, dims + 2), 1), name=f"{node.name}/in")
     bias = _constant(context, bias_name, "the bias").reshape(-1) if bias_name else None
     later: list[Callable[[Tensor], Tensor]] = []
@@ -185,7 +185,7 @@ def _conv(
         of_filters = graph.weight(graph.fresh_name(f"{node.name}/covered"), _int32(covered)[None], "int32")
         computed = zx
         later.append(lambda sums: _less(context, node, sums, computed, of_filters))
-    how = {"strides": strides, "dilations": dilations, "pads": pads, "groups": groups}
+    how: dict[str, Any] = {"strides": strides, "dilations": dilations, "pads": pads, "groups": groups}
     if isinstance(zw, Tensor) or zw:
         ones = _ones(context, node, (*shifted.shape[:3], shifted.shape[3] if groups > 1 else 1))
         later.append(lambda sums: _less(context, node, sums, zw, graph.conv2d(images, ones, **how)))
@@ -209,7 +209,7 @@ def _covered(
         count = max(0, (size[axis] + pads[axis] + pads[axis + 2] - reach) // strides[axis] + 1)
         at = np.arange(count)[:, None] * strides[axis] + np.arange(taps) * dilations[axis] - pads[axis]
         inside.append(((at >= 0) & (at < size[axis])).astype(np.int64))
-    return np.einsum("yr,xs,rsf->yxf", *inside, w.sum(axis=2))
+    return np.asarray(np.einsum("yr,xs,rsf->yxf", *inside, w.sum(axis=2)))
 
 
 # -- what they share -------------------------------------------------------------------------------------

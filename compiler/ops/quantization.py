@@ -131,13 +131,16 @@ def import_dynamic_quantize(context: OnnxContext, node: OnnxNode) -> tuple[Tenso
 
 def integer_type(context: OnnxContext, names: Sequence[str], otherwise: str) -> str:
     """The type of the first of these operands that is there, or `otherwise`; one of the graph's integers."""
-    found = otherwise
-    if names and names[0]:
-        constant = context.constant(names[0])
-        found = context.value(names[0]).dtype if constant is None else constant.dtype.name
+    found = type_of(context, names[0]) if names and names[0] else otherwise
     if found not in ("int8", "uint8", "int16"):
         raise UnsupportedError(f"the integers must be int8, uint8 or int16, not {found}")
     return found
+
+
+def type_of(context: OnnxContext, name: str) -> str:
+    """The type of a value, constant or not."""
+    values = materialised(context.constant(name))
+    return context.value(name).dtype if values is None else str(values.dtype.name)
 
 
 def scale_and_zero(context: OnnxContext, node: OnnxNode, x: Tensor) -> tuple[Tensor | float, Tensor | float]:

@@ -192,3 +192,114 @@ def test_dynamic_products(tmp_path: Path) -> None:
     ]
     path = saved(tmp_path, nodes, {"x": x}, {"w": w, "m": m, "zw": U(60)}, ("y", "u"))
     held(path, {"x": x}, ("y", "u"))
+
+
+# -- floats between DequantizeLinear and QuantizeLinear ---------------------------------------------------
+
+
+def scales(name: str, size: int, low: float) -> Any:
+    return RNG.uniform(low, 4 * low, size or ()).astype(np.float32) if size else np.float32(low)
+
+
+@pytest.mark.parametrize("channels", [0, 8])
+def test_qdq_convolutions(channels: int, tmp_path: Path) -> None:
+    """Conv, Relu and Conv in floats are two of integers: ONNX Runtime's own fusion has the same bits."""
+    x = drawn(U, 1, 5, 9, 8)
+    sw, sv = scales("w", channels, 0.002), scales("v", channels, 0.003)
+    values = {
+        "sx": np.float32(0.02), "zx": U(130), "w": weights(S, 8, 5, 3, 3), "sw": sw, "zw": np.zeros(channels or (), S),
+        "b": RNG.integers(-900, 900, 8).astype(np.int32), "sb": np.float32(0.02) * sw,
+        "zb": np.zeros(channels or (), np.int32),
+        "sh": np.float32(0.03), "zh": U(0), "v": weights(S, 8, 8, 1, 1), "sv": sv, "sy": np.float32(0.04), "zy": U(99),
+    }  # fmt: skip
+    axis = {"axis": 0}
+    nodes = [
+        node("DequantizeLinear", "x sx zx", "xf"),
+        node("DequantizeLinear", "w sw zw", "wf", **axis),
+        node("DequantizeLinear", "b sb zb", "bf", **axis),
+        node("Conv", "xf wf bf", "c", pads=[1, 1, 1, 1]),
+        node("Relu", "c", "r"),
+        node("QuantizeLinear", "r sh zh", "h"),
+        node("DequantizeLinear", "h sh zh", "hf"),
+        node("DequantizeLinear", "v sv zw", "vf", **axis),
+        node("Conv", "hf vf", "d"),
+        node("QuantizeLinear", "d sy zy", "y"),
+    ]
+    path = saved(tmp_path, nodes, {"x": x}, values, ("y",))
+    assert [each.op for each in ms.load_model(path).nodes if each.op == "Conv"] == ["Conv", "Conv"]
+    assert not [each for each in ms.load_model(path).nodes if each.op in ("Quantize", "Dequantize", "Relu")]
+    held(path, {"x": x}, optimised=True)
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_qdq_matmuls_and_sums(turned: int, tmp_path: Path) -> None:
+    """MatMul and Gemm are fused; an Add is three operations of floats, as it is written."""
+    x, w, v = drawn(S, 7, 30), weights(S, 30, 12), weights(S, *((16, 12) if turned else (12, 16)))
+    values = {
+        "sx": np.float32(0.02), "zx": S(-5), "w": w, "sw": np.float32(0.004), "zw": S(0), "sh": np.float32(0.05),
+        "zh": S(11), "v": v, "b": RNG.integers(-900, 900, 16).astype(np.int32), "sb": np.float32(0.0002),
+        "sy": np.float32(0.06), "zy": S(3), "zb": np.int32(0),
+    }  # fmt: skip
+    nodes = [
+        node("DequantizeLinear", "x sx zx", "xf"),
+        node("DequantizeLinear", "w sw zw", "wf"),
+        node("MatMul", "xf wf", "m"),
+        node("QuantizeLinear", "m sh zh", "h"),
+        node("DequantizeLinear", "h sh zh", "hf"),
+        node("DequantizeLinear", "v sw zw", "vf"),
+        node("DequantizeLinear", "b sb zb", "bf"),
+        node("Gemm", "hf vf bf", "g", transB=turned),
+        node("QuantizeLinear", "g sy zy", "q"),
+        node("DequantizeLinear", "q sy zy", "qf"),
+        node("Add", "qf qf", "s"),
+        node("QuantizeLinear", "s sy zy", "y"),
+    ]
+    path = saved(tmp_path, nodes, {"x": x}, values, ("q", "y"))
+    ops = [each.op for each in ms.load_model(path).nodes]
+    assert ops.count("Requantize") == 2
+    assert ops.count("Quantize") == ops.count("Dequantize") == 1
+    held(path, {"x": x}, ("q", "y"), optimised=True)
+
+
+# -- com.microsoft's, in floats --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attributes"),
+    [
+        ("QLinearAdd", "x sx zx u su zu sy zy", {}),
+        ("QLinearMul", "x sx zx u su zu sy zy", {}),
+        ("QLinearSigmoid", "x sx zx s1 z1", {}),
+        ("QLinearLeakyRelu", "x sx zx sy zy", {"alpha": 0.1}),
+        ("QLinearAveragePool", "x sx zx sy zy", {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [2, 1]}),
+        ("QLinearGlobalAveragePool", "x sx zx sy zy", {}),
+        ("QLinearConcat", "sy zy x sx zx u su zu", {"axis": 1}),
+        ("QLinearSoftmax", "x sx zx s1 z1", {"axis": -1, "opset": 13}),
+    ],
+)
+@pytest.mark.parametrize("dtype", [U, S])
+def test_of_microsoft(op: str, inputs: str, attributes: dict[str, Any], dtype: Any, tmp_path: Path) -> None:
+    given = {"x": drawn(dtype, 2, 6, 8, 9), "u": drawn(dtype, 2, 6, 8, 9)}
+    given = {name: x for name, x in given.items() if name in inputs.split()}
+    low = np.iinfo(dtype).min
+    values = {
+        "sx": np.float32(0.02), "zx": dtype(low + 120), "su": np.float32(0.031), "zu": dtype(low + 3),
+        "sy": np.float32(0.045), "zy": dtype(low + 77), "s1": np.float32(1 / 256), "z1": dtype(low),
+    }  # fmt: skip
+    path = saved(tmp_path, [node(op, inputs, domain="com.microsoft", **attributes)], given, values, ("y",))
+    held(path, given)
+
+
+@pytest.mark.parametrize("op", ["QLinearAdd", "QLinearMul"])
+def test_sums_of_all_pairs(op: str, tmp_path: Path) -> None:
+    """Of equal scales, where half of all sums are ties. ONNX Runtime may fuse the multiplications of a sum."""
+    every = np.arange(256, dtype=U)
+    given = {"x": np.repeat(every, 256)[None], "u": np.tile(every, 256)[None]}
+    for s, t, v in ((0.02, 0.02, 0.04), (0.0123, 0.0456, 0.0789)):
+        values = {"sx": np.float32(s), "zx": U(11), "su": np.float32(t), "zu": U(200), "sy": np.float32(v), "zy": U(77)}
+        path = saved(tmp_path, [node(op, "x sx zx u su zu sy zy", domain="com.microsoft")], given, values, ("y",))
+        (expected,) = by_onnxruntime(path, given)
+        found = ms.run(path, machine(), inputs=given, check=False).outputs["y"]
+        away = np.abs(found.astype(int) - expected.astype(int))
+        assert np.count_nonzero(away) <= (2 if op == "QLinearAdd" else 0)
+        assert away.max() <= 1
