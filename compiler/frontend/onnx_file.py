@@ -123,7 +123,7 @@ def load_onnx_named(
         if prepare:
             prepare(model)
         _check(model if numerics else _without_absent(model), path, numerics)
-        with _library("its quantised operators cannot be read"):
+        with library("its quantised operators cannot be read"):
             fuse_quantised(model)
             spread_quantised(model)
         constants = {tensor.name for tensor in model.graph.initializer}
