@@ -85,11 +85,12 @@ def test_without_zero_points(tmp_path: Path) -> None:
     held(path, {"x": FLOATS, "b": b}, ("q", "y"))
 
 
-@pytest.mark.parametrize("x", [FLOATS[1], np.abs(FLOATS[1]), -np.abs(FLOATS[1]), np.zeros((3, 5), np.float32)])
+@pytest.mark.parametrize("x", [FLOATS[1], np.abs(FLOATS[1]), -np.abs(FLOATS[1, 0, 0]), np.zeros((3, 5), np.float32)])
 def test_dynamic(x: Any, tmp_path: Path) -> None:
     """Ranges on both sides of 0, on one, and of zeros alone."""
-    outputs = ("y", "s", "z")
-    path = saved(tmp_path, [node("DynamicQuantizeLinear", "x", "y s z")], {"x": x}, {}, outputs)
+    outputs = ("y", "s", "z", "f")
+    nodes = [node("DynamicQuantizeLinear", "x", "y s z"), node("DequantizeLinear", "y s z", "f")]
+    path = saved(tmp_path, nodes, {"x": x}, {}, outputs)
     held(path, {"x": x}, outputs)
 
 
