@@ -169,6 +169,7 @@ class Graph(
         self.outputs: dict[str, str] = {}  # public name -> tensor name
         self.bound: dict[str, Array] = {}  # values of inputs that the model was read with: none of `inputs`
         self.given: dict[str, Array] = {}  # outputs that nothing computes, in types that no tensor has: shapes
+        self.wide: set[str] = set()  # outputs that are int32 here, and int64 in the file that the model was read from
         self._node_names: set[str] = set()  # of those that no output shares its name with
 
     def __repr__(self) -> str:

@@ -161,6 +161,8 @@ class Runtime:
         values = self._lies_at(computed).reshape(tensor.shape)
         if computed.scale is not None and tensor.scale is None:
             return np.asarray((values * np.float64(computed.scale)).astype(np.float32))
+        if name in self.graph.wide:
+            return values.astype(np.int64)
         narrow = values.dtype == np.float16 and tensor.dtype == "float32"  # numpy has no other narrow float
         return values.astype(np.float32) if narrow else values
 

@@ -498,6 +498,17 @@ INTEGERS: dict[VectorOp, Callable[..., int]] = {
 """What operations of the vector unit are on integers."""
 
 
+def quantised(op: str, x: npt.NDArray[Any], s: npt.NDArray[Any], z: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """QUANTIZE, DEQUANTIZE or REQUANTIZE: each step in double precision, and rounded to float32 from there."""
+    one = np.ones((), np.float32)
+    with np.errstate(all="ignore"):
+        wide, scale, zero = (each.astype(np.float32).astype(np.float64) for each in (x, s, z))
+        if op == "Dequantize":
+            return converted((wide - zero).astype(np.float32), dtype, s)
+        ratio = (wide / scale if op == "Quantize" else wide * scale).astype(np.float32)
+        return converted((np.rint(ratio.astype(np.float64)) + zero).astype(np.float32), dtype, one)
+
+
 def converted(x: npt.NDArray[Any], dtype: str, factor: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
     """CAST to the type, or with a `factor` RESCALE; bf16 are float32 arrays, and so is what becomes them."""
     with np.errstate(all="ignore"):
