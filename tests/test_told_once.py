@@ -37,6 +37,11 @@ from minisim.reports.trace import _service_rows
 from minisim.sweep import grid
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
 def test_networks_are_made_of_these_layers(golden: Golden) -> None:
     """How many of each operator, with activations: one more or less is another network."""
     lines = []
