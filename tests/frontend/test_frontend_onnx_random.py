@@ -450,8 +450,8 @@ MASKS = "minisim.compiler.ops.onnx_masks"
 POOLING = "minisim.compiler.ops.onnx_pool"
 ELEMENTWISE = "minisim.compiler.ops.onnx_elementwise"
 SEVERAL = {f"minisim.compiler.ops.onnx_{name}" for name in (
-    "attention", "causal_conv", "cumulative", "indices", "linear_attention", "microsoft", "microsoft_attention", "ranking",
-    "recurrent", "rotary",
+    "attention", "causal_conv", "cumulative", "indices", "linear_attention", "microsoft", "microsoft_attention",
+    "ranking", "recurrent", "rotary",
 )}  # fmt: skip
 """What becomes several operators (ADR 44): each has a test of its own, test_onnx_NAME.py or one beside it."""
 
