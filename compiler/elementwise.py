@@ -232,6 +232,25 @@ class ElementwiseMethods(GraphMethods[T]):
         """
         return self.add_node("Rescale", [x, self._factor(factor)], CastAttributes(dtype), name=name)
 
+    def quantize(self, x: T, scale: T | float, zero: T | float, dtype: str, *, name: str | None = None) -> T:
+        """``round(x / scale) + zero`` in float32, ties to even, saturated to the integers of `dtype`.
+
+        Scale and zero point are numbers, or float32: of one element, or of one for each row or column.
+        """
+        return self._converted("Quantize", x, scale, zero, dtype, name)
+
+    def dequantize(self, x: T, scale: T | float, zero: T | float = 0.0, *, name: str | None = None) -> T:
+        """``(x - zero) * scale`` in float32."""
+        return self._converted("Dequantize", x, scale, zero, "float32", name)
+
+    def requantize(self, x: T, scale: T | float, zero: T | float, dtype: str, *, name: str | None = None) -> T:
+        """``round(x * scale) + zero`` in float32, ties to even, saturated: int32 sums as narrow integers."""
+        return self._converted("Requantize", x, scale, zero, dtype, name)
+
+    def _converted(self, op: str, x: T, scale: T | float, zero: T | float, dtype: str, name: str | None) -> T:
+        operands = [self._factor(value) if isinstance(value, (int, float)) else value for value in (scale, zero)]
+        return self.add_node(op, [x, *operands], CastAttributes(dtype), name=name)
+
     def select(self, condition: T, a: T | float, b: T | float, *, name: str | None = None) -> T:
         """`a` where the condition (bool) is true, else `b`."""
         return self._of("Select", [condition, a, b], name)

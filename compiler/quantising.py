@@ -22,6 +22,10 @@ SAME_UNIT = frozenset({"Relu", "Transpose", "Take", "MaxPool", "Concat"})
 """Operators, beside views, that are the same on integers: of operands in one unit they make results in it."""
 
 
+CONVERSIONS = frozenset({"Rescale", "Quantize", "Dequantize", "Requantize"})
+"""Operators that stand between integers and floats; their scales and zero points are float32 on every machine."""
+
+
 def multiplies(node: Node) -> bool:
     """Whether the array executes it, with an epilogue that requantises."""
     return isinstance(node.attributes, EpilogueAttributes)
@@ -200,7 +204,7 @@ def in_floats(computed: Graph) -> Iterator[str]:
     kinds = Counter(
         node.op
         for node in computed.nodes
-        if node.op != "Rescale" and any(computed.tensors[name].dtype == "float32" for name in node.present)
+        if node.op not in CONVERSIONS and any(computed.tensors[name].dtype == "float32" for name in node.present)
     )
     if kinds:
         named = [f"{count} {op}" for op, count in kinds.most_common(MOST_NAMES)]

@@ -29,7 +29,7 @@ class VectorOp(IntEnum):
     operation does (its source may also be nothing but a number), TRANSPOSE with rows and columns exchanged.
     A fold takes an operand of several rows for each of its result, put together from windows, and folds them into one,
     in their order (isa.py, Folds). A conversion makes values of the type of its own tile: CAST as ONNX's, RESCALE times
-    a factor.
+    a factor; QUANTIZE, DEQUANTIZE and REQUANTIZE of a scale and a zero point (`integers.hpp` of the engine).
 
     Attributes:
         kinds: a letter for each source: x, of the operation's type; c, a condition, which is BOOL; m, of the
@@ -132,6 +132,9 @@ class VectorOp(IntEnum):
     FOLD_FMA         = 62, "wxx", "x", 0, "fma",                                     "",                     FLOATS
     CAST             = 63, "x",   "t", 0, "simple",                                  "max",                  ALL
     RESCALE          = 64, "xf",  "t", 0, "mul simple",                              "mul max",              NUMBERS
+    QUANTIZE         = 65, "xff", "t", 0, "div simple add simple",                   "div max add max",      NUMBERS
+    DEQUANTIZE       = 66, "xff", "t", 0, "add mul simple",                          "sub mul max",          NUMBERS
+    REQUANTIZE       = 67, "xff", "t", 0, "mul simple add simple",                   "mul max add max",      NUMBERS
     # fmt: on
 
     @property

@@ -24,7 +24,9 @@ the chain, and stays one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +35,18 @@ from minisim.hwmodel.array import rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import Costs
 from minisim.hwmodel.delays import delays
-from minisim.hwmodel.gates import BY_BURSTS, Gate, Point, Term
+from minisim.hwmodel.gates import BY_BURSTS, ORIGINS, Gate, Point, Term
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.timeline import Cycles, Timeline
+from minisim.hwmodel.way_back import way_back
 from minisim.reports.burst_path import Bursts, Node, loose
 from minisim.reports.cause import Cause, causes_of
 
 __all__ = ["Cause", "Path", "critical_path"]
+
+Index = npt.NDArray[np.int64]
+MOVES = (Opcode.LOAD, Opcode.STORE)
+COMPUTES = (Opcode.EXECUTE, Opcode.VECTOR)
 
 
 @dataclass(frozen=True)
@@ -90,11 +97,12 @@ def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost
     Raises:
         ValueError: a point does not keep its gate's equation: the timeline is not of this schedule and machine.
     """
-    links = _Walk(schedule, timeline, machine, cost).links() if len(schedule) else []
     causes = causes_of(timeline.gates)
     code = {name: i for i, name in enumerate(causes)}
-    rows = [(i, code[name], *rest) for i, name, *rest in reversed(links)]
-    op, cause, begin, end, macs = np.array(rows, dtype=np.int64).reshape(-1, 5).T
+    none = np.zeros(0, dtype=np.int64)
+    links = _Walk(schedule, timeline, machine, cost).links() if len(schedule) else _Links(*[none] * 5)
+    op, cause, begin, end = (column[::-1] for column in links[:4])
+    macs = _macs(schedule, cost, op, end - begin, cause == code[Cause.COMPUTE])
     computes = schedule.stream["opcode"] >= Opcode.EXECUTE
     first = int(timeline.begin[computes].min(initial=timeline.cycles)) if computes.any() else 0
     last = int(timeline.end[computes].max()) if computes.any() else timeline.cycles
@@ -107,36 +115,60 @@ def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost
     return Path(op, cause, begin, end, macs, causes)
 
 
-_ORIGIN = {point.name.lower(): point for point in Point}
-"""Where the way back goes on, by `Gate.origin`. At "zero" it ends."""
+def _macs(schedule: Schedule, cost: Costs, op: Index, cycles: Cycles, computes: npt.NDArray[np.bool_]) -> Index:
+    """Multiply-accumulates of links that compute: of an operation as many as of its cycles at work."""
+    found = np.zeros(len(op), dtype=np.int64)
+    ops = op[computes]
+    x = schedule.matmuls[schedule.stream["row"][ops]]
+    all_of_it = x["m"].astype(np.int64) * x["k"] * x["n"]
+    found[computes] = all_of_it * cycles[computes] // cost.busy[ops]
+    return found
+
+
+NOTHING = -1
+"""Instead of a cause: the term's own counts."""
+
+
+class _Links(NamedTuple):
+    """Columns over the links, the last one first: operation, cause, cycles; and the node of the way that each is of."""
+
+    op: Index
+    cause: Index
+    begin: Cycles
+    end: Cycles
+    node: Index
 
 
 class _Walk:
-    """The way back from the last retirement. Columns are lists: single items are read, once per link."""
+    """The way back from the last retirement: its nodes, points of operations, as columns, the last one first.
+
+    Attributes:
+        point, op, code, holder: of each node: what it is, the gate that opened it, and who held it.
+        by_bursts: whether its gate is the law of bursts, which gives its links.
+    """
 
     def __init__(self, schedule: Schedule, timeline: Timeline, machine: Machine, cost: Costs) -> None:
-        self.schedule, self.gates = schedule, timeline.gates
-        self.queue: list[int] = schedule.stream["queue"].tolist()
-        self.lane: list[int] = schedule.lanes().tolist()
-        self.found: list[tuple[int, str, int, int, int]] = []
-        found = delays(cost, machine, timeline)
-        self.bursts = Bursts(schedule, timeline, machine, found, self.link) if machine.dma.has_bursts else None
-        self.gate: list[list[int]] = timeline.gate.T.tolist()
-        self.holder: list[list[int]] = timeline.holder.T.tolist()
-        moves, computes = schedule.stream["opcode"] <= Opcode.STORE, schedule.stream["opcode"] >= Opcode.EXECUTE
+        self.schedule, self.timeline, self.gates = schedule, timeline, timeline.gates
+        self.causes = causes_of(self.gates)
+        self.delay = delays(cost, machine, timeline)
+        self._given: list[tuple[int, str, int, int]] = []  # links that bursts gave for the node at hand
+        self._of_bursts: list[tuple[int, int, int, int, int]] = []  # all: operation, cause, begin, end, node
+        self.bursts = Bursts(schedule, timeline, machine, self.delay, self._give) if machine.dma.has_bursts else None
+        moves, self.computes = (np.isin(schedule.stream["opcode"], of) for of in (MOVES, COMPUTES))
         begin = np.where(moves, timeline.dram_begin, timeline.begin)
-        ready = self._ready(timeline, found)
         served = np.where(moves, timeline.dram_end, timeline.begin)
-        columns = (timeline.issue, timeline.start, ready, begin, served, timeline.done, timeline.end)
-        self.at: list[list[int]] = [column.tolist() for column in columns]  # by Point
-        self.delay: dict[str, list[int]] = {name: column.tolist() for name, column in found.items()}
-        self.awaited_as: Cause | None = None  # what somebody's wait for the next END on the way counts as
-        self.served_as: Cause | None = None  # and a wait for the next SERVED
-        self.first = int(timeline.begin[computes].min()) if computes.any() else 0  # before that, no load is late
-        self.settled = 0  # links up to here are not recounted by `_started_late`
+        ready = self._ready()
+        self.at = (timeline.issue, timeline.start, ready, begin, served, timeline.done, timeline.end)  # by Point
+        self.queue, self.lane = schedule.stream["queue"].astype(np.int64), schedule.lanes().astype(np.int64)
+        self.point, self.op = self._nodes()
+        self.code, self.holder = (
+            column[self.op, self.point].astype(np.int64) for column in (timeline.gate, timeline.holder)
+        )
+        self.by_bursts = np.isin(self.code, list(BY_BURSTS)) & (self.bursts is not None)
 
-    def _ready(self, timeline: Timeline, delay: dict[str, Cycles]) -> Cycles:
+    def _ready(self) -> Cycles:
         """READY of each operation, which has no column: it follows from its gate."""
+        timeline = self.timeline
         ready = np.zeros_like(timeline.start)
         for code, gate in enumerate(self.gates):
             rows = np.flatnonzero(timeline.gate[:, Point.READY] == code)
@@ -145,98 +177,159 @@ class _Walk:
             elif gate.point == Point.READY and gate.origin != "ready":
                 holder = timeline.holder[rows, Point.READY]
                 of = holder if gate.of_holder else rows
-                terms = (x.cycles if isinstance(x.cycles, int) else delay[x.cycles][of] for x in gate.terms)
+                terms = (x.cycles if isinstance(x.cycles, int) else self.delay[x.cycles][of] for x in gate.terms)
                 ready[rows] = getattr(timeline, gate.origin)[holder] + sum(terms)
         return ready
 
-    def links(self) -> list[tuple[int, str, int, int, int]]:
-        """op, cause, begin, end and MACs of each link that is not empty, the last one first."""
-        ends = self.at[Point.END]
-        node: Node | None = (Point.END, ends.index(max(ends)))
-        while node is not None:
-            node = self._back(*node)
-        return self.found
+    def _nodes(self) -> tuple[Index, Index]:
+        """All nodes; through bursts a node at a time."""
+        stops = BY_BURSTS if self.bursts else ()
+        at: Node | None = (Point.END, int(self.timeline.end.argmax()))
+        points, ops = list[Index](), list[Index]()
+        count = 0
+        while at is not None:
+            point, op = way_back(self.timeline, *at, stops)
+            points.append(point)
+            ops.append(op)
+            count += len(op)
+            at = None
+            if self.bursts and self.timeline.gate[op[-1], point[-1]] in BY_BURSTS:
+                at = self.bursts.back(Point(point[-1]), int(op[-1]))
+                self._of_bursts += [(i, self.causes.index(name), begin, end, count - 1)
+                                    for i, name, begin, end in self._given if end > begin]  # fmt: skip
+                self._given.clear()
+        return np.concatenate(points), np.concatenate(ops)
 
-    def _back(self, point: Point, i: int) -> Node | None:
-        """From a point to the one that held it back; the cycles in between are links."""
-        code, holder = self.gate[point][i], self.holder[point][i]
-        if self.bursts and code in BY_BURSTS:
-            return self.bursts.back(point, i)
-        gate = self.gates[code]
-        if point == Point.START:
-            self._interpret(gate, i, holder)
-        if point == Point.BEGIN:
-            self.served_as = None if self.lane[i] == self.lane[holder] else Cause.DRAM_CONTENTION
-        at = self.at[point][i]
-        for term in reversed(gate.terms):
-            at = self._add(term, point, holder if gate.of_holder else i, at)
-        if gate.waits_for == "outstanding" and self.queue[holder] == Queue.LOAD:
-            self.settled = len(self.found)
-        if point == Point.SERVED:
-            self.served_as = None
-        origin = _ORIGIN.get(gate.origin)
-        begins = 0 if origin is None else self.at[origin][holder]
-        if gate.point != point or at != begins:
-            raise loose(self.schedule, point, i)
-        return None if origin is None else (origin, holder)
+    def _give(self, i: int, cause: str, begin: int, end: int) -> None:
+        self._given.append((i, cause, begin, end))
+
+    def _where(self, is_one: Callable[[Gate], bool]) -> npt.NDArray[np.bool_]:
+        """The nodes whose gate is one of these."""
+        codes = [code for code, gate in enumerate(self.gates) if is_one(gate)]
+        return np.isin(self.code, codes) & ~self.by_bursts
 
     # -- links -------------------------------------------------------------------------------------------
 
-    def _add(self, term: Term, point: Point, of: int, end: int) -> int:
-        """The link of a term of operation `of`, which ends at `end`; returns where it begins."""
-        cause = term.cause_for(Queue(self.queue[of]))
-        if point == Point.END and term.cycles == "latency":
-            cause = self.awaited_as or cause
-        if point == Point.SERVED or (point == Point.BEGIN and self.served_as):
-            cause = self.served_as or cause
-        begin = end - (term.cycles if isinstance(term.cycles, int) else self.delay[term.cycles][of])
-        self.link(of, cause, begin, end)
-        return begin
+    def links(self) -> _Links:
+        """All links that are not empty."""
+        after, served = self._waits_for(), self._served_for()
+        at = self._cycles(self.point, self.op)
+        found: list[tuple[Index, ...]] = [tuple(np.array(self._of_bursts, dtype=np.int64).reshape(-1, 5).T)]
+        place = [np.zeros(len(self._of_bursts), dtype=np.int64)]
+        for t in range(max(len(gate.terms) for gate in self.gates)):
+            for code, gate in enumerate(self.gates):
+                if t >= len(gate.terms):
+                    continue
+                term, rows = gate.terms[-1 - t], np.flatnonzero((self.code == code) & ~self.by_bursts)
+                of = (self.holder if gate.of_holder else self.op)[rows]
+                cycles = np.int64(term.cycles) if isinstance(term.cycles, int) else self.delay[term.cycles][of]
+                cause = self._own_cause(term)[self.queue[of]]
+                if gate.point == Point.END and term.cycles == "latency":
+                    cause = np.where(after[rows] != NOTHING, after[rows], cause)
+                if gate.point in (Point.BEGIN, Point.SERVED):
+                    cause = np.where(served[rows] != NOTHING, served[rows], cause)
+                end = at[rows]
+                at[rows] -= cycles
+                there = at[rows] < end
+                found.append(tuple(column[there] for column in (of, cause, at[rows], end, rows)))
+                place.append(np.full(int(there.sum()), t, dtype=np.int64))
+        self._check(at)
+        links = _Links(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        order = np.lexsort((np.concatenate(place), links.node))  # bursts' are in order: it is stable
+        return self._recounted(_Links(*(column[order] for column in links)), after)
 
-    def link(self, i: int, cause: str, begin: int, end: int) -> None:
-        macs = 0
-        if cause == Cause.COMPUTE and end > begin:
-            x = self.schedule.matmuls[self.schedule.stream["row"][i]]
-            macs = int(x["m"]) * int(x["k"]) * int(x["n"]) * (end - begin) // self.delay["busy"][i]
-        if end > begin:
-            self.found.append((i, cause, begin, end, macs))
+    def _own_cause(self, term: Term) -> Index:
+        """The code of a term's cause, by queue; where it has none it is never asked for."""
+        code = {name: i for i, name in enumerate(self.causes)}
+        of = dict.fromkeys(Queue, term.cause) if isinstance(term.cause, str) else term.cause
+        return np.array([code.get(of.get(queue, ""), NOTHING) for queue in Queue], dtype=np.int64)
+
+    def _cycles(self, point: Index, op: Index) -> Cycles:
+        """When these points were."""
+        found = np.zeros(len(op), dtype=np.int64)
+        for each in Point:
+            mine = point == each
+            found[mine] = self.at[each][op[mine]]
+        return found
+
+    def _check(self, at: Cycles) -> None:
+        """Whether each node's terms, from it back, end `at` its gate's origin."""
+        origins = np.array([ORIGINS.index(gate.origin) for gate in self.gates], dtype=np.int64)
+        origin, zero = origins[self.code], ORIGINS.index("zero")
+        begins = self._cycles(origin, np.where(origin == zero, 0, self.holder))
+        points = np.array([gate.point for gate in self.gates], dtype=np.int64)
+        bad = ((points[self.code] != self.point) | (at != begins)) & ~self.by_bursts
+        if bad.any() or origin[-1] != zero:
+            node = int(bad.argmax()) if bad.any() else len(bad) - 1
+            raise loose(self.schedule, Point(self.point[node]), int(self.op[node]))
 
     # -- what they count as ------------------------------------------------------------------------------
 
-    def _interpret(self, gate: Gate, i: int, holder: int) -> None:
-        """What the wait of `i` before its start exposes."""
-        if gate.origin == "issue":
-            self._started_late(i, Cause.CONTROL)
-        elif gate.origin == "end":
-            self.awaited_as = self._waits_for(i, holder)
-            if self.awaited_as == Cause.SRAM_SPACE:
-                self._started_late(i, Cause.SRAM_SPACE)
-
-    def _waits_for(self, i: int, other: int) -> Cause | None:
-        """What the wait of `i` for the retirement of `other` is; None if that says nothing about its latency."""
+    def _waits_for(self) -> Index:
+        """For each node what the wait for the next END on the way counts as; NOTHING, if that says nothing about its
+        latency: it was for the retirement of the nearest node before it that was held so."""
+        held = self._where(lambda gate: gate.point == Point.START and gate.origin == "end")
+        found = np.full(len(held), NOTHING, dtype=np.int64)
+        i, other = self.op[held], self.holder[held]
         mine, its = self.queue[i], self.queue[other]
-        if self.lane[i] - mine != self.lane[other] - its:  # of another core
-            return Cause.DEPENDENCY
-        if its == Queue.LOAD or its == mine == Queue.STORE:
-            return None
-        if mine == Queue.LOAD:
-            written = its == Queue.STORE and self._buffer(i) == self._buffer(other)
-            return Cause.DEPENDENCY if written else Cause.SRAM_SPACE
-        return Cause.SRAM_SPACE if its == Queue.STORE else Cause.DEPENDENCY
+        space, dependency = self.causes.index(Cause.SRAM_SPACE), self.causes.index(Cause.DEPENDENCY)
+        written = (its == Queue.STORE) & (self._buffer(i, mine) == self._buffer(other, its))
+        found[held] = np.select(
+            [
+                self.lane[i] - mine != self.lane[other] - its,  # of another core
+                (its == Queue.LOAD) | ((its == Queue.STORE) & (mine == Queue.STORE)),
+                mine == Queue.LOAD,
+                its == Queue.STORE,
+            ],
+            [dependency, NOTHING, np.where(written, dependency, space), space],
+            dependency,
+        )
+        latest = np.maximum.accumulate(np.where(held, np.arange(len(held)), -1))
+        return np.where(latest >= 0, found[latest], NOTHING)
 
-    def _buffer(self, i: int) -> int:
-        """The DRAM buffer that transfer `i` reads or writes."""
-        s = self.schedule
-        return int(s.tensors["storage"][s.tiles["tensor"][s.transfers["tile"][s.stream["row"][i]]]])
+    def _buffer(self, ops: Index, queue: Index) -> Index:
+        """The DRAM buffers that these operations read or write, of those that are transfers."""
+        s, found = self.schedule, np.full(len(ops), NOTHING, dtype=np.int64)
+        moves = queue <= Queue.STORE
+        tiles = s.transfers["tile"][s.stream["row"][ops[moves]]]
+        found[moves] = s.tensors["storage"][s.tiles["tensor"][tiles]]
+        return found
 
-    def _started_late(self, i: int, why: Cause) -> None:
-        """Load `i` started late: that exposed the setups and the latency of the loads from it on, on the path."""
-        if self.queue[i] != Queue.LOAD or self.at[Point.START][i] < self.first:
-            return
-        for at in range(len(self.found) - 1, self.settled - 1, -1):
-            op, cause, begin, end, macs = self.found[at]
-            if self.queue[op] != Queue.LOAD:
-                break
-            if cause in (Cause.SETUP, Cause.DRAM_LATENCY):
-                self.found[at] = (op, why, begin, end, macs)
-        self.settled = len(self.found)
+    def _served_for(self) -> Index:
+        """For each BEGIN and SERVED what a wait for the memory's service of another transfer counts as, or NOTHING."""
+        begins, served = (self.point == point for point in (Point.BEGIN, Point.SERVED))
+        another = begins & (self.lane[self.op] != self.lane[np.minimum(self.holder, len(self.lane) - 1)])
+        found = np.where(another, self.causes.index(Cause.DRAM_CONTENTION), NOTHING)
+        latest = np.maximum.accumulate(np.where(begins | served, np.arange(len(begins)), -1))
+        before = np.append(-1, latest)[: len(latest)]
+        return np.where(served, np.where(before >= 0, found[before], NOTHING), found)
+
+    def _recounted(self, links: _Links, after: Index) -> _Links:
+        """Setups and latencies of loads that were exposed because a load started late count as why it did.
+
+        Those are of the links behind which, on the way back, comes a load that started late, with nothing but links of
+        loads between, and no load that waited for another one to arrive.
+        """
+        space, control = self.causes.index(Cause.SRAM_SPACE), self.causes.index(Cause.CONTROL)
+        starts = self.point == Point.START
+        issued = starts & self._where(lambda gate: gate.origin == "issue")
+        for_space = starts & self._where(lambda gate: gate.origin == "end") & (after == space)
+        first = self.timeline.begin[self.computes].min() if self.computes.any() else 0
+        late = (issued | for_space) & (self.queue[self.op] == Queue.LOAD) & (self.at[Point.START][self.op] >= first)
+        holder_loads = self.queue[np.minimum(self.holder, len(self.queue) - 1)] == Queue.LOAD
+        arrived = self._where(lambda gate: gate.waits_for == "outstanding") & holder_loads
+        nodes = np.flatnonzero(late | arrived)
+        if not len(nodes) or not len(links.op):
+            return links
+        why = np.where(late[nodes], np.where(issued[nodes], control, space), NOTHING)
+        edge = np.searchsorted(links.node, nodes + arrived[nodes])  # so many links are before it on the way
+        number = np.arange(len(links.op))
+        event = np.searchsorted(edge, number + 1)
+        of_load = self.queue[links.op] == Queue.LOAD
+        others = np.append(np.flatnonzero(~of_load), len(links.op))
+        next_other = others[np.searchsorted(others, number)]
+        counts = event < len(nodes)
+        event = np.minimum(event, len(nodes) - 1)
+        exposed = [self.causes.index(cause) for cause in (Cause.SETUP, Cause.DRAM_LATENCY)]
+        counts &= (why[event] != NOTHING) & (next_other >= edge[event]) & np.isin(links.cause, exposed)
+        return links._replace(cause=np.where(counts, why[event], links.cause))

@@ -25,6 +25,7 @@ from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
 from minisim.compiler.frontend.into_weights import fold_into_weights, forget_unused
 from minisim.compiler.frontend.layout import settle
 from minisim.compiler.frontend.refusals import Refusals
+from minisim.compiler.frontend.spread import spread_quantised
 from minisim.compiler.frontend.turned import Turned
 from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.memory import MEMORY_LIMIT, Budget
@@ -69,6 +70,7 @@ from minisim.compiler.frontend.onnx_constants import (
     output_forms,
 )
 from minisim.compiler.frontend.onnx_nodes import domain_of, library, names_of, op_type_of, opsets_of, plain_nodes
+from minisim.compiler.frontend.quantised import fuse_quantised
 
 OLDEST_OPSET = 7
 """The oldest whose operators the importers know. Of an older one a node is taken if its operator is the same here."""
@@ -121,6 +123,9 @@ def load_onnx_named(
         if prepare:
             prepare(model)
         _check(model if numerics else _without_absent(model), path, numerics)
+        with library("its quantised operators cannot be read"):
+            fuse_quantised(model)
+            spread_quantised(model)
         constants = {tensor.name for tensor in model.graph.initializer}
         inputs = [info for info in model.graph.input if info.name not in constants]
         bound = _bound_inputs(inputs, values or {}, offered or {})

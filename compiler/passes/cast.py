@@ -1,7 +1,8 @@
 """Casting: a float32 model for a machine that computes in bfloat16 or float16.
 
 Every float32 tensor takes that type: weights are rounded here, once, inputs when they are set; what an operation
-computes is rounded when it leaves the unit. Factors of a Rescale stay as they are. Sums, and all between them and the
+computes is rounded when it leaves the unit. Factors, scales and zero points of conversions stay as they are; those that
+are computed become float32 again before the conversion. Sums, and all between them and the
 end of a fused operation, stay float32.
 """
 
@@ -10,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
+from minisim.compiler.attributes import CastAttributes
 from minisim.compiler.dtypes import converted
-from minisim.compiler.graph import Graph, Tensor
+from minisim.compiler.graph import Graph, Node, Tensor
+from minisim.compiler.quantising import CONVERSIONS
 from minisim.compiler.values import mapped
 
 
@@ -24,10 +27,25 @@ class Cast:
 
     def apply(self, graph: Graph) -> Graph:
         result = graph.anew()
-        result.inputs, result.outputs, result.nodes = list(graph.inputs), dict(graph.outputs), list(graph.nodes)
-        factors = {node.present[1] for node in graph.nodes if node.op == "Rescale"}  # float32 on every machine
-        result.tensors = {name: self._cast(tensor, result, name in factors) for name, tensor in graph.tensors.items()}
+        result.inputs, result.outputs = list(graph.inputs), dict(graph.outputs)
+        scales = {name for node in graph.nodes if node.op in CONVERSIONS for name in node.present[1:]}
+        kept = {name for name in scales if graph.tensors[name].is_weight}  # float32 on every machine
+        result.tensors = {name: self._cast(tensor, result, name in kept) for name, tensor in graph.tensors.items()}
+        for node in graph.nodes:
+            computed = [name for name in node.present[1:] if node.op in CONVERSIONS and name not in kept]
+            wide = {name: self._widened(name, result) for name in dict.fromkeys(computed)}
+            first, *others = node.inputs
+            result.nodes.append(replace(node, inputs=(first, *(wide.get(name or "", name) for name in others))))
         return result
+
+    @staticmethod
+    def _widened(name: str, result: Graph) -> str:
+        """A tensor in float32 again, made here; its name."""
+        wide = result.fresh_name(f"{name}/float32")
+        narrow = result.tensors[name]
+        result.tensors[wide] = replace(narrow, name=wide, dtype="float32", window=None)
+        result.nodes.append(Node("Cast", wide, (name,), (wide,), CastAttributes("float32")))
+        return wide
 
     def _cast(self, tensor: Tensor, owner: Graph, stays: bool) -> Tensor:
         if tensor.dtype != "float32" or stays:

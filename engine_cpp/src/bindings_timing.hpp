@@ -16,6 +16,7 @@
 #include "docstrings_timing.hpp"
 #include "minisim/shared_engine.hpp"
 #include "minisim/timing.hpp"
+#include "minisim/way_back.hpp"
 
 namespace minisim {
 
@@ -238,6 +239,24 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
     return found;
 }
 
+inline py::tuple way_back_of(const py::array_t<std::uint8_t, py::array::c_style>& gate,
+                             const py::array_t<std::uint32_t, py::array::c_style>& holder,
+                             const std::vector<std::uint8_t>& origins, std::uint8_t point, std::uint32_t op) {
+    for (const py::array* each : {static_cast<const py::array*>(&gate), static_cast<const py::array*>(&holder)}) {
+        if (each->ndim() != 2 || each->shape(1) != static_cast<py::ssize_t>(kPoints) ||
+            each->shape(0) != gate.shape(0)) {
+            throw UsageError("gate and holder must have the shape (operations, 7)");
+        }
+    }
+    WayBack found;
+    {
+        const py::gil_scoped_release without_gil;
+        found = way_back(gate.data(), holder.data(), static_cast<std::size_t>(gate.shape(0)), origins, point, op);
+    }
+    return py::make_tuple(py::array_t<std::uint8_t>(static_cast<py::ssize_t>(found.points.size()), found.points.data()),
+                          py::array_t<std::uint32_t>(static_cast<py::ssize_t>(found.ops.size()), found.ops.data()));
+}
+
 inline py::list gate_names() {
     py::list names;
 #define MINISIM_APPEND_GATE(code, name) names.append(name);
@@ -252,6 +271,7 @@ inline void define_timing(py::module_& m) {
           "planes"_a = py::none(), "engine"_a = nullptr, doc::kTimeSchedule);
     m.def("expected_starts", expected_starts_of, "schedule"_a, "costs"_a, "classes"_a, "sharing"_a,
           "shared"_a, doc::kExpectedStarts);
+    m.def("way_back", way_back_of, "gate"_a, "holder"_a, "origins"_a, "point"_a, "op"_a, doc::kWayBack);
     m.def("gates", gate_names, doc::kGates);
 }
 

@@ -18,6 +18,23 @@ Returns:
 Raises:
     ScheduleError: a reference of the schedule leads nowhere.)";
 
+constexpr char kWayBack[] =
+    R"(From a point of an operation to the one that held it, and so on.
+
+Args:
+    gate: uint8 of shape (operations, 7): the code of the gate that opened each point.
+    holder: uint32 of the same shape: the operation whose point the gate's equation begins with.
+    origins: of each gate that point; 7 where the path begins, 8 to stop there.
+    point, op: where to begin.
+
+Returns:
+    uint8 and uint32 of shape (nodes,): the points, and their operations. The last one is where the
+    path begins or stops; or one whose gate or holder there is not, or by which it would go on in a
+    circle.
+
+Raises:
+    UsageError: the shapes are others.)";
+
 constexpr char kTimeSchedule[] =
     R"(Time a schedule, and let an engine that has loaded it do each step in the same loop.
 

@@ -200,9 +200,33 @@ void integer_vector(const VectorArgs& x) {
     });
 }
 
+namespace {
+
+// What a conversion other than CAST computes of x in fp32, a scale or factor s, and a zero point z.
+void scaled(VectorOp op, float* values, const float* s, const float* z, std::size_t count) {
+    switch (op) {
+        case VectorOp::kRescale:
+            for (std::size_t q = 0; q < count; ++q) values[q] *= s[q];
+            return;
+        case VectorOp::kQuantize:
+            for (std::size_t q = 0; q < count; ++q) values[q] = std::nearbyint(values[q] / s[q]) + z[q];
+            return;
+        case VectorOp::kDequantize:
+            for (std::size_t q = 0; q < count; ++q) values[q] = (values[q] - z[q]) * s[q];
+            return;
+        case VectorOp::kRequantize:
+            for (std::size_t q = 0; q < count; ++q) values[q] = std::nearbyint(values[q] * s[q]) + z[q];
+            return;
+        default: return;  // CAST
+    }
+}
+
+}  // namespace
+
 void convert(const VectorArgs& x) {
-    const bool rescales = x.op == VectorOp::kRescale;
-    if (!rescales && !is_float(x.sources[0].dtype)) {
+    const VectorOpInfo op = info(x.op);
+    const bool rounds = x.op != VectorOp::kCast;
+    if (!rounds && !is_float(x.sources[0].dtype)) {
         Whole values[kBlock];
         return for_each_block(x, [&](std::size_t i, std::size_t j, std::size_t count) {
             read(x.sources[0], i, j, count, values, kWhole);
@@ -212,16 +236,13 @@ void convert(const VectorArgs& x) {
             });
         });
     }
-    float values[kBlock], factors[kBlock];
+    float values[kSources][kBlock];
     for_each_block(x, [&](std::size_t i, std::size_t j, std::size_t count) {
-        read(x.sources[0], i, j, count, values, kInFp32);
-        if (rescales) {
-            read(x.sources[1], i, j, count, factors, kInFp32);
-            for (std::size_t q = 0; q < count; ++q) values[q] *= factors[q];
-        }
+        for (std::size_t k = 0; k < op.sources; ++k) read(x.sources[k], i, j, count, values[k], kInFp32);
+        scaled(x.op, values[0], values[1], values[2], count);
         with_type(x.dtype, [&](auto type) {
             auto* to = static_cast<decltype(type)*>(x.dst) + i * x.cols + j;
-            for (std::size_t q = 0; q < count; ++q) put_float(values[q], rescales, to[q]);
+            for (std::size_t q = 0; q < count; ++q) put_float(values[0][q], rounds, to[q]);
         });
     });
 }

@@ -10,6 +10,7 @@
 #include "check.hpp"
 #include "minisim/errors.hpp"
 #include "minisim/timing.hpp"
+#include "minisim/way_back.hpp"
 #include "small_part.hpp"
 
 using namespace minisim;
@@ -259,4 +260,36 @@ TEST(random_programs_on_random_machines) {
             }
         }
     }
+}
+
+// Gate 0 begins at the holder's start, 1 at its end, 2 begins the path, 3 stops it.
+TEST(the_way_back_goes_from_holder_to_holder_until_it_ends) {
+    constexpr std::uint8_t kStart = 1, kEnd = 6;
+    const std::vector<std::uint8_t> origins{kStart, kEnd, kPathBegins, kPathStops};
+    std::vector<std::uint8_t> gate(3 * kPoints, 9);
+    std::vector<std::uint32_t> holder(3 * kPoints, 77);
+    const auto held = [&](std::uint32_t op, std::uint8_t point, std::uint8_t by, std::uint32_t whom) {
+        gate[op * kPoints + point] = by;
+        holder[op * kPoints + point] = whom;
+    };
+    held(2, kEnd, 0, 2);
+    held(2, kStart, 1, 0);
+    held(0, kEnd, 0, 1);
+    const auto check = [&](const std::vector<std::uint8_t>& points, const std::vector<std::uint32_t>& ops) {
+        const WayBack found = way_back(gate.data(), holder.data(), 3, origins, kEnd, 2);
+        CHECK(found.points == points);
+        CHECK(found.ops == ops);
+    };
+    held(1, kStart, 2, 1);  // the path begins there
+    check({kEnd, kStart, kEnd, kStart}, {2, 2, 0, 1});
+    held(1, kStart, 3, 1);  // or is to stop
+    check({kEnd, kStart, kEnd, kStart}, {2, 2, 0, 1});
+    held(1, kStart, 4, 1);  // no such gate
+    check({kEnd, kStart, kEnd, kStart}, {2, 2, 0, 1});
+    held(1, kStart, 0, 3);  // no such operation
+    check({kEnd, kStart, kEnd, kStart}, {2, 2, 0, 1});
+    held(1, kStart, 1, 2);  // a circle: no longer than there are points
+    const WayBack round = way_back(gate.data(), holder.data(), 3, origins, kEnd, 2);
+    CHECK_EQUAL(round.ops.size(), 3 * kPoints);
+    CHECK(way_back(gate.data(), holder.data(), 3, origins, kEnd, 3).ops.empty());
 }

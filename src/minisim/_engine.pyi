@@ -286,6 +286,13 @@ def expected_starts(
     sharing: npt.NDArray[np.int64],
     shared: bool,
 ) -> npt.NDArray[np.int64]: ...
+def way_back(
+    gate: npt.NDArray[np.uint8],
+    holder: npt.NDArray[np.uint32],
+    origins: npt.NDArray[np.uint8],
+    point: int,
+    op: int,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]: ...
 def gates() -> list[str]: ...
 
 class _HasUops(Protocol):

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,7 +81,11 @@ class Result:
         return outputs_sha256(self.outputs) if self.outputs else ""
 
     def record(self) -> RunRecord:
-        """What the reports are made from."""
+        """What the reports are made from: one for all that ask, so that none works out anew what another one did."""
+        return self._record
+
+    @cached_property
+    def _record(self) -> RunRecord:
         from minisim.reports import RunRecord  # with pandas: not for those who only want the cycles
 
         return RunRecord(

@@ -6,7 +6,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from support.oracle import INTEGERS, converted, integer_operation, round_bf16
+from support.oracle import INTEGERS, converted, integer_operation, quantised, round_bf16
 
 from minisim import _engine
 from minisim._engine import Engine, EngineConfig, SchedLoad, SchedStore, SchedVector, Tile
@@ -150,6 +150,22 @@ def test_rescaling(dtype, to):
         if np.ndim(factor) and x.shape[1] != 10:
             continue
         same(computed(VectorOp.RESCALE, [(x, dtype), source], to), converted(x, NAME[to], factor))
+
+
+@pytest.mark.parametrize("to", [DType.INT8, DType.UINT8, DType.INT32, DType.FP32, DType.FP16])
+@pytest.mark.parametrize("dtype", [DType.FP32, DType.BF16, DType.INT8, DType.UINT8, DType.INT32])
+@pytest.mark.parametrize("op", [VectorOp.QUANTIZE, VectorOp.DEQUANTIZE, VectorOp.REQUANTIZE])
+def test_zero_points(op, dtype, to):
+    """Scale and zero point as numbers, and one for each column; the ties of halves, of which a zero point is odd."""
+    x = some(dtype)[0, :300].reshape(-1, 10)
+    scales = np.array([0.5, 0.1, 1.0, 3e-8, 255.0, 1e-3, 2.0, 0.25, 1e9, 0.75], np.float32)[None]
+    zeros = np.array([0, 1, -1, 127, 255, -128, 3, 5, 128, 77], np.float32)[None]
+    for s, z, sources in (
+        (np.float32(0.5), np.float32(3), (0.5, 3)),
+        (scales, zeros, ((scales, DType.FP32), (zeros, DType.FP32))),
+    ):
+        expected = quantised(op.name.capitalize(), x, s, z, NAME[to])
+        same(computed(op, [(x, dtype), *sources], to), expected)
 
 
 def test_conversions_that_are_refused():

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from minisim import Graph
 from minisim import _engine as engine
 from minisim.compiler.attributes import (
+    AppendAttributes,
     ConcatAttributes,
     ConvAttributes,
     InterleaveAttributes,
@@ -160,6 +161,8 @@ def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
         return _one_nan(_matmul(node, *inputs, matmul=matmul))
     if node.op in MOVES:
         return moved(node, inputs)
+    if node.op == "Append":
+        return np.concatenate([inputs[0][: node.attributes_as(AppendAttributes).held], inputs[1]])
     return vector_operation(node, inputs, _one_nan)
 
 
@@ -493,6 +496,17 @@ INTEGERS: dict[VectorOp, Callable[..., int]] = {
     VectorOp.SELECT: lambda c, x, y: x if c else y,
 }
 """What operations of the vector unit are on integers."""
+
+
+def quantised(op: str, x: npt.NDArray[Any], s: npt.NDArray[Any], z: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
+    """QUANTIZE, DEQUANTIZE or REQUANTIZE: each step in double precision, and rounded to float32 from there."""
+    one = np.ones((), np.float32)
+    with np.errstate(all="ignore"):
+        wide, scale, zero = (each.astype(np.float32).astype(np.float64) for each in (x, s, z))
+        if op == "Dequantize":
+            return converted((wide - zero).astype(np.float32), dtype, s)
+        ratio = (wide / scale if op == "Quantize" else wide * scale).astype(np.float32)
+        return converted((np.rint(ratio.astype(np.float64)) + zero).astype(np.float32), dtype, one)
 
 
 def converted(x: npt.NDArray[Any], dtype: str, factor: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:

@@ -34,6 +34,7 @@ from support.oracle import (
     moved,
     pieces,
     products,
+    quantised,
     requantise,
     round_bf16,
     round_fp16,
@@ -88,6 +89,9 @@ def _operation(node: Node, operands: list[Array], dtype: str, rounded: Callable[
             return converted(operands[0], dtype)
         case "Rescale":
             return converted(operands[0], dtype, operands[1])
+        case "Quantize" | "Dequantize" | "Requantize":
+            x, scale, zero = operands
+            return quantised(node.op, x, scale, zero, dtype)
         case "ReduceSum" if whole:
             return operands[0].sum(axis=-1, keepdims=True, dtype=np.int64).astype(operands[0].dtype)
         case "ReduceMax" if whole:
@@ -203,6 +207,9 @@ def _int8_matmul(draw: st.DrawFn, g: Graph, x: Tensor, rng: np.random.Generator,
     scale = float(rng.choice([1e-3, 0.004, 1e-9])) if draw(st.integers(0, 3)) else None
     y = g.matmul(x, w, bias=bias, scale=scale, transpose_b=transposed)
     y = g.relu(y) if draw(st.booleans()) else y
+    if y.dtype == "int32" and draw(st.booleans()):
+        factors = g.weight(g.fresh_name("factors"), rng.uniform(1e-4, 1e-2, y.shape[-1:]).astype(np.float32))
+        y = g.requantize(y, factors, float(rng.integers(-128, 128)), "int8")
     return [y] if y.dtype == "int8" else []
 
 

@@ -8,6 +8,11 @@
 // CAST: a float becomes an integer truncated toward zero and saturated, NaN 0; an integer another one by its lowest
 // bits. Whatever is not 0 is true. An integer becomes a float rounded to fp32, and from there to a narrower type.
 // RESCALE: the value in fp32, times the factor, rounded; to an integer rounded, ties to even, and saturated, NaN 0.
+// Three more have a scale s and a zero point z, both FP32; of x in fp32, each step rounded to fp32, and what is left
+// becomes the type of dst as a RESCALE's product does:
+//   QUANTIZE    round(x / s) + z      to a whole number, ties to even, before z is added
+//   DEQUANTIZE  (x - z) * s
+//   REQUANTIZE  round(x * s) + z
 #pragma once
 
 #include "minisim/kernels.hpp"
