@@ -54,13 +54,14 @@ class _Fusion:
         gone: set[str] = set()
         instead: dict[str, NodeProto] = {}
         for node in self.nodes:
-            if node.op_type == "QuantizeLinear" and (found := self._fused(node)) is not None:
+            if node.op_type == "QuantizeLinear" and node.output and (found := self._fused(node)) is not None:
                 fused, between = found
                 instead[node.output[0]] = fused
                 gone |= {name for each in between for name in each.output}
         if not instead:
             return
-        kept = [instead.get(node.output[0], node) for node in self.nodes if node.output[0] not in gone]
+        firsts = [node.output[0] if node.output else "" for node in self.nodes]
+        kept = [instead.get(first, node) for first, node in zip(firsts, self.nodes, strict=True) if first not in gone]
         used = self.outputs | {name for node in kept for name in _read(node)}
         del self.model.graph.node[:]
         self.model.graph.node.extend(

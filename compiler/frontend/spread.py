@@ -32,7 +32,7 @@ def spread_quantised(model: onnx.ModelProto) -> None:
 
 def _written_out(node: NodeProto, taken: set[str]) -> Sequence[NodeProto]:
     inputs, op = [*node.input], node.op_type
-    if node.domain != "com.microsoft" or _attribute(node, "channels_last", 0):
+    if node.domain != "com.microsoft" or not node.output or _attribute(node, "channels_last", 0):
         return [node]
     if op in ONE and len(inputs) == 5:
         name, operands, result = ONE[op], [inputs[:3]], inputs[3:]

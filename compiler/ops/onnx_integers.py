@@ -71,7 +71,7 @@ def import_qlinear_matmul(context: OnnxContext, node: OnnxNode) -> Tensor:
 @onnx_import("com.microsoft::QGemm", attributes=["alpha", "transA", "transB"])
 def import_qgemm(context: OnnxContext, node: OnnxNode) -> Tensor:
     """A matmul with a bias in int32; b may be stored transposed."""
-    a, sa, za, b, sb, zb, bias, sy, zy = (*node.inputs, "", "")[:9]
+    a, sa, za, b, sb, zb, bias, sy, zy = (*node.inputs, *[""] * 9)[:9]
     if node.attrs.get("transA", 0) or float(node.attrs.get("alpha", 1.0)) != 1.0 or not sy:
         raise UnsupportedError("transA must be 0, alpha 1, and y quantised")
     narrow = _narrow(context, (sa, sb), sy, zy)
@@ -172,19 +172,21 @@ def _conv(
     if isinstance(zx, int):
         if zx:
             bias = (0 if bias is None else bias) - zx * shifted.sum(axis=(0, 1, 2))
-        if zx and any(pads):
+        if zx and any(pads) and min(pads) >= 0:
             sides = [(pads[0], pads[2]), (pads[1], pads[3])][2 - dims :]
             images = graph.pad(images, [(0, 0), *sides, (0, 0)], value=zx, name=f"{node.name}/padded")
             pads = (0, 0, 0, 0)
     else:
         if zw is not None and not (isinstance(zw, int) and zw == 0):
             raise UnsupportedError("filters less their zero point must be int8 or uint8, where that of x is computed")
-        size = (1, *x.shape[2:])[-2:]
-        covered = _covered(shifted, size, strides, dilations, pads)
-        covered = covered[0] if dims == 1 else covered
-        of_filters = graph.weight(graph.fresh_name(f"{node.name}/covered"), _int32(covered)[None], "int32")
-        computed = zx
-        later.append(lambda sums: _less(context, node, sums, computed, of_filters))
+        computed, size = zx, (1, *x.shape[2:])[-2:]
+
+        def less_covered(sums: Tensor) -> Tensor:
+            covered = _covered(shifted, size, strides, dilations, pads).reshape((1, *sums.shape[1:]))
+            of_filters = graph.weight(graph.fresh_name(f"{node.name}/covered"), _int32(covered), "int32")
+            return _less(context, node, sums, computed, of_filters)
+
+        later.append(less_covered)
     how: dict[str, Any] = {"strides": strides, "dilations": dilations, "pads": pads, "groups": groups}
     if isinstance(zw, Tensor) or zw:
         ones = _ones(context, node, (*shifted.shape[:3], shifted.shape[3] if groups > 1 else 1))
@@ -251,6 +253,8 @@ def _ones(context: OnnxContext, node: OnnxNode, shape: tuple[int, ...]) -> Tenso
 
 def _weights(context: OnnxContext, name: str, values: Array, zero: Array, dtype: str) -> tuple[Tensor, Array, Any]:
     """The weight, the values that it stands for (less the zero point of each column), and what zero point is left."""
+    if not values.size:
+        raise ShapeError(f"weights must have elements, not shape {values.shape}")
     columns = int(np.prod(zero.shape))
     if columns not in (1, values.shape[-1]):
         raise ShapeError(f"the zero point must be one number, or one for each of {values.shape[-1]}, not {zero.shape}")

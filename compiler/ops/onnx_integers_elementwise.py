@@ -23,7 +23,7 @@ from minisim.errors import UnsupportedError
 
 @onnx_import("com.microsoft::QLinearAdd")
 def import_add(context: OnnxContext, node: OnnxNode) -> Tensor:
-    graph, (a, sa, za, b, sb, zb, sy, zy) = context.graph, (*node.inputs, "", "")[:8]
+    graph, (a, sa, za, b, sb, zb, sy, zy) = context.graph, (*node.inputs, *[""] * 8)[:8]
     of_a, of_b = (_number(context, name) / _number(context, sy) for name in (sa, sb))
     zero = np.float64(of_a) * _number(context, za) + np.float64(of_b * _number(context, zb))  # rounded once
     fixed = _number(context, zy) - np.float32(zero)
@@ -36,7 +36,7 @@ def import_add(context: OnnxContext, node: OnnxNode) -> Tensor:
 
 @onnx_import("com.microsoft::QLinearMul")
 def import_mul(context: OnnxContext, node: OnnxNode) -> Tensor:
-    graph, (a, sa, za, b, sb, zb, sy, zy) = context.graph, (*node.inputs, "", "")[:8]
+    graph, (a, sa, za, b, sb, zb, sy, zy) = context.graph, (*node.inputs, *[""] * 8)[:8]
     factor = _number(context, sa) * _number(context, sb) / _number(context, sy)
     first = graph.dequantize(_narrow(context, a), 1.0, float(_number(context, za)))
     second = graph.dequantize(_narrow(context, b), 1.0, float(_number(context, zb)))

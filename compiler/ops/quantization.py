@@ -109,6 +109,8 @@ def import_dequantize(context: OnnxContext, node: OnnxNode) -> Tensor:
 def import_dynamic_quantize(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
     """y, its scale and its zero point: uint8 over the range of all of x, and of 0."""
     graph, x = context.graph, context.value(node.inputs[0])
+    if x.dtype != "float32":
+        raise UnsupportedError(f"x must be float32, not {x.dtype}")
 
     def part(text: str) -> str:
         return graph.fresh_name(f"{node.name}/{text}")
@@ -120,10 +122,11 @@ def import_dynamic_quantize(context: OnnxContext, node: OnnxNode) -> tuple[Tenso
     width = graph.add(most, below, name=part("width"))
     steps = graph.div(width, 255.0, name=part("steps"))
     none = graph.equal(width, 0.0, name=part("flat"))
-    scale = graph.select(none, 1.0, steps, name=part("scale"))
+    scale = graph.reshape(graph.select(none, 1.0, steps, name=part("chosen")), (), name=part("scale"))
+    below = graph.reshape(below, (), name=part("least"))
     zero = graph.quantize(below, scale, 0.0, "uint8", name=part("zero"))
-    y = graph.quantize(x, scale, graph.cast(zero, "float32", name=part("zero_point")), "uint8", name=node.name)
-    return y, graph.reshape(scale, (), name=part("y_scale")), graph.reshape(zero, (), name=part("y_zero"))
+    zero_point = graph.cast(zero, "float32", name=part("zero_point"))
+    return graph.quantize(x, scale, zero_point, "uint8", name=node.name), scale, zero
 
 
 # -- what the nodes of integers share --------------------------------------------------------------------
@@ -152,7 +155,7 @@ def scale_and_zero(context: OnnxContext, node: OnnxNode, x: Tensor) -> tuple[Ten
     def laid(name: str) -> Tensor:
         constant = context.constant(name)
         shape = context.value(name).shape if constant is None else constant.shape
-        wanted = shape
+        wanted: tuple[int, ...] = ()
         if math.prod(shape) != 1:
             if len(shape) != 1 or not -rank <= axis < rank or shape[0] != x.shape[axis]:
                 raise ShapeError(

@@ -13,7 +13,7 @@ from onnx import helper
 from support.machines import machine
 
 import minisim as ms
-from minisim.errors import ModelError
+from minisim.errors import MinisimError, ModelError
 
 SMALL = machine(sram__bytes=16 * 1024)
 
@@ -85,11 +85,12 @@ def test_without_zero_points(tmp_path: Path) -> None:
     held(path, {"x": FLOATS, "b": b}, ("q", "y"))
 
 
-@pytest.mark.parametrize("x", [FLOATS[1], np.abs(FLOATS[1]), -np.abs(FLOATS[1]), np.zeros((3, 5), np.float32)])
+@pytest.mark.parametrize("x", [FLOATS[1], np.abs(FLOATS[1]), -np.abs(FLOATS[1, 0, 0]), np.zeros((3, 5), np.float32)])
 def test_dynamic(x: Any, tmp_path: Path) -> None:
     """Ranges on both sides of 0, on one, and of zeros alone."""
-    outputs = ("y", "s", "z")
-    path = saved(tmp_path, [node("DynamicQuantizeLinear", "x", "y s z")], {"x": x}, {}, outputs)
+    outputs = ("y", "s", "z", "f")
+    nodes = [node("DynamicQuantizeLinear", "x", "y s z"), node("DequantizeLinear", "y s z", "f")]
+    path = saved(tmp_path, nodes, {"x": x}, {}, outputs)
     held(path, {"x": x}, outputs)
 
 
@@ -303,3 +304,30 @@ def test_sums_of_all_pairs(op: str, tmp_path: Path) -> None:
         away = np.abs(found.astype(int) - expected.astype(int))
         assert np.count_nonzero(away) <= (2 if op == "QLinearAdd" else 0)
         assert away.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "int8"])
+def test_bits_do_not_depend_on_what_the_machine_computes_floats_in(dtype: str, tmp_path: Path) -> None:
+    x, w = drawn(U, 1, 5, 6, 7), weights(S, 8, 5, 3, 3)
+    values = {"w": w, "sx": np.float32(0.03), "zx": U(9), "sw": scales("w", 8, 0.002), "zw": np.zeros(8, S),
+              "sy": np.float32(0.07), "zy": U(40)}  # fmt: skip
+    path = saved(tmp_path, [node("QLinearConv", "x sx zx w sw zw sy zy")], {"x": x}, values, ("y",))
+    found = ms.run(path, machine(matrix__dtype=dtype), inputs={"x": x}).outputs["y"]
+    np.testing.assert_array_equal(found, by_onnxruntime(path, {"x": x})[0], strict=True)
+
+
+def test_scales_that_are_computed_are_float32_again_on_a_machine_of_bfloat16(tmp_path: Path) -> None:
+    """The scale is rounded as every result there; what is quantised with it is not far away."""
+    x, outputs = FLOATS[1], ("y", "s", "z")
+    path = saved(tmp_path, [node("DynamicQuantizeLinear", "x", "y s z")], {"x": x}, {}, outputs)
+    found = ms.run(path, machine(matrix__dtype="bf16"), inputs={"x": x}, check=False).outputs
+    y, scale, _ = by_onnxruntime(path, {"x": x})
+    assert abs(found["s"] / scale - 1) < 2**-7
+    assert np.abs(found["y"].astype(int) - y).max() <= 3
+
+
+def test_a_machine_without_integers_refuses_them_by_name(tmp_path: Path) -> None:
+    x, w = drawn(U, 3, 8), weights(S, 8, 5)
+    path = saved(tmp_path, [node("MatMulInteger", "x w")], {"x": x}, {"w": w}, ("y",))
+    with pytest.raises(MinisimError, match="uint8"):
+        ms.run(path, machine(matrix__uint8_rate=0), inputs={"x": x})
