@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 from onnx import helper
 from rich.console import Console
 from support.golden import Golden
 
 import minisim as ms
+from minisim import cli
 from minisim import sweep as sweep_module
 from minisim.boundary import write_report
 from minisim.compiler.attributes import ConvAttributes, InterleaveAttributes
@@ -29,6 +32,7 @@ from minisim.errors import CapacityError, ShapeError, UsageError
 from minisim.hwmodel.array import drain_cycles
 from minisim.hwmodel.cost import result_sizes
 from minisim.hwmodel.isa import Opcode
+from minisim.hwmodel.recurrence import _sharing
 from minisim.reports import Account, print_account, print_summary, write_reports
 from minisim.reports.attribution import _tail
 from minisim.reports.hints import Hint, array_fill
@@ -306,3 +310,43 @@ def test_transfers_that_the_memory_serves_at_a_time_are_in_rows_of_their_own() -
         assert (t.dram_end[moves][:-1] <= t.dram_begin[moves][1:]).all()
     assert len(rows) > 1
     assert sum(map(len, rows)) == int((record.schedule.stream["opcode"] <= Opcode.STORE).sum())
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_cores_that_move_data_in_a_layer_share_the_dram(cores: int) -> None:
+    machine = ms.Machine().replace(f"cores.count={cores}", "compiler.effort=0", "dram.bandwidth=999GB/s")
+    schedule = ms.compile_graph("gemm:384x256x384", machine)
+    used = len(set(schedule.stream["core"].tolist()))
+    assert used == cores
+    assert _sharing(schedule).tolist() == [used]
+
+
+def test_a_report_for_which_the_folder_has_no_room_is_written_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "full").mkdir()
+    opened = os.fdopen
+
+    def full(handle: int, *arguments: Any, **more: Any) -> Any:
+        if list((tmp_path / "full").iterdir()):
+            raise OSError(28, "No space left on device")
+        return opened(handle, *arguments, **more)
+
+    monkeypatch.setattr("minisim.boundary.os.fdopen", full)
+    monkeypatch.setattr("minisim.boundary._folders", lambda: iter([str(tmp_path / "full"), str(tmp_path)]))
+    path = write_report("text")
+    assert path is not None and path.parent == tmp_path and path.read_text() == "text"
+
+
+@pytest.mark.parametrize("timing", ["native", "simpy"])
+def test_the_slow_timing_core_has_its_progress_shown(timing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    run = cli.run
+
+    def noted(*arguments: Any, observers: list[Any], **more: Any) -> ms.Result:
+        seen.append(len(observers))
+        return run(*arguments, observers=observers, **more)
+
+    monkeypatch.setattr(cli, "run", noted)
+    assert CliRunner().invoke(cli.main, ["run", "gemm:8x8x8", "--timing", timing]).exit_code == 0
+    assert seen == [timing == "simpy"]
