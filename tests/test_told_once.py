@@ -21,9 +21,11 @@ from support.golden import Golden
 import minisim as ms
 from minisim import cli
 from minisim import sweep as sweep_module
+from minisim._engine import panel_cycles
 from minisim.boundary import write_report
 from minisim.compiler.attributes import ConvAttributes, InterleaveAttributes
 from minisim.compiler.geometry import step_sizes
+from minisim.compiler.panels import Budget, Pace, choose
 from minisim.compiler.passes.edges import is_cut_alike
 from minisim.compiler.placement import tensor_table
 from minisim.compiler.semantics import SEMANTICS
@@ -350,3 +352,10 @@ def test_the_slow_timing_core_has_its_progress_shown(timing: str, monkeypatch: p
     monkeypatch.setattr(cli, "run", noted)
     assert CliRunner().invoke(cli.main, ["run", "gemm:8x8x8", "--timing", timing]).exit_code == 0
     assert seen == [timing == "simpy"]
+
+
+def test_panels_are_told_by_what_they_are_made_of() -> None:
+    pace = Pace(32, 0.06, 0.06, 0.04, 200)
+    plan = choose(8, 8, 8, Budget(2**17, 4096, 4096, 4096, 0, 4096), pace)
+    with pytest.raises(UsageError, match=r"^panels must be rows of m0, m1, n0, n1, not "):
+        panel_cycles(np.ascontiguousarray(plan.panels.rows[:, :3]), plan.budget, 8, 1000, pace)

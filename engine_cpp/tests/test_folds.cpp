@@ -379,6 +379,9 @@ TEST(malformed_parts_of_rows) {
     refused_rows([](Rows& p) { p.tensors[p.part].dtype = p.tensors[p.x].dtype = p.tensors[p.y].dtype = 2;
                                for (VectorRow& row : p.vectors) row.dtype = 2; },
                  "rows of INT8 are reduced as a whole");
+    refused_rows([](Rows& p) { p.tensors[p.part].dtype = p.tensors[p.x].dtype = p.tensors[p.y].dtype = 2;
+                               for (VectorRow& row : p.vectors) row.dtype = 2, row.acc = row.acc_sram = kNone; },
+                 "vectors[0]: rows of INT8 are reduced as a whole");
 }
 
 TEST(malformed_folds) {
