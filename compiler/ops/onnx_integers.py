@@ -100,6 +100,7 @@ def _matmul(
 ) -> Tensor:  # fmt: skip
     graph, a, given = context.graph, context.value(a_name), context.constant(b_name)
     za = _zero(context, za_name)
+    zb: Zero | Array | None
     later: list[Callable[[Tensor], Tensor]] = []
     bias = _constant(context, bias_name, "the bias").reshape(-1) if bias_name else None
     if given is None:
