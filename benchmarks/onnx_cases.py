@@ -5,9 +5,9 @@
 For the operators of onnx_scope.txt. A case passes if what the engine computed is what ONNX says, within the case's
 own tolerance (of bfloat16 two units in the last place: its own is less than one), in shape and type, too; nothing is
 compared with, or computed by, numpy in between. What a case feeds as integers behind its first operand (shapes, axes,
-pads, indices), the further operands of Pad, Dropout, Resize, Upsample and CastLike, the condition of an If and the
-shape of a ConstantOfShape are bound as the model is read: minisim takes them as constants. Every other case is refused,
-by a message whose first line is counted in the table.
+pads, indices), the further operands of Pad, Dropout, Resize, Upsample, CastLike, Compress and OneHot, the condition of
+an If, the number of trips of a Loop and the shape of a ConstantOfShape are bound as the model is read: minisim takes
+them as constants. Every other case is refused, by a message whose first line is counted in the table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import minisim as ms
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "onnx.md"
 BEGIN, END = "<!-- cases: begin -->", "<!-- cases: end -->"
-BOUND = {"Pad", "Dropout", "Resize", "Upsample", "CastLike"}
+BOUND = {"Pad", "Dropout", "Resize", "Upsample", "CastLike", "Compress", "OneHot"}
 """Operators of which all operands but the first are bound."""
 
 BFLOAT16_UNIT = 2.0**-7
@@ -87,7 +87,8 @@ def passes(operator: str, case: Any, folder: Path) -> str:
         bound = set()
         for i, (info, value) in enumerate(zip(case.model.graph.input, inputs, strict=False)):
             array = np.asarray(value)
-            if (i and (array.dtype.kind in "iu" or operator in BOUND)) or operator in CONSTANT:
+            counts = operator == "Loop" and array.dtype.kind in "iub"  # how many trips, and whether there are any
+            if (i and (array.dtype.kind in "iu" or operator in BOUND)) or operator in CONSTANT or counts:
                 model.graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
                 bound.add(info.name)
             else:

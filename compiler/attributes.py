@@ -89,6 +89,13 @@ class MatMulAttributes(EpilogueAttributes):
             raise ShapeError(f"heads must be from 1, not {shown(min(self.a_heads, self.b_heads))}")
 
 
+@dataclass(frozen=True)
+class AppendAttributes(Attributes):
+    """Behind how many rows of a state others are appended."""
+
+    held: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class PoolAttributes(Attributes):
     """How a kernel slides over images.

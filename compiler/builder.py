@@ -127,7 +127,8 @@ class ProgramBuilder:
         if window is None:
             return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width, across), final)
         whole = self._rectangle(window.tensor)
-        if slab or across or not part.is_cut_with(whole, height, width):
+        is_of_state = self.graph.tensors[window.tensor].held is not None  # its rows are of several programs
+        if slab or across or is_of_state or not part.is_cut_with(whole, height, width):
             return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width, across), final)
         base, stride = self._grid(whole, edges_of(whole.rows, height), edges_of(whole.cols, width), final)
         return Grid(base + part.row // height * stride + part.col // width, stride)

@@ -23,7 +23,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from typing import cast
@@ -46,8 +46,10 @@ from minisim.compiler.arguments import (
     number,
     sequence,
 )
+from minisim.compiler.attention_methods import AttentionMethods
 from minisim.compiler.attributes import (
     NO_ATTRIBUTES,
+    AppendAttributes,
     Attributes,
     MatMulAttributes,
     ReshapeAttributes,
@@ -80,6 +82,7 @@ class Tensor:
         dtype: a name of `dtypes.CODE`.
         scale: what one unit stands for, where an integer stands for a float; else None.
         window: the rectangle of another tensor that it is, if it has no place of its own in memory; else None.
+        held: of a state, how many of its rows the programs before have left; None of all else.
         slab: the rows of its slabs (`slabs.py`), if who makes it cuts it slab by slab and its tiles lie otherwise than
             in the tensor as a whole; else 0. The pass `tile` finds it.
     """
@@ -92,6 +95,7 @@ class Tensor:
     dtype: str = "float32"
     scale: float | None = None
     window: Window | None = None
+    held: int | None = None
     slab: int = 0
 
     __array_ufunc__ = (
@@ -149,6 +153,7 @@ class Graph(
     RowMethods["Tensor"],
     ConvMethods["Tensor"],
     PoolMethods["Tensor"],
+    AttentionMethods["Tensor"],
 ):
     """A model under construction, and the compiler's first IR.
 
@@ -164,6 +169,7 @@ class Graph(
         self.outputs: dict[str, str] = {}  # public name -> tensor name
         self.bound: dict[str, Array] = {}  # values of inputs that the model was read with: none of `inputs`
         self.given: dict[str, Array] = {}  # outputs that nothing computes, in types that no tensor has: shapes
+        self.wide: set[str] = set()  # outputs that are int32 here, and int64 in the file that the model was read from
         self._node_names: set[str] = set()  # of those that no output shares its name with
 
     def __repr__(self) -> str:
@@ -183,6 +189,32 @@ class Graph(
         tensor = self._add_tensor(Tensor(self, name, checked, values, dtype=dtype))
         self.inputs.append(name)
         return tensor
+
+    def state(self, name: str, shape: Sequence[int], held: int, dtype: str = "float32") -> Tensor:
+        """Declare a state (rows, columns): what programs share that run one after the other, as a cache of keys.
+
+        It is an input, of whose values the first `held` rows count; `append_rows` adds rows behind them.
+        """
+        (held,) = integers("held", (held,))
+        tensor = self.input(name, shape, dtype=dtype)
+        if len(tensor.shape) != 2 or not 0 <= held < tensor.shape[0]:
+            rule = f"must have two dimensions, and more rows than are held ({held})"
+            raise ShapeError(f"{caller()}state {name!r} {tensor.shape} {rule}")
+        self.tensors[name] = replace(tensor, held=held)
+        return self.tensors[name]
+
+    def append_rows(self, state: Tensor, rows: Tensor, *, name: str | None = None) -> Tensor:
+        """All rows that a state holds, with `rows` (n, columns) behind them; these lie in the state from now on.
+
+        Whoever makes `rows` writes them there, and nothing is moved; but what lies elsewhere already, or must, is
+        copied: constants, inputs, views, outputs of the model.
+        """
+        self._own(state)
+        self._own(rows)
+        taken = any(node.op == "Append" and node.present[0] == state.name for node in self.nodes)
+        if state.held is None or taken:
+            raise ModelError(f"{caller()}rows are appended to a state, once in a program, not to {state.name!r}")
+        return self.add_node("Append", [state, rows], AppendAttributes(state.held), name)
 
     def weight(
         self, name: str, data: Array | Lazy | None = None, dtype: str = "float32", *, shape: Sequence[int] | None = None
@@ -245,31 +277,6 @@ class Graph(
         if not is_integer(a.dtype) and scale is None:  # an operation of its own, until fusion
             return self.add(self.add_node("MatMul", [a, b], attributes, name and f"{name}/matmul"), bias, name=name)
         return self.add_node("MatMul", [a, b, bias], attributes, name)
-
-    def matmul_of_heads(
-        self,
-        a: Tensor,
-        b: Tensor,
-        *,
-        a_heads: int = 0,
-        b_heads: int = 0,
-        joins: bool = False,
-        transpose_b: bool = False,
-        name: str | None = None,
-    ) -> Tensor:
-        """Products of matrices that lie beside each other, as the heads of attention do; nothing is moved for that.
-
-        Of an operand with `a_heads` (or `b_heads`), (rows, heads x columns), matrix h is its h-th run of columns; one
-        without has its matrices behind each other, (heads, rows, columns). Where b has fewer, each is multiplied by as
-        many of a that follow each other (grouped queries).
-
-        Args:
-            joins: the products lie beside each other, too: (m, heads x n) instead of (heads, m, n).
-        """
-        attributes = MatMulAttributes(
-            transpose_b=flag("transpose_b", transpose_b), a_heads=a_heads, b_heads=b_heads, joins=flag("joins", joins)
-        )
-        return self.add_node("MatMul", [a, b], attributes, name)
 
     def _filters(self, w: Tensor) -> Tensor:
         """`w` (R, S, channels, filters) as (k, filters), k in the order of the definition (geometry.py).
@@ -351,6 +358,8 @@ class Graph(
     def output(self, x: Tensor, name: str | None = None) -> Tensor:
         """Mark `x` as a result of the model, under `name` (its own name if not given)."""
         self._own(x)
+        if x.held is not None:
+            raise ModelError(f"{caller()}a state ({x.name}) is no output of the model")
         public = x.name if name is None else checked_name(name, "an output's name")
         if public in self.outputs:
             raise ModelError(f"{caller()}output {public!r} is declared twice")
@@ -397,6 +406,8 @@ class Graph(
         for x in inputs:
             if x is not None:
                 self._own(x)
+                if x.held is not None and op != "Append":
+                    raise ModelError(f"{caller()}a state ({x.name}) is read by append_rows, and by nothing else")
         try:
             operands = [None if x is None else Operand(x.name, x.shape, x.dtype, x.window) for x in inputs]
             results = outcome(SEMANTICS[op], operands, attributes)

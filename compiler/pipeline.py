@@ -1,6 +1,7 @@
 """The whole compiler on one page.
 
-    import -> fuse -> [cast | quantize] -> phases -> [depthwise] -> tile -> slice -> lower -> schedule -> dispatch
+    import -> fuse -> [cast | quantize] -> phases -> [depthwise] -> [place]
+           -> tile -> slice -> lower -> schedule -> dispatch
 
 tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
 operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`), and
@@ -9,7 +10,8 @@ whether all that is better done as on a poorer machine (`nest.py`).
 fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize scales
 is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16, fp16 or int8;
 before tile, because a tile's bytes depend on its type. phases and depthwise come behind both: the bits are the same.
-The phases of a depthwise convolution are depthwise, too, so they come first. fuse comes before tile also because a
+The phases of a depthwise convolution are depthwise, too, so they come first. place follows where a model has states:
+it says where tensors lie, whatever made them. fuse comes before tile also because a
 fused epilogue needs SRAM beside the panels; tile before lower, because the uOps are emitted in the order of the walk;
 schedule before dispatch, because it fixes addresses and waits, and after that operations may only move past those of
 other queues that they do not wait for.
@@ -35,6 +37,7 @@ from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.nest import Nest
 from minisim.compiler.passes.phases import Phases
+from minisim.compiler.passes.place import Place, has_states
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
@@ -64,11 +67,12 @@ def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
     return found[dtype]
 
 
-def graph_passes(machine: Machine, numerics: bool = True) -> tuple[Step, ...]:
-    """The passes from the user's graph to the one that is computed."""
+def graph_passes(machine: Machine, numerics: bool = True, states: bool = False) -> tuple[Step, ...]:
+    """The passes from the user's graph, which may have `states`, to the one that is computed."""
     steps: tuple[Step, ...] = ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
     steps = (*steps, (16, Phases()))
-    return (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
+    steps = (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
+    return (*steps, (18, Place())) if states else steps
 
 
 def deciding_passes(
@@ -124,7 +128,7 @@ def compile_graph(
         deciding_passes(machine, max_operations, mapping),
         (*making_passes(machine), (50, Dispatch(machine))),
     )
-    steps = (*graph_passes(machine, numerics), *deciding, *making)
+    steps = (*graph_passes(machine, numerics, has_states(graph)), *deciding, *making)
     schedule = _through(steps, graph, on_stage)
     assert isinstance(schedule, Schedule)
     return schedule
@@ -146,7 +150,7 @@ def tiled_graph(
 ) -> TiledGraph:
     """`graph` as the machine walks it: what is decided before anything is made of it; raises as `compile_graph`
     does."""
-    steps = (*graph_passes(machine, numerics), *deciding_passes(machine, max_operations, mapping))
+    steps = (*graph_passes(machine, numerics, has_states(graph)), *deciding_passes(machine, max_operations, mapping))
     found = _through(steps, graph, None)
     assert isinstance(found, TiledGraph)
     return found
@@ -161,7 +165,7 @@ def compile_tiled(tiled: TiledGraph, machine: Machine) -> Schedule:
 
 def computed_graph(graph: Graph, machine: Machine, numerics: bool = True) -> Graph:
     """`graph` as the machine computes it: fused, its tensors in the types in which they lie in memory."""
-    found = _through(graph_passes(machine, numerics), graph, None)
+    found = _through(graph_passes(machine, numerics, has_states(graph)), graph, None)
     assert isinstance(found, Graph)
     return found
 

@@ -104,6 +104,8 @@ def _role(graph: Graph, name: str, outputs: Set[str]) -> isa.Role:
     """
     if graph.tensors[name].is_weight:
         return isa.Role.WEIGHT
+    if graph.tensors[name].held is not None:
+        return isa.Role.STATE
     if name in graph.inputs:
         return isa.Role.INPUT
     return isa.Role.OUTPUT if name in outputs else isa.Role.INTERMEDIATE

@@ -44,8 +44,9 @@ them and writes C, once. A matmul of
 Which operations the vector unit has, and on which types, is in `vector_ops.py`. Their operands have one type, but for
 conditions, which are BOOL, as is what a comparison makes. COPY and TRANSPOSE move the bits of any type. On BF16 and
 FP16 all others are those of FP32 with one rounding at the end; on integers they wrap around, and convert by CAST,
-RESCALE, QUANTIZE, DEQUANTIZE and REQUANTIZE (`integers.hpp` of the engine says what each does). All rounding is to nearest, ties to even. A number among the
-operands is part of the operation: an immediate, in FP32, which for an integer must have the very value.
+RESCALE, QUANTIZE, DEQUANTIZE and REQUANTIZE (`integers.hpp` of the engine says what each does). All rounding is to
+nearest, ties to even. A number among the operands is part of the operation: an immediate, in FP32, which for an integer
+must have the very value.
 
 **Pieces.** A matmul may read an A that is no tile: a and a_sram are NONE then, and `a_pieces` is the first row of a run
 in `pieces` (`more`: the next row belongs to it, too), or NONE if there is none. A piece is a tile in SRAM and a run of
@@ -192,12 +193,18 @@ assert all(PAIRS[pair] == ACCUMULATOR[pair[0]] and ITEMSIZE[pair[1]] == SECOND_S
 
 
 class Role(IntEnum):
-    """What a DRAM tensor is to the graph."""
+    """What a DRAM tensor is to the graph.
+
+    A STATE is what programs share that run one after the other: a cache of keys, of which the programs before have left
+    the first rows, and this one appends some. Rows that are neither given nor written yet hold nothing: whatever an
+    older program has left there, reading it is a hazard.
+    """
 
     INPUT = 0
     WEIGHT = 1
     INTERMEDIATE = 2
     OUTPUT = 3
+    STATE = 4
 
 
 class Activation(IntEnum):

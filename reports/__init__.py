@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minisim.reports.account import Account
+from minisim.reports.decode import print_decode, write_decode
 from minisim.reports.explain import WhatIf, print_account, write_account
 from minisim.reports.run_record import RunRecord
 from minisim.reports.sweep import print_sweep, write_sweep
@@ -32,6 +33,7 @@ __all__ = [
     "make_folder",
     "output_set",
     "print_account",
+    "print_decode",
     "print_summary",
     "print_sweep",
     "summary",
@@ -39,6 +41,7 @@ __all__ = [
     "units",
     "write_account",
     "write_csv",
+    "write_decode",
     "write_reports",
     "write_sweep",
     "write_tables",

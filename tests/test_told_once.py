@@ -33,7 +33,13 @@ from minisim.reports import Account, print_account, print_summary, write_reports
 from minisim.reports.attribution import _tail
 from minisim.reports.hints import Hint, array_fill
 from minisim.reports.terminal import advice
+from minisim.reports.trace import _service_rows
 from minisim.sweep import grid
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def test_networks_are_made_of_these_layers(golden: Golden) -> None:
@@ -290,3 +296,13 @@ def test_one_row_that_is_gathered_is_a_view_and_several_are_moved(indices: tuple
     graph = ms.load_model("gather.onnx")
     assert op in {node.op for node in graph.nodes}
     assert (ms.run(graph, inputs={"x": values}).outputs["y"] == values[list(indices)]).all()
+
+
+def test_transfers_that_the_memory_serves_at_a_time_are_in_rows_of_their_own() -> None:
+    machine = ms.Machine().replace("cores.count=3", "dram.model=banked", "l2.bytes=32KiB", "sram.bytes=32KiB")
+    record = ms.run("gemm:96x96x96", machine, numerics=False).record()
+    rows, t = _service_rows(record), record.timeline
+    for moves in rows:
+        assert (t.dram_end[moves][:-1] <= t.dram_begin[moves][1:]).all()
+    assert len(rows) > 1
+    assert sum(map(len, rows)) == int((record.schedule.stream["opcode"] <= Opcode.STORE).sum())

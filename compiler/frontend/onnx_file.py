@@ -12,11 +12,9 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -37,11 +35,9 @@ from minisim.compiler.ops.cast import ONNX_TYPES
 from minisim.compiler.values import Lazy, Precise, Values, mapped
 from minisim.errors import (
     MemoryLimitError,
-    MinisimError,
     MissingExtraError,
     ModelError,
     UnsupportedError,
-    described,
     one_line,
     printable,
     shortened,
@@ -63,6 +59,7 @@ from minisim.compiler.frontend.external_data import (  # they import onnx, too
     attributes_of,
     check_external_data,
 )
+from minisim.compiler.frontend.onnx_bodies import WITH_BODIES, Bodies
 from minisim.compiler.frontend.onnx_constants import (
     Constant,
     check_int32,
@@ -72,6 +69,7 @@ from minisim.compiler.frontend.onnx_constants import (
     is_float_tensor,
     output_forms,
 )
+from minisim.compiler.frontend.onnx_nodes import domain_of, library, names_of, op_type_of, opsets_of, plain_nodes
 from minisim.compiler.frontend.quantised import fuse_quantised
 
 OLDEST_OPSET = 7
@@ -125,7 +123,7 @@ def load_onnx_named(
         if prepare:
             prepare(model)
         _check(model if numerics else _without_absent(model), path, numerics)
-        with _library("its quantised operators cannot be read"):
+        with library("its quantised operators cannot be read"):
             fuse_quantised(model)
             spread_quantised(model)
         constants = {tensor.name for tensor in model.graph.initializer}
@@ -173,12 +171,12 @@ def _read(path: Path, numerics: bool) -> onnx.ModelProto:
     tensors = all_tensors(model.graph) if numerics else attributes_of(model.graph)
     external = [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
     check_external_data(external, path.parent)
-    with _library("its external data cannot be read"):
+    with library("its external data cannot be read"):
         for tensor in external:
             load_external_data_for_tensor(tensor, str(path.parent))
             tensor.data_location = onnx.TensorProto.DEFAULT
             del tensor.external_data[:]
-    with _library("its functions cannot be expanded"):
+    with library("its functions cannot be expanded"):
         return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
@@ -188,10 +186,10 @@ NOT_OF_ONNX = {"SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization
 
 def _with_domains(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model, in which what ONNX Runtime adds to ONNX's operators is of its own domain."""
-    found = [node for node in model.graph.node if node.op_type in NOT_OF_ONNX and not _domain(node.domain)]
+    found = [node for node in model.graph.node if node.op_type in NOT_OF_ONNX and not domain_of(node.domain)]
     for node in found:
         node.domain = "com.microsoft"
-    if found and "com.microsoft" not in _opsets(model):
+    if found and "com.microsoft" not in opsets_of(model):
         model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     return model
 
@@ -204,22 +202,6 @@ def _texts(message: Message) -> Iterator[str | bytes]:
         elif descriptor.message_type:
             for part in value if descriptor.is_repeated else (value,):
                 yield from _texts(part)
-
-
-@contextmanager
-def _library(failure: str) -> Iterator[None]:
-    """Whatever the package onnx raises on a damaged file (it indexes and converts unchecked) is `failure`."""
-    try:
-        yield
-    except (MinisimError, MemoryError):
-        raise
-    except UnicodeDecodeError:  # in the text of a message of its own
-        raise ModelError("is damaged: a name in it is not UTF-8") from None
-    except Exception as e:
-        text = (
-            described(e) if isinstance(e, LookupError) else one_line(e) or type(e).__name__
-        )  # a key says nothing alone
-        raise ModelError(f"{failure}: {text}") from None
 
 
 def _without_absent(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -245,14 +227,14 @@ def _check(model: onnx.ModelProto, path: Path, numerics: bool) -> None:
         UnsupportedError: ... because of operators that ONNX does not know: all nodes without an importer
             are named, also those that would have been computed here.
     """
-    opset = _opsets(model).get("")
+    opset = opsets_of(model).get("")
     if opset is not None and not 1 <= opset <= onnx.defs.onnx_opset_version():
         newest = f"{onnx.defs.onnx_opset_version()}, the newest that onnx {onnx.__version__} knows"
         raise ModelError(f"opset must be from 1 to {newest}, not {opset}")
-    if opset is None and any(not _domain(node.domain) for node in model.graph.node):
+    if opset is None and any(not domain_of(node.domain) for node in model.graph.node):
         raise ModelError("is not valid ONNX: it has operators of ONNX, but does not import their opset")
     complete = not _complete_outputs(model)
-    with _library("cannot be checked"):
+    with library("cannot be checked"):
         try:
             # by path, unless something was added: a model in memory may not be over 2 GB; but only a path that onnx, in
             # C++, can be given
@@ -260,9 +242,9 @@ def _check(model: onnx.ModelProto, path: Path, numerics: bool) -> None:
         except onnx.checker.ValidationError as e:
             nodes = model.graph.node
             known = {schema.name for schema in onnx.defs.get_all_schemas() if not schema.domain}
-            if any(not _domain(node.domain) and node.op_type not in known for node in nodes):
+            if any(not domain_of(node.domain) and node.op_type not in known for node in nodes):
                 refusals = Refusals()
-                for name, op_type in zip(_names(nodes), map(_op_type, nodes), strict=True):
+                for name, op_type in zip(names_of(nodes), map(op_type_of, nodes), strict=True):
                     if op_type not in ONNX_IMPORTERS and op_type != "Constant":
                         refusals.add_node(op_type, name)
                 _refuse(refusals)
@@ -284,7 +266,15 @@ def _complete_outputs(model: onnx.ModelProto) -> bool:
     return bool(bare)
 
 
-class _Import:
+MOVES = {"Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile",
+         "Transpose", "Unsqueeze"}  # fmt: skip
+"""Operators whose outputs have the values of their operands, int64 or not."""
+
+COMPARES = {"Cast", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+"""Operators that take int64 as well as int32, if int32 has all their operands."""
+
+
+class _Import(Bodies):
     """One import, and the `OnnxContext` of the operators' importers.
 
     Each ONNX value is a constant, or a tensor of the graph, or lost: it depends on something refused.
@@ -301,17 +291,19 @@ class _Import:
     ) -> None:
         self.graph = Graph(name)
         self.graph.bound = dict(bound)
-        self.opset = _opsets(model).get("", OLDEST_OPSET)
+        self.opset = opsets_of(model).get("", OLDEST_OPSET)
         self._model = model
         self._budget = budget
         self._numerics = numerics
         self._folder = folder
         self._turned: dict[str, Turned] = {}
-        with _library("its initializers cannot be read"):
+        with library("its initializers cannot be read"):
             self._constants = {t.name: initializer(t, folder, budget, numerics) for t in model.graph.initializer}
         self._constants.update((name, Constant(value.dtype, value)) for name, value in bound.items())
         self._of_bound = set(bound)  # and the constants that are computed of these
         self._tensors: dict[str, Tensor] = {}
+        self._wide: set[str] = set()  # values that are int64 in the file, and int32 in the graph, which has all of them
+        self._beside_wide = False  # whether the node that is imported reads one of these
         self._lost: set[str] = set()
         self._refusals = Refusals()
         self._used = {name for node in model.graph.node for name in node.input}
@@ -323,7 +315,7 @@ class _Import:
         for info in self._model.graph.input:
             if info.name not in self._constants:  # before IR version 4, initializers were listed as inputs too
                 self._add_input(info)
-        for proto, node in zip(self._model.graph.node, _nodes(self._model.graph), strict=True):
+        for proto, node in zip(self._model.graph.node, plain_nodes(self._model.graph), strict=True):
             self._add_node(proto, node)
         for info in self._model.graph.output:
             if (kind := info.type.WhichOneof("value")) in (None, "tensor_type"):
@@ -374,7 +366,7 @@ class _Import:
 
     def weight(self, name: str, data: Array | Lazy, dtype: str | None = None) -> Tensor:
         dtype = dtype or self._constants[name].dtype.name
-        if dtype == "int64" and name in self._of_bound:
+        if dtype == "int64" and (name in self._of_bound or self._beside_wide):
             dtype = "int32"
             check_int32(name, data)
         if dtype not in CODE:
@@ -399,8 +391,8 @@ class _Import:
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         if self._is_constant(proto, node):
             self._fold(proto, node)
-        elif node.op_type == "If" and node.inputs and self._is_small_constant(node.inputs[0]):
-            self._choose(node)
+        elif node.op_type in WITH_BODIES:
+            self._inlined(node)
         elif node.op_type in ("Shape", "Size") and node.inputs and node.inputs[0] in self._tensors and node.outputs:
             self._constants[node.outputs[0]] = _shape_of(node, self._tensors[node.inputs[0]])
         elif (reason := self._unsupported(node)) is not None:
@@ -410,44 +402,43 @@ class _Import:
         else:
             self._import(node)
 
-    def _is_small_constant(self, name: str) -> bool:
-        return name in self._constants and math.prod(self._constants[name].shape) == 1
-
-    def _choose(self, node: OnnxNode) -> None:
-        """An If whose condition is known is the one branch, whose nodes stand in its place."""
-        condition = bool(self._constants[node.inputs[0]].array().reshape(-1)[0])
-        branch: onnx.GraphProto = node.attrs["then_branch" if condition else "else_branch"]
-        self._used |= {name for inner in branch.node for name in inner.input} | {info.name for info in branch.output}
-        with _library("its initializers cannot be read"):
-            for tensor in branch.initializer:
-                self._constants[tensor.name] = initializer(tensor, self._folder, self._budget, self._numerics)
-        for proto, inner in zip(branch.node, _nodes(branch), strict=True):
-            self._add_node(proto, inner)
-        for outer, info in zip(node.outputs, branch.output, strict=False):
-            if info.name in self._constants:
-                self._constants[outer] = self._constants[info.name]
-            elif info.name in self._tensors:
-                self._tensors[outer] = self._tensors[info.name]
-            else:
-                self._lost.add(outer)
+    def _inlined(self, node: OnnxNode) -> None:
+        """What is inside a node, in its place."""
+        if not self._lost.isdisjoint(node.inputs):
+            self._lost.update(node.outputs)
+            return
+        try:
+            self._inline(node)
+        except UnsupportedError as e:
+            self._lose_node(node, str(e))
+        except ModelError as e:
+            raise type(e)(_about(node, str(e))) from None
 
     def _import(self, node: OnnxNode) -> None:
+        self._beside_wide = not self._wide.isdisjoint(node.inputs)
         try:
             wanted = tuple(name if name in self._used else "" for name in node.outputs)
             several = ONNX_IMPORTERS[node.op_type].several_outputs
             built = ONNX_IMPORTERS[node.op_type].build(self, replace(node, outputs=wanted) if several else node)
             outputs = (built,) if isinstance(built, Tensor) else built
             self._tensors.update((name, x) for name, x in zip(node.outputs, outputs, strict=False) if name)
+            self._wide.update(node.outputs[place] for place in self._wide_outputs(node))
         except UnsupportedError as e:
             self._lose_node(node, str(e))
         except ModelError as e:
             raise type(e)(_about(node, str(e))) from None
 
+    def _wide_outputs(self, node: OnnxNode) -> Iterable[int]:
+        """The places of the outputs that are int64 in the file."""
+        if node.op_type in MOVES and not self._wide.isdisjoint(node.inputs):
+            return range(len(node.outputs))
+        return (place for place in ONNX_IMPORTERS[node.op_type].int64_outputs if place < len(node.outputs))
+
     def _is_constant(self, proto: onnx.NodeProto, node: OnnxNode) -> bool:
         """Whether the node reads constants only, and gives the same values each time."""
         if "::" in node.op_type or any(isinstance(value, onnx.GraphProto) for value in node.attrs.values()):
             return False
-        schema = onnx.defs.get_schema(node.op_type, _opsets(self._model)[""], "")
+        schema = onnx.defs.get_schema(node.op_type, opsets_of(self._model)[""], "")
         if schema.non_deterministic:  # type: ignore[attr-defined]  # missing in onnx's stub file
             return False
         if not all(i in self._constants for i in node.inputs if i):
@@ -460,15 +451,15 @@ class _Import:
         Integers are shapes, axes and indices; and so is a list of a few floats, such as scales.
         """
         operands = {i: self._constants[i] for i in proto.input if i}
-        forms = output_forms(proto, operands, _opsets(self._model))
+        forms = output_forms(proto, operands, opsets_of(self._model))
         return any(is_float_tensor(form, beyond=MAX_RANK) for form in forms.values())
 
     def _fold(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
         try:
-            with _library("its constant value cannot be computed"):
+            with library("its constant value cannot be computed"):
                 operands = {i: self._constants[i] for i in node.inputs if i}
-                opsets = _opsets(self._model)
-                self._constants.update(folded(proto, operands, opsets, self._budget, self._numerics))
+                versions = opsets_of(self._model)
+                self._constants.update(folded(proto, operands, versions, self._budget, self._numerics))
                 if not self._of_bound.isdisjoint(operands):
                     self._of_bound.update(node.outputs)
         except ModelError as e:
@@ -489,6 +480,7 @@ class _Import:
                 self._copy(tensor, name)
             else:
                 self.graph.output(tensor, name)
+                self.graph.wide |= {name} & self._wide
 
     def _copy(self, tensor: Tensor, name: str) -> None:
         """An output that is given, not computed: it has to be where the output is."""
@@ -513,6 +505,9 @@ class _Import:
             return f"opset {self.opset} has another {node.op_type} than opset {changed}"
         if unknown := sorted(set(node.attrs) - importer.attributes):
             return f"attribute {shown(unknown[0])} is not supported"
+        if not (self._wide.isdisjoint(node.inputs) or node.op_type in MOVES | COMPARES):
+            wide = next(name for name in node.inputs if name in self._wide)
+            return f"operand {shown(wide)} is int64, which is moved, compared and cast, but not computed with"
         others = [name for name in node.outputs[1:] if name in self._used - {""}]
         if others and not importer.several_outputs:
             return f"only the first of its {len(node.outputs)} outputs is supported, but {shown(others[0])} is used"
@@ -532,46 +527,6 @@ def _shape_of(node: OnnxNode, x: Tensor) -> Constant:
         return Constant(np.dtype(np.int64), np.array(math.prod(x.shape), np.int64))
     chosen = x.shape[node.attrs.get("start", 0) : node.attrs.get("end", len(x.shape))]
     return Constant(np.dtype(np.int64), np.array(chosen, np.int64))
-
-
-def _opsets(model: onnx.ModelProto) -> dict[str, int]:
-    """The version of each operator set, by domain; "ai.onnx" is another name of the default domain."""
-    return {_domain(opset.domain): opset.version for opset in model.opset_import}
-
-
-def _domain(name: str) -> str:
-    return "" if name == "ai.onnx" else name
-
-
-def _nodes(graph: onnx.GraphProto) -> list[OnnxNode]:
-    """The nodes in plain Python."""
-    nodes = graph.node
-    return [
-        OnnxNode(_op_type(n), name, tuple(n.input), tuple(n.output), {a.name: _attribute(a) for a in n.attribute})
-        for n, name in zip(nodes, _names(nodes), strict=True)
-    ]
-
-
-def _names(nodes: Iterable[onnx.NodeProto]) -> list[str]:
-    """The names of the nodes. One that has none, or whose name is taken, is called as its first output."""
-    names: list[str] = []
-    taken = {""}
-    for node in nodes:
-        names.append(node.output[0] if node.name in taken and node.output else node.name)
-        taken.add(names[-1])
-    return names
-
-
-def _op_type(node: onnx.NodeProto) -> str:
-    """The type, with the domain before it if that is not the default one."""
-    domain = _domain(node.domain)
-    return f"{domain}::{node.op_type}" if domain else node.op_type
-
-
-def _attribute(proto: onnx.AttributeProto) -> Any:
-    with _library(f"attribute {proto.name!r} cannot be read"):
-        value = onnx.helper.get_attribute_value(proto)
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:

@@ -134,11 +134,13 @@ class OnnxImporter:
         attributes: the ONNX attributes that `build` honours; a node with another one is refused.
         several_outputs: whether `build` returns them all, or only the first; then a node whose others are used is
             refused.
+        int64_outputs: the places of outputs that ONNX has as int64, and the graph as int32, which has all their values.
     """
 
     build: ImportFunction
     attributes: frozenset[str]
     several_outputs: bool = False
+    int64_outputs: frozenset[int] = frozenset()
 
 
 OPERATORS: dict[str, Operator[Any]] = {}
@@ -158,14 +160,17 @@ def register(operator: type[S]) -> type[S]:
     return operator
 
 
-def onnx_import(*op_types: str, attributes: Sequence[str] = (), several_outputs: bool = False) -> Callable[[F], F]:
+def onnx_import(
+    *op_types: str, attributes: Sequence[str] = (), several_outputs: bool = False, int64_outputs: Sequence[int] = ()
+) -> Callable[[F], F]:
     """Decorator: the function imports ONNX nodes of these types (`OnnxImporter` says what the arguments are)."""
 
     def add(build: F) -> F:
         for op_type in op_types:
             if op_type in ONNX_IMPORTERS:
                 raise ValueError(f"ONNX operator {op_type!r} is registered twice")
-            ONNX_IMPORTERS[op_type] = OnnxImporter(build, frozenset(attributes), several_outputs)
+            honoured, wide = frozenset(attributes), frozenset(int64_outputs)
+            ONNX_IMPORTERS[op_type] = OnnxImporter(build, honoured, several_outputs, wide)
         return build
 
     return add

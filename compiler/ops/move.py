@@ -61,7 +61,8 @@ class Move(Operator[A]):
         loads, targets, vectors = [], [], []
         for boxes in self._boxes(node, graph):
             tiles = tiles_of(boxes, *edges_of(boxes, tiling.m, tiling.n))
-            target = program.tiles_at(node.output, boxes.target_pitch, tiles.targets, tiles.rows, tiles.cols, final=1)
+            pitch, begin = _of_target(node, graph, boxes)
+            target = program.tiles_at(node.output, pitch, begin + tiles.targets, tiles.rows, tiles.cols, final=1)
             source = np.full(len(target), isa.NONE, dtype=np.int64)
             if boxes.operand is not None:
                 rows, cols = (tiles.cols, tiles.rows) if boxes.turned else (tiles.rows, tiles.cols)
@@ -99,6 +100,16 @@ class Move(Operator[A]):
             x = operands[piece.operand]
             found.append(boxes_of(_in_buffer(piece, x, graph), _buffer_size(x, graph), size))
         return found
+
+
+def _of_target(node: Node, graph: Graph, boxes: Boxes) -> tuple[int, int]:
+    """Elements from row to row of the output, and the number of its first one in the buffer that it lies in. In a state
+    (`passes/place.py`) that is a run of the buffer's only row."""
+    window = graph.tensors[node.output].window
+    if window is None:
+        return boxes.target_pitch, 0
+    assert boxes.rows == 1, "a copy is a run of elements"
+    return 0, window.row * view_2d(graph.tensors[window.tensor].shape)[1]
 
 
 def _buffer_size(x: Tensor, graph: Graph) -> int:

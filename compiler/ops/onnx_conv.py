@@ -23,7 +23,7 @@ def import_conv(context: OnnxContext, node: OnnxNode) -> Tensor:
     """Of images (n, c, h, w) or signals (n, c, w), and filters (m, c / group, ...)."""
     x, shape = context.value(node.inputs[0]), _kernel_shape(context, node)
     strides, dilations, pads = window(node, x.shape[2:], shape[2:])
-    w = _weights(context, node, (*range(2, len(shape)), 1, 0), (*shape[2:], shape[1], shape[0]))
+    w = filters(context, node, (*range(2, len(shape)), 1, 0), (*shape[2:], shape[1], shape[0]))
     return _nhwc(context, node, context.graph.conv2d, w, strides=strides, dilations=dilations, pads=pads)
 
 
@@ -40,7 +40,7 @@ def import_conv_transpose(context: OnnxContext, node: OnnxNode) -> Tensor:
     strides, dilations, pads = transposed_window(node, x.shape[2:], shape[2:])
     apart = (groups, shape[0] // groups, *shape[1:])  # then the filters of all groups one behind the other
     perm = (*range(3, 3 + dims), 1, 0, 2)
-    w = _weights(context, node, perm, (*shape[2:], shape[0] // groups, groups * shape[1]), apart)
+    w = filters(context, node, perm, (*shape[2:], shape[0] // groups, groups * shape[1]), apart)
     return _nhwc(context, node, context.graph.conv_transpose2d, w, strides=strides, dilations=dilations, pads=pads)
 
 
@@ -53,14 +53,14 @@ def _kernel_shape(context: OnnxContext, node: OnnxNode) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _weights(
+def filters(
     context: OnnxContext, node: OnnxNode, perm: Sequence[int], wanted: Sequence[int], apart: Sequence[int] = ()
 ) -> Tensor:
     """The filters, reshaped to `apart` and transposed by `perm`, as `wanted`; over signals they are of one line."""
     name, arranged = node.inputs[1], (*((1,) if len(wanted) == 3 else ()), *wanted)
     given = context.constant(name)
     if given is not None:
-        return context.weight(name, Lazy(arranged, partial(_filters, given, tuple(apart), tuple(perm), arranged)))
+        return context.weight(name, Lazy(arranged, partial(_arranged, given, tuple(apart), tuple(perm), arranged)))
     graph, w = context.graph, context.value(name)
     w = graph.reshape(w, apart) if apart else w
     turned = graph.transpose(w, perm)
@@ -78,7 +78,7 @@ def _nhwc(context: OnnxContext, node: OnnxNode, convolve: Callable[..., Tensor],
     return graph.transpose(y, (0, dims + 1, *range(1, dims + 1)), name=node.name)
 
 
-def _filters(values: Array | Lazy, apart: tuple[int, ...], perm: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+def _arranged(values: Array | Lazy, apart: tuple[int, ...], perm: tuple[int, ...], shape: tuple[int, ...]) -> Array:
     found = materialised(values)
     assert found is not None
     return np.ascontiguousarray(found.reshape(apart or found.shape).transpose(perm).reshape(shape))

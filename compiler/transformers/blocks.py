@@ -20,17 +20,24 @@ from minisim.compiler.zoo.layers import Layers
 from minisim.errors import ModelError
 
 
-def built(model: Transformer, tokens: int) -> Graph:
-    """The graph of a model of so many tokens, from the first one on.
+def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0) -> Graph:
+    """The graph of a model of so many new tokens.
 
     Its output are the logits of the last token, (1, vocab), or the tokens themselves, (tokens, hidden).
 
+    Args:
+        past: tokens before them, whose keys and values are in the cache.
+        capacity: tokens that there is room for in the cache: each layer has two states, to which the new tokens' keys
+            and values are appended. 0: there is none.
+
     Raises:
-        ModelError: it has no positions for so many.
+        ModelError: it has no positions for so many, or no cache.
     """
-    _check_positions(model, tokens)
+    _check_positions(model, past + tokens)
+    if capacity and not model.causal:
+        raise ModelError(f"model {model.name!r} is no decoder: its tokens see those behind them, too")
     graph = Graph(model.name)
-    return _Builder(model, graph, tokens).whole(graph.input("tokens", (tokens, model.hidden)))
+    return _Builder(model, graph, tokens, past, capacity).whole(graph.input("tokens", (tokens, model.hidden)))
 
 
 def _check_positions(model: Transformer, tokens: int) -> None:
@@ -42,11 +49,11 @@ class _Builder:
     """What a graph is put together by.
 
     Args:
-        tokens: how many are new.
+        tokens, past, capacity: as of `built`.
     """
 
-    def __init__(self, model: Transformer, graph: Graph, tokens: int) -> None:
-        self.model, self.graph, self.tokens = model, graph, tokens
+    def __init__(self, model: Transformer, graph: Graph, tokens: int, past: int, capacity: int) -> None:
+        self.model, self.graph, self.tokens, self.past, self.capacity = model, graph, tokens, past, capacity
         self.drawn = Layers(graph).drawn
         if not model.positions:
             of = model.head, model.theta
@@ -59,7 +66,7 @@ class _Builder:
         model, graph = self.model, self.graph
         if model.positions:
             table = self.drawn("positions", (model.positions, model.hidden), 0.1)
-            x = graph.add(x, graph.slice(table, [0], [self.tokens], [0]), name="embedded")
+            x = graph.add(x, graph.slice(table, [self.past], [self.past + self.tokens], [0]), name="embedded")
         for layer in range(model.layers):
             x = self._layer(x, f"layer{layer}")
         if not model.vocab:
@@ -71,11 +78,13 @@ class _Builder:
         return graph
 
     def _layer(self, x: Tensor, name: str) -> Tensor:
-        for part, norm in ((self._attention, f"{name}.norm1"), (self._feed_forward, f"{name}.norm2")):
+        parts = ((self._attention, "norm1", "attended"), (self._feed_forward, "norm2", "out"))
+        for part, before, ends in parts:
+            norm = f"{name}.{before}"
             if self.model.post:
-                x = self._norm(self.graph.add(x, part(x, name)), norm)
+                x = self._norm(self.graph.add(x, part(x, name), name=f"{norm}.sum"), norm)
             else:
-                x = self.graph.add(x, part(self._norm(x, norm), name))
+                x = self.graph.add(x, part(self._norm(x, norm), name), name=f"{name}.{ends}")
         return x
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
@@ -96,8 +105,8 @@ class _Builder:
     def _attention(self, x: Tensor, name: str) -> Tensor:
         """softmax(q k^T / sqrt(d)) v of each head, in the order in which a cache wants it: keys and values first."""
         graph, model = self.graph, self.model
-        keys = self._rotated(self._by("k", name, x), model.kv_heads, f"{name}.k")
-        values = self._by("v", name, x)
+        keys = self._remembered(self._rotated(self._by("k", name, x), model.kv_heads, f"{name}.k"), f"{name}.keys")
+        values = self._remembered(self._by("v", name, x), f"{name}.values")
         queries = self._rotated(self._by("q", name, x), model.heads, f"{name}.q")
         of = model.kv_heads
         scores = graph.matmul_of_heads(
@@ -109,25 +118,33 @@ class _Builder:
         weights = graph.softmax(scores, name=f"{name}.softmax")
         return self._by("o", name, graph.matmul_of_heads(weights, values, b_heads=of, joins=True, name=f"{name}.heads"))
 
+    def _remembered(self, rows: Tensor, name: str) -> Tensor:
+        """The keys, or the values, of all tokens: those in the cache, and the new ones behind them."""
+        if not self.capacity:
+            return rows
+        state = self.graph.state(f"{name}.cache", (self.capacity, self.model.kv), self.past)
+        return self.graph.append_rows(state, rows, name=name)
+
     def _feed_forward(self, x: Tensor, name: str) -> Tensor:
         graph, kind = self.graph, self.model.activation
         up = self._by("up", name, x)
         if kind == "swiglu":
-            inner = graph.mul(graph.silu(self._by("gate", name, x)), up, name=f"{name}.gated")
+            gate = graph.silu(self._by("gate", name, x), name=f"{name}.silu")
+            inner = graph.mul(gate, up, name=f"{name}.gated")
         else:
-            inner = graph.gelu(up, approximate="tanh" if kind == "gelu_tanh" else "none")
+            inner = graph.gelu(up, approximate="tanh" if kind == "gelu_tanh" else "none", name=f"{name}.gelu")
         return self._by("down", name, inner)
 
     # -- positions -----------------------------------------------------------------------------------------
 
     def _mask(self) -> Tensor:
-        shape = (self.tokens, self.tokens)
-        return self.graph.weight("seen", Lazy(shape, partial(np.tri, *shape, 0, np.bool_)), "bool")
+        shape = (self.tokens, self.past + self.tokens)
+        return self.graph.weight("seen", Lazy(shape, partial(np.tri, *shape, self.past, np.bool_)), "bool")
 
     def _rotation(self, heads: int, size: int, theta: float) -> tuple[Tensor, Tensor]:
         """Cosines and sines of all positions, for so many heads beside each other."""
         shape = (self.tokens, heads * size)
-        made = (partial(_angles, kind, 0, self.tokens, heads, size, theta) for kind in ("cos", "sin"))
+        made = (partial(_angles, kind, self.past, self.tokens, heads, size, theta) for kind in ("cos", "sin"))
         cos, sin = (self.graph.weight(f"{kind}{heads}", Lazy(shape, make))
                     for kind, make in zip(("cos", "sin"), made, strict=True))  # fmt: skip
         return cos, sin

@@ -85,7 +85,8 @@ constexpr const char* kSetTensor =
     R"(Give a tensor its content, an array of shape (rows, cols) with any strides.
 
 Its dtype must be float32 for a tensor of FP32 or BF16 (rounded to the nearest, ties to even; a NaN
-becomes 0x7FC0), int8 for INT8, int32 for INT32.
+becomes 0x7FC0), int8 for INT8, int32 for INT32. Of a tensor of the role STATE its first rows may be
+given alone: what then reads another one, before the program has written it, is a hazard.
 
 Raises:
     UsageError: no such tensor, another dtype or shape, or operations are in flight.

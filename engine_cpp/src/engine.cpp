@@ -198,7 +198,8 @@ void Engine::set_tensor(std::uint32_t tensor, const HostMatrix& values) {
         throw UsageError(std::string("values must have dtype ") + outside_name(dtype) +
                          " for a tensor of " + dtype_name(dtype) + ", not " + values.dtype);
     }
-    if (values.rows != row.rows || values.cols != row.cols) {
+    const bool first_rows = static_cast<Role>(row.role) == Role::kState && values.rows < row.rows;
+    if ((values.rows != row.rows && !first_rows) || values.cols != row.cols) {
         throw UsageError("tensor " + std::to_string(tensor) + " has shape (" +
                          std::to_string(row.rows) + ", " + std::to_string(row.cols) + "), not (" +
                          std::to_string(values.rows) + ", " + std::to_string(values.cols) + ")");
@@ -215,7 +216,7 @@ void Engine::set_tensor(std::uint32_t tensor, const HostMatrix& values) {
             copy_row(from, values.col_step, item_size(dtype), values.cols, to);
         }
     }
-    if (session_->tracker) session_->tracker->supplied(tensor);
+    if (session_->tracker) session_->tracker->supplied(tensor, static_cast<std::uint32_t>(values.rows));
 }
 
 TensorCopy Engine::tensor(std::uint32_t tensor) const {

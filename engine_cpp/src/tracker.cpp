@@ -58,9 +58,10 @@ void Tracker::restart() noexcept {
     }
 }
 
-void Tracker::supplied(std::uint32_t tensor) noexcept {
+void Tracker::supplied(std::uint32_t tensor, std::uint32_t rows) noexcept {
     const TensorRow& t = program_.tensors[tensor];
-    for_each_run({tensor, 0, 0, t.rows, t.cols, 0}, [](Cells::Run run) {
+    if (rows == 0) return;
+    for_each_run({tensor, 0, 0, rows, t.cols, 0}, [](Cells::Run run) {
         for (const Cells::Block block : run) {
             for (std::size_t i = 0; i < run.readers(); ++i) block.reader(i) = kNobody;
             block.writer() = kUser;

@@ -254,8 +254,8 @@ TEST(malformed_tiles_and_tensors) {
             "tensors[0]: rows and cols must be at least 1");
     refused([](Sample& s) { s.tensors[0].dtype = 8; },
             "tensors[0]: dtype must be below 8, not 8");
-    refused([](Sample& s) { s.tensors[0].role = 4; },
-            "tensors[0]: role must be below 4, not 4");
+    refused([](Sample& s) { s.tensors[0].role = 5; },
+            "tensors[0]: role must be below 5, not 5");
     refused([](Sample& s) { s.tensors[0].address = 32; },
             "tensors[0]: address must be a multiple of 64, not 32");
 }

@@ -34,7 +34,7 @@ from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import computed_graph, dump_to
 from minisim.compiler.quantising import in_floats
 from minisim.compiler.tiling import TiledGraph
-from minisim.compiler.transformers import is_transformer
+from minisim.compiler.transformers import is_transformer, transformer
 from minisim.errors import (
     InternalError,
     MinisimError,
@@ -158,6 +158,8 @@ _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
 _prefill = click.option("--prefill", type=click.IntRange(min=1), metavar="TOKENS",
                         help="Tokens of a transformer such as llama:7b.")  # fmt: skip
+_decode = click.option("--decode", "tokens", type=click.IntRange(min=1), metavar="TOKENS",
+                       help="Then decode so many tokens, one by one, on a cache; writes decode.csv alone.")  # fmt: skip
 _values = click.option("--value", "values", multiple=True, metavar="INPUT=NUMBER,NUMBER",
                        help="Bind an ONNX file's input that is a shape, axes, pads or indices: shape=3,4.")  # fmt: skip
 _shapes = click.option("--shape", "shapes", multiple=True, metavar="INPUT=SIZExSIZE",
@@ -225,6 +227,7 @@ def main() -> None:
 @click.argument("model")
 @_machine_options
 @_prefill
+@_decode
 @_dims
 @_shapes
 @_values
@@ -252,6 +255,7 @@ def run_command(
     source: str,
     overrides: tuple[str, ...],
     prefill: int | None,
+    tokens: int | None,
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     values: tuple[str, ...],
@@ -285,7 +289,17 @@ def run_command(
     elif check_borders:
         raise UsageError("--check-borders: goes with --check onnxruntime")
     if prefill is not None:
-        model = _of_tokens(model, prefill)
+        model = _of_tokens("--prefill", model, f",prefill={prefill}")
+    if tokens is not None:
+        others = {"--check": against, "--dump-ir": dump_ir, "--timeline": with_timeline, "--trace": trace,
+                  "--mapping": mapping_file, "--dim": dims, "--shape": shapes, "--value": values,
+                  "--timing simpy": timing == "simpy"}  # fmt: skip
+        if given := [name for name, value in others.items() if value]:
+            raise UsageError(f"--decode: runs many programs, so it does not go with {given[0]}")
+        machine = _load_machine(source, overrides)
+        _tell_without_effect(source, overrides, [machine])
+        _decoded(_of_tokens("--decode", model), machine, tokens, out, not no_numerics, max_operations, memory_limit)
+        return
     mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
@@ -341,11 +355,37 @@ def run_command(
             sys.exit(DEVIATES)
 
 
-def _of_tokens(model: str, prefill: int) -> str:
-    """The transformer that a user names, of so many tokens."""
+def _of_tokens(option: str, model: str, more: str = "") -> str:
+    """The transformer that a user names, with more parameters."""
     if not is_transformer(model):
-        raise UsageError(f"--prefill: goes with a transformer such as llama:7b, not with {shown(model)}")
-    return f"{model},prefill={prefill}"
+        raise UsageError(f"{option}: goes with a transformer such as llama:7b, not with {shown(model)}")
+    return f"{model}{more}"
+
+
+def _decoded(
+    spec: str, machine: Machine, tokens: int, out: Path, numerics: bool, max_operations: int, memory_limit: int
+) -> None:
+    """Decode, and report."""
+    from minisim.decode import decode
+    from minisim.reports import print_decode, write_decode
+
+    model = transformer(spec)
+    _check_folder("--out", out)
+    with SlowProgress(Console(stderr=True), f"decoding {model.name}") as progress:
+        found = decode(
+            model,
+            machine,
+            model.prefill,
+            tokens,
+            numerics=numerics,
+            max_operations=max_operations,
+            memory_limit=memory_limit,
+            progress=lambda done, total: progress.advance(f"decoding {model.name}", done, total),
+        )
+    path = write_decode(found.steps, machine, out)
+    console = Console()
+    print_decode(model.name, found.steps, machine, console)
+    console.print(f"reports: {path}", soft_wrap=True, highlight=False)
 
 
 def _check_checkable(model: str, no_numerics: bool) -> None:

@@ -60,6 +60,7 @@ class Runtime:
         self.schedule = compile_graph(self.graph, machine) if schedule is None else schedule
         self._index = {name: i for i, name in enumerate(self.schedule.tensor_names)}
         self._check_schedule()
+        self._states: dict[str, Array] = {}  # what was given of each: a run writes the rest anew
         s = self.schedule
         self.engine = Engine(
             EngineConfig(s.sram_bytes, kernel=kernel, accumulator_bytes=s.accumulator_bytes, cores=s.cores)
@@ -97,7 +98,7 @@ class Runtime:
         return DType.FP32 if index is None else DType(self.schedule.tensors["dtype"][index])
 
     def set(self, name: str, values: npt.ArrayLike) -> None:
-        """Give input `name` its values, of its shape.
+        """Give input `name` its values, of its shape. Of a state the rows that it holds are taken.
 
         Floats are rounded to the input's type, to nearest, ties to even. Integer types take what is an integer in
         their range, whatever the array's dtype.
@@ -117,7 +118,7 @@ class Runtime:
         computed = self.computed.tensors.get(name, tensor)
         if computed.scale is not None and tensor.scale is None:
             array = quantize(array, computed.scale)
-        self._put(tensor, array)
+        self._put(tensor, array if tensor.held is None else array[: tensor.held])
 
     def execute(self) -> None:
         """Run the schedule in program order; may be called again after other inputs were set.
@@ -126,7 +127,21 @@ class Runtime:
             ScheduleHazard: an input was not set, or the schedule is wrong.
         """
         self.engine.reset()
+        for name, rows in self._states.items():
+            self.engine.set_tensor(self._index[name], rows)
         self.engine.run()
+
+    def state(self, name: str) -> Array:
+        """A copy of the rows that state `name` holds after the run, in the type in which they lie in memory.
+
+        Raises:
+            UsageError: there is no such state.
+        """
+        states = [node.present[0] for node in self.graph.nodes if node.op == "Append"]
+        if name not in states:
+            raise UsageError(f"{shown(name)} is not a state of {self.graph.name!r}{did_you_mean(name, states)}")
+        (node,) = (node for node in self.graph.nodes if node.op == "Append" and node.present[0] == name)
+        return self.engine.tensor(self._index[name])[: self.graph.tensors[node.output].shape[0]]
 
     def get(self, name: str) -> Array:
         """A copy of an output, in its shape.
@@ -146,6 +161,8 @@ class Runtime:
         values = self._lies_at(computed).reshape(tensor.shape)
         if computed.scale is not None and tensor.scale is None:
             return np.asarray((values * np.float64(computed.scale)).astype(np.float32))
+        if name in self.graph.wide:
+            return values.astype(np.int64)
         narrow = values.dtype == np.float16 and tensor.dtype == "float32"  # numpy has no other narrow float
         return values.astype(np.float32) if narrow else values
 
@@ -177,4 +194,7 @@ class Runtime:
             raise UsageError(
                 f"{'weight' if tensor.is_weight else 'input'} {tensor.name!r} is {code.name}: {e}"
             ) from None
-        self.engine.set_tensor(self._index[tensor.name], array.reshape(view_2d(tensor.shape)))
+        if tensor.held is not None:
+            self._states[tensor.name] = array
+        shape = view_2d(tensor.shape) if tensor.held is None else array.shape
+        self.engine.set_tensor(self._index[tensor.name], array.reshape(shape))

@@ -124,6 +124,9 @@ def test_without_numerics_nothing_is_drawn(dtype: str, tmp_path: Path) -> None:
         assert code == 0, err
 
 
+INT8 = ("explain", "--no-what-if", "--set", "matrix.dtype=int8")
+
+
 @pytest.mark.parametrize("stored", ["elsewhere", "absent"])
 def test_an_onnx_file_without_its_weights_is_timed_by_their_shapes(stored: str, tmp_path: Path) -> None:
     w = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=(64, 48))
@@ -134,7 +137,7 @@ def test_an_onnx_file_without_its_weights_is_timed_by_their_shapes(stored: str, 
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", (8, 48)), ("y", (8, 64))))
     model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], [w]), opset_imports=[helper.make_opsetid("", 17)])
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
-    for command in (("run",), ("sweep", "--param", "tile.m=16"), ("explain", "--no-what-if")):
+    for command in (("run",), ("sweep", "--param", "tile.m=16"), ("explain", "--no-what-if"), INT8):
         code, err = minisim(
             tmp_path, command[0], "m.onnx", *command[1:], *["--no-numerics"] * (command[0] != "explain")
         )

@@ -451,16 +451,29 @@ POOLING = "minisim.compiler.ops.onnx_pool"
 ELEMENTWISE = "minisim.compiler.ops.onnx_elementwise"
 
 
+ELSEWHERE = {
+    "onnx_attention": "test_onnx_attention_nodes.py", "onnx_rotary": "test_onnx_attention_nodes.py",
+    "onnx_causal_conv": "test_onnx_causal_conv.py", "onnx_linear_attention": "test_onnx_linear_attention.py",
+    "onnx_cumulative": "test_onnx_indices.py", "onnx_indices": "test_onnx_indices.py",
+    "onnx_recurrent": "test_onnx_recurrent.py", "quantization": "test_onnx_quantized.py",
+    "onnx_ranking": "test_onnx_indices.py", "onnx_integers": "test_onnx_quantized.py",
+    "onnx_integers_elementwise": "test_onnx_quantized.py",
+    "onnx_microsoft": "test_onnx_microsoft.py", "onnx_microsoft_attention": "test_onnx_microsoft.py",
+}  # fmt: skip
+"""Of importers in a file of their own, where they are tested on shapes that are drawn or listed."""
+
+
 def test_every_supported_operator_is_drawn() -> None:
     """But for convolutions (test_onnx_conv.py), Cast (test_onnx_types.py), CastLike (ONNX's node tests), Einsum
     (test_onnx_einsum.py), MeanVarianceNormalization (test_onnx_elementwise.py), poolings (test_onnx_pool.py), what is
-    resized or normalised in groups (test_onnx_resize.py), masks (test_onnx_masks.py), and the elementwise ones of
-    test_onnx_elementwise.py."""
+    resized or normalised in groups (test_onnx_resize.py), masks (test_onnx_masks.py), the elementwise ones of
+    test_onnx_elementwise.py, and what is several operators of the graph (`ELSEWHERE`)."""
     rest = set(ONNX_IMPORTERS) - set(BUILD)
     assert set(BUILD) <= set(ONNX_IMPORTERS)
     elsewhere = {"Cast", "CastLike", "Conv", "ConvTranspose", "Einsum", "MeanVarianceNormalization"}
     others = rest - {*elsewhere, *RESIZED}
-    assert {ONNX_IMPORTERS[name].build.__module__ for name in others} == {ELEMENTWISE, MASKS, POOLING}
+    modules = {ONNX_IMPORTERS[name].build.__module__ for name in others}
+    assert modules == {ELEMENTWISE, MASKS, POOLING, *(f"minisim.compiler.ops.{name}" for name in ELSEWHERE)}
 
 
 @pytest.fixture(scope="module")

@@ -111,9 +111,9 @@ class GraphBuilder:
         return self.graph.weight(name, values(self.rng, shape, self.special))
 
     def values(self, like: Tensor | None = None) -> list[Tensor]:
-        """Inputs and computed tensors (not weights, nor truth values), of the shape of `like` if given; the last is the
-        newest."""
-        tensors = [t for t in self.graph.tensors.values() if not t.is_weight and t.dtype != "bool"]
+        """Inputs and computed tensors (no weights, states, truth values), of the shape of `like` if given; the last
+        is the newest."""
+        tensors = [t for t in self.graph.tensors.values() if not t.is_weight and t.held is None and t.dtype != "bool"]
         return [t for t in tensors if like is None or t.shape == like.shape]
 
     def pick(self, tensors: list[Tensor]) -> Tensor:
@@ -168,6 +168,15 @@ class GraphBuilder:
         self.graph.matmul_of_heads(
             x, w, a_heads=count, b_heads=fewer if beside else 0, joins=joins, transpose_b=transposed
         )
+
+    def remember(self, x: Tensor) -> None:
+        """x behind the rows of a state, which has room for more or has not."""
+        if len(x.shape) != 2:
+            self.relu(x)
+            return
+        held, more = self.draw(st.integers(0, 40)), self.draw(st.integers(0, 3))
+        state = self.graph.state(self.graph.fresh_name("state"), (held + x.shape[0] + more, x.shape[1]), held, x.dtype)
+        self.graph.append_rows(state, x)
 
     def vector(self, x: Tensor) -> None:
         """A product with a vector, which loses a dimension."""
@@ -381,6 +390,7 @@ STEPS: tuple[Callable[[GraphBuilder, Tensor], None], ...] = (
     GraphBuilder.batches,
     GraphBuilder.batches,
     GraphBuilder.heads,
+    GraphBuilder.remember,
     GraphBuilder.vector,
     GraphBuilder.broadcast,
     GraphBuilder.cast_anyhow,

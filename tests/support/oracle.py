@@ -17,6 +17,7 @@ import numpy.typing as npt
 from minisim import Graph
 from minisim import _engine as engine
 from minisim.compiler.attributes import (
+    AppendAttributes,
     ConcatAttributes,
     ConvAttributes,
     InterleaveAttributes,
@@ -160,6 +161,8 @@ def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
         return _one_nan(_matmul(node, *inputs, matmul=matmul))
     if node.op in MOVES:
         return moved(node, inputs)
+    if node.op == "Append":
+        return np.concatenate([inputs[0][: node.attributes_as(AppendAttributes).held], inputs[1]])
     return vector_operation(node, inputs, _one_nan)
 
 

@@ -27,8 +27,14 @@ enum class DType : std::uint8_t {
 };
 constexpr std::uint32_t kDTypes = 8;
 
-enum class Role : std::uint8_t { kInput = 0, kWeight = 1, kIntermediate = 2, kOutput = 3 };
-constexpr std::uint32_t kRoles = 4;
+enum class Role : std::uint8_t {
+    kInput = 0,
+    kWeight = 1,
+    kIntermediate = 2,
+    kOutput = 3,
+    kState = 4,  // the user gives its first rows, the program appends others
+};
+constexpr std::uint32_t kRoles = 5;
 
 enum class Activation : std::uint8_t { kNone = 0, kRelu = 1, kSigmoid = 2 };
 constexpr std::uint32_t kActivations = 3;

@@ -44,8 +44,8 @@ public:
     // The program is done: every output must be complete in DRAM. Throws Hazard.
     void finish(std::int64_t cycle);
 
-    // The user wrote all of a tensor.
-    void supplied(std::uint32_t tensor) noexcept;
+    // The user wrote the first `rows` rows of a tensor.
+    void supplied(std::uint32_t tensor, std::uint32_t rows) noexcept;
 
     // Begin again: forget all accesses. The user's data stays.
     void restart() noexcept;

@@ -1,0 +1,114 @@
+"""Decoding, token by token: the numbers of each program, the values of the run without a cache, and the reports."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from support.machines import machine
+from support.paths import ROOT
+
+import minisim as ms
+from minisim.compiler.decoding import TokenPrograms
+from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.transformers import built, transformer
+from minisim.decode import decode
+from minisim.reports import print_decode, write_decode
+from minisim.reports.decode import decode_table
+
+SMALL = "layers=3,hidden=32,heads=2,ffn=40,vocab=40"
+PREFILL, TOKENS = 4, 2
+
+
+@pytest.mark.parametrize("name", ["gpt2:small", "llama3:8b,kv_heads=1"])
+def test_tokens_have_the_values_of_the_run_without_a_cache(name: str) -> None:
+    model, on = transformer(f"{name},{SMALL}"), machine()
+    found = decode(model, on, PREFILL, TOKENS)
+    tokens = example_inputs(built(model, PREFILL + TOKENS))["tokens"]
+    assert len(found.outputs) == 1 + TOKENS
+    for output, count in zip(found.outputs, range(PREFILL, PREFILL + TOKENS + 1), strict=True):
+        alone = ms.run(built(model, count), on, inputs={"tokens": tokens[:count]}).outputs["logits"]
+        np.testing.assert_array_equal(output.view(np.uint32), alone.view(np.uint32))
+
+
+def test_steps_say_what_each_program_moves() -> None:
+    model, on = transformer(f"gpt2:small,{SMALL}"), machine(dram__bandwidth="8GB/s", sram__bytes="1MiB")
+    steps = decode(model, on, PREFILL, TOKENS, numerics=False).steps
+    row = 2 * model.layers * model.kv * 4
+    first, *others = steps
+    assert (first.phase, first.position, first.tokens) == ("prefill", PREFILL, PREFILL)
+    assert first.kv_written_bytes == PREFILL * row
+    weights = 4 * (model.weights - model.hidden * (model.positions - 1))  # of the positions one row
+    for i, step in enumerate(others, 1):
+        assert (step.phase, step.position, step.tokens) == ("decode", PREFILL + i, 1)
+        assert step.kv_read_bytes == (PREFILL + i) * row and step.kv_written_bytes == row
+        assert weights <= step.weight_bytes <= 1.01 * weights + 64
+        assert step.bound == pytest.approx((step.weight_bytes + step.kv_read_bytes + row) / 8)
+        assert step.bound < step.cycles < 2 * step.bound
+
+
+def test_timing_alone_has_the_cycles_of_computing() -> None:
+    model, on = transformer(f"llama:7b,{SMALL}"), machine(cores__count=2)
+    timed, computed = (decode(model, on, PREFILL, 2, numerics=each).steps for each in (False, True))
+    assert [step.cycles for step in timed] == [step.cycles for step in computed]
+
+
+def test_layers_decided_on_two_are_those_of_the_whole_model() -> None:
+    """The first of two layers stands for all but the last: each layer has the operations of the one it stands for."""
+    model = transformer(f"llama:7b,{SMALL}")
+
+    def operations(layers: int) -> dict[str, int]:
+        programs = TokenPrograms(replace(model, layers=layers), machine(), PREFILL + TOKENS)
+        schedule = programs.schedule(PREFILL)
+        counts = np.bincount(schedule.stream["layer"], minlength=len(schedule.layers))
+        return dict(zip(schedule.layer_names, counts.tolist(), strict=True))
+
+    two, four = operations(2), operations(4)
+    for name, count in four.items():
+        of = name if not name.startswith("layer") else f"layer{0 if name[5] in '012' else 1}.{name.partition('.')[2]}"
+        assert abs(count - two[of]) <= 2, name  # loads that are eliminated depend on what is there
+
+
+def test_edges_are_chosen_once_by_timing() -> None:
+    on = machine(compiler__effort=1, sram__bytes="1MiB")
+    programs = TokenPrograms(transformer("gpt2:small,layers=2,hidden=256,heads=4,ffn=512,vocab=50"), on, 40)
+    sooner = programs.schedule(20)
+    chosen = programs.edges
+    assert chosen is not None and chosen != (on.tile.m, on.tile.k, on.tile.n)
+    programs.schedule(21)
+    assert programs.edges == chosen
+    usual = TokenPrograms(programs.model, on, 40, edges=(on.tile.m, on.tile.k, on.tile.n)).schedule(20)
+    assert ms.simulate(sooner, on).cycles <= 1.01 * ms.simulate(usual, on).cycles
+    assert len(sooner) < len(usual) / 2  # of about equal ones those with the fewest operations
+
+
+def test_the_table_and_the_file(tmp_path: Path) -> None:
+    model, on = transformer(f"gpt2:small,{SMALL}"), machine()
+    found = decode(model, on, PREFILL, 10, numerics=False)
+    path = write_decode(found.steps, on, tmp_path)
+    rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
+    assert [row["phase"] for row in rows] == ["prefill"] + ["decode"] * 10
+    for row, step in zip(rows, found.steps, strict=True):
+        assert int(row["cycles"]) == step.cycles
+        assert float(row["tokens_per_s"]) == pytest.approx(step.tokens * 1e9 / step.cycles)
+        assert float(row["cycles_over_bound"]) == pytest.approx(step.cycles / step.bound)
+    console = Console(width=100, record=True, file=io.StringIO())
+    print_decode(model.name, found.steps, on, console)
+    text = console.export_text()
+    total = sum(step.cycles for step in found.steps[1:])
+    assert f"10 tokens decoded in {total:,} cycles: {10 * 1e9 / total:,.2f} tokens/s" in text
+    assert text.count("decode ") == 8  # the first and the last four
+
+
+def test_every_column_is_explained() -> None:
+    section = (ROOT / "docs/reports.md").read_text("utf-8").partition("## decode.csv")[2].partition("\n## ")[0]
+    steps = decode(
+        transformer("gpt2:small,layers=1,hidden=48,heads=4,ffn=40,vocab=50"), machine(), 1, 1, numerics=False
+    ).steps
+    named = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert named == list(decode_table(steps, machine()).columns)
