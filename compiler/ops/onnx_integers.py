@@ -100,12 +100,13 @@ def _matmul(
 ) -> Tensor:  # fmt: skip
     graph, a, given = context.graph, context.value(a_name), context.constant(b_name)
     za = _zero(context, za_name)
+    zb: Zero | Array | None
     later: list[Callable[[Tensor], Tensor]] = []
     bias = _constant(context, bias_name, "the bias").reshape(-1) if bias_name else None
     if given is None:
         if transposed:
             raise UnsupportedError("b must be constant where it is stored transposed")
-        b, zb, columns = context.value(b_name), _zero(context, zb_name), None
+        b, zb, columns = context.value(b_name), _zero(context, zb_name) or None, None
         _check(a.dtype, b.dtype, a.shape, b.shape)
     else:
         values = _constant(context, b_name, "b")
@@ -118,15 +119,15 @@ def _matmul(
             bias = (0 if bias is None else bias) - za * columns
             za = 0
     k = a.shape[-1]
-    if not isinstance(zb, int) or zb:
-        later.append(lambda sums: _less(context, node, sums, zb, graph.matmul(a, _ones(context, node, (k, 1)))))
+    if (left := zb) is not None:
+        later.append(lambda sums: _less(context, node, sums, left, graph.matmul(a, _ones(context, node, (k, 1)))))
     if isinstance(za, Tensor) or za:
         if columns is not None:
             of_columns = graph.weight(graph.fresh_name(f"{node.name}/columns"), _int32(columns)[..., None, :], "int32")
         else:
             of_columns = graph.matmul(_ones(context, node, (1, k)), b)
         later.append(lambda sums: _less(context, node, sums, za, of_columns))
-        if columns is None and (isinstance(zb, Tensor) or zb):
+        if columns is None and zb is not None:
             both = graph.mul(_as_tensor(context, node, za), _as_tensor(context, node, zb))
             later.append(lambda sums: graph.add(sums, graph.mul(both, _as_tensor(context, node, k))))
     of_bias = None if bias is None else graph.weight(graph.fresh_name(f"{node.name}/bias"), _int32(bias), "int32")
@@ -177,7 +178,7 @@ def _conv(
             images = graph.pad(images, [(0, 0), *sides, (0, 0)], value=zx, name=f"{node.name}/padded")
             pads = (0, 0, 0, 0)
     else:
-        if zw is not None and not (isinstance(zw, int) and zw == 0):
+        if zw is not None:
             raise UnsupportedError("filters less their zero point must be int8 or uint8, where that of x is computed")
         computed, size = zx, (1, *x.shape[2:])[-2:]
 
@@ -188,9 +189,9 @@ def _conv(
 
         later.append(less_covered)
     how: dict[str, Any] = {"strides": strides, "dilations": dilations, "pads": pads, "groups": groups}
-    if isinstance(zw, Tensor) or zw:
+    if (left := zw) is not None:
         ones = _ones(context, node, (*shifted.shape[:3], shifted.shape[3] if groups > 1 else 1))
-        later.append(lambda sums: _less(context, node, sums, zw, graph.conv2d(images, ones, **how)))
+        later.append(lambda sums: _less(context, node, sums, left, graph.conv2d(images, ones, **how)))
     of_bias = None if bias is None else graph.weight(graph.fresh_name(f"{node.name}/bias"), _int32(bias), "int32")
 
     def multiply(**more: Any) -> Tensor:
@@ -251,7 +252,9 @@ def _ones(context: OnnxContext, node: OnnxNode, shape: tuple[int, ...]) -> Tenso
     return context.graph.weight(context.graph.fresh_name(f"{node.name}/ones"), np.ones(shape, np.int8), "int8")
 
 
-def _weights(context: OnnxContext, name: str, values: Array, zero: Array, dtype: str) -> tuple[Tensor, Array, Any]:
+def _weights(
+    context: OnnxContext, name: str, values: Array, zero: Array, dtype: str
+) -> tuple[Tensor, Array, Array | None]:
     """The weight, the values that it stands for (less the zero point of each column), and what zero point is left."""
     if not values.size:
         raise ShapeError(f"weights must have elements, not shape {values.shape}")
@@ -263,7 +266,7 @@ def _weights(context: OnnxContext, name: str, values: Array, zero: Array, dtype:
     for narrow in dict.fromkeys((dtype, *BYTES)):
         limits = np.iinfo(narrow)
         if limits.min <= shifted.min() and shifted.max() <= limits.max:
-            return context.weight(name, shifted.astype(narrow), narrow), shifted, 0
+            return context.weight(name, shifted.astype(narrow), narrow), shifted, None
     return context.weight(name, values.astype(dtype), dtype), shifted, zero
 
 

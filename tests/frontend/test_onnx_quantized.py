@@ -130,7 +130,7 @@ U, S = np.uint8, np.int8
 @pytest.mark.parametrize("constant", [True, False])
 def test_matmul_integer(a: Any, b: Any, zeros: str, constant: bool, tmp_path: Path) -> None:
     x, w = drawn(a, 2, 13, 37), weights(b, 37, 21)
-    zero = {"za": a(5), "zb": b(120 if b is U else -3)}
+    zero = {"za": a(5), "zb": b(200 if b is U else -3)}
     names = [f"z{name}" if name in zeros else "-" for name in "ab"]
     inputs = {"x": x} if constant else {"x": x, "w": w}
     path = saved(tmp_path, [node("MatMulInteger", f"x w {' '.join(names)}".rstrip(" -"))], inputs,
@@ -139,7 +139,7 @@ def test_matmul_integer(a: Any, b: Any, zeros: str, constant: bool, tmp_path: Pa
 
 
 @pytest.mark.parametrize("columns", [False, True])
-@pytest.mark.parametrize(("zx", "zw", "zy"), [(0, 0, 0), (128, 0, 0), (3, 100, 7)])
+@pytest.mark.parametrize(("zx", "zw", "zy"), [(0, 0, 0), (128, 0, 0), (3, 200, 7), (3, 100, 7)])
 def test_qlinear_matmul(columns: bool, zx: int, zw: int, zy: int, tmp_path: Path) -> None:
     x, w = drawn(U, 9, 50), weights(U, 50, 33)
     sw = RNG.uniform(0.001, 0.01, 33).astype(np.float32) if columns else np.float32(0.003)
@@ -158,7 +158,7 @@ GEOMETRIES = [
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-@pytest.mark.parametrize(("zx", "zw", "zy"), [(0, 0, 0), (131, 0, 9), (7, 126, 128)])
+@pytest.mark.parametrize(("zx", "zw", "zy"), [(0, 0, 0), (131, 0, 9), (7, 200, 128)])
 @pytest.mark.parametrize("channels", [False, True])
 def test_qlinear_conv(geometry: dict[str, Any], zx: int, zw: int, zy: int, channels: bool, tmp_path: Path) -> None:
     """Padding is the zero point; filters have scales of their own; bias."""
@@ -288,7 +288,13 @@ def test_of_microsoft(op: str, inputs: str, attributes: dict[str, Any], dtype: A
         "sy": np.float32(0.045), "zy": dtype(low + 77), "s1": np.float32(1 / 256), "z1": dtype(low),
     }  # fmt: skip
     path = saved(tmp_path, [node(op, inputs, domain="com.microsoft", **attributes)], given, values, ("y",))
-    held(path, given)
+    if "AveragePool" not in op:
+        held(path, given)
+        return
+    found = ms.run(path, machine(), inputs=given, check=False).outputs["y"]
+    away = np.abs(found.astype(int) - by_onnxruntime(path, given)[0])  # it sums integers, where ours are floats
+    assert away.max() <= 1
+    assert np.count_nonzero(away) <= 1 + away.size // 50
 
 
 @pytest.mark.parametrize("op", ["QLinearAdd", "QLinearMul"])
@@ -331,3 +337,29 @@ def test_a_machine_without_integers_refuses_them_by_name(tmp_path: Path) -> None
     path = saved(tmp_path, [node("MatMulInteger", "x w")], {"x": x}, {"w": w}, ("y",))
     with pytest.raises(MinisimError, match="uint8"):
         ms.run(path, machine(matrix__uint8_rate=0), inputs={"x": x})
+
+
+def test_the_factor_is_rounded_step_by_step(tmp_path: Path) -> None:
+    a, b, y = np.float32(0.004999999888241291), np.float32(0.0689999982714653), np.float32(0.05000000074505806)
+    assert (a * b) / y != a * (b / y)
+    values = {"w": weights(S, 8, 5), "sx": a, "zx": U(0), "sw": b, "zw": S(0), "sy": y, "zy": U(0)}
+    path = saved(tmp_path, [node("QLinearMatMul", "x sx zx w sw zw sy zy")], {"x": drawn(U, 3, 8)}, values, ("y",))
+    (matmul,) = ms.load_model(path).nodes
+    assert np.float32(matmul.attributes.scale) == (a * b) / y
+
+
+@pytest.mark.parametrize(("zero", "also"), [(7, False), (0, True), (0, False)])
+def test_what_is_not_fused(zero: int, also: bool, tmp_path: Path) -> None:
+    """A Relu before a zero point that is not the least integer, and one that somebody else reads."""
+    values = {"w": weights(S, 8, 5), "sx": np.float32(0.02), "zx": U(3), "sw": np.float32(0.01), "zw": S(0),
+              "sy": np.float32(0.1), "zy": U(zero)}  # fmt: skip
+    nodes = [
+        node("DequantizeLinear", "x sx zx", "f"),
+        node("DequantizeLinear", "w sw zw", "g"),
+        node("MatMul", "f g", "m"),
+        node("Relu", "m", "r"),
+        node("QuantizeLinear", "r sy zy", "y"),
+        *([node("Neg", "r", "n")] if also else []),
+    ]
+    path = saved(tmp_path, nodes, {"x": drawn(U, 3, 8)}, values, ("y", "n") if also else ("y",))
+    assert any(each.op == "Quantize" for each in ms.load_model(path).nodes) == (zero != 0 or also)
