@@ -45,7 +45,7 @@ class Move(Operator[A]):
         m, n = machine.tile.m, machine.tile.n
         count = 0
         for each in boxes:
-            height, width = edges_of(each, m, n)
+            height, width = _edges(node, graph, each, m, n)
             count += len(each.targets) * -(-each.rows // height) * -(-each.cols // width)
         return Tiling(m, 1, n, count, 1, 1, panels=None)
 
@@ -60,7 +60,7 @@ class Move(Operator[A]):
         """Emit for each tile: LOAD it as it lies, VECTOR, STORE it where it goes."""
         loads, targets, vectors = [], [], []
         for boxes in self._boxes(node, graph):
-            tiles = tiles_of(boxes, *edges_of(boxes, tiling.m, tiling.n))
+            tiles = tiles_of(boxes, *_edges(node, graph, boxes, tiling.m, tiling.n))
             pitch, begin = _of_target(node, graph, boxes)
             target = program.tiles_at(node.output, pitch, begin + tiles.targets, tiles.rows, tiles.cols, final=1)
             source = np.full(len(target), isa.NONE, dtype=np.int64)
@@ -102,13 +102,19 @@ class Move(Operator[A]):
         return found
 
 
+def _edges(node: Node, graph: Graph, boxes: Boxes, m: int, n: int) -> tuple[int, int]:
+    """As `edges_of`; of what lies in a state (`passes/place.py`) each row is a tile, or some: a run of the state's
+    elements, whatever the rows of the view that the boxes are of."""
+    height, width = edges_of(boxes, m, n)
+    return (height, width) if graph.tensors[node.output].window is None else (1, width)
+
+
 def _of_target(node: Node, graph: Graph, boxes: Boxes) -> tuple[int, int]:
-    """Elements from row to row of the output, and the number of its first one in the buffer that it lies in. In a state
-    (`passes/place.py`) that is a run of the buffer's only row."""
+    """Elements from row to row of the output, and the number of its first one in the buffer that it lies in. A state is
+    a buffer of a single row."""
     window = graph.tensors[node.output].window
     if window is None:
         return boxes.target_pitch, 0
-    assert boxes.rows == 1, "a copy is a run of elements"
     return 0, window.row * view_2d(graph.tensors[window.tensor].shape)[1]
 
 

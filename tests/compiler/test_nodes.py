@@ -103,7 +103,7 @@ def test_the_text_of_attributes_has_what_is_not_at_its_default() -> None:
 
 
 def test_which_operators_are_views() -> None:
-    assert {name for name, operator in SEMANTICS.items() if operator.is_view} == {"Reshape", "Split"}
+    assert {name for name, operator in SEMANTICS.items() if operator.is_view} == {"Append", "Reshape", "Split"}
 
 
 # -- Split: shapes ---------------------------------------------------------------------------------------------------

@@ -161,8 +161,6 @@ def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
         return _one_nan(_matmul(node, *inputs, matmul=matmul))
     if node.op in MOVES:
         return moved(node, inputs)
-    if node.op == "Append":
-        return np.concatenate([inputs[0][: node.attributes_as(AppendAttributes).held], inputs[1]])
     return vector_operation(node, inputs, _one_nan)
 
 
@@ -254,7 +252,7 @@ def _greater(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.maximum(x, y) if x.dtype.kind == "i" else maximum(x, y)
 
 
-MOVES = ("Transpose", "Concat", "Take")
+MOVES = ("Transpose", "Concat", "Take", "Append")
 
 
 def moved(node: Node, inputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -266,6 +264,8 @@ def moved(node: Node, inputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
         for index in np.ndindex(*y.shape):
             y[index] = x[tuple(index[perm.index(axis)] for axis in range(x.ndim))]
         return y
+    if node.op == "Append":
+        return np.array([*x[: node.attributes_as(AppendAttributes).held], *inputs[1]])
     if node.op == "Concat":
         axis = node.attributes_as(ConcatAttributes).axis
         rolled = [np.moveaxis(each, axis, 0) for each in inputs]
