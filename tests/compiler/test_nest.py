@@ -34,7 +34,7 @@ def test_twice_as_much_is_not_slower(model: str, preset: str, keys: tuple[str, .
 
 
 def test_more_cores_than_a_banked_dram_feeds_are_left_idle() -> None:
-    """Each core that reads between the others' rows closes them: 3 cores are about as quick as more, and 6 try what 4 do."""
+    """Each core that reads between the others' rows closes them: 3 are about as quick as more; 6 try what 4 do."""
     machine = ms.Machine.load("gemmini_16x16").replace("dram.bandwidth=51.2GB/s", "dram.model=banked")
     took = [cycles("gemm:200x100x200", machine.replace(f"cores.count={count}", "compiler.effort=1"))
             for count in (1, 3, 4, 6)]  # fmt: skip
