@@ -13,7 +13,7 @@ from fuzz.worker import check
 
 from minisim.cli import main
 
-INPUTS = {"onnx": 667, "network": 10, "toml": 667, "command": 667}
+INPUTS = {"onnx": 600, "network": 10, "toml": 800, "command": 600}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of the workers are Linux's")

@@ -28,7 +28,7 @@ def same(found: dict[str, Array], expected: dict[str, Array]) -> bool:
     return all(np.array_equal(bits(found[name]), bits(expected[name])) for name in expected)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.data(), convs(), SEEDS)
 def test_every_machine_gives_the_bits_of_the_definition(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
     inputs = inputs_of(graph, seed)
@@ -56,7 +56,7 @@ def test_the_engine_counts_what_energy_and_both_timings_are_told(data: st.DataOb
     assert all(np.array_equal(getattr(definition, c), getattr(native, c)) for c in ("issue", "start", "end", "gate"))
 
 
-@settings(max_examples=20)
+@settings(max_examples=14)
 @given(st.data(), convs(special=0.02), SEEDS)
 def test_so_they_do_on_special_values(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
     inputs = inputs_of(graph, seed, special=0.05)
