@@ -110,3 +110,19 @@ def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lowered, "LARGE", each - 1)
     Lower(machine).apply(tiled)
     assert not lowered._KEPT._layers
+
+
+def test_an_input_and_what_is_made_are_layers_of_their_own() -> None:
+    """Of two equal convolutions, with a stride that leaves pixels out, the input's may be cut so that these are not
+    read."""
+    graph = ms.Graph()
+    x, w = graph.input("x", (1, 8, 8, 4)), graph.weight("w", shape=(1, 1, 4, 8))
+    graph.output(graph.conv2d(x, w, strides=2), "of_input")
+    graph.output(graph.conv2d(graph.relu(x), w, strides=2), "of_made")
+    machine = ms.Machine.load("npu_32x32").replace("compiler.effort=0")
+    tiled = tiled_for(graph, machine)
+    convolutions = [node for node in tiled.executed() if node.op == "Conv"]
+    (one, other) = (lowered.Layer(node, tiled.graph, tiled.tilings[convolutions[0].name], machine)
+                    for node in convolutions)  # fmt: skip
+    assert one.excerpt == other.excerpt and one != other
+    assert_equal(lowered.lower(tiled, machine).finish(), directly(tiled, machine))

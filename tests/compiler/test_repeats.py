@@ -115,3 +115,11 @@ def test_its_numbers_are_those_of_the_definition(monkeypatch: pytest.MonkeyPatch
     found = ms.run(graph, machine, inputs=inputs).outputs["y"]
     assert np.array_equal(found, ms.run(graph, ms.Machine().replace("compiler.effort=0"), inputs=inputs).outputs["y"])
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("blocks", [3, 5])
+def test_what_is_left_out_is_counted_as_the_second_block(blocks: int) -> None:
+    graph = of_letters("c" + "ab" * blocks + "c")
+    short = Short(graph, (), LARGE)
+    assert len(short.graph.nodes) == 6
+    assert short.more == ((range(3, 5), blocks - 2),)
