@@ -32,8 +32,10 @@ from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.zoo import NETWORKS
 from minisim.errors import CapacityError, ShapeError, UsageError
 from minisim.hwmodel.array import drain_cycles
+from minisim.hwmodel.classes import class_costs
 from minisim.hwmodel.cost import result_sizes
 from minisim.hwmodel.isa import Opcode
+from minisim.hwmodel.native import simulate_native
 from minisim.hwmodel.recurrence import _sharing
 from minisim.reports import Account, print_account, print_summary, write_reports
 from minisim.reports.attribution import _tail
@@ -363,3 +365,14 @@ def test_panels_are_told_by_what_they_are_made_of() -> None:
     plan = choose(8, 8, 8, Budget(2**17, 4096, 4096, 4096, 0, 4096), pace)
     with pytest.raises(UsageError, match=r"^panels must be rows of m0, m1, n0, n1, not "):
         panel_cycles(np.ascontiguousarray(plan.panels.rows[:, :3]), plan.budget, 8, 1000, pace)
+
+
+@pytest.mark.parametrize("column", range(6))
+def test_no_operation_takes_less_than_no_time(column: int) -> None:
+    machine = ms.Machine()
+    schedule = ms.compile_graph("gemm:8x8x8", machine)
+    by_class = class_costs(schedule, machine)
+    costs = by_class.costs.copy()
+    costs[column] = -1
+    with pytest.raises(UsageError, match="an operation must take time"):
+        simulate_native(schedule, machine, by_class=replace(by_class, costs=costs))
