@@ -150,7 +150,8 @@ Raises:
 )";
 
 constexpr const char* kReset =
-    R"(Back to the start: all is forgotten but the content of inputs and weights.
+    R"(Back to the start: all is forgotten but the content of inputs and weights. The rows of a state are to
+be given anew.
 
 Of a hand-built program, only its tensors remain.
 )";

@@ -47,7 +47,7 @@ public:
     // The user wrote the first `rows` rows of a tensor.
     void supplied(std::uint32_t tensor, std::uint32_t rows) noexcept;
 
-    // Begin again: forget all accesses. The user's data stays.
+    // Begin again: forget all accesses. Inputs and weights stay there; the rows of a state do not.
     void restart() noexcept;
 
     // Tensors were added to the DRAM. If it throws (std::bad_alloc), nothing changed for the others.
