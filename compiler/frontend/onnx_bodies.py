@@ -23,7 +23,10 @@ from minisim.compiler.ops.base import OnnxNode
 from minisim.errors import ModelError, ShapeError, UnsupportedError
 
 MOST_TRIPS = 1 << 12
-"""The trips that are unrolled."""
+"""The trips of a loop that are unrolled."""
+
+MOST_BODIES = 1 << 14
+"""The bodies of a file that are put in place, in all: those of loops in loops multiply."""
 
 Value = Constant | Tensor | None
 """What a value of the file is; None if it is lost."""
@@ -44,6 +47,7 @@ class Bodies(ABC):
     _of_bound: set[str]
     _wide: set[str]
     _used: set[str]
+    _bodies: int = 0
 
     @abstractmethod
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
@@ -160,6 +164,9 @@ class Bodies(ABC):
         Raises:
             UnsupportedError: an input of it is an int64 that is computed.
         """
+        self._bodies += 1
+        if self._bodies > MOST_BODIES:
+            raise UnsupportedError(f"up to {MOST_BODIES} trips of all loops are unrolled, not more")
         for name in _defined(body):  # what it was in another trip
             for held in (self._constants, self._tensors):
                 held.pop(name, None)

@@ -505,6 +505,11 @@ class _Import(Bodies):
             return f"opset {self.opset} has another {node.op_type} than opset {changed}"
         if unknown := sorted(set(node.attrs) - importer.attributes):
             return f"attribute {shown(unknown[0])} is not supported"
+        if importer.most_inputs is not None and len(node.inputs) > importer.most_inputs:
+            return f"it takes {importer.most_inputs} inputs at most, not {len(node.inputs)}"
+        for place in importer.needs:
+            if place >= len(node.inputs) or not node.inputs[place]:
+                return f"its input {place + 1} must be there"
         if not (self._wide.isdisjoint(node.inputs) or node.op_type in MOVES | COMPARES):
             wide = next(name for name in node.inputs if name in self._wide)
             return f"operand {shown(wide)} is int64, which is moved, compared and cast, but not computed with"

@@ -135,12 +135,16 @@ class OnnxImporter:
         several_outputs: whether `build` returns them all, or only the first; then a node whose others are used is
             refused.
         int64_outputs: the places of outputs that ONNX has as int64, and the graph as int32, which has all their values.
+        needs, most_inputs: of an operator that ONNX has no schema of, the places of inputs that must be there, and how
+            many there are at most; None: the schema has said so.
     """
 
     build: ImportFunction
     attributes: frozenset[str]
     several_outputs: bool = False
     int64_outputs: frozenset[int] = frozenset()
+    needs: tuple[int, ...] = ()
+    most_inputs: int | None = None
 
 
 OPERATORS: dict[str, Operator[Any]] = {}
@@ -161,7 +165,12 @@ def register(operator: type[S]) -> type[S]:
 
 
 def onnx_import(
-    *op_types: str, attributes: Sequence[str] = (), several_outputs: bool = False, int64_outputs: Sequence[int] = ()
+    *op_types: str,
+    attributes: Sequence[str] = (),
+    several_outputs: bool = False,
+    int64_outputs: Sequence[int] = (),
+    needs: Sequence[int] = (),
+    most_inputs: int | None = None,
 ) -> Callable[[F], F]:
     """Decorator: the function imports ONNX nodes of these types (`OnnxImporter` says what the arguments are)."""
 
@@ -170,7 +179,9 @@ def onnx_import(
             if op_type in ONNX_IMPORTERS:
                 raise ValueError(f"ONNX operator {op_type!r} is registered twice")
             honoured, wide = frozenset(attributes), frozenset(int64_outputs)
-            ONNX_IMPORTERS[op_type] = OnnxImporter(build, honoured, several_outputs, wide)
+            if "::" in op_type and most_inputs is None:
+                raise ValueError(f"ONNX has no schema of {op_type!r}: how many inputs it takes must be said")
+            ONNX_IMPORTERS[op_type] = OnnxImporter(build, honoured, several_outputs, wide, tuple(needs), most_inputs)
         return build
 
     return add

@@ -68,7 +68,8 @@ def import_qlinear_matmul(context: OnnxContext, node: OnnxNode) -> Tensor:
     return _matmul(context, node, a, b, za, zb, _narrow(context, (sa, sb), sy, zy))
 
 
-@onnx_import("com.microsoft::QGemm", attributes=["alpha", "transA", "transB"])
+@onnx_import("com.microsoft::QGemm", attributes=["alpha", "transA", "transB"], needs=(0, 1, 2, 3, 4, 5),
+             most_inputs=9)  # fmt: skip
 def import_qgemm(context: OnnxContext, node: OnnxNode) -> Tensor:
     """A matmul with a bias in int32; b may be stored transposed."""
     a, sa, za, b, sb, zb, bias, sy, zy = (*node.inputs, *[""] * 9)[:9]

@@ -20,8 +20,11 @@ from minisim.compiler.ops.quantization import type_of
 from minisim.compiler.values import materialised
 from minisim.errors import UnsupportedError
 
+NEEDS = (0, 1, 3, 4, 6)
+"""a, b and all scales; zero points may be left out."""
 
-@onnx_import("com.microsoft::QLinearAdd")
+
+@onnx_import("com.microsoft::QLinearAdd", needs=NEEDS, most_inputs=8)
 def import_add(context: OnnxContext, node: OnnxNode) -> Tensor:
     graph, (a, sa, za, b, sb, zb, sy, zy) = context.graph, (*node.inputs, *[""] * 8)[:8]
     of_a, of_b = (_number(context, name) / _number(context, sy) for name in (sa, sb))
@@ -34,7 +37,7 @@ def import_add(context: OnnxContext, node: OnnxNode) -> Tensor:
     return graph.rescale(total, 1.0, type_of(context, a), name=node.name)
 
 
-@onnx_import("com.microsoft::QLinearMul")
+@onnx_import("com.microsoft::QLinearMul", needs=NEEDS, most_inputs=8)
 def import_mul(context: OnnxContext, node: OnnxNode) -> Tensor:
     graph, (a, sa, za, b, sb, zb, sy, zy) = context.graph, (*node.inputs, *[""] * 8)[:8]
     factor = _number(context, sa) * _number(context, sb) / _number(context, sy)

@@ -7,7 +7,7 @@ from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.errors import ShapeError, UnsupportedError
 
 
-@onnx_import("com.microsoft::BiasGelu", "com.microsoft::FastGelu", "com.microsoft::Gelu")
+@onnx_import("com.microsoft::BiasGelu", "com.microsoft::FastGelu", "com.microsoft::Gelu", needs=(0,), most_inputs=2)
 def import_gelu(context: OnnxContext, node: OnnxNode) -> Tensor:
     """Of x, or x + bias; FastGelu is the form with a tanh."""
     graph, (x, *bias) = context.graph, (context.value(name) for name in node.inputs if name)
@@ -17,7 +17,7 @@ def import_gelu(context: OnnxContext, node: OnnxNode) -> Tensor:
     return graph.gelu(x, approximate=approximate, name=node.name)
 
 
-@onnx_import("com.microsoft::QuickGelu", attributes=["alpha"])
+@onnx_import("com.microsoft::QuickGelu", attributes=["alpha"], needs=(0,), most_inputs=1)
 def import_quick_gelu(context: OnnxContext, node: OnnxNode) -> Tensor:
     """x * sigmoid(alpha * x)."""
     graph, x = context.graph, context.value(node.inputs[0])
@@ -27,7 +27,8 @@ def import_quick_gelu(context: OnnxContext, node: OnnxNode) -> Tensor:
     return graph.mul(x, graph.sigmoid(scaled, name=graph.fresh_name(f"{node.name}/gate")), name=node.name)
 
 
-@onnx_import("com.microsoft::FusedMatMul", attributes=["alpha", "transA", "transB", "transBatchA", "transBatchB"])
+@onnx_import("com.microsoft::FusedMatMul", needs=(0, 1), most_inputs=2,
+             attributes=["alpha", "transA", "transB", "transBatchA", "transBatchB"])  # fmt: skip
 def import_fused_matmul(context: OnnxContext, node: OnnxNode) -> Tensor:
     """alpha A' B'."""
     graph, (a, b) = context.graph, (context.value(name) for name in node.inputs)
@@ -40,7 +41,8 @@ def import_fused_matmul(context: OnnxContext, node: OnnxNode) -> Tensor:
     return product if alpha == 1.0 else graph.mul(product, alpha, name=node.name)
 
 
-@onnx_import("com.microsoft::SimplifiedLayerNormalization", attributes=["axis", "epsilon", "stash_type"])
+@onnx_import("com.microsoft::SimplifiedLayerNormalization", needs=(0, 1), most_inputs=2,
+             attributes=["axis", "epsilon", "stash_type"])  # fmt: skip
 def import_simplified(context: OnnxContext, node: OnnxNode) -> Tensor:
     """What ONNX calls RMSNormalization."""
     x, scale = (context.value(name) for name in node.inputs)
@@ -54,7 +56,7 @@ def import_simplified(context: OnnxContext, node: OnnxNode) -> Tensor:
 SKIPS = ["com.microsoft::SkipLayerNormalization", "com.microsoft::SkipSimplifiedLayerNormalization"]
 
 
-@onnx_import(*SKIPS, attributes=["epsilon"], several_outputs=True)
+@onnx_import(*SKIPS, attributes=["epsilon"], several_outputs=True, needs=(0, 1, 2), most_inputs=5)
 def import_skip(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
     """The normalised sum of x, what goes past it and a bias; and, as the fourth output, that sum.
 

@@ -42,6 +42,8 @@ def _operands(node: OnnxNode, count: int) -> tuple[str, ...]:
     "com.microsoft::MultiHeadAttention",
     attributes=["mask_filter_value", "num_heads", "scale", "unidirectional"],
     several_outputs=True,
+    needs=(0,),
+    most_inputs=10,
 )
 def import_multi_head(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
     graph, part = context.graph, partial(_part, context, node)
@@ -116,7 +118,8 @@ GROUP_ATTRIBUTES = ["do_rotary", "kv_num_heads", "local_window_size", "num_heads
                     "smooth_softmax", "softcap"]  # fmt: skip
 
 
-@onnx_import("com.microsoft::GroupQueryAttention", attributes=GROUP_ATTRIBUTES, several_outputs=True)
+@onnx_import("com.microsoft::GroupQueryAttention", attributes=GROUP_ATTRIBUTES, several_outputs=True, needs=(0, 5, 6),
+             most_inputs=14)  # fmt: skip
 def import_group_query(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
     """Causal attention of decoders, with its cache: `total` keys, of which the last ones are new.
 
@@ -218,6 +221,8 @@ def _turned(
 @onnx_import(
     "com.microsoft::RotaryEmbedding",
     attributes=["interleaved", "is_packed_batching", "num_heads", "rotary_embedding_dim", "scale"],
+    needs=(0, 1, 2, 3),
+    most_inputs=4,
 )
 def import_rotary(context: OnnxContext, node: OnnxNode) -> Tensor:
     """x, the positions (of each row, or of the first one), and the tables of cos and sin."""

@@ -165,3 +165,23 @@ def test_what_depends_on_data_is_refused(
     path = save(tmp_path / "m.onnx", nodes, fed, constants, "y")
     with pytest.raises(MinisimError, match=message):
         load_onnx(path)
+
+
+def test_trips_of_loops_in_loops_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a file of a few hundred bytes is computed for hours."""
+
+    def loop(inner: list[NodeProto], of: str, name: str) -> onnx.GraphProto:
+        infos = [info(f"i{name}", TensorProto.INT64, ()), info(f"c{name}", TensorProto.BOOL, ()), info(f"v{name}")]
+        nodes = [*inner, make_node("Identity", [f"c{name}"], [f"go{name}"]), make_node("Identity", [of], [f"o{name}"])]
+        return make_graph(nodes, name, infos, [info(f"go{name}", TensorProto.BOOL, ()), info(f"o{name}")])
+
+    def saved(trips: int) -> Path:
+        inside = make_node("Loop", ["n", "", "vb"], ["inner"], "inside", body=loop([], "va", "a"))
+        outside = make_node("Loop", ["n", "", "x"], ["y"], "outside", body=loop([inside], "inner", "b"))
+        fed, constants = {"x": np.ones(2, np.float32)}, {"n": np.array(trips, np.int64)}
+        return save(tmp_path / "m.onnx", [outside], fed, constants, "y")
+
+    monkeypatch.setattr("minisim.compiler.frontend.onnx_bodies.MOST_BODIES", 20)
+    load_onnx(saved(4))  # 4 trips of 4 and one more
+    with pytest.raises(MinisimError, match="up to 20 trips of all loops are unrolled, not more"):
+        load_onnx(saved(5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from onnx.helper import (
 
 import minisim as ms
 from minisim.compiler.frontend.onnx_file import load_onnx
+from minisim.compiler.ops.base import ONNX_IMPORTERS
 from minisim.errors import MinisimError
 
 Array = npt.NDArray[Any]
@@ -205,3 +207,27 @@ def test_what_does_not_fit_is_said(
     model(tmp_path / "m.onnx", op, operands, 1, "", "com.microsoft", **attributes)
     with pytest.raises(MinisimError, match=message):
         load_onnx(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("op", sorted(name for name in ONNX_IMPORTERS if "::" in name))
+def test_inputs_that_must_be_there_are_told(op: str, tmp_path: Path) -> None:
+    """ONNX has no schema of these: a node with too few or too many is refused, and no bug."""
+    importer, path = ONNX_IMPORTERS[op], tmp_path / "m.onnx"
+    most = importer.most_inputs
+    assert most is not None and importer.needs
+    for count in range(most + 2):
+        names = [f"a{i}" for i in range(count)]
+        node = make_node(op.partition("::")[2], names, ["y"], "node", domain="com.microsoft")
+        infos = [make_tensor_value_info(name, 1, (2, 3)) for name in names]
+        graph = make_graph([node], "g", infos, [make_tensor_value_info("y", 1, None)])
+        opsets = [make_opsetid("", 17), make_opsetid("com.microsoft", 1)]
+        onnx.save(make_model(graph, opset_imports=opsets, ir_version=8), path)
+        if count > most:
+            with pytest.raises(MinisimError, match=f"it takes {most} inputs at most, not {count}"):
+                load_onnx(path)
+        elif missing := [place for place in importer.needs if place >= count]:
+            with pytest.raises(MinisimError, match=f"its input {missing[0] + 1} must be there"):
+                load_onnx(path)
+        else:
+            with suppress(MinisimError):  # of another shape, or type
+                load_onnx(path)
