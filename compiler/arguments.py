@@ -31,7 +31,7 @@ columns."""
 
 _PACKAGE_NAME = __name__.split(".")[0]
 
-_READERS = tuple(f"{_PACKAGE_NAME}.compiler.{room}." for room in ("frontend", "zoo"))
+_READERS = tuple(f"{_PACKAGE_NAME}.compiler.{room}." for room in ("frontend", "transformers", "zoo"))
 """Where models come from that have no lines of Python."""
 
 

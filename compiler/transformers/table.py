@@ -135,6 +135,9 @@ CHANGED = {
 }
 """What a user may change of a model behind its name, each a whole number."""
 
+MOST_LAYERS = 1_000
+"""Ten times as many as any has: more is a slip of the keyboard, and would be built for hours."""
+
 _WHOLE = re.compile("[0-9]{1,9}")
 
 
@@ -173,6 +176,8 @@ def _changed(model: Transformer, changes: list[str]) -> Transformer:
         if not _WHOLE.fullmatch(value) or (int(value) < 1 and key != "vocab"):
             raise ModelError(f"{key} ({CHANGED[key]}) must be a whole number from 1, not {shown(value)}")
         given[key] = int(value)
+    if given.get("layers", 1) > MOST_LAYERS:
+        raise ModelError(f"layers must be {MOST_LAYERS} at most, not {given['layers']}")
     if "heads" in given and model.kv_heads == model.heads:
         given.setdefault("kv_heads", given["heads"])
     found = replace(model, **given)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import minisim as ms
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import load_model
 from minisim.compiler.transformers import TRANSFORMERS, built, load_transformer, transformer
+from minisim.errors import ModelError
 from minisim.models import weights
 
 SMALL = "layers=2,hidden=48,heads=4,ffn=40,prefill=7"
@@ -117,3 +118,12 @@ def test_rotary_positions_are_relative() -> None:
 def test_mistakes_are_told(spec: str, message: str) -> None:
     with pytest.raises(ms.MinisimError, match=re.escape(message)):
         load_model(spec)
+
+
+def test_a_slip_of_the_keyboard_is_told_at_once() -> None:
+    with pytest.raises(ModelError, match=r"^model 'llama:7b,layers=1001': layers must be 1000 at most, not 1001$"):
+        transformer("llama:7b,layers=1001")
+    assert transformer("llama:7b,layers=1000").layers == 1000
+    model = transformer("llama:7b,layers=1")
+    with pytest.raises(ModelError, match=r"^tensor 'layer0\.keys\.cache': \(10000000, 4096\) would have"):
+        built(model, 1, 0, 10**7)  # where nobody's lines are to blame
