@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.passes.dispatch import Dispatch
-from minisim.compiler.passes.edges import Scale, mapped, with_edges
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.measure import FEW
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile, with_slabs
 from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.scales import Scale, mapped, with_edges
 from minisim.compiler.tiling import TiledGraph, executed_of
 from minisim.compiler.transformers import Transformer, built
 from minisim.errors import CapacityError
