@@ -1,4 +1,4 @@
-"""What can be decoded: a transformer by name, or an ONNX file with past inputs. Each makes the program of any tokens."""
+"""What can be decoded: a transformer by name, or an ONNX file with past inputs. Each makes programs of its tokens."""
 
 from __future__ import annotations
 
@@ -83,11 +83,11 @@ class TransformerDecoder(Decoder):
         return self.model.name
 
     def graph(self, place: Place) -> Graph:
-        return built(self.model, place.tokens, place.past, place.capacity)
+        return built(self.model, place.tokens, place.past, place.capacity, place.batch)
 
     def inputs(self, graph: Graph, place: Place) -> dict[str, Array]:
-        values = example_values("tokens", (place.capacity, self.model.hidden), "float32")
-        return {"tokens": values[place.past : place.past + place.tokens]}
+        values = example_values("tokens", (place.capacity * place.batch, self.model.hidden), "float32")
+        return {"tokens": values[place.past * place.batch :][: place.tokens * place.batch]}
 
     def short(self) -> Decoder:
         return TransformerDecoder(replace(self.model, layers=min(SHORT, self.model.layers)))

@@ -79,7 +79,7 @@ class TokenPrograms:
         return Dispatch(self.machine).apply(Allocate(self.machine, in_place=True).apply(program))
 
     def _chosen(self, past: int) -> Edges:
-        """The edges with which it ends soonest, or the short model; of about equal ones those of the fewest operations."""
+        """The edges with which it ends soonest (or the short model does); of about equal ones the fewest operations."""
         tried: list[tuple[int, int, Edges]] = []
         refused: CapacityError | None = None
         is_free = self.machine.compiler.order == "auto" and self.machine.matrix.model != "scalesim"

@@ -102,7 +102,7 @@ def print_decode(name: str, steps: Sequence[Step], machine: Machine, console: Co
     ]  # fmt: skip
     console.print(table_of(fitting(columns, console.width)), highlight=False)
     if len(decoded):
-        cycles, count = int(decoded["cycles"].sum()), len(decoded)
+        cycles, count = int(decoded["cycles"].sum()), int(decoded["tokens"].sum())
         rate = count * float(machine.clock.frequency) / cycles
         over = cycles / float(decoded["bound_cycles"].sum())
         console.print(

@@ -1,13 +1,14 @@
 """Heads of a state: a matmul by all of its rows reads them where they lie, beside each other (ADR 47, 54).
 
-An ONNX model has the keys, and the values, of a decoder by heads, (batch, heads, rows, columns), turns them, and repeats
-those that several queries share. In the state a token is a row. So b of such a matmul is followed back to the state; if
-each of its matrices is one run of the state's columns, the matmul takes the state itself, and nothing is moved.
+An ONNX model has the keys, and the values, of a decoder by heads, (batch, heads, rows, columns), turns them, and
+repeats those that several queries share. In the state a token is a row. So b of such a matmul is followed back to the
+state; if each of its matrices is one run of the state's columns, the matmul takes the state itself: nothing is moved.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,7 +51,12 @@ def read_beside(graph: Graph) -> None:
     known: dict[str, _Heads] = {}
     states = {node.output: node.output for node in graph.nodes if node.op == "Append"}
     nodes, graph.nodes = graph.nodes, []
+    reshaped = _reshaped_from(nodes)
     for node in nodes:
+        if node.op == "Append" and (rows := node.present[1]) in reshaped:
+            shape, name = graph.tensors[rows].shape, graph.fresh_name(f"{rows}/at_once")
+            at_once = graph.reshape(graph.tensors[reshaped[rows]], shape, name=name)
+            node = replace(node, inputs=(node.present[0], at_once.name))
         x, found = node.present[0], None
         if x in states and _is_copy(node, graph):
             states[node.output] = states[x]
@@ -63,7 +69,17 @@ def read_beside(graph: Graph) -> None:
         by_heads = known.get(node.present[1]) if node.op == "MatMul" else None
         if by_heads is None or not _reads(graph, node, by_heads):
             graph.nodes.append(node)
-    _drop_unread(graph, {*states, *known} - {*states.values()})
+    _drop_unread(graph, {*states, *known, *reshaped} - {*states.values()})
+
+
+def _reshaped_from(nodes: Sequence[Node]) -> dict[str, str]:
+    """Of each tensor that is another shape of another one, of what it is in the end: a token's row goes by heads and
+    back, and may yet be made where it belongs."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        if node.op == "Reshape":
+            found[node.output] = found.get(node.present[0], node.present[0])
+    return found
 
 
 def _drop_unread(graph: Graph, tensors: set[str]) -> None:
@@ -103,7 +119,7 @@ def _followed(x: _Heads, node: Node, graph: Graph) -> _Heads | None:
         for axis, runs in enumerate(attributes.runs):
             own = axis in (x.row, x.column)
             size = graph.tensors[node.present[0]].shape[axis]
-            if own and runs != ((0, 1, size),) or any(run.begin is None for run in runs):
+            if (own and runs != ((0, 1, size),)) or any(run.begin is None for run in runs):
                 return None
             if not own:
                 places = [(run.begin or 0) + run.step * i for run in runs for i in range(run.length)]

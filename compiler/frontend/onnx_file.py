@@ -148,13 +148,13 @@ def load_onnx_named(
         followed = {} if pasts is None else bound_by(model, pasts, inputs)
         bound = _bound_inputs(inputs, {**followed, **(values or {})}, offered or {})
         if pasts is not None:
-            settle_dims(model, pairs, pasts.place)
+            settle_dims(model, pairs, pasts.place, dims)
         bind([info for info in inputs if info.name not in bound], dims)
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
             name = path.stem.encode(errors="backslashreplace").decode()
             found = _Import(model, name, path.parent, Budget(memory_limit), numerics, bound)
             found.states = pairs
-            found.place = pasts and pasts.place
+            found.place = None if pasts is None else pasts.place
             return found.run(), found.tensors(), model
     except (ModelError, MemoryLimitError) as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
@@ -539,9 +539,9 @@ class _Import(Bodies):
         importer = ONNX_IMPORTERS.get(node.op_type)
         if importer is None:
             return ""
-        if past := [name for name in node.inputs if isinstance(self._tensors.get(name), Past)]:
-            if node.op_type not in READERS:
-                return f"the past {shown(past[0])} is read by what puts rows behind it ({', '.join(sorted(READERS))})"
+        pasts = [name for name in node.inputs if isinstance(self._tensors.get(name), Past)]
+        if pasts and node.op_type not in READERS:
+            return f"the past {shown(pasts[0])} is read by what puts rows behind it ({', '.join(sorted(READERS))})"
         older = self.opset < OLDEST_OPSET and "::" not in node.op_type
         if older and (changed := _changed_since(node.op_type, self.opset)):
             return f"opset {self.opset} has another {node.op_type} than opset {changed}"

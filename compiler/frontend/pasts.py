@@ -1,7 +1,7 @@
 """A decoder in an ONNX file: which inputs are pasts, and what is bound for a program of so many tokens behind others.
 
-Exporters give a decoder the keys and values of the tokens before as inputs, ``past_key_values.0.key`` (batch, heads, past,
-columns), and let it return them with the new ones behind, ``present.0.key``. Such a pair is a state here (ADR 46, 54).
+Exporters give a decoder the keys and values of the tokens before as inputs, ``past_key_values.0.key`` (batch, heads,
+past, columns), and let it return them with the new ones behind, ``present.0.key``. Such a pair is a state (ADR 54).
 What else depends on where a program begins are integers, which are bound: masks, positions, lengths.
 """
 
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.frontend.dims import Dims
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.ops.onnx_past import Past
 from minisim.errors import ModelError, UsageError, did_you_mean, shown
@@ -34,8 +35,8 @@ _PRESENTS = (("past_key_values", "present"), ("past_key_values", "present_key_va
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a text a program stands: `tokens` new ones of each of `batch` sequences behind `past` ones, with room for
-    `capacity` in all."""
+    """Where in a text a program stands: `tokens` new ones of each of `batch` sequences behind `past` ones, with room
+    for `capacity` in all."""
 
     tokens: int
     past: int
@@ -141,7 +142,7 @@ def _vocabulary(model: onnx.ModelProto) -> int:
     return min(found)
 
 
-def settle_dims(model: onnx.ModelProto, pairs: Mapping[str, str], place: Place) -> None:
+def settle_dims(model: onnx.ModelProto, pairs: Mapping[str, str], place: Place, dims: Dims) -> None:
     """Give the dimensions of the inputs that follow from the place their sizes."""
     for info in model.graph.input:
         sizes: tuple[int | None, ...] = ()
@@ -152,6 +153,8 @@ def settle_dims(model: onnx.ModelProto, pairs: Mapping[str, str], place: Place) 
         elif info.name in (TOKENS, EMBEDDED):
             sizes = (place.batch, place.tokens)
         for dim, size in zip(info.type.tensor_type.shape.dim, sizes, strict=False):
+            if size is not None and dim.dim_param in dims:
+                raise ModelError(f"dimension {shown(dim.dim_param)} is not bound: --batch and --prefill say its size")
             if size is not None and dim.dim_value < 1:
                 dim.dim_value = size
 

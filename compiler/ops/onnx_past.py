@@ -1,8 +1,8 @@
 """The past of a decoder's keys or values: an input of ONNX's that is a state here, to which rows are appended (ADR 54).
 
-ONNX has the rows of each head behind each other, (batch, heads, rows, columns), and every program makes all of them anew.
-In the state a token is one row of all heads of all sequences, (rows, batch x heads x columns): so nothing that is there
-is moved. Who multiplies by it reads its heads beside each other (`frontend/beside.py`).
+ONNX has the rows of each head behind each other, (batch, heads, rows, columns), and every program makes all of them
+anew. In the state a token is one row of all heads of all sequences, (rows, batch x heads x columns): so nothing that is
+there is moved. Who multiplies by it reads its heads beside each other (`frontend/beside.py`).
 """
 
 from __future__ import annotations

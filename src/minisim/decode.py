@@ -90,7 +90,8 @@ class _Decoding:
     """The programs one after the other, and the cache between them."""
 
     def __init__(self, model: Decoder, machine: Machine, text: Text, max_operations: int, check: bool) -> None:
-        self.model, self.machine, self.text, self.max_operations, self.check = model, machine, text, max_operations, check
+        self.model, self.machine, self.text = model, machine, text
+        self.max_operations, self.check = max_operations, check
         self.programs = TokenPrograms(model, machine, text.capacity, max_operations, batch=text.batch)
         self.cache: dict[str, Array] = {}
 
@@ -127,6 +128,7 @@ class _Decoding:
         outputs = runtime.outputs()
         first = next(iter(graph.outputs))
         return timeline.cycles, outputs[first], _compared(graph, values, outputs) if self.check else None
+
     def _step(self, schedule: Schedule, place: Place, cycles: int, wall: float) -> Step:
         read, written = (_bytes_of(schedule, Role.STATE, opcode) for opcode in (Opcode.LOAD, Opcode.STORE))
         weights, needed = (_bytes_of(schedule, role, Opcode.LOAD, once=True) for role in (Role.WEIGHT, Role.STATE))

@@ -10,7 +10,7 @@ from rich.console import Console
 from minisim.compiler.decoders import Decoder, OnnxDecoder, Text, TransformerDecoder
 from minisim.compiler.frontend import check_file
 from minisim.compiler.frontend.bound import parse_values
-from minisim.compiler.frontend.dims import parse_dims, parse_shapes
+from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.frontend.pasts import parse_states
 from minisim.compiler.transformers import is_transformer, transformer
 from minisim.decode import decode
@@ -24,13 +24,12 @@ def decoder_of(model: str, bindings: Mapping[str, Sequence[str]], numerics: bool
     """The model that is decoded; `bindings` are the options --state, --dim, --shape and --value as typed."""
     if _is_file(model):
         check_file(Path(model))
-        dims = {**parse_dims(bindings["--dim"]), **parse_shapes(bindings["--shape"])}
+        dims: Dims = {**parse_dims(bindings["--dim"]), **parse_shapes(bindings["--shape"])}
         states, values = parse_states(bindings["--state"]), parse_values(bindings["--value"])
         return OnnxDecoder(Path(model), states, dims, values, numerics, memory_limit)
     if not is_transformer(model):
-        raise UsageError(
-            f"--decode: goes with a transformer such as llama:7b, or an ONNX file with past inputs, not with {shown(model)}"
-        )
+        kinds = "a transformer such as llama:7b, or an ONNX file with past inputs"
+        raise UsageError(f"--decode: goes with {kinds}, not with {shown(model)}")
     if given := [name for name, value in bindings.items() if value]:
         raise UsageError(f"{given[0]}: goes with an ONNX file, not with {shown(model)}")
     return TransformerDecoder(transformer(model))

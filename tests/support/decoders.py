@@ -88,19 +88,21 @@ class Decoder:
         least = self.constant(np.finfo(np.float32).min, "float32")
         return self.op("Where", seen, self.constant(0, "float32"), least)
 
-    def _past(self, layer: int, kind: str, new: str, present: str = "") -> str:
-        """The rows before, or with them the new ones behind as the present."""
+    def _pair(self, layer: int, kind: str) -> tuple[str, str]:
+        """The names of the rows before, and of all rows; both are declared."""
+        past, present = (text.format(layer, kind) for text in self.names)
+        for name, length, infos in ((past, "past", self.inputs), (present, "total", self.outputs)):
+            form = ["batch", self.kv_heads, length, SIZE]
+            infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, form))
+        return past, present
+
+    def _behind(self, layer: int, kind: str, new: str) -> str:
+        """The new rows behind the past ones."""
         if not self.cached:
             return new
-        past, name = (text.format(layer, kind) for text in self.names)
-        forms = ["batch", self.kv_heads, "past", SIZE], ["batch", self.kv_heads, "total", SIZE]
-        self.inputs.append(helper.make_tensor_value_info(past, TensorProto.FLOAT, forms[0]))
-        self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, forms[1]))
-        if not present:
-            self.nodes.append(helper.make_node("Concat", [past, new], [name], axis=2))
-        else:
-            self.nodes.append(helper.make_node("Identity", [present], [name]))
-        return name
+        past, present = self._pair(layer, kind)
+        self.nodes.append(helper.make_node("Concat", [past, new], [present], axis=2))
+        return present
 
     def _attention(self, x: str, layer: int) -> str:
         width = self.kv_heads * SIZE
@@ -115,7 +117,7 @@ class Decoder:
 
     def _apart(self, q: str, k: str, v: str, layer: int) -> str:
         q, k, v = (self._by_heads(x, n) for x, n in ((q, HEADS), (k, self.kv_heads), (v, self.kv_heads)))
-        k, v = (self._repeated(self._past(layer, kind, x)) for kind, x in (("key", k), ("value", v)))
+        k, v = (self._repeated(self._behind(layer, kind, x)) for kind, x in (("key", k), ("value", v)))
         scores = self.op("MatMul", q, self.op("Transpose", k, perm=[0, 1, 3, 2]))
         scores = self.op("Add", self.op("Mul", scores, self.constant(SIZE**-0.5, "float32")), self.mask)
         y = self.op("MatMul", self.op("Softmax", scores, axis=-1), v)
@@ -136,16 +138,8 @@ class Decoder:
 
     def _as_one(self, q: str, k: str, v: str, layer: int, op: str, domain: str) -> str:
         """Attention as one node, which returns the present, too."""
-        pasts = ["", ""]
-        outputs = [f"{op}_{layer}"]
-        if self.cached:
-            for i, kind in enumerate(("key", "value")):
-                past, present = (text.format(layer, kind) for text in self.names)
-                pasts[i] = past
-                outputs.append(present)
-                for name, length, infos in ((past, "past", self.inputs), (present, "total", self.outputs)):
-                    form = ["batch", self.kv_heads, length, SIZE]
-                    infos.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, form))
+        pairs = [self._pair(layer, kind) if self.cached else ("", "") for kind in ("key", "value")]
+        pasts, outputs = [past for past, _ in pairs], [f"{op}_{layer}", *(present for _, present in pairs if present)]
         if domain:
             lengths = self.op("ReduceSum", "attention_mask", self.constant([1]), keepdims=0)
             last = self.op("Cast", self.op("Sub", lengths, self.constant(1)), to=TensorProto.INT32)
