@@ -18,6 +18,7 @@ from minisim.compiler.transformers.table import Transformer
 from minisim.compiler.values import Array, Lazy
 from minisim.compiler.zoo.layers import Layers
 from minisim.errors import ModelError
+from minisim.hwmodel.isa import REDUCE_WIDTH
 
 
 def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0, batch: int = 1) -> Graph:
@@ -64,7 +65,10 @@ class _Builder:
             heads = sorted({batch * model.heads, batch * model.kv_heads})
             self.rotations = {count: self._rotation(count, *of) for count in heads}
             self.swaps = {count: self._swap(count, model.head) for count in heads}
-        self.mask = self._mask() if model.causal and tokens > 1 else None
+        # sums of rows go by the number of an element mod REDUCE_WIDTH: a few rows more are read, for the same bits
+        nearest = max(0, past + 1 - model.window) if model.window else 0
+        self.first = nearest - nearest % REDUCE_WIDTH
+        self.mask = self._mask() if model.causal and (tokens > 1 or self.first < nearest) else None
 
     def whole(self, x: Tensor) -> Graph:
         model, graph = self.model, self.graph
@@ -138,11 +142,14 @@ class _Builder:
         return rows if self.batch == 1 else self.graph.reshape(rows, (self.tokens, -1), name=name)
 
     def _remembered(self, rows: Tensor, name: str) -> Tensor:
-        """The keys, or the values, of all tokens: those in the cache, and the new ones behind them."""
+        """The keys, or the values, of all tokens that the new ones see: those in the cache, and these behind them."""
         if not self.capacity:
             return rows
         state = self.graph.state(f"{name}.cache", (self.capacity, self.batch * self.model.kv), self.past)
-        return self.graph.append_rows(state, rows, name=name)
+        found = self.graph.append_rows(state, rows, name=name)
+        return (
+            self.graph.slice(found, [self.first], [found.shape[0]], [0], name=f"{name}.seen") if self.first else found
+        )
 
     def _feed_forward(self, x: Tensor, name: str) -> Tensor:
         graph, kind = self.graph, self.model.activation
@@ -157,8 +164,9 @@ class _Builder:
     # -- positions -----------------------------------------------------------------------------------------
 
     def _mask(self) -> Tensor:
-        shape = (self.tokens, self.past + self.tokens)
-        return self.graph.weight("seen", Lazy(shape, partial(np.tri, *shape, self.past, np.bool_)), "bool")
+        shape = (self.tokens, self.past + self.tokens - self.first)
+        recipe = partial(_seen, shape, self.past - self.first, self.model.window)
+        return self.graph.weight("seen", Lazy(shape, recipe), "bool")
 
     def _rotation(self, heads: int, size: int, theta: float) -> tuple[Tensor, Tensor]:
         """Cosines and sines of all positions, for so many heads beside each other."""
@@ -191,3 +199,10 @@ def _angles(kind: str, first: int, count: int, heads: int, size: int, theta: flo
     turns = np.outer(np.arange(first, first + count), theta ** (-np.arange(half) / half))
     parts = (np.cos(turns), np.cos(turns)) if kind == "cos" else (-np.sin(turns), np.sin(turns))
     return np.tile(np.concatenate(parts, axis=1), (1, heads)).astype(np.float32)
+
+
+def _seen(shape: tuple[int, int], offset: int, window: int) -> Array:
+    """Whether each new token sees each row: bool, of this shape. Row i + offset is the new token i itself; `window`
+    rows up to it are seen, or all (0)."""
+    found = np.tri(*shape, offset, np.bool_)
+    return found & ~np.tri(*shape, offset - window, np.bool_) if window else found

@@ -29,6 +29,7 @@ class Transformer:
         bias: which projections have one: "all", "qkv" or "none".
         positions: the length of the table of learned ones; 0: rotary ones, of the base `theta`.
         causal: whether a token sees only those before it: only such a model can be decoded.
+        window: how many tokens one sees of those, itself the last of them; 0: all.
         epsilon: of the norms.
     """
 
@@ -47,6 +48,7 @@ class Transformer:
     positions: int = 0
     theta: float = 1e4
     causal: bool = True
+    window: int = 0
     post: bool = False
     epsilon: float = 1e-5
 
@@ -104,6 +106,7 @@ _ROWS = (  # name, hidden, heads of queries, heads of keys, ffn, layers
     _row("llama:7b", 4096, 32, 32, 11008, 32, vocab=32000, **_LLAMA),  # Touvron et al., "Llama 2" (2023)
     _row("llama:13b", 5120, 40, 40, 13824, 40, vocab=32000, **_LLAMA),
     _row("llama3:8b", 4096, 32, 8, 14336, 32, vocab=128256, **{**_LLAMA, "theta": 5e5}),  # "The Llama 3 herd" (2024)
+    _row("mistral:7b", 4096, 32, 8, 14336, 32, vocab=32000, window=4096, **_LLAMA),  # Jiang et al. (2023)
     _row("qwen2:0.5b", 896, 14, 2, 4864, 24, vocab=151936, **_QWEN),  # Yang et al., "Qwen2 technical report" (2024)
     _row("qwen2:1.5b", 1536, 12, 2, 8960, 28, vocab=151936, **_QWEN),
     _row("qwen2:7b", 3584, 28, 4, 18944, 28, vocab=152064, **_QWEN),
@@ -131,6 +134,7 @@ CHANGED = {
     "kv_heads": "heads of keys and values",
     "ffn": "inner elements of the feed-forward layers",
     "vocab": "logits",
+    "window": "tokens that one sees",
     "prefill": "tokens",
 }
 """What a user may change of a model behind its name, each a whole number."""
@@ -173,7 +177,7 @@ def _changed(model: Transformer, changes: list[str]) -> Transformer:
             raise ModelError(f"{shown(part)} is no parameter of a transformer ({known}){did_you_mean(key, CHANGED)}")
         if key in given:
             raise ModelError(f"{key} is given twice")
-        if not _WHOLE.fullmatch(value) or (int(value) < 1 and key != "vocab"):
+        if not _WHOLE.fullmatch(value) or (int(value) < 1 and key not in ("vocab", "window")):
             raise ModelError(f"{key} ({CHANGED[key]}) must be a whole number from 1, not {shown(value)}")
         given[key] = int(value)
     if given.get("layers", 1) > MOST_LAYERS:
@@ -183,6 +187,8 @@ def _changed(model: Transformer, changes: list[str]) -> Transformer:
     found = replace(model, **given)  # type: ignore[arg-type]
     if found.hidden % found.heads or (not found.positions and found.head % 2):
         raise ModelError(f"{found.heads} heads do not share {found.hidden} elements of a token in equal, even parts")
+    if found.window and not found.causal:
+        raise ModelError("a token of an encoder sees all others: it has no window")
     if found.heads % found.kv_heads:
         raise ModelError(f"heads ({found.heads}) must be a multiple of kv_heads ({found.kv_heads})")
     return found

@@ -164,6 +164,8 @@ _batch = click.option("--batch", type=click.IntRange(min=1), metavar="SEQUENCES"
                       help="With --decode: so many sequences together, each with a cache.")  # fmt: skip
 _chunk = click.option("--chunk", type=click.IntRange(min=1), metavar="TOKENS",
                       help="With --decode: the prefill in programs of so many tokens.")  # fmt: skip
+_window = click.option("--window", type=click.IntRange(min=1), metavar="TOKENS",
+                       help="A transformer's token sees so many at most, itself the last.")  # fmt: skip
 _states = click.option("--state", "states", multiple=True, metavar="PAST=PRESENT",
                        help="With --decode: an ONNX file's input of past rows, and the output of all rows, if they are "
                        "not called past_key_values.0.key and present.0.key.")  # fmt: skip
@@ -237,6 +239,7 @@ def main() -> None:
 @_decode
 @_batch
 @_chunk
+@_window
 @_states
 @_dims
 @_shapes
@@ -268,6 +271,7 @@ def run_command(
     tokens: int | None,
     batch: int | None,
     chunk: int | None,
+    window: int | None,
     states: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
@@ -302,6 +306,8 @@ def run_command(
         _check_checkable(model, no_numerics)
     elif check_borders:
         raise UsageError("--check-borders: goes with --check onnxruntime")
+    if window is not None:
+        model = _of_tokens("--window", model, f",window={window}")
     if tokens is not None:
         others = {"--check": against, "--dump-ir": dump_ir, "--timeline": with_timeline, "--trace": trace,
                   "--mapping": mapping_file, "--timing simpy": timing == "simpy"}  # fmt: skip
@@ -326,11 +332,7 @@ def run_command(
         if value:
             raise UsageError(f"{option}: goes with --decode")
     if prefill is not None:
-        if not is_transformer(model):
-            raise UsageError(
-                f"--prefill: goes with a transformer such as llama:7b, or with --decode, not with {shown(model)}"
-            )
-        model = f"{model},prefill={prefill}"
+        model = _of_tokens("--prefill", model, f",prefill={prefill}")
     mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
@@ -384,6 +386,13 @@ def run_command(
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if check.deviates:
             sys.exit(DEVIATES)
+
+
+def _of_tokens(option: str, model: str, more: str) -> str:
+    """The transformer that a user names, with more parameters."""
+    if not is_transformer(model):
+        raise UsageError(f"{option}: goes with a transformer such as llama:7b, not with {shown(model)}")
+    return f"{model}{more}"
 
 
 def _check_checkable(model: str, no_numerics: bool) -> None:

@@ -39,7 +39,7 @@ def text_of(model: str, prefill: int | None, tokens: int, batch: int | None, chu
     """The text that is decoded; without --prefill it begins as a transformer's name says."""
     if prefill is None and _is_file(model):
         raise UsageError("--decode: of an ONNX file goes with --prefill, the tokens before those that are decoded")
-    return Text(transformer(model).prefill if prefill is None else prefill, tokens, batch or 1, chunk or 0)
+    return Text(prefill or transformer(model).prefill, tokens, batch or 1, chunk or 0)
 
 
 def _is_file(model: str) -> bool:

@@ -58,6 +58,22 @@ def test_sequences_together_have_the_values_of_each_alone(name: str, keys: dict[
     assert abs(found.steps[2].weight_bytes - alone.weight_bytes) < 0.2 * alone.weight_bytes  # tables of positions
 
 
+@pytest.mark.parametrize("name", ["gpt2:small", "llama3:8b,kv_heads=2"])
+def test_a_window_reads_the_rows_that_are_seen(name: str) -> None:
+    """From the last multiple of 32 on, so that sums of rows have the bits of the whole band."""
+    model, on = transformer(f"{name},layers=1,hidden=32,heads=4,ffn=40,vocab=40,window=5"), machine(cores__count=2)
+    found = decode(TransformerDecoder(model), on, Text(38, 2, chunk=35))
+    tokens = example_values("tokens", (40, model.hidden), "float32")
+    rows, row = {35: 35, 38: 38, 39: 39 - 32, 40: 40 - 32}, 2 * model.kv * 4
+    for step, output in zip(found.steps, found.outputs, strict=True):
+        alone = ms.run(built(model, step.position), on, inputs={"tokens": tokens[: step.position]}, check=False)
+        np.testing.assert_array_equal(output.view(np.uint32), alone.outputs["logits"].view(np.uint32))
+        if step.phase == "decode":
+            assert step.kv_read_bytes == rows[step.position] * row
+    all_seen = decode(TransformerDecoder(replace(model, window=0)), on, Text(38, 2), check=False)
+    assert not np.array_equal(all_seen.outputs[-1], found.outputs[-1])
+
+
 def test_steps_say_what_each_program_moves() -> None:
     model, on = transformer(f"gpt2:small,{SMALL}"), machine(dram__bandwidth="8GB/s", sram__bytes="1MiB")
     steps = decode(TransformerDecoder(model), on, Text(PREFILL, TOKENS), numerics=False).steps
