@@ -313,6 +313,7 @@ def run_command(
                   "--mapping": mapping_file, "--timing simpy": timing == "simpy"}  # fmt: skip
         if given := [name for name, value in others.items() if value]:
             raise UsageError(f"--decode: runs many programs, so it does not go with {given[0]}")
+        text = text_of(model, prefill, tokens, batch, chunk)
         machine = _load_machine(source, overrides)
         _tell_without_effect(source, overrides, [machine])
         _check_folder("--out", out)
@@ -320,7 +321,7 @@ def run_command(
         run_decode(
             decoder_of(model, bindings, not no_numerics, memory_limit),
             machine,
-            text_of(model, prefill, tokens, batch, chunk),
+            text,
             out,
             numerics=not no_numerics,
             check=not no_check,

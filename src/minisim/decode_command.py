@@ -23,13 +23,10 @@ from minisim.reports import print_decode, write_decode
 def decoder_of(model: str, bindings: Mapping[str, Sequence[str]], numerics: bool, memory_limit: int) -> Decoder:
     """The model that is decoded; `bindings` are the options --state, --dim, --shape and --value as typed."""
     if _is_file(model):
-        check_file(Path(model))
         dims: Dims = {**parse_dims(bindings["--dim"]), **parse_shapes(bindings["--shape"])}
         states, values = parse_states(bindings["--state"]), parse_values(bindings["--value"])
+        check_file(Path(model))
         return OnnxDecoder(Path(model), states, dims, values, numerics, memory_limit)
-    if not is_transformer(model):
-        kinds = "a transformer such as llama:7b, or an ONNX file with past inputs"
-        raise UsageError(f"--decode: goes with {kinds}, not with {shown(model)}")
     if given := [name for name, value in bindings.items() if value]:
         raise UsageError(f"{given[0]}: goes with an ONNX file, not with {shown(model)}")
     return TransformerDecoder(transformer(model))
@@ -37,6 +34,9 @@ def decoder_of(model: str, bindings: Mapping[str, Sequence[str]], numerics: bool
 
 def text_of(model: str, prefill: int | None, tokens: int, batch: int | None, chunk: int | None) -> Text:
     """The text that is decoded; without --prefill it begins as a transformer's name says."""
+    if not _is_file(model) and not is_transformer(model):
+        kinds = "a transformer such as llama:7b, or an ONNX file with past inputs"
+        raise UsageError(f"--decode: goes with {kinds}, not with {shown(model)}")
     if prefill is None and _is_file(model):
         raise UsageError("--decode: of an ONNX file goes with --prefill, the tokens before those that are decoded")
     return Text(prefill or transformer(model).prefill, tokens, batch or 1, chunk or 0)
