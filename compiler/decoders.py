@@ -12,7 +12,11 @@ from minisim.compiler.frontend.pasts import EMBEDDED, TOKENS, Array, Pasts, Plac
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.transformers import Transformer, built
+from minisim.compiler.transformers.routing import routed
 from minisim.compiler.values import example_values
+
+Taken = tuple[int, int, int, tuple[int, ...]]
+"""The position of a token, from 1, its sequence, a layer, and the experts that it takes there."""
 
 SHORT = 2
 """Layers of the model that decisions are made on."""
@@ -62,8 +66,17 @@ class Decoder(ABC):
     def inputs(self, graph: Graph, place: Place) -> dict[str, Array]:
         """The values of the inputs of a program that are no states: the same of a token in whichever program it is."""
 
-    def short(self) -> Decoder:
-        """A smaller one on which decisions for this one can be made."""
+    def taken(self, place: Place) -> tuple[Taken, ...]:
+        """Which experts the tokens of a program take: position, sequence, layer, and their numbers, of each."""
+        return ()
+
+    @property
+    def routing(self) -> str:
+        """What these are drawn by."""
+        return ""
+
+    def short(self, batch: int) -> Decoder:
+        """A smaller one on which decisions for tokens of this one, of so many sequences, can be made."""
         return self
 
     def stands_for(self, node: str) -> str:
@@ -89,7 +102,24 @@ class TransformerDecoder(Decoder):
         values = example_values("tokens", (place.capacity * place.batch, self.model.hidden), "float32")
         return {"tokens": values[place.past * place.batch :][: place.tokens * place.batch]}
 
-    def short(self) -> Decoder:
+    def taken(self, place: Place) -> tuple[Taken, ...]:
+        model, found = self.model, []
+        for layer in range(model.layers if model.experts else 0):
+            numbers = routed(model, layer, place.tokens, place.past, place.batch).tolist()
+            for row, each in enumerate(numbers):
+                token, sequence = divmod(row, place.batch)
+                found.append((place.past + token + 1, sequence, layer, tuple(each)))
+        return tuple(found)
+
+    @property
+    def routing(self) -> str:
+        model = self.model
+        popularity = f", popularity {'x'.join(map(str, model.popularity))}" if model.popularity else ""
+        return f"seed {model.routing}{popularity}" if model.experts else ""
+
+    def short(self, batch: int) -> Decoder:
+        if self.model.experts and batch > 1:
+            return self  # in each layer an expert has another number of tokens
         return TransformerDecoder(replace(self.model, layers=min(SHORT, self.model.layers)))
 
     def stands_for(self, node: str) -> str:

@@ -60,7 +60,7 @@ class TokenPrograms:
         """The program of the token behind `past` ones; raises as `compile_graph` does."""
         if self.edges is None:
             self.edges = self._chosen(past)
-        graph, short = self._computed(self.model, past), self.model.short()
+        graph, short = self._computed(self.model, past), self.model.short(self.batch)
         tiled = self._tiled(short, past, self.edges)
         if short != self.model:
             tilings = {node.name: tiled.tilings[self.model.stands_for(node.name)] for node in executed_of(graph)}
@@ -86,7 +86,7 @@ class TokenPrograms:
         scales = SCALES[self.machine.compiler.effort] if is_free else SCALES[0]
         for edges in dict.fromkeys(_edges(with_edges(self.machine, scale)) for scale in scales):
             try:
-                schedule = self._scheduled(self._tiled(self.model.short(), past, edges))
+                schedule = self._scheduled(self._tiled(self.model.short(self.batch), past, edges))
             except CapacityError as e:
                 refused = e
                 continue

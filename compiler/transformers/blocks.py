@@ -7,6 +7,7 @@ what a lookup would read. Weights are seeded by their names, normal, and drawn w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,8 @@ import numpy as np
 from minisim.compiler.attributes import Run, TakeAttributes
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.movement_methods import runs_of
+from minisim.compiler.transformers.experts import gates, mixed
+from minisim.compiler.transformers.routing import routed
 from minisim.compiler.transformers.table import Transformer
 from minisim.compiler.values import Array, Lazy
 from minisim.compiler.zoo.layers import Layers
@@ -93,7 +96,9 @@ class _Builder:
         return graph.reshape(graph.add(x, graph.reshape(own, (count, 1, hidden)), name="embedded"), (-1, hidden))
 
     def _layer(self, x: Tensor, name: str) -> Tensor:
-        parts = ((self._attention, "norm1", "attended"), (self._feed_forward, "norm2", "out"))
+        last = self._experts if self.model.experts else self._feed_forward
+        parts: tuple[tuple[Callable[[Tensor, str], Tensor], str, str], ...]
+        parts = ((self._attention, "norm1", "attended"), (last, "norm2", "out"))
         for part, before, ends in parts:
             norm = f"{name}.{before}"
             if self.model.post:
@@ -109,13 +114,14 @@ class _Builder:
             return self.graph.rms_norm(x, scale, epsilon=epsilon, name=name)
         return self.graph.layer_norm(x, scale, self.drawn(f"{name}.bias", (size,), 0.1), epsilon=epsilon, name=name)
 
-    def _projected(self, x: Tensor, name: str, inner: int, outer: int, bias: bool) -> Tensor:
-        w = self.drawn(f"{name}.w", (inner, outer), 1 / math.sqrt(inner))
-        return self.graph.matmul(x, w, bias=self.drawn(f"{name}.b", (outer,), 0.1) if bias else None, name=name)
+    def _projected(self, x: Tensor, name: str, inner: int, outer: int, bias: bool, weights: str = "") -> Tensor:
+        of = weights or name
+        w = self.drawn(f"{of}.w", (inner, outer), 1 / math.sqrt(inner))
+        return self.graph.matmul(x, w, bias=self.drawn(f"{of}.b", (outer,), 0.1) if bias else None, name=name)
 
-    def _by(self, name: str, layer: str, x: Tensor) -> Tensor:
-        """x through the projection of this name of a layer."""
-        return self._projected(x, f"{layer}.{name}", *self.model.projections[name])
+    def _by(self, name: str, layer: str, x: Tensor, weights: str = "") -> Tensor:
+        """x through the projection of this name of a layer, or of an expert, whose weights may be called otherwise."""
+        return self._projected(x, f"{layer}.{name}", *self.model.projections[name], weights and f"{weights}.{name}")
 
     def _attention(self, x: Tensor, name: str) -> Tensor:
         """softmax(q k^T / sqrt(d)) v of each head, in the order in which a cache wants it: keys and values first."""
@@ -151,15 +157,27 @@ class _Builder:
             self.graph.slice(found, [self.first], [found.shape[0]], [0], name=f"{name}.seen") if self.first else found
         )
 
-    def _feed_forward(self, x: Tensor, name: str) -> Tensor:
+    def _experts(self, x: Tensor, name: str) -> Tensor:
+        """The experts of a layer, of which each token takes its own."""
+        model = self.model
+        taken = routed(model, int(name.removeprefix("layer")), self.tokens, self.past, self.batch)
+        scores = self._projected(x, f"{name}.router", model.hidden, model.experts, False)
+        gate = gates(self.graph, scores, taken, f"{name}.router")
+
+        def expert(tokens: Tensor, number: int, nodes: str) -> Tensor:
+            return self._feed_forward(tokens, nodes, f"{name}.expert{number}")
+
+        return mixed(self.graph, x, gate, taken, expert, name)
+
+    def _feed_forward(self, x: Tensor, name: str, weights: str = "") -> Tensor:
         graph, kind = self.graph, self.model.activation
-        up = self._by("up", name, x)
+        up = self._by("up", name, x, weights)
         if kind == "swiglu":
-            gate = graph.silu(self._by("gate", name, x), name=f"{name}.silu")
+            gate = graph.silu(self._by("gate", name, x, weights), name=f"{name}.silu")
             inner = graph.mul(gate, up, name=f"{name}.gated")
         else:
             inner = graph.gelu(up, approximate="tanh" if kind == "gelu_tanh" else "none", name=f"{name}.gelu")
-        return self._by("down", name, inner)
+        return self._by("down", name, inner, weights)
 
     # -- positions -----------------------------------------------------------------------------------------
 

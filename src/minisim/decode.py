@@ -146,6 +146,8 @@ class _Decoding:
             bound=(weights + needed + written) / float(self.machine.memory_bytes_per_cycle),
             operations=len(schedule),
             wall_s=wall,
+            taken=self.model.taken(place),
+            routing=self.model.routing,
         )
 
 
