@@ -200,8 +200,8 @@ def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
 
     What the passes after `slice` read is the tiled graph with its slices, the sizes of SRAM and accumulator memory,
     the data type, whether to keep tiles on chip and to keep some of the SRAM free, how rows are padded in DRAM, how
-    many cores there are, which weights are compressed, and the tiles that a producer's results have by themselves (`tile_height`). How fast the
-    machine is they do not read, but `tile` and `slice` do.
+    many cores there are, which weights are compressed, and the tiles that a producer's results have by themselves
+    (`tile_height`). How fast the machine is they do not read, but `tile` and `slice` do.
     """
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
     array, cores, padding = machine.matrix, machine.cores.count, machine.dram.padding

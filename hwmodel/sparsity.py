@@ -8,8 +8,8 @@ A machine with ``sparsity.pattern = "N:M"`` takes such weights compressed. Of a 
     os         the values that are kept   so does each element, of the M inputs that pass it
     is         all of k                  the inputs stand in the array, whichever weights pass them; it saves no step
 
-So everywhere k of the array's formulas counts kept values (`hwmodel/array.py`). The other operand is read whole: which of
-it is needed differs from column to column. All blocks count as N, also those with more zeros.
+So there k of the array's formulas counts kept values (`hwmodel/array.py`). The other operand is read whole: which of it
+is needed differs from column to column. All blocks count as N, also those with more zeros.
 
     kept(k) = N floor(k / M) + min(N, k mod M)
 

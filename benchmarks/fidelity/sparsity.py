@@ -1,10 +1,10 @@
-"""`sparsity.pattern` with `matrix.model = "scalesim"` against SCALE-Sim itself: GEMMs with N:M filters, on small arrays.
+"""`sparsity.pattern` with `matrix.model = "scalesim"` against SCALE-Sim itself: GEMMs with N:M filters.
 
     python benchmarks/fidelity/sparsity.py [--itself] [--environment DIR]
 
-Replays what SCALE-Sim 3.0.0 reported (data/scalesim_sparse.csv; layer-wise N:M, its weight-stationary array, the only
-one for which it has sparsity) and prints the error of our cycles, as `scalesim.py` does of dense layers. `--itself` runs
-SCALE-Sim on all cases, and writes the file anew: some minutes.
+Replays what SCALE-Sim 3.0.0 reported on small arrays (data/scalesim_sparse.csv; layer-wise N:M, weight-stationary, the
+only dataflow for which it has sparsity) and prints the error of our cycles, as `scalesim.py` does of dense layers.
+`--itself` runs SCALE-Sim on all cases, and writes the file anew: some minutes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Structured sparsity: which weights are N:M, and such made of others (hwmodel/sparsity.py has what a machine makes of it).
+"""Structured sparsity: which weights are N:M, and such made of others.
 
-A weight is compressed if it is the second operand of matmuls and convolutions, and of nothing else, and each block of M
-steps of k, in the order in which it lies in memory, has N values at most, in every column, that are not zero. Of one
-whose blocks all have fewer, so many are kept: 1:4 on a machine of 2:4. Blocks are counted from the first step; the order
-of k of a convolution is (channel div block, tap, channel mod block), so they are of neighbouring channels. Not
-compressed are the filters of convolutions with groups, and of transposed ones that are cut into phases.
+What a machine makes of it is in hwmodel/sparsity.py. A weight is compressed if it is the second operand of matmuls and
+convolutions, and of nothing else, and each block of M steps of k, in the order in which it lies in memory, has N values
+at most, in every column, that are not zero. Of one whose blocks all have fewer, so many are kept: 1:4 on a machine of
+2:4. Blocks are counted from the first step; the order of k of a convolution is (channel div block, tap, channel mod
+block), so they are of neighbouring channels. Not compressed are the filters of convolutions with groups, and of
+transposed ones that are cut into phases.
 
 It comes before cast and quantize, which leave zeros where they are: what is found does not depend on the type, nor on
 whether anybody computes with the weights.

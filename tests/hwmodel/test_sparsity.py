@@ -243,7 +243,7 @@ def test_against_scalesim_itself(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("pattern", ["4:4", "0:4", "2/4", ":4", "2:", "2:65", "-1:4", "²:4", "2:4:8", 2])
 def test_patterns_that_are_none(pattern: object) -> None:
-    with pytest.raises(ConfigError, match="sparsity.pattern: must be N:M, such as '2:4', with 1 <= N < M <= 64, or"):
+    with pytest.raises(ConfigError, match=r"sparsity.pattern: must be N:M, such as '2:4', with 1 <= N < M <= 64, or"):
         machine(sparsity__pattern=pattern)
 
 
