@@ -73,7 +73,7 @@ class Spans(NamedTuple):
     """Of tiles of compressed tensors, as columns: the first kept step of each and how many there are."""
 
     first: Column
-    count: Column
+    number: Column
 
 
 def _spans(schedule: isa.Schedule, tiles: isa.Table) -> Spans:
@@ -88,17 +88,12 @@ def _spans(schedule: isa.Schedule, tiles: isa.Table) -> Spans:
     return Spans(first, kept(np.minimum(-(-end // block) * block, depth), values, block) - first)
 
 
-def is_compressed(schedule: isa.Schedule, tiles: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Whether each of these tiles is."""
-    return np.asarray(schedule.tensors["keeps"][schedule.tiles["tensor"][tiles]] != 0)
-
-
 def kept_steps(schedule: isa.Schedule, matmuls: isa.Table) -> Column:
     """The steps of k that the B of each matmul keeps; 0 where it is not compressed."""
     found = np.zeros(len(matmuls), dtype=np.int64)
     if np.any(schedule.tensors["keeps"]):
-        mine = is_compressed(schedule, matmuls["b"])
-        found[mine] = _spans(schedule, schedule.tiles[matmuls["b"][mine]]).count
+        mine = schedule.tensors["keeps"][schedule.tiles["tensor"][matmuls["b"]]] != 0
+        found[mine] = _spans(schedule, schedule.tiles[matmuls["b"][mine]]).number
     return found
 
 
@@ -107,7 +102,7 @@ def moved_bytes(schedule: isa.Schedule) -> Column:
     if not np.any(schedule.tensors["keeps"]):
         return schedule.tile_bytes()
     found = rectangles(schedule)
-    return found.row_bytes * found.rows
+    return np.asarray(found.row_bytes * found.rows)
 
 
 def rectangles(schedule: isa.Schedule) -> Rectangles:
@@ -130,12 +125,12 @@ def rectangles(schedule: isa.Schedule) -> Rectangles:
     def size(cols: npt.ArrayLike) -> Column:
         """Bytes of so many values and their metadata."""
         cols = np.asarray(cols, dtype=np.int64)
-        return cols * item + -(-cols * bits // 8)
+        return np.asarray(cols * item + -(-cols * bits // 8))
 
     width = np.where(across, kept(x["cols"], x["keeps"].astype(np.int64), x["block"].astype(np.int64)), x["cols"])
     row, col = np.where(across, t["row"], spans.first), np.where(across, spans.first, t["col"])
     found.address[mine] = base[mine] + row * size(width) + col * item + col * bits // 8
-    found.row_bytes[mine] = size(np.where(across, spans.count, t["cols"]))
-    found.rows[mine] = np.where(across, t["rows"], spans.count)
+    found.row_bytes[mine] = size(np.where(across, spans.number, t["cols"]))
+    found.rows[mine] = np.where(across, t["rows"], spans.number)
     found.pitch[mine] = size(width)
     return found

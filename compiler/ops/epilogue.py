@@ -69,10 +69,9 @@ class Multiplication(Operator[E]):
             raise UnsupportedError(f"operands must be {one_of(pairs())}, not {a} by {b}")
         return (result_dtype(self.what, a, bias, attributes),)
 
-    def kept_macs(self, node: Node, graph: Graph) -> int:
+    def kept_macs(self, node: Node, graph: Graph, attributes: E) -> int:
         """The multiply-accumulates that are done: of a compressed b those with values that are kept."""
-        shapes = [graph.tensors[name].shape if name else None for name in node.inputs]
-        macs = self.macs(shapes, node.attributes_as(self.attributes))
+        macs = self.macs([graph.tensors[name].shape if name else None for name in node.inputs], attributes)
         b = graph.tensors[node.present[1]]
         if b.kept is None:
             return macs

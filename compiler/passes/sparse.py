@@ -74,7 +74,7 @@ def pruned(weight: Array, values: int, block: int, across: bool) -> Array:
 
 def _counts(weight: Array, block: int, across: bool) -> Array:
     """The values that are not zero of each block and column."""
-    return np.count_nonzero(_blocks(weight, block, across), axis=1)
+    return np.asarray(np.count_nonzero(_blocks(weight, block, across), axis=1))
 
 
 def _blocks(weight: Array, block: int, across: bool) -> Array:
