@@ -1,33 +1,31 @@
-"""The programs of a transformer, one token after the other: what is the same from token to token is decided once.
+"""The programs of a decoder, one token after the other: what is the same from token to token is decided once.
 
 A program of one token reads all weights and t rows of the cache, and computes next to nothing: what counts is that the
-DRAM is never idle, and that there are few operations. So edges of tiles are chosen for it by themselves, by timing a
-model of two layers; each token then decides the rest on two layers (`SHORT`), whose first one stands for all but the
-last. Each token's program is there as a whole, and nothing of it is interpolated.
+DRAM is never idle, and that there are few operations. So edges of tiles are chosen for it by themselves, by timing it,
+or (of a transformer by name) a model of two layers; each token then decides the rest on two layers, whose first one
+stands for all but the last. Each token's program is there as a whole, and nothing of it is interpolated.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from minisim.compiler.decoders import Decoder
+from minisim.compiler.frontend.pasts import Place
 from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.passes.dispatch import Dispatch
-from minisim.compiler.passes.edges import Scale, mapped, with_edges
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.measure import FEW
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile, with_slabs
 from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.scales import Scale, mapped, with_edges
 from minisim.compiler.tiling import TiledGraph, executed_of
-from minisim.compiler.transformers import Transformer, built
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.native import simulate_native
-
-SHORT = 2
-"""Layers of the model that decisions are made on."""
 
 SCALES: tuple[tuple[Scale, ...], ...] = (
     ((1, 1, 1),),
@@ -42,50 +40,38 @@ class TokenPrograms:
     """The programs that decode `model` on `machine`, with a cache of `capacity` tokens.
 
     Attributes:
+        batch: sequences that are decoded together.
         edges: of the tiles of all layers, once they are chosen.
     """
 
-    model: Transformer
+    model: Decoder
     machine: Machine
     capacity: int
     max_operations: int = MAX_OPERATIONS
     edges: Edges | None = None
+    batch: int = 1
     _quick: Machine = field(init=False)
 
     def __post_init__(self) -> None:
         compiler = self.machine.compiler.model_copy(update={"effort": 0, "slices": False})
         self._quick = self.machine.model_copy(update={"compiler": compiler})
 
-    def graph(self, past: int) -> Graph:
-        """The model of the token behind `past` ones."""
-        return built(self.model, 1, past, self.capacity)
-
     def schedule(self, past: int) -> Schedule:
         """The program of the token behind `past` ones; raises as `compile_graph` does."""
         if self.edges is None:
             self.edges = self._chosen(past)
-        graph = self._computed(self.model, past)
-        tiled = self._tiled(self._short(), past, self.edges)
-        if self.model.layers > SHORT:
-            tilings = {node.name: tiled.tilings[self._stands_for(node.name)] for node in executed_of(graph)}
+        graph, short = self._computed(self.model, past), self.model.short(self.batch)
+        tiled = self._tiled(short, past, self.edges)
+        if short != self.model:
+            tilings = {node.name: tiled.tilings[self.model.stands_for(node.name)] for node in executed_of(graph)}
             (machine,) = mapped(self._quick, {ALL: self.edges}).values()
             tiled = TiledGraph(with_slabs(graph, machine), tilings, edges=self.edges)
         return self._scheduled(tiled)
 
-    def _short(self) -> Transformer:
-        return replace(self.model, layers=min(SHORT, self.model.layers))
+    def _computed(self, model: Decoder, past: int) -> Graph:
+        return computed_graph(model.graph(Place(1, past, self.capacity, self.batch)), self.machine, numerics=False)
 
-    def _stands_for(self, node: str) -> str:
-        """The node of the short model that a node is decided as: the last layer is followed by something else."""
-        layer, dot, part = node.partition(".")
-        if not (dot and layer.startswith("layer")):
-            return node
-        return f"layer{SHORT - 1 if int(layer[5:]) == self.model.layers - 1 else 0}.{part}"
-
-    def _computed(self, model: Transformer, past: int) -> Graph:
-        return computed_graph(built(model, 1, past, self.capacity), self.machine, numerics=False)
-
-    def _tiled(self, model: Transformer, past: int, edges: Edges) -> TiledGraph:
+    def _tiled(self, model: Decoder, past: int, edges: Edges) -> TiledGraph:
         return Tile(self._quick, self.max_operations, {ALL: edges}).apply(self._computed(model, past))
 
     def _scheduled(self, tiled: TiledGraph) -> Schedule:
@@ -93,14 +79,14 @@ class TokenPrograms:
         return Dispatch(self.machine).apply(Allocate(self.machine, in_place=True).apply(program))
 
     def _chosen(self, past: int) -> Edges:
-        """The edges with which the short model ends soonest; of about equal ones those of the fewest operations."""
+        """The edges with which it ends soonest (or the short model does); of about equal ones the fewest operations."""
         tried: list[tuple[int, int, Edges]] = []
         refused: CapacityError | None = None
         is_free = self.machine.compiler.order == "auto" and self.machine.matrix.model != "scalesim"
         scales = SCALES[self.machine.compiler.effort] if is_free else SCALES[0]
         for edges in dict.fromkeys(_edges(with_edges(self.machine, scale)) for scale in scales):
             try:
-                schedule = self._scheduled(self._tiled(self._short(), past, edges))
+                schedule = self._scheduled(self._tiled(self.model.short(self.batch), past, edges))
             except CapacityError as e:
                 refused = e
                 continue

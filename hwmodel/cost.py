@@ -21,8 +21,10 @@ so that an estimate and a simulation cannot disagree.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -246,6 +248,20 @@ def matmul_cycles(
         needed = np.maximum(needed, banks)
     waits = np.maximum(needed - busy, 0)
     return setup, busy + waits, hold + waits
+
+
+def array_bound(sizes: Sequence[int], edges: Sequence[int], machine: Machine, dtype: int) -> int:
+    """Cycles below which the array does not compute a matmul of M x K x N in tiles of m x k x n, whatever its memories
+    do: each tile's stationary operand is in before it streams, and the tile before it has streamed by then."""
+    parts = [((edge, size // edge), (size % edge, 1)) for size, edge in zip(sizes, edges, strict=True)]
+    of_each = [[part for part in pair if all(part)] for pair in parts]
+    blocks = [tuple(zip(*corner, strict=True)) for corner in product(*of_each)]
+    (m, k, n), times = (
+        np.array([block for block, _ in blocks]).T,
+        np.array([counts for _, counts in blocks]).prod(axis=1),
+    )
+    setup, busy, hold = block_cycles(m, k, n, machine, dtype)
+    return int((times * np.maximum(setup + hold, busy)).sum())
 
 
 def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cycles:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +13,17 @@ from minisim.hwmodel.config import Machine
 from minisim.reports.columns import Column, fitting, table_of
 from minisim.reports.write import output_set, write_csv
 
-FILE = "decode.csv"
+FILE, EXPERTS = "decode.csv", "experts.csv"
 
 SHOWN = 8
 """Tokens that the terminal shows, the first and the last of them."""
 
 PREFILL, DECODE = "prefill", "decode"
 """The phases."""
+
+
+Taken = tuple[int, int, int, tuple[int, ...]]
+"""The position of a token, its sequence, a layer, and the experts that it takes there."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Step:
         bound: cycles in which the DRAM moves the weights and the cache's bytes, and nothing else.
         operations: of its schedule.
         wall_s: seconds that it took to compile and simulate.
+        taken: of a model with experts, which ones: position, sequence, layer, and numbers of experts, of each token.
+        routing: and by what they were drawn.
     """
 
     phase: str
@@ -47,6 +53,13 @@ class Step:
     bound: float
     operations: int
     wall_s: float
+    taken: tuple[Taken, ...] = ()
+    routing: str = ""
+
+    @property
+    def experts(self) -> int:
+        """The experts that are read, each layer's for itself."""
+        return len({(layer, number) for _, _, layer, numbers in self.taken for number in numbers})
 
 
 def decode_table(steps: Sequence[Step], machine: Machine) -> pd.DataFrame:
@@ -68,6 +81,8 @@ def decode_table(steps: Sequence[Step], machine: Machine) -> pd.DataFrame:
                 "bound_cycles": step.bound,
                 "cycles_over_bound": step.cycles / step.bound,
                 "operations": step.operations,
+                "experts_read": step.experts,
+                "routing": step.routing,
                 "wall_s": step.wall_s,
             }
             for step in steps
@@ -76,10 +91,18 @@ def decode_table(steps: Sequence[Step], machine: Machine) -> pd.DataFrame:
 
 
 def write_decode(steps: Sequence[Step], machine: Machine, out: str | Path) -> Path:
-    """Write decode.csv into the folder `out`."""
-    with output_set(out, last=FILE) as folder:
+    """Write decode.csv into the folder `out`, and of a model with experts experts.csv, a row for a token in a layer."""
+    taken = [row for step in steps for row in step.taken]
+    with output_set(out, last=FILE, optional=[EXPERTS]) as folder:
         write_csv(decode_table(steps, machine), folder / FILE)
+        if taken:
+            write_csv(_experts_table(taken), folder / EXPERTS)
     return Path(out) / FILE
+
+
+def _experts_table(taken: Iterable[Taken]) -> pd.DataFrame:
+    rows = [(position, sequence, layer, " ".join(map(str, numbers))) for position, sequence, layer, numbers in taken]
+    return pd.DataFrame(rows, columns=["position", "sequence", "layer", "experts"])
 
 
 def print_decode(name: str, steps: Sequence[Step], machine: Machine, console: Console) -> None:
@@ -102,7 +125,7 @@ def print_decode(name: str, steps: Sequence[Step], machine: Machine, console: Co
     ]  # fmt: skip
     console.print(table_of(fitting(columns, console.width)), highlight=False)
     if len(decoded):
-        cycles, count = int(decoded["cycles"].sum()), len(decoded)
+        cycles, count = int(decoded["cycles"].sum()), int(decoded["tokens"].sum())
         rate = count * float(machine.clock.frequency) / cycles
         over = cycles / float(decoded["bound_cycles"].sum())
         console.print(

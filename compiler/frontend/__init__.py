@@ -26,7 +26,7 @@ from minisim.compiler.transformers import TRANSFORMERS, is_transformer, load_tra
 from minisim.compiler.zoo import NETWORKS, load_network
 from minisim.errors import ModelError, did_you_mean, shown, truth, whole
 
-__all__ = ["ModelLike", "as_graph", "load_model"]
+__all__ = ["ModelLike", "as_graph", "check_file", "load_model"]
 
 ModelLike = Graph | str | PathLike[str]
 """What the public functions take for a model: a Graph, or what `load_model` takes."""
@@ -139,7 +139,7 @@ def _loaded(spec: str | PathLike[str], dtype: str, request: _Request) -> Graph:
         raise ModelError(f"a model must be {kinds}, not {shown(spec)}{call}") from None
     load = _LOADERS.get(path.suffix.lower())
     if load is not None:
-        _check_file(path)
+        check_file(path)
         graph = load(path, request)
     elif spec.partition(":")[0] in NETWORKS:
         _has_none_open(spec, request)
@@ -171,7 +171,8 @@ def _has_none_open(spec: str, x: _Request) -> None:
         raise ModelError(f"model {shown(spec)}: no input {name} to bind to values: only ONNX files have such")
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Refuse a path that is no file; the nearest one is told."""
     if path.is_dir():
         raise ModelError(f"model {str(path)!r}: is a directory, not a file")
     if not path.is_file():

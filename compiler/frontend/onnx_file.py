@@ -20,10 +20,20 @@ import numpy as np
 
 from minisim.compiler.arguments import MAX_RANK
 from minisim.compiler.dtypes import CODE, converted, one_of
+from minisim.compiler.frontend.beside import read_beside
 from minisim.compiler.frontend.bound import bound_value, how_to_bind_value, unknown_value
 from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
 from minisim.compiler.frontend.into_weights import fold_into_weights, forget_unused
 from minisim.compiler.frontend.layout import settle
+from minisim.compiler.frontend.pasts import (
+    Pasts,
+    Place,
+    bound_by,
+    check_present,
+    pairs_of,
+    past_of,
+    settle_dims,
+)
 from minisim.compiler.frontend.refusals import Refusals
 from minisim.compiler.frontend.spread import spread_quantised
 from minisim.compiler.frontend.turned import Turned
@@ -32,6 +42,7 @@ from minisim.compiler.memory import MEMORY_LIMIT, Budget
 from minisim.compiler.ops import ONNX_IMPORTERS
 from minisim.compiler.ops.base import OnnxNode
 from minisim.compiler.ops.cast import ONNX_TYPES
+from minisim.compiler.ops.onnx_past import READERS, Past
 from minisim.compiler.values import Lazy, Precise, Values, mapped
 from minisim.errors import (
     MemoryLimitError,
@@ -84,6 +95,7 @@ def load_onnx(
     offered: Mapping[str, Array] | None = None,
     numerics: bool = True,
     memory_limit: int = MEMORY_LIMIT,
+    pasts: Pasts | None = None,
 ) -> Graph:
     """Return the graph of an ONNX file; inputs and outputs keep their ONNX names.
 
@@ -95,6 +107,7 @@ def load_onnx(
         offered: of inputs; those that are int64 in the file are bound to them, too.
         numerics: if nobody computes with the model, weights may be elsewhere, or missing: their shapes are enough.
         memory_limit: bytes of all constants together.
+        pasts: for a decoder: where in a text the program stands; its caches are states then, and no outputs.
 
     Raises:
         ModelError: the file is damaged, or not valid ONNX.
@@ -102,7 +115,9 @@ def load_onnx(
         UnsupportedError: names all nodes, inputs and outputs that minisim cannot take.
         MissingExtraError: when this module is imported without the package onnx.
     """
-    graph, *_ = load_onnx_named(path, dims or {}, values, offered, numerics=numerics, memory_limit=memory_limit)
+    graph, *_ = load_onnx_named(
+        path, dims or {}, values, offered, numerics=numerics, memory_limit=memory_limit, pasts=pasts
+    )
     return graph
 
 
@@ -115,6 +130,7 @@ def load_onnx_named(
     numerics: bool = True,
     memory_limit: int = MEMORY_LIMIT,
     prepare: Callable[[onnx.ModelProto], None] | None = None,
+    pasts: Pasts | None = None,
 ) -> tuple[Graph, dict[str, Turned], onnx.ModelProto]:
     """What `load_onnx` returns; for each value of the model what it is of the graph's tensors; and the model, its
     functions expanded and its external data read. `prepare` may change the model before that."""
@@ -128,11 +144,17 @@ def load_onnx_named(
             spread_quantised(model)
         constants = {tensor.name for tensor in model.graph.initializer}
         inputs = [info for info in model.graph.input if info.name not in constants]
-        bound = _bound_inputs(inputs, values or {}, offered or {})
+        pairs = {} if pasts is None else pairs_of(model, pasts.given)
+        followed = {} if pasts is None else bound_by(model, pasts, inputs)
+        bound = _bound_inputs(inputs, {**followed, **(values or {})}, offered or {})
+        if pasts is not None:
+            settle_dims(model, pairs, pasts.place, dims)
         bind([info for info in inputs if info.name not in bound], dims)
         with np.errstate(all="ignore"):  # constants may overflow as they like: they are what the model says
             name = path.stem.encode(errors="backslashreplace").decode()
             found = _Import(model, name, path.parent, Budget(memory_limit), numerics, bound)
+            found.states = pairs
+            found.place = None if pasts is None else pasts.place
             return found.run(), found.tensors(), model
     except (ModelError, MemoryLimitError) as e:
         raise type(e)(f"model {str(path)!r}: {e}") from None
@@ -278,6 +300,10 @@ class _Import(Bodies):
     """One import, and the `OnnxContext` of the operators' importers.
 
     Each ONNX value is a constant, or a tensor of the graph, or lost: it depends on something refused.
+
+    Attributes:
+        states: of a decoder, the outputs that are its pasts with new rows behind, by the inputs that these are.
+        place: and where its program stands.
     """
 
     def __init__(
@@ -306,6 +332,8 @@ class _Import(Bodies):
         self._beside_wide = False  # whether the node that is imported reads one of these
         self._lost: set[str] = set()
         self._refusals = Refusals()
+        self.states: Mapping[str, str] = {}
+        self.place: Place | None = None
         self._used = {name for node in model.graph.node for name in node.input}
         self._used |= {info.name for info in model.graph.output}
 
@@ -317,13 +345,20 @@ class _Import(Bodies):
                 self._add_input(info)
         for proto, node in zip(self._model.graph.node, plain_nodes(self._model.graph), strict=True):
             self._add_node(proto, node)
+        presents = set(self.states.values())
         for info in self._model.graph.output:
+            if info.name in presents:
+                continue  # the state has it
             if (kind := info.type.WhichOneof("value")) in (None, "tensor_type"):
                 self._add_output(info.name)
             else:
                 self._lose(f"output {shown(info.name)} must be a tensor, not a {kind}", [info.name])
+        for past, present in self.states.items():
+            if past not in self._lost and present not in self._lost:
+                check_present(self.graph, past, present, self._tensors.get(present))
         if self._refusals:
             _refuse(self._refusals)
+        read_beside(self.graph)
         self._turned = settle(self.graph)
         fold_into_weights(self.graph)
         forget_unused(self.graph)
@@ -386,6 +421,10 @@ class _Import(Bodies):
             return
         dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
         dtype = ONNX_TYPES[info.type.tensor_type.elem_type]
+        if info.name in self.states:
+            assert self.place is not None
+            self._tensors[info.name] = past_of(self.graph, info.name, dims, dtype, self.place)
+            return
         self._tensors[info.name] = self.graph.input(info.name, dims, dtype=dtype)
 
     def _add_node(self, proto: onnx.NodeProto, node: OnnxNode) -> None:
@@ -500,6 +539,9 @@ class _Import(Bodies):
         importer = ONNX_IMPORTERS.get(node.op_type)
         if importer is None:
             return ""
+        pasts = [name for name in node.inputs if isinstance(self._tensors.get(name), Past)]
+        if pasts and node.op_type not in READERS:
+            return f"the past {shown(pasts[0])} is read by what puts rows behind it ({', '.join(sorted(READERS))})"
         older = self.opset < OLDEST_OPSET and "::" not in node.op_type
         if older and (changed := _changed_since(node.op_type, self.opset)):
             return f"opset {self.opset} has another {node.op_type} than opset {changed}"

@@ -169,8 +169,8 @@ class Layout:
         tensors, operator = self.graph.tensors, SEMANTICS[node.op]
         windows: list[Window | None] = [None] * len(node.outputs)
         if operator.is_view:
-            x = tensors[node.present[0]]
-            found = outcome(operator, [Operand(x.name, x.shape, x.dtype, x.window)], node.attributes)
+            operands = [Operand(x.name, x.shape, x.dtype, x.window) for x in (tensors[name] for name in node.present)]
+            found = outcome(operator, operands, node.attributes)
             windows = [each.window for each in found]
         for name, window in zip(node.outputs, windows, strict=True):
             tensors[name] = replace(tensors[name], window=window)

@@ -19,6 +19,7 @@ from minisim.compiler.dtypes import FLOATS
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.ops.cast import ONNX_TYPES
+from minisim.compiler.ops.onnx_past import Past
 from minisim.compiler.semantics import Array
 from minisim.compiler.values import Lazy, materialised
 from minisim.errors import ShapeError, UnsupportedError
@@ -236,6 +237,8 @@ def behind(graph: Graph, past: Tensor | None, x: Tensor, part: Callable[[str], s
     """What is new, (batch, heads, rows, columns), behind the past rows, if there are any."""
     if past is None:
         return x
+    if isinstance(past, Past):
+        return past.with_rows(x, part(text))
     if len(past.shape) != 4 or (*past.shape[:2], past.shape[3]) != (*x.shape[:2], x.shape[3]):
         raise ShapeError(f"the past {past.shape} must have the batch, heads and columns of {x.shape}")
     return graph.concat([past, x], 2, name=part(text))

@@ -19,6 +19,7 @@ from minisim.compiler.ops.onnx_attention import (
     mask_of,
     side_by_side,
 )
+from minisim.compiler.ops.onnx_past import Past
 from minisim.compiler.ops.onnx_rotary import rotated, rows_at
 from minisim.compiler.semantics import Array
 from minisim.compiler.values import Lazy, materialised
@@ -183,6 +184,10 @@ def _present(graph: Graph, past: Tensor | None, x: Tensor, total: int, part: Par
     """The new rows behind the filled ones of the past, and zeros to the end of its buffer."""
     filled = total - x.shape[2]
     length = 0 if past is None else past.shape[2]
+    if isinstance(past, Past):
+        if past.held != filled:
+            raise UnsupportedError(f"the past {past.name!r} has {past.held} rows, not {filled}, as the lengths say")
+        return past.with_rows(x, part("present"), buffered=True)
     if length < filled:
         raise ShapeError(
             f"the past must have {filled} rows or more, not {length}: {total} keys, {x.shape[2]} of them new"

@@ -10,6 +10,7 @@ import numpy as np
 from minisim.compiler.arguments import checked_axes
 from minisim.compiler.graph import Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
+from minisim.compiler.ops.onnx_past import Past
 from minisim.compiler.semantics import Array
 from minisim.compiler.values import materialised
 from minisim.errors import ShapeError, UnsupportedError, shown
@@ -43,8 +44,15 @@ def import_transpose(context: OnnxContext, node: OnnxNode) -> Tensor:
 
 @onnx_import("Concat", attributes=["axis"])
 def import_concat(context: OnnxContext, node: OnnxNode) -> Tensor:
-    tensors = [context.value(name) for name in node.inputs]
-    return context.graph.concat(tensors, int(node.attrs.get("axis", 1)), name=node.name)
+    tensors, axis = [context.value(name) for name in node.inputs], int(node.attrs.get("axis", 1))
+    first, *others = tensors
+    if isinstance(first, Past):
+        if len(others) != 1 or axis not in (2, -2):
+            raise UnsupportedError(f"behind the past {first.name!r} {first.shape} come new rows, along axis 2, alone")
+        return first.with_rows(others[0], node.name)
+    if past := [x.name for x in others if isinstance(x, Past)]:
+        raise UnsupportedError(f"the past {past[0]!r} is the first of what is put behind each other")
+    return context.graph.concat(tensors, axis, name=node.name)
 
 
 @onnx_import("Slice", attributes=["starts", "ends", "axes"])

@@ -7,6 +7,7 @@ what a lookup would read. Weights are seeded by their names, normal, and drawn w
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -14,21 +15,26 @@ import numpy as np
 from minisim.compiler.attributes import Run, TakeAttributes
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.movement_methods import runs_of
+from minisim.compiler.transformers.experts import gates, mixed
+from minisim.compiler.transformers.routing import routed
 from minisim.compiler.transformers.table import Transformer
 from minisim.compiler.values import Array, Lazy
 from minisim.compiler.zoo.layers import Layers
 from minisim.errors import ModelError
+from minisim.hwmodel.isa import REDUCE_WIDTH
 
 
-def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0) -> Graph:
+def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0, batch: int = 1) -> Graph:
     """The graph of a model of so many new tokens.
 
-    Its output are the logits of the last token, (1, vocab), or the tokens themselves, (tokens, hidden).
+    Its output are the logits of the last token, (batch, vocab), or the tokens themselves, (tokens x batch, hidden).
 
     Args:
         past: tokens before them, whose keys and values are in the cache.
         capacity: tokens that there is room for in the cache: each layer has two states, to which the new tokens' keys
             and values are appended. 0: there is none.
+        batch: sequences of so many tokens each. A row of the input is a token: first those of all sequences that come
+            first, then the next ones. So weights are read once for all, and a row of the cache is a token of each.
 
     Raises:
         ModelError: it has no positions for so many, or no cache.
@@ -37,7 +43,8 @@ def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0) -> 
     if capacity and not model.causal:
         raise ModelError(f"model {model.name!r} is no decoder: its tokens see those behind them, too")
     graph = Graph(model.name)
-    return _Builder(model, graph, tokens, past, capacity).whole(graph.input("tokens", (tokens, model.hidden)))
+    x = graph.input("tokens", (tokens * batch, model.hidden))
+    return _Builder(model, graph, tokens, past, capacity, batch).whole(x)
 
 
 def _check_positions(model: Transformer, tokens: int) -> None:
@@ -49,36 +56,49 @@ class _Builder:
     """What a graph is put together by.
 
     Args:
-        tokens, past, capacity: as of `built`.
+        tokens, past, capacity, batch: as of `built`.
     """
 
-    def __init__(self, model: Transformer, graph: Graph, tokens: int, past: int, capacity: int) -> None:
+    def __init__(self, model: Transformer, graph: Graph, tokens: int, past: int, capacity: int, batch: int) -> None:
         self.model, self.graph, self.tokens, self.past, self.capacity = model, graph, tokens, past, capacity
+        self.batch, self.rows = batch, tokens * batch
         self.drawn = Layers(graph).drawn
         if not model.positions:
             of = model.head, model.theta
-            heads = sorted({model.heads, model.kv_heads})
+            heads = sorted({batch * model.heads, batch * model.kv_heads})
             self.rotations = {count: self._rotation(count, *of) for count in heads}
             self.swaps = {count: self._swap(count, model.head) for count in heads}
-        self.mask = self._mask() if model.causal and tokens > 1 else None
+        # sums of rows go by the number of an element mod REDUCE_WIDTH: a few rows more are read, for the same bits
+        nearest = max(0, past + 1 - model.window) if model.window else 0
+        self.first = nearest - nearest % REDUCE_WIDTH
+        self.mask = self._mask() if model.causal and (tokens > 1 or self.first < nearest) else None
 
     def whole(self, x: Tensor) -> Graph:
         model, graph = self.model, self.graph
         if model.positions:
             table = self.drawn("positions", (model.positions, model.hidden), 0.1)
-            x = graph.add(x, graph.slice(table, [self.past], [self.past + self.tokens], [0]), name="embedded")
+            own = graph.slice(table, [self.past], [self.past + self.tokens], [0])
+            x = self._with_positions(x, own) if self.batch > 1 else graph.add(x, own, name="embedded")
         for layer in range(model.layers):
             x = self._layer(x, f"layer{layer}")
         if not model.vocab:
             graph.output(x if model.post else self._norm(x, "norm"), "y")
             return graph
-        last = graph.slice(x, [self.tokens - 1], [self.tokens], [0])
+        last = graph.slice(x, [self.rows - self.batch], [self.rows], [0])
         last = last if model.post else self._norm(last, "norm")
         graph.output(self._projected(last, "logits", model.hidden, model.vocab, False), "logits")
         return graph
 
+    def _with_positions(self, x: Tensor, own: Tensor) -> Tensor:
+        """x plus its positions, which are the same for all sequences."""
+        graph, (count, hidden) = self.graph, own.shape
+        x = graph.reshape(x, (count, self.batch, hidden))
+        return graph.reshape(graph.add(x, graph.reshape(own, (count, 1, hidden)), name="embedded"), (-1, hidden))
+
     def _layer(self, x: Tensor, name: str) -> Tensor:
-        parts = ((self._attention, "norm1", "attended"), (self._feed_forward, "norm2", "out"))
+        last = self._experts if self.model.experts else self._feed_forward
+        parts: tuple[tuple[Callable[[Tensor, str], Tensor], str, str], ...]
+        parts = ((self._attention, "norm1", "attended"), (last, "norm2", "out"))
         for part, before, ends in parts:
             norm = f"{name}.{before}"
             if self.model.post:
@@ -94,52 +114,77 @@ class _Builder:
             return self.graph.rms_norm(x, scale, epsilon=epsilon, name=name)
         return self.graph.layer_norm(x, scale, self.drawn(f"{name}.bias", (size,), 0.1), epsilon=epsilon, name=name)
 
-    def _projected(self, x: Tensor, name: str, inner: int, outer: int, bias: bool) -> Tensor:
-        w = self.drawn(f"{name}.w", (inner, outer), 1 / math.sqrt(inner))
-        return self.graph.matmul(x, w, bias=self.drawn(f"{name}.b", (outer,), 0.1) if bias else None, name=name)
+    def _projected(self, x: Tensor, name: str, inner: int, outer: int, bias: bool, weights: str = "") -> Tensor:
+        of = weights or name
+        w = self.drawn(f"{of}.w", (inner, outer), 1 / math.sqrt(inner))
+        return self.graph.matmul(x, w, bias=self.drawn(f"{of}.b", (outer,), 0.1) if bias else None, name=name)
 
-    def _by(self, name: str, layer: str, x: Tensor) -> Tensor:
-        """x through the projection of this name of a layer."""
-        return self._projected(x, f"{layer}.{name}", *self.model.projections[name])
+    def _by(self, name: str, layer: str, x: Tensor, weights: str = "") -> Tensor:
+        """x through the projection of this name of a layer, or of an expert, whose weights may be called otherwise."""
+        return self._projected(x, f"{layer}.{name}", *self.model.projections[name], weights and f"{weights}.{name}")
 
     def _attention(self, x: Tensor, name: str) -> Tensor:
         """softmax(q k^T / sqrt(d)) v of each head, in the order in which a cache wants it: keys and values first."""
         graph, model = self.graph, self.model
-        keys = self._remembered(self._rotated(self._by("k", name, x), model.kv_heads, f"{name}.k"), f"{name}.keys")
-        values = self._remembered(self._by("v", name, x), f"{name}.values")
-        queries = self._rotated(self._by("q", name, x), model.heads, f"{name}.q")
-        of = model.kv_heads
+        heads, of = self.batch * model.heads, self.batch * model.kv_heads
+        k, v, q = (self._beside(self._by(part, name, x), f"{name}.{part}.beside") for part in "kvq")
+        keys = self._remembered(self._rotated(k, of, f"{name}.k"), f"{name}.keys")
+        values = self._remembered(v, f"{name}.values")
+        queries = self._rotated(q, heads, f"{name}.q")
         scores = graph.matmul_of_heads(
-            queries, keys, a_heads=model.heads, b_heads=of, transpose_b=True, name=f"{name}.scores"
+            queries, keys, a_heads=heads, b_heads=of, transpose_b=True, name=f"{name}.scores"
         )
         scores = graph.mul(scores, 1 / math.sqrt(model.head), name=f"{name}.scaled")
         if self.mask is not None:
             scores = graph.select(self.mask, scores, -math.inf, name=f"{name}.masked")
         weights = graph.softmax(scores, name=f"{name}.softmax")
-        return self._by("o", name, graph.matmul_of_heads(weights, values, b_heads=of, joins=True, name=f"{name}.heads"))
+        joined = graph.matmul_of_heads(weights, values, b_heads=of, joins=True, name=f"{name}.heads")
+        if self.batch > 1:
+            joined = graph.reshape(joined, (self.rows, model.hidden), name=f"{name}.heads.apart")
+        return self._by("o", name, joined)
+
+    def _beside(self, rows: Tensor, name: str) -> Tensor:
+        """Rows of tokens as rows of the cache: a token of each sequence beside each other, as heads are."""
+        return rows if self.batch == 1 else self.graph.reshape(rows, (self.tokens, -1), name=name)
 
     def _remembered(self, rows: Tensor, name: str) -> Tensor:
-        """The keys, or the values, of all tokens: those in the cache, and the new ones behind them."""
+        """The keys, or the values, of all tokens that the new ones see: those in the cache, and these behind them."""
         if not self.capacity:
             return rows
-        state = self.graph.state(f"{name}.cache", (self.capacity, self.model.kv), self.past)
-        return self.graph.append_rows(state, rows, name=name)
+        state = self.graph.state(f"{name}.cache", (self.capacity, self.batch * self.model.kv), self.past)
+        found = self.graph.append_rows(state, rows, name=name)
+        return (
+            self.graph.slice(found, [self.first], [found.shape[0]], [0], name=f"{name}.seen") if self.first else found
+        )
 
-    def _feed_forward(self, x: Tensor, name: str) -> Tensor:
+    def _experts(self, x: Tensor, name: str) -> Tensor:
+        """The experts of a layer, of which each token takes its own."""
+        model = self.model
+        taken = routed(model, int(name.removeprefix("layer")), self.tokens, self.past, self.batch)
+        scores = self._projected(x, f"{name}.router", model.hidden, model.experts, False)
+        gate = gates(self.graph, scores, taken, f"{name}.router")
+
+        def expert(tokens: Tensor, number: int, nodes: str) -> Tensor:
+            return self._feed_forward(tokens, nodes, f"{name}.expert{number}")
+
+        return mixed(self.graph, x, gate, taken, expert, name)
+
+    def _feed_forward(self, x: Tensor, name: str, weights: str = "") -> Tensor:
         graph, kind = self.graph, self.model.activation
-        up = self._by("up", name, x)
+        up = self._by("up", name, x, weights)
         if kind == "swiglu":
-            gate = graph.silu(self._by("gate", name, x), name=f"{name}.silu")
+            gate = graph.silu(self._by("gate", name, x, weights), name=f"{name}.silu")
             inner = graph.mul(gate, up, name=f"{name}.gated")
         else:
             inner = graph.gelu(up, approximate="tanh" if kind == "gelu_tanh" else "none", name=f"{name}.gelu")
-        return self._by("down", name, inner)
+        return self._by("down", name, inner, weights)
 
     # -- positions -----------------------------------------------------------------------------------------
 
     def _mask(self) -> Tensor:
-        shape = (self.tokens, self.past + self.tokens)
-        return self.graph.weight("seen", Lazy(shape, partial(np.tri, *shape, self.past, np.bool_)), "bool")
+        shape = (self.tokens, self.past + self.tokens - self.first)
+        recipe = partial(_seen, shape, self.past - self.first, self.model.window)
+        return self.graph.weight("seen", Lazy(shape, recipe), "bool")
 
     def _rotation(self, heads: int, size: int, theta: float) -> tuple[Tensor, Tensor]:
         """Cosines and sines of all positions, for so many heads beside each other."""
@@ -172,3 +217,10 @@ def _angles(kind: str, first: int, count: int, heads: int, size: int, theta: flo
     turns = np.outer(np.arange(first, first + count), theta ** (-np.arange(half) / half))
     parts = (np.cos(turns), np.cos(turns)) if kind == "cos" else (-np.sin(turns), np.sin(turns))
     return np.tile(np.concatenate(parts, axis=1), (1, heads)).astype(np.float32)
+
+
+def _seen(shape: tuple[int, int], offset: int, window: int) -> Array:
+    """Whether each new token sees each row: bool, of this shape. Row i + offset is the new token i itself; `window`
+    rows up to it are seen, or all (0)."""
+    found = np.tri(*shape, offset, np.bool_)
+    return found & ~np.tri(*shape, offset - window, np.bool_) if window else found

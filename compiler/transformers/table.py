@@ -28,7 +28,10 @@ class Transformer:
         activation: of the feed-forward layers: "swiglu" (gated), "gelu" or "gelu_tanh".
         bias: which projections have one: "all", "qkv" or "none".
         positions: the length of the table of learned ones; 0: rotary ones, of the base `theta`.
+        experts, top: feed-forward layers of a layer, and how many of them a token takes; 0: there is one, for all.
+        routing, popularity: a seed, and how often experts are taken, for which ones a token takes (`routing.py`).
         causal: whether a token sees only those before it: only such a model can be decoded.
+        window: how many tokens one sees of those, itself the last of them; 0: all.
         epsilon: of the norms.
     """
 
@@ -46,7 +49,12 @@ class Transformer:
     bias: str
     positions: int = 0
     theta: float = 1e4
+    experts: int = 0
+    top: int = 0
+    routing: int = 0
+    popularity: tuple[int, ...] = ()
     causal: bool = True
+    window: int = 0
     post: bool = False
     epsilon: float = 1e-5
 
@@ -81,7 +89,10 @@ class Transformer:
     def weights(self) -> int:
         """The elements of all matrices, biases, norms and learned positions; not of the table of embeddings."""
         norm = self.hidden * (1 if self.norm == "rms" else 2)
-        matrices = sum(inner * outer + bias * outer for inner, outer, bias in self.projections.values())
+        sizes = {name: inner * outer + bias * outer for name, (inner, outer, bias) in self.projections.items()}
+        if self.experts:
+            sizes.update((name, self.experts * sizes[name]) for name in ("gate", "up", "down") if name in sizes)
+        matrices = sum(sizes.values()) + self.hidden * self.experts
         last = 0 if self.post else norm
         return self.layers * (matrices + 2 * norm) + last + self.hidden * (self.vocab + self.positions)
 
@@ -104,6 +115,8 @@ _ROWS = (  # name, hidden, heads of queries, heads of keys, ffn, layers
     _row("llama:7b", 4096, 32, 32, 11008, 32, vocab=32000, **_LLAMA),  # Touvron et al., "Llama 2" (2023)
     _row("llama:13b", 5120, 40, 40, 13824, 40, vocab=32000, **_LLAMA),
     _row("llama3:8b", 4096, 32, 8, 14336, 32, vocab=128256, **{**_LLAMA, "theta": 5e5}),  # "The Llama 3 herd" (2024)
+    _row("mistral:7b", 4096, 32, 8, 14336, 32, vocab=32000, window=4096, **_LLAMA),  # Jiang et al. (2023)
+    _row("mixtral:8x7b", 4096, 32, 8, 14336, 32, vocab=32000, experts=8, top=2, **{**_LLAMA, "theta": 1e6}),  # (2024)
     _row("qwen2:0.5b", 896, 14, 2, 4864, 24, vocab=151936, **_QWEN),  # Yang et al., "Qwen2 technical report" (2024)
     _row("qwen2:1.5b", 1536, 12, 2, 8960, 28, vocab=151936, **_QWEN),
     _row("qwen2:7b", 3584, 28, 4, 18944, 28, vocab=152064, **_QWEN),
@@ -131,6 +144,11 @@ CHANGED = {
     "kv_heads": "heads of keys and values",
     "ffn": "inner elements of the feed-forward layers",
     "vocab": "logits",
+    "experts": "feed-forward layers of a layer",
+    "top": "experts that a token takes",
+    "routing": "the seed of which ones",
+    "popularity": "how often each expert is taken, such as 4x1x1x1",
+    "window": "tokens that one sees",
     "prefill": "tokens",
 }
 """What a user may change of a model behind its name, each a whole number."""
@@ -165,7 +183,7 @@ def transformer(spec: str) -> Transformer:
 
 
 def _changed(model: Transformer, changes: list[str]) -> Transformer:
-    given: dict[str, int] = {}
+    given: dict[str, int | tuple[int, ...]] = {}
     for part in changes:
         key, equals, value = part.partition("=")
         if key not in CHANGED or not equals:
@@ -173,16 +191,36 @@ def _changed(model: Transformer, changes: list[str]) -> Transformer:
             raise ModelError(f"{shown(part)} is no parameter of a transformer ({known}){did_you_mean(key, CHANGED)}")
         if key in given:
             raise ModelError(f"{key} is given twice")
-        if not _WHOLE.fullmatch(value) or (int(value) < 1 and key != "vocab"):
-            raise ModelError(f"{key} ({CHANGED[key]}) must be a whole number from 1, not {shown(value)}")
-        given[key] = int(value)
-    if given.get("layers", 1) > MOST_LAYERS:
-        raise ModelError(f"layers must be {MOST_LAYERS} at most, not {given['layers']}")
+        given[key] = _popularity(value) if key == "popularity" else _number(key, value)
     if "heads" in given and model.kv_heads == model.heads:
         given.setdefault("kv_heads", given["heads"])
     found = replace(model, **given)  # type: ignore[arg-type]
+    if found.layers > MOST_LAYERS:
+        raise ModelError(f"layers must be {MOST_LAYERS} at most, not {found.layers}")
     if found.hidden % found.heads or (not found.positions and found.head % 2):
         raise ModelError(f"{found.heads} heads do not share {found.hidden} elements of a token in equal, even parts")
+    if found.window and not found.causal:
+        raise ModelError("a token of an encoder sees all others: it has no window")
     if found.heads % found.kv_heads:
         raise ModelError(f"heads ({found.heads}) must be a multiple of kv_heads ({found.kv_heads})")
+    if not 1 <= found.top <= found.experts and (found.experts or found.top):
+        raise ModelError(f"a token takes from 1 to all {found.experts} experts, not {found.top}")
+    if found.popularity and len(found.popularity) != found.experts:
+        raise ModelError(
+            f"popularity must be {found.experts} numbers, one for each expert, not {len(found.popularity)}"
+        )
     return found
+
+
+def _number(key: str, value: str) -> int:
+    least = 0 if key in ("vocab", "window", "routing", "experts", "top") else 1
+    if not _WHOLE.fullmatch(value) or int(value) < least:
+        raise ModelError(f"{key} ({CHANGED[key]}) must be a whole number from {least}, not {shown(value)}")
+    return int(value)
+
+
+def _popularity(value: str) -> tuple[int, ...]:
+    parts = value.split("x")
+    if not all(_WHOLE.fullmatch(part) and int(part) > 0 for part in parts):
+        raise ModelError(f"popularity must be whole numbers from 1 such as 4x1x1x1, not {shown(value)}")
+    return tuple(map(int, parts))

@@ -34,7 +34,7 @@ from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import computed_graph, dump_to
 from minisim.compiler.quantising import in_floats
 from minisim.compiler.tiling import TiledGraph
-from minisim.compiler.transformers import is_transformer, transformer
+from minisim.compiler.transformers import is_transformer
 from minisim.errors import (
     InternalError,
     MinisimError,
@@ -157,9 +157,18 @@ _check_borders = click.option("--check-borders", is_flag=True,
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
 _prefill = click.option("--prefill", type=click.IntRange(min=1), metavar="TOKENS",
-                        help="Tokens of a transformer such as llama:7b.")  # fmt: skip
+                        help="Tokens of a transformer such as llama:7b, or before those that are decoded.")  # fmt: skip
 _decode = click.option("--decode", "tokens", type=click.IntRange(min=1), metavar="TOKENS",
                        help="Then decode so many tokens, one by one, on a cache; writes decode.csv alone.")  # fmt: skip
+_batch = click.option("--batch", type=click.IntRange(min=1), metavar="SEQUENCES",
+                      help="With --decode: so many sequences together, each with a cache.")  # fmt: skip
+_chunk = click.option("--chunk", type=click.IntRange(min=1), metavar="TOKENS",
+                      help="With --decode: the prefill in programs of so many tokens.")  # fmt: skip
+_window = click.option("--window", type=click.IntRange(min=1), metavar="TOKENS",
+                       help="A transformer's token sees so many at most, itself the last.")  # fmt: skip
+_states = click.option("--state", "states", multiple=True, metavar="PAST=PRESENT",
+                       help="With --decode: an ONNX file's input of past rows, and the output of all rows, if they are "
+                       "not called past_key_values.0.key and present.0.key.")  # fmt: skip
 _values = click.option("--value", "values", multiple=True, metavar="INPUT=NUMBER,NUMBER",
                        help="Bind an ONNX file's input that is a shape, axes, pads or indices: shape=3,4.")  # fmt: skip
 _shapes = click.option("--shape", "shapes", multiple=True, metavar="INPUT=SIZExSIZE",
@@ -228,6 +237,10 @@ def main() -> None:
 @_machine_options
 @_prefill
 @_decode
+@_batch
+@_chunk
+@_window
+@_states
 @_dims
 @_shapes
 @_values
@@ -256,6 +269,10 @@ def run_command(
     overrides: tuple[str, ...],
     prefill: int | None,
     tokens: int | None,
+    batch: int | None,
+    chunk: int | None,
+    window: int | None,
+    states: tuple[str, ...],
     dims: tuple[str, ...],
     shapes: tuple[str, ...],
     values: tuple[str, ...],
@@ -278,6 +295,7 @@ def run_command(
     MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 or a transformer such as
     llama:7b (see minisim models), or a built-in shape such as gemm:512x512x512.
     """
+    from minisim.decode_command import decoder_of, run_decode, text_of
     from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
     from minisim.what_if import measured
@@ -288,18 +306,34 @@ def run_command(
         _check_checkable(model, no_numerics)
     elif check_borders:
         raise UsageError("--check-borders: goes with --check onnxruntime")
-    if prefill is not None:
-        model = _of_tokens("--prefill", model, f",prefill={prefill}")
+    if window is not None:
+        model = _of_tokens("--window", model, f",window={window}")
     if tokens is not None:
         others = {"--check": against, "--dump-ir": dump_ir, "--timeline": with_timeline, "--trace": trace,
-                  "--mapping": mapping_file, "--dim": dims, "--shape": shapes, "--value": values,
-                  "--timing simpy": timing == "simpy"}  # fmt: skip
+                  "--mapping": mapping_file, "--timing simpy": timing == "simpy"}  # fmt: skip
         if given := [name for name, value in others.items() if value]:
             raise UsageError(f"--decode: runs many programs, so it does not go with {given[0]}")
+        text = text_of(model, prefill, tokens, batch, chunk)
         machine = _load_machine(source, overrides)
         _tell_without_effect(source, overrides, [machine])
-        _decoded(_of_tokens("--decode", model), machine, tokens, out, not no_numerics, max_operations, memory_limit)
+        _check_folder("--out", out)
+        bindings = {"--state": states, "--dim": dims, "--shape": shapes, "--value": values}
+        run_decode(
+            decoder_of(model, bindings, not no_numerics, memory_limit),
+            machine,
+            text,
+            out,
+            numerics=not no_numerics,
+            check=not no_check,
+            max_operations=max_operations,
+            memory_limit=memory_limit,
+        )
         return
+    for option, value in {"--batch": batch, "--chunk": chunk, "--state": states}.items():
+        if value:
+            raise UsageError(f"{option}: goes with --decode")
+    if prefill is not None:
+        model = _of_tokens("--prefill", model, f",prefill={prefill}")
     mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
@@ -355,37 +389,11 @@ def run_command(
             sys.exit(DEVIATES)
 
 
-def _of_tokens(option: str, model: str, more: str = "") -> str:
+def _of_tokens(option: str, model: str, more: str) -> str:
     """The transformer that a user names, with more parameters."""
     if not is_transformer(model):
         raise UsageError(f"{option}: goes with a transformer such as llama:7b, not with {shown(model)}")
     return f"{model}{more}"
-
-
-def _decoded(
-    spec: str, machine: Machine, tokens: int, out: Path, numerics: bool, max_operations: int, memory_limit: int
-) -> None:
-    """Decode, and report."""
-    from minisim.decode import decode
-    from minisim.reports import print_decode, write_decode
-
-    model = transformer(spec)
-    _check_folder("--out", out)
-    with SlowProgress(Console(stderr=True), f"decoding {model.name}") as progress:
-        found = decode(
-            model,
-            machine,
-            model.prefill,
-            tokens,
-            numerics=numerics,
-            max_operations=max_operations,
-            memory_limit=memory_limit,
-            progress=lambda done, total: progress.advance(f"decoding {model.name}", done, total),
-        )
-    path = write_decode(found.steps, machine, out)
-    console = Console()
-    print_decode(model.name, found.steps, machine, console)
-    console.print(f"reports: {path}", soft_wrap=True, highlight=False)
 
 
 def _check_checkable(model: str, no_numerics: bool) -> None:

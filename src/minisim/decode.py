@@ -1,21 +1,23 @@
-"""Decoding: a transformer's prefill, then token after token, each a program of its own on the cache of those before."""
+"""Decoding: a prefill, then token after token, each a program of its own on the cache of those before."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.decoders import Decoder, Text
 from minisim.compiler.decoding import TokenPrograms
-from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.frontend.pasts import Place
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import compile_graph
-from minisim.compiler.transformers import Transformer, built
+from minisim.difference import Difference, difference
 from minisim.errors import UsageError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import DType, Opcode, Role, Schedule
@@ -24,101 +26,116 @@ from minisim.lockstep import in_lockstep
 from minisim.reports.decode import DECODE, PREFILL, Step
 from minisim.runtime import Runtime
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What decoding gives: the steps, and with numerics the output after each of them."""
+    """What decoding gives.
 
-    model: Transformer
+    Attributes:
+        steps: of each program what it took.
+        outputs: with numerics, the (first) output of each.
+        difference: of all of them from a plain numpy evaluation of the same program on the same cache, which is worst;
+            None if they were not compared.
+    """
+
+    model: Decoder
     machine: Machine
     steps: tuple[Step, ...]
     outputs: tuple[Array, ...]
+    difference: Difference | None
 
 
 def decode(
-    model: Transformer,
+    model: Decoder,
     machine: Machine,
-    prefill: int,
-    tokens: int,
+    text: Text,
     *,
     numerics: bool = True,
+    check: bool = True,
     max_operations: int = MAX_OPERATIONS,
     memory_limit: int = MEMORY_LIMIT,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> Decoded:
-    """Time `model` on the first `prefill` tokens, and on so many more, one after the other; with numerics also compute.
+    """Time `model` on a text; with numerics also compute, and with `check` compare each program's output with numpy.
 
     Each token comes as drawn values: nothing is sampled from the logits.
 
     Raises:
         MinisimError: a subclass of it for every mistake of the user's.
     """
-    if numerics and machine.dtype == DType.INT8 and tokens:
+    if numerics and machine.dtype == DType.INT8 and text.tokens:
         raise UsageError(
             "--decode: a machine that quantises finds its scales anew for each program, so tokens are only timed: "
             "--no-numerics"
         )
-    built(model, 1, prefill + tokens - 1, prefill + tokens)  # what is wrong with the last token is told now
-    found = _Decoding(model, machine, prefill, tokens, max_operations)
+    places = tuple(text.places())
+    model.graph(places[-1])  # what is wrong with the last token is told now
     if numerics:
-        check_numerics(built(model, prefill + tokens), machine, memory_limit)
-    steps, outputs = [], []
-    for step, output in found.run(numerics):
+        check_numerics(model.graph(Place(text.capacity, 0, text.capacity, text.batch)), machine, memory_limit)
+    found = _Decoding(model, machine, text, max_operations, check)
+    steps, outputs, apart = [], [], []
+    for place in places:
+        step, output, difference_ = found.step(place, numerics)
         steps.append(step)
         outputs += [] if output is None else [output]
-        progress(len(steps), tokens + 1)
-    return Decoded(model, machine, tuple(steps), tuple(outputs))
+        apart += [] if difference_ is None else [difference_]
+        progress(len(steps), len(places))
+    worst = max(apart, key=lambda each: math.inf if math.isnan(each.largest) else each.largest, default=None)
+    return Decoded(model, machine, tuple(steps), tuple(outputs), worst)
 
 
 class _Decoding:
     """The programs one after the other, and the cache between them."""
 
-    def __init__(self, model: Transformer, machine: Machine, prefill: int, tokens: int, max_operations: int) -> None:
-        self.model, self.machine, self.prefill, self.tokens = model, machine, prefill, tokens
-        self.capacity, self.max_operations = prefill + tokens, max_operations
-        self.cache: dict[str, npt.NDArray[np.generic]] = {}
+    def __init__(self, model: Decoder, machine: Machine, text: Text, max_operations: int, check: bool) -> None:
+        self.model, self.machine, self.text = model, machine, text
+        self.max_operations, self.check = max_operations, check
+        self.programs = TokenPrograms(model, machine, text.capacity, max_operations, batch=text.batch)
+        self.cache: dict[str, Array] = {}
 
-    def run(self, numerics: bool) -> Iterator[tuple[Step, Array | None]]:
-        values = example_inputs(built(self.model, self.capacity))["tokens"] if numerics else None
-        programs = TokenPrograms(self.model, self.machine, self.capacity, self.max_operations)
-        for past in (0, *range(self.prefill, self.capacity)):
-            began = time.perf_counter()
-            count = 1 if past else self.prefill
-            graph = built(self.model, count, past, self.capacity)
-            if past:
-                schedule = programs.schedule(past)
-            else:
-                schedule = compile_graph(graph, self.machine, max_operations=self.max_operations, numerics=numerics)
-            if values is None:
-                cycles, output = simulate_native(schedule, self.machine).cycles, None
-            else:
-                cycles, output = self._computed(graph, schedule, values[past : past + count])
-            yield self._step(schedule, past, count, cycles, time.perf_counter() - began), output
+    def step(self, place: Place, numerics: bool) -> tuple[Step, Array | None, Difference | None]:
+        """The next program."""
+        began = time.perf_counter()
+        if place.past < self.text.prefill:
+            graph = self.model.graph(place)
+            schedule = compile_graph(graph, self.machine, max_operations=self.max_operations, numerics=numerics)
+        else:
+            schedule = self.programs.schedule(place.past)
+        output, apart = None, None
+        if numerics:
+            cycles, output, apart = self._computed(schedule, place)
+        else:
+            cycles = simulate_native(schedule, self.machine).cycles
+        return self._step(schedule, place, cycles, time.perf_counter() - began), output, apart
 
-    def _computed(self, graph: Graph, schedule: Schedule, values: Array) -> tuple[int, Array]:
+    def _computed(self, schedule: Schedule, place: Place) -> tuple[int, Array, Difference | None]:
         """The cycles and the output of a program; the cache is then as it left it."""
+        graph = self.model.graph(place)
         runtime = Runtime(graph, self.machine, schedule)
-        runtime.set("tokens", values)
+        values = self.model.inputs(graph, place)
         states = [name for name in graph.inputs if graph.tensors[name].held is not None]
         for name in states:
-            whole = np.zeros(graph.tensors[name].shape, np.float32)
-            before = self.cache.get(name, whole[:0])
-            whole[: len(before)] = before
-            runtime.set(name, whole)
+            held = self.cache.get(name)
+            values[name] = np.zeros(graph.tensors[name].shape, np.float32 if held is None else held.dtype)
+            if held is not None:
+                values[name][: len(held)] = held
+        for name, array in values.items():
+            runtime.set(name, array)
         timeline = in_lockstep(schedule, self.machine, runtime.engine, [], "native")
         self.cache = {name: runtime.state(name) for name in states}
-        (output,) = runtime.outputs().values()
-        return timeline.cycles, output
+        outputs = runtime.outputs()
+        first = next(iter(graph.outputs))
+        return timeline.cycles, outputs[first], _compared(graph, values, outputs) if self.check else None
 
-    def _step(self, schedule: Schedule, past: int, count: int, cycles: int, wall: float) -> Step:
+    def _step(self, schedule: Schedule, place: Place, cycles: int, wall: float) -> Step:
         read, written = (_bytes_of(schedule, Role.STATE, opcode) for opcode in (Opcode.LOAD, Opcode.STORE))
         weights, needed = (_bytes_of(schedule, role, Opcode.LOAD, once=True) for role in (Role.WEIGHT, Role.STATE))
         return Step(
-            phase=DECODE if past else PREFILL,
-            position=past + count,
-            tokens=count,
+            phase=PREFILL if place.past < self.text.prefill else DECODE,
+            position=place.past + place.tokens,
+            tokens=place.tokens * place.batch,
             cycles=cycles,
             weight_bytes=weights,
             kv_read_bytes=read,
@@ -129,7 +146,15 @@ class _Decoding:
             bound=(weights + needed + written) / float(self.machine.memory_bytes_per_cycle),
             operations=len(schedule),
             wall_s=wall,
+            taken=self.model.taken(place),
+            routing=self.model.routing,
         )
+
+
+def _compared(graph: Graph, values: dict[str, Array], outputs: dict[str, Array]) -> Difference:
+    """How far the outputs of a program are from those of plain numpy, on the same cache."""
+    plain = graph.evaluate(values, outputs_only=True)
+    return difference(outputs, {public: plain[name] for public, name in graph.outputs.items()})
 
 
 def _bytes_of(schedule: Schedule, role: Role, opcode: Opcode, once: bool = False) -> int:

@@ -14,9 +14,13 @@ from support.machines import machine
 from support.paths import ROOT
 
 import minisim as ms
+from minisim.compiler.decoders import Text, TransformerDecoder
 from minisim.compiler.decoding import TokenPrograms
 from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.frontend.pasts import Place
 from minisim.compiler.transformers import built, transformer
+from minisim.compiler.transformers.routing import routed
+from minisim.compiler.values import example_values
 from minisim.decode import decode
 from minisim.reports import print_decode, write_decode
 from minisim.reports.decode import decode_table
@@ -28,7 +32,8 @@ PREFILL, TOKENS = 4, 2
 @pytest.mark.parametrize("name", ["gpt2:small", "llama3:8b,kv_heads=1"])
 def test_tokens_have_the_values_of_the_run_without_a_cache(name: str) -> None:
     model, on = transformer(f"{name},{SMALL}"), machine()
-    found = decode(model, on, PREFILL, TOKENS)
+    found = decode(TransformerDecoder(model), on, Text(PREFILL, TOKENS))
+    assert found.difference is not None and found.difference.largest < 1e-5
     tokens = example_inputs(built(model, PREFILL + TOKENS))["tokens"]
     assert len(found.outputs) == 1 + TOKENS
     for output, count in zip(found.outputs, range(PREFILL, PREFILL + TOKENS + 1), strict=True):
@@ -36,9 +41,78 @@ def test_tokens_have_the_values_of_the_run_without_a_cache(name: str) -> None:
         np.testing.assert_array_equal(output.view(np.uint32), alone.view(np.uint32))
 
 
+@pytest.mark.parametrize(("name", "keys"), [("gpt2:small", {}), ("llama3:8b,kv_heads=1", {"sram__bytes": 16 * 1024})])
+def test_sequences_together_have_the_values_of_each_alone(name: str, keys: dict[str, object]) -> None:
+    """Also when the cache is filled in chunks; the weights are read once for all."""
+    model, on, batch = transformer(f"{name},{SMALL}"), machine(cores__count=2, **keys), 2
+    found = decode(TransformerDecoder(model), on, Text(PREFILL, TOKENS, batch, chunk=3), check=False)
+    tokens = example_values("tokens", (batch * (PREFILL + TOKENS), model.hidden), "float32")
+    positions = [step.position for step in found.steps]
+    assert positions == [3, 4, 5, 6] and [step.tokens for step in found.steps] == [6, 2, 2, 2]
+    assert [step.phase for step in found.steps] == ["prefill", "prefill", "decode", "decode"]
+    for output, count in (found.outputs[1], 4), (found.outputs[-1], 6):
+        for i, own in enumerate(output[1:], 1):
+            alone = ms.run(built(model, count), on, inputs={"tokens": tokens[i::batch][:count]}, check=False)
+            np.testing.assert_array_equal(own.view(np.uint32), alone.outputs["logits"][0].view(np.uint32))
+    row = 2 * model.layers * model.kv * 4
+    assert found.steps[-1].kv_read_bytes == batch * (PREFILL + TOKENS) * row
+    (alone,) = decode(TransformerDecoder(model), on, Text(PREFILL, 1), numerics=False).steps[1:]
+    assert abs(found.steps[2].weight_bytes - alone.weight_bytes) < 0.2 * alone.weight_bytes  # tables of positions
+
+
+@pytest.mark.parametrize("name", ["gpt2:small", "llama3:8b,kv_heads=2"])
+def test_a_window_reads_the_rows_that_are_seen(name: str) -> None:
+    """From the last multiple of 32 on, so that sums of rows have the bits of the whole band."""
+    model, on = transformer(f"{name},layers=1,hidden=32,heads=4,ffn=40,vocab=40,window=5"), machine(cores__count=2)
+    found = decode(TransformerDecoder(model), on, Text(38, 2, chunk=35), check=False)
+    tokens = example_values("tokens", (40, model.hidden), "float32")
+    rows, row = {35: 35, 38: 38, 39: 39 - 32, 40: 40 - 32}, 2 * model.kv * 4
+    for step, output in zip(found.steps, found.outputs, strict=True):
+        if step.position in (38, 40):
+            alone = ms.run(built(model, step.position), on, inputs={"tokens": tokens[: step.position]}, check=False)
+            np.testing.assert_array_equal(output.view(np.uint32), alone.outputs["logits"].view(np.uint32))
+        if step.phase == "decode":
+            assert step.kv_read_bytes == rows[step.position] * row
+    everything = ms.run(built(replace(model, window=0), 40), on, inputs={"tokens": tokens}, check=False)
+    assert not np.array_equal(everything.outputs["logits"], found.outputs[-1])
+
+
+@pytest.mark.parametrize(("batch", "popularity"), [(1, ""), (2, ",popularity=6x1x1x1x1")])
+def test_experts_are_read_when_they_are_taken(batch: int, popularity: str, tmp_path: Path) -> None:
+    name = "mixtral:8x7b,layers=3,hidden=32,heads=4,kv_heads=2,ffn=40,vocab=40,experts=5"
+    model, on = transformer(f"{name},routing=3{popularity}"), machine(cores__count=2, sram__bytes=16 * 1024)
+    found = decode(TransformerDecoder(model), on, Text(PREFILL, TOKENS, batch, chunk=3), check=False)
+    tokens = example_values("tokens", (batch * (PREFILL + TOKENS), model.hidden), "float32")
+    expert = 3 * 32 * 40 * 4
+    for step, output in zip(found.steps, found.outputs, strict=True):
+        if step.position % 2 == 0:
+            inputs = {"tokens": tokens[: batch * step.position]}
+            whole = ms.run(built(model, step.position, batch=batch), on, inputs=inputs, check=False)
+            np.testing.assert_array_equal(output.view(np.uint32), whole.outputs["logits"].view(np.uint32))
+        assert len(step.taken) == 3 * step.tokens and {len(set(numbers)) for *_, numbers in step.taken} == {2}
+        assert step.experts == (6 if step.tokens == 1 else len({(x[2], e) for x in step.taken for e in x[3]}))
+        others = step.weight_bytes - step.experts * expert
+        assert 0 < others < 4 * (model.weights - 3 * 5 * 3 * 32 * 40) + 4000  # rotations and masks
+    write_decode(found.steps, on, tmp_path)
+    rows = list(csv.DictReader((tmp_path / "experts.csv").read_text("utf-8").splitlines()))
+    assert len(rows) == 3 * batch * (PREFILL + TOKENS) and rows[-1]["position"] == str(PREFILL + TOKENS)
+    assert rows[-1]["experts"] == " ".join(map(str, found.steps[-1].taken[-1][3]))
+    other = TransformerDecoder(transformer(f"{name},routing=4{popularity}"))
+    assert found.steps[0].routing.startswith("seed 3")
+    assert other.taken(Place(3, 0, 9, batch)) != found.steps[0].taken
+
+
+def test_popular_experts_are_taken_more_often() -> None:
+    model = transformer("mixtral:8x7b,popularity=12x1x1x1x1x1x1x1,top=1")
+    taken = routed(model, 0, 4000).reshape(-1)
+    assert abs((taken == 0).mean() - 12 / 19) < 0.03 and abs((taken == 5).mean() - 1 / 19) < 0.01
+    np.testing.assert_array_equal(routed(model, 0, 10, 90).reshape(-1), taken[90:100])
+    assert not np.array_equal(routed(model, 1, 4000).reshape(-1), taken)
+
+
 def test_steps_say_what_each_program_moves() -> None:
     model, on = transformer(f"gpt2:small,{SMALL}"), machine(dram__bandwidth="8GB/s", sram__bytes="1MiB")
-    steps = decode(model, on, PREFILL, TOKENS, numerics=False).steps
+    steps = decode(TransformerDecoder(model), on, Text(PREFILL, TOKENS), numerics=False).steps
     row = 2 * model.layers * model.kv * 4
     first, *others = steps
     assert (first.phase, first.position, first.tokens) == ("prefill", PREFILL, PREFILL)
@@ -54,7 +128,8 @@ def test_steps_say_what_each_program_moves() -> None:
 
 def test_timing_alone_has_the_cycles_of_computing() -> None:
     model, on = transformer(f"llama:7b,{SMALL}"), machine(cores__count=2)
-    timed, computed = (decode(model, on, PREFILL, 2, numerics=each).steps for each in (False, True))
+    decoder, text = TransformerDecoder(model), Text(PREFILL, 2)
+    timed, computed = (decode(decoder, on, text, numerics=each, check=False).steps for each in (False, True))
     assert [step.cycles for step in timed] == [step.cycles for step in computed]
 
 
@@ -63,7 +138,7 @@ def test_layers_decided_on_two_are_those_of_the_whole_model() -> None:
     model = transformer(f"llama:7b,{SMALL}")
 
     def operations(layers: int) -> dict[str, int]:
-        programs = TokenPrograms(replace(model, layers=layers), machine(), PREFILL + TOKENS)
+        programs = TokenPrograms(TransformerDecoder(replace(model, layers=layers)), machine(), PREFILL + TOKENS)
         schedule = programs.schedule(PREFILL)
         counts = np.bincount(schedule.stream["layer"], minlength=len(schedule.layers))
         return dict(zip(schedule.layer_names, counts.tolist(), strict=True))
@@ -76,7 +151,8 @@ def test_layers_decided_on_two_are_those_of_the_whole_model() -> None:
 
 def test_edges_are_chosen_once_by_timing() -> None:
     on = machine(compiler__effort=1, sram__bytes="1MiB")
-    programs = TokenPrograms(transformer("gpt2:small,layers=2,hidden=256,heads=4,ffn=512,vocab=50"), on, 40)
+    model = TransformerDecoder(transformer("gpt2:small,layers=2,hidden=256,heads=4,ffn=512,vocab=50"))
+    programs = TokenPrograms(model, on, 40)
     sooner = programs.schedule(20)
     chosen = programs.edges
     assert chosen is not None and chosen != (on.tile.m, on.tile.k, on.tile.n)
@@ -89,7 +165,7 @@ def test_edges_are_chosen_once_by_timing() -> None:
 
 def test_the_table_and_the_file(tmp_path: Path) -> None:
     model, on = transformer(f"gpt2:small,{SMALL}"), machine()
-    found = decode(model, on, PREFILL, 10, numerics=False)
+    found = decode(TransformerDecoder(model), on, Text(PREFILL, 10), numerics=False)
     path = write_decode(found.steps, on, tmp_path)
     rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
     assert [row["phase"] for row in rows] == ["prefill"] + ["decode"] * 10
@@ -107,8 +183,7 @@ def test_the_table_and_the_file(tmp_path: Path) -> None:
 
 def test_every_column_is_explained() -> None:
     section = (ROOT / "docs/reports.md").read_text("utf-8").partition("## decode.csv")[2].partition("\n## ")[0]
-    steps = decode(
-        transformer("gpt2:small,layers=1,hidden=48,heads=4,ffn=40,vocab=50"), machine(), 1, 1, numerics=False
-    ).steps
+    model = TransformerDecoder(transformer("gpt2:small,layers=1,hidden=48,heads=4,ffn=40,vocab=50"))
+    steps = decode(model, machine(), Text(1, 1), numerics=False).steps
     named = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")]
     assert named == list(decode_table(steps, machine()).columns)

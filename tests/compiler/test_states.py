@@ -143,7 +143,8 @@ def test_rows_that_cannot_be_made_in_a_state_are_copied() -> None:
             ("b", y),
             ("c", y),
             ("d", g.weight("w", np.ones((3, 8)))),
-            ("e", g.reshape(g.relu(y), (3, 8))),
+            ("e", g.reshape(g.relu(g.reshape(g.relu(x), (6, 4))), (3, 8))),
+            ("f", g.reshape(g.relu(y), (3, 8))),
         )
     }
     for name, all_rows in given.items():
@@ -153,7 +154,7 @@ def test_rows_that_cannot_be_made_in_a_state_are_copied() -> None:
     expected = g.evaluate(inputs)
     for name in given:
         np.testing.assert_array_equal(outputs[f"{name}.out"], expected[g.outputs[f"{name}.out"]].astype(np.float32))
-    assert ms.compile_graph(g, machine()).layer_ops.count("Copy") == 4  # b alone is made where it belongs
+    assert ms.compile_graph(g, machine()).layer_ops.count("Copy") == 4  # b and f are made where they belong
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def test_a_model_has_the_published_weights(name: str) -> None:
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_the_weights_that_are_told_are_those_of_the_graph(name: str) -> None:
     model = transformer(f"{name},layers=2,prefill=3")
-    graph = built(model, 3)
-    tables = [n for n in graph.tensors if n.startswith(("cos", "sin", "seen"))]  # constants of positions
+    graph = built(model, 60 if model.experts else 3)  # all experts are taken by any
+    tables = [n for n in graph.tensors if n.startswith(("cos", "sin", "seen")) or "taken" in n]  # of positions, routes
     assert weights(graph) - sum(int(np.prod(graph.tensors[n].shape)) for n in tables) == model.weights
 
 
@@ -106,7 +106,7 @@ def test_rotary_positions_are_relative() -> None:
         ("llama:8b", "model 'llama:8b': there is no transformer 'llama:8b'; did you mean 'llama"),
         ("gpt2:smal", "did you mean 'gpt2:small'?"),
         ("gpt2:small,layer=2", "'layer=2' is no parameter of a transformer (layers=, hidden=, heads=, kv_heads=, ffn=, "
-         "vocab=, prefill=); did you mean 'layers'?"),
+         "vocab=, experts=, top=, routing=, popularity=, window=, prefill=); did you mean 'layers'?"),
         ("gpt2:small,layers=0", "layers (layers) must be a whole number from 1, not '0'"),
         ("gpt2:small,layers=1,layers=1", "layers is given twice"),
         ("gpt2:small,heads=7", "7 heads do not share 768 elements of a token in equal, even parts"),
