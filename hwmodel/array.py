@@ -177,8 +177,8 @@ def folds(
 
 
 def steps(k: npt.ArrayLike, kept: npt.ArrayLike, taps: npt.ArrayLike, matrix: Matrix) -> Cycles:
-    """The steps of k that an array works through: those that a compressed B keeps (0: it is not compressed), unless A
-    stands in the array. Of taps that are taken one by one each has its equal part."""
+    """The steps of k that an array works through: those that a compressed B keeps (0: it is not compressed), unless it
+    is A that stands in the array. Of taps that are taken one by one each has its equal part."""
     k, kept, taps = (np.asarray(x, dtype=np.int64) for x in (k, kept, taps))
     if matrix.dataflow == "is":
         kept = np.zeros_like(kept)

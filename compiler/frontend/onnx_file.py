@@ -146,7 +146,7 @@ def load_onnx_named(
             spread_quantised(model)
         constants = {tensor.name for tensor in model.graph.initializer}
         inputs = [info for info in model.graph.input if info.name not in constants]
-        pairs = {} if pasts is None else pairs_of(model, pasts.given)
+        pairs = {} if pasts is None else pairs_of(model, pasts.given, pasts.needed)
         followed = {} if pasts is None else bound_by(model, pasts, inputs)
         bound = _bound_inputs(inputs, {**followed, **(values or {})}, offered or {})
         if pasts is not None:

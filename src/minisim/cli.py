@@ -160,11 +160,11 @@ _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
                      help="Bind a dimension that an ONNX file leaves open, or a parameter of model(): seq=128. May be "
                      "repeated.")  # fmt: skip
 _prefill = click.option("--prefill", type=click.IntRange(min=1), metavar="TOKENS",
-                        help="Tokens of a transformer such as llama:7b, or before those that are decoded.")  # fmt: skip
+                        help="Tokens of a transformer such as llama:7b, or of an ONNX file of tokens.")  # fmt: skip
 _decode = click.option("--decode", "tokens", type=click.IntRange(min=1), metavar="TOKENS",
                        help="Then decode so many tokens, one by one, on a cache; writes decode.csv alone.")  # fmt: skip
 _batch = click.option("--batch", type=click.IntRange(min=1), metavar="SEQUENCES",
-                      help="With --decode: so many sequences together, each with a cache.")  # fmt: skip
+                      help="With --decode, or --prefill of a file: so many sequences together.")  # fmt: skip
 _chunk = click.option("--chunk", type=click.IntRange(min=1), metavar="TOKENS",
                       help="With --decode: the prefill in programs of so many tokens.")  # fmt: skip
 _window = click.option("--window", type=click.IntRange(min=1), metavar="TOKENS",
@@ -298,7 +298,7 @@ def run_command(
     MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 or a transformer such as
     llama:7b (see minisim models), or a built-in shape such as gemm:512x512x512.
     """
-    from minisim.decode_command import decoder_of, run_decode, text_of
+    from minisim.decode_command import decoder_of, file_decoder, is_file, run_decode, text_of
     from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
     from minisim.what_if import measured
@@ -311,6 +311,7 @@ def run_command(
         raise UsageError("--check-borders: goes with --check onnxruntime")
     if window is not None:
         model = _of_tokens("--window", model, f",window={window}")
+    bindings = {"--state": states, "--dim": dims, "--shape": shapes, "--value": values}
     if tokens is not None:
         others = {"--check": against, "--dump-ir": dump_ir, "--timeline": with_timeline, "--trace": trace,
                   "--mapping": mapping_file, "--timing simpy": timing == "simpy"}  # fmt: skip
@@ -320,7 +321,6 @@ def run_command(
         machine = _load_machine(source, overrides)
         _tell_without_effect(source, overrides, [machine])
         _check_folder("--out", out)
-        bindings = {"--state": states, "--dim": dims, "--shape": shapes, "--value": values}
         run_decode(
             decoder_of(model, bindings, not no_numerics, memory_limit),
             machine,
@@ -332,17 +332,22 @@ def run_command(
             memory_limit=memory_limit,
         )
         return
-    for option, value in {"--batch": batch, "--chunk": chunk, "--state": states}.items():
-        if value:
-            raise UsageError(f"{option}: goes with --decode")
-    if prefill is not None:
+    is_text = prefill is not None and is_file(model)
+    for option, value in {"--chunk": chunk, "--batch": batch, "--state": states}.items():
+        if value and (option == "--chunk" or not is_text):
+            raise UsageError(f"{option}: goes with --decode{'' if option == '--chunk' else ', or --prefill of a file'}")
+    if is_text and against:
+        raise UsageError("--check: does not go with --prefill of a file")
+    if prefill is not None and not is_text:
         model = _of_tokens("--prefill", model, f",prefill={prefill}")
     mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    bound, sizes = parse_values(values), _bound(dims, shapes)
+    bound, sizes = parse_values(values), {} if is_text else _bound(dims, shapes)
     numerics = not no_numerics
-    if against == "torch":
+    if is_text:
+        graph = file_decoder(model, bindings, numerics, memory_limit).whole(prefill or 1, batch or 1)
+    elif against == "torch":
         source_of_torch, left = torch_model(model, sizes)
         graph = source_of_torch.graph(left, bound, memory_limit=memory_limit)
     else:

@@ -149,6 +149,37 @@ def test_layers_decided_on_two_are_those_of_the_whole_model() -> None:
         assert abs(count - two[of]) <= 2, name  # loads that are eliminated depend on what is there
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_first_and_last_layers_are_decided_as_such(layers: int) -> None:
+    """What a short model is decided on is what it is: its tiles are those of its own program."""
+    model, on = transformer(f"gpt2:small,layers={layers},hidden=32,heads=2,ffn=40,vocab=40"), machine()
+    decoder = TransformerDecoder(model)
+    stands_for = {name: decoder.stands_for(f"layer{name}.o") for name in range(layers)}
+    assert stands_for == {1: {0: "layer0.o"}, 2: {0: "layer0.o", 1: "layer1.o"},
+                          3: {0: "layer0.o", 1: "layer0.o", 2: "layer1.o"}}[layers]  # fmt: skip
+    assert decoder.stands_for("logits") == "logits"
+    assert (decoder.short(1) == decoder) == (layers < 3)
+    schedule = TokenPrograms(decoder, on, PREFILL + 1, edges=(32, 32, 32)).schedule(PREFILL)
+    assert {name.partition(".")[0] for name in schedule.layer_names} >= {f"layer{i}" for i in range(layers)}
+    if layers < 3:
+        quick = on.model_copy(update={"compiler": on.compiler.model_copy(update={"slices": False})})
+        assert len(schedule) == len(ms.compile_graph(decoder.graph(Place(1, PREFILL, PREFILL + 1)), quick))
+
+
+def test_a_token_that_is_late_is_tried_with_other_edges() -> None:
+    on = machine(sram__bytes="1MiB")
+    model = TransformerDecoder(transformer("gpt2:small,layers=1,hidden=64,heads=4,ffn=96,vocab=50"))
+    good, bad = (32, 32, 32), (8, 8, 8)
+    cycles = {e: ms.simulate(TokenPrograms(model, on, 40, edges=e).schedule(20), on).cycles for e in (good, bad)}
+    assert cycles[bad] > 1.1 * cycles[good]
+    programs = TokenPrograms(model, on, 40, edges=bad)
+    assert ms.simulate(programs.schedule(20), on).cycles == cycles[bad]
+    programs._others = [good]
+    assert ms.simulate(programs.schedule(20), on).cycles == cycles[bad]  # it is no later than the best so far
+    programs._slack /= 1.1
+    assert ms.simulate(programs.schedule(20), on).cycles == cycles[good]
+
+
 def test_edges_are_chosen_once_by_timing() -> None:
     on = machine(compiler__effort=1, sram__bytes="1MiB")
     model = TransformerDecoder(transformer("gpt2:small,layers=2,hidden=256,heads=4,ffn=512,vocab=50"))
