@@ -14,6 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
 
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
@@ -120,12 +123,13 @@ class AttentionSizes:
         return -(-self.keys // KEYS)
 
 
-def best_plans(sizes: AttentionSizes, machine: Machine) -> list[AttentionPlan]:
+@lru_cache(maxsize=128)
+def best_plans(sizes: AttentionSizes, machine: Machine) -> tuple[AttentionPlan, ...]:
     """The plans that an estimate of cycles likes best, the best one first; of equal ones that of fewer operations. Of
     attention that is soon scheduled a few, to be tried."""
     plans = sorted(_plans(sizes, machine), key=lambda plan: (_cycles(plan, sizes, machine), -plan.keys, -plan.rows))
     steps = sizes.units * -(-sizes.rows // plans[0].rows) * sizes.blocks
-    return plans[: TRIED if steps <= FEW_STEPS else 1]
+    return tuple(plans[: TRIED if steps <= FEW_STEPS else 1])
 
 
 def _plans(sizes: AttentionSizes, machine: Machine) -> list[AttentionPlan]:
@@ -239,12 +243,11 @@ def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> flo
     steps = strips * sizes.blocks
     keys, m = min(KEYS, sizes.keys), plan.rows
 
-    def vector(op: VectorOp, cols: int) -> float:
-        return max(int(cost.vector_cycles(op, m, cols, machine)), machine.vector.setup_cycles)
-
     tiles = -(-keys // plan.width)
-    of_vector = sum(vector(op, -(-keys // tiles)) for op in (*FULL_PASSES, *sizes.steps)) * tiles
-    of_vector += sum(vector(op, 1) for op in COLUMN_PASSES) + vector(VectorOp.MUL, sizes.values)
+    full = (*FULL_PASSES, *sizes.steps) * tiles
+    cols = [*[-(-keys // tiles)] * len(full), *[1] * len(COLUMN_PASSES), sizes.values]
+    busy = cost.vector_cycles((*full, *COLUMN_PASSES, VectorOp.MUL), m, cols, machine)
+    of_vector = float(np.maximum(busy, machine.vector.setup_cycles).sum())
     array = 0.0
     width = min(plan.keys, keys)
     for k, n, count in (
