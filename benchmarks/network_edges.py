@@ -13,7 +13,8 @@ import gc
 import time
 
 import minisim as ms
-from minisim.compiler.passes import choose, context, edges
+from minisim.compiler import scales
+from minisim.compiler.passes import choose, context, edges_alone
 from minisim.compiler.pipeline import compile_graph
 from minisim.errors import CapacityError
 from minisim.hwmodel.native import simulate_native
@@ -23,7 +24,7 @@ NETWORKS = "mobilenet_v2,efficientnet_lite0:size=112,resnet18:size=112,squeezene
 
 def outcome(graph: ms.Graph, machine: ms.Machine) -> tuple[int | None, float]:
     """Cycles, or None if there is no room; and the CPU seconds of compiling."""
-    for cache in (edges._tried, edges.with_edges, choose._best, context._soonest):
+    for cache in (edges_alone.tried_alone, scales.with_edges, choose._best, context._soonest):
         cache.cache_clear()
     gc.collect()
     began = time.process_time()

@@ -16,12 +16,12 @@ from minisim.compiler.frontend.pasts import Place
 from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.passes.dispatch import Dispatch
-from minisim.compiler.passes.edges import Scale, mapped, with_edges
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.measure import FEW
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile, with_slabs
 from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.scales import Scale, mapped, with_edges
 from minisim.compiler.tiling import TiledGraph, executed_of
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine

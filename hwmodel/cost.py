@@ -21,8 +21,10 @@ so that an estimate and a simulation cannot disagree.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +36,8 @@ from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.descriptors import apart, descriptors
 from minisim.hwmodel.sections import Accumulator, Sram
+from minisim.hwmodel.sparsity import kept_steps, moved_bytes
+from minisim.hwmodel.sparsity import rectangles as rectangles
 from minisim.hwmodel.vector import operation_cycles, tree_cycles, vector_cycles
 
 __all__ = [
@@ -90,7 +94,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
 
     moves = opcode <= isa.Opcode.STORE
-    size = schedule.tile_bytes()[schedule.transfers["tile"][row[moves]]]
+    size = moved_bytes(schedule)[schedule.transfers["tile"][row[moves]]]
     columns.bytes[moves] = size
     columns.dram[moves] = dram_cycles(size, machine)
     tiles = rectangles(schedule)
@@ -116,6 +120,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         dtype=x["dtype"],
         taps=x["taps"],
         pitch=_pitch_of_pieces(schedule, x),
+        kept=kept_steps(schedule, x),
     )
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
@@ -133,14 +138,6 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         0,  # a part of a row leaves what is before the tree
     )
     return columns
-
-
-def rectangles(schedule: isa.Schedule) -> Rectangles:
-    """Where each tile lies in DRAM."""
-    tiles, tensors = schedule.tiles, schedule.tensors[schedule.tiles["tensor"]]
-    item, pitch = isa.item_sizes()[tensors["dtype"]], tensors["pitch"].astype(np.int64)
-    address = tensors["address"].astype(np.int64) + tiles["row"] * pitch + tiles["col"] * item
-    return Rectangles(address, tiles["cols"] * item, tiles["rows"].astype(np.int64), pitch)
 
 
 def burst_rules(machine: Machine, load: bool) -> BurstRules:
@@ -219,6 +216,7 @@ def matmul_cycles(
     dtype: npt.ArrayLike | None = None,
     taps: npt.ArrayLike = 1,
     pitch: npt.ArrayLike = 0,
+    kept: npt.ArrayLike = 0,
 ) -> tuple[Cycles, Cycles, Cycles]:
     """Setup, busy and hold cycles of m x k x n blocks: the array's, or its memories' ports or banks' if slower.
 
@@ -229,11 +227,12 @@ def matmul_cycles(
         dtype: of the operands; default: the machine's.
         taps: equal parts of k which the array takes one by one, unless it packs them.
         pitch: elements of SRAM from one row of A to the next; 0: it is packed.
+        kept: steps of k that B keeps, if it is compressed (`sparsity.py`), else 0.
     """
     dtype = machine.dtype if dtype is None else dtype
-    setup, busy, hold = block_cycles(m, k, n, machine, dtype, taps)
+    setup, busy, hold = block_cycles(m, k, n, machine, dtype, taps, kept)
     result = accumulator_sizes()[np.asarray(dtype)] if result is None else result
-    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype, taps=taps)
+    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype, taps=taps, kept=kept)
     if machine.accumulator.bytes:
         of_sums = port_cycles(moved.sums_read, moved.sums_written, machine.accumulator)
         needed = np.maximum(port_cycles(moved.read, moved.written, machine.sram), of_sums)
@@ -241,11 +240,36 @@ def matmul_cycles(
         needed = port_cycles(moved.read + moved.sums_read, moved.written + moved.sums_written, machine.sram)
     if machine.sram.bank_bytes_per_cycle:
         banks = matmul_bank_cycles(
-            m, k, n, step, a_transposed, b_transposed, machine, result=result, dtype=dtype, taps=taps, pitch=pitch
+            m,
+            k,
+            n,
+            step,
+            a_transposed,
+            b_transposed,
+            machine,
+            result=result,
+            dtype=dtype,
+            taps=taps,
+            pitch=pitch,
+            kept=kept,
         )
         needed = np.maximum(needed, banks)
     waits = np.maximum(needed - busy, 0)
     return setup, busy + waits, hold + waits
+
+
+def array_bound(sizes: Sequence[int], edges: Sequence[int], machine: Machine, dtype: int) -> int:
+    """Cycles below which the array does not compute a matmul of M x K x N in tiles of m x k x n, whatever its memories
+    do: each tile's stationary operand is in before it streams, and the tile before it has streamed by then."""
+    parts = [((edge, size // edge), (size % edge, 1)) for size, edge in zip(sizes, edges, strict=True)]
+    of_each = [[part for part in pair if all(part)] for pair in parts]
+    blocks = [tuple(zip(*corner, strict=True)) for corner in product(*of_each)]
+    (m, k, n), times = (
+        np.array([block for block, _ in blocks]).T,
+        np.array([counts for _, counts in blocks]).prod(axis=1),
+    )
+    setup, busy, hold = block_cycles(m, k, n, machine, dtype)
+    return int((times * np.maximum(setup + hold, busy)).sum())
 
 
 def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cycles:

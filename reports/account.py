@@ -12,7 +12,7 @@ import pandas as pd
 from minisim.hwmodel.isa import Queue
 from minisim.reports.cause import Cause
 from minisim.reports.path import Path
-from minisim.reports.run_record import RunRecord
+from minisim.reports.run_record import RunRecord, once
 
 Counts = npt.NDArray[np.int64]
 
@@ -101,8 +101,9 @@ class Account:
     path: Path
     by_layer: Counts
 
-    @classmethod
-    def of(cls, record: RunRecord) -> Account:
+    @staticmethod
+    @once
+    def of(record: RunRecord) -> Account:
         """Raises ValueError if the record's timeline is not of its schedule and machine."""
         path = record.path
         layer = record.schedule.stream["layer"][path.op]
@@ -114,7 +115,7 @@ class Account:
         np.subtract.at(padding, layer, useful)
         sums[:, path.causes.index(Cause.PADDING)] = padding
         computing -= padding
-        return cls(record, path, sums)
+        return Account(record, path, sums)
 
     def total(self) -> dict[str, int]:
         """Cycles of the run by the names of the causes."""

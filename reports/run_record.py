@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,20 @@ from minisim.reports.attribution import layer_cycles
 from minisim.reports.path import Path, critical_path
 
 Counts = npt.NDArray[np.int64]
+T = TypeVar("T")
+
+
+def once(told: Callable[[RunRecord], T]) -> Callable[[RunRecord], T]:
+    """What is told of a run is found out once: later calls return the same object, which nobody changes."""
+
+    @wraps(told)
+    def known(record: RunRecord) -> T:
+        if told not in record.told:
+            record.told[told] = told(record)
+        found: T = record.told[told]
+        return found
+
+    return known
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +66,11 @@ class RunRecord:
 
     def __repr__(self) -> str:
         return f"<RunRecord of {self.model!r} on {self.config!r}: {self.timeline.cycles:,} cycles>"
+
+    @cached_property
+    def told(self) -> dict[Callable[[RunRecord], object], Any]:
+        """What was found out of this run (`once`), by the function that tells it."""
+        return {}
 
     @cached_property
     def costs(self) -> Costs:

@@ -21,7 +21,7 @@ from minisim.hwmodel.energy import accesses
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.timeline import WAITED_FOR
 from minisim.reports.attribution import LAYER_CAUSES, layer_cycles, layer_stalls, unit_cycles
-from minisim.reports.run_record import RunRecord, Work
+from minisim.reports.run_record import RunRecord, Work, once
 
 Counts = npt.NDArray[np.int64]
 
@@ -78,6 +78,7 @@ def summary(record: RunRecord) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
+@once
 def layers(record: RunRecord) -> pd.DataFrame:
     """A row per layer: its cycles by cause (see attribution.py), work, traffic and bound."""
     schedule, machine, cost = record.schedule, record.machine, record.costs
@@ -130,6 +131,7 @@ def energy(record: RunRecord) -> pd.DataFrame:
     })  # fmt: skip
 
 
+@once
 def units(record: RunRecord) -> pd.DataFrame:
     """A row per unit of each core, of the network, the L2 if there are, and the DRAM.
 

@@ -108,12 +108,19 @@ def _new_folder(folder: Path) -> Iterator[None]:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; it becomes `path` if the block ends without an exception.
 
+    A device or a pipe is never replaced: it is yielded itself. Of a link the file that it leads to is replaced.
+
     Not for use inside an `output_set` of the same folder, whose lock it would wait for.
 
     Raises:
         OutputError: a system call failed.
     """
     path = Path(path)
+    with _as_output_error(path):
+        path = path.resolve()
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            yield path
+            return
     with _as_output_error(path), _lock(path.parent, fcntl.LOCK_SH):
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{path.suffix}")
         try:

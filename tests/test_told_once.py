@@ -26,7 +26,7 @@ from minisim.boundary import write_report
 from minisim.compiler.attributes import ConvAttributes, InterleaveAttributes
 from minisim.compiler.geometry import step_sizes
 from minisim.compiler.panels import Budget, Pace, choose
-from minisim.compiler.passes.edges import is_cut_alike
+from minisim.compiler.passes.edges_search import is_cut_alike
 from minisim.compiler.placement import tensor_table
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.zoo import NETWORKS

@@ -25,7 +25,7 @@ from minisim import cli, what_if
 from minisim import sweep as sweep_module
 from minisim.compiler.panels import Budget, Pace, choose, walk_panels
 from minisim.difference import number
-from minisim.errors import ModelError, OutputError, shortened
+from minisim.errors import ModelError, OutputError, UsageError, shortened
 from minisim.hwmodel.cost import matmul_cycles
 from minisim.hwmodel.dram_presets import PRESETS
 from minisim.hwmodel.effects import no_effect
@@ -86,6 +86,20 @@ def test_panels_of_a_quarter_of_the_memory_are_candidates() -> None:
     budget = Budget(sram=12 * 4096, a=4096, b=4096, c=4096, fixed=0, sums=4096)
     pace = Pace(execute=64, load=1 / 16, store=1 / 64, dram=1 / 100, turnaround=50)
     assert choose(11, 1, 15, budget, pace).load_bytes(1) == 204_800
+
+
+@pytest.mark.parametrize("grid", [(0, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_panels_are_of_grids_that_have_tiles(grid: tuple[int, int, int]) -> None:
+    pace = Pace(execute=64, load=1 / 16, store=1 / 64, dram=1 / 100, turnaround=50)
+    with pytest.raises(UsageError, match=r"^a grid must have tiles$"):
+        choose(*grid, Budget(sram=4096, a=1, b=1, c=1, fixed=0, sums=1), pace)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 1), (1, 0)])
+def test_panels_are_of_tiles_that_have_bytes(a: int, b: int) -> None:
+    pace = Pace(execute=64, load=1 / 16, store=1 / 64, dram=1 / 100, turnaround=50)
+    with pytest.raises(UsageError, match=r"^tiles of a and b must have bytes$"):
+        choose(1, 1, 1, Budget(sram=4096, a=a, b=b, c=1, fixed=0, sums=1), pace)
 
 
 GRIDS = [(7, 8, 5), (3, 4, 11), (1, 2, 9)]

@@ -23,10 +23,12 @@ from minisim.compiler.decisions import key_of, known, remember
 from minisim.compiler.mapping import ALL, Edges
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import operations
-from minisim.compiler.passes.edges import is_cut_alike, mapped, what_counts
+from minisim.compiler.passes.edges import what_counts
+from minisim.compiler.passes.edges_search import is_cut_alike
 from minisim.compiler.passes.measure import Measured, timed
 from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
+from minisim.compiler.scales import mapped
 from minisim.compiler.tiling import TiledGraph
 from minisim.errors import CapacityError, ModelError, UnsupportedError
 from minisim.hwmodel.config import Machine

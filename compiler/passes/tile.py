@@ -11,7 +11,8 @@ from minisim.compiler.mapping import ALL, Edges, check_layers
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
-from minisim.compiler.passes.edges import Machines, mapped, soonest
+from minisim.compiler.passes.edges import soonest
+from minisim.compiler.scales import Machines, mapped
 from minisim.compiler.shares import Splitter
 from minisim.compiler.slabs import tiles_apart
 from minisim.compiler.tiling import TiledGraph, executed_of, tile_height

@@ -180,18 +180,13 @@ void Validator::piece(const Place& at, std::uint64_t rows, std::uint64_t cols,
     }
 }
 
-// A window must lie in its tile and in its operand, and take each row of the operand once. Steps and
-// counts are compared one by one, so that no product of them overflows.
+// A window must lie in its tile and in its operand, and take each row of the operand once. That comes
+// first: so outer x inner is at most 2^32, and where the last row of the tile lies is below 2^64.
 void Validator::window(const Place& at, std::uint64_t rows, std::uint64_t cols, const TileRow& tile,
                        const WindowRow& w) const {
     const auto inside = [](std::uint64_t first, std::uint64_t outer, std::uint64_t outer_step,
                            std::uint64_t inner, std::uint64_t inner_step, std::uint64_t size) {
-        std::uint64_t last = first;
-        for (const std::uint64_t reach : {(outer - 1) * outer_step, (inner - 1) * inner_step}) {
-            if (last >= size || reach >= size) return false;
-            last += reach;
-        }
-        return last < size;
+        return first + (outer - 1) * outer_step + (inner - 1) * inner_step < size;
     };
     if (w.outer == 0 || w.inner == 0 || w.cols == 0) {
         at.fail("a window must have at least one row and column");

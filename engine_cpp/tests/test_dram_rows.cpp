@@ -144,6 +144,13 @@ TEST(a_tile_is_a_cell_however_its_rows_are_packed) {
     CHECK_EQUAL(cells(tensor_row(64, 100, 448, DType::kFp32), 32, 32), 8u);
 }
 
+TEST(a_part_that_comes_twice_keeps_to_both) {
+    const TensorRow tensor = tensor_row(2, 3, 3, DType::kInt8);
+    DramGrid grid(1, 6);
+    grid.cut(grid.span(tensor, 0, 2, 0, 2));  // bytes 0 and 1, 3 and 4
+    CHECK_EQUAL(grid.cells(), 6u);
+}
+
 TEST(two_cores_store_into_one_burst) {
     const Narrow p(5, 11);  // 60 bytes, and the rest
     Engine engine({4096, "reference", true, 0, 2});

@@ -9,6 +9,7 @@
 #include "check.hpp"
 #include "minisim/dram_memory.hpp"
 #include "minisim/errors.hpp"
+#include "minisim/served_runs.hpp"
 #include "small_part.hpp"
 
 using namespace minisim;
@@ -133,6 +134,30 @@ TEST(random_requests_are_all_served) {
             now = served.issued + static_cast<Cycle>(random() % 5000);
         }
     }
+}
+
+TEST(a_run_is_known_by_what_describes_it) {
+    ServedRuns served;
+    served.add({1, 2}, {3});
+    CHECK(served.find({1, 2}) && *served.find({1, 2}) == ServedRuns::Numbers{3});
+    CHECK(!served.find({3}) && !served.find({2, 1}));
+    served.add({1, 2}, {4});
+    CHECK_EQUAL(served.size(), 1u);
+    CHECK(*served.find({1, 2}) == ServedRuns::Numbers{4});
+}
+
+TEST(a_run_that_comes_again_is_repeated) {
+    DramPart part = small_part();
+    part.tREFI = 1 << 20;
+    DramChannel channel(part);
+    ServedRuns served;
+    const auto took = [&](Cycle start) { return channel.run({{0, 0, false, 4}}, start, start, served) - start; };
+    took(1000);  // opens the row
+    const Cycle open = took(2000);
+    const std::size_t known = served.size();
+    CHECK(known > 0);
+    CHECK_EQUAL(took(3000), open);
+    CHECK_EQUAL(served.size(), known);
 }
 
 // A few transfers over and over, at places that share rows and banks or do not: most are repeated.

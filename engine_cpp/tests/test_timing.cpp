@@ -162,6 +162,16 @@ TEST(references_that_lead_nowhere_are_refused) {
             "a tile must end at or below address 2^62");
 }
 
+TEST(the_last_tile_ends_at_2_to_the_62) {
+    Builder b = chain();
+    TensorRow& tensor = b.tensors[0];
+    tensor.address = (std::uint64_t{1} << 62) - 4 * std::uint64_t{tensor.pitch} - 16 * 4;
+    check_references(b.view(), 1);
+    ++tensor.address;
+    CHECK_THROWS(check_references(b.view(), 1), ScheduleError,
+                 "a tile must end at or below address 2^62");
+}
+
 // Rows of 100 bytes, 160 apart, from byte 8 on; beats of 16 bytes, four in a burst.
 TEST(a_rectangle_is_cut_into_bursts) {
     BurstRules rules;
@@ -181,6 +191,8 @@ TEST(a_rectangle_is_cut_into_bursts) {
     CHECK_EQUAL(found.bursts[1].passing, 3);
     CHECK_EQUAL(found.bursts[1].rest, 1 + 1);  // seven beats in, seven out: the shifter is late
     CHECK_EQUAL(found.through, 4 + 1 + 3 + 2 + 4 + 1 + 3 + 1);
+    CHECK_EQUAL(cut({1, 15, 2, 64}, rules).bursts[0].rest, 1 + 1);  // a byte is enough
+    CHECK_EQUAL(cut({0, 15, 2, 64}, rules).bursts[0].rest, 1);
 }
 
 TEST(random_programs_on_random_machines) {

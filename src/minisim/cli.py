@@ -22,7 +22,8 @@ from rich.console import Console
 from minisim import __version__
 from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
-from minisim.compiler.frontend import load_model
+from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.frontend import load_model, torch_model
 from minisim.compiler.frontend.bound import parse_values
 from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.graph import Graph
@@ -59,6 +60,7 @@ from minisim.run import run
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep import grid, parse_param, sweep
+from minisim.torch_check import compared
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -150,12 +152,13 @@ _out = click.option("--out", default="out", show_default=True, metavar="DIR", ty
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
 _no_check = click.option("--no-check", is_flag=True, help="Compute the values, but do not compare them with numpy.")
-_check = click.option("--check", "against", type=click.Choice(["onnxruntime"]),
-                      help="Also compare an ONNX file with ONNX Runtime; exit code 3 if they deviate.")  # fmt: skip
+_check = click.option("--check", "against", type=click.Choice(["onnxruntime", "torch"]),
+                      help="Also compare with ONNX Runtime, or with torch; exit code 3 if they deviate.")  # fmt: skip
 _check_borders = click.option("--check-borders", is_flag=True,
                               help="With --check: what passes between fused operations, too.")  # fmt: skip
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
-                     help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
+                     help="Bind a dimension that an ONNX file leaves open, or a parameter of model(): seq=128. May be "
+                     "repeated.")  # fmt: skip
 _prefill = click.option("--prefill", type=click.IntRange(min=1), metavar="TOKENS",
                         help="Tokens of a transformer such as llama:7b, or of an ONNX file of tokens.")  # fmt: skip
 _decode = click.option("--decode", "tokens", type=click.IntRange(min=1), metavar="TOKENS",
@@ -303,8 +306,8 @@ def run_command(
     if trace:
         load_protos()  # what is missing is said before the run
     if against:
-        _check_checkable(model, no_numerics)
-    elif check_borders:
+        _check_checkable(model, against, no_numerics)
+    if check_borders and against != "onnxruntime":
         raise UsageError("--check-borders: goes with --check onnxruntime")
     if window is not None:
         model = _of_tokens("--window", model, f",window={window}")
@@ -340,12 +343,14 @@ def run_command(
     mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    bound = parse_values(values)
+    bound, sizes = parse_values(values), {} if is_text else _bound(dims, shapes)
     numerics = not no_numerics
     if is_text:
         graph = file_decoder(model, bindings, numerics, memory_limit).whole(prefill or 1, batch or 1)
+    elif against == "torch":
+        source_of_torch, left = torch_model(model, sizes)
+        graph = source_of_torch.graph(left, bound, memory_limit=memory_limit)
     else:
-        sizes = _bound(dims, shapes)
         graph = load_model(
             model, NAME[machine.dtype], sizes, values=bound, numerics=numerics, memory_limit=memory_limit
         )
@@ -383,9 +388,12 @@ def run_command(
     print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
     if against:
-        check = check_onnxruntime(
-            model, machine, dims=_bound(dims, shapes), values=bound, borders=check_borders, outputs=result.outputs
-        )
+        if against == "torch":
+            check = compared(source_of_torch, graph, machine, example_inputs(graph), result.outputs)
+        else:
+            check = check_onnxruntime(
+                model, machine, dims=sizes, values=bound, borders=check_borders, outputs=result.outputs
+            )
         for line in check.lines():
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if check.deviates:
@@ -399,14 +407,14 @@ def _of_tokens(option: str, model: str, more: str) -> str:
     return f"{model}{more}"
 
 
-def _check_checkable(model: str, no_numerics: bool) -> None:
-    """Say before the run, not after it, what a check against ONNX Runtime lacks."""
+def _check_checkable(model: str, against: str, no_numerics: bool) -> None:
+    """Say before the run, not after it, what a check lacks."""
     if no_numerics:
         raise UsageError("--check: needs values to compare, so not --no-numerics")
-    if Path(model).suffix.lower() != ".onnx":
+    if against == "onnxruntime" and Path(model).suffix.lower() != ".onnx":
         raise UsageError(f"--check onnxruntime: needs an ONNX file, not {shown(model)}")
-    if find_spec("onnxruntime") is None:
-        raise MissingExtraError.of("onnxruntime", "onnxruntime", "--check onnxruntime")
+    if find_spec(against) is None:
+        raise MissingExtraError.of(against, against, f"--check {against}")
 
 
 @main.command("explain")

@@ -13,7 +13,7 @@ from support.networks import network
 
 import minisim as ms
 from minisim.compiler import decisions
-from minisim.compiler.passes import edges, nest
+from minisim.compiler.passes import edges, edges_alone, nest
 from minisim.compiler.pipeline import compile_graph
 
 SMALL = "sram.bytes=24KiB"
@@ -36,13 +36,13 @@ def kept(folder: Path) -> list[Path]:
 
 
 def nothing_is_found_out_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "_searched", lambda *_: pytest.fail("edges are found out anew"))
+    monkeypatch.setattr(edges, "searched", lambda *_: pytest.fail("edges are found out anew"))
     monkeypatch.setattr(nest.Nest, "_soonest", lambda *_: pytest.fail("a plan is found out anew"))
 
 
 def compiled(model: str | ms.Graph = "gemm:324x56x64", *keys: str, **given: object) -> bytes:
     """What a model is compiled to, with nothing remembered but what is on disk."""
-    edges._tried.cache_clear()
+    edges_alone.tried_alone.cache_clear()
     machine = ms.Machine().replace(SMALL, *keys)
     return compile_graph(model, machine, numerics=False, **given).stream.tobytes()  # type: ignore[arg-type]
 
@@ -54,7 +54,7 @@ def test_a_decision_that_is_kept_is_that_which_would_be_found(
     case = network(seed)
 
     def schedule() -> str:
-        edges._tried.cache_clear()
+        edges_alone.tried_alone.cache_clear()
         return "\n".join(compile_graph(case.graph, case.machine.replace("compiler.effort=1"), numerics=False).lines())
 
     before = len(all_kept(folder))

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from support.networks import network
 
 import minisim as ms
 from minisim.compiler.mapping import ALL
-from minisim.compiler.passes import edges
-from minisim.compiler.passes.edges import USUAL, with_edges
+from minisim.compiler.passes import edges_alone, edges_search
 from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.measure import NEVER, Measured, best
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import compile_graph, computed_graph, schedule_key, tiled_graph
+from minisim.compiler.scales import USUAL, Scale, with_edges
 from minisim.compiler.tiling import Tiling, tile_height
 from minisim.errors import CapacityError
+from minisim.hwmodel.array import block_cycles
+from minisim.hwmodel.cost import array_bound
 from minisim.hwmodel.native import simulate_native
 
 SMALL = "sram.bytes=24KiB"
@@ -83,7 +87,7 @@ def test_more_effort_is_never_slower(seed: int) -> None:
 def test_a_decision_is_the_same_whether_it_is_remembered_or_not() -> None:
     case = network(19)
     remembered = [compile_graph(case.graph, case.machine, numerics=False) for _ in range(2)]
-    edges._tried.cache_clear()
+    edges_alone.tried_alone.cache_clear()
     anew = compile_graph(case.graph, case.machine, numerics=False)
     for schedule in remembered:
         assert list(schedule.lines()) == list(anew.lines())
@@ -98,10 +102,10 @@ def test_outputs_have_the_same_bits_whatever_is_tried() -> None:
     assert np.array_equal(outputs[0], outputs[1]) and np.array_equal(outputs[0], outputs[2])
 
 
-def tried(model: str, *keys: str, preset: str = "npu_32x32") -> edges.Tried:
+def tried(model: str, *keys: str, preset: str = "npu_32x32") -> edges_alone.Tried:
     machine = ms.Machine.load(preset).replace(*keys)
     graph = computed_graph(ms.load_model(model), machine)
-    return edges._tried(Excerpt([next(node for node in graph.nodes if node.op == "MatMul")], graph), machine)
+    return edges_alone.tried_alone(Excerpt([next(node for node in graph.nodes if node.op == "MatMul")], graph), machine)
 
 
 def test_a_layer_near_its_bound_is_not_tried_any_further() -> None:
@@ -144,22 +148,22 @@ def test_other_edges_take_no_more_operations_than_are_allowed() -> None:
 
 def test_a_try_takes_no_more_operations_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 11 x 2 x 2 usual tiles: finer ones are not tried where a try may have 50, and nothing where it may have 40."""
-    edges._tried.cache_clear()
-    monkeypatch.setattr(edges, "TRIAL", 50)
+    edges_alone.tried_alone.cache_clear()
+    monkeypatch.setattr(edges_alone, "TRIAL", 50)
     finer = [scale for scale in tried("gemm:324x56x64", SMALL) if min(scale) < 1 and max(scale) <= 1]
-    monkeypatch.setattr(edges, "TRIAL", 40)
-    edges._tried.cache_clear()
+    monkeypatch.setattr(edges_alone, "TRIAL", 40)
+    edges_alone.tried_alone.cache_clear()
     none = tried("gemm:324x56x64", SMALL)
-    edges._tried.cache_clear()
+    edges_alone.tried_alone.cache_clear()
     assert not finer and not none
 
 
 def test_a_large_layer_is_not_cut_into_many_times_as_many_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    edges._tried.cache_clear()
-    monkeypatch.setattr(edges, "PART", 1)
-    monkeypatch.setattr(edges, "LARGE", 100)
+    edges_alone.tried_alone.cache_clear()
+    monkeypatch.setattr(edges_alone, "PART", 1)
+    monkeypatch.setattr(edges_alone, "LARGE", 100)
     found = tried("gemm:324x56x64", SMALL)
-    edges._tried.cache_clear()
+    edges_alone.tried_alone.cache_clear()
     assert len(found) > 1
     for m, k, n in found:
         assert -(-324 // int(32 * m)) * -(-56 // int(32 * k)) * -(-64 // int(32 * n)) <= 100
@@ -210,7 +214,7 @@ def test_what_fits_on_smaller_tiles_alone_is_compiled() -> None:
 
 
 @pytest.mark.parametrize("scale", [(1, 1, 1), (0.5, 1, 1), (2, 1, 1), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)])
-def test_any_scale_of_a_whole_network_gives_the_same_bits(scale: edges.Scale) -> None:
+def test_any_scale_of_a_whole_network_gives_the_same_bits(scale: Scale) -> None:
     rng, graph = np.random.default_rng(3), ms.Graph()
     x = graph.input("x", (2, 9, 10, 20))
     y = graph.conv2d(graph.tanh(x), graph.weight("a", rng.standard_normal((3, 3, 20, 24))), pads=1)
@@ -220,12 +224,12 @@ def test_any_scale_of_a_whole_network_gives_the_same_bits(scale: edges.Scale) ->
     y = graph.softmax(graph.matmul(rows, graph.transpose(rows, (0, 2, 1))))
     graph.output(graph.matmul(y, rows), "y")
     machine = ms.Machine().replace("compiler.effort=0", "sram.bytes=2MiB")
-    all_of = {ALL: (edges.with_edges(machine, scale).tile.m, *(int(32 * part) for part in scale[1:]))}
+    all_of = {ALL: (with_edges(machine, scale).tile.m, *(int(32 * part) for part in scale[1:]))}
     inputs = {"x": rng.standard_normal((2, 9, 10, 20)).astype(np.float32)}
     plain, scaled = (ms.run(graph, machine, inputs=inputs, mapping=mapping) for mapping in (None, all_of))
     assert plain.outputs["y"].tobytes() == scaled.outputs["y"].tobytes()
     tiled = tiled_graph(graph, machine, mapping=all_of)
-    highest = max(tiling.m for tiling in tiled.tilings.values())
+    highest = max(tiling.m for tiling in tiled.tilings.values() if not tiling.attention)  # which has its own
     assert all_of[ALL][0] <= highest <= 1.1 * all_of[ALL][0]  # a thin last row is dealt out to the others
     assert (scaled.schedule.stream.tobytes() == plain.schedule.stream.tobytes()) == (scale == (1, 1, 1))
 
@@ -240,25 +244,25 @@ def test_a_batch_is_cut_slab_by_slab_where_the_networks_tiles_would_reach_across
     assert tiled.graph.tensors[scores].slab == slab
 
 
-def plans(monkeypatch: pytest.MonkeyPatch) -> list[edges.Plan]:
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[edges_search.Plan]:
     """Those that are tried for `convs`, in a small SRAM."""
-    found: list[edges.Plan] = []
-    is_best = edges._Search.is_best
+    found: list[edges_search.Plan] = []
+    is_best = edges_search.Search.is_best
 
-    def told(search: edges._Search, plan: edges.Plan, *most: float) -> bool:
+    def told(search: edges_search.Search, plan: edges_search.Plan, *most: float) -> bool:
         before = len(search.known)
         best = is_best(search, plan, *most)
         found.extend([plan] if len(search.known) > before and search.known[-1] is not NEVER else [])
         return best
 
-    monkeypatch.setattr(edges._Search, "is_best", told)
+    monkeypatch.setattr(edges_search.Search, "is_best", told)
     tiled_graph(convs(), ms.Machine.load(CONVS[0]).replace(CONVS[1]), numerics=False)
     return found
 
 
 def test_matmuls_own_edges_are_tried_inside_the_best_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "TIMES", (0, 0, 0))  # not one after the other
-    monkeypatch.setattr(edges, "WORTH", 0.0)
+    monkeypatch.setattr(edges_search, "TIMES", (0, 0, 0))  # not one after the other
+    monkeypatch.setattr(edges_search, "WORTH", 0.0)
     assert any(plan.whole != USUAL and plan.own for plan in plans(monkeypatch))
 
 
@@ -269,11 +273,11 @@ def test_own_edges_that_could_save_next_to_nothing_are_not_tried_in_a_network_of
 
 
 def test_edges_that_give_the_same_tiles_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "WORTH", 0.0)
+    monkeypatch.setattr(edges_search, "WORTH", 0.0)
     timed: list[object] = []
-    measured = edges.measured
+    measured = edges_search.measured
     monkeypatch.setattr(
-        edges, "measured", lambda tiled, *a, **k: timed.append(tiled.tilings) or measured(tiled, *a, **k)
+        edges_search, "measured", lambda tiled, *a, **k: timed.append(tiled.tilings) or measured(tiled, *a, **k)
     )
     plans(monkeypatch)
     whole = [tilings for tilings in timed if len(tilings) > 1]
@@ -281,8 +285,35 @@ def test_edges_that_give_the_same_tiles_are_tried_once(monkeypatch: pytest.Monke
     assert all(tilings not in whole[:i] for i, tilings in enumerate(whole))
 
 
+@pytest.mark.parametrize("preset", ["npu_32x32", "tpu_like_128x128"])
+@pytest.mark.parametrize("sizes", [(7, 5, 3), (64, 70, 1), (33, 128, 300)])
+def test_what_the_array_takes_is_a_sum_over_tiles_and_below_any_run(preset: str, sizes: tuple[int, int, int]) -> None:
+    machine = ms.Machine.load(preset)
+    m, k, n = sizes
+    tiles = product(*(range(0, size, edge) for size, edge in zip(sizes, (32, 32, 64), strict=True)))
+    blocks = [block_cycles(min(32, m - i), min(32, k - j), min(64, n - h), machine, 0) for i, j, h in tiles]
+    assert array_bound(sizes, (32, 32, 64), machine, 0) == sum(max(setup + hold, busy) for setup, busy, hold in blocks)
+    name = f"gemm:{m}x{k}x{n}"
+    (tiling,) = tilings(name, preset=preset)
+    cycles = ms.run(name, machine, numerics=False).cycles
+    assert 0 < array_bound(sizes, (tiling.m, tiling.k, tiling.n), machine, 0) <= cycles
+
+
+def test_plans_that_the_array_alone_makes_slower_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a deep network that the array bounds, tiles of half the rows, each of which waits for its weights."""
+    timed: list[int] = []
+    measured = edges_search.measured
+    monkeypatch.setattr(edges_search, "measured", lambda *a, **k: timed.append(1) or measured(*a, **k))
+    tried = plans(monkeypatch)
+    some = len(timed)
+    monkeypatch.setattr(edges_search, "array_bound", lambda *_: 10**18)
+    timed.clear()
+    plans(monkeypatch)
+    assert 0 < len(timed) < some <= len(tried)
+
+
 @pytest.mark.parametrize(("most", "count"), [(0, 0), (700, 1), (2400, 2)])
 def test_scales_are_tried_within_a_bound(most: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "WHOLE", (0, most, 0))
-    monkeypatch.setattr(edges, "WHOLES", (0, 0, 0))
+    monkeypatch.setattr(edges_search, "WHOLE", (0, most, 0))
+    monkeypatch.setattr(edges_search, "WHOLES", (0, 0, 0))
     assert sum(plan.whole != USUAL and not plan.own for plan in plans(monkeypatch)) == count

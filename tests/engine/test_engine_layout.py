@@ -78,6 +78,8 @@ def test_reprs_are_the_calls_that_make_them():
         _engine.Engine(_engine.EngineConfig(64)),
     ):
         assert repr(eval(repr(thing), vars(_engine).copy())) == repr(thing)
+    number = _engine.SchedVector(isa.VectorOp.MUL, tile, tile, 1 / 3)
+    assert repr(number).endswith("src1=0.333333343, src2=None)")  # nine digits tell every float
     assert repr(_engine.Engine(_engine.EngineConfig(64)).stats).startswith("EngineStats(loads=0, stores=0,")
 
 

@@ -17,7 +17,8 @@ from universalmutator import mutator  # type: ignore[import-untyped]
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "engine_cpp"
 RULES = ["universal.rules", "c_like.rules", "cpp.rules"]
-NO_CODE = {"docstrings.hpp", "docstrings_dram.hpp"}
+NO_CODE = "docstrings"
+"""What the names of files begin with in which there is none."""
 SPACE = re.compile(r"\s+")
 
 
@@ -51,7 +52,9 @@ def squeezed(text: str) -> str:
 
 def sources(names: list[str], changed: str | None) -> list[Path]:
     """The engine's files: all, those in the named files and folders, or those that differ from a branch."""
-    found = sorted(p for p in (*ENGINE.glob("src/*.?pp"), *ENGINE.glob("include/**/*.hpp")) if p.name not in NO_CODE)
+    found = sorted(
+        p for p in (*ENGINE.glob("src/*.?pp"), *ENGINE.glob("include/**/*.hpp")) if not p.name.startswith(NO_CODE)
+    )
     if names:
         wanted = [(ROOT / name).resolve() for name in names]
         found = [p for p in found if any(p == w or w in p.parents for w in wanted)]

@@ -26,6 +26,14 @@ WORK = BUILD / f"mutant-{os.getpid()}"  # several runs may go on at once
 TIMING = ("timing", "burst_port", "in_flight", "dram", "memory", "l2", "noc")
 """What the names of files of the event model and of its DRAM begin with (behind `bindings_`, too)."""
 TIMING_TESTS = ["tests/compiler/test_pinned.py", "tests/hwmodel/test_dram_twin.py", "tests/hwmodel/test_native.py"]
+COMPILING = ("panels", "walk", "uops", "place", "candidates", "grown", "recurrence")
+"""The same of what the compiler calls."""
+COMPILING_TESTS = [
+    "tests/test_told_small.py",
+    "tests/compiler/test_golden.py",
+    "tests/compiler/test_pinned.py",
+    "tests/hwmodel/test_recurrence.py",
+]
 ENGINE_TESTS = ["tests/engine"]
 NOT_NEEDED = ["tests/engine/test_engine_cpp.py", "tests/engine/test_engine_threads.py"]
 SLOW = 6  # times as long as without the fault: it hangs
@@ -47,7 +55,11 @@ class Workshop:
 
     def __init__(self) -> None:
         BUILD.mkdir(parents=True, exist_ok=True)
-        options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+        options = [
+            "-DCMAKE_BUILD_TYPE=Debug",
+            "-DCMAKE_CXX_FLAGS_DEBUG=-O0 -D_GLIBCXX_ASSERTIONS",
+            "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+        ]
         options += ["-DMINISIM_BUILD_TESTS=ON", f"-DPython_EXECUTABLE={sys.executable}"]
         options += [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
         run("cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", *options)
@@ -56,9 +68,8 @@ class Workshop:
         self.stage = staged()
         self.times: dict[str, float] = {}
         failure = self.cpp_tests(BUILD / "engine_cpp" / "tests" / "test_all")
-        failure = (
-            failure or self.python_tests(self.module, TIMING_TESTS) or self.python_tests(self.module, ENGINE_TESTS)
-        )
+        for tests in (TIMING_TESTS, COMPILING_TESTS, ENGINE_TESTS):
+            failure = failure or self.python_tests(self.module, tests)
         if failure:
             raise SystemExit(f"the tests fail without any fault: {failure}")
 
@@ -95,8 +106,7 @@ class Workshop:
         if not self._linked({**objects, **bindings}, ("minisim_core", "_engine"), module, ["-shared"]):
             return "invalid"
         name = Path(mutant.file).name.removeprefix("bindings_").removeprefix("docstrings_")
-        tests_of_it = TIMING_TESTS if name.startswith(TIMING) else ENGINE_TESTS
-        failure = self.python_tests(module, tests_of_it)
+        failure = self.python_tests(module, tests_of(name))
         return failure or ("same" if same_when_optimised(self.units, mutant, source) else "survived")
 
     def cpp_tests(self, program: Path) -> str | None:
@@ -144,6 +154,13 @@ class Workshop:
         inputs = [str(objects.get(u.made, u.made)) for u in self.units if u.target in targets]
         command = ["c++", *flags, "-pthread", *inputs, "-o", str(output)]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def tests_of(name: str) -> list[str]:
+    """The Python tests that a file of this name is tried with."""
+    if name.startswith(TIMING):
+        return TIMING_TESTS
+    return COMPILING_TESTS if name.startswith(COMPILING) else ENGINE_TESTS
 
 
 def same_when_optimised(units: list[Unit], mutant: Mutant, source: Path) -> bool:

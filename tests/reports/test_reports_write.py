@@ -178,6 +178,18 @@ def _umask() -> int:
     return umask
 
 
+def test_a_pipe_or_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    atomic_bytes(pipe, b"one")
+    assert os.read(reader, 9) == b"one"
+    os.close(reader)
+    assert pipe.is_fifo()
+    (tmp_path / "link").symlink_to(tmp_path / "a.bin")
+    atomic_bytes(tmp_path / "link", b"two")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "a.bin").read_bytes() == b"two"
+
+
 def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     atomic_bytes(path, b"one")

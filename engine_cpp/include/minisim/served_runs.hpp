@@ -16,6 +16,7 @@ public:
     // What a run did to its channel that was described by the same numbers; nullptr: there was none.
     const Numbers* find(const Numbers& description) const;
     void add(const Numbers& description, const Numbers& outcome);
+    std::size_t size() const { return runs_.size(); }
 
 private:
     struct Run {
