@@ -14,11 +14,12 @@ from support.machines import machine
 from support.paths import ROOT
 
 import minisim as ms
+from minisim.compiler.attention_plan import KEYS
 from minisim.compiler.decoders import Text, TransformerDecoder
 from minisim.compiler.decoding import TokenPrograms
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend.pasts import Place
-from minisim.compiler.transformers import built, transformer
+from minisim.compiler.transformers import Transformer, built, transformer
 from minisim.compiler.transformers.experts import gates, mixed
 from minisim.compiler.transformers.routing import routed
 from minisim.compiler.values import example_values
@@ -59,25 +60,30 @@ def test_sequences_together_have_the_values_of_each_alone(name: str, keys: dict[
     assert abs(found.steps[-1].weight_bytes - alone_.weight_bytes) < 0.1 * alone_.weight_bytes  # tables of positions
 
 
+def logits(model: Transformer, on: ms.Machine, tokens: np.ndarray) -> np.ndarray:
+    """Of the last token, without a cache."""
+    return np.asarray(ms.run(built(model, len(tokens)), on, inputs={"tokens": tokens}, check=False).outputs["logits"])
+
+
+def test_a_window_reads_the_rows_that_are_seen() -> None:
+    """From the begin of a block of keys on, so that it has the bits of the whole band."""
+    model, on = transformer("llama3:8b,kv_heads=1,layers=1,hidden=16,heads=2,ffn=16,vocab=8,window=5"), machine()
+    past = KEYS + 5
+    found = decode(TransformerDecoder(model), on, Text(past, 1), check=False)
+    expected = logits(model, on, example_values("tokens", (past + 1, model.hidden), "float32"))
+    np.testing.assert_array_equal(found.outputs[-1].view(np.uint32), expected.view(np.uint32))
+    assert found.steps[-1].kv_read_bytes == (past + 1 - KEYS) * 2 * model.kv * 4
+
+
 @pytest.mark.parametrize("name", ["gpt2:small", "llama3:8b,kv_heads=2"])
-def test_a_window_reads_the_rows_that_are_seen(name: str) -> None:
-    """From the last multiple of 32 on, so that sums of rows have the bits of the whole band."""
-    model, on = transformer(f"{name},layers=1,hidden=32,heads=4,ffn=40,vocab=40,window=5"), machine(cores__count=2)
-    found = decode(TransformerDecoder(model), on, Text(37, 1, chunk=35), check=False)
-    tokens = example_values("tokens", (38, model.hidden), "float32")
-
-    def alone(tokens: np.ndarray) -> np.ndarray:
-        inputs = {"tokens": tokens}
-        return np.asarray(ms.run(built(model, len(tokens)), on, inputs=inputs, check=False).outputs["logits"])
-
-    np.testing.assert_array_equal(found.outputs[-2].view(np.uint32), alone(tokens[:37]).view(np.uint32))
-    last = alone(tokens)
-    np.testing.assert_array_equal(found.outputs[-1].view(np.uint32), last.view(np.uint32))
-    assert found.steps[-1].kv_read_bytes == (38 - 32) * 2 * model.kv * 4
-    for changed, is_seen in ((37 - 5, False), (37 - 4, True)):  # the last token sees five, itself the last
+def test_a_token_sees_a_window(name: str) -> None:
+    """Five tokens, itself the last: what is before them does not change it."""
+    model, on = transformer(f"{name},layers=1,hidden=32,heads=4,ffn=40,vocab=40,window=5"), machine()
+    tokens = example_values("tokens", (8, model.hidden), "float32")
+    for changed, is_seen in ((2, False), (3, True)):
         other = tokens.copy()
         other[changed] += 1
-        assert np.array_equal(alone(other), last) != is_seen
+        assert np.array_equal(logits(model, on, other), logits(model, on, tokens)) != is_seen
 
 
 @pytest.mark.parametrize(("batch", "layers", "popularity"), [(1, 3, ""), (2, 1, ",popularity=6x1x1x1x1")])
