@@ -37,10 +37,12 @@ def uncached(path: Path, ids: np.ndarray, on: ms.Machine) -> np.ndarray:
     return np.asarray(ms.run(graph, on, check=False).outputs["logits"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+TINY = {"sram__bytes": 8 * 1024, "cores__count": 2, "matrix__rows": 8, "matrix__cols": 8}
+
+
 @pytest.mark.parametrize(
-    ("batch", "keys"),
-    [(1, {}), (2, {"sram__bytes": 8 * 1024, "cores__count": 2, "matrix__rows": 8, "matrix__cols": 8})],
+    ("kind", "batch", "keys"),
+    [("Concat", 2, {}), ("repeated", 2, TINY), ("Attention", 1, TINY), ("GroupQueryAttention", 2, TINY)],
 )
 def test_token_by_token_has_the_bits_of_all_at_once(
     kind: str, batch: int, keys: dict[str, object], tmp_path: Path
