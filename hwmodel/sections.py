@@ -205,6 +205,7 @@ class Sparsity(Section):
 
     pattern: Annotated[str, BeforeValidator(_pattern)] = Field(
         default="none",
+        examples=['"none", "1:2" to "63:64"'],
         description="N:M: weights of which each block of M steps of k has at most N that are not zero are moved and "
         "multiplied compressed; none: all weights are dense",
     )
