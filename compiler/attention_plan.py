@@ -260,8 +260,8 @@ def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> flo
     tiles = -(-keys // plan.width)
     full = (*FULL_PASSES, *sizes.steps) * tiles
     cols = [*[-(-keys // tiles)] * len(full), *[1] * len(COLUMN_PASSES), sizes.values]
-    busy = cost.vector_cycles((*full, *COLUMN_PASSES, VectorOp.MUL), m, cols, machine)
-    of_vector = float(np.maximum(busy, machine.vector.setup_cycles).sum())
+    vector = cost.vector_cycles((*full, *COLUMN_PASSES, VectorOp.MUL), m, cols, machine)
+    of_vector = float(np.maximum(vector, machine.vector.setup_cycles).sum())
     array = 0.0
     width = min(plan.keys, keys)
     for k, n, count in (
