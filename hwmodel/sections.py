@@ -687,8 +687,9 @@ class Compiler(Section):
     )
     slices: bool = Field(
         default=True,
-        description="walk layers together, strip by strip, where what passes between them would not stay in SRAM; only "
-        "if order is auto and intermediate tiles are kept on chip",
+        description="walk layers together, strip by strip, where what passes between them would not stay in SRAM, and "
+        "attention so that its scores stay there; false: a machine that materialises them; only if order is auto and "
+        "intermediate tiles are kept on chip",
     )
 
     @field_validator("keep_on_chip")
