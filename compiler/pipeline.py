@@ -56,20 +56,21 @@ Step = tuple[int, Pass]
 """A pass, and the number of its stage: the same for all machines. 0 is the import."""
 
 
-def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
+def conversions(machine: Machine, numerics: bool) -> tuple[Pass, ...]:
     """What makes a float model one of the machine's type."""
+    channels = machine.compiler.weight_scales == "channel"
     found: dict[DType, tuple[Pass, ...]] = {
         DType.FP32: (),
         DType.BF16: (Cast("bfloat16"),),
         DType.FP16: (Cast("float16"),),
-        DType.INT8: (Quantize(numerics),),
+        DType.INT8: (Quantize(numerics, channels),),
     }
-    return found[dtype]
+    return found[machine.dtype]
 
 
 def graph_passes(machine: Machine, numerics: bool = True, states: bool = False) -> tuple[Step, ...]:
     """The passes from the user's graph, which may have `states`, to the one that is computed."""
-    steps: tuple[Step, ...] = ((10, Fuse()), *((15, step) for step in conversions(machine.dtype, numerics)))
+    steps: tuple[Step, ...] = ((10, Fuse()), *((15, step) for step in conversions(machine, numerics)))
     steps = (*steps, (16, Phases()))
     steps = (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
     return (*steps, (18, Place())) if states else steps
