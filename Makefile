@@ -9,7 +9,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src compiler hwm
              -type f -not -path '*/__pycache__/*' -not -path 'engine_cpp/tests/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep test check lint types sanitize fuzz onnx-cases bench mutation mutation-cpp clean
+.PHONY: help run sweep test check lint types sanitize fuzz onnx-cases torch-cases bench mutation mutation-cpp clean
 
 help:      ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ mutation-cpp: $(VENV)/.mutation-cpp  ## put faults into the C++ engine; see whic
 onnx-cases: $(VENV)/.test  ## ONNX's node tests through compiler, timing and engine: the table of docs/onnx.md
 	$(BIN)/python benchmarks/onnx_cases.py
 
+torch-cases: $(VENV)/.torch  ## models of PyTorch against torch itself: the extra [torch], which make test does without
+	$(BIN)/python -m pytest -rs tests/frontend/test_torch.py $(PYTEST_ARGS)
+
 bench: $(VENV)/.test  ## the figures of docs/performance.md
 	$(BIN)/python benchmarks/speed.py
 
@@ -71,6 +74,10 @@ $(VENV)/.installed: $(VENV)/.made $(SOURCES)
 $(VENV)/.test: $(VENV)/.made $(SOURCES)
 	$(BIN)/python -m pip install -q --disable-pip-version-check '.[test]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.torch: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check '.[test,torch]'
+	touch $@ $(VENV)/.test $(VENV)/.installed
 
 $(VENV)/.mutation-cpp: $(VENV)/.made $(SOURCES)
 	$(BIN)/python -m pip install -q --disable-pip-version-check '.[mutation-cpp]'

@@ -89,6 +89,44 @@ class MatMulAttributes(EpilogueAttributes):
             raise ShapeError(f"heads must be from 1, not {shown(min(self.a_heads, self.b_heads))}")
 
 
+class ScoreStep(NamedTuple):
+    """An elementwise operation on the scores of attention.
+
+    Attributes:
+        op: the operator.
+        operands: places among the inputs of the attention; SCORES stands for the scores so far.
+        shape: of the scores to this operation, whose last dimension are the keys; other operands are broadcast to it.
+    """
+
+    op: str
+    operands: tuple[int, ...]
+    shape: Shape
+
+
+SCORES = -1
+"""In place of an operand's place: the scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionAttributes(Attributes):
+    """How attention reads queries, keys and values, and what it does to its scores before they become weights.
+
+    Attributes:
+        scores: of the product of queries and keys.
+        steps: what is done to the scores: scaled, masked.
+        products: of the product of weights and values.
+    """
+
+    scores: MatMulAttributes
+    steps: tuple[ScoreStep, ...]
+    products: MatMulAttributes
+
+    def text(self) -> str:
+        """The operations in their order, and how operands lie."""
+        inner = " ".join(step.op for step in self.steps)
+        return f" scores({self.scores.text().strip()}) {inner} products({self.products.text().strip()})"
+
+
 @dataclass(frozen=True)
 class AppendAttributes(Attributes):
     """Behind how many rows of a state others are appended."""

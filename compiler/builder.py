@@ -172,7 +172,11 @@ class ProgramBuilder:
         everything else does. How many steps add up to a sum is the `final` version of its tiles.
         """
         rows, cols = view_2d(self.graph.tensors[tensor].shape)
-        return self._add_own(Own(tensor, ".acc", rows, cols, dtype, sums=True))
+        return self.sums(tensor, ".acc", rows, cols, dtype)
+
+    def sums(self, tensor: str, what: str, rows: int, cols: int, dtype: isa.DType) -> str:
+        """The same for sums on the way to `tensor` that are no part of it: of so many rows and columns."""
+        return self._add_own(Own(tensor, what, rows, cols, dtype, sums=True))
 
     def tiles_at(
         self, tensor: str, pitch: int, first: Ids, rows: npt.ArrayLike, cols: npt.ArrayLike, final: int = 0

@@ -151,6 +151,15 @@ class OnnxDecoder(Decoder):
         return self.path.stem
 
     def graph(self, place: Place) -> Graph:
+        return self._read(place, needed=True)
+
+    def whole(self, tokens: int, batch: int) -> Graph:
+        """The program of a text from its begin; of a file without pasts, too, such as an encoder's."""
+        graph = self._read(Place(tokens, 0, tokens, batch), needed=False)
+        graph.verify()
+        return graph
+
+    def _read(self, place: Place, needed: bool) -> Graph:
         from minisim.compiler.frontend.onnx_file import load_onnx  # late: it imports onnx, which is optional
 
         return load_onnx(
@@ -159,7 +168,7 @@ class OnnxDecoder(Decoder):
             values={name: value for name, value in self.values.items() if name != TOKENS},
             numerics=self.numerics,
             memory_limit=self.memory_limit,
-            pasts=Pasts(self.states, place, self.values.get(TOKENS)),
+            pasts=Pasts(self.states, place, self.values.get(TOKENS), needed),
         )
 
     def inputs(self, graph: Graph, place: Place) -> dict[str, Array]:

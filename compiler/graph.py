@@ -67,6 +67,7 @@ from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, arranged, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
 from minisim.hwmodel.isa import DType
+from minisim.hwmodel.sparsity import Kept
 
 __all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "Window", "view_2d"]
 
@@ -85,6 +86,7 @@ class Tensor:
         held: of a state, how many of its rows the programs before have left; None of all else.
         slab: the rows of its slabs (`slabs.py`), if who makes it cuts it slab by slab and its tiles lie otherwise than
             in the tensor as a whole; else 0. The pass `tile` finds it.
+        kept: of a weight that is compressed how (`hwmodel/sparsity.py`). The pass `sparse` finds it.
     """
 
     graph: Graph = field(repr=False)
@@ -97,6 +99,7 @@ class Tensor:
     window: Window | None = None
     held: int | None = None
     slab: int = 0
+    kept: Kept | None = None
 
     __array_ufunc__ = (
         None  # an array beside an operator leaves it to the tensor, and does not take it element by element
@@ -542,9 +545,10 @@ class Graph(
         return tensor
 
     def _form(self, name: str) -> str:
-        """Shape, and type and scale if they are not float32 and none, for dumps."""
+        """Shape, and type, scale and what is kept if they are not float32, none and all, for dumps."""
         t = self.tensors[name]
-        return f"{list(t.shape)}{_unless_float32(t.dtype)}{'' if t.scale is None else f' x {t.scale:.6g}'}"
+        kept = f" {t.kept}" if t.kept else ""
+        return f"{list(t.shape)}{_unless_float32(t.dtype)}{'' if t.scale is None else f' x {t.scale:.6g}'}{kept}"
 
     def _operand(self, value: Tensor | float, other: Tensor | float) -> Tensor:
         """`value`, or the number as a weight of the type of `other`."""

@@ -1,14 +1,17 @@
 """The whole compiler on one page.
 
-    import -> fuse -> [cast | quantize] -> phases -> [depthwise] -> [place]
+    import -> [attend] -> fuse -> [sparse] -> [cast | quantize] -> phases -> [depthwise] -> [place]
            -> tile -> slice -> lower -> schedule -> dispatch
 
 tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
 operation has its core. slice decides which layers are walked together, strip by strip (`slicing.py`), and
 whether all that is better done as on a poorer machine (`nest.py`).
 
-fuse comes first, because inside a fused operation all is in the type of its sums: what cast rounds and quantize scales
-is what enters and leaves a unit. One of the two follows if the machine computes float models in bf16, fp16 or int8;
+attend comes first, because what attention means is said by the model alone, whatever is fused into what; a machine
+that quantises float models computes its products in integers, each by itself, so there is none. fuse comes next,
+because inside a fused operation all is in the type of its sums: what cast rounds and quantize scales is what enters and
+leaves a unit. sparse follows where a machine has sparsity, and before the weights are rounded or scaled. One of the two
+follows if the machine computes float models in bf16, fp16 or int8;
 before tile, because a tile's bytes depend on its type. phases and depthwise come behind both: the bits are the same.
 The phases of a depthwise convolution are depthwise, too, so they come first. place follows where a model has states:
 it says where tensors lie, whatever made them. fuse comes before tile also because a
@@ -29,6 +32,7 @@ from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import Edges, check_mapping
+from minisim.compiler.passes.attend import Attend
 from minisim.compiler.passes.base import IR, Pass
 from minisim.compiler.passes.cast import Cast
 from minisim.compiler.passes.depthwise import Depthwise
@@ -40,6 +44,7 @@ from minisim.compiler.passes.phases import Phases
 from minisim.compiler.passes.place import Place, has_states
 from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.sparse import Sparse
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
 from minisim.compiler.tiling import TiledGraph
 from minisim.errors import UsageError, one_line, printable, shown, truth, whole
@@ -70,8 +75,10 @@ def conversions(machine: Machine, numerics: bool) -> tuple[Pass, ...]:
 
 def graph_passes(machine: Machine, numerics: bool = True, states: bool = False) -> tuple[Step, ...]:
     """The passes from the user's graph, which may have `states`, to the one that is computed."""
-    steps: tuple[Step, ...] = ((10, Fuse()), *((15, step) for step in conversions(machine, numerics)))
-    steps = (*steps, (16, Phases()))
+    steps: tuple[Step, ...] = () if machine.dtype == DType.INT8 else ((5, Attend()),)
+    steps = (*steps, (10, Fuse()))
+    steps = (*steps, (12, Sparse(machine))) if machine.sparsity.numbers else steps
+    steps = (*steps, *((15, step) for step in conversions(machine, numerics)), (16, Phases()))
     steps = (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
     return (*steps, (18, Place())) if states else steps
 
@@ -198,15 +205,18 @@ def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
 
     What the passes after `slice` read is the tiled graph with its slices, the sizes of SRAM and accumulator memory,
     the data type, whether to keep tiles on chip and to keep some of the SRAM free, how rows are padded in DRAM, how
-    many cores there are, and the tiles that a producer's results have by themselves (`tile_height`). How fast the
-    machine is they do not read, but `tile` and `slice` do.
+    many cores there are, which weights are compressed, and the tiles that a producer's results have by themselves
+    (`tile_height`). How fast the machine is they do not read, but `tile` and `slice` do.
     """
     sizes = (machine.sram.bytes, machine.accumulator.bytes)
     array, cores, padding = machine.matrix, machine.cores.count, machine.dram.padding
     heights = (machine.tile, array.rows, array.dataflow, array.model)
     order, keeps = machine.compiler.order == "auto", machine.compiler.keep_on_chip
     machine_key = (sizes, array.dtype, order, keeps, heights, padding, cores)
-    graph_key = [(node.name, node.op, tiled.tilings[node.name]) for node in tiled.executed()]
+    graph_key = [
+        (node.name, node.op, tiled.tilings[node.name], [tiled.graph.tensors[name].kept for name in node.present])
+        for node in tiled.executed()
+    ]
     return hashlib.sha256(repr((machine_key, graph_key, tiled.slices)).encode()).hexdigest()
 
 

@@ -54,6 +54,8 @@ def tensor_table(graph: Graph, own: Sequence[Own], machine: Machine) -> isa.Tabl
         name = tensor.name
         row, root = table[index[name]], storage[name]
         row["role"], row["storage"] = _role(graph, name, outputs), index[root]
+        if tensor.kept:
+            row["keeps"], row["block"], row["metadata_bits"], row["across"] = tensor.kept
         padded = _set_form(row, *view_2d(tensor.shape), tensor.code, None if root in viewed else machine)
         row["address"] = address if root == name else table[index[root]]["address"]
         address += padded if root == name else 0

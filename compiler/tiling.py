@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from minisim.compiler.attention_plan import AttentionPlan
 from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.panels import Index, PanelPlan, walk_mnk, walk_panels
@@ -113,6 +114,7 @@ class Tiling:
         source: rows and columns of the tiles of an input that operands are gathered from; (0, 0) if none is.
         joins: whether the slabs of the output lie beside each other, and not behind each other.
         sources: of an operator that gathers from several inputs, the rows of the tiles of each.
+        attention: how attention is walked; None of all else.
         shares: on a machine with several cores, who computes what; then the panels are theirs. Else empty: core 0
             computes all of it.
     """
@@ -132,6 +134,7 @@ class Tiling:
     source: tuple[int, int] = (0, 0)
     sources: tuple[int, ...] = ()
     joins: bool = False
+    attention: AttentionPlan | None = None
 
     @property
     def slab_tiles(self) -> int:
@@ -227,6 +230,7 @@ class Tiling:
         text += ", in rows" * self.in_rows
         text += ", sums apart" * self.sums_apart
         text += f", blocks {self.blocks.m}x{self.blocks.n}" if self.blocks else ""
+        text += f", {self.attention}" if self.attention else ""
         if self.shares:
             return f"{text}, {'; '.join(str(share) for share in self.shares)}"
         if self.blocks:

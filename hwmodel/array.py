@@ -169,10 +169,21 @@ def folds(
     matrix: Matrix,
     dtype: npt.ArrayLike = 0,
     taps: npt.ArrayLike = 1,
+    kept: npt.ArrayLike = 0,
 ) -> Folds:
     """How the dataflow cuts m x k x n blocks of operands of `dtype` into folds; see the module's table."""
-    block = Block.of(m, k, n, matrix, dtype, taps)
+    block = Block.of(m, steps(k, kept, taps, matrix), n, matrix, dtype, taps)
     return _share(block, deal(block, matrix), matrix)
+
+
+def steps(k: npt.ArrayLike, kept: npt.ArrayLike, taps: npt.ArrayLike, matrix: Matrix) -> Cycles:
+    """The steps of k that an array works through: those that a compressed B keeps (0: it is not compressed), unless it
+    is A that stands in the array. Of taps that are taken one by one each has its equal part."""
+    k, kept, taps = (np.asarray(x, dtype=np.int64) for x in (k, kept, taps))
+    if matrix.dataflow == "is":
+        kept = np.zeros_like(kept)
+    parts = np.int64(1) if matrix.packs_taps else taps
+    return np.asarray(np.where(kept > 0, -(-kept // parts) * parts, k))
 
 
 def _share(block: Block, way: Deal, matrix: Matrix) -> Folds:
@@ -213,10 +224,11 @@ def block_cycles(
     machine: Machine,
     dtype: npt.ArrayLike | None = None,
     taps: npt.ArrayLike = 1,
+    kept: npt.ArrayLike = 0,
 ) -> tuple[Cycles, Cycles, Cycles]:
     """Setup, busy and hold cycles (see `cost.py`) of m x k x n blocks, of `dtype` (default: the machine's)."""
     matrix = machine.matrix
-    f = folds(m, k, n, matrix, machine.dtype if dtype is None else dtype, taps)
+    f = folds(m, k, n, matrix, machine.dtype if dtype is None else dtype, taps, kept)
     if matrix.model == "scalesim":
         busy = (f.full + f.rest) * scalesim_fold_cycles(f.stream, matrix)
         return np.zeros_like(busy), busy, busy
@@ -261,6 +273,7 @@ def port_bytes(
     result: npt.ArrayLike = 0,
     dtype: npt.ArrayLike | None = None,
     taps: npt.ArrayLike = 1,
+    kept: npt.ArrayLike = 0,
 ) -> PortBytes:
     """Bytes of m x k x n blocks, fold by fold.
 
@@ -272,15 +285,16 @@ def port_bytes(
         result: bytes per element of the result that the block writes; 0: it leaves its sums for another step.
         dtype: of the operands; default: the machine's.
         taps: equal parts of k, see `Block`.
+        kept: steps of k that B keeps, if it is compressed, else 0. A is read whole.
     """
     matrix = machine.matrix
     code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
     of_types = (item_sizes()[code], second_sizes()[code], accumulator_sizes()[code])
-    m, k, n, step, result, a_item, b_item, sums = (
-        np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, step, result, *of_types)
+    m, k, n, step, result, a_item, b_item, sums, kept = (
+        np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, step, result, *of_types, kept)
     )
     rows, cols = matrix.rows, matrix.cols
-    block = Block.of(m, k, n, matrix, code, taps)
+    block = Block.of(m, steps(k, kept, taps, matrix), n, matrix, code, taps)
     copies = deal(block, matrix).parts
     a_passes, b_passes, c_passes = copies, copies, block.taps * -(-block.k // rows)
     if matrix.dataflow != "is":
@@ -289,9 +303,10 @@ def port_bytes(
         b_passes = -(-m // cols)
     if matrix.dataflow == "os":
         b_passes, c_passes = -(-m // rows), np.ones_like(m)
+    metadata = -(-kept * n * machine.sparsity.bits // 8) * b_passes
     return PortBytes(
         a=m * k * a_passes * a_item,
-        b=k * n * b_passes * b_item,
+        b=np.where(kept > 0, kept, k) * n * b_passes * b_item + metadata,
         written=m * n * result,
         sums_read=m * n * (c_passes - 1 + (step != 0)) * sums,
         sums_written=m * n * (c_passes - (result > 0)) * sums,

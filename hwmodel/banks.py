@@ -72,15 +72,16 @@ def matmul_bank_cycles(
     dtype: npt.ArrayLike | None = None,
     taps: npt.ArrayLike = 1,
     pitch: npt.ArrayLike = 0,
+    kept: npt.ArrayLike = 0,
 ) -> Column:
     """Cycles for which m x k x n blocks hold the banks; an operand is transposed if it is stored (k, m), (n, k).
 
     Args:
-        step, result, dtype, taps, pitch: as `cost.matmul_cycles` takes them.
+        step, result, dtype, taps, pitch, kept: as `cost.matmul_cycles` takes them.
     """
     code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
     result = accumulator_sizes()[code] if result is None else result
-    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=code, taps=taps)
+    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=code, taps=taps, kept=kept)
     m, k, n, a_transposed, b_transposed = (np.asarray(x, dtype=np.int64) for x in (m, k, n, a_transposed, b_transposed))
     a_item, b_item = item_sizes()[code], second_sizes()[code]
     dataflow, sram = machine.matrix.dataflow, machine.sram

@@ -46,6 +46,7 @@ from minisim.hwmodel.sections import (
     Matrix,
     Noc,
     Section,
+    Sparsity,
     Sram,
     Tile,
     Vector,
@@ -63,6 +64,7 @@ class Machine(Section):
     cores: Cores = Cores()
     matrix: Matrix = Matrix()
     tile: Tile = Tile()  # after the matrix, which it follows
+    sparsity: Sparsity = Sparsity()
     vector: Vector = Vector()
     sram: Sram = Sram()
     accumulator: Accumulator = Accumulator()

@@ -36,6 +36,8 @@ from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.descriptors import apart, descriptors
 from minisim.hwmodel.sections import Accumulator, Sram
+from minisim.hwmodel.sparsity import kept_steps, moved_bytes
+from minisim.hwmodel.sparsity import rectangles as rectangles
 from minisim.hwmodel.vector import operation_cycles, tree_cycles, vector_cycles
 
 __all__ = [
@@ -92,7 +94,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
 
     moves = opcode <= isa.Opcode.STORE
-    size = schedule.tile_bytes()[schedule.transfers["tile"][row[moves]]]
+    size = moved_bytes(schedule)[schedule.transfers["tile"][row[moves]]]
     columns.bytes[moves] = size
     columns.dram[moves] = dram_cycles(size, machine)
     tiles = rectangles(schedule)
@@ -118,6 +120,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         dtype=x["dtype"],
         taps=x["taps"],
         pitch=_pitch_of_pieces(schedule, x),
+        kept=kept_steps(schedule, x),
     )
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
@@ -135,14 +138,6 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         0,  # a part of a row leaves what is before the tree
     )
     return columns
-
-
-def rectangles(schedule: isa.Schedule) -> Rectangles:
-    """Where each tile lies in DRAM."""
-    tiles, tensors = schedule.tiles, schedule.tensors[schedule.tiles["tensor"]]
-    item, pitch = isa.item_sizes()[tensors["dtype"]], tensors["pitch"].astype(np.int64)
-    address = tensors["address"].astype(np.int64) + tiles["row"] * pitch + tiles["col"] * item
-    return Rectangles(address, tiles["cols"] * item, tiles["rows"].astype(np.int64), pitch)
 
 
 def burst_rules(machine: Machine, load: bool) -> BurstRules:
@@ -221,6 +216,7 @@ def matmul_cycles(
     dtype: npt.ArrayLike | None = None,
     taps: npt.ArrayLike = 1,
     pitch: npt.ArrayLike = 0,
+    kept: npt.ArrayLike = 0,
 ) -> tuple[Cycles, Cycles, Cycles]:
     """Setup, busy and hold cycles of m x k x n blocks: the array's, or its memories' ports or banks' if slower.
 
@@ -231,11 +227,12 @@ def matmul_cycles(
         dtype: of the operands; default: the machine's.
         taps: equal parts of k which the array takes one by one, unless it packs them.
         pitch: elements of SRAM from one row of A to the next; 0: it is packed.
+        kept: steps of k that B keeps, if it is compressed (`sparsity.py`), else 0.
     """
     dtype = machine.dtype if dtype is None else dtype
-    setup, busy, hold = block_cycles(m, k, n, machine, dtype, taps)
+    setup, busy, hold = block_cycles(m, k, n, machine, dtype, taps, kept)
     result = accumulator_sizes()[np.asarray(dtype)] if result is None else result
-    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype, taps=taps)
+    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype, taps=taps, kept=kept)
     if machine.accumulator.bytes:
         of_sums = port_cycles(moved.sums_read, moved.sums_written, machine.accumulator)
         needed = np.maximum(port_cycles(moved.read, moved.written, machine.sram), of_sums)
@@ -243,7 +240,18 @@ def matmul_cycles(
         needed = port_cycles(moved.read + moved.sums_read, moved.written + moved.sums_written, machine.sram)
     if machine.sram.bank_bytes_per_cycle:
         banks = matmul_bank_cycles(
-            m, k, n, step, a_transposed, b_transposed, machine, result=result, dtype=dtype, taps=taps, pitch=pitch
+            m,
+            k,
+            n,
+            step,
+            a_transposed,
+            b_transposed,
+            machine,
+            result=result,
+            dtype=dtype,
+            taps=taps,
+            pitch=pitch,
+            kept=kept,
         )
         needed = np.maximum(needed, banks)
     waits = np.maximum(needed - busy, 0)

@@ -68,6 +68,8 @@ RULES = (
          "matrix.rows is 1: no sum passes an adder", ("matrix.rows",)),
     Rule(("matrix.packs_taps",), _streams_k_step_by_step,
          "matrix.dataflow is 'os', and no type has a rate above 1: k streams, step by step", ("matrix.dataflow",)),
+    Rule(("sparsity.metadata_bits", "sparsity.prune"), lambda m: m.sparsity.numbers is None,
+         "sparsity.pattern is 'none'", ("sparsity.pattern",)),
     Rule(("vector.fma_cost", "energy.vector_fma"), lambda m: not m.vector.depthwise, "vector.depthwise is false",
          ("vector.depthwise",)),
     Rule(("vector.reduce_level_cycles",), lambda m: m.vector.lanes == 1, "vector.lanes is 1: there is no tree",

@@ -41,6 +41,7 @@ from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import rectangles
 from minisim.hwmodel.descriptors import descriptors
+from minisim.hwmodel.sparsity import kept_steps, moved_bytes
 from minisim.hwmodel.timeline import Answers
 from minisim.hwmodel.vector_ops import INTEGERS
 
@@ -78,7 +79,7 @@ def accesses(schedule: isa.Schedule) -> Accesses:
     """The bytes that the operations of `schedule` read and write: each operand's tile once."""
     found = Accesses(*(np.zeros(len(schedule), dtype=np.int64) for _ in range(6)))
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
-    sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
+    sizes = np.append(moved_bytes(schedule), 0)  # the last one is that of NONE
 
     def size(table: isa.Table, operand: str) -> Column:
         return np.asarray(sizes[np.minimum(table[operand], len(sizes) - 1)])
@@ -144,7 +145,7 @@ def operation_energy(schedule: isa.Schedule, machine: Machine, answers: Answers 
     read, write = sram_prices(machine)
     sums_read, sums_write = sram_prices(machine, machine.accumulator.bytes or None)
     return {
-        "mac": column(executes, _mac_energy(x, machine)),
+        "mac": column(executes, _mac_energy(schedule, x, machine)),
         "epilogue": column(executes, _epilogue_energy(x, machine)),
         "vector": column(elementwise, _vector_energy(schedule, v, machine)),
         "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
@@ -165,8 +166,10 @@ def _l2_energy(moved: Accesses, answers: Answers | None, machine: Machine) -> Co
     return (moved.dram_read + answers.written) * read + (moved.dram_write + answers.read) * write
 
 
-def _mac_energy(x: isa.Table, machine: Machine) -> Column:
-    macs = x["m"].astype(np.int64) * x["k"] * x["n"]
+def _mac_energy(schedule: isa.Schedule, x: isa.Table, machine: Machine) -> Column:
+    """Of the products with values that are kept, whichever operand stands in the array."""
+    kept = kept_steps(schedule, x)
+    macs = x["m"].astype(np.int64) * np.where(kept > 0, kept, x["k"]) * x["n"]
     return np.asarray(macs * _prices(isa.ACCUMULATOR, "mac", machine)[x["dtype"]])
 
 

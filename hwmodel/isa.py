@@ -391,7 +391,11 @@ TENSOR_DTYPE = np.dtype(
         ("storage", "u4"),  # the buffer it lies in: views (reshapes) share one
         ("dtype", "u1"),
         ("role", "u1"),
-        ("reserved", "u1", (6,)),
+        ("keeps", "u1"),  # of a compressed weight (sparsity.py): values kept of each block of k; else 0
+        ("block", "u1"),
+        ("metadata_bits", "u1"),
+        ("across", "u1"),  # 1: k runs across the columns
+        ("reserved", "u1", (2,)),
     ]
 )
 

@@ -187,6 +187,53 @@ class Matrix(Section):
         return {rows: packed * self.rows, cols: self.arrays * self.cols}
 
 
+def _pattern(value: object) -> str:
+    """``2:4``, or ``none``."""
+    rule = "must be N:M, such as '2:4', with 1 <= N < M <= 64, or 'none'"
+    if value == "none":
+        return "none"
+    kept, _, block = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not (kept.isascii() and kept.isdigit() and block.isascii() and block.isdigit() and len(kept + block) < 6):
+        raise ValueError(rule)
+    if not 1 <= int(kept) < int(block) <= 64:
+        raise ValueError(rule)
+    return f"{int(kept)}:{int(block)}"
+
+
+class Sparsity(Section):
+    """Structured sparsity of weights (sparsity.py)."""
+
+    pattern: Annotated[str, BeforeValidator(_pattern)] = Field(
+        default="none",
+        examples=['"none", "1:2" to "63:64"'],
+        description="N:M: weights of which each block of M steps of k has at most N that are not zero are moved and "
+        "multiplied compressed; none: all weights are dense",
+    )
+    metadata_bits: int = Field(
+        default=0, ge=0, le=64, description="bits beside each value that is kept; 0: as many as name a place of M"
+    )
+    prune: bool = Field(
+        default=False,
+        description="whether float weights are made so: of each block the N of the largest magnitude stay, the others "
+        "become zero",
+    )
+
+    @property
+    def numbers(self) -> tuple[int, int] | None:
+        """N and M; None if all weights are dense."""
+        if self.pattern == "none":
+            return None
+        kept, block = self.pattern.split(":")
+        return int(kept), int(block)
+
+    @property
+    def bits(self) -> int:
+        """Of metadata beside each value."""
+        if self.numbers is None:
+            return 0
+        return self.metadata_bits or (self.numbers[1] - 1).bit_length()
+
+
 _FOLLOWS = "; not written, it follows the array, or is what the compiler finds better (compiler.effort)"
 _CHOSEN = " edge {} is that the compiler chooses instead of the array's"
 

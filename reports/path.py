@@ -37,6 +37,7 @@ from minisim.hwmodel.cost import Costs
 from minisim.hwmodel.delays import delays
 from minisim.hwmodel.gates import BY_BURSTS, ORIGINS, Gate, Point, Term
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
+from minisim.hwmodel.sparsity import kept_steps
 from minisim.hwmodel.timeline import Cycles, Timeline
 from minisim.hwmodel.way_back import way_back
 from minisim.reports.burst_path import Bursts, Node, loose
@@ -120,7 +121,8 @@ def _macs(schedule: Schedule, cost: Costs, op: Index, cycles: Cycles, computes: 
     found = np.zeros(len(op), dtype=np.int64)
     ops = op[computes]
     x = schedule.matmuls[schedule.stream["row"][ops]]
-    all_of_it = x["m"].astype(np.int64) * x["k"] * x["n"]
+    kept = kept_steps(schedule, x)
+    all_of_it = x["m"].astype(np.int64) * np.where(kept > 0, kept, x["k"]) * x["n"]
     found[computes] = all_of_it * cycles[computes] // cost.busy[ops]
     return found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from peer_scalesim import CONFIG, scalesim_python
+from peer_scalesim import CONFIG, PACKAGES, environment_python
 
 SCRIPT = """
 from scalesim.scale_sim import scalesim
@@ -23,13 +23,20 @@ scalesim(save_disk_space=True, verbose=False, config="run.cfg", topology="gemm.c
 """
 
 
-def report(environment: Path, m: int, k: int, n: int, rows: int, cols: int, dataflow: str) -> dict[str, int]:
-    """Cycles that SCALE-Sim reports of one GEMM: in all, and those of stalls among them."""
-    python = scalesim_python(environment.absolute())
+def report(
+    environment: Path, m: int, k: int, n: int, rows: int, cols: int, dataflow: str, pattern: str = ""
+) -> dict[str, int]:
+    """Cycles that SCALE-Sim reports of one GEMM: in all, and those of stalls among them.
+
+    Args:
+        pattern: N:M of the filters, of a layer whose filters are all alike; "" if they are dense.
+    """
+    python = environment_python(environment.absolute(), PACKAGES)
+    config = CONFIG.format(rows=rows, cols=cols, dataflow=dataflow)
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (
-            ("run.cfg", CONFIG.format(rows=rows, cols=cols, dataflow=dataflow)),
-            ("gemm.csv", f"Layer, M, N, K,\ngemm, {m}, {n}, {k},\n"),
+            ("run.cfg", config.replace("SparsitySupport: false", "SparsitySupport: true") if pattern else config),
+            ("gemm.csv", f"Layer, M, N, K, Sparsity,\ngemm, {m}, {n}, {k}, {pattern or '1:1'},\n"),
             ("layout.csv", "Layer,\ngemm,\n"),
         ):
             (Path(folder) / name).write_text(text)

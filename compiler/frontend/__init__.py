@@ -7,7 +7,7 @@ returns a Graph; `_LOADERS` knows it by the file names' ending.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -20,13 +20,14 @@ from minisim.compiler.frontend.dims import Dims, check_dims
 from minisim.compiler.frontend.onnx_light import PREFIX, light_models, load_light
 from minisim.compiler.frontend.python_file import load_python
 from minisim.compiler.frontend.scalesim_csv import load_topology
+from minisim.compiler.frontend.torch_module import TorchModel
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.transformers import TRANSFORMERS, is_transformer, load_transformer
 from minisim.compiler.zoo import NETWORKS, load_network
 from minisim.errors import ModelError, did_you_mean, shown, truth, whole
 
-__all__ = ["ModelLike", "as_graph", "check_file", "load_model"]
+__all__ = ["ModelLike", "as_graph", "check_file", "load_model", "torch_model"]
 
 ModelLike = Graph | str | PathLike[str]
 """What the public functions take for a model: a Graph, or what `load_model` takes."""
@@ -50,8 +51,20 @@ def _load_onnx(path: Path, x: _Request) -> Graph:
 
 
 def _load_python(path: Path, x: _Request) -> Graph:
-    _has_none_open(str(path), x)
-    return load_python(path)
+    _has_no_shapes(str(path), x)
+    found = load_python(path, x.dims)
+    if isinstance(found, TorchModel):
+        return _of_torch(found, replace(x, dims={}))
+    _has_none_open(str(path), replace(x, dims={}))
+    return found
+
+
+def _load_torch(path: Path, x: _Request) -> Graph:
+    return _of_torch(TorchModel.saved(path), x)
+
+
+def _of_torch(model: TorchModel, x: _Request) -> Graph:
+    return model.graph(x.dims, x.values, x.offered, numerics=x.numerics, memory_limit=x.memory_limit)
 
 
 def _load_topology(path: Path, x: _Request) -> Graph:
@@ -62,6 +75,7 @@ def _load_topology(path: Path, x: _Request) -> Graph:
 _LOADERS: dict[str, Callable[[Path, _Request], Graph]] = {
     ".py": _load_python,
     ".onnx": _load_onnx,
+    ".pt2": _load_torch,
     ".csv": _load_topology,
 }
 
@@ -100,13 +114,13 @@ def load_model(
     """Return the graph, verified, that `spec` names.
 
     Args:
-        spec: the path of a ``.py``, ``.onnx`` or ``.csv`` (SCALE-Sim) file, a built-in shape such as
-            ``gemm:512x512x512``, or a network of the zoo such as ``resnet50`` or ``mobilenet_v2:n=8,size=192``
+        spec: the path of a ``.py``, ``.onnx``, ``.pt2`` (torch.export) or ``.csv`` (SCALE-Sim) file, a built-in shape
+            such as ``gemm:512x512x512``, or a network of the zoo such as ``resnet50`` or ``mobilenet_v2:n=8,size=192``
             (`compiler/zoo`).
         dtype: the type of a built-in shape ("float32", "float16", "bfloat16", "int8"); a file says itself what it is.
         dims: sizes of the dimensions that an ONNX file leaves open, by name: ``{"seq": 128}``; one without a name is
             called as its input and its position, ``x.0``. Or all sizes of an input, by its name:
-            ``{"x": (1, 3, 224, 224)}``.
+            ``{"x": (1, 3, 224, 224)}``. Of a Python file they are arguments of ``model()``.
         values: whole numbers by the names of an ONNX file's inputs that are shapes, axes, pads or indices: they are
             bound now, ``{"shape": [3, 4]}``.
         numerics: False for a model that is only timed: weights of an ONNX file may then be elsewhere, or missing.
@@ -117,7 +131,7 @@ def load_model(
         ModelError: there is no such model, it is not well-formed, or it has no such dimension or input to bind.
         UsageError: `dims` are no sizes, or `values` no whole numbers.
         UnsupportedError: it uses operations that minisim does not implement; all of them are named.
-        MissingExtraError: it is an ONNX file, and the package onnx is not installed.
+        MissingExtraError: it is an ONNX file, and the package onnx is not installed; or of torch, which is not.
     """
     request = _Request(
         check_dims({} if dims is None else dims),
@@ -160,6 +174,34 @@ def _loaded(spec: str | PathLike[str], dtype: str, request: _Request) -> Graph:
     except ModelError as e:
         raise type(e)(f"{spec}: {e}") from None
     return graph
+
+
+def torch_model(spec: str | PathLike[str], dims: Dims | None = None) -> tuple[TorchModel, Dims]:
+    """The model of PyTorch's that `spec` names, and those of `dims` that are left for its graph.
+
+    Raises:
+        ModelError: it names none.
+        MinisimError: as `load_model` does.
+    """
+    path, dims = Path(spec), check_dims({} if dims is None else dims)
+    if path.suffix.lower() == ".pt2":
+        check_file(path)
+        return TorchModel.saved(path), dims
+    if path.suffix.lower() == ".py":
+        check_file(path)
+        found = load_python(path, dims)
+        if isinstance(found, TorchModel):
+            return found, {}
+    raise ModelError(
+        f"model {shown(str(spec))}: must be of PyTorch: a .py file that returns a torch module, or a .pt2 file"
+    )
+
+
+def _has_no_shapes(spec: str, x: _Request) -> None:
+    if shapes := [name for name, size in x.dims.items() if not isinstance(size, int)]:
+        raise ModelError(
+            f"model {shown(spec)}: no input {shown(shapes[0])} to give a shape: only ONNX files leave it open"
+        )
 
 
 def _has_none_open(spec: str, x: _Request) -> None:

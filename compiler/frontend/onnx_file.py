@@ -131,9 +131,11 @@ def load_onnx_named(
     memory_limit: int = MEMORY_LIMIT,
     prepare: Callable[[onnx.ModelProto], None] | None = None,
     pasts: Pasts | None = None,
+    called: str = "",
 ) -> tuple[Graph, dict[str, Turned], onnx.ModelProto]:
     """What `load_onnx` returns; for each value of the model what it is of the graph's tensors; and the model, its
-    functions expanded and its external data read. `prepare` may change the model before that."""
+    functions expanded and its external data read. `prepare` may change the model before that; messages name it as it is
+    `called`, by default by its path."""
     try:
         model = _read(path, numerics)
         if prepare:
@@ -144,7 +146,7 @@ def load_onnx_named(
             spread_quantised(model)
         constants = {tensor.name for tensor in model.graph.initializer}
         inputs = [info for info in model.graph.input if info.name not in constants]
-        pairs = {} if pasts is None else pairs_of(model, pasts.given)
+        pairs = {} if pasts is None else pairs_of(model, pasts.given, pasts.needed)
         followed = {} if pasts is None else bound_by(model, pasts, inputs)
         bound = _bound_inputs(inputs, {**followed, **(values or {})}, offered or {})
         if pasts is not None:
@@ -157,7 +159,7 @@ def load_onnx_named(
             found.place = None if pasts is None else pasts.place
             return found.run(), found.tensors(), model
     except (ModelError, MemoryLimitError) as e:
-        raise type(e)(f"model {str(path)!r}: {e}") from None
+        raise type(e)(f"{called or f'model {str(path)!r}'}: {e}") from None
 
 
 def _bound_inputs(
@@ -531,7 +533,7 @@ class _Import(Bodies):
         self._lost.update(values)
 
     def _lose_node(self, node: OnnxNode, reason: str) -> None:
-        self._refusals.add_node(node.op_type, node.name, reason)
+        self._refusals.add_node(node.op_type, node.name, reason, node.place)
         self._lost.update(node.outputs)
 
     def _unsupported(self, node: OnnxNode) -> str | None:
@@ -600,4 +602,5 @@ def _refuse(refusals: Refusals) -> None:
 def _about(node: OnnxNode, message: str) -> str:
     """`message` with the node's name and type before it, unless it begins with them: the graph's own do."""
     known = f"node {shown(node.name)} ({shortened(printable(node.op_type))}"
-    return message if message.startswith(f"{known} of ") else f"{known}): {message}"
+    place = f" at {printable(node.place)}" * bool(node.place)
+    return f"{message}{place}" if message.startswith(f"{known} of ") else f"{known}){place}: {message}"

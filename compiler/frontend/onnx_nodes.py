@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import onnx
 
+from minisim.compiler.frontend.torch_names import call_names, source_line
 from minisim.compiler.ops.base import OnnxNode
 from minisim.errors import MinisimError, ModelError, described, one_line
 
@@ -41,17 +42,19 @@ def plain_nodes(graph: onnx.GraphProto) -> list[OnnxNode]:
     """The nodes in plain Python."""
     nodes = graph.node
     return [
-        OnnxNode(op_type_of(n), name, tuple(n.input), tuple(n.output), {a.name: _attribute(a) for a in n.attribute})
+        OnnxNode(op_type_of(n), name, tuple(n.input), tuple(n.output), _attributes(n), source_line(n))
         for n, name in zip(nodes, names_of(nodes), strict=True)
     ]
 
 
-def names_of(nodes: Iterable[onnx.NodeProto]) -> list[str]:
-    """The names of the nodes. One that has none, or whose name is taken, is called as its first output."""
+def names_of(nodes: Sequence[onnx.NodeProto]) -> list[str]:
+    """The names of the nodes: of one that torch exported what its author calls it (`torch_names.py`), else its own.
+    One that has none, or whose name is taken, is called as its first output."""
     names: list[str] = []
     taken = {""}
-    for node in nodes:
-        names.append(node.output[0] if node.name in taken and node.output else node.name)
+    for node, call in zip(nodes, call_names(nodes), strict=True):
+        name = node.name if call in taken else call
+        names.append(node.output[0] if name in taken and node.output else name)
         taken.add(names[-1])
     return names
 
@@ -60,6 +63,10 @@ def op_type_of(node: onnx.NodeProto) -> str:
     """The type, with the domain before it if that is not the default one."""
     domain = domain_of(node.domain)
     return f"{domain}::{node.op_type}" if domain else node.op_type
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {each.name: _attribute(each) for each in node.attribute}
 
 
 def _attribute(proto: onnx.AttributeProto) -> Any:

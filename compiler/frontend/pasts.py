@@ -67,12 +67,14 @@ class Pasts:
     Attributes:
         given: names of outputs by those of inputs; empty if they are called as it is the convention.
         place: where the program stands.
+        needed: whether there must be any.
         ids: what tokens the text has, (batch, capacity); None: they are drawn.
     """
 
     given: Mapping[str, str]
     place: Place
     ids: Array | None = None
+    needed: bool = True
 
 
 def parse_states(texts: Sequence[str]) -> dict[str, str]:
@@ -92,11 +94,11 @@ def parse_states(texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def pairs_of(model: onnx.ModelProto, given: Mapping[str, str]) -> dict[str, str]:
+def pairs_of(model: onnx.ModelProto, given: Mapping[str, str], needed: bool = True) -> dict[str, str]:
     """The states of a file, by convention unless the user names them.
 
     Raises:
-        ModelError: there are none, or none of the names that are given.
+        ModelError: there are none, though they are needed, or none of the names that are given.
     """
     inputs = [info.name for info in model.graph.input]
     outputs = [info.name for info in model.graph.output]
@@ -110,7 +112,7 @@ def pairs_of(model: onnx.ModelProto, given: Mapping[str, str]) -> dict[str, str]
         candidates = (re.sub(f"^{past}", present, name) for past, present in _PRESENTS if name.startswith(past))
         if present := next((candidate for candidate in candidates if candidate in outputs), None):
             found[name] = present
-    if not found:
+    if needed and not found:
         raise ModelError(
             "is no decoder with a cache: no input past_key_values.0.key with an output present.0.key, or the like "
             "(--state PAST=PRESENT names them)"

@@ -1,4 +1,6 @@
-"""Models written in Python: a file that defines ``model()``, which returns a Graph.
+"""Models written in Python: a file that defines ``model()``, which returns a Graph, or a torch module with inputs.
+
+Parameters of ``model(batch=1)`` are sizes that the user may choose (``--dim batch=8``).
 
 The file runs as a module under a private name, so that it may be called numpy.py or graph.py and be in
 nobody's way. While it runs, its directory comes first on the path of imports, after the standard library
@@ -15,12 +17,24 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from minisim.compiler.frontend.dims import Dims
+from minisim.compiler.frontend.torch_module import TorchModel, is_torch
 from minisim.compiler.graph import Graph
-from minisim.errors import InternalError, MinisimError, ModelError, described, did_you_mean, one_line
+from minisim.errors import (
+    InternalError,
+    MinisimError,
+    MissingExtraError,
+    ModelError,
+    described,
+    did_you_mean,
+    one_line,
+    shown,
+)
 
 _STANDARD_LIBRARY = {
     sysconfig.get_path("stdlib"),
@@ -29,21 +43,24 @@ _STANDARD_LIBRARY = {
 }
 _PACKAGE_NAME = __name__.split(".")[0]
 
-_NO_TORCH = "minisim does not read those yet: build a Graph, or export it to ONNX"
-
 _serial = itertools.count(1)
 
 
-def load_python(path: Path) -> Graph:
-    """Execute the file at `path` and return what its ``model()`` returns.
+def load_python(path: Path, dims: Dims) -> Graph | TorchModel:
+    """Execute the file at `path` and return what its ``model()`` returns, of torch traced.
+
+    Args:
+        dims: arguments of ``model()``.
 
     Each call executes the file anew. Python's import state is changed meanwhile, so that two threads must
     not load models at the same time.
 
     Raises:
-        ModelError: the file cannot be read, parsed or executed, defines no ``model()`` without required
-            arguments, or that raises an exception or returns something else than a Graph. What the
+        ModelError: the file cannot be read, parsed or executed, defines no ``model()`` that takes these arguments
+            and needs no others, or that raises an exception or returns something else. What the
             graph's own methods raise (a ShapeError, say) keeps its class.
+        MissingExtraError: it needs torch, which is not installed.
+        UnsupportedError: torch cannot trace or export its module.
     """
     try:
         source = path.read_bytes()
@@ -52,10 +69,10 @@ def load_python(path: Path) -> Graph:
     with _isolation(path.resolve().parent):
         with _user_code(path):
             module = _execute(path, source)
-        build = _model_function(path, vars(module))
+        build = _model_function(path, vars(module), dims)
         with _user_code(path):
             result = build()
-    return _checked_graph(path, result)
+        return _checked(path, result)
 
 
 def _execute(path: Path, source: bytes) -> ModuleType:
@@ -67,24 +84,36 @@ def _execute(path: Path, source: bytes) -> ModuleType:
     return module
 
 
-def _model_function(path: Path, names: dict[str, Any]) -> Callable[[], object]:
+def _model_function(path: Path, names: dict[str, Any], dims: Dims) -> Callable[[], object]:
+    """The file's ``model``, with its arguments."""
     if "model" not in names:
         nearest = did_you_mean("model", (n for n, value in names.items() if callable(value)))
         raise ModelError(f"{path}: must define a function model() that returns a Graph{nearest}")
     model = names["model"]
-    if _is_torch(model):
-        raise ModelError(f"{path}: model is a torch module; {_NO_TORCH}")
+    if is_torch(model):
+        raise ModelError(f"{path}: model is a torch module; {_TORCH}")
     if not callable(model):
         raise ModelError(f"{path}: model must be a function, not {type(model).__name__}")
     try:
         signature = inspect.signature(model)
     except Exception:  # a builtin without one, or one that is made as it is asked for: calling it will tell
-        return model  # type: ignore[no-any-return]  # any callable: its result is checked
+        return partial(model, **dims)
+    if unknown := [name for name in dims if not _takes(signature, name)]:
+        nearest = did_you_mean(unknown[0], (name for name in signature.parameters if _takes(signature, name)))
+        raise ModelError(f"{path}: no dimension {shown(unknown[0])} to bind{nearest}: it is model{_written(signature)}")
     try:
-        signature.bind()
+        signature.bind(**dims)
     except TypeError:
-        raise ModelError(f"{path}: model() must need no arguments, but is model{_written(signature)}") from None
-    return model  # type: ignore[no-any-return]  # any callable: its result is checked
+        lacking = [name for name, x in signature.parameters.items() if x.default is x.empty and name not in dims]
+        given = f"; --dim {lacking[0]}=SIZE gives one" if lacking and _takes(signature, lacking[0]) else ""
+        raise ModelError(f"{path}: model() must need no arguments, but is model{_written(signature)}{given}") from None
+    return partial(model, **dims)
+
+
+def _takes(signature: inspect.Signature, name: str) -> bool:
+    """Whether a parameter can be given by its name."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return name in signature.parameters and signature.parameters[name].kind in kinds
 
 
 def _written(signature: inspect.Signature) -> str:
@@ -95,17 +124,18 @@ def _written(signature: inspect.Signature) -> str:
         return f"({', '.join(signature.parameters)})"
 
 
-def _checked_graph(path: Path, result: object) -> Graph:
+_TORCH = "define a function model() that returns the module and example inputs: return module, (x,)"
+
+
+def _checked(path: Path, result: object) -> Graph | TorchModel:
     if isinstance(result, Graph):
         return result
-    if _is_torch(result[0] if isinstance(result, tuple) and result else result):
-        raise ModelError(f"{path}: model() returns a torch module; {_NO_TORCH}")
+    if isinstance(result, tuple) and len(result) == 2 and is_torch(result[0]):
+        return TorchModel.traced(*result, path.stem, str(path))
+    if is_torch(result[0] if isinstance(result, tuple) and result else result):
+        raise ModelError(f"{path}: model() returns a torch module; {_TORCH}")
     returned = "None" if result is None else type(result).__name__
     raise ModelError(f"{path}: model() must return a Graph, not {returned}")
-
-
-def _is_torch(value: object) -> bool:
-    return any(str(base.__module__).split(".")[0] == "torch" for base in type(value).__mro__)
 
 
 # -- errors in the user's files ------------------------------------------------------------------------
@@ -127,6 +157,8 @@ def _user_code(path: Path) -> Iterator[None]:
     except (InternalError, KeyboardInterrupt, MemoryError):
         raise
     except BaseException as e:  # also what is no Exception: it ends the user's code, not ours
+        if isinstance(e, ModuleNotFoundError) and e.name == "torch":
+            raise MissingExtraError.of("torch", "torch", f"{_location(e, path)}a model of PyTorch's") from e
         if isinstance(e, SyntaxError) and isinstance(e.filename, str) and Path(e.filename).is_file():
             line = f":{e.lineno}" if e.lineno else ""
             raise ModelError(f"{e.filename}{line}: syntax error: {e.msg}") from e

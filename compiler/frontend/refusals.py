@@ -13,6 +13,7 @@ class Refusals:
     """Reasons in the order in which they were found; of nodes by their type and what is said of them."""
 
     _nodes_by_reason: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
+    """The names of nodes, as they are shown."""
 
     def __bool__(self) -> bool:
         return bool(self._nodes_by_reason)
@@ -21,12 +22,13 @@ class Refusals:
         """Note what is refused of the model itself: an input, an output."""
         self._nodes_by_reason.setdefault((reason, "", ""), [])
 
-    def add_node(self, op_type: str, name: str, reason: str = "") -> None:
-        """Note that a node is refused; without a reason it is its type that is not supported."""
+    def add_node(self, op_type: str, name: str, reason: str = "", place: str = "") -> None:
+        """Note that a node is refused; without a reason it is its type that is not supported. `place` is the line of
+        its author's source, if that is known."""
         key = ("", op_type, reason)
         if reason.startswith("node "):  # it names its node itself: nothing that two could share
             key = (reason, "", "")
-        self._nodes_by_reason.setdefault(key, []).append(name)
+        self._nodes_by_reason.setdefault(key, []).append(shown(name) + f" at {printable(place)}" * bool(place))
 
     def of_operators(self) -> bool:
         """Whether a type of nodes is not supported at all: then it helps to see which are."""
@@ -40,6 +42,6 @@ class Refusals:
             if text:
                 yield text
             elif len(names) == 1:
-                yield f"node {shown(names[0])} ({kind}){colon}"
+                yield f"node {names[0]} ({kind}){colon}"
             else:
-                yield f"{kind} ({len(names)} nodes, first: {shown(names[0])}){colon}"
+                yield f"{kind} ({len(names)} nodes, first: {names[0]}){colon}"

@@ -86,13 +86,18 @@ class Operator(Semantics[A]):
 
 @dataclass(frozen=True)
 class OnnxNode:
-    """A node of an ONNX model in plain Python: attributes decoded, missing optional inputs are ''."""
+    """A node of an ONNX model in plain Python: attributes decoded, missing optional inputs are ''.
+
+    Attributes:
+        place: the line of its author's source, if the file has it, for messages.
+    """
 
     op_type: str
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attrs: Mapping[str, Any]
+    place: str = ""
 
 
 class OnnxContext(Protocol):

@@ -16,7 +16,7 @@ import numpy as np
 
 from minisim.compiler.attributes import EpilogueAttributes
 from minisim.compiler.dtypes import CODE, NAME, is_integer, one_of, requantize
-from minisim.compiler.graph import Graph, Node
+from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.semantics import Array
 from minisim.compiler.tiling import Share, Tiling
@@ -68,6 +68,15 @@ class Multiplication(Operator[E]):
         if (CODE[a], CODE[b]) not in isa.PAIRS:
             raise UnsupportedError(f"operands must be {one_of(pairs())}, not {a} by {b}")
         return (result_dtype(self.what, a, bias, attributes),)
+
+    def kept_macs(self, node: Node, graph: Graph, attributes: E) -> int:
+        """The multiply-accumulates that are done: of a compressed b those with values that are kept."""
+        macs = self.macs([graph.tensors[name].shape if name else None for name in node.inputs], attributes)
+        b = graph.tensors[node.present[1]]
+        if b.kept is None:
+            return macs
+        depth = view_2d(b.shape)[1 if b.kept.across else 0]
+        return macs // depth * b.kept.of(depth)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         tiling = self.cut(node, graph, machine)

@@ -194,7 +194,7 @@ class MatMul(Multiplication[MatMulAttributes]):
         slots = [Slot(isa.Opcode.LOAD, a_ids, fetch=step), Slot(isa.Opcode.LOAD, b_ids, fetch=step)]
         slots += [Slot(isa.Opcode.LOAD, ids, last, fetch=row) for ids in (bias_ids, residual_ids) if ids is not None]
         slots += [Slot(isa.Opcode.EXECUTE, rows), Slot(isa.Opcode.STORE, c.ids(*of_c), last)]
-        macs = self.macs([graph.tensors[name].shape if name else None for name in node.inputs], attributes)
+        macs = self.kept_macs(node, graph, attributes)
         ahead, horizon = tiling.ahead_and_horizon()
         program.layer(node.name, node.title, macs, slots, ahead, horizon, cores=tiling.core_of(m, n))
 

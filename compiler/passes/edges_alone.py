@@ -21,7 +21,7 @@ from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import matmul_cycles, roofline
+from minisim.hwmodel.cost import array_bound, matmul_cycles, roofline
 
 SCALES: tuple[tuple[Scale, ...], ...] = (
     (),
@@ -80,6 +80,8 @@ def tried_alone(layer: Excerpt, machine: Machine, slack: float = 0.0) -> Tried:
                 break
             changed = with_edges(machine, scale)
             is_new = scale not in found and tries.differs(scale)
+            if is_new and tries.array_cycles(scale) >= min(each.cycles for each in found.values()):
+                continue
             if is_new and _of_a_try(node, layer.graph, changed) <= TRIAL:
                 found[scale] = _alone(layer, machine, changed)
         return min(each.cycles for each in found.values()) < (1 - FEW) * before
@@ -102,6 +104,7 @@ class _Tries:
     def __init__(self, layer: Excerpt, machine: Machine) -> None:
         (node,) = layer.graph.nodes
         self.sizes, self.machine = sizes_of(node, layer.graph), machine
+        self.dtype = layer.graph.tensors[node.present[0]].code
         usual = self._cut(USUAL)
         tiles = self._tiles(usual)
         self.known, self.most = {usual}, max(PART, min(FINE * tiles, max(LARGE, 2 * tiles)))
@@ -112,6 +115,10 @@ class _Tries:
             return False
         self.known.add(edges)
         return True
+
+    def array_cycles(self, scale: Scale) -> float:
+        """Of those edges, the cycles of the arrays alone: no schedule of such tiles is sooner."""
+        return array_bound(self.sizes or (), self._cut(scale), self.machine, self.dtype) / self.machine.cores.count
 
     def _cut(self, scale: Scale) -> tuple[int, ...]:
         tile = with_edges(self.machine, scale).tile

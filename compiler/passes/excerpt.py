@@ -26,7 +26,9 @@ class Excerpt:
             inputs, outputs = ([names.get(name or "") for name in found] for found in (x.inputs, x.outputs))
             wiring.append((x.op, x.attributes, inputs, outputs))
         outputs_of = self.graph.outputs
-        tensors = [(x.shape, x.dtype, x.is_weight, x.slab, x.name in outputs_of) for x in self.graph.tensors.values()]
+        tensors = [
+            (x.shape, x.dtype, x.is_weight, x.slab, x.kept, x.name in outputs_of) for x in self.graph.tensors.values()
+        ]
         self._key = wiring, tensors
 
     def __hash__(self) -> int:

@@ -39,7 +39,7 @@ Dram::Dram(const Table<TensorRow>& tensors) {
     for (const TensorRow& tensor : tensors) {
         const auto next = static_cast<std::uint32_t>(storages_.size());
         const auto [found, is_new] = index.try_emplace(tensor.storage, next);
-        if (is_new) storages_.push_back({tensor, 0, false, nullptr});
+        if (is_new) storages_.push_back({tensor, 0, false, true, nullptr});
         Storage& storage = storages_[found->second];
         if (!fit_together(tensor, storage.first)) {
             throw ScheduleError("tensors[" + std::to_string(storage_of_.size()) +
@@ -48,13 +48,16 @@ Dram::Dram(const Table<TensorRow>& tensors) {
         }
         storage.bytes = std::max(storage.bytes, bytes_of(tensor));
         storage.supplied = storage.supplied || is_supplied(tensor);
+        storage.lazy = storage.lazy && static_cast<Role>(tensor.role) == Role::kIntermediate;
         storage_of_.push_back(found->second);
     }
-    for (Storage& storage : storages_) allocate(storage);
+    for (Storage& storage : storages_) {
+        if (!storage.lazy) allocate(storage);
+    }
 }
 
 void Dram::add(const TensorRow& tensor) {
-    Storage storage = {tensor, bytes_of(tensor), is_supplied(tensor), nullptr};
+    Storage storage = {tensor, bytes_of(tensor), is_supplied(tensor), false, nullptr};
     allocate(storage);
     storage_of_.push_back(static_cast<std::uint32_t>(storages_.size()));
     try {
@@ -70,21 +73,21 @@ void Dram::drop() noexcept {
     storage_of_.pop_back();
 }
 
-void Dram::allocate(Storage& storage) {
+void Dram::allocate(const Storage& storage) {
     storage.buffer = std::make_shared<Buffer>(static_cast<std::size_t>(storage.bytes));
 }
 
-std::byte* Dram::data(std::uint32_t tensor) {
-    return storages_[storage_of_[tensor]].buffer->data();
-}
+std::byte* Dram::data(std::uint32_t tensor) { return buffer(tensor)->data(); }
 
-std::shared_ptr<Buffer> Dram::buffer(std::uint32_t tensor) const {
-    return storages_[storage_of_[tensor]].buffer;
+const std::shared_ptr<Buffer>& Dram::buffer(std::uint32_t tensor) const {
+    const Storage& storage = storages_[storage_of_[tensor]];
+    if (!storage.buffer) allocate(storage);
+    return storage.buffer;
 }
 
 void Dram::poison_computed() noexcept {
     for (Storage& storage : storages_) {
-        if (!storage.supplied) storage.buffer->poison();
+        if (!storage.supplied && storage.buffer) storage.buffer->poison();
     }
 }
 

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "minisim/errors.hpp"
+#include "minisim/sparsity.hpp"
 #include "minisim/timing.hpp"
 
 namespace minisim {
@@ -57,13 +58,10 @@ public:
     std::uint32_t rectangle(std::uint32_t tile) {
         std::uint32_t& found = rectangles_[tile];
         if (found == kNone) {
-            const TileRow& t = program_.tiles[tile];
-            const TensorRow& tensor = program_.tensors[t.tensor];
-            const std::uint64_t item = item_size(static_cast<DType>(tensor.dtype));
-            const std::uint64_t address = tensor.address + std::uint64_t{t.row} * tensor.pitch +
-                                          t.col * item;
-            found = tiles_.of({address % period_, pair(t.rows, t.cols), pair(tensor.pitch,
-                               static_cast<std::uint32_t>(item)), 0, 0, 0});
+            const Rectangle at = rectangle_of(program_, tile);
+            found = tiles_.of({static_cast<std::uint64_t>(at.address) % period_,
+                               static_cast<std::uint64_t>(at.rows), static_cast<std::uint64_t>(at.row_bytes),
+                               static_cast<std::uint64_t>(at.pitch), 0, 0});
         }
         return found;
     }
@@ -89,7 +87,8 @@ private:
         const std::uint64_t pitch = pitch_of_pieces(x);
         return {static_cast<std::uint64_t>(Opcode::kExecute), pair(x.m, x.k), pair(x.n, x.dtype),
                 pair(static_cast<std::uint32_t>(flags), item_size(program_.dtype_of_tile(x.c))),
-                pair(x.taps, static_cast<std::uint32_t>(pitch)), pitch >> 32};
+                pair(x.taps, static_cast<std::uint32_t>(pitch)),
+                pair(pitch >> 32, static_cast<std::uint32_t>(kept_steps(program_, x.b)))};
     }
 
     // Elements from one row of A to the next where it is made of pieces: those of the first one; else 0.
@@ -187,6 +186,7 @@ void check_references(const Program& program, std::uint32_t cores) {
     const auto tile = [&](std::uint32_t id) { return id < program.tiles.size; };
     for (const TensorRow& row : program.tensors) {
         if (row.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
+        if (row.keeps > row.block) throw ScheduleError("a tensor keeps more of a block than it has");
     }
     for (const TileRow& row : program.tiles) {
         if (row.tensor >= program.tensors.size) {
@@ -212,6 +212,7 @@ void check_references(const Program& program, std::uint32_t cores) {
             case Opcode::kExecute: {
                 const MatmulRow& x = program.matmul(op);
                 require(tile(x.c), op, "has no result");
+                require(tile(x.b), op, "has no second operand");
                 if (x.a_pieces == kNone) break;
                 require(x.a_pieces < program.pieces.size, op, "refers beyond the pieces");
                 const PieceRow& piece = program.pieces[x.a_pieces];

@@ -1,22 +1,10 @@
 // The two directions of a DMA: hwmodel/dma.py.
 #include <tuple>
 
+#include "minisim/sparsity.hpp"
 #include "timing_loop.hpp"
 
 namespace minisim {
-namespace {
-
-// Where a tile lies in DRAM.
-Rectangle rectangle_of(const Program& program, std::uint32_t tile) {
-    const TileRow& t = program.tiles[tile];
-    const TensorRow& tensor = program.tensors[t.tensor];
-    const std::int64_t item = item_size(static_cast<DType>(tensor.dtype));
-    const auto pitch = static_cast<std::int64_t>(tensor.pitch);
-    return {static_cast<std::int64_t>(tensor.address) + t.row * pitch + t.col * item, t.cols * item,
-            t.rows, pitch};
-}
-
-}  // namespace
 
 // -- descriptors ----------------------------------------------------------------------------------
 

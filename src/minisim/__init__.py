@@ -36,6 +36,7 @@ from minisim._engine import (
 )
 from minisim.boundary import guarded, public
 from minisim.compiler.frontend import load_model as _load_model
+from minisim.compiler.frontend.torch_module import from_torch as _from_torch
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.pipeline import compile_graph as _compile_graph
 from minisim.errors import InternalError, MinisimError, ScheduleHazard
@@ -49,6 +50,7 @@ from minisim.onnx_check import check_onnxruntime as _check_onnxruntime
 from minisim.run import Result
 from minisim.run import run as _run
 from minisim.runtime import Runtime
+from minisim.torch_check import check_torch as _check_torch
 
 try:
     __version__ = version("minisim-npu")
@@ -57,7 +59,9 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 # The face of the package is the boundary for Python: a bug behind it says that it is one (boundary.py).
 check_onnxruntime = public(_check_onnxruntime)
+check_torch = public(_check_torch)
 compile_graph = public(_compile_graph)
+from_torch = public(_from_torch)
 load_model = public(_load_model)
 run = public(_run)
 simulate = public(_simulate)
@@ -90,7 +94,9 @@ __all__ = [
     "Tile",
     "Timeline",
     "check_onnxruntime",
+    "check_torch",
     "compile_graph",
+    "from_torch",
     "load_model",
     "run",
     "simulate",

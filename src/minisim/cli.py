@@ -22,7 +22,8 @@ from rich.console import Console
 from minisim import __version__
 from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
-from minisim.compiler.frontend import load_model
+from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.frontend import load_model, torch_model
 from minisim.compiler.frontend.bound import parse_values
 from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.graph import Graph
@@ -59,6 +60,7 @@ from minisim.run import run
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep import grid, parse_param, sweep
+from minisim.torch_check import compared
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -150,18 +152,19 @@ _out = click.option("--out", default="out", show_default=True, metavar="DIR", ty
                     help="Folder for the CSV files.")  # fmt: skip
 _no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
 _no_check = click.option("--no-check", is_flag=True, help="Compute the values, but do not compare them with numpy.")
-_check = click.option("--check", "against", type=click.Choice(["onnxruntime"]),
-                      help="Also compare an ONNX file with ONNX Runtime; exit code 3 if they deviate.")  # fmt: skip
+_check = click.option("--check", "against", type=click.Choice(["onnxruntime", "torch"]),
+                      help="Also compare with ONNX Runtime, or with torch; exit code 3 if they deviate.")  # fmt: skip
 _check_borders = click.option("--check-borders", is_flag=True,
                               help="With --check: what passes between fused operations, too.")  # fmt: skip
 _dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
-                     help="Bind a dimension that an ONNX file leaves open: seq=128. May be repeated.")  # fmt: skip
+                     help="Bind a dimension that an ONNX file leaves open, or a parameter of model(): seq=128. May be "
+                     "repeated.")  # fmt: skip
 _prefill = click.option("--prefill", type=click.IntRange(min=1), metavar="TOKENS",
-                        help="Tokens of a transformer such as llama:7b, or before those that are decoded.")  # fmt: skip
+                        help="Tokens of a transformer such as llama:7b, or of an ONNX file of tokens.")  # fmt: skip
 _decode = click.option("--decode", "tokens", type=click.IntRange(min=1), metavar="TOKENS",
                        help="Then decode so many tokens, one by one, on a cache; writes decode.csv alone.")  # fmt: skip
 _batch = click.option("--batch", type=click.IntRange(min=1), metavar="SEQUENCES",
-                      help="With --decode: so many sequences together, each with a cache.")  # fmt: skip
+                      help="With --decode, or --prefill of a file: so many sequences together.")  # fmt: skip
 _chunk = click.option("--chunk", type=click.IntRange(min=1), metavar="TOKENS",
                       help="With --decode: the prefill in programs of so many tokens.")  # fmt: skip
 _window = click.option("--window", type=click.IntRange(min=1), metavar="TOKENS",
@@ -295,7 +298,7 @@ def run_command(
     MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 or a transformer such as
     llama:7b (see minisim models), or a built-in shape such as gemm:512x512x512.
     """
-    from minisim.decode_command import decoder_of, run_decode, text_of
+    from minisim.decode_command import decoder_of, file_decoder, is_file, run_decode, text_of
     from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
     from minisim.what_if import measured
@@ -303,11 +306,12 @@ def run_command(
     if trace:
         load_protos()  # what is missing is said before the run
     if against:
-        _check_checkable(model, no_numerics)
-    elif check_borders:
+        _check_checkable(model, against, no_numerics)
+    if check_borders and against != "onnxruntime":
         raise UsageError("--check-borders: goes with --check onnxruntime")
     if window is not None:
         model = _of_tokens("--window", model, f",window={window}")
+    bindings = {"--state": states, "--dim": dims, "--shape": shapes, "--value": values}
     if tokens is not None:
         others = {"--check": against, "--dump-ir": dump_ir, "--timeline": with_timeline, "--trace": trace,
                   "--mapping": mapping_file, "--timing simpy": timing == "simpy"}  # fmt: skip
@@ -317,7 +321,6 @@ def run_command(
         machine = _load_machine(source, overrides)
         _tell_without_effect(source, overrides, [machine])
         _check_folder("--out", out)
-        bindings = {"--state": states, "--dim": dims, "--shape": shapes, "--value": values}
         run_decode(
             decoder_of(model, bindings, not no_numerics, memory_limit),
             machine,
@@ -329,23 +332,28 @@ def run_command(
             memory_limit=memory_limit,
         )
         return
-    for option, value in {"--batch": batch, "--chunk": chunk, "--state": states}.items():
-        if value:
-            raise UsageError(f"{option}: goes with --decode")
-    if prefill is not None:
+    is_text = prefill is not None and is_file(model)
+    for option, value in {"--chunk": chunk, "--batch": batch, "--state": states}.items():
+        if value and (option == "--chunk" or not is_text):
+            raise UsageError(f"{option}: goes with --decode{'' if option == '--chunk' else ', or --prefill of a file'}")
+    if is_text and against:
+        raise UsageError("--check: does not go with --prefill of a file")
+    if prefill is not None and not is_text:
         model = _of_tokens("--prefill", model, f",prefill={prefill}")
     mapping = _read_mapping(mapping_file)
     machine = _load_machine(source, overrides)
     _tell_without_effect(source, overrides, [machine])
-    bound = parse_values(values)
-    graph = load_model(
-        model,
-        NAME[machine.dtype],
-        _bound(dims, shapes),
-        values=bound,
-        numerics=not no_numerics,
-        memory_limit=memory_limit,
-    )
+    bound, sizes = parse_values(values), {} if is_text else _bound(dims, shapes)
+    numerics = not no_numerics
+    if is_text:
+        graph = file_decoder(model, bindings, numerics, memory_limit).whole(prefill or 1, batch or 1)
+    elif against == "torch":
+        source_of_torch, left = torch_model(model, sizes)
+        graph = source_of_torch.graph(left, bound, memory_limit=memory_limit)
+    else:
+        graph = load_model(
+            model, NAME[machine.dtype], sizes, values=bound, numerics=numerics, memory_limit=memory_limit
+        )
     _check_folder("--out", out)
     if dump_ir:
         _check_folder("--dump-ir", dump_ir)
@@ -362,7 +370,7 @@ def run_command(
             graph,
             machine,
             timing=timing,
-            numerics=not no_numerics,
+            numerics=numerics,
             check=not no_check,
             observers=[progress] if timing == "simpy" else [],
             on_stage=on_stage,
@@ -380,9 +388,12 @@ def run_command(
     print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
     if against:
-        check = check_onnxruntime(
-            model, machine, dims=_bound(dims, shapes), values=bound, borders=check_borders, outputs=result.outputs
-        )
+        if against == "torch":
+            check = compared(source_of_torch, graph, machine, example_inputs(graph), result.outputs)
+        else:
+            check = check_onnxruntime(
+                model, machine, dims=sizes, values=bound, borders=check_borders, outputs=result.outputs
+            )
         for line in check.lines():
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if check.deviates:
@@ -396,14 +407,14 @@ def _of_tokens(option: str, model: str, more: str) -> str:
     return f"{model}{more}"
 
 
-def _check_checkable(model: str, no_numerics: bool) -> None:
-    """Say before the run, not after it, what a check against ONNX Runtime lacks."""
+def _check_checkable(model: str, against: str, no_numerics: bool) -> None:
+    """Say before the run, not after it, what a check lacks."""
     if no_numerics:
         raise UsageError("--check: needs values to compare, so not --no-numerics")
-    if Path(model).suffix.lower() != ".onnx":
+    if against == "onnxruntime" and Path(model).suffix.lower() != ".onnx":
         raise UsageError(f"--check onnxruntime: needs an ONNX file, not {shown(model)}")
-    if find_spec("onnxruntime") is None:
-        raise MissingExtraError.of("onnxruntime", "onnxruntime", "--check onnxruntime")
+    if find_spec(against) is None:
+        raise MissingExtraError.of(against, against, f"--check {against}")
 
 
 @main.command("explain")

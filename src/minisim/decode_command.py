@@ -22,27 +22,33 @@ from minisim.reports import print_decode, write_decode
 
 def decoder_of(model: str, bindings: Mapping[str, Sequence[str]], numerics: bool, memory_limit: int) -> Decoder:
     """The model that is decoded; `bindings` are the options --state, --dim, --shape and --value as typed."""
-    if _is_file(model):
-        dims: Dims = {**parse_dims(bindings["--dim"]), **parse_shapes(bindings["--shape"])}
-        states, values = parse_states(bindings["--state"]), parse_values(bindings["--value"])
-        check_file(Path(model))
-        return OnnxDecoder(Path(model), states, dims, values, numerics, memory_limit)
+    if is_file(model):
+        return file_decoder(model, bindings, numerics, memory_limit)
     if given := [name for name, value in bindings.items() if value]:
         raise UsageError(f"{given[0]}: goes with an ONNX file, not with {shown(model)}")
     return TransformerDecoder(transformer(model))
 
 
+def file_decoder(model: str, bindings: Mapping[str, Sequence[str]], numerics: bool, memory_limit: int) -> OnnxDecoder:
+    """The ONNX file, of which texts of any length are programs; arguments are those of `decoder_of`."""
+    dims: Dims = {**parse_dims(bindings["--dim"]), **parse_shapes(bindings["--shape"])}
+    states, values = parse_states(bindings["--state"]), parse_values(bindings["--value"])
+    check_file(Path(model))
+    return OnnxDecoder(Path(model), states, dims, values, numerics, memory_limit)
+
+
 def text_of(model: str, prefill: int | None, tokens: int, batch: int | None, chunk: int | None) -> Text:
     """The text that is decoded; without --prefill it begins as a transformer's name says."""
-    if not _is_file(model) and not is_transformer(model):
+    if not is_file(model) and not is_transformer(model):
         kinds = "a transformer such as llama:7b, or an ONNX file with past inputs"
         raise UsageError(f"--decode: goes with {kinds}, not with {shown(model)}")
-    if prefill is None and _is_file(model):
+    if prefill is None and is_file(model):
         raise UsageError("--decode: of an ONNX file goes with --prefill, the tokens before those that are decoded")
     return Text(prefill or transformer(model).prefill, tokens, batch or 1, chunk or 0)
 
 
-def _is_file(model: str) -> bool:
+def is_file(model: str) -> bool:
+    """Whether the model is an ONNX file, by its name."""
     return Path(model).suffix.lower() == ".onnx"
 
 

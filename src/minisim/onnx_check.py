@@ -41,7 +41,7 @@ RTOL, ATOL = 1e-3, 1e-5
 
 @dataclass(frozen=True)
 class Compared:
-    """One value of the model beside ONNX Runtime's.
+    """One value of the model beside that of another implementation.
 
     Attributes:
         name: its name in the model.
@@ -49,7 +49,7 @@ class Compared:
         largest: the largest absolute difference of an element; NaN or infinite where one side alone is.
         first: the first element in row-major order that is beyond the tolerance; None if none is.
         found, expected: that element, here and there.
-        other_shape: ONNX Runtime's, if it has another one: then no elements are compared, and `largest` is NaN.
+        other_shape: that there, if it is another one: then no elements are compared, and `largest` is NaN.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Compared:
     def __str__(self) -> str:
         kind = f"border {shown(self.name)} ({self.operation})" if self.operation else f"output {shown(self.name)}"
         if self.other_shape is not None:
-            return f"{kind} {list(self.shape)}: ONNX Runtime's has shape {list(self.other_shape)}"
+            return f"{kind} {list(self.shape)}: there it has shape {list(self.other_shape)}"
         text = f"{kind} {list(self.shape)}: largest difference {number(self.largest)}"
         if self.first is None:
             return f"{text}, within tolerance"
@@ -78,17 +78,19 @@ class Compared:
 
 @dataclass(frozen=True)
 class OnnxCheck:
-    """What `check_onnxruntime` found, in the order in which the model computes it; the outputs last.
+    """What `check_onnxruntime`, or `check_torch`, found, in the order in which the model computes it; the outputs last.
 
     Attributes:
-        version: ONNX Runtime's.
+        version: that of the other one.
         dtype: what the machine computes in. Only of float32 there is a tolerance: in another type the differences
             are what that costs, and nothing `deviates` but a shape.
+        other: what it was held against.
     """
 
     values: tuple[Compared, ...]
     version: str
     dtype: str = "float32"
+    other: str = "ONNX Runtime"
 
     @property
     def deviates(self) -> bool:
@@ -100,13 +102,13 @@ class OnnxCheck:
     def lines(self) -> Iterator[str]:
         """The findings for people."""
         if self.dtype != "float32":
-            yield f"against ONNX Runtime {self.version}, which computes in float32 and not in {self.dtype}:"
+            yield f"against {self.other} {self.version}, which computes in float32 and not in {self.dtype}:"
             yield from (f"  {replace(value, first=None)}".removesuffix(", within tolerance") for value in self.values)
             return
         off = sum(value.deviates for value in self.values)
         verdict = f"{off} of {len(self.values)} values deviate" if off else "all values are within tolerance"
         tolerance = f"rtol {RTOL:g}, atol {ATOL:g} x a tensor's largest value"
-        yield f"against ONNX Runtime {self.version}: {verdict} ({tolerance})"
+        yield f"against {self.other} {self.version}: {verdict} ({tolerance})"
         yield from (f"  {value}" for value in self.values)
 
 

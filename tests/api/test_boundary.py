@@ -77,7 +77,7 @@ def test_a_built_in_shape_is_in_the_machines_type() -> None:
 
 
 MODELS = (
-    "a model must be a Graph, the path of a file (.py, .onnx or .csv), a network such as resnet50, "
+    "a model must be a Graph, the path of a file (.py, .onnx, .pt2 or .csv), a network such as resnet50, "
     "or a built-in shape such as gemm:512x512x512"
 )
 MACHINES = "a machine must be a Machine, a preset's name, a file's path or a mapping of keys"

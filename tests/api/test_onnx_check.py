@@ -112,7 +112,7 @@ def test_what_is_no_number_is_beyond_every_tolerance() -> None:
 def test_another_shape_is_a_deviation(dtype: str) -> None:
     found = OnnxCheck((compare("y", np.ones((2, 3)), np.ones((3, 2))),), "1", dtype)
     assert found.deviates
-    assert list(found.lines())[-1] == "  output 'y' [2, 3]: ONNX Runtime's has shape [3, 2]"
+    assert list(found.lines())[-1] == "  output 'y' [2, 3]: there it has shape [3, 2]"
 
 
 def test_another_type_than_float32_has_no_tolerance(path: str) -> None:

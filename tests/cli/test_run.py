@@ -28,7 +28,8 @@ SUMMARY = [
 """Columns of summary.csv that users count on, in this order; others may come between."""
 
 TABLES = {"summary.csv", "layers.csv", "units.csv", "energy.csv"}
-STAGES = ["00-import.txt", "10-fuse.txt", "16-phases.txt", "17-depthwise.txt", "20-tile.txt", "25-slice.txt",
+STAGES = ["00-import.txt", "05-attend.txt", "10-fuse.txt", "16-phases.txt", "17-depthwise.txt", "20-tile.txt",
+          "25-slice.txt",
           "30-lower.txt", "40-schedule.txt", "50-dispatch.txt"]  # fmt: skip
 MODEL = """import minisim as ms
 
@@ -115,7 +116,7 @@ def test_dump_ir_of_a_run_that_fails_shows_how_far_it_came(minisim: Any) -> None
     minisim("run", "gemm:64x48x40", "--set", "sram.bytes=64", "--dump-ir", "ir", code=2)
     assert Path("ir", "notes.txt").exists()
     Path("ir", "notes.txt").unlink()
-    assert sorted(names("ir")) == STAGES[:7]
+    assert sorted(names("ir")) == STAGES[:8]
     assert not Path("out").exists()
 
 

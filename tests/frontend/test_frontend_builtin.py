@@ -66,7 +66,7 @@ def test_attention_is_what_numpy_says() -> None:
 FORM = "must have the form gemm:MxKxN"
 BUILT_IN = "gemm:MxKxN, conv:NxHxWxC,KxRxS,stride,pad, softmax:RxC, layernorm:RxC, attention:HxSxD"
 LISTED = "be a network (minisim models lists them)"
-ENDINGS = f"must end in .py, .onnx or .csv, {LISTED}, or a built-in shape ({BUILT_IN})"
+ENDINGS = f"must end in .py, .onnx, .pt2 or .csv, {LISTED}, or a built-in shape ({BUILT_IN})"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minisim.compiler.frontend import load_model
-from minisim.errors import ModelError, ShapeError, UsageError
+from minisim.errors import MissingExtraError, ModelError, ShapeError, UsageError
 
 Write = Callable[[str, str], Path]
 
@@ -58,7 +58,7 @@ MISTAKES = {
     "not callable": ("model = 3\n", "m.py: model must be a function, not int"),
     "arguments": (
         "def model(batch, width=3):\n    pass\n",
-        "m.py: model() must need no arguments, but is model(batch, width=3)",
+        "m.py: model() must need no arguments, but is model(batch, width=3); --dim batch=SIZE gives one",
     ),
     "returns None": ("def model():\n    pass\n", "m.py: model() must return a Graph, not None"),
     "returns a list": ("def model():\n    return [1]\n", "m.py: model() must return a Graph, not list"),
@@ -132,14 +132,66 @@ def test_control_c_passes(write: Write) -> None:
     [
         ("model = torch.Net()", "m.py: model is a torch module; "),
         ("def model():\n    return torch.Net()", "m.py: model() returns a torch module; "),
-        ("def model():\n    return torch.Net(), 3", "m.py: model() returns a torch module; "),
+        ("def model():\n    return torch.Net(), 3, 4", "m.py: model() returns a torch module; "),
     ],
 )
-def test_torch_is_refused_politely(body: str, expected: str, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "torch", raising=False)  # the one below stands for it
+def test_a_torch_module_comes_with_inputs(body: str, expected: str, torch_stub: Write) -> None:
+    torch_stub("m.py", f"import torch\n\n{body}\n")
+    rule = "define a function model() that returns the module and example inputs: return module, (x,)"
+    assert message("m.py") == expected + rule
+
+
+def test_example_inputs_of_a_torch_module(torch_stub: Write) -> None:
+    torch_stub("m.py", "import torch\n\ndef model():\n    return torch.Net(), 3\n")
+    kinds = "a tensor, a tuple of the module's arguments, or a mapping of its keyword arguments"
+    assert message("m.py") == f"m.py: the module's example inputs must be {kinds}, not 3"
+
+
+@pytest.fixture
+def torch_stub(write: Write, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Something that stands for torch, beside the model."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     write("torch/__init__.py", "class Net:\n    def __call__(self, x): ...\n")
-    write("m.py", f"import torch\n\n{body}\n")
-    assert message("m.py") == expected + "minisim does not read those yet: build a Graph, or export it to ONNX"
+    return write
+
+
+def test_without_torch_its_extra_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    write("m.py", "import torch\n")
+    expected = "m.py:1: a model of PyTorch's needs the package 'torch': pip install 'minisim-npu[torch]'"
+    assert message("m.py", MissingExtraError) == expected
+    write("m.pt2", "")
+    expected = "a model of PyTorch's needs the package 'torch': pip install 'minisim-npu[torch]'"
+    assert message("m.pt2", MissingExtraError) == expected
+
+
+def test_dims_are_arguments_of_model(write: Write) -> None:
+    write("m.py", """
+        import minisim as ms
+
+        def model(rows, cols=3):
+            g = ms.Graph("g")
+            x = g.input("x", (rows, cols))
+            g.output(g.relu(x))
+            return g
+        """)  # fmt: skip
+    assert load_model("m.py", dims={"rows": 2}).tensors["x"].shape == (2, 3)
+    assert load_model("m.py", dims={"rows": 2, "cols": 5}).tensors["x"].shape == (2, 5)
+    needed = "m.py: model() must need no arguments, but is model(rows, cols=3); --dim rows=SIZE gives one"
+    assert message("m.py") == needed
+    with pytest.raises(ModelError, match=r"m.py: no dimension 'col' to bind; did you mean 'cols'\?: it is model\(rows"):
+        load_model("m.py", dims={"col": 2})
+    with pytest.raises(ModelError, match=r"model 'm.py': no input 'x' to give a shape: only ONNX files leave it open"):
+        load_model("m.py", dims={"x": (2, 3)})
+    with pytest.raises(ModelError, match=r"model 'm.py': no input 'x' to bind to values"):
+        load_model("m.py", dims={"rows": 2}, values={"x": [2]})
+
+
+def test_parameters_that_have_no_name_for_callers(write: Write) -> None:
+    write("m.py", "def model(rows, /): ...\n")
+    assert message("m.py") == "m.py: model() must need no arguments, but is model(rows, /)"
+    with pytest.raises(ModelError, match=r"m.py: no dimension 'rows' to bind: it is model\(rows, /\)"):
+        load_model("m.py", dims={"rows": 2})
 
 
 # -- isolation -----------------------------------------------------------------------------------------

@@ -37,10 +37,12 @@ def uncached(path: Path, ids: np.ndarray, on: ms.Machine) -> np.ndarray:
     return np.asarray(ms.run(graph, on, check=False).outputs["logits"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+TINY = {"sram__bytes": 8 * 1024, "cores__count": 2, "matrix__rows": 8, "matrix__cols": 8}
+
+
 @pytest.mark.parametrize(
-    ("batch", "keys"),
-    [(1, {}), (2, {"sram__bytes": 8 * 1024, "cores__count": 2, "matrix__rows": 8, "matrix__cols": 8})],
+    ("kind", "batch", "keys"),
+    [("Concat", 2, {}), ("repeated", 2, TINY), ("Attention", 1, TINY), ("GroupQueryAttention", 2, TINY)],
 )
 def test_token_by_token_has_the_bits_of_all_at_once(
     kind: str, batch: int, keys: dict[str, object], tmp_path: Path
@@ -56,6 +58,16 @@ def test_token_by_token_has_the_bits_of_all_at_once(
         np.testing.assert_array_equal(output.view(np.uint32), rows.view(np.uint32))
         at += output.shape[1]
     assert at == END and found.difference is not None and found.difference.largest < 1e-5
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_text_is_one_program(cached: bool, tmp_path: Path) -> None:
+    """`--prefill` alone: numbers of tokens are drawn, and what follows from where they stand is bound."""
+    graph = OnnxDecoder(Decoder("repeated", 1, cached).save(tmp_path / "model.onnx")).whole(END, 2)
+    assert set(graph.outputs) == {"logits"} and graph.bound["input_ids"].shape == (2, END)
+    np.testing.assert_array_equal(graph.bound["input_ids"], text(2))
+    expected = uncached(Decoder("repeated", 1, False).save(tmp_path / "alone.onnx"), text(2), machine())
+    np.testing.assert_array_equal(ms.run(graph, machine(), check=False).outputs["logits"], expected)
 
 
 def test_it_is_what_onnx_runtime_computes(tmp_path: Path) -> None:

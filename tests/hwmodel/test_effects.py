@@ -25,6 +25,8 @@ OTHER: dict[str, list[Any]] = {
     "matrix.packs_taps": [False, True],
     "vector.depthwise": [False, True],
     "matrix.dtype": ["bf16", "int8", "fp32"],
+    "sparsity.pattern": ["2:4", "1:8", "none"],
+    "sparsity.prune": [True, False],
     "sram.bytes": ["16KiB", "96KiB", "2MiB"],
     "accumulator.bytes": ["16KiB", "96KiB", "2MiB"],
     "dma.shared": [True, False],
@@ -113,6 +115,13 @@ def float16_graph() -> ms.Graph:
     return g
 
 
+def sparse_graph() -> ms.Graph:
+    """A weight that has one value in eight."""
+    g = ms.Graph("sparse")
+    g.output(g.input("x", (40, 64)) @ g.weight("w", np.kron(np.ones((8, 40)), np.eye(8, 1))))
+    return g
+
+
 GRAPHS = [
     float_graph(),
     conv_graph(),
@@ -122,6 +131,7 @@ GRAPHS = [
     typed_graph("uint8"),
     typed_graph("int16"),
     float16_graph(),
+    sparse_graph(),
 ]
 
 
@@ -174,7 +184,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"matrix.dataflow": "is", "matrix.dtype": "bf16", "dma.dimensions": 1, "matrix.arrays": 2, "dma.channels": 2,
      "vector.add_cost": 2, "vector.mul_cost": 2},
     {"l2.bytes": "16KiB", "l2.ways": 4, "l2.bytes_per_cycle": 8, "noc.core_bytes_per_cycle": 12, "sram.bytes": "16KiB",
-     "dram.write_latency": "90ns"},
+     "dram.write_latency": "90ns", "sparsity.pattern": "2:4"},
     {"matrix.dtype": "int8"},
     {"compiler.effort": 1},
 ]  # fmt: skip

@@ -55,7 +55,11 @@ class Workshop:
 
     def __init__(self) -> None:
         BUILD.mkdir(parents=True, exist_ok=True)
-        options = ["-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS_DEBUG=-O0", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+        options = [
+            "-DCMAKE_BUILD_TYPE=Debug",
+            "-DCMAKE_CXX_FLAGS_DEBUG=-O0 -D_GLIBCXX_ASSERTIONS",
+            "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+        ]
         options += ["-DMINISIM_BUILD_TESTS=ON", f"-DPython_EXECUTABLE={sys.executable}"]
         options += [f"-Dpybind11_DIR={pybind11.get_cmake_dir()}"]
         run("cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", *options)

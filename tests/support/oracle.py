@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -18,6 +19,7 @@ from minisim import Graph
 from minisim import _engine as engine
 from minisim.compiler.attributes import (
     AppendAttributes,
+    AttentionAttributes,
     ConcatAttributes,
     ConvAttributes,
     InterleaveAttributes,
@@ -32,6 +34,7 @@ from minisim.compiler.attributes import (
 from minisim.compiler.graph import Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise
+from minisim.compiler.passes.attend import Attend
 from minisim.hwmodel.isa import VectorOp
 
 F32 = np.float32
@@ -44,6 +47,7 @@ NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
 
 def evaluate(graph: Graph, inputs: Mapping[str, Array], matmul: MatMul | None = None) -> dict[str, Array]:
     """The outputs of an unfused `graph`, by public name. `matmul`: the engine's reference if not given."""
+    graph = Attend().apply(graph)
     weights = {name: tensor.data for name, tensor in graph.tensors.items() if tensor.data is not None}
     values: dict[str, Array] = {**weights, **inputs}
     with np.errstate(all="ignore"):
@@ -159,6 +163,8 @@ def pieces(node: Node, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
 def _apply(node: Node, inputs: list[Array], matmul: MatMul) -> Array:
     if node.op == "MatMul":
         return _one_nan(_matmul(node, *inputs, matmul=matmul))
+    if node.op == "Attention":
+        return attention(node, inputs, _one_nan, matmul, "float32")
     if node.op in MOVES:
         return moved(node, inputs)
     return vector_operation(node, inputs, _one_nan)
@@ -321,6 +327,51 @@ def products(
         matmul(np.ascontiguousarray(left[index]), np.ascontiguousarray(right[index])) for index in np.ndindex(batch)
     ]
     return np.array(found).reshape(*batch, *a.shape[-2:-1], b.shape[-1])
+
+
+LOWEST = {"float32": float(np.finfo(F32).min), "bfloat16": -float(2**128 - 2**120), "float16": -65504.0}
+"""The lowest number of each type of floats."""
+
+
+def attention(
+    node: Node, inputs: list[Array], rounded: Callable[[Array], Array], matmul: Callable[..., Any], dtype: str
+) -> Array:
+    """Block by block of 256 keys: weights by the greatest score and the sum so far, times the values of the block; and
+    what there was before, by its share."""
+    attributes = node.attributes_as(AttentionAttributes)
+    q, k, v = inputs[:3]
+    scores = rounded(products(attributes.scores, q, k, matmul))
+    shape = scores.shape
+    for step in attributes.steps:
+        operands = [scores.reshape(step.shape) if place < 0 else inputs[place] for place in step.operands]
+        sources = [np.ascontiguousarray(each, dtype=F32) for each in np.broadcast_arrays(*operands)]
+        scores = rounded(engine.vector(OPERATORS[step.op].code, sources, "reference"))
+    scores = scores.reshape(shape)
+    of_heads = replace(attributes.products, joins=False)
+    keys_last = of_heads.transpose_b
+    greatest, total, y = np.full((*shape[:-1], 1), LOWEST[dtype], F32), np.zeros((*shape[:-1], 1), F32), None
+    for first in range(0, shape[-1], 256):
+        block, values = scores[..., first : first + 256], v[..., first : first + 256, :]
+        if keys_last:
+            values = v[..., first : first + 256] if not of_heads.b_heads else _columns(v, of_heads.b_heads, first)
+        higher = rounded(maximum(rounded(reduce_rows(block, adds=False)), greatest))
+        e = rounded(_exp(rounded(block - higher)))
+        added = rounded(reduce_rows(e, adds=True))
+        kept = rounded(total * rounded(_exp(rounded(greatest - higher))))
+        total = added if y is None else rounded(kept + added)
+        greatest = higher
+        divisor = rounded(maximum(total, np.ones_like(total)))
+        sums = products(of_heads, rounded(e * rounded(F32(1) / divisor)), values, matmul)
+        if y is not None:
+            sums = sums + rounded(y * rounded(kept / divisor))
+        y = rounded(sums)
+    assert y is not None
+    return np.concatenate(list(y), axis=1) if attributes.products.joins else y
+
+
+def _columns(v: Array, heads: int, first: int) -> Array:
+    """Keys from number `first` on, of values whose heads lie beside each other, a column for each key."""
+    return np.concatenate([part[:, first : first + 256] for part in np.split(v, heads, axis=1)], axis=1)
 
 
 def _reference(a: Array, b: Array) -> Array:

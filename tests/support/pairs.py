@@ -51,6 +51,8 @@ KEYS: dict[str, list[object]] = {
     "control.issue_cycles": [1, 2, 4],
     "control.queue_depth": [1, 2, 16],
     "control.launch_cycles": [0, 100],
+    "sparsity.pattern": ["none", "none", "2:4", "1:2", "3:7"],  # the weights are zeros, so they have it
+    "sparsity.metadata_bits": [0, 0, 5],
 }
 
 BURSTS: dict[str, list[object]] = {

@@ -26,6 +26,7 @@ from support.machines import machines
 from support.oracle import (
     INTEGERS,
     MOVES,
+    attention,
     chain,
     converted,
     convolution,
@@ -81,6 +82,8 @@ def _operation(node: Node, operands: list[Array], dtype: str, rounded: Callable[
     match node.op:
         case "MatMul":
             return _matmul(node, operands)
+        case "Attention":
+            return attention(node, operands, rounded, _product, dtype)
         case "Conv":
             return _conv(node, operands)
         case "DepthwiseConv":

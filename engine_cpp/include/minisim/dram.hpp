@@ -15,8 +15,9 @@ class Dram {
 public:
     Dram() = default;
 
-    // Allocates and poisons the storages of all tensors. Throws ScheduleError if two tensors
-    // cannot be views of one buffer, std::bad_alloc if the memory cannot be had.
+    // Allocates and poisons the storages of all tensors, but of intermediates only once one is stored or loaded: most
+    // of what an operator keeps between its operations never leaves the SRAM, and may be larger than any memory. Throws
+    // ScheduleError if two tensors cannot be views of one buffer, std::bad_alloc if the memory cannot be had.
     explicit Dram(const Table<TensorRow>& tensors);
 
     // Adds a tensor with a storage of its own. If it throws (std::bad_alloc), nothing changed.
@@ -27,9 +28,10 @@ public:
     std::uint32_t storage_of(std::uint32_t tensor) const { return storage_of_[tensor]; }
     std::uint64_t storage_bytes(std::uint32_t storage) const { return storages_[storage].bytes; }
 
-    // Element (0, 0) of a tensor, and its buffer for those who need it to outlive the DRAM.
+    // Element (0, 0) of a tensor, and its buffer for those who need it to outlive the DRAM. Throws std::bad_alloc if it
+    // is an intermediate, this is the first time, and the memory cannot be had.
     std::byte* data(std::uint32_t tensor);
-    std::shared_ptr<Buffer> buffer(std::uint32_t tensor) const;
+    const std::shared_ptr<Buffer>& buffer(std::uint32_t tensor) const;
 
     // True if the user supplies the content: then the program may not write it, and it survives
     // a reset.
@@ -42,10 +44,11 @@ private:
         TensorRow first;  // the tensor that named it first: its views must fit it
         std::uint64_t bytes;
         bool supplied;
-        std::shared_ptr<Buffer> buffer;
+        bool lazy;  // all its tensors are intermediates
+        mutable std::shared_ptr<Buffer> buffer;
     };
 
-    static void allocate(Storage& storage);
+    static void allocate(const Storage& storage);
 
     std::vector<Storage> storages_;
     std::vector<std::uint32_t> storage_of_;  // by tensor

@@ -246,7 +246,8 @@ struct TensorRow {
     std::uint64_t address;
     std::uint32_t rows, cols, pitch, storage;
     std::uint8_t dtype, role;
-    std::uint8_t reserved[6];
+    std::uint8_t keeps, block, metadata_bits, across;  // of a compressed weight (sparsity.hpp)
+    std::uint8_t reserved[2];
 };
 
 // The fields of every row, once: FIELD(row, name, offset). The asserts below and the layout that
@@ -370,7 +371,11 @@ struct TensorRow {
     FIELD(TensorRow, storage, 20)                                                                  \
     FIELD(TensorRow, dtype, 24)                                                                    \
     FIELD(TensorRow, role, 25)                                                                     \
-    FIELD(TensorRow, reserved, 26)
+    FIELD(TensorRow, keeps, 26)                                                                    \
+    FIELD(TensorRow, block, 27)                                                                    \
+    FIELD(TensorRow, metadata_bits, 28)                                                            \
+    FIELD(TensorRow, across, 29)                                                                   \
+    FIELD(TensorRow, reserved, 30)
 
 #define MINISIM_ASSERT_OFFSET(type, field, offset)                                                 \
     static_assert(offsetof(type, field) == (offset), #type "." #field " moved");
