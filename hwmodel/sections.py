@@ -692,6 +692,13 @@ class Compiler(Section):
         "intermediate tiles are kept on chip",
     )
 
+    weight_scales: Literal["tensor", "channel"] = Field(
+        default="tensor",
+        description="scales of the constant weights of a float model that is quantised (matrix.dtype int8): tensor, "
+        "one for each weight, which the array's epilogue requantises by; channel, one for each of its columns, by "
+        "which the vector unit requantises the int32 sums",
+    )
+
     @field_validator("keep_on_chip")
     @classmethod
     def _counters_keep_nothing(cls, value: bool, info: ValidationInfo) -> bool:
