@@ -1,6 +1,6 @@
 """Every model that needs no file on every machine that is shipped: that it runs, and how good its numbers are.
 
-    python benchmarks/presets.py                         all of them, computed: networks and transformers as small copies
+    python benchmarks/presets.py                        all of them, computed: networks and transformers as small copies
     python benchmarks/presets.py resnet18 llama:7b ...   some of them
     python benchmarks/presets.py --whole                 in their own sizes, timed alone; transformers: one layer
     python benchmarks/presets.py --preset tpu_v1         on some machines
