@@ -14,6 +14,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
 
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
@@ -36,6 +39,12 @@ NARROW = (128, 64, 32)
 
 STRIP_BY_STRIP = 1.25
 """How much longer it takes without groups than the slowest unit: one waits for the other."""
+
+NEARLY = 1.03
+"""Estimates that differ by less are taken as equal."""
+
+COARSE = 0.4
+"""How much longer it takes if the strips that are worked on take all of the SRAM: their places are not free in time."""
 
 TRIED, FEW_STEPS = 4, 400
 """Plans that are tried, of attention that has so many strips and blocks at most."""
@@ -120,12 +129,21 @@ class AttentionSizes:
         return -(-self.keys // KEYS)
 
 
-def best_plans(sizes: AttentionSizes, machine: Machine) -> list[AttentionPlan]:
-    """The plans that an estimate of cycles likes best, the best one first; of equal ones that of fewer operations. Of
-    attention that is soon scheduled a few, to be tried."""
-    plans = sorted(_plans(sizes, machine), key=lambda plan: (_cycles(plan, sizes, machine), -plan.keys, -plan.rows))
+@lru_cache(maxsize=128)
+def best_plans(sizes: AttentionSizes, machine: Machine) -> tuple[AttentionPlan, ...]:
+    """The plans that an estimate of cycles likes best, the best one first; of about equal ones that of the fewest
+    operations. Of attention that is soon scheduled a few, to be tried."""
+    cycles = {plan: _cycles(plan, sizes, machine) for plan in _plans(sizes, machine)}
+    soon = NEARLY * min(cycles.values())
+    plans = sorted(cycles, key=lambda plan: (max(cycles[plan], soon), _operations(plan, sizes), cycles[plan]))
     steps = sizes.units * -(-sizes.rows // plans[0].rows) * sizes.blocks
-    return plans[: TRIED if steps <= FEW_STEPS else 1]
+    return tuple(plans[: TRIED if steps <= FEW_STEPS else 1])
+
+
+def _operations(plan: AttentionPlan, sizes: AttentionSizes) -> int:
+    """About how many operations there are, of those that tiles make more or fewer of."""
+    tiles = -(-min(KEYS, sizes.keys) // plan.keys) * -(-sizes.inner // plan.inner) * -(-sizes.values // plan.values)
+    return sizes.units * -(-sizes.rows // plan.rows) * sizes.blocks * (len(COLUMN_PASSES) + tiles * len(FULL_PASSES))
 
 
 def _plans(sizes: AttentionSizes, machine: Machine) -> list[AttentionPlan]:
@@ -239,12 +257,11 @@ def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> flo
     steps = strips * sizes.blocks
     keys, m = min(KEYS, sizes.keys), plan.rows
 
-    def vector(op: VectorOp, cols: int) -> float:
-        return max(int(cost.vector_cycles(op, m, cols, machine)), machine.vector.setup_cycles)
-
     tiles = -(-keys // plan.width)
-    of_vector = sum(vector(op, -(-keys // tiles)) for op in (*FULL_PASSES, *sizes.steps)) * tiles
-    of_vector += sum(vector(op, 1) for op in COLUMN_PASSES) + vector(VectorOp.MUL, sizes.values)
+    full = (*FULL_PASSES, *sizes.steps) * tiles
+    cols = [*[-(-keys // tiles)] * len(full), *[1] * len(COLUMN_PASSES), sizes.values]
+    vector = cost.vector_cycles((*full, *COLUMN_PASSES, VectorOp.MUL), m, cols, machine)
+    of_vector = float(np.maximum(vector, machine.vector.setup_cycles).sum())
     array = 0.0
     width = min(plan.keys, keys)
     for k, n, count in (
@@ -258,10 +275,11 @@ def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> flo
     moved += groups * max(1, plan.group // -(-sizes.rows // m)) * sizes.item * sizes.keys * (sizes.inner + sizes.values)
     moved += sizes.mask * sizes.units * sizes.rows * sizes.keys
     load = moved * max(float(1 / machine.memory_bytes_per_cycle), 1 / machine.dma.bytes_per_cycle)
+    parts = (steps * of_vector, steps * array, load)
     spare = machine.sram.bytes - _occupied(plan, sizes) - _passing(plan, sizes)
     if plan.group == 1:
-        return STRIP_BY_STRIP * max(steps * (of_vector + array), load)
+        return STRIP_BY_STRIP * max(parts[0] + parts[1], load)
     if groups * sizes.blocks > 1 and spare < sizes.block_bytes / 2:
-        return max(steps * of_vector, steps * array) + load  # a block can only be loaded once the last one is done
-    parts = (steps * of_vector, steps * array, load)
-    return max(parts) + (sum(parts) - max(parts)) / 10
+        return max(parts[:2]) + load  # a block can only be loaded once the last one is done
+    coarse = 1 + COARSE * plan.turns * _worked_on(plan, sizes) / machine.sram.bytes
+    return coarse * (max(parts) + (sum(parts) - max(parts)) / 10)

@@ -251,6 +251,10 @@ class ElementwiseMethods(GraphMethods[T]):
         operands = [self._factor(value) if isinstance(value, (int, float)) else value for value in (scale, zero)]
         return self.add_node(op, [x, *operands], CastAttributes(dtype), name=name)
 
+    def multiply_add(self, a: T | float, b: T | float, c: T | float, *, name: str | None = None) -> T:
+        """``a b + c``, rounded once (floats)."""
+        return self._of("MultiplyAdd", [a, b, c], name)
+
     def select(self, condition: T, a: T | float, b: T | float, *, name: str | None = None) -> T:
         """`a` where the condition (bool) is true, else `b`."""
         return self._of("Select", [condition, a, b], name)

@@ -61,15 +61,16 @@ Step = tuple[int, Pass]
 """A pass, and the number of its stage: the same for all machines. 0 is the import."""
 
 
-def conversions(dtype: DType, numerics: bool) -> tuple[Pass, ...]:
+def conversions(machine: Machine, numerics: bool) -> tuple[Pass, ...]:
     """What makes a float model one of the machine's type."""
+    channels = machine.compiler.weight_scales == "channel"
     found: dict[DType, tuple[Pass, ...]] = {
         DType.FP32: (),
         DType.BF16: (Cast("bfloat16"),),
         DType.FP16: (Cast("float16"),),
-        DType.INT8: (Quantize(numerics),),
+        DType.INT8: (Quantize(numerics, channels),),
     }
-    return found[dtype]
+    return found[machine.dtype]
 
 
 def graph_passes(machine: Machine, numerics: bool = True, states: bool = False) -> tuple[Step, ...]:
@@ -77,7 +78,7 @@ def graph_passes(machine: Machine, numerics: bool = True, states: bool = False) 
     steps: tuple[Step, ...] = () if machine.dtype == DType.INT8 else ((5, Attend()),)
     steps = (*steps, (10, Fuse()))
     steps = (*steps, (12, Sparse(machine))) if machine.sparsity.numbers else steps
-    steps = (*steps, *((15, step) for step in conversions(machine.dtype, numerics)), (16, Phases()))
+    steps = (*steps, *((15, step) for step in conversions(machine, numerics)), (16, Phases()))
     steps = (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
     return (*steps, (18, Place())) if states else steps
 

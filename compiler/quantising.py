@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from minisim.compiler.activations import RELU
-from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, TakeAttributes
+from minisim.compiler.attributes import ConvAttributes, EpilogueAttributes, MatMulAttributes, TakeAttributes
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.ops.epilogue import RESIDUAL
@@ -129,13 +129,16 @@ def _fresh(name: str, what: str, graph: Graph) -> str:
 class Plan:
     """Which float32 tensors of a separated graph lie in memory as int8, and which of them in one unit.
 
+    Args:
+        channels: whether each channel of a constant matrix has a scale of its own.
+
     Attributes:
         whole: the names of tensors that integers make, and of inputs that they read.
         needed: the names of tensors that integers read, or make: all that have an int8 form.
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, channels: bool = False) -> None:
+        self.graph, self.channels = graph, channels
         self._unit: dict[str, str] = {}
         self.integer_nodes: set[str] = set()
         self.whole = set(self._inputs())
@@ -170,11 +173,16 @@ class Plan:
         return node.present[:2] if multiplies(node) else node.present
 
     def by_channel(self, node: Node) -> bool:
-        """Whether each filter has a scale of its own: those of grouped convolutions, whose channels have little to
-        do with each other. The vector unit requantises their sums."""
+        """Whether each filter, or column of a matrix, has a scale of its own: the filters of grouped convolutions,
+        whose channels have little to do with each other, and all constant ones if so asked for. The vector unit
+        requantises their sums."""
         attributes = node.attributes
         weights = self.graph.tensors[node.present[1]]
-        return isinstance(attributes, ConvAttributes) and attributes.groups > 1 and weights.is_weight
+        if not weights.is_weight:
+            return False
+        if isinstance(attributes, MatMulAttributes):
+            return self.channels and len(weights.shape) == 2 and not attributes.has_heads
+        return isinstance(attributes, ConvAttributes) and (self.channels or attributes.groups > 1)
 
     def alike(self, name: str) -> list[str]:
         """All tensors that have one unit with this one."""

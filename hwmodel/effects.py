@@ -84,6 +84,8 @@ RULES = (
          ("compiler.order",)),
     Rule(("compiler.slices",), lambda m: not m.compiler.keep_on_chip, "compiler.keep_on_chip is false",
          ("compiler.keep_on_chip",)),
+    Rule(("compiler.weight_scales",), lambda m: m.dtype != DType.INT8,
+         "float models are not quantised (matrix.dtype is not 'int8')", ("matrix.dtype",)),
     *(Rule((f"energy.mac_{dtype}",), _has_no(dtype), f"matrix.{dtype}_rate is 0", (f"matrix.{dtype}_rate",))
       for dtype in (a.name.lower() for a in ACCUMULATOR)),
     Rule(("matrix.fp32_rate", "energy.mac_fp32"), lambda m: m.dtype != DType.FP32,

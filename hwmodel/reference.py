@@ -20,7 +20,7 @@ def range_of(field: Any) -> str:
         return "true, false"
     bounds = {side: getattr(m, side) for m in field.metadata for side in ("ge", "le") if hasattr(m, side)}
     if not bounds:
-        return (field.examples or ["any text of one line"])[0]
+        return str((field.examples or ["any text of one line"])[0])
     return f"{as_written(field, bounds['ge'])} to {as_written(field, bounds['le'])}"
 
 

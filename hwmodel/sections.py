@@ -687,8 +687,16 @@ class Compiler(Section):
     )
     slices: bool = Field(
         default=True,
-        description="walk layers together, strip by strip, where what passes between them would not stay in SRAM; only "
-        "if order is auto and intermediate tiles are kept on chip",
+        description="walk layers together, strip by strip, where what passes between them would not stay in SRAM, and "
+        "attention so that its scores stay there; false: a machine that materialises them; only if order is auto and "
+        "intermediate tiles are kept on chip",
+    )
+
+    weight_scales: Literal["tensor", "channel"] = Field(
+        default="tensor",
+        description="scales of the constant weights of a float model that is quantised (matrix.dtype int8): tensor, "
+        "one for each weight, which the array's epilogue requantises by; channel, one for each of its columns, by "
+        "which the vector unit requantises the int32 sums",
     )
 
     @field_validator("keep_on_chip")

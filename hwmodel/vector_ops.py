@@ -135,6 +135,7 @@ class VectorOp(IntEnum):
     QUANTIZE         = 65, "xff", "t", 0, "div simple add simple",                   "div max add max",      NUMBERS
     DEQUANTIZE       = 66, "xff", "t", 0, "add mul simple",                          "sub mul max",          NUMBERS
     REQUANTIZE       = 67, "xff", "t", 0, "mul simple add simple",                   "mul max add max",      NUMBERS
+    MULTIPLY_ADD     = 68, "xxx", "x", 0, "mul add",                                 "",                     FLOATS
     # fmt: on
 
     @property

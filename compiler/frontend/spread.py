@@ -13,8 +13,6 @@ from onnx import NodeProto
 ONE = {
     "QLinearSigmoid": "Sigmoid",
     "QLinearLeakyRelu": "LeakyRelu",
-    "QLinearAveragePool": "AveragePool",
-    "QLinearGlobalAveragePool": "GlobalAveragePool",
     "QLinearSoftmax": "Softmax",
 }
 """Of one operand x, its scale, its zero point; then scale and zero point of the result."""

@@ -33,6 +33,17 @@ class Clip(Elementwise):
 
 
 @register
+class MultiplyAdd(Elementwise):
+    """x y + z: one rounding, not two."""
+
+    name, code = "MultiplyAdd", VectorOp.MULTIPLY_ADD
+
+    @staticmethod
+    def value(x: Array, y: Array, z: Array) -> Array:
+        return np.asarray(x * y + z)
+
+
+@register
 class Silu(Elementwise):
     name, code = "Silu", VectorOp.SILU
 

@@ -19,7 +19,10 @@ FAMILIES = (elementwise, functions, activations, logic)
 MORE = {"Max", "Min", "Pow", "Clip", "Gelu", "Elu", "Selu", "Celu", "LeakyRelu", "ThresholdedRelu", "HardSigmoid"}
 """Nodes that are more than the operator of their name: attributes, forms of several opsets, any number of operands."""
 
-OTHERS = {"GeluTanh", "Silu", "Select", "IsInf", "Cast", "Rescale", "Quantize", "Dequantize", "Requantize"}
+OTHERS = {
+    *("GeluTanh", "Silu", "Select", "IsInf", "MultiplyAdd"),
+    *("Cast", "Rescale", "Quantize", "Dequantize", "Requantize"),
+}
 """Operators whose names are not ONNX's, or mean something else there; or whose files import them."""
 
 

@@ -17,18 +17,18 @@ WINDOW = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides
 @onnx_import("MaxPool", attributes=[*WINDOW, "storage_order"])  # of the indices, which are another output
 def import_max_pool(context: OnnxContext, node: OnnxNode) -> Tensor:
     def pooled(x: Tensor) -> Tensor:
-        return context.graph.max_pool(x, **_window(node, x), name=f"{node.name}/nhwc")
+        return context.graph.max_pool(x, **window_of(node, x), name=f"{node.name}/nhwc")
 
-    return _nhwc(context, node, pooled)
+    return nhwc(context, node, pooled)
 
 
 @onnx_import("AveragePool", attributes=[*WINDOW, "count_include_pad"])
 def import_average_pool(context: OnnxContext, node: OnnxNode) -> Tensor:
     def pooled(x: Tensor) -> Tensor:
         count_pad = bool(node.attrs.get("count_include_pad", 0))
-        return context.graph.average_pool(x, **_window(node, x), count_pad=count_pad, name=f"{node.name}/nhwc")
+        return context.graph.average_pool(x, **window_of(node, x), count_pad=count_pad, name=f"{node.name}/nhwc")
 
-    return _nhwc(context, node, pooled)
+    return nhwc(context, node, pooled)
 
 
 @onnx_import("GlobalMaxPool", "GlobalAveragePool")
@@ -38,17 +38,17 @@ def import_global_pool(context: OnnxContext, node: OnnxNode) -> Tensor:
         of = graph.global_max_pool if node.op_type == "GlobalMaxPool" else graph.global_average_pool
         return of(x, name=name)
 
-    return _nhwc(context, node, pooled)
+    return nhwc(context, node, pooled)
 
 
 @onnx_import("LpPool", attributes=[*WINDOW, "p"])
 def import_lp_pool(context: OnnxContext, node: OnnxNode) -> Tensor:
-    return _nhwc(context, node, lambda x: _norm(context, node, x, **_window(node, x)))
+    return nhwc(context, node, lambda x: _norm(context, node, x, **window_of(node, x)))
 
 
 @onnx_import("GlobalLpPool", attributes=["p"])
 def import_global_lp_pool(context: OnnxContext, node: OnnxNode) -> Tensor:
-    return _nhwc(context, node, lambda x: _norm(context, node, x, kernel=x.shape[1:3]))
+    return nhwc(context, node, lambda x: _norm(context, node, x, kernel=x.shape[1:3]))
 
 
 @onnx_import("LRN", attributes=["alpha", "beta", "bias", "size"])
@@ -83,7 +83,7 @@ def _norm(context: OnnxContext, node: OnnxNode, x: Tensor, **window: Any) -> Ten
     return graph.pow(graph.sum_pool(powers, **window, name=part("sum")), 1 / p, name=part("nhwc"))
 
 
-def _nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tensor]) -> Tensor:
+def nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tensor]) -> Tensor:
     """`pooled` of images (n, height, width, channels), between transpositions; a signal is an image of one line."""
     graph, x = context.graph, context.value(node.inputs[0])
     dims = len(x.shape) - 2
@@ -103,7 +103,7 @@ def _nhwc(context: OnnxContext, node: OnnxNode, pooled: Callable[[Tensor], Tenso
     return graph.transpose(y, (0, dims + 1, *range(1, dims + 1)), name=node.name)
 
 
-def _window(node: OnnxNode, x: Tensor) -> dict[str, Any]:
+def window_of(node: OnnxNode, x: Tensor) -> dict[str, Any]:
     """The arguments of a pooling of images x. With auto_pad ceil_mode changes nothing, by ONNX's text: for VALID
     it rounds (n - k + 1) / stride up, which is as much as (n - k) / stride rounded down, and 1."""
     kernel = [int(value) for value in node.attrs["kernel_shape"]]

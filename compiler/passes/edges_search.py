@@ -26,18 +26,22 @@ from minisim.hwmodel.cost import array_bound
 
 ALIKE: tuple[tuple[Scale, ...], ...] = (
     (),
-    ((0.5, 1, 1), (2, 1, 1), HALF),
+    ((2, 1, 1), (0.5, 1, 1), HALF),
     (*product((1, 0.5, 2, 0.25, 4), (1, 0.5, 2), (1, 0.5, 2)), (0.25, 0.25, 0.25)),
 )
 """What is tried for a network as a whole, by `compiler.effort`, if it has layers whose edges are not chosen one by one:
-convolutions, matmuls of batches, what moves elements. Then pools and all that stands between them has these, too."""
+convolutions, matmuls of batches, what moves elements. Then pools and all that stands between them has these, too. Where
+higher tiles are better than the usual ones lower ones are not tried at effort 1: of 42 networks, machines and sizes of
+the SRAM none was best on these then."""
 
 THEN: dict[Scale, tuple[Scale, ...]] = {
     (0.5, 1, 1): ((0.25, 1, 1), (1, 0.5, 0.5)),
     HALF: ((0.25, 0.25, 0.25), (1, 0.5, 0.5)),
     (2, 1, 1): ((2, 2, 2),),
+    (2, 2, 2): ((4, 4, 4), (4, 2, 2)),
 }
-"""What is tried behind those, where one of them is the best so far; behind halves also where none fits."""
+"""What is tried behind those, where one of them is the best so far, and then behind that; behind halves also where none
+fits."""
 
 WHOLE, WHOLES = (0, 60_000, 2_000_000), (0, 3, 50)
 """By `compiler.effort`, operations of the array that are scheduled at most to try that: so many, or so many times those
@@ -87,10 +91,13 @@ def searched(
         search.is_best(Plan(USUAL, own))
     most_spent = search.spent + max(WHOLE[effort], WHOLES[effort] * search.counts[0])
     for scale in wholes:
-        search.is_best(Plan(scale, {}), most_spent - search.spent)
-    for scale in THEN.get(search.plan.whole if search.fits else HALF, ()) if wholes else ():
-        if scale not in wholes:
+        if effort > 1 or scale[0] >= 1 or search.plan.whole[0] <= 1:
             search.is_best(Plan(scale, {}), most_spent - search.spent)
+    behind = list(THEN.get(search.plan.whole if search.fits else HALF, ())) if wholes else []
+    while behind:
+        scale = behind.pop(0)
+        if scale not in wholes and search.is_best(Plan(scale, {}), most_spent - search.spent):
+            behind += THEN.get(scale, ())
     if search.plan.whole != USUAL:
         search.is_best(Plan(search.plan.whole, proposals[-1]))
     left: float = OPERATIONS[effort]

@@ -9,7 +9,8 @@ precision, on its example inputs (`example_inputs`). A matmul of such values,
 leaves the matrix unit as y_q = saturate(round(sums x s_a s_b / s_y)). Relu, maxima, views and movements keep the scale
 of what they are given, and what is concatenated has one. (B. Jacob et al., CVPR 2018, have the scheme; theirs has zero
 points, which are 0 here.) The filters of a grouped convolution have a scale each: its sums stay int32, and the vector
-unit requantises them, with a factor for each column.
+unit requantises them, with a factor for each column. So do all constant filters and matrices where the machine's
+``compiler.weight_scales`` says so.
 
 What integers do not have is computed in float32 by the vector unit, between a Rescale from int8 and one to int8: a
 residual, sigmoid and its like, averages, softmax. `quantising.py` has the plan.
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.attributes import CastAttributes, EpilogueAttributes
+from minisim.compiler.attributes import CastAttributes, EpilogueAttributes, MatMulAttributes
 from minisim.compiler.dtypes import HELD_AS, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.graph import Graph, Node
@@ -52,26 +53,28 @@ class Quantize:
     Args:
         numerics: whether anybody computes with the result. If not, nothing is evaluated, and all scales are 1: time
             does not depend on them.
+        channels: whether each column of a constant matrix, and each filter, has a scale of its own.
 
     Raises:
         ModelError: a value is not finite.
     """
 
     numerics: bool = True
+    channels: bool = False
     name: str = "quantize"
 
     def apply(self, graph: Graph) -> Graph:
         apart = separated(graph)
         values = apart.evaluate(example_inputs(graph)) if self.numerics else None
-        return _Quantizer(without_clips(apart), values).run()
+        return _Quantizer(without_clips(apart), values, self.channels).run()
 
 
 class _Quantizer:
     """One walk over the nodes; each finds its operands in the form that it reads, or has them converted before it."""
 
-    def __init__(self, graph: Graph, values: Mapping[str, npt.NDArray[Any]] | None) -> None:
+    def __init__(self, graph: Graph, values: Mapping[str, npt.NDArray[Any]] | None, channels: bool) -> None:
         self.graph = graph
-        self.plan = Plan(graph)
+        self.plan = Plan(graph, channels)
         self.result = graph.anew()
         self.result.inputs, self.result.outputs = list(graph.inputs), dict(graph.outputs)
         self.values = values
@@ -120,14 +123,15 @@ class _Quantizer:
     def _matmul(self, node: Node) -> None:
         a, b = node.present[:2]
         by_channel = self.plan.by_channel(node)
-        of_b: Scale = self._scale_of_filters(b) if by_channel else self._scale(b)
+        attributes = node.attributes_as(EpilogueAttributes)
+        lies = isinstance(attributes, MatMulAttributes) and attributes.transpose_b  # channels are rows, then
+        of_b: Scale = self._scale_of_channels(b, lies) if by_channel else self._scale(b)
         product = self._scale(a) * of_b
-        inputs = [self._whole(a), self._filters(b, of_b, node) if by_channel else self._whole(b)]
+        inputs = [self._whole(a), self._channels(b, of_b, lies) if by_channel else self._whole(b)]
         if (bias := node.operand(BIAS)) is not None:
             inputs.append(self._bias(bias, product))
         scale = self._scale(node.output)
         factor = np.asarray(product / scale, np.float32)
-        attributes = node.attributes_as(EpilogueAttributes)
         if not by_channel:
             self._quantised(node.output, node.output, scale)
             attributes = replace(attributes, scale=float(factor))
@@ -184,11 +188,11 @@ class _Quantizer:
         self.whole[name] = form
         return form
 
-    def _filters(self, name: str, scale: Scale, reader: Node) -> str:
-        """A weight with a scale for each column, for one node."""
+    def _channels(self, name: str, scale: Scale, lies: bool) -> str:
+        """A weight with a scale for each column, or row if it `lies`, for one node."""
         tensor = self.graph.tensors[name]
         form = name if name not in self.result.tensors and name not in self.whole else self._fresh(name, "int8")
-        values = mapped(tensor.values, partial(quantize, scale=scale))
+        values = mapped(tensor.values, partial(quantize, scale=np.reshape(scale, (-1, 1)) if lies else scale))
         self.result.tensors[form] = replace(tensor, graph=self.result, name=form, values=values, dtype="int8")
         return form
 
@@ -239,12 +243,12 @@ class _Quantizer:
             raise ModelError(f"model {self.graph.name!r}: tensor {name!r} has values that int8 cannot scale: {largest}")
         return largest
 
-    def _scale_of_filters(self, name: str) -> npt.NDArray[np.float64]:
-        """The same of each column of a weight (k, filters)."""
+    def _scale_of_channels(self, name: str, lies: bool) -> npt.NDArray[np.float64]:
+        """The same of each column of a weight (k, channels); or of each row, if it `lies`."""
         if self.values is None:
-            return np.ones(self.graph.tensors[name].shape[-1])
+            return np.ones(self.graph.tensors[name].shape[0 if lies else -1])
         self._largest(name)
-        greatest = np.abs(self.values[name]).max(axis=0)
+        greatest = np.abs(self.values[name]).max(axis=1 if lies else 0)
         return np.where(greatest > 0, greatest / LEVELS, 1.0)
 
 

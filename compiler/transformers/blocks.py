@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from minisim.compiler.attention_plan import KEYS
 from minisim.compiler.attributes import Run, TakeAttributes
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.movement_methods import runs_of
@@ -21,7 +22,6 @@ from minisim.compiler.transformers.table import Transformer
 from minisim.compiler.values import Array, Lazy
 from minisim.compiler.zoo.layers import Layers
 from minisim.errors import ModelError
-from minisim.hwmodel.isa import REDUCE_WIDTH
 
 
 def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0, batch: int = 1) -> Graph:
@@ -68,9 +68,9 @@ class _Builder:
             heads = sorted({batch * model.heads, batch * model.kv_heads})
             self.rotations = {count: self._rotation(count, *of) for count in heads}
             self.swaps = {count: self._swap(count, model.head) for count in heads}
-        # sums of rows go by the number of an element mod REDUCE_WIDTH: a few rows more are read, for the same bits
+        # attention goes by blocks of keys, counted from key 0: a few rows more are read, for the same bits
         nearest = max(0, past + 1 - model.window) if model.window else 0
-        self.first = nearest - nearest % REDUCE_WIDTH
+        self.first = nearest - nearest % KEYS
         self.mask = self._mask() if model.causal and (tokens > 1 or self.first < nearest) else None
 
     def whole(self, x: Tensor) -> Graph:

@@ -14,11 +14,13 @@ from support.machines import machine
 from support.paths import ROOT
 
 import minisim as ms
+from minisim.compiler.attention_plan import KEYS
 from minisim.compiler.decoders import Text, TransformerDecoder
 from minisim.compiler.decoding import TokenPrograms
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend.pasts import Place
-from minisim.compiler.transformers import built, transformer
+from minisim.compiler.transformers import Transformer, built, transformer
+from minisim.compiler.transformers.experts import gates, mixed
 from minisim.compiler.transformers.routing import routed
 from minisim.compiler.values import example_values
 from minisim.decode import decode
@@ -45,61 +47,85 @@ def test_tokens_have_the_values_of_the_run_without_a_cache(name: str) -> None:
 def test_sequences_together_have_the_values_of_each_alone(name: str, keys: dict[str, object]) -> None:
     """Also when the cache is filled in chunks; the weights are read once for all."""
     model, on, batch = transformer(f"{name},{SMALL}"), machine(cores__count=2, **keys), 2
-    found = decode(TransformerDecoder(model), on, Text(PREFILL, TOKENS, batch, chunk=3), check=False)
-    tokens = example_values("tokens", (batch * (PREFILL + TOKENS), model.hidden), "float32")
-    positions = [step.position for step in found.steps]
-    assert positions == [3, 4, 5, 6] and [step.tokens for step in found.steps] == [6, 2, 2, 2]
-    assert [step.phase for step in found.steps] == ["prefill", "prefill", "decode", "decode"]
-    for output, count in (found.outputs[1], 4), (found.outputs[-1], 6):
-        for i, own in enumerate(output[1:], 1):
-            alone = ms.run(built(model, count), on, inputs={"tokens": tokens[i::batch][:count]}, check=False)
-            np.testing.assert_array_equal(own.view(np.uint32), alone.outputs["logits"][0].view(np.uint32))
-    row = 2 * model.layers * model.kv * 4
-    assert found.steps[-1].kv_read_bytes == batch * (PREFILL + TOKENS) * row
-    (alone,) = decode(TransformerDecoder(model), on, Text(PREFILL, 1), numerics=False).steps[1:]
-    assert abs(found.steps[2].weight_bytes - alone.weight_bytes) < 0.2 * alone.weight_bytes  # tables of positions
+    found = decode(TransformerDecoder(model), on, Text(3, 1, batch, chunk=2), check=False)
+    tokens = example_values("tokens", (batch * 4, model.hidden), "float32")
+    assert [(step.phase, step.position, step.tokens) for step in found.steps] == [
+        ("prefill", 2, 4), ("prefill", 3, 2), ("decode", 4, 2)]  # fmt: skip
+    for i, own in enumerate(found.outputs[-1]):
+        alone = ms.run(built(model, 4), on, inputs={"tokens": tokens[i::batch]}, check=False)
+        np.testing.assert_array_equal(own.view(np.uint32), alone.outputs["logits"][0].view(np.uint32))
+    assert found.outputs[-1].shape == (batch, model.vocab)
+    assert found.steps[-1].kv_read_bytes == batch * 4 * 2 * model.layers * model.kv * 4
+    (alone_,) = decode(TransformerDecoder(model), on, Text(3, 1), numerics=False).steps[1:]
+    assert abs(found.steps[-1].weight_bytes - alone_.weight_bytes) < 0.1 * alone_.weight_bytes  # tables of positions
+
+
+def logits(model: Transformer, on: ms.Machine, tokens: np.ndarray) -> np.ndarray:
+    """Of the last token, without a cache."""
+    return np.asarray(ms.run(built(model, len(tokens)), on, inputs={"tokens": tokens}, check=False).outputs["logits"])
+
+
+def test_a_window_reads_the_rows_that_are_seen() -> None:
+    """From the begin of a block of keys on, so that it has the bits of the whole band."""
+    model, on = transformer("llama3:8b,kv_heads=1,layers=1,hidden=16,heads=2,ffn=16,vocab=8,window=5"), machine()
+    past = KEYS + 5
+    found = decode(TransformerDecoder(model), on, Text(past, 1), check=False)
+    expected = logits(model, on, example_values("tokens", (past + 1, model.hidden), "float32"))
+    np.testing.assert_array_equal(found.outputs[-1].view(np.uint32), expected.view(np.uint32))
+    assert found.steps[-1].kv_read_bytes == (past + 1 - KEYS) * 2 * model.kv * 4
 
 
 @pytest.mark.parametrize("name", ["gpt2:small", "llama3:8b,kv_heads=2"])
-def test_a_window_reads_the_rows_that_are_seen(name: str) -> None:
-    """From the last multiple of 32 on, so that sums of rows have the bits of the whole band."""
-    model, on = transformer(f"{name},layers=1,hidden=32,heads=4,ffn=40,vocab=40,window=5"), machine(cores__count=2)
-    found = decode(TransformerDecoder(model), on, Text(38, 2, chunk=35), check=False)
-    tokens = example_values("tokens", (40, model.hidden), "float32")
-    rows, row = {35: 35, 38: 38, 39: 39 - 32, 40: 40 - 32}, 2 * model.kv * 4
-    for step, output in zip(found.steps, found.outputs, strict=True):
-        if step.position in (38, 40):
-            alone = ms.run(built(model, step.position), on, inputs={"tokens": tokens[: step.position]}, check=False)
-            np.testing.assert_array_equal(output.view(np.uint32), alone.outputs["logits"].view(np.uint32))
-        if step.phase == "decode":
-            assert step.kv_read_bytes == rows[step.position] * row
-    everything = ms.run(built(replace(model, window=0), 40), on, inputs={"tokens": tokens}, check=False)
-    assert not np.array_equal(everything.outputs["logits"], found.outputs[-1])
+def test_a_token_sees_a_window(name: str) -> None:
+    """Five tokens, itself the last: what is before them does not change it."""
+    model, on = transformer(f"{name},layers=1,hidden=32,heads=4,ffn=40,vocab=40,window=5"), machine()
+    tokens = example_values("tokens", (8, model.hidden), "float32")
+    for changed, is_seen in ((2, False), (3, True)):
+        other = tokens.copy()
+        other[changed] += 1
+        assert np.array_equal(logits(model, on, other), logits(model, on, tokens)) != is_seen
 
 
-@pytest.mark.parametrize(("batch", "popularity"), [(1, ""), (2, ",popularity=6x1x1x1x1")])
-def test_experts_are_read_when_they_are_taken(batch: int, popularity: str, tmp_path: Path) -> None:
-    name = "mixtral:8x7b,layers=3,hidden=32,heads=4,kv_heads=2,ffn=40,vocab=40,experts=5"
+@pytest.mark.parametrize(("batch", "layers", "popularity"), [(1, 3, ""), (2, 1, ",popularity=6x1x1x1x1")])
+def test_experts_are_read_when_they_are_taken(batch: int, layers: int, popularity: str, tmp_path: Path) -> None:
+    name = f"mixtral:8x7b,layers={layers},hidden=32,heads=4,kv_heads=2,ffn=40,vocab=40,experts=5"
     model, on = transformer(f"{name},routing=3{popularity}"), machine(cores__count=2, sram__bytes=16 * 1024)
-    found = decode(TransformerDecoder(model), on, Text(PREFILL, TOKENS, batch, chunk=3), check=False)
-    tokens = example_values("tokens", (batch * (PREFILL + TOKENS), model.hidden), "float32")
-    expert = 3 * 32 * 40 * 4
-    for step, output in zip(found.steps, found.outputs, strict=True):
-        if step.position % 2 == 0:
-            inputs = {"tokens": tokens[: batch * step.position]}
-            whole = ms.run(built(model, step.position, batch=batch), on, inputs=inputs, check=False)
-            np.testing.assert_array_equal(output.view(np.uint32), whole.outputs["logits"].view(np.uint32))
-        assert len(step.taken) == 3 * step.tokens and {len(set(numbers)) for *_, numbers in step.taken} == {2}
-        assert step.experts == (6 if step.tokens == 1 else len({(x[2], e) for x in step.taken for e in x[3]}))
-        others = step.weight_bytes - step.experts * expert
-        assert 0 < others < 4 * (model.weights - 3 * 5 * 3 * 32 * 40) + 4000  # rotations and masks
+    found = decode(TransformerDecoder(model), on, Text(3, 1, batch), check=False)
+    tokens = example_values("tokens", (batch * 4, model.hidden), "float32")
+    whole = ms.run(built(model, 4, batch=batch), on, inputs={"tokens": tokens}, check=False).outputs["logits"]
+    np.testing.assert_array_equal(found.outputs[-1].view(np.uint32), whole.view(np.uint32))
+    expert = 3 * 32 * 40
+    for step in found.steps:
+        assert len(step.taken) == layers * step.tokens and {len(set(numbers)) for *_, numbers in step.taken} == {2}
+        assert step.experts == len({(x[2], e) for x in step.taken for e in x[3]})
+        others = step.weight_bytes - step.experts * expert * 4
+        assert 0 < others < 4 * (model.weights - layers * 5 * expert) + 4000  # rotations and masks
     write_decode(found.steps, on, tmp_path)
     rows = list(csv.DictReader((tmp_path / "experts.csv").read_text("utf-8").splitlines()))
-    assert len(rows) == 3 * batch * (PREFILL + TOKENS) and rows[-1]["position"] == str(PREFILL + TOKENS)
+    assert len(rows) == layers * batch * 4 and rows[-1]["position"] == "4"
     assert rows[-1]["experts"] == " ".join(map(str, found.steps[-1].taken[-1][3]))
     other = TransformerDecoder(transformer(f"{name},routing=4{popularity}"))
     assert found.steps[0].routing.startswith("seed 3")
     assert other.taken(Place(3, 0, 9, batch)) != found.steps[0].taken
+
+
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_experts_are_weighed_by_their_gates(tokens: int) -> None:
+    """Of three experts of four the sum, in double precision, and written otherwise."""
+    random = np.random.default_rng(2)
+    x, scores, w = (random.normal(size=shape) for shape in ((tokens, 6), (tokens, 4), (4, 6, 6)))
+    taken = np.sort([random.permutation(4)[:3] for _ in range(tokens)], axis=1)
+    graph = ms.Graph()
+    gate = gates(graph, graph.input("scores", scores.shape), taken, "router")
+    weights = [graph.weight(f"w{i}", each) for i, each in enumerate(w)]
+    y = mixed(graph, graph.input("x", x.shape), gate, taken, lambda x, i, name: graph.matmul(x, weights[i]), "mixed")
+    graph.output(y, "y")
+    expected = np.zeros_like(x)
+    for t in range(tokens):
+        e = np.exp(scores[t, taken[t]])
+        expected[t] = sum(share * (x[t] @ w[i]) for i, share in zip(taken[t], e / e.sum(), strict=True))
+    found = ms.run(graph, machine(), inputs={"x": x, "scores": scores}).outputs["y"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_popular_experts_are_taken_more_often() -> None:

@@ -116,7 +116,7 @@ def test_dump_ir_of_a_run_that_fails_shows_how_far_it_came(minisim: Any) -> None
     minisim("run", "gemm:64x48x40", "--set", "sram.bytes=64", "--dump-ir", "ir", code=2)
     assert Path("ir", "notes.txt").exists()
     Path("ir", "notes.txt").unlink()
-    assert sorted(names("ir")) == STAGES[:7]
+    assert sorted(names("ir")) == STAGES[:8]
     assert not Path("out").exists()
 
 

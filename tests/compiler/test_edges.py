@@ -229,7 +229,7 @@ def test_any_scale_of_a_whole_network_gives_the_same_bits(scale: Scale) -> None:
     plain, scaled = (ms.run(graph, machine, inputs=inputs, mapping=mapping) for mapping in (None, all_of))
     assert plain.outputs["y"].tobytes() == scaled.outputs["y"].tobytes()
     tiled = tiled_graph(graph, machine, mapping=all_of)
-    highest = max(tiling.m for tiling in tiled.tilings.values())
+    highest = max(tiling.m for tiling in tiled.tilings.values() if not tiling.attention)  # which has its own
     assert all_of[ALL][0] <= highest <= 1.1 * all_of[ALL][0]  # a thin last row is dealt out to the others
     assert (scaled.schedule.stream.tobytes() == plain.schedule.stream.tobytes()) == (scale == (1, 1, 1))
 

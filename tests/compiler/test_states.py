@@ -135,7 +135,9 @@ def test_a_row_that_is_not_there_yet_is_a_hazard() -> None:
 def test_rows_that_cannot_be_made_in_a_state_are_copied() -> None:
     g = ms.Graph()
     x = g.input("x", (3, 8))
-    y = g.relu(x)
+    y, viewed, shown = g.relu(x), g.relu(x), g.relu(x)
+    g.output(g.relu(g.reshape(viewed, (6, 4))), "of another view")
+    g.output(shown, "itself")
     given = {
         name: g.append_rows(g.state(name, (9, 8), 4), rows)
         for name, rows in (
@@ -145,6 +147,8 @@ def test_rows_that_cannot_be_made_in_a_state_are_copied() -> None:
             ("d", g.weight("w", np.ones((3, 8)))),
             ("e", g.reshape(g.relu(g.reshape(g.relu(x), (6, 4))), (3, 8))),
             ("f", g.reshape(g.relu(y), (3, 8))),
+            ("g", viewed),
+            ("h", shown),
         )
     }
     for name, all_rows in given.items():
@@ -154,7 +158,7 @@ def test_rows_that_cannot_be_made_in_a_state_are_copied() -> None:
     expected = g.evaluate(inputs)
     for name in given:
         np.testing.assert_array_equal(outputs[f"{name}.out"], expected[g.outputs[f"{name}.out"]].astype(np.float32))
-    assert ms.compile_graph(g, machine()).layer_ops.count("Copy") == 4  # b and f are made where they belong
+    assert ms.compile_graph(g, machine()).layer_ops.count("Copy") == 6  # b and f are made where they belong
 
 
 @pytest.mark.parametrize(

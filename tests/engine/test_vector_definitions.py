@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from support.functions import FUNCTIONS
 from support.graphs import SPECIAL, values
-from support.oracle import NAN, bits, maximum
+from support.oracle import NAN, bits, fma, maximum
 
 from minisim import _engine
 from minisim.hwmodel.isa import VectorOp
@@ -41,6 +41,7 @@ DEFINITIONS: dict[VectorOp, Callable[..., Array]] = {
     VectorOp.SUB: np.subtract,
     VectorOp.MUL: np.multiply,
     VectorOp.DIV: np.divide,
+    VectorOp.MULTIPLY_ADD: np.vectorize(fma, otypes=[F32]),
     VectorOp.MAX: maximum,
     VectorOp.SQRT: np.sqrt,
     VectorOp.RECIPROCAL: lambda x: F32(1) / x,

@@ -45,6 +45,7 @@ OTHER: dict[str, list[Any]] = {
     "compiler.order": ["mnk", "auto", "blocked"],
     "compiler.keep_on_chip": [False, True],
     "compiler.slices": [False, True],
+    "compiler.weight_scales": ["channel"],
     **{f"matrix.{dtype}_rate": ["1/3", "4"] for dtype in ("fp32", "bf16", "fp16", "int8", "uint8", "int16")},
     **{
         key: ["77mW"] if "leakage" in key or "idle" in key else ["77pJ"]
@@ -177,6 +178,7 @@ SETTINGS: list[dict[str, Any]] = [
      "vector.add_cost": 2, "vector.mul_cost": 2},
     {"l2.bytes": "16KiB", "l2.ways": 4, "l2.bytes_per_cycle": 8, "noc.core_bytes_per_cycle": 12, "sram.bytes": "16KiB",
      "dram.write_latency": "90ns", "sparsity.pattern": "2:4"},
+    {"matrix.dtype": "int8"},
     {"compiler.effort": 1},
 ]  # fmt: skip
 """Machines that have between them every mechanism; only the last one's compiler tries edges, which takes its time."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.graphs import inputs_of
@@ -19,7 +20,9 @@ from support.typed import evaluate, typed_machines
 
 import minisim as ms
 from minisim.compiler.attention_plan import KEYS
+from minisim.compiler.passes.attend import Attend
 from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.transformers import built, transformer
 
 Array = npt.NDArray[Any]
 
@@ -132,3 +135,61 @@ def tight(draw: st.DrawFn, dtype: str) -> ms.Machine:
     )
     apart = draw(st.sampled_from([16 << 10, AMPLE]))
     return found.with_overrides({"accumulator.bytes": apart}) if base.accumulator.bytes else found
+
+
+def one_head(rows: int, keys: int) -> ms.Graph:
+    g = ms.Graph("head")
+    q, k, v = g.input("q", (1, rows, 8)), g.input("k", (1, keys, 8)), g.input("v", (1, keys, 8))
+    g.output(g.matmul(g.softmax(g.mul(g.matmul(q, k, transpose_b=True), 0.5)), v), "y")
+    return g
+
+
+def test_a_block_by_itself_is_the_plain_softmax() -> None:
+    """Keys that are hidden behind the first block, and keys that are not there, are the same."""
+    inputs = inputs_of(one_head(5, 400))
+    g = ms.Graph("hidden")
+    q, k, v = g.input("q", (1, 5, 8)), g.input("k", (1, 400, 8)), g.input("v", (1, 400, 8))
+    x = g.select(
+        g.weight("seen", np.arange(400) < KEYS, "bool"), g.mul(g.matmul(q, k, transpose_b=True), 0.5), -math.inf
+    )
+    g.output(g.matmul(g.softmax(x), v), "y")
+    cut = {name: array[:, :KEYS] if name != "q" else array for name, array in inputs.items()}
+    assert not any(node.op == "Attention" for node in Attend().apply(one_head(5, KEYS)).nodes)
+    plain = ms.run(one_head(5, KEYS), inputs=cut).outputs["y"]
+    assert plain.tobytes() == ms.run(g, inputs=inputs).outputs["y"].tobytes()
+
+
+def test_scores_stay_on_chip_but_on_a_machine_that_materialises() -> None:
+    """What moves, and in which order; the bits are the same."""
+    graph, inputs = one_head(512, 512), inputs_of(one_head(512, 512))
+    on_chip, materialised = (
+        ms.run(graph, machine(sram__bytes=96 << 10, compiler__slices=slices), inputs=inputs) for slices in (True, False)
+    )
+    assert on_chip.outputs["y"].tobytes() == materialised.outputs["y"].tobytes()
+    scores = 4 * 512 * 512
+    assert sum(int(x.sum()) for x in on_chip.record().dram_moved) < scores / 4
+    assert sum(int(x.sum()) for x in materialised.record().dram_moved) > 3 * scores
+
+
+def test_attention_in_decode_windows_begins_at_a_block() -> None:
+    """A window reads from where a block begins, so that the bits are those of all keys."""
+    model = transformer("mistral:7b,layers=1,window=100")
+    graph = built(model, 1, past=500, capacity=600)
+    read = next(node for node in graph.nodes if node.name == "layer0.scores")
+    assert graph.tensors[read.output].shape[-1] == 501 - KEYS
+
+
+@pytest.mark.parametrize("change", ["output", "reader", "narrow", "turned"])
+def test_what_is_no_attention_stays_as_it_is(change: str) -> None:
+    """Scores or weights that somebody else reads, a few keys, a product of weights that are turned."""
+    g = ms.Graph("other")
+    keys = KEYS if change == "narrow" else 300
+    q, k, v = g.input("q", (4, 8)), g.input("k", (keys, 8)), g.input("v", (keys, 8))
+    scores = g.matmul(q, k, transpose_b=True)
+    weights = g.softmax(scores)
+    g.output(g.matmul(weights, q, transpose_a=True) if change == "turned" else g.matmul(weights, v), "y")
+    if change == "output":
+        g.output(weights, "weights")
+    if change == "reader":
+        g.output(g.relu(scores), "again")
+    assert Attend().apply(g) is g

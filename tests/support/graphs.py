@@ -272,6 +272,8 @@ class GraphBuilder:
         if self.draw(st.booleans()):
             logic = self.draw(st.sampled_from([g.logical_and, g.logical_or, g.logical_xor]))
             condition = logic(condition, g.logical_not(self.draw(st.sampled_from([g.is_nan, g.is_inf]))(x)))
+        if self.draw(st.booleans()):
+            x = g.multiply_add(*self.draw(st.permutations([x, other, 0.75])))
         g.select(condition, *self.draw(st.permutations([x, self.draw(st.sampled_from([other, 0.25]))])))
 
     def rows(self, x: Tensor) -> None:

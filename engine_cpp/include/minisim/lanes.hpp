@@ -38,6 +38,7 @@ MINISIM_INLINE float magnitude(float x) { return std::fabs(x); }
 MINISIM_INLINE float rounded_down(float x) { return std::floor(x); }
 MINISIM_INLINE float rounded_up(float x) { return std::ceil(x); }
 MINISIM_INLINE float rounded_to_even(float x) { return std::nearbyint(x); }  // nothing asks for another mode
+MINISIM_INLINE float fused(float x, float y, float z) { return std::fma(x, y, z); }
 
 // The float whose bits are set in both.
 MINISIM_INLINE float bits_in_both(float x, float y) {
@@ -115,6 +116,12 @@ MINISIM_INLINE Lanes one_by_one(const Lanes& x, const Lanes& y) {
     Lanes z;
     for (std::size_t i = 0; i < kLanes; ++i) z.lane[i] = Function::of(x.lane[i], y.lane[i]);
     return z;
+}
+
+MINISIM_INLINE Lanes fused(const Lanes& x, const Lanes& y, const Lanes& z) {
+    Lanes found;
+    for (std::size_t i = 0; i < kLanes; ++i) found.lane[i] = fused(x.lane[i], y.lane[i], z.lane[i]);
+    return found;
 }
 
 MINISIM_INLINE Lanes bits_in_both(const Lanes& x, const Lanes& y) {

@@ -43,6 +43,12 @@ MINISIM_INLINE V div(V x, V y) {
     return x / y;
 }
 
+// x y + z, rounded once.
+template <class V>
+MINISIM_INLINE V multiply_add(V x, V y, V z) {
+    return fused(x, y, z);
+}
+
 template <class V>
 MINISIM_INLINE V sqrt(V x) {
     return square_root(x);
