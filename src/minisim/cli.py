@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,19 +19,15 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from minisim import __version__
+from minisim import __version__, options
 from minisim.boundary import report, users_line, write_report
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import load_model, torch_model
-from minisim.compiler.frontend.bound import parse_values
-from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import Edges, mapping_text, read_mapping
-from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
-from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import computed_graph, dump_to
 from minisim.compiler.quantising import in_floats
 from minisim.compiler.tiling import TiledGraph
@@ -53,8 +49,8 @@ from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_over
 from minisim.hwmodel.effects import notes
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.timing import TIMING_CORES
-from minisim.hwmodel.units import SIZE, format_size
-from minisim.onnx_check import check_onnxruntime
+from minisim.onnx_check import OnnxCheck, check_onnxruntime
+from minisim.options import Bindings, Tokens
 from minisim.progress import SlowProgress
 from minisim.run import run
 from minisim.stopped import stops_told
@@ -125,58 +121,11 @@ def _text(message: object) -> str:
         return type(message).__name__
 
 
-def _bound(dims: Sequence[str], shapes: Sequence[str]) -> Dims:
-    """The options --dim and --shape, as `load_model` takes them."""
-    sizes, whole = parse_dims(dims), parse_shapes(shapes)
-    if both := sizes.keys() & whole.keys():
-        raise UsageError(f"--shape: {shown(min(both))} is bound by --dim already")
-    return {**sizes, **whole}
-
-
 def _load_machine(source: str, overrides: Sequence[str]) -> Machine:
     """The machine of a command; a report of a bug will have it."""
     machine = Machine.load(source, overrides)
     click.get_current_context().find_root().obj = machine
     return machine
-
-
-def _machine_options(command: F) -> F:
-    config = click.option("--config", "source", default="npu_32x32", show_default=True, metavar="FILE|PRESET",
-                          help="The machine: a TOML file, or the name of a preset.")  # fmt: skip
-    override = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-                            help="Change one key, such as sram.bytes=128KiB. May be repeated.")  # fmt: skip
-    return config(override(command))
-
-
-_out = click.option("--out", default="out", show_default=True, metavar="DIR", type=click.Path(path_type=Path),
-                    help="Folder for the CSV files.")  # fmt: skip
-_no_numerics = click.option("--no-numerics", is_flag=True, help="Time only: do not compute the values.")
-_no_check = click.option("--no-check", is_flag=True, help="Compute the values, but do not compare them with numpy.")
-_check = click.option("--check", "against", type=click.Choice(["onnxruntime", "torch"]),
-                      help="Also compare with ONNX Runtime, or with torch; exit code 3 if they deviate.")  # fmt: skip
-_check_borders = click.option("--check-borders", is_flag=True,
-                              help="With --check: what passes between fused operations, too.")  # fmt: skip
-_dims = click.option("--dim", "dims", multiple=True, metavar="NAME=SIZE",
-                     help="Bind a dimension that an ONNX file leaves open, or a parameter of model(): seq=128. May be "
-                     "repeated.")  # fmt: skip
-_prefill = click.option("--prefill", type=click.IntRange(min=1), metavar="TOKENS",
-                        help="Tokens of a transformer such as llama:7b, or of an ONNX file of tokens.")  # fmt: skip
-_decode = click.option("--decode", "tokens", type=click.IntRange(min=1), metavar="TOKENS",
-                       help="Then decode so many tokens, one by one, on a cache; writes decode.csv alone.")  # fmt: skip
-_batch = click.option("--batch", type=click.IntRange(min=1), metavar="SEQUENCES",
-                      help="With --decode, or --prefill of a file: so many sequences together.")  # fmt: skip
-_chunk = click.option("--chunk", type=click.IntRange(min=1), metavar="TOKENS",
-                      help="With --decode: the prefill in programs of so many tokens.")  # fmt: skip
-_window = click.option("--window", type=click.IntRange(min=1), metavar="TOKENS",
-                       help="A transformer's token sees so many at most, itself the last.")  # fmt: skip
-_states = click.option("--state", "states", multiple=True, metavar="PAST=PRESENT",
-                       help="With --decode: an ONNX file's input of past rows, and the output of all rows, if they are "
-                       "not called past_key_values.0.key and present.0.key.")  # fmt: skip
-_values = click.option("--value", "values", multiple=True, metavar="INPUT=NUMBER,NUMBER",
-                       help="Bind an ONNX file's input that is a shape, axes, pads or indices: shape=3,4.")  # fmt: skip
-_shapes = click.option("--shape", "shapes", multiple=True, metavar="INPUT=SIZExSIZE",
-                       help="Bind all dimensions of an ONNX file's input: x=1x3x224x224. May be repeated.")  # fmt: skip
-_jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
 
 
 def _tell_without_effect(
@@ -191,39 +140,21 @@ def _tell_without_effect(
         click.echo(f"minisim: note: {place}{note}", err=True)
 
 
+def _asked_machine(source: str, overrides: Sequence[str]) -> Machine:
+    """The machine of a command that has one; what of it has no effect is told."""
+    machine = _load_machine(source, overrides)
+    _tell_without_effect(source, overrides, [machine])
+    return machine
+
+
 def _in_floats(graph: Graph, machine: Machine) -> list[str]:
     """What of a model that the machine quantises is not quantised."""
     return list(in_floats(computed_graph(graph, machine, numerics=False))) if machine.dtype == DType.INT8 else []
 
 
-_mapping = click.option("--mapping", "mapping_file", metavar="FILE",
-                        help="Edges of tiles by layer, as explain --mapping --out writes them.")  # fmt: skip
-
-
 def _read_mapping(path: str | None) -> dict[str, Edges]:
     return read_mapping(path) if path else {}
 
-
-_max_operations = click.option("--max-operations", default=MAX_OPERATIONS, show_default=True, metavar="N",
-                               type=click.IntRange(min=1),
-                               help="Refuse a model that takes more operations.")  # fmt: skip
-
-
-class _Size(click.ParamType[int]):
-    """A number of bytes as machine files write it: 4GiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return int(SIZE.parse(value))
-        except ValueError as e:
-            self.fail(str(e), param, ctx)
-
-
-_memory_limit = click.option("--memory-limit", default=format_size(MEMORY_LIMIT), show_default=True,
-                             metavar="SIZE", type=_Size(),
-                             help="Refuse a model whose values take more of this computer's memory.")  # fmt: skip
 
 WORTH_PROCESSES_S = 0.5
 """Seconds that one simulation takes, from which on several are worth starting processes for."""
@@ -237,17 +168,10 @@ def main() -> None:
 
 @main.command("run")
 @click.argument("model")
-@_machine_options
-@_prefill
-@_decode
-@_batch
-@_chunk
-@_window
-@_states
-@_dims
-@_shapes
-@_values
-@_out
+@options.machine_options
+@options.tokens
+@options.bindings
+@options.out
 @click.option(
     "--timing",
     type=click.Choice(TIMING_CORES),
@@ -255,30 +179,23 @@ def main() -> None:
     show_default=True,
     help="The timing core; SimPy's is the definition, with the same cycles.",
 )
-@_no_numerics
-@_no_check
-@_check
-@_check_borders
-@_mapping
+@options.no_numerics
+@options.no_check
+@options.check
+@options.check_borders
+@options.mapping
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
-@_max_operations
-@_memory_limit
+@options.max_operations
+@options.memory_limit
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
 def run_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
-    prefill: int | None,
-    tokens: int | None,
-    batch: int | None,
-    chunk: int | None,
-    window: int | None,
-    states: tuple[str, ...],
-    dims: tuple[str, ...],
-    shapes: tuple[str, ...],
-    values: tuple[str, ...],
+    tokens: Tokens,
+    bindings: Bindings,
     out: Path,
     timing: str,
     no_numerics: bool,
@@ -298,7 +215,6 @@ def run_command(
     MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 or a transformer such as
     llama:7b (see minisim models), or a built-in shape such as gemm:512x512x512.
     """
-    from minisim.decode_command import decoder_of, file_decoder, is_file, run_decode, text_of
     from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
     from minisim.what_if import measured
@@ -309,51 +225,28 @@ def run_command(
         _check_checkable(model, against, no_numerics)
     if check_borders and against != "onnxruntime":
         raise UsageError("--check-borders: goes with --check onnxruntime")
-    if window is not None:
-        model = _of_tokens("--window", model, f",window={window}")
-    bindings = {"--state": states, "--dim": dims, "--shape": shapes, "--value": values}
-    if tokens is not None:
+    if tokens.window is not None:
+        model = _of_tokens("--window", model, f",window={tokens.window}")
+    if tokens.decode is not None:
         others = {"--check": against, "--dump-ir": dump_ir, "--timeline": with_timeline, "--trace": trace,
                   "--mapping": mapping_file, "--timing simpy": timing == "simpy"}  # fmt: skip
         if given := [name for name, value in others.items() if value]:
             raise UsageError(f"--decode: runs many programs, so it does not go with {given[0]}")
-        text = text_of(model, prefill, tokens, batch, chunk)
-        machine = _load_machine(source, overrides)
-        _tell_without_effect(source, overrides, [machine])
-        _check_folder("--out", out)
-        run_decode(
-            decoder_of(model, bindings, not no_numerics, memory_limit),
-            machine,
-            text,
-            out,
-            numerics=not no_numerics,
-            check=not no_check,
-            max_operations=max_operations,
-            memory_limit=memory_limit,
-        )
-        return
-    is_text = prefill is not None and is_file(model)
-    for option, value in {"--chunk": chunk, "--batch": batch, "--state": states}.items():
-        if value and (option == "--chunk" or not is_text):
-            raise UsageError(f"{option}: goes with --decode{'' if option == '--chunk' else ', or --prefill of a file'}")
-    if is_text and against:
-        raise UsageError("--check: does not go with --prefill of a file")
-    if prefill is not None and not is_text:
-        model = _of_tokens("--prefill", model, f",prefill={prefill}")
+    numerics, check = not no_numerics, not no_check
     mapping = _read_mapping(mapping_file)
-    machine = _load_machine(source, overrides)
-    _tell_without_effect(source, overrides, [machine])
-    bound, sizes = parse_values(values), {} if is_text else _bound(dims, shapes)
-    numerics = not no_numerics
-    if is_text:
-        graph = file_decoder(model, bindings, numerics, memory_limit).whole(prefill or 1, batch or 1)
-    elif against == "torch":
-        source_of_torch, left = torch_model(model, sizes)
-        graph = source_of_torch.graph(left, bound, memory_limit=memory_limit)
-    else:
-        graph = load_model(
-            model, NAME[machine.dtype], sizes, values=bound, numerics=numerics, memory_limit=memory_limit
-        )
+    if tokens.decode is not None:
+        from minisim.decode_command import decoder_of, run_decode, text_of
+
+        text = text_of(model, tokens.prefill, tokens.decode, tokens.batch, tokens.chunk)
+        machine = _asked_machine(source, overrides)
+        _check_folder("--out", out)
+        decoder = decoder_of(model, bindings, tokens.states, numerics, memory_limit)
+        limits = {"max_operations": max_operations, "memory_limit": memory_limit}
+        run_decode(decoder, machine, text, out, numerics=numerics, check=check, **limits)
+        return
+    _check_tokens(model, tokens, against)
+    machine = _asked_machine(source, overrides)
+    graph, comparison = _read(model, machine, tokens, bindings, numerics, memory_limit, against, check_borders)
     _check_folder("--out", out)
     if dump_ir:
         _check_folder("--dump-ir", dump_ir)
@@ -371,7 +264,7 @@ def run_command(
             machine,
             timing=timing,
             numerics=numerics,
-            check=not no_check,
+            check=check,
             observers=[progress] if timing == "simpy" else [],
             on_stage=on_stage,
             max_operations=max_operations,
@@ -387,17 +280,59 @@ def run_command(
     console = Console()
     print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
-    if against:
-        if against == "torch":
-            check = compared(source_of_torch, graph, machine, example_inputs(graph), result.outputs)
-        else:
-            check = check_onnxruntime(
-                model, machine, dims=sizes, values=bound, borders=check_borders, outputs=result.outputs
-            )
-        for line in check.lines():
+    if comparison:
+        compared_with = comparison(result.outputs)
+        for line in compared_with.lines():
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
-        if check.deviates:
+        if compared_with.deviates:
             sys.exit(DEVIATES)
+
+
+def _check_tokens(model: str, tokens: Tokens, against: str | None) -> None:
+    """Say which options of tokens go with --decode, or with --prefill of a file, alone."""
+    from minisim.decode_command import is_file
+
+    of_file = tokens.prefill is not None and is_file(model)
+    for option, value in {"--chunk": tokens.chunk, "--batch": tokens.batch, "--state": tokens.states}.items():
+        if value and (option == "--chunk" or not of_file):
+            raise UsageError(f"{option}: goes with --decode{'' if option == '--chunk' else ', or --prefill of a file'}")
+    if of_file and against:
+        raise UsageError("--check: does not go with --prefill of a file")
+
+
+Comparison = Callable[[Mapping[str, Any]], OnnxCheck]
+"""Of a run's outputs with those of ONNX Runtime or torch."""
+
+
+def _read(
+    model: str,
+    machine: Machine,
+    tokens: Tokens,
+    bindings: Bindings,
+    numerics: bool,
+    memory_limit: int,
+    against: str | None,
+    check_borders: bool,
+) -> tuple[Graph, Comparison | None]:
+    """The graph that is run, and with what its outputs are compared."""
+    if tokens.prefill is not None:
+        from minisim.decode_command import file_decoder, is_file
+
+        if is_file(model):
+            decoder = file_decoder(model, bindings, tokens.states, numerics, memory_limit)
+            return decoder.whole(tokens.prefill, tokens.batch or 1), None
+        model = _of_tokens("--prefill", model, f",prefill={tokens.prefill}")
+    sizes, bound = bindings.sizes(), bindings.bound()
+    if against == "torch":
+        module, left = torch_model(model, sizes)
+        graph = module.graph(left, bound, memory_limit=memory_limit)
+        return graph, lambda outputs: compared(module, graph, machine, example_inputs(graph), outputs)
+    graph = load_model(model, NAME[machine.dtype], sizes, values=bound, numerics=numerics, memory_limit=memory_limit)
+    if not against:
+        return graph, None
+    return graph, lambda outputs: check_onnxruntime(
+        model, machine, dims=sizes, values=bound, borders=check_borders, outputs=outputs
+    )
 
 
 def _of_tokens(option: str, model: str, more: str) -> str:
@@ -419,25 +354,21 @@ def _check_checkable(model: str, against: str, no_numerics: bool) -> None:
 
 @main.command("explain")
 @click.argument("model", required=False)
-@_machine_options
-@_dims
-@_shapes
-@_values
+@options.machine_options
+@options.bindings
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
               help="Also write account.csv there, and with --mapping mapping.toml.")  # fmt: skip
 @click.option("--mapping", "mapping_file", metavar="[FILE.toml]", is_flag=False, flag_value="",
               help="Also say which tiles each layer has, and what else was tried; a file gives some.")  # fmt: skip
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help="Simulate other machines, too.")
-@_jobs
-@_max_operations
-@_memory_limit
+@options.jobs
+@options.max_operations
+@options.memory_limit
 def explain_command(
     model: str | None,
     source: str,
     overrides: tuple[str, ...],
-    dims: tuple[str, ...],
-    shapes: tuple[str, ...],
-    values: tuple[str, ...],
+    bindings: Bindings,
     out: Path | None,
     mapping_file: str | None,
     what_if: bool,
@@ -456,12 +387,9 @@ def explain_command(
     if model is None:
         raise click.MissingParameter(param_type="argument", param_hint="MODEL")
     mapping = _read_mapping(mapping_file)
-    machine = _load_machine(source, overrides)
-    _tell_without_effect(source, overrides, [machine])
-    bound = parse_values(values)
-    graph = load_model(
-        model, NAME[machine.dtype], _bound(dims, shapes), values=bound, numerics=False, memory_limit=memory_limit
-    )
+    machine = _asked_machine(source, overrides)
+    sizes, bound = bindings.sizes(), bindings.bound()
+    graph = load_model(model, NAME[machine.dtype], sizes, values=bound, numerics=False, memory_limit=memory_limit)
     if out:
         _check_folder("--out", out)
     tiled: list[TiledGraph] = []
@@ -503,25 +431,21 @@ def explain_command(
 
 @main.command("sweep")
 @click.argument("model")
-@_machine_options
-@_dims
-@_shapes
-@_values
+@options.machine_options
+@options.bindings
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
-@_out
-@_mapping
-@_no_numerics
-@_jobs
-@_max_operations
-@_memory_limit
+@options.out
+@options.mapping
+@options.no_numerics
+@options.jobs
+@options.max_operations
+@options.memory_limit
 def sweep_command(
     model: str,
     source: str,
     overrides: tuple[str, ...],
-    dims: tuple[str, ...],
-    shapes: tuple[str, ...],
-    values: tuple[str, ...],
+    bindings: Bindings,
     params: tuple[str, ...],
     out: Path,
     mapping_file: str | None,
@@ -539,14 +463,14 @@ def sweep_command(
     _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
     varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
     dtype = "float32" if varies else NAME[machine.dtype]
-    bound, numerics = parse_values(values), not no_numerics
-    graph = load_model(model, dtype, _bound(dims, shapes), values=bound, numerics=numerics, memory_limit=memory_limit)
+    sizes, bound, numerics = bindings.sizes(), bindings.bound(), not no_numerics
+    graph = load_model(model, dtype, sizes, values=bound, numerics=numerics, memory_limit=memory_limit)
     _check_folder("--out", out)
     with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
         rows = sweep(
             graph,
             points,
-            numerics=not no_numerics,
+            numerics=numerics,
             jobs=jobs,
             progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
             max_operations=max_operations,

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from minisim.compiler.decoders import Decoder, OnnxDecoder, Text, TransformerDecoder
 from minisim.compiler.frontend import check_file
-from minisim.compiler.frontend.bound import parse_values
-from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.frontend.pasts import parse_states
 from minisim.compiler.transformers import is_transformer, transformer
 from minisim.decode import decode
 from minisim.errors import UsageError, shown
 from minisim.hwmodel.config import Machine
+from minisim.options import Bindings
 from minisim.progress import SlowProgress
 from minisim.reports import print_decode, write_decode
 
 
-def decoder_of(model: str, bindings: Mapping[str, Sequence[str]], numerics: bool, memory_limit: int) -> Decoder:
-    """The model that is decoded; `bindings` are the options --state, --dim, --shape and --value as typed."""
+def decoder_of(model: str, bindings: Bindings, states: Sequence[str], numerics: bool, memory_limit: int) -> Decoder:
+    """The model that is decoded; `states` is the option --state, as typed."""
     if is_file(model):
-        return file_decoder(model, bindings, numerics, memory_limit)
-    if given := [name for name, value in bindings.items() if value]:
+        return file_decoder(model, bindings, states, numerics, memory_limit)
+    typed = {"--state": states, "--dim": bindings.dims, "--shape": bindings.shapes, "--value": bindings.values}
+    if given := [name for name, value in typed.items() if value]:
         raise UsageError(f"{given[0]}: goes with an ONNX file, not with {shown(model)}")
     return TransformerDecoder(transformer(model))
 
 
-def file_decoder(model: str, bindings: Mapping[str, Sequence[str]], numerics: bool, memory_limit: int) -> OnnxDecoder:
+def file_decoder(
+    model: str, bindings: Bindings, states: Sequence[str], numerics: bool, memory_limit: int
+) -> OnnxDecoder:
     """The ONNX file, of which texts of any length are programs; arguments are those of `decoder_of`."""
-    dims: Dims = {**parse_dims(bindings["--dim"]), **parse_shapes(bindings["--shape"])}
-    states, values = parse_states(bindings["--state"]), parse_values(bindings["--value"])
+    sizes, pasts, values = bindings.sizes(), parse_states(states), bindings.bound()
     check_file(Path(model))
-    return OnnxDecoder(Path(model), states, dims, values, numerics, memory_limit)
+    return OnnxDecoder(Path(model), pasts, sizes, values, numerics, memory_limit)
 
 
 def text_of(model: str, prefill: int | None, tokens: int, batch: int | None, chunk: int | None) -> Text:
