@@ -114,19 +114,19 @@ def _matmul(
         of_b = type_of(context, b_name)
         _check(a.dtype, of_b, a.shape, values.shape)
         values = values.T if transposed else values
-        b, shifted, zb = _weights(context, b_name, values, _constant_zero(context, zb_name, "b"), of_b)
+        b, shifted, zb = integer_weights(context, b_name, values, _constant_zero(context, zb_name, "b"), of_b)
         columns = shifted.sum(axis=-2)
         if isinstance(za, int) and columns.ndim == 1 and za:
             bias = (0 if bias is None else bias) - za * columns
             za = 0
     k = a.shape[-1]
     if (left := zb) is not None:
-        later.append(lambda sums: _less(context, node, sums, left, graph.matmul(a, _ones(context, node, (k, 1)))))
+        later.append(lambda sums: _less(context, node, sums, left, graph.matmul(a, ones(context, node, (k, 1)))))
     if isinstance(za, Tensor) or za:
         if columns is not None:
             of_columns = graph.weight(graph.fresh_name(f"{node.name}/columns"), _int32(columns)[..., None, :], "int32")
         else:
-            of_columns = graph.matmul(_ones(context, node, (1, k)), b)
+            of_columns = graph.matmul(ones(context, node, (1, k)), b)
         later.append(lambda sums: _less(context, node, sums, za, of_columns))
         if columns is None and zb is not None:
             both = graph.mul(_as_tensor(context, node, za), _as_tensor(context, node, zb))
@@ -167,7 +167,7 @@ def _conv(
     filters = values.transpose((*range(2, dims + 2), 1, 0))
     filters = filters[None] if dims == 1 else filters
     zero = _constant_zero(context, zw_name, "the filters")
-    w, shifted, zw = _weights(context, w_name, filters, zero, of_w)
+    w, shifted, zw = integer_weights(context, w_name, filters, zero, of_w)
     images = graph.transpose(x, (0, *range(2, dims + 2), 1), name=f"{node.name}/in")
     bias = _constant(context, bias_name, "the bias").reshape(-1) if bias_name else None
     later: list[Callable[[Tensor], Tensor]] = []
@@ -179,8 +179,6 @@ def _conv(
             images = graph.pad(images, [(0, 0), *sides, (0, 0)], value=zx, name=f"{node.name}/padded")
             pads = (0, 0, 0, 0)
     else:
-        if zw is not None:
-            raise UnsupportedError("filters less their zero point must be int8 or uint8, where that of x is computed")
         computed, size = zx, (1, *x.shape[2:])[-2:]
 
         def less_covered(sums: Tensor) -> Tensor:
@@ -191,8 +189,8 @@ def _conv(
         later.append(less_covered)
     how: dict[str, Any] = {"strides": strides, "dilations": dilations, "pads": pads, "groups": groups}
     if (left := zw) is not None:
-        ones = _ones(context, node, (*shifted.shape[:3], shifted.shape[3] if groups > 1 else 1))
-        later.append(lambda sums: _less(context, node, sums, left, graph.conv2d(images, ones, **how)))
+        all_taps = ones(context, node, (*shifted.shape[:3], shifted.shape[3] if groups > 1 else 1))
+        later.append(lambda sums: _less(context, node, sums, left, graph.conv2d(images, all_taps, **how)))
     of_bias = None if bias is None else graph.weight(graph.fresh_name(f"{node.name}/bias"), _int32(bias), "int32")
 
     def multiply(**more: Any) -> Tensor:
@@ -249,11 +247,11 @@ def _as_tensor(context: OnnxContext, node: OnnxNode, zero: Zero | Array) -> Tens
     return graph.weight(graph.fresh_name(f"{node.name}/zero"), _int32(np.asarray(zero)), "int32")
 
 
-def _ones(context: OnnxContext, node: OnnxNode, shape: tuple[int, ...]) -> Tensor:
+def ones(context: OnnxContext, node: OnnxNode, shape: tuple[int, ...]) -> Tensor:
     return context.graph.weight(context.graph.fresh_name(f"{node.name}/ones"), np.ones(shape, np.int8), "int8")
 
 
-def _weights(
+def integer_weights(
     context: OnnxContext, name: str, values: Array, zero: Array, dtype: str
 ) -> tuple[Tensor, Array, Array | None]:
     """The weight, the values that it stands for (less the zero point of each column), and what zero point is left."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -42,28 +42,28 @@ ATTRIBUTES = ("activation_alpha", "activation_beta", "activations", "clip", "dir
 
 @onnx_import("RNN", attributes=ATTRIBUTES, several_outputs=True)
 def import_rnn(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
-    return _Recurrence(context, node, gates=1, usual=("Tanh",)).outputs(_rnn_step)
+    return Recurrence(context, node, gates=1, usual=("Tanh",)).outputs(_rnn_step)
 
 
 @onnx_import("GRU", attributes=[*ATTRIBUTES, "linear_before_reset"], several_outputs=True)
 def import_gru(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
     whole = bool(node.attrs.get("linear_before_reset", 0))
-    layer = _Recurrence(context, node, gates=3, usual=("Sigmoid", "Tanh"), bias_of_state=whole)
+    layer = Recurrence(context, node, gates=3, usual=("Sigmoid", "Tanh"), bias_of_state=whole)
     return layer.outputs(_gru_step_of_whole_products if whole else _gru_step)
 
 
 @onnx_import("LSTM", attributes=[*ATTRIBUTES, "input_forget"], several_outputs=True)
 def import_lstm(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
-    layer = _Recurrence(context, node, gates=4, usual=("Sigmoid", "Tanh", "Tanh"), states=2)
-    return layer.outputs(_lstm_step)
+    layer = Recurrence(context, node, gates=4, usual=("Sigmoid", "Tanh", "Tanh"), states=2)
+    return layer.outputs(lstm_step)
 
 
-def _rnn_step(of: _Direction, x: Tensor, state: State) -> State:
+def _rnn_step(of: Direction, x: Tensor, state: State) -> State:
     """h' = f(x W + h R + b)."""
     return (of.activated(0, of.plus_state(x, state[0], 0, 1), "h"),)
 
 
-def _gru_step(of: _Direction, x: Tensor, state: State) -> State:
+def _gru_step(of: Direction, x: Tensor, state: State) -> State:
     """z, r = f(x W + h R + b); k = g(x W + (r * h) R + b); h' = (1 - z) * k + z * h."""
     (h,) = state
     of_gates, of_candidate = of.columns(x, (2, 1))
@@ -73,7 +73,7 @@ def _gru_step(of: _Direction, x: Tensor, state: State) -> State:
     return (of.between(z, candidate, h),)
 
 
-def _gru_step_of_whole_products(of: _Direction, x: Tensor, state: State) -> State:
+def _gru_step_of_whole_products(of: Direction, x: Tensor, state: State) -> State:
     """z, r = f(x W + h R + b); k = g(x W + r * (h R + b)); h' = (1 - z) * k + z * h."""
     (h,) = state
     of_gates, of_candidate = of.columns(x, (2, 1))
@@ -87,7 +87,7 @@ def _gru_step_of_whole_products(of: _Direction, x: Tensor, state: State) -> Stat
     return (of.between(z, of.activated(1, of_candidate, "candidate"), h),)
 
 
-def _lstm_step(of: _Direction, x: Tensor, state: State) -> State:
+def lstm_step(of: Direction, x: Tensor, state: State) -> State:
     """i, o, f = f(x W + h R + b); k = g(x W + h R + b); c' = f * c + i * k; h' = o * h(c').
 
     With peepholes i and f have p * c in their sums, o has p * c'. With `input_forget` f is 1 - i."""
@@ -113,7 +113,7 @@ def _lstm_step(of: _Direction, x: Tensor, state: State) -> State:
     return graph.mul(o, of.activated(2, cell, "shown", clipped=False), name=of.part("h")), cell
 
 
-class _Recurrence:
+class Recurrence:
     """One node of ONNX: its operands, with the steps first whatever its layout, and its outputs.
 
     Args:
@@ -153,6 +153,7 @@ class _Recurrence:
         self.functions = _functions(node, usual, len(self.ways))
         self.lengths = self._lengths()
         self._numbers: dict[float, Tensor] = {}
+        self._matrices: dict[tuple[int, int, int, int], tuple[Tensor, bool]] = {}
 
     def part(self, text: str) -> str:
         return self.graph.fresh_name(f"{self.node.name}/{text}")
@@ -172,6 +173,13 @@ class _Recurrence:
             shape = (constant.shape[2], rows.stop - rows.start)
             return self.context.weight(name, Lazy(shape, partial(_laid_out, constant, way, rows))), False
         return self._rows_of(name, way, rows), True
+
+    def product(self, x: Tensor, place: int, way: int, begin: int, end: int, name: str) -> Tensor:
+        """x times gates `begin` to `end` of W or R: rows of x, (rows, end - begin times hidden)."""
+        if (place, way, begin, end) not in self._matrices:
+            self._matrices[place, way, begin, end] = self.matrix(place, way, begin, end)
+        matrix, transposed = self._matrices[place, way, begin, end]
+        return self.graph.matmul(x, matrix, transpose_b=transposed, name=name)
 
     def vector(self, place: int, way: int, begin: int, end: int) -> Tensor:
         """Pieces `begin` to `end` of B or P, of `hidden` numbers each."""
@@ -199,12 +207,12 @@ class _Recurrence:
         names = self.operands[5 : 5 + self.states]
         return tuple(self._of_batch(name, way) if name else None for name in names)
 
-    def outputs(self, step: Callable[[_Direction, Tensor, State], State]) -> tuple[Tensor, ...]:
+    def outputs(self, step: Callable[[Direction, Tensor, State], State]) -> tuple[Tensor, ...]:
         """Y, Y_h and Y_c, those that somebody wants; of others whatever there is."""
         rows: dict[tuple[int, int], Tensor | None] = {}
         final: list[State] = []
         for way, backward in enumerate(self.ways):
-            direction = _Direction(self, way)
+            direction = Direction(self, way)
             state = self.initial(way)
             inputs = direction.inputs()
             for at in reversed(range(self.steps)) if backward else range(self.steps):
@@ -217,6 +225,10 @@ class _Recurrence:
         there = next(x for x in found if x is not None)
         return tuple(there if x is None else x for x in found)
 
+    def of_matrix(self, width: int) -> tuple[int, ...]:
+        """The shape of W or R, of rows of so many elements."""
+        return (len(self.ways), self.gates * self.hidden, width)
+
     # -- internals ---------------------------------------------------------------------------------
 
     def _check_operands(self) -> None:
@@ -225,8 +237,8 @@ class _Recurrence:
             raise ShapeError(f"hidden_size must be at least 1, not {hidden}")
         of_state = (self.batch, ways, hidden) if self.batch_first else (ways, self.batch, hidden)
         wanted = {
-            1: ("W", (ways, gates * hidden, self.width)),
-            2: ("R", (ways, gates * hidden, hidden)),
+            1: ("W", self.of_matrix(self.width)),
+            2: ("R", self.of_matrix(hidden)),
             3: ("B", (ways, 2 * gates * hidden)),
             5: ("initial_h", of_state),
             6: ("initial_c", of_state),
@@ -297,18 +309,16 @@ class _Recurrence:
 
 
 @dataclass
-class _Direction:
+class Direction:
     """One direction of a node, and the step of it that is written at the moment.
 
     Attributes:
         at: the number of the step.
-        matrices: gates `begin` to `end` of R, (k, n), or transposed.
     """
 
-    layer: _Recurrence
+    layer: Recurrence
     way: int
     at: int = 0
-    matrices: dict[tuple[int, int], tuple[Tensor, bool]] = field(default_factory=dict)
     state_bias: Tensor | None = None
     peepholes: tuple[Tensor, ...] = ()
 
@@ -334,14 +344,13 @@ class _Direction:
         """For each step what x contributes to its gates: rows of one matmul of all steps."""
         layer, graph = self.layer, self.graph
         rows = graph.reshape(layer.x, (layer.steps * layer.batch, layer.width), name=layer.part("x"))
-        w, transposed = layer.matrix(1, self.way, 0, layer.gates)
-        found = graph.matmul(rows, w, transpose_b=transposed, name=layer.part("of_x"))
+        found = layer.product(rows, 1, self.way, 0, layer.gates, layer.part("of_x"))
         if (bias := layer.bias(self.way)) is not None:
             found = graph.add(found, bias, name=layer.part("biased"))
         return (found,) if layer.steps == 1 else graph.split(found, layer.steps, axis=0, name=layer.part("steps"))
 
     def ahead(
-        self, at: int, x: Tensor, state: State, step: Callable[[_Direction, Tensor, State], State]
+        self, at: int, x: Tensor, state: State, step: Callable[[Direction, Tensor, State], State]
     ) -> tuple[Tensor | None, State]:
         """Step `at`: its rows of Y (None: zeros), and the state behind it."""
         self.at, lengths = at, self.layer.lengths
@@ -412,10 +421,7 @@ class _Direction:
         return plain[kind](x, name=name)
 
     def _product(self, h: Tensor, begin: int, end: int) -> Tensor:
-        if (begin, end) not in self.matrices:
-            self.matrices[begin, end] = self.layer.matrix(2, self.way, begin, end)
-        r, transposed = self.matrices[begin, end]
-        return self.graph.matmul(h, r, transpose_b=transposed, name=self.part("of_state"))
+        return self.layer.product(h, 2, self.way, begin, end, self.part("of_state"))
 
 
 def _there(x: Tensor | None) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 
 from minisim.compiler.attributes import Attributes, CastAttributes
 from minisim.compiler.dtypes import FLOATS, HELD_AS, NUMBERS
-from minisim.compiler.graph import Tensor
+from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.cast import ONNX_TYPES
 from minisim.compiler.ops.elementwise import Elementwise
@@ -108,12 +108,17 @@ def import_dequantize(context: OnnxContext, node: OnnxNode) -> Tensor:
 @onnx_import("DynamicQuantizeLinear", several_outputs=True)
 def import_dynamic_quantize(context: OnnxContext, node: OnnxNode) -> tuple[Tensor, ...]:
     """y, its scale and its zero point: uint8 over the range of all of x, and of 0."""
-    graph, x = context.graph, context.value(node.inputs[0])
+    x = context.value(node.inputs[0])
     if x.dtype != "float32":
         raise UnsupportedError(f"x must be float32, not {x.dtype}")
+    return over_its_range(context.graph, x, node.name)
+
+
+def over_its_range(graph: Graph, x: Tensor, name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """`x` in uint8 over the range of all of it, and of 0, as the tensor `name`; its scale and its zero point."""
 
     def part(text: str) -> str:
-        return graph.fresh_name(f"{node.name}/{text}")
+        return graph.fresh_name(f"{name}/{text}")
 
     row = graph.reshape(x, (1, math.prod(x.shape)), name=part("row"))
     most = graph.maximum(graph.reduce_max(row, name=part("max")), 0.0, name=part("most"))
@@ -126,7 +131,7 @@ def import_dynamic_quantize(context: OnnxContext, node: OnnxNode) -> tuple[Tenso
     below = graph.reshape(below, (), name=part("least"))
     zero = graph.quantize(below, scale, 0.0, "uint8", name=part("zero"))
     zero_point = graph.cast(zero, "float32", name=part("zero_point"))
-    return graph.quantize(x, scale, zero_point, "uint8", name=node.name), scale, zero
+    return graph.quantize(x, scale, zero_point, "uint8", name=name), scale, zero
 
 
 # -- what the nodes of integers share --------------------------------------------------------------------

@@ -93,7 +93,7 @@ def _weights(graph: Graph) -> Iterator[tuple[Tensor, bool]]:
         if not tensor.is_weight or tensor.window is not None or len(tensor.shape) != 2:
             continue
         ways = {_across(node, tensor.name) for node in consumers.get(tensor.name, ())}
-        if len(ways) == 1 and (across := ways.pop()) is not None and tensor.name not in graph.outputs.values():
+        if len(ways) == 1 and (across := ways.pop()) is not None:
             yield tensor, across
 
 

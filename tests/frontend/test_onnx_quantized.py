@@ -388,3 +388,52 @@ def test_what_is_not_fused(zero: int, also: bool, tmp_path: Path) -> None:
     ]
     path = saved(tmp_path, nodes, {"x": drawn(U, 3, 8)}, values, ("y", "n") if also else ("y",))
     assert any(each.op == "Quantize" for each in ms.load_model(path).nodes) == (zero != 0 or also)
+
+
+@pytest.mark.parametrize("of_columns", [False, True])
+@pytest.mark.parametrize("dtype", [U, S])
+def test_lstm_whose_products_are_of_integers(dtype: Any, of_columns: bool, tmp_path: Path) -> None:
+    """Both directions, of unlike scales and zero points; floats differ by last bits, integers would by more."""
+    rng, hidden = np.random.default_rng(7), 6
+    sizes = (2, 4 * hidden) if of_columns else (2,)
+    zeros = {name: np.full(sizes, 0 if dtype is S else z, dtype) for name, z in (("wz", 97), ("rz", 131))}
+    values = {
+        "W": drawn(dtype, 2, 5, 4 * hidden), "R": drawn(dtype, 2, hidden, 4 * hidden), **zeros,
+        "B": rng.standard_normal((2, 8 * hidden)).astype(np.float32) * 0.3,
+        **{name: rng.uniform(0.002, 0.01, sizes).astype(np.float32) for name in ("ws", "rs")},
+    }  # fmt: skip
+    given = {name: rng.standard_normal(shape).astype(np.float32)
+             for name, shape in (("X", (5, 1, 5)), ("h", (2, 1, hidden)), ("c", (2, 1, hidden)))}  # fmt: skip
+    names = "X W R B - h c - ws wz rs rz"
+    of_node = {"domain": "com.microsoft", "hidden_size": hidden, "direction": "bidirectional"}
+    path = saved(tmp_path, [node("DynamicQuantizeLSTM", names, "y yh yc", **of_node)], given, values, ("y", "yh", "yc"))
+    found = ms.run(path, machine(), inputs=given)
+    for name, expected in zip(("y", "yh", "yc"), by_onnxruntime(path, given), strict=True):
+        np.testing.assert_allclose(found.outputs[name], expected, atol=1e-6)
+    small = ms.run(path, SMALL, inputs=given, check=False).outputs
+    assert {name: y.tobytes() for name, y in small.items()} == {name: y.tobytes() for name, y in found.outputs.items()}
+
+
+def test_lstm_of_integers_that_is_refused(tmp_path: Path) -> None:
+    of_node = {"domain": "com.microsoft", "hidden_size": 2}
+    nodes = [node("DynamicQuantizeLSTM", "X W R - - - - - ws wz rs rz", **of_node)]
+    values = {"W": drawn(U, 1, 3, 8), "R": drawn(U, 1, 2, 8), "wz": U([1]), "rz": U([1]),
+              "ws": np.float32([1]), "rs": np.float32([1])}  # fmt: skip
+    x = {"X": np.zeros((2, 1, 3), np.float32)}
+    for wrong, message in (
+        ({"ws": np.ones((1, 5), np.float32)}, r"a scale must have shape \(1,\) or \(1, 8\), not \(1, 5\)"),
+        ({"W": drawn(U, 1, 8, 3)}, r"W must have shape \(1, 3, 8\), not \(1, 8, 3\)"),
+        ({"W": np.zeros((1, 3, 8), np.float32)}, "W and R must be int8 or uint8, not float32"),
+    ):
+        with pytest.raises(MinisimError, match=message):
+            ms.load_model(saved(tmp_path, nodes, x, values | wrong, ("y",)))
+
+
+def test_convolution_of_integers_with_two_zero_points_of_which_one_is_computed(tmp_path: Path) -> None:
+    """And filters that no byte holds less theirs; padding counts as 0 of both."""
+    nodes = [
+        node("DynamicQuantizeLinear", "x", "q s z"),
+        node("ConvInteger", "q w z wz", pads=[1, 0, 1, 2], strides=[1, 2]),
+    ]
+    path = saved(tmp_path, nodes, {"x": FLOATS[:, :, :, :8] % 5}, {"w": drawn(U, 4, 5, 3, 3), "wz": U(97)}, ("y",))
+    held(path, {"x": FLOATS[:, :, :, :8] % 5})

@@ -126,6 +126,7 @@ def test_a_saved_program_of_another_length(folder: Path) -> None:
     with pytest.raises(ModelError, match="no dimension 'batch' to bind") as caught:
         load_model("m.pt2", dims={"batch": 5})
     (name,) = str(caught.value).split("open are '")[1].split("'")[:1]
+    assert load_model("m.pt2").tensors["x"].shape == (2, 5, 8)
     graph = load_model("m.pt2", dims={name: 5})
     assert graph.tensors["x"].shape == (5, 5, 8) and graph.tensors["x"].values is None
     assert not ms.check_torch("m.pt2", MACHINE, dims={name: 5}).deviates

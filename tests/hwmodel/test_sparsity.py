@@ -14,13 +14,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support.graphs import graphs
-from support.machines import machine
+from support.machines import key, machine
 from support.oracle import bits
 
 import minisim as ms
+from minisim.compiler.passes.excerpt import Excerpt
+from minisim.compiler.pipeline import computed_graph
 from minisim.errors import CapacityError, ConfigError, UnsupportedError
+from minisim.hwmodel.array import port_bytes
+from minisim.hwmodel.banks import matmul_bank_cycles
+from minisim.hwmodel.cost import costs, matmul_cycles
 from minisim.hwmodel.energy import accesses, operation_energy
 from minisim.hwmodel.isa import Opcode
+from minisim.hwmodel.sparsity import rectangles
+from minisim.reports.path import critical_path
 
 Array = npt.NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -94,6 +101,7 @@ def test_of_which_operands() -> None:
     both = found(lambda g, x, w: g.matmul(g.matmul(x, w), g.matmul(w, x, transpose_b=True)))
     assert both == []  # it is also read otherwise
     assert found(lambda g, x, w: g.matmul(g.matmul(x, w), w)) == [(1, 2, 1, 0)]
+    assert found(lambda g, x, w: g.matmul(x, g.matmul(w, w))) == []
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -118,6 +126,18 @@ def test_metadata_may_cost_more_than_is_saved() -> None:
     w = by_hand(RNG.integers(-9, 9, (64, 24)).astype(np.int8), 3, 4)
     assert compressed(gemm(w, dtype="int8"), machine(sparsity__pattern="3:4")) == [(3, 4, 2, 0)]
     assert not compressed(gemm(w, dtype="int8"), machine(sparsity__pattern="3:4", sparsity__metadata_bits=3))
+    wide = {"sparsity__pattern": "3:4", "sparsity__metadata_bits": 6}
+    assert compressed(gemm(w.astype(np.float32)), machine(**wide)) == [(3, 4, 6, 0)]
+    assert not compressed(gemm(w.astype(np.float32)), machine(matrix__dtype="bf16", **wide))
+
+
+def test_what_is_decided_once_for_equals_is_not_for_a_compressed_one() -> None:
+    w = by_hand(RNG.standard_normal((64, 24)), 2, 4)
+    sparse, dense = (machine(sparsity__pattern=pattern) for pattern in ("2:4", "1:4"))
+    assert key(gemm(w), sparse) != key(gemm(w), dense) == key(gemm(w), machine())
+    both = [computed_graph(gemm(w), on) for on in (sparse, dense)]
+    assert Excerpt(both[0].nodes, both[0]) != Excerpt(both[1].nodes, both[1])
+    assert "2:4 down" in "\n".join(both[0].lines())
 
 
 # -- no bit depends on it -------------------------------------------------------------------------------
@@ -172,7 +192,7 @@ def test_zeros_are_multiplied_where_it_makes_a_difference() -> None:
 # -- bytes, cycles, energy ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("k", "edge"), [(64, 32), (64, 30), (50, 7), (3, 32), (4, 3)])
+@pytest.mark.parametrize(("k", "edge"), [(64, 32), (64, 30), (50, 7), (49, 7), (3, 32), (4, 3)])
 def test_tiles_are_moved_in_whole_blocks(k: int, edge: int) -> None:
     values, block, cols = 2, 4, 24
     w = by_hand(RNG.standard_normal((k, cols)), values, block)
@@ -191,6 +211,58 @@ def test_tiles_are_moved_in_whole_blocks(k: int, edge: int) -> None:
         kept = sum(min(values, k - i * block) for i in range(first, last))
         expected += cols * (kept * 4 + math.ceil(kept * 2 / 8))
     assert loaded(across, machine(sparsity__pattern="2:4", **keys)) == expected
+
+
+def test_tiles_lie_behind_each_other() -> None:
+    """Their rows are kept values, then metadata to the bit; a byte of it may be of two tiles."""
+    w = by_hand(RNG.standard_normal((64, 40)), 2, 4)
+    for across in (False, True):
+        g = ms.Graph("g")
+        weight = g.weight("w", w.T.copy() if across else w)
+        g.output(g.matmul(g.input("x", (16, 64)), weight, transpose_b=across), "y")
+        edges = {"tile__k": 16, "tile__n": 12, "tile__m": 16}
+        schedule = ms.compile_graph(g, machine(sparsity__pattern="2:4", compiler__order="mnk", **edges))
+        (tensor,) = np.flatnonzero(schedule.tensors["keeps"])
+        base = int(schedule.tensors["address"][tensor])
+        found = rectangles(schedule)
+        for i in np.flatnonzero(schedule.tiles["tensor"] == tensor):
+            row, col, rows, cols = (int(schedule.tiles[i][x]) for x in ("row", "col", "rows", "cols"))
+            if across:
+                col, cols, width = col // 2, cols // 2, 32
+            else:
+                row, rows, width = row // 2, rows // 2, 40
+            pitch = width * 4 + width * 2 // 8
+            expected = (base + row * pitch + col * 4 + col * 2 // 8, cols * 4 + cols * 2 // 8, rows, pitch)
+            assert tuple(int(x[i]) for x in found) == expected
+
+
+@pytest.mark.parametrize(("dataflow", "times_a", "times_b"), [("ws", 3, 1), ("os", 3, 2), ("is", 1, 2)])
+def test_ports_pass_all_of_a_and_what_is_kept_of_b(dataflow: str, times_a: int, times_b: int) -> None:
+    on = machine(sparsity__pattern="2:4", matrix__rows=8, matrix__cols=8, matrix__dataflow=dataflow,
+                 sram__bank_bytes_per_cycle=4, sram__read_bytes_per_cycle=1)  # fmt: skip
+    m, k, n, kept = 16, 64, 24, 32
+    moved = port_bytes(m, k, n, on, result=4, kept=kept)
+    assert (moved.a, moved.b) == (times_a * m * k * 4, times_b * (kept * n * 4 + kept * n * 2 // 8))
+    of_ports, of_banks = (port_bytes(m, k, n, on, step=1, result=4, kept=x) for x in (kept, 0))
+    assert of_ports.sums_read < of_banks.sums_read or dataflow != "ws"
+    assert matmul_cycles(m, k, n, 0, on, kept=kept)[1] >= int(moved.read)
+    banks = [int(matmul_bank_cycles(m, k, n, 0, 0, 0, on, kept=x)) for x in (kept, 0)]
+    assert banks[0] < banks[1]
+
+
+def test_taps_that_are_taken_one_by_one_have_equal_parts() -> None:
+    keys = {"matrix__packs_taps": False, "matrix__model": "scalesim", "matrix__rows": 5, "matrix__cols": 8}
+    one_by_one = machine(sparsity__pattern="2:4", **keys)
+    found = [int(matmul_cycles(16, 30, 8, 0, one_by_one, kept=kept, taps=3)[1]) for kept in (15, 16, 0)]
+    fold = 16 + 2 * 5 + 8 - 2
+    assert found == [3 * 1 * fold, 3 * 2 * fold, 3 * 2 * fold]
+
+
+def test_the_critical_path_has_the_products_that_are_done() -> None:
+    quick = {"dma__bytes_per_cycle": 4096, "dram__bandwidth": "9000GB/s", "dram__latency": "0ns"}
+    result = ms.run(gemm(np.eye(64), 1024), machine(sparsity__pattern="2:4", **quick), numerics=False)
+    path = critical_path(result.schedule, result.timeline, result.machine, costs(result.schedule, result.machine))
+    assert 0.5 < path.macs.sum() / (1024 * 16 * 64) <= 1
 
 
 @pytest.mark.parametrize(
