@@ -83,6 +83,11 @@ def graph_passes(machine: Machine, numerics: bool = True, states: bool = False) 
     return (*steps, (18, Place())) if states else steps
 
 
+def values_graph(graph: Graph, machine: Machine) -> Graph:
+    """`graph` with the values that a machine computes one by one: scores that stay on chip are none."""
+    return Attend().apply(graph) if machine.dtype != DType.INT8 and machine.compiler.slices else graph
+
+
 def deciding_passes(
     machine: Machine, max_operations: int = MAX_OPERATIONS, mapping: Mapping[str, Edges] | None = None
 ) -> tuple[Step, ...]:

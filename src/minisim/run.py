@@ -18,7 +18,7 @@ from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import Edges, check_mapping
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import ON_STAGE, Stage, compile_graph
+from minisim.compiler.pipeline import ON_STAGE, Stage, compile_graph, values_graph
 from minisim.difference import Difference, difference
 from minisim.errors import UsageError, shortened, shown, truth, whole
 from minisim.hwmodel.config import Machine, MachineLike
@@ -150,7 +150,7 @@ def run(
     machine = Machine.of(machine)
     graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit, inputs)
     if numerics:
-        check_numerics(graph, machine, memory_limit)
+        check_numerics(graph if check else values_graph(graph, machine), machine, memory_limit)
     began = time.perf_counter()
     if schedule is None:
         schedule = compile_graph(

@@ -207,6 +207,16 @@ def test_scores_stay_on_chip_but_on_a_machine_that_materialises() -> None:
     assert sum(int(x.sum()) for x in materialised.record().dram_moved) > 3 * scores
 
 
+def test_scores_that_stay_on_chip_take_no_memory() -> None:
+    """But in the check by numpy, and on a machine that materialises them."""
+    spec, limit = "attention:1x1024x8", 4 << 20
+    assert ms.run(spec, machine(), check=False, memory_limit=limit).cycles
+    with pytest.raises(ms.MinisimError, match="scores"):
+        ms.run(spec, machine(), memory_limit=limit)
+    with pytest.raises(ms.MinisimError, match="scores"):
+        ms.run(spec, machine(compiler__slices=False), check=False, memory_limit=limit)
+
+
 def test_attention_in_decode_windows_begins_at_a_block() -> None:
     """A window reads from where a block begins, so that the bits are those of all keys."""
     model = transformer("mistral:7b,layers=1,window=100")
