@@ -457,7 +457,8 @@ ELSEWHERE = {
     "onnx_cumulative": "test_onnx_indices.py", "onnx_indices": "test_onnx_indices.py",
     "onnx_recurrent": "test_onnx_recurrent.py", "quantization": "test_onnx_quantized.py",
     "onnx_ranking": "test_onnx_indices.py", "onnx_integers": "test_onnx_quantized.py",
-    "onnx_integers_elementwise": "test_onnx_quantized.py",
+    "onnx_integers_elementwise": "test_onnx_quantized.py", "onnx_integers_pool": "test_onnx_quantized.py",
+    "onnx_recurrent_quantised": "test_onnx_quantized.py",
     "onnx_microsoft": "test_onnx_microsoft.py", "onnx_microsoft_attention": "test_onnx_microsoft.py",
 }  # fmt: skip
 """Of importers in a file of their own, where they are tested on shapes that are drawn or listed."""
