@@ -115,13 +115,18 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises:
         OutputError: a system call failed.
     """
-    path = Path(path)
-    with _as_output_error(path):
-        path = path.resolve()
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            yield path
-            return
-    with _as_output_error(path), _lock(path.parent, fcntl.LOCK_SH):
+    with _as_output_error(Path(path)):
+        target = Path(path).resolve()
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            yield target
+        else:
+            with _whole(target) as temporary:
+                yield temporary
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    with _lock(path.parent, fcntl.LOCK_SH):
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex}{path.suffix}")
         try:
             yield temporary

@@ -1,13 +1,15 @@
 #include "failing.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <new>
 
 namespace {
 
-long failing = 0;  // the allocation that fails; 0: none
-long asked = 0;    // allocations since that was said
+// Other tests' threads allocate as well, where all are one program.
+std::atomic<long> failing{0};  // the allocation that fails; 0: none
+std::atomic<long> asked{0};    // allocations since that was said
 
 void* allocate(std::size_t size) {
     constexpr std::size_t kMost = std::size_t{1} << 40;  // sanitizers abort where malloc gives up

@@ -26,7 +26,7 @@ def gemm(m, k, n, edge=32):
     where: dict[int, int] = {}
     used = 0
     for i, (rows, cols) in enumerate(shapes.values()):
-        tensors[i] = (i << 32, rows, cols, isa.align(4 * cols), 10 + i, 0, roles[i], (0,) * 6)
+        tensors[i] = (i << 32, rows, cols, isa.align(4 * cols), 10 + i, 0, roles[i], 0, 0, 0, 0, (0,) * 2)
 
     def tile(tensor, i, j):
         nonlocal used

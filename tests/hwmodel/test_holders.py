@@ -93,6 +93,6 @@ def test_the_page_has_every_gate_with_its_equation() -> None:
     for code, gate in enumerate(GATES):
         equation = " + ".join([gate.origin.replace("zero", "0"), *(str(term.cycles) for term in gate.terms)])
         rows.append([gate.point.name.lower(), f"`{gate.name}`", "the law of bursts" if code in BY_BURSTS else equation])
-    page = (ROOT / "docs/timing.md").read_text("utf-8").split("\n## Gates")[1].split("\n## ")[0]
+    page = (ROOT / "docs/timing.md").read_text("utf-8").split("\n## Gates")[1].split("\n##")[0]
     cells = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("|")]
     assert [[row[0], row[1], row[3]] for row in cells[2:]] == rows
