@@ -36,7 +36,7 @@ from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.descriptors import apart, descriptors
 from minisim.hwmodel.sections import Accumulator, Sram
-from minisim.hwmodel.sparsity import kept_steps, moved_bytes
+from minisim.hwmodel.sparsity import Kept, kept_steps, moved_bytes
 from minisim.hwmodel.sparsity import rectangles as rectangles
 from minisim.hwmodel.vector import operation_cycles, tree_cycles, vector_cycles
 
@@ -258,9 +258,15 @@ def matmul_cycles(
     return setup, busy + waits, hold + waits
 
 
-def array_bound(sizes: Sequence[int], edges: Sequence[int], machine: Machine, dtype: int) -> int:
+def array_bound(
+    sizes: Sequence[int], edges: Sequence[int], machine: Machine, dtype: int, kept: Kept | None = None
+) -> int:
     """Cycles below which the array does not compute a matmul of M x K x N in tiles of m x k x n, whatever its memories
-    do: each tile's stationary operand is in before it streams, and the tile before it has streamed by then."""
+    do: each tile's stationary operand is in before it streams, and the tile before it has streamed by then.
+
+    Args:
+        kept: how B is compressed. A tile takes no less of it than one that begins with a block.
+    """
     parts = [((edge, size // edge), (size % edge, 1)) for size, edge in zip(sizes, edges, strict=True)]
     of_each = [[part for part in pair if all(part)] for pair in parts]
     blocks = [tuple(zip(*corner, strict=True)) for corner in product(*of_each)]
@@ -268,7 +274,8 @@ def array_bound(sizes: Sequence[int], edges: Sequence[int], machine: Machine, dt
         np.array([block for block, _ in blocks]).T,
         np.array([counts for _, counts in blocks]).prod(axis=1),
     )
-    setup, busy, hold = block_cycles(m, k, n, machine, dtype)
+    compressed = np.array([kept.of(steps) if kept else 0 for steps in k.tolist()])
+    setup, busy, hold = block_cycles(m, k, n, machine, dtype, kept=compressed)
     return int((times * np.maximum(setup + hold, busy)).sum())
 
 

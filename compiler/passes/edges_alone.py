@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import product
 from math import prod
 
-from minisim.compiler.graph import Graph, Node
+from minisim.compiler.graph import Graph, Node, Tensor, view_2d
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import begun, operations
 from minisim.compiler.passes.excerpt import Excerpt
@@ -80,7 +80,9 @@ def tried_alone(layer: Excerpt, machine: Machine, slack: float = 0.0) -> Tried:
                 break
             changed = with_edges(machine, scale)
             is_new = scale not in found and tries.differs(scale)
-            if is_new and tries.array_cycles(scale) >= min(each.cycles for each in found.values()):
+            if is_new and array_cycles(node, layer.graph, tries.cut(scale), machine) >= min(
+                each.cycles for each in found.values()
+            ):
                 continue
             if is_new and _of_a_try(node, layer.graph, changed) <= TRIAL:
                 found[scale] = _alone(layer, machine, changed)
@@ -104,23 +106,19 @@ class _Tries:
     def __init__(self, layer: Excerpt, machine: Machine) -> None:
         (node,) = layer.graph.nodes
         self.sizes, self.machine = sizes_of(node, layer.graph), machine
-        self.dtype = layer.graph.tensors[node.present[0]].code
-        usual = self._cut(USUAL)
+        usual = self.cut(USUAL)
         tiles = self._tiles(usual)
         self.known, self.most = {usual}, max(PART, min(FINE * tiles, max(LARGE, 2 * tiles)))
 
     def differs(self, scale: Scale) -> bool:
-        edges = self._cut(scale)
+        edges = self.cut(scale)
         if edges in self.known or self._tiles(edges) > self.most:
             return False
         self.known.add(edges)
         return True
 
-    def array_cycles(self, scale: Scale) -> float:
-        """Of those edges, the cycles of the arrays alone: no schedule of such tiles is sooner."""
-        return array_bound(self.sizes or (), self._cut(scale), self.machine, self.dtype) / self.machine.cores.count
-
-    def _cut(self, scale: Scale) -> tuple[int, ...]:
+    def cut(self, scale: Scale) -> tuple[int, ...]:
+        """The edges of the tiles, none beyond the layer."""
         tile = with_edges(self.machine, scale).tile
         return tuple(min(getattr(tile, edge), size) for edge, size in zip("mkn", self.sizes or (), strict=True))
 
@@ -144,16 +142,31 @@ def _alone(layer: Excerpt, machine: Machine, changed: Machine) -> Measured:
     return measured(TiledGraph(layer.graph, {node.name: first}), machine, operations(tiling) / operations(first))
 
 
+def array_cycles(node: Node, graph: Graph, edges: Sequence[int], machine: Machine) -> float:
+    """What the arrays alone take for a matmul in tiles of these edges: no schedule of them is sooner. 0 of nodes whose
+    edges are not chosen one by one."""
+    sizes = sizes_of(node, graph)
+    if sizes is None:
+        return 0.0
+    a, b = (graph.tensors[name] for name in node.present[:2])
+    return array_bound(sizes, edges, machine, a.code, b.kept) / machine.cores.count
+
+
 def _bound(layer: Excerpt, machine: Machine) -> float:
     """Cycles that no tiling of the layer is below: of the array with the whole layer as a tile, and of each byte moved
     once."""
     graph = layer.graph
     (node,) = graph.nodes
     m, k, n = sizes_of(node, graph) or (1, 1, 1)
-    _, array, _ = matmul_cycles(m, k, n, 1, machine, dtype=graph.tensors[node.present[0]].code)
-    read, written = (
-        sum(prod(graph.tensors[name].shape) * isa.ITEMSIZE[graph.tensors[name].code] for name in names)
-        for names in (node.present, node.outputs)
-    )
+    a, b = (graph.tensors[name] for name in node.present[:2])
+    kept = b.kept.of(k) if b.kept else 0
+    _, array, _ = matmul_cycles(m, k, n, 1, machine, dtype=a.code, kept=kept)
+    read, written = (sum(_bytes(graph.tensors[name]) for name in names) for names in (node.present, node.outputs))
     roof = roofline(0, 0, read, written, machine)
     return max(float(array) / machine.cores.count, float(roof.load_port), float(roof.store_port), float(roof.dram))
+
+
+def _bytes(tensor: Tensor) -> int:
+    """Bytes that a tensor has in DRAM."""
+    item = isa.ITEMSIZE[tensor.code]
+    return tensor.kept.bytes(*view_2d(tensor.shape), item) if tensor.kept else prod(tensor.shape) * item

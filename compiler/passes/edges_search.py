@@ -16,13 +16,12 @@ from typing import NamedTuple
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import operations
-from minisim.compiler.passes.edges_alone import Tried, scales_of, tried_alone
+from minisim.compiler.passes.edges_alone import Tried, array_cycles, scales_of, tried_alone
 from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.measure import NEVER, Measured, Repeats, best, measured
 from minisim.compiler.scales import HALF, USUAL, Machines, Scale, Scales, followed, sizes_of, with_edges
 from minisim.compiler.tiling import TiledGraph, Tiling, executed_of
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import array_bound
 
 ALIKE: tuple[tuple[Scale, ...], ...] = (
     (),
@@ -161,21 +160,16 @@ class Search:
         times = [1] * len(self._nodes)
         for each, more in self._repeats:
             times[each.start : each.stop] = [1 + more] * len(each)
-        busy = sum(n * array_cycles(node, tiled, self._machine) for node, n in zip(self._nodes, times, strict=True))
-        return busy > self._machine.cores.count * min((each.cycles for each in self.known), default=inf)
+        busy = 0.0
+        for node, n in zip(self._nodes, times, strict=True):
+            tiling = tiled.tilings[node.name]
+            busy += n * array_cycles(node, tiled.graph, (tiling.m, tiling.k, tiling.n), self._machine)
+        return busy > min((each.cycles for each in self.known), default=inf)
 
 
 def count_of(tiled: TiledGraph) -> int:
     """Operations of the array and the vector unit."""
     return sum(operations(tiling) for tiling in tiled.tilings.values())
-
-
-def array_cycles(node: Node, tiled: TiledGraph, machine: Machine) -> int:
-    """What the array alone takes for the tiles of a matmul; 0 of other nodes."""
-    sizes, tiling = sizes_of(node, tiled.graph), tiled.tilings[node.name]
-    if sizes is None:
-        return 0
-    return array_bound(sizes, (tiling.m, tiling.k, tiling.n), machine, tiled.graph.tensors[node.present[0]].code)
 
 
 def is_cut_alike(node: Node, graph: Graph) -> bool:

@@ -299,6 +299,26 @@ def test_what_the_array_takes_is_a_sum_over_tiles_and_below_any_run(preset: str,
     assert 0 < array_bound(sizes, (tiling.m, tiling.k, tiling.n), machine, 0) <= cycles
 
 
+@pytest.mark.parametrize("sizes", [(200, 250, 64), (64, 96, 130)])
+def test_of_a_compressed_weight_the_array_takes_what_is_kept(sizes: tuple[int, int, int]) -> None:
+    """And no less than the bounds that other edges are left out by, which of the dense weight are above it."""
+    m, k, n = sizes
+    machine = ms.Machine.load("npu_32x32").replace(
+        "sparsity.pattern=1:8", "sparsity.prune=true", "dma.bytes_per_cycle=4096"
+    )
+    machine = machine.replace("dram.bandwidth=4000GB/s", "sram.bytes=4MiB", "dram.latency=0ns")
+    graph = ms.Graph("g")
+    graph.output(graph.input("x", (m, k)) @ graph.weight("w", np.random.default_rng(0).standard_normal((k, n))))
+    tiled = tiled_graph(graph, machine)
+    ((name, tiling),) = tiled.tilings.items()
+    node, edges = tiled.graph.nodes[-1], (tiling.m, tiling.k, tiling.n)
+    assert node.name == name
+    cycles = ms.run(graph, machine, numerics=False).cycles
+    assert 0 < edges_alone.array_cycles(node, tiled.graph, edges, machine) <= cycles
+    assert 0 < edges_alone._bound(Excerpt([node], tiled.graph), machine) <= cycles
+    assert cycles < array_bound(sizes, edges, machine, 0)
+
+
 def test_plans_that_the_array_alone_makes_slower_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a deep network that the array bounds, tiles of half the rows, each of which waits for its weights."""
     timed: list[int] = []
@@ -306,7 +326,7 @@ def test_plans_that_the_array_alone_makes_slower_are_not_timed(monkeypatch: pyte
     monkeypatch.setattr(edges_search, "measured", lambda *a, **k: timed.append(1) or measured(*a, **k))
     tried = plans(monkeypatch)
     some = len(timed)
-    monkeypatch.setattr(edges_search, "array_bound", lambda *_: 10**18)
+    monkeypatch.setattr(edges_search, "array_cycles", lambda *_: 1e18)
     timed.clear()
     plans(monkeypatch)
     assert 0 < len(timed) < some <= len(tried)
