@@ -113,7 +113,7 @@ def _bytes(schedule: ms.Schedule, stays: list[Residency]) -> tuple[np.ndarray, n
     return begin, begin + schedule.tile_bytes()[np.array([stay.tile for stay in stays], dtype=int)]
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data(), graphs())
 def test_the_least_sram_is_enough_and_one_granule_less_is_not(data: st.DataObject, graph: ms.Graph) -> None:
     base = data.draw(machines())
@@ -175,7 +175,7 @@ def _loaded(schedule: ms.Schedule) -> Table:
 # -- order ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(compiled())
 def test_waits_keep_conflicting_accesses_apart(case: tuple[ms.Graph, ms.Machine, ms.Schedule]) -> None:
     """By the engine's hazard tracker, and by a check of all pairs that knows nothing of it."""
@@ -185,7 +185,7 @@ def test_waits_keep_conflicting_accesses_apart(case: tuple[ms.Graph, ms.Machine,
     assert Checker.of(schedule).violations(schedule, result.timeline) == []
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data(), compiled())
 def test_waits_suffice_on_other_machines_too(
     data: st.DataObject, case: tuple[ms.Graph, ms.Machine, ms.Schedule]

@@ -156,7 +156,7 @@ TOLD = sorted({key for rule in RULES for key in rule.keys})
 VALID = {key: [value for value in values(key) if changed(Machine(), key, value)] for key in TOLD}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=14, deadline=None)
 @given(machines(), st.sampled_from(["ideal", "banked"]), st.sampled_from(["0", "1"]), st.data())
 def test_keys_that_are_told_change_nothing(machine: Machine, dram: str, rate: str, data: st.DataObject) -> None:
     """All of them at once, each to any other value: where one is told, so is what it governs."""

@@ -98,28 +98,28 @@ def check_sums(record: RunRecord) -> None:
     assert account.total()[Cause.COMPUTE] == path.macs.sum() // peak <= record.work.macs // peak
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(typed_records())
 def test_every_cycle_has_one_cause_in_every_type(record: RunRecord) -> None:
     check_sums(record)
     assert record.timeline.cycles >= record.work.bound(record.machine).cycles
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(records())
 def test_every_cycle_has_one_cause(record: RunRecord) -> None:
     check_sums(record)
     check_stages(record)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(other_records())
 def test_every_cycle_has_one_cause_on_larger_machines(record: RunRecord) -> None:
     check_sums(record)
     check_stages(record)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(dma_records(bursts=False))
 def test_every_cycle_has_one_cause_with_channels_and_runs(record: RunRecord) -> None:
     check_sums(record)
@@ -127,7 +127,7 @@ def test_every_cycle_has_one_cause_with_channels_and_runs(record: RunRecord) -> 
     check_units(record)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(dma_records(bursts=True))
 def test_every_cycle_has_one_cause_with_bursts(record: RunRecord) -> None:
     check_sums(record)
@@ -152,7 +152,7 @@ def test_no_burst_on_the_path_is_slack(what: str, least: int, keys: dict[str, ob
     """A beat more in every burst, or behind it, or a longer latency: what is on the path makes the run longer."""
     proved = Counter[str]()
 
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=50, deadline=None)
     @given(dma_records(bursts=True, **BURSTS, **keys))
     def check(record: RunRecord) -> None:
         path, m = Account.of(record).path, record.machine
@@ -173,7 +173,7 @@ def test_no_burst_on_the_path_is_slack(what: str, least: int, keys: dict[str, ob
         proved["longer"] += 1
 
     check()
-    assert proved["longer"] >= least, f"of 80 cases these proved something: {proved}"
+    assert proved["longer"] >= least, f"of 50 cases these proved something: {proved}"
 
 
 def one_beat_more(descriptor: Descriptor, rules: BurstRules) -> Cut:
@@ -267,13 +267,13 @@ def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer() -> None:
     """No link is slack. (A cycle that changes the order in which the DRAM serves proves nothing.)"""
     proved = Counter[str]()
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(record=st.one_of(records(), other_records(), dma_records(bursts=False)), data=st.data())
     def check(record: RunRecord, data: st.DataObject) -> None:
         proved[one_more_cycle(record, data)] += 1
 
     check()
-    assert proved["longer"] >= 90, f"of 300 cases these proved something: {proved}"
+    assert proved["longer"] >= 45, f"of 150 cases these proved something: {proved}"
 
 
 def one_more_cycle(record: RunRecord, data: st.DataObject) -> str:
@@ -580,7 +580,7 @@ def test_latency_that_hides_in_another_cause_is_shown(record: Record) -> None:
     assert re.search(rf"sram_space .*\n.*── DRAM latency +{hidden:,} ", tree)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(records())
 def test_hidden_latency_is_whole_latencies_of_loads(record: RunRecord) -> None:
     account = Account.of(record)
