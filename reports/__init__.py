@@ -1,7 +1,7 @@
 """Reports: what a finished run tells, as tables, a terminal summary and a trace.
 
     record = RunRecord(schedule, timeline, machine, model=..., config=..., timing="simpy", ...)
-    write_reports(record, "out")           summary.csv, layers.csv, units.csv, energy.csv
+    write_reports(record, "out")           summary, layers, units, energy and account.csv, machine.toml
     print_summary(record, Console())
 
 A report is made from a record alone; it runs nothing.
@@ -50,12 +50,14 @@ __all__ = [
 
 TIMELINE_FILE = "timeline.csv"
 TRACE_FILE = "trace.perfetto-trace"
+MACHINE_FILE = "machine.toml"
 
 
 def write_reports(
     record: RunRecord, out_dir: str | Path, trace: bool = False, with_timeline: bool = False
 ) -> list[Path]:
-    """Write summary, layers, units and energy.csv into `out_dir`; with `trace` also timeline.csv and the trace.
+    """Write summary, layers, units, energy and account.csv and machine.toml into `out_dir`; with `trace` also
+    timeline.csv and the trace.
 
     All of them or none; summary.csv comes last. What was not asked for is removed, if an older run wrote it.
 
@@ -71,12 +73,14 @@ def write_reports(
     """
     protos = load_protos() if trace else None
     tables = {"layers": layers(record), "units": units(record), "energy": energy(record)}
+    tables["account"] = Account.of(record).table()
     tables["summary"] = summary(record)
     if trace or with_timeline:
         tables["timeline"] = timeline(record)
     with output_set(out_dir, optional=(TIMELINE_FILE, TRACE_FILE)) as staging:
         for name, table in tables.items():
             write_csv(table, staging / f"{name}.csv")
+        (staging / MACHINE_FILE).write_text(record.machine.to_toml(), encoding="utf-8")
         if protos is not None:
             with (staging / TRACE_FILE).open("wb") as file:
                 write_trace_to(file, record, protos)
