@@ -89,8 +89,10 @@ def lower(tiled: TiledGraph, machine: Machine) -> ProgramBuilder:
 
 
 def _stands_alone(node: Node, graph: Graph) -> bool:
-    """Whether none of its tensors is a piece of another one, whose other readers cut it up, too."""
-    return all(graph.tensors[name].window is None for name in (*node.present, *node.outputs))
+    """Whether none of its tensors is a piece of another one, whose other readers cut it up, too; of a state each cuts
+    up its own part."""
+    windows = [window for name in (*node.present, *node.outputs) if (window := graph.tensors[name].window)]
+    return not windows or (OPERATORS[node.op].by_grids and all(graph.tensors[x.tensor].held is not None for x in windows))
 
 
 def _is_small(tiling: Tiling) -> bool:
