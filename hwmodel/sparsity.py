@@ -105,9 +105,10 @@ def moved_bytes(schedule: isa.Schedule) -> Column:
     return np.asarray(found.row_bytes * found.rows)
 
 
-def rectangles(schedule: isa.Schedule) -> Rectangles:
-    """Where each tile lies in DRAM, compressed or not."""
-    tiles, tensors = schedule.tiles, schedule.tensors[schedule.tiles["tensor"]]
+def rectangles(schedule: isa.Schedule, of: npt.ArrayLike | None = None) -> Rectangles:
+    """Where each tile lies in DRAM, compressed or not; or each of those whose numbers are given."""
+    tiles = schedule.tiles if of is None else schedule.tiles[of]
+    tensors = schedule.tensors[tiles["tensor"]]
     item, pitch = isa.item_sizes()[tensors["dtype"]], tensors["pitch"].astype(np.int64)
     base = tensors["address"].astype(np.int64)
     found = Rectangles(
