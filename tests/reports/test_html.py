@@ -32,8 +32,8 @@ from .conftest import Record
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0 s"), (9.34e-3, "9.34 ms"), (0.9996e-3, "1.00 ms"), (1.5e6, "1.50 Ms"), (999.6, "1.00 ks"), (12.34, "12.3 s"),
-     (1e-12, "0.00100 ns"), (-2e-3, "-2.00 ms"), (float("nan"), "–")],
+    [(0, "0 s"), (9.34e-3, "9.34 ms"), (0.9996e-3, "1.00 ms"), (1.5e6, "1.50 Ms"), (999.6, "1.00 ks"),
+     (12.34, "12.3 s"), (1e-12, "0.00100 ns"), (-2e-3, "-2.00 ms"), (float("nan"), "–")],
 )  # fmt: skip
 def test_three_digits_and_a_prefix(value: float, text: str) -> None:
     assert scaled(value, "s").replace("\u00a0", " ") == text
@@ -61,7 +61,8 @@ def test_far_from_its_bound(record: Record, tmp_path: Path) -> None:
     run = record("gemm:96x256x96", "npu_32x32", "dram.latency=900ns")
     cycles, total = run.timeline.cycles, read(run, tmp_path).file["total"]
     changes = (WhatIf("twice the SRAM", {"sram.bytes": "32KiB"}, cycles // 2),
-               WhatIf("a, b", {"dram.latency": "1ns"}, cycles // 4), WhatIf("more", {"x.y": "1"}, cycles * 2))  # fmt: skip
+               WhatIf("a, b", {"dram.latency": "1ns"}, cycles // 4),
+               WhatIf("more", {"x.y": "1"}, cycles * 2))  # fmt: skip
     found = read(run, tmp_path, *changes)
     row = found.summary
     text = text_of(found)

@@ -1,4 +1,4 @@
-"""Pages in a browser: they ask for nothing, draw what there is, and can be used by keyboard, on a phone, in the dark."""
+"""Pages in a browser: they ask for nothing, draw what there is, and work by keyboard, on a phone, in the dark."""
 
 from __future__ import annotations
 
@@ -198,9 +198,7 @@ def test_paper(running: Any, run_folder: Path) -> None:
         page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate(COLOUR, "--surface") == [255, 255, 255]
         assert page.locator("#panel-busy").is_visible() and not page.locator("#find").is_visible()
-        assert page.evaluate(
-            "(() => { const t = document.querySelector('.tall'); return t.scrollHeight <= t.clientHeight; })()"
-        )
+        assert page.locator(".tall").evaluate("table => table.scrollHeight <= table.clientHeight")
 
 
 def test_a_sweep(running: Any, sweep_page: Path) -> None:

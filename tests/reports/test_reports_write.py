@@ -239,8 +239,8 @@ def test_numbers_are_short_and_integers_plain(tmp_path: Path) -> None:
 
 def test_write_reports_gives_the_paths(tmp_path: Path, record: Record) -> None:
     paths = write_reports(record(), tmp_path / "new" / "out", trace=True)
-    assert {path.name for path in paths} == {
-        "energy.csv", "layers.csv", "run.json", "summary.csv", "timeline.csv", "trace.perfetto-trace", "units.csv"}  # fmt: skip
+    assert {path.name for path in paths} == {"energy.csv", "layers.csv", "run.json", "summary.csv", "timeline.csv",
+                                             "trace.perfetto-trace", "units.csv"}  # fmt: skip
     assert all(path.exists() for path in paths)
 
 

@@ -101,7 +101,7 @@ def test_bandwidth_adds_up(of_many: RunRecord) -> None:
 
 
 def test_occupancy_is_what_is_in_use(of_many: RunRecord) -> None:
-    """Against tiles counted one by one: at no time are they more than there is place, and at some time as many as told."""
+    """Against tiles counted one by one: no more than there is room for, and at some time as many as are told."""
     found = occupancy(of_many)
     assert found is not None
     schedule, t = of_many.schedule, of_many.timeline

@@ -43,9 +43,7 @@ def browser() -> Iterator[Any]:
 def opened(running: Any, file: Path, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[Any]:
     """A page, when its pictures are drawn. What it writes to the console as an error, or asks of the network, fails."""
     scheme = "dark" if dark else "light"
-    context = running.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
-    )
+    context = running.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     page = context.new_page()
     page.set_default_timeout(5_000)
     wrong: list[str] = []
