@@ -10,11 +10,12 @@ import base64
 import hashlib
 from functools import cache
 from importlib import resources
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 from minisim.reports.html import words
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 ROOM = "minisim.reports.html"
 
@@ -26,6 +27,8 @@ SHARED = ("page.js", "tip.js", "table.js", "chart.js")
 @cache
 def environment() -> Environment:
     """Templates in which every text is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # a run without a page does without it
+
     found = Environment(
         loader=PackageLoader(ROOM, "templates"),
         autoescape=True,

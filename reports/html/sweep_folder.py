@@ -104,12 +104,13 @@ def read_sweep(folder: Path) -> SweepFolder:
 
 def _machine(row: Row, params: list[str], file: Mapping[str, Any]) -> Machine | None:
     """The machine of a point: the sweep's own, or the preset that `config` names, with the parameters over it."""
-    base = file.get("machine")
+    base = file.get("written")
     config = row.get("config") or file.get("config") or ""
     try:
-        start = Machine.of(base) if base and "config" not in params else Machine.load(config)
         keys = {name: parse_value(row[name]) for name in params if name not in OTHER_COLUMNS}
-        return start.with_overrides(keys) if base or config in presets() else None
+        if base and "config" not in params:
+            return Machine.of(base).with_overrides(keys)
+        return Machine.load(config, []).with_overrides(keys) if config in presets() else None
     except (ConfigError, UsageError, OSError):
         return None  # a machine file that is not here, or a preset of another version
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,7 @@ from minisim.reports.html.pareto import front, knee
 from minisim.reports.html.sweep_folder import OTHER_COLUMNS, SweepFolder, SweepPoint, in_order, value_of
 from minisim.reports.html.tables_section import Cell, Line
 from minisim.reports.html.words import of_bytes, percent, scaled, times, whole
+from minisim.reports.run_file.header import keys_of
 
 SCRIPTS = ("sweep.js", "heat.js")
 
@@ -149,7 +150,7 @@ def _data(sweep: SweepFolder, shown: Sequence[SweepPoint], fronts: dict[str, Any
     values = {name: in_order([p.params[name] for p in sweep.points]) for name in sweep.params}
     at = {name: {value: i for i, value in enumerate(listed)} for name, listed in values.items()}
     base = next((p.machine for p in shown if p.machine), None)
-    flat = {key: str(value) for key, value in base.flat().items()} if base else {}
+    flat = keys_of(base) if base else {}
     return {
         "kind": "sweep",
         "index": [p.index for p in shown],
@@ -174,7 +175,7 @@ def _data(sweep: SweepFolder, shown: Sequence[SweepPoint], fronts: dict[str, Any
         "keys": flat,
         "meanings": {key: str(field.description or "") for key, field in keys().items() if key in flat},
         "changed": [_differences(flat, p.machine) for p in shown],
-        "commands": [_command(p) for p in shown],
+        "commands": [_command(sweep.file, p) for p in shown],
     }  # fmt: skip
 
 
@@ -186,15 +187,22 @@ def _bound_s(p: SweepPoint) -> float:
 def _differences(flat: dict[str, str], machine: Machine | None) -> dict[str, str]:
     if machine is None:
         return {}
-    return {key: str(value) for key, value in machine.flat().items() if flat.get(key) != str(value)}
+    return {key: value for key, value in keys_of(machine).items() if flat.get(key) != value}
 
 
-def _command(p: SweepPoint) -> str:
+def _command(file: Mapping[str, Any], p: SweepPoint) -> str:
     """The command that runs this point alone."""
-    sets = [word for key, text in p.params.items() if key not in OTHER_COLUMNS for word in ("--set", f"{key}={text}")]
-    return shlex.join(
-        ["minisim", "run", p.model or "MODEL", "--config", p.row.get("config") or "CONFIG", *sets, "--report"]
-    )
+    config = p.params.get("config") or next(iter(_typed(file, "--config")), "") or p.row.get("config") or "CONFIG"
+    model = p.params.get("model") or file.get("model") or p.model or "MODEL"
+    keys = [f"{key}={text}" for key, text in p.params.items() if key not in OTHER_COLUMNS]
+    sets = [word for text in (*_typed(file, "--set"), *keys) for word in ("--set", text)]
+    return shlex.join(["minisim", "run", model, "--config", config, *sets, "--report"])
+
+
+def _typed(file: Mapping[str, Any], option: str) -> list[str]:
+    """What stands behind an option of the sweep's own command."""
+    words = file.get("command", ())
+    return [words[i + 1] for i, word in enumerate(words[:-1]) if word == option]
 
 
 def _or_none(value: float) -> float | None:

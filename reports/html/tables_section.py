@@ -8,6 +8,7 @@ from minisim.hwmodel.config import Machine, keys
 from minisim.reports.html.account_section import layer_cause
 from minisim.reports.html.folder import RunFolder, number
 from minisim.reports.html.words import of_bytes, percent, scaled, whole, width
+from minisim.reports.run_file.header import keys_of
 
 MOST = 1_000
 """Layers in the table, those with the most cycles; layers.csv has all."""
@@ -116,10 +117,8 @@ class Key:
 
 def machine_keys(machine: dict[str, str]) -> list[Key]:
     """Every key in force, with its meaning."""
-    defaults, fields = Machine().flat(), keys()
+    defaults, fields = keys_of(Machine()), keys()
     return [
-        Key(
-            name, value, value != str(defaults.get(name)), str(fields[name].description or "") if name in fields else ""
-        )
+        Key(name, value, value != defaults.get(name), str(fields[name].description or "") if name in fields else "")
         for name, value in machine.items()
     ]

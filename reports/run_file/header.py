@@ -13,19 +13,25 @@ FORMAT = 1
 """The version of the files that are left for pages."""
 
 
+def keys_of(machine: Machine) -> dict[str, str]:
+    """Every key in force, with its value as a machine file writes it."""
+    return {key: v if isinstance(v, str) else json.dumps(v) for key, v in machine.flat().items()}
+
+
 def header(machine: Machine, command: Sequence[str]) -> dict[str, Any]:
     """The fields that all such files have."""
     return {
         "format": FORMAT,
         "command": list(command),
-        "machine": {key: str(value) for key, value in machine.flat().items()},
+        "machine": keys_of(machine),
         "hertz": float(machine.clock.frequency),
     }
 
 
 def write_header(path: Path, *, model: str, machine: Machine, command: Sequence[str]) -> None:
-    """Write a file with these fields, the model's name and the machine's, alone."""
-    write_json(path, {**header(machine, command), "model": model, "config": machine.name})
+    """Write a file with these fields and names; `written` is the machine as its file would say it."""
+    own = {"model": model, "config": machine.name, "written": machine.written()}
+    write_json(path, {**header(machine, command), **own})
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

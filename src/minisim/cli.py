@@ -470,6 +470,7 @@ def explain_command(
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @options.out
+@options.report_page
 @options.mapping
 @options.no_numerics
 @options.jobs
@@ -482,6 +483,7 @@ def sweep_command(
     bindings: Bindings,
     params: tuple[str, ...],
     out: Path,
+    report_page: bool,
     mapping_file: str | None,
     no_numerics: bool,
     jobs: int | None,
@@ -511,10 +513,11 @@ def sweep_command(
             memory_limit=memory_limit,
             mapping=mapping,
         )
-    path = write_sweep(rows, out)
+    path = write_sweep(rows, out, model=model, machine=machine, command=_command(), page=report_page)
+    paths = [path, path.with_suffix(".html")] if report_page else [path]
     console = Console()
     print_sweep(rows, console)
-    console.print(f"reports: {path}", soft_wrap=True, highlight=False)
+    console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 
 
 @main.command("report")
