@@ -133,7 +133,7 @@ def test_the_screen_says(
         golden.check(f"screens/{name}-files.txt", "\n\n".join(tables) + "\n")
 
 
-@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "config", "config show", "config check"])
+@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "report", "config", "config show", "config check"])
 def test_the_help_says(minisim: Minisim, golden: Golden, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     golden.check(
