@@ -25,7 +25,7 @@ to which the dense product adds a +0. Neither is modelled: a run's bits do not d
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +105,7 @@ def moved_bytes(schedule: isa.Schedule) -> Column:
     return np.asarray(found.row_bytes * found.rows)
 
 
-def rectangles(schedule: isa.Schedule, of: npt.ArrayLike | None = None) -> Rectangles:
+def rectangles(schedule: isa.Schedule, of: npt.NDArray[Any] | None = None) -> Rectangles:
     """Where each tile lies in DRAM, compressed or not; or each of those whose numbers are given."""
     tiles = schedule.tiles if of is None else schedule.tiles[of]
     tensors = schedule.tensors[tiles["tensor"]]

@@ -138,7 +138,7 @@ def outcome(machine: Machine, model: int) -> tuple[int, Any]:
     except MinisimError as e:
         return 0, type(e)
     layers = [result.cycles] + [0] * (len(result.schedule.layers) - 1)
-    energy = breakdown(result.schedule, machine, layers, answers=result.timeline.answers)
+    energy = breakdown(result.schedule, machine, layers, answers=result.times.answers)
     return result.cycles, energy.by_component()
 
 
