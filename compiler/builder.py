@@ -327,7 +327,6 @@ class ProgramBuilder:
         kept: isa.Table = uops[present]
         return kept
 
-    @property
     def nbytes(self) -> int:
         """Bytes of its tables."""
         tables = (self._tiles, self._uops, self._matmuls, self._vectors, self._pieces, self._windows)

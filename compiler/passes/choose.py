@@ -20,8 +20,7 @@ import numpy as np
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.excerpt import Excerpt
-from minisim.compiler.passes.lower import Lower
-from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.tried import scheduled
 from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.errors import CapacityError
@@ -112,8 +111,7 @@ class _Tried(NamedTuple):
             tilings = {layer.graph.nodes[0].name: first}
             if machine.cores.count > 1:
                 tilings = Splitter(layer.graph, machine, tilings).best()
-            program = Lower(machine).apply(TiledGraph(layer.graph, tilings))
-            schedule = Allocate(machine).apply(program)
+            schedule = scheduled(TiledGraph(layer.graph, tilings), machine)
         except CapacityError:
             return cls(np.inf, np.inf)
         found, stream = costs(schedule, machine), schedule.stream

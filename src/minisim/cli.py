@@ -1,4 +1,4 @@
-"""The command line: ``minisim run``, ``explain``, ``sweep``, ``compare``, ``models`` and ``config``.
+"""The command line: ``minisim run``, ``explain``, ``sweep``, ``compare``, ``report``, ``models`` and ``config``.
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
 schedule hazard; 3, outputs that deviate from ONNX Runtime's (--check); 70, a bug in minisim, with a report to file; 71,
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.console import Console
@@ -55,11 +55,15 @@ from minisim.hwmodel.timing import TIMING_CORES
 from minisim.onnx_check import OnnxCheck, check_onnxruntime
 from minisim.options import Bindings, Tokens
 from minisim.progress import SlowProgress
-from minisim.run import run
+from minisim.run import Result, run
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep import grid, parse_param, sweep
 from minisim.torch_check import compared
+
+if TYPE_CHECKING:
+    from minisim.reports import WhatIf
+    from minisim.reports.hints import Hint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,9 +77,17 @@ class _Main(click.Group):
         with told(), stops_told(), safe_streams():
             return super().main(*args, **kwargs)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         with told(ctx), stops_told():
             return super().invoke(ctx)
+
+
+ARGUMENTS = "minisim.arguments"
+"""The name under which a command's context has what was typed behind `minisim`."""
 
 
 HAZARD, MISTAKE, DEVIATES, BUG, READER_GONE = 1, 2, 3, 70, 141
@@ -192,6 +204,7 @@ def main() -> None:
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
+@options.report_page
 @options.max_operations
 @options.memory_limit
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
@@ -211,6 +224,7 @@ def run_command(
     dump_ir: Path | None,
     with_timeline: bool,
     trace: bool,
+    report_page: bool,
     max_operations: int,
     memory_limit: int,
     what_if: bool,
@@ -220,7 +234,7 @@ def run_command(
     MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 or a transformer such as
     llama:7b (see minisim models), or a built-in shape such as gemm:512x512x512.
     """
-    from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
+    from minisim.reports import Told, atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
     from minisim.what_if import measured
 
@@ -246,8 +260,9 @@ def run_command(
         machine = _asked_machine(source, overrides)
         _check_folder("--out", out)
         decoder = decoder_of(model, bindings, tokens.states, numerics, memory_limit)
-        limits = {"max_operations": max_operations, "memory_limit": memory_limit}
-        run_decode(decoder, machine, text, out, numerics=numerics, check=check, **limits)
+        limits: dict[str, Any] = {"max_operations": max_operations, "memory_limit": memory_limit}
+        told: dict[str, Any] = {"command": _command(), "page": report_page}
+        run_decode(decoder, machine, text, out, numerics=numerics, check=check, **limits, **told)
         return
     _check_tokens(model, tokens, against)
     machine = _asked_machine(source, overrides)
@@ -276,12 +291,15 @@ def run_command(
             memory_limit=memory_limit,
             mapping=mapping,
         )
-        found = hints(result.record())
-        found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
+        every = hints(result.record())
+        found = measured(result, every, MOST_HINTS) if what_if else every[:MOST_HINTS]
+        changed = _what_ifs(result, found, report_page and what_if, progress)
     for line in _in_floats(graph, machine):
         click.echo(f"minisim: note: {line}", err=True)
     record = result.record()
-    written = write_reports(record, out, trace=trace, with_timeline=with_timeline)
+    written = write_reports(
+        record, out, trace=trace, with_timeline=with_timeline, page=report_page, told=Told(_command(), changed)
+    )
     console = Console()
     print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
@@ -291,6 +309,22 @@ def run_command(
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if compared_with.deviates:
             sys.exit(DEVIATES)
+
+
+def _what_ifs(result: Result, found: Sequence[Hint], for_page: bool, progress: SlowProgress) -> list[WhatIf]:
+    """Other machines that run.json tells of: those that hints name, and for a page as many as there is time for."""
+    from minisim.what_if import what_ifs_of, what_ifs_within
+
+    if not for_page:
+        return what_ifs_of(result, found)
+    return what_ifs_within(
+        result, found, progress=lambda done, total: progress.advance("simulating other machines", done, total)
+    )
+
+
+def _command() -> list[str]:
+    """The command that is running, word by word."""
+    return ["minisim", *click.get_current_context().find_root().meta.get(ARGUMENTS, ())]
 
 
 def _check_tokens(model: str, tokens: Tokens, against: str | None) -> None:
@@ -441,6 +475,7 @@ def explain_command(
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
               help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
 @options.out
+@options.report_page
 @options.mapping
 @options.no_numerics
 @options.jobs
@@ -453,6 +488,7 @@ def sweep_command(
     bindings: Bindings,
     params: tuple[str, ...],
     out: Path,
+    report_page: bool,
     mapping_file: str | None,
     no_numerics: bool,
     jobs: int | None,
@@ -482,10 +518,21 @@ def sweep_command(
             memory_limit=memory_limit,
             mapping=mapping,
         )
-    path = write_sweep(rows, out)
+    path = write_sweep(rows, out, model=model, machine=machine, command=_command(), page=report_page)
+    paths = [path, path.with_suffix(".html")] if report_page else [path]
     console = Console()
     print_sweep(rows, console)
-    console.print(f"reports: {path}", soft_wrap=True, highlight=False)
+    console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
+
+
+@main.command("report")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def report_command(folder: Path) -> None:
+    """Make the HTML pages of what a run, a sweep or --decode wrote into DIR: self-contained files, for any browser."""
+    from minisim.reports import write_pages
+
+    for path in write_pages(folder):
+        click.echo(f"page: {path}")
 
 
 main.add_command(compare_command)

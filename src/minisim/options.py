@@ -187,6 +187,9 @@ check = click.option(
 check_borders = click.option(
     "--check-borders", is_flag=True, help="With --check: what passes between fused operations, too."
 )
+report_page = click.option(
+    "--report", "report_page", is_flag=True, help="Also write an HTML page, one file that any browser shows."
+)
 jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
 mapping = click.option(
     "--mapping", "mapping_file", metavar="FILE", help="Edges of tiles by layer, as explain --mapping --out writes them."

@@ -137,7 +137,7 @@ def test_the_screen_says(
         golden.check(f"screens/{name}-files.txt", "\n\n".join(tables) + "\n")
 
 
-@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "compare", "config", "config show",
+@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "compare", "report", "config", "config show",
                                      "config check", "completion"])  # fmt: skip
 def test_the_help_says(minisim: Minisim, golden: Golden, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("COLUMNS", "80")

@@ -126,16 +126,16 @@ def test_equal_layers_are_lowered_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, tiled = ms.Machine(), tiled_for(of_constants(*range(2, 12)), ms.Machine())
     Lower(machine).apply(tiled)
-    each = lowered._KEPT._bytes // 10
+    each = lowered._KEPT.nbytes() // 10
     lowered._KEPT.clear()
-    monkeypatch.setattr(lowered, "ROOM", 3 * each)
+    monkeypatch.setattr(lowered._KEPT, "room", 3 * each)
     Lower(machine).apply(tiled)
-    assert len(lowered._KEPT._layers) == 3
-    assert lowered._KEPT._bytes == 3 * each
+    assert len(lowered._KEPT) == 3
+    assert lowered._KEPT.nbytes() == 3 * each
     lowered._KEPT.clear()
-    monkeypatch.setattr(lowered, "LARGE", each - 1)
+    monkeypatch.setattr(lowered._KEPT, "most", each - 1)
     Lower(machine).apply(tiled)
-    assert not lowered._KEPT._layers
+    assert not len(lowered._KEPT)
 
 
 def test_an_input_and_what_is_made_are_layers_of_their_own() -> None:

@@ -237,7 +237,7 @@ def test_numbers_are_short_and_integers_plain(tmp_path: Path) -> None:
     assert text == 'count,flag,ratio,whole,none,name\n4611686018427387904,True,33.3333333,100,,"a,b"\n'
 
 
-WRITTEN = ["account.csv", "energy.csv", "layers.csv", "machine.toml", "summary.csv", "units.csv"]
+WRITTEN = ["account.csv", "energy.csv", "layers.csv", "machine.toml", "run.json", "summary.csv", "units.csv"]
 
 
 def test_write_reports_gives_the_paths(tmp_path: Path, record: Record) -> None:
