@@ -5,6 +5,7 @@ The longer tutorials are typed by `python benchmarks/pages.py`; they take a minu
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -71,3 +72,10 @@ def test_commands_continue_on_the_next_line(tmp_path: Path) -> None:
     page.write_text("```console\n$ minisim a \\\n  b  # why\nshown\n$ minisim c\n```\n")
     (block,) = blocks(page)
     assert list(commands(block)) == [(["minisim", "a", "b"], ["shown"]), (["minisim", "c"], [])]
+
+
+def test_the_site_has_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    listed = {line for block in re.findall(r"```{toctree}\n(.*?)```", index, re.S) for line in block.splitlines()}
+    pages = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "adr"]
+    assert {str(page.with_suffix("")) for page in pages} - {"index"} <= listed
