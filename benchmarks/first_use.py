@@ -2,9 +2,9 @@
 
     python benchmarks/first_use.py [--source .] [--python python3]
 
-Clones the repository (what is committed) into an empty folder, makes a virtual environment, installs with pip, and types what the
-first page of the documentation says. Prints the seconds of each step. What pip has to download counts, and depends on the network;
-a compiler cache, if there is one, is not used.
+Clones the repository (what is committed) into an empty folder, makes a virtual environment, installs with pip, and
+types what the first page of the documentation says. Prints the seconds of each step. What pip has to download counts,
+and depends on the network; a compiler cache, if there is one, is not used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def steps(source: str, python: str) -> list[tuple[str, list[str]]]:
     return [
         ("clone", ["git", "clone", "-q", source, "clone"]),
         ("virtual environment", [python, "-m", "venv", "venv"]),
-        ("install", ["venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "clone[plot]"]),
+        ("install", ["venv/bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "./clone[plot]"]),
         ("first report", [minisim, "run", "clone/examples/mlp.py", "--out", "out"]),
         ("a network", [minisim, "run", "resnet18:size=64", "--no-numerics", "--out", "network"]),
         ("first sweep", [minisim, "sweep", "clone/examples/mlp.py", *SWEEP, "--out", "sweep"]),
