@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
 from minisim import __version__, options
@@ -55,7 +56,6 @@ from minisim.progress import SlowProgress
 from minisim.run import run
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
-from minisim.sweep import grid, parse_param, sweep
 from minisim.torch_check import compared
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -430,57 +430,61 @@ def explain_command(
 
 
 @main.command("sweep")
-@click.argument("model")
+@click.argument("models", nargs=-1, metavar="MODEL...|SWEEP.toml")
 @options.machine_options
 @options.bindings
-@click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
-              help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE,VALUE,...",
+              help="A dimension of the grid, such as sram.bytes=64KiB,128KiB, or a range: sram.bytes=64KiB:4MiB:x2, "
+              "matrix.rows=8:32:+8. May be repeated.")  # fmt: skip
+@click.option("--link", "links", multiple=True, metavar="KEY,KEY", help="Parameters that vary together.")
+@click.option("--where", multiple=True, metavar="EXPRESSION",
+              help="Keep the points for which it is true: 'matrix.rows * matrix.cols == 1024'. "
+              "May be repeated.")  # fmt: skip
 @options.out
 @options.mapping
 @options.no_numerics
 @options.jobs
+@options.ledger
+@click.option("--dry-run", is_flag=True, help="Say which points there are and which are known, and stop.")
+@click.option("--resume", is_flag=True, help="Go on with the sweep that was begun last; what it was asked is known.")
 @options.max_operations
 @options.memory_limit
-def sweep_command(
-    model: str,
-    source: str,
-    overrides: tuple[str, ...],
-    bindings: Bindings,
-    params: tuple[str, ...],
-    out: Path,
-    mapping_file: str | None,
-    no_numerics: bool,
-    jobs: int | None,
-    max_operations: int,
-    memory_limit: int,
-) -> None:
-    """Run MODEL on every machine of a grid; write sweep.csv, a row per point."""
-    from minisim.reports import print_sweep, write_sweep
+@click.pass_context
+def sweep_command(ctx: click.Context, models: tuple[str, ...], out: Path, jobs: int | None, ledger: Path | None,
+                  dry_run: bool, resume: bool, **asked: Any) -> None:  # fmt: skip
+    """Run each MODEL on every machine of a grid; write sweep.csv, a row per point.
 
-    mapping = _read_mapping(mapping_file)
-    machine = _load_machine(source, overrides)
-    points = grid(machine, [parse_param(text) for text in params])
-    _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
-    varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
-    dtype = "float32" if varies else NAME[machine.dtype]
-    sizes, bound, numerics = bindings.sizes(), bindings.bound(), not no_numerics
-    graph = load_model(model, dtype, sizes, values=bound, numerics=numerics, memory_limit=memory_limit)
+    SWEEP.toml says all that: models, machines, parameters, constraints. What is known from an earlier sweep is taken
+    from the ledger.
+    """
+    from minisim.sweep_command import resumed, run_sweep, typed
+    from minisim.sweeps.specification import Specification
+
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    in_file = [option for name, option in IN_A_SWEEP.items() if name in given]
+    if resume:
+        if models or in_file:
+            raise UsageError(f"--resume: knows what was asked, so it does not go with {(in_file or ['MODEL'])[0]}")
+        specification, out = resumed(out if "out" in given else None, ledger)
+    elif len(models) == 1 and models[0].endswith(".toml"):
+        if in_file:
+            raise UsageError(f"{in_file[0]}: goes into {models[0]}")
+        specification = Specification.load(Path(models[0]))
+    else:
+        for missing, kind, hint in ((not models, "argument", "MODEL"), (not asked["params"], "option", "--param")):
+            if missing:
+                raise click.MissingParameter(param_type=kind, param_hint=hint)
+        specification = typed(models, **asked)
     _check_folder("--out", out)
-    with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
-        rows = sweep(
-            graph,
-            points,
-            numerics=numerics,
-            jobs=jobs,
-            progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
-            max_operations=max_operations,
-            memory_limit=memory_limit,
-            mapping=mapping,
-        )
-    path = write_sweep(rows, out)
-    console = Console()
-    print_sweep(rows, console)
-    console.print(f"reports: {path}", soft_wrap=True, highlight=False)
+    run_sweep(specification, out, ledger=ledger, jobs=jobs, dry_run=dry_run,
+              without_effect=_tell_without_effect)  # fmt: skip
+
+
+IN_A_SWEEP = {"source": "--config", "overrides": "--set", "dims": "--dim", "shapes": "--shape", "values": "--value",
+              "params": "--param", "links": "--link", "where": "--where", "mapping_file": "--mapping",
+              "no_numerics": "--no-numerics", "max_operations": "--max-operations",
+              "memory_limit": "--memory-limit"}  # fmt: skip
+"""Options that say what sweep.toml says."""
 
 
 @main.command("models")

@@ -185,6 +185,12 @@ check_borders = click.option(
     "--check-borders", is_flag=True, help="With --check: what passes between fused operations, too."
 )
 jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
+ledger = click.option(
+    "--ledger",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What is known of points, for several sweeps.  [default: ledger.sqlite in --out]",
+)
 mapping = click.option(
     "--mapping", "mapping_file", metavar="FILE", help="Edges of tiles by layer, as explain --mapping --out writes them."
 )
