@@ -11,9 +11,11 @@ from rich.console import Console
 
 from minisim.hwmodel.config import Machine
 from minisim.reports.columns import Column, fitting, table_of
+from minisim.reports.html import DECODE_PAGE, write_pages
+from minisim.reports.run_file.header import write_header
 from minisim.reports.write import output_set, write_csv
 
-FILE, EXPERTS = "decode.csv", "experts.csv"
+FILE, EXPERTS, HEADER = "decode.csv", "experts.csv", "decode.json"
 
 SHOWN = 8
 """Tokens that the terminal shows, the first and the last of them."""
@@ -90,14 +92,34 @@ def decode_table(steps: Sequence[Step], machine: Machine) -> pd.DataFrame:
     )
 
 
-def write_decode(steps: Sequence[Step], machine: Machine, out: str | Path) -> Path:
-    """Write decode.csv into the folder `out`, and of a model with experts experts.csv, a row for a token in a layer."""
+def write_decode(
+    steps: Sequence[Step],
+    machine: Machine,
+    out: str | Path,
+    *,
+    model: str = "",
+    command: Sequence[str] = (),
+    page: bool = False,
+) -> list[Path]:
+    """Write decode.csv into the folder `out`, decode.json with what its page needs beside it, and of a model with
+    experts experts.csv, a row for a token in a layer.
+
+    Args:
+        model, command: what was decoded, and by which words typed.
+        page: also decode.html.
+
+    Returns:
+        the paths of decode.csv and, if it was asked for, the page.
+    """
     taken = [row for step in steps for row in step.taken]
-    with output_set(out, last=FILE, optional=[EXPERTS]) as folder:
+    with output_set(out, last=FILE, optional=[EXPERTS, DECODE_PAGE]) as folder:
         write_csv(decode_table(steps, machine), folder / FILE)
+        write_header(folder / HEADER, model=model, machine=machine, command=command)
         if taken:
             write_csv(_experts_table(taken), folder / EXPERTS)
-    return Path(out) / FILE
+        if page:
+            write_pages(folder)
+    return [Path(out) / name for name in (FILE, DECODE_PAGE)[: 1 + page]]
 
 
 def _experts_table(taken: Iterable[Taken]) -> pd.DataFrame:

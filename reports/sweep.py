@@ -14,9 +14,11 @@ from rich.text import Text
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.variants import LARGER, value_of, with_settings
 from minisim.reports.columns import Column, fitting, table_of, width_of
+from minisim.reports.html import SWEEP_PAGE, write_pages
+from minisim.reports.run_file.header import write_header
 from minisim.reports.write import output_set, write_csv
 
-SWEEP_FILE = "sweep.csv"
+SWEEP_FILE, SWEEP_HEADER = "sweep.csv", "sweep.json"
 
 STATUS_STYLE = {"ok": "green", "infeasible": "yellow", "failed": "red"}
 
@@ -30,14 +32,30 @@ def sweep_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame([dict(row) for row in rows], columns=list(width)).convert_dtypes()
 
 
-def write_sweep(rows: Sequence[Mapping[str, Any]], out_dir: str | Path) -> Path:
-    """Write sweep.csv into `out_dir`: all of it or nothing.
+def write_sweep(
+    rows: Sequence[Mapping[str, Any]],
+    out_dir: str | Path,
+    *,
+    model: str = "",
+    machine: Machine | None = None,
+    command: Sequence[str] = (),
+    page: bool = False,
+) -> Path:
+    """Write sweep.csv into `out_dir`, and sweep.json with the machine that the points change: all of it or nothing.
+
+    Args:
+        model, machine, command: as they were typed, for the page; without a machine there is no sweep.json.
+        page: also sweep.html.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    with output_set(out_dir, last=SWEEP_FILE) as staging:
+    with output_set(out_dir, last=SWEEP_FILE, optional=[SWEEP_HEADER, SWEEP_PAGE]) as staging:
         write_csv(sweep_table(rows), staging / SWEEP_FILE)
+        if machine is not None:
+            write_header(staging / SWEEP_HEADER, model=model, machine=machine, command=command)
+        if page:
+            write_pages(staging)
     return Path(out_dir) / SWEEP_FILE
 
 

@@ -53,6 +53,12 @@ def test_every_module_ships() -> None:
         assert all((PACKAGE / room / path).is_file() for path in wanted)
 
 
+def test_everything_that_pages_are_made_of_ships() -> None:
+    for folder, kind in (("templates", "html"), ("css", "css"), ("js", "js")):
+        shipped = {path.name for path in (PACKAGE / "reports" / "html" / folder).glob(f"*.{kind}")}
+        assert shipped == {path.name for path in (ROOT / "reports" / "html" / folder).iterdir()} != set()
+
+
 def test_no_sources_of_the_engine_ship() -> None:
     assert not [path for path in PACKAGE.rglob("*") if path.suffix in (".cpp", ".hpp", ".txt")]
 

@@ -1,4 +1,4 @@
-"""The command line: ``minisim run``, ``explain``, ``sweep``, ``models`` and ``config``.
+"""The command line: ``minisim run``, ``explain``, ``sweep``, ``compare``, ``report``, ``models`` and ``config``.
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
 schedule hazard; 3, outputs that deviate from ONNX Runtime's (--check); 70, a bug in minisim, with a report to file; 71,
@@ -7,21 +7,22 @@ out of memory; 130, interrupted; 143 and 129, told to end; 141, nobody reads the
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.core import ParameterSource
 from rich.console import Console
 
 from minisim import __version__, options
 from minisim.boundary import report, users_line, write_report
+from minisim.commands import ARGUMENTS, check_folder, tell_without_effect, typed_command
+from minisim.compare_command import compare_command
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import load_model, torch_model
@@ -33,12 +34,12 @@ from minisim.compiler.pipeline import computed_graph, dump_to
 from minisim.compiler.quantising import in_floats
 from minisim.compiler.tiling import TiledGraph
 from minisim.compiler.transformers import is_transformer
+from minisim.completion import VARIABLE, completion_command, models
 from minisim.errors import (
     InternalError,
     MinisimError,
     MissingExtraError,
     ModelError,
-    OutputError,
     ScheduleHazard,
     UsageError,
     described,
@@ -46,17 +47,21 @@ from minisim.errors import (
     shown,
 )
 from minisim.hwmodel import reference
-from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
-from minisim.hwmodel.effects import notes
+from minisim.hwmodel.config import Machine, keys, presets
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.timing import TIMING_CORES
 from minisim.onnx_check import OnnxCheck, check_onnxruntime
 from minisim.options import Bindings, Tokens
 from minisim.progress import SlowProgress
-from minisim.run import run
+from minisim.run import Result, run
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
+from minisim.sweep_command import sweep_command
 from minisim.torch_check import compared
+
+if TYPE_CHECKING:
+    from minisim.reports import WhatIf
+    from minisim.reports.hints import Hint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,8 +70,14 @@ class _Main(click.Group):
     """The group of commands, inside the command line's boundary."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        if VARIABLE in os.environ:  # a shell asks what it may propose: click answers, in bytes
+            return super().main(*args, **kwargs)
         with told(), stops_told(), safe_streams():
             return super().main(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         with told(ctx), stops_told():
@@ -128,22 +139,10 @@ def _load_machine(source: str, overrides: Sequence[str]) -> Machine:
     return machine
 
 
-def _tell_without_effect(
-    source: str, overrides: Sequence[str], machines: Sequence[Machine], varied: Sequence[str] = (), place: str = ""
-) -> None:
-    """A line on standard error for each reason why something that the user asked of `machines` has no effect.
-
-    What a preset writes is not the user's; of a sweep only what has no effect on any of its machines is told.
-    """
-    asked = [*(split_override(text)[0] for text in overrides), *varied]
-    for note in notes(machines, asked, [] if is_preset(source) else machines[0].written_keys()):
-        click.echo(f"minisim: note: {place}{note}", err=True)
-
-
 def _asked_machine(source: str, overrides: Sequence[str]) -> Machine:
     """The machine of a command that has one; what of it has no effect is told."""
     machine = _load_machine(source, overrides)
-    _tell_without_effect(source, overrides, [machine])
+    tell_without_effect(source, overrides, [machine])
     return machine
 
 
@@ -167,7 +166,7 @@ def main() -> None:
 
 
 @main.command("run")
-@click.argument("model")
+@click.argument("model", shell_complete=models)
 @options.machine_options
 @options.tokens
 @options.bindings
@@ -187,6 +186,7 @@ def main() -> None:
 @click.option("--dump-ir", metavar="DIR", type=click.Path(path_type=Path), help="Write every level of the compiler.")
 @click.option("--timeline", "with_timeline", is_flag=True, help="Also write timeline.csv, a row per operation.")
 @click.option("--trace", is_flag=True, help="Also write timeline.csv and a Perfetto trace.")
+@options.report_page
 @options.max_operations
 @options.memory_limit
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
@@ -206,6 +206,7 @@ def run_command(
     dump_ir: Path | None,
     with_timeline: bool,
     trace: bool,
+    report_page: bool,
     max_operations: int,
     memory_limit: int,
     what_if: bool,
@@ -215,7 +216,7 @@ def run_command(
     MODEL is a Python file that defines model(), an ONNX file, a network such as resnet50 or a transformer such as
     llama:7b (see minisim models), or a built-in shape such as gemm:512x512x512.
     """
-    from minisim.reports import atomic_bytes, load_protos, make_folder, print_summary, write_reports
+    from minisim.reports import Told, atomic_bytes, load_protos, make_folder, print_summary, write_reports
     from minisim.reports.hints import MOST_HINTS, hints
     from minisim.what_if import measured
 
@@ -239,17 +240,18 @@ def run_command(
 
         text = text_of(model, tokens.prefill, tokens.decode, tokens.batch, tokens.chunk)
         machine = _asked_machine(source, overrides)
-        _check_folder("--out", out)
+        check_folder("--out", out)
         decoder = decoder_of(model, bindings, tokens.states, numerics, memory_limit)
-        limits = {"max_operations": max_operations, "memory_limit": memory_limit}
-        run_decode(decoder, machine, text, out, numerics=numerics, check=check, **limits)
+        limits: dict[str, Any] = {"max_operations": max_operations, "memory_limit": memory_limit}
+        told: dict[str, Any] = {"command": typed_command(), "page": report_page}
+        run_decode(decoder, machine, text, out, numerics=numerics, check=check, **limits, **told)
         return
     _check_tokens(model, tokens, against)
     machine = _asked_machine(source, overrides)
     graph, comparison = _read(model, machine, tokens, bindings, numerics, memory_limit, against, check_borders)
-    _check_folder("--out", out)
+    check_folder("--out", out)
     if dump_ir:
-        _check_folder("--dump-ir", dump_ir)
+        check_folder("--dump-ir", dump_ir)
         make_folder(dump_ir)
     dump = dump_to(dump_ir, write=atomic_bytes) if dump_ir else None
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
@@ -271,12 +273,15 @@ def run_command(
             memory_limit=memory_limit,
             mapping=mapping,
         )
-        found = hints(result.record())
-        found = measured(result, found, MOST_HINTS) if what_if else found[:MOST_HINTS]
+        every = hints(result.record())
+        found = measured(result, every, MOST_HINTS) if what_if else every[:MOST_HINTS]
+        changed = _what_ifs(result, found, report_page and what_if, progress)
     for line in _in_floats(graph, machine):
         click.echo(f"minisim: note: {line}", err=True)
     record = result.record()
-    written = write_reports(record, out, trace=trace, with_timeline=with_timeline)
+    written = write_reports(
+        record, out, trace=trace, with_timeline=with_timeline, page=report_page, told=Told(typed_command(), changed)
+    )
     console = Console()
     print_summary(record, console, found)
     console.print(f"reports: {', '.join(str(path) for path in written)}", soft_wrap=True, highlight=False)
@@ -286,6 +291,17 @@ def run_command(
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if compared_with.deviates:
             sys.exit(DEVIATES)
+
+
+def _what_ifs(result: Result, found: Sequence[Hint], for_page: bool, progress: SlowProgress) -> list[WhatIf]:
+    """Other machines that run.json tells of: those that hints name, and for a page as many as there is time for."""
+    from minisim.what_if import what_ifs_of, what_ifs_within
+
+    if not for_page:
+        return what_ifs_of(result, found)
+    return what_ifs_within(
+        result, found, progress=lambda done, total: progress.advance("simulating other machines", done, total)
+    )
 
 
 def _check_tokens(model: str, tokens: Tokens, against: str | None) -> None:
@@ -353,7 +369,7 @@ def _check_checkable(model: str, against: str, no_numerics: bool) -> None:
 
 
 @main.command("explain")
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=models)
 @options.machine_options
 @options.bindings
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
@@ -391,7 +407,7 @@ def explain_command(
     sizes, bound = bindings.sizes(), bindings.bound()
     graph = load_model(model, NAME[machine.dtype], sizes, values=bound, numerics=False, memory_limit=memory_limit)
     if out:
-        _check_folder("--out", out)
+        check_folder("--out", out)
     tiled: list[TiledGraph] = []
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
 
@@ -429,66 +445,23 @@ def explain_command(
         console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 
 
-@main.command("sweep")
-@click.argument("models", nargs=-1, metavar="MODEL...|SWEEP.toml")
-@options.machine_options
-@options.bindings
-@click.option("--param", "params", multiple=True, metavar="KEY=VALUE,VALUE,...",
-              help="A dimension of the grid, such as sram.bytes=64KiB,128KiB, or a range: sram.bytes=64KiB:4MiB:x2, "
-              "matrix.rows=8:32:+8. May be repeated.")  # fmt: skip
-@click.option("--link", "links", multiple=True, metavar="KEY,KEY", help="Parameters that vary together.")
-@click.option("--where", multiple=True, metavar="EXPRESSION",
-              help="Keep the points for which it is true: 'matrix.rows * matrix.cols == 1024'. "
-              "May be repeated.")  # fmt: skip
-@options.out
-@options.mapping
-@options.no_numerics
-@options.jobs
-@options.ledger
-@click.option("--dry-run", is_flag=True, help="Say which points there are and which are known, and stop.")
-@click.option("--resume", is_flag=True, help="Go on with the sweep that was begun last; what it was asked is known.")
-@options.max_operations
-@options.memory_limit
-@click.pass_context
-def sweep_command(ctx: click.Context, models: tuple[str, ...], out: Path, jobs: int | None, ledger: Path | None,
-                  dry_run: bool, resume: bool, **asked: Any) -> None:  # fmt: skip
-    """Run each MODEL on every machine of a grid; write sweep.csv, a row per point.
+@main.command("report")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def report_command(folder: Path) -> None:
+    """Make the HTML pages of what a run, a sweep or --decode wrote into DIR: self-contained files, for any browser."""
+    from minisim.reports import write_pages
 
-    SWEEP.toml says all that: models, machines, parameters, constraints. What is known from an earlier sweep is taken
-    from the ledger.
-    """
-    from minisim.sweep_command import resumed, run_sweep, typed
-    from minisim.sweeps.specification import Specification
-
-    given = [name for name in ctx.params if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE]
-    in_file = [option for name, option in IN_A_SWEEP.items() if name in given]
-    if resume:
-        if models or in_file:
-            raise UsageError(f"--resume: knows what was asked, so it does not go with {(in_file or ['MODEL'])[0]}")
-        specification, out = resumed(out if "out" in given else None, ledger)
-    elif len(models) == 1 and models[0].endswith(".toml"):
-        if in_file:
-            raise UsageError(f"{in_file[0]}: goes into {models[0]}")
-        specification = Specification.load(Path(models[0]))
-    else:
-        for missing, kind, hint in ((not models, "argument", "MODEL"), (not asked["params"], "option", "--param")):
-            if missing:
-                raise click.MissingParameter(param_type=kind, param_hint=hint)
-        specification = typed(models, **asked)
-    _check_folder("--out", out)
-    run_sweep(specification, out, ledger=ledger, jobs=jobs, dry_run=dry_run,
-              without_effect=_tell_without_effect)  # fmt: skip
+    for path in write_pages(folder):
+        click.echo(f"page: {path}")
 
 
-IN_A_SWEEP = {"source": "--config", "overrides": "--set", "dims": "--dim", "shapes": "--shape", "values": "--value",
-              "params": "--param", "links": "--link", "where": "--where", "mapping_file": "--mapping",
-              "no_numerics": "--no-numerics", "max_operations": "--max-operations",
-              "memory_limit": "--memory-limit"}  # fmt: skip
-"""Options that say what sweep.toml says."""
+main.add_command(compare_command)
+main.add_command(sweep_command)
+main.add_command(completion_command)
 
 
 @main.command("models")
-def models_command() -> None:
+def modelstyped_command() -> None:
     """The networks that need no file, as in minisim run resnet50."""
     from minisim.models import print_models
 
@@ -539,29 +512,10 @@ def config_check(sources: tuple[str, ...]) -> None:
             mistakes += str(e).splitlines()
         else:
             click.echo(f"{source}: ok")
-            _tell_without_effect(source, [], [machine], place=f"{source}: ")
+            tell_without_effect(source, [], [machine], place=f"{source}: ")
     if mistakes:
         _tell("error", *mistakes)
         sys.exit(MISTAKE)
-
-
-def _check_folder(option: str, folder: Path) -> None:
-    """Refuse before the work, not after it: can this folder be written, or made?"""
-    from minisim.reports.write import TEMPORARY_PREFIX
-
-    try:
-        above = next(path for path in (folder, *folder.parents) if path.exists())
-    except OSError as e:
-        raise OutputError(f"{option} {folder}: cannot be used: {e.strerror}") from None
-    if not above.is_dir():
-        where = "" if above == folder else f"; {above} is a file"
-        raise OutputError(f"{option} {folder}: must be a folder, not a file{where}")
-    try:
-        Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=above)).rmdir()  # the mode of a folder does not say all
-    except OSError as e:
-        raise OutputError(
-            f"{option} {folder}: must be a folder that you may write; {above} is not ({e.strerror})"
-        ) from None
 
 
 if __name__ == "__main__":

@@ -63,8 +63,10 @@ def run_decode(
     check: bool,
     max_operations: int,
     memory_limit: int,
+    command: Sequence[str] = (),
+    page: bool = False,
 ) -> None:
-    """Decode, and report."""
+    """Decode, and report; with a `page` also as HTML, which tells the `command`."""
     with SlowProgress(Console(stderr=True), f"decoding {model.name}") as progress:
         found = decode(
             model,
@@ -76,9 +78,9 @@ def run_decode(
             memory_limit=memory_limit,
             progress=lambda done, total: progress.advance(f"decoding {model.name}", done, total),
         )
-    path = write_decode(found.steps, machine, out)
+    paths = write_decode(found.steps, machine, out, model=model.name, command=command, page=page)
     console = Console()
     print_decode(model.name, found.steps, machine, console)
     if found.difference is not None:
         console.print(f"checked {found.difference.error_text()}, against numpy", highlight=False)
-    console.print(f"reports: {path}", soft_wrap=True, highlight=False)
+    console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)

@@ -1,30 +1,86 @@
-"""What ``minisim sweep`` does: plan, look up what is known, compute the rest, and report."""
+"""``minisim sweep``: plan, look up what is known, compute the rest, and report."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 
+from minisim import completion, options
+from minisim.commands import check_folder, tell_without_effect, typed_command
 from minisim.errors import LedgerError, UsageError
-from minisim.hwmodel.config import Machine, split_override
+from minisim.hwmodel.config import split_override
 from minisim.options import Bindings
-from minisim.reports import print_sweep, write_sweep
 from minisim.sweeps.driver import explored
 from minisim.sweeps.ledger import NAME, Begun, Ledger
-from minisim.sweeps.plan import bases_of, plan_of, print_plan
+from minisim.sweeps.plan import Plan, bases_of, plan_of, print_plan
 from minisim.sweeps.ranges import parse_param
 from minisim.sweeps.specification import Model, Specification
 from minisim.sweeps.told import SweepProgress
+from minisim.sweeps.work import Outcome
+
+IN_A_FILE = {"source": "--config", "overrides": "--set", "dims": "--dim", "shapes": "--shape", "values": "--value",
+             "params": "--param", "links": "--link", "where": "--where", "mapping_file": "--mapping",
+             "no_numerics": "--no-numerics", "max_operations": "--max-operations",
+             "memory_limit": "--memory-limit"}  # fmt: skip
+"""Options that say what sweep.toml says."""
+
+
+@click.command("sweep")
+@click.argument("models", nargs=-1, metavar="MODEL...|SWEEP.toml", shell_complete=completion.models)
+@options.machine_options
+@options.bindings
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE,VALUE,...",
+              help="A dimension of the grid, such as sram.bytes=64KiB,128KiB, or a range: sram.bytes=64KiB:4MiB:x2, "
+              "matrix.rows=8:32:+8. May be repeated.")  # fmt: skip
+@click.option("--link", "links", multiple=True, metavar="KEY,KEY", help="Parameters that vary together.")
+@click.option("--where", multiple=True, metavar="EXPRESSION",
+              help="Keep the points for which it is true: 'matrix.rows * matrix.cols == 1024'. "
+              "May be repeated.")  # fmt: skip
+@options.out
+@options.report_page
+@options.mapping
+@options.no_numerics
+@options.jobs
+@options.ledger
+@click.option("--dry-run", is_flag=True, help="Say which points there are and which are known, and stop.")
+@click.option("--resume", is_flag=True, help="Go on with the sweep that was begun last; what it was asked is known.")
+@options.max_operations
+@options.memory_limit
+@click.pass_context
+def sweep_command(ctx: click.Context, /, models: tuple[str, ...], out: Path, report_page: bool, jobs: int | None,
+                  ledger: Path | None, dry_run: bool, resume: bool, **asked: Any) -> None:  # fmt: skip
+    """Run each MODEL on every machine of a grid; write sweep.csv, a row per point.
+
+    SWEEP.toml says all that: models, machines, parameters, constraints. What is known from an earlier sweep is taken
+    from the ledger.
+    """
+    given = [name for name in ctx.params if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    in_file = [option for name, option in IN_A_FILE.items() if name in given]
+    if resume:
+        if models or in_file:
+            raise UsageError(f"--resume: knows what was asked, so it does not go with {(in_file or ['MODEL'])[0]}")
+        specification, out = resumed(out if "out" in given else None, ledger)
+    elif len(models) == 1 and models[0].endswith(".toml"):
+        if in_file:
+            raise UsageError(f"{in_file[0]}: goes into {models[0]}")
+        specification = Specification.load(Path(models[0]))
+    else:
+        for missing, kind, hint in ((not models, "argument", "MODEL"), (not asked["params"], "option", "--param")):
+            if missing:
+                raise click.MissingParameter(param_type=kind, param_hint=hint)
+        specification = typed(models, **asked)
+    check_folder("--out", out)
+    run_sweep(specification, out, ledger=ledger, jobs=jobs, dry_run=dry_run, page=report_page)
+
 
 OUT = Path("out")
 """The folder of sweep.csv, unless it is named."""
-
-WithoutEffect = Callable[[str, Sequence[str], Sequence[Machine], Sequence[str]], None]
-"""Tells what of a machine's source, its overrides and what varies has no effect on any of its machines."""
 
 
 def note(text: str) -> None:
@@ -62,57 +118,67 @@ def _as_typed(path: Path) -> Path:
 
 
 def run_sweep(
-    asked: Specification,
-    out: Path,
-    *,
-    ledger: Path | None,
-    jobs: int | None,
-    dry_run: bool,
-    without_effect: WithoutEffect,
+    asked: Specification, out: Path, *, ledger: Path | None, jobs: int | None, dry_run: bool, page: bool
 ) -> None:
     """Compute what of a sweep is not known, and report all of it.
 
     Args:
         ledger: where it lies; default: beside sweep.csv.
         dry_run: say what would be computed, and stop.
+        page: also write sweep.html.
     """
-    bases = bases_of(asked)
-    for source, base in zip(asked.configs, bases, strict=True):
-        machines = [point.machine for point in base.grid.points]
-        if machines:
-            without_effect(source, asked.overrides, machines, list(asked.param))
-    plan = plan_of(asked, bases)
+    from minisim.reports import print_sweep, write_sweep
+
+    plan = _planned(asked)
     path, console = ledger or out / NAME, Console()
-    tasks = plan.tasks
     if dry_run:
         known = 0
         if path.is_file():
             with Ledger(path) as opened:
-                known = len(opened.known(task.key for task in tasks))
+                known = len(opened.known(task.key for task in plan.tasks))
         print_plan(plan, known, str(path), console, whole=True)
         return
-    opened_or_none = _opened(path, given=ledger is not None)
+    rows = plan.rows(_found(plan, out, path, _opened(path, given=ledger is not None), jobs, console))
+    base = plan.bases[0].machine if len(plan.bases) == 1 else None
+    models = ", ".join(model.model for model in asked.models)
+    written = write_sweep(rows, out, model=models, machine=base, command=typed_command(), page=page)
+    print_sweep(rows, console)
+    paths = [written, written.with_suffix(".html")] if page else [written]
+    console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
+
+
+def _planned(asked: Specification) -> Plan:
+    """The plan; what of its machines has no effect is told."""
+    bases = bases_of(asked)
+    click.get_current_context().find_root().obj = bases[0].machine  # a report of a bug will have it
+    for source, base in zip(asked.configs, bases, strict=True):
+        if machines := [point.machine for point in base.grid.points]:
+            tell_without_effect(source, asked.overrides, machines, list(asked.param))
+    return plan_of(asked, bases)
+
+
+def _found(
+    plan: Plan, out: Path, path: Path, ledger: Ledger | None, jobs: int | None, console: Console
+) -> dict[str, Outcome]:
+    """What came of the tasks of a plan. Whoever interrupts it is told how to go on."""
+    tasks = plan.tasks
     try:
-        if opened_or_none:
-            opened_or_none.begin(asked.located(Path.cwd()).text(), str(out.resolve()))
-        known = len(opened_or_none.known(task.key for task in tasks)) if opened_or_none else 0
+        if ledger:
+            ledger.begin(plan.specification.located(Path.cwd()).text(), str(out.resolve()))
+        known = len(ledger.known(task.key for task in tasks)) if ledger else 0
         print_plan(plan, known, str(path), console, whole=False)
         with SweepProgress(plan, Console(stderr=True)) as progress:
-            found = explored(tasks, plan.models, plan.how, jobs=jobs, ledger=opened_or_none, watch=progress.watch)
+            return explored(tasks, plan.models, plan.how, jobs=jobs, ledger=ledger, watch=progress.watch)
     except KeyboardInterrupt:
-        if opened_or_none and not opened_or_none.read_only:
-            done = len(opened_or_none.known(task.key for task in tasks))
-            where = ["--ledger", str(ledger)] if ledger else []
+        if ledger and not ledger.read_only:
+            done = len(ledger.known(task.key for task in tasks))
+            where = [] if path == out / NAME else ["--ledger", str(path)]
             command = shlex.join(["minisim", "sweep", "--resume", "--out", str(out), *where])
             click.echo(f"minisim: {done:,} of {len(tasks):,} points are kept; to go on: {command}", err=True)
         raise
     finally:
-        if opened_or_none:
-            opened_or_none.close()
-    rows = plan.rows(found)
-    written = write_sweep(rows, out)
-    print_sweep(rows, console)
-    console.print(f"reports: {written}", soft_wrap=True, highlight=False)
+        if ledger:
+            ledger.close()
 
 
 def _opened(path: Path, given: bool) -> Ledger | None:

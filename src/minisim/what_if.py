@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.errors import ConfigError
+from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.variants import LARGER, scaled, with_settings
 from minisim.reports.explain import WhatIf
@@ -52,6 +55,15 @@ MOST_OPERATIONS = 20_000
 SLOW_COMPILE_S = 2.0
 """A model that took longer to compile is not compiled again for hints."""
 
+PAGE_S = 30.0
+"""Seconds that a page's what-ifs may take, all together."""
+
+SURE = 0.75
+"""The part of the time that is left which is planned for at once: another machine may take longer to compile for."""
+
+QUICK_S = 1.0
+"""What takes no longer in this process is not worth starting others for."""
+
 
 def changes(record: RunRecord) -> dict[str, dict[str, str]]:
     """The settings of each single change, as `--set` takes them. What can change nothing for this run is left out."""
@@ -93,6 +105,66 @@ def what_ifs(
     record = result.record()
     single = _tried(result, changes(record), jobs, max_operations, progress)
     return [*single, *_tried(result, dict(_pairs(record, single)), jobs, max_operations, progress)]
+
+
+def what_ifs_of(result: Result, found: Sequence[Hint]) -> list[WhatIf]:
+    """What hints try first, each change once: with the cycles of those that were measured."""
+    told: dict[frozenset[tuple[str, str]], WhatIf] = {}
+    for hint in found:
+        if hint.tries:
+            settings = hint.tries[0]
+            why = "" if hint.then is not None else "not simulated"
+            new = WhatIf(_name(result.machine, settings), settings, hint.then, why)
+            told.setdefault(frozenset(settings.items()), new)
+    return list(told.values())
+
+
+def what_ifs_within(
+    result: Result,
+    found: Sequence[Hint],
+    *,
+    seconds: float = PAGE_S,
+    jobs: int | None = None,
+    progress: Progress | None = None,
+) -> list[WhatIf]:
+    """What hints try, measured already or not, then other single changes: as many as `seconds` allow.
+
+    How long one takes is found out by those before it; those for which no time is left have no cycles, and say why.
+    """
+    record = result.record()
+    measured = [w for w in what_ifs_of(result, found) if w.cycles is not None]
+    settings = [w.settings for w in measured]
+    left = {_name(record.machine, each): each for hint in found for each in hint.tries} | changes(record)
+    left = {name: each for name, each in left.items() if each not in settings}
+    jobs = jobs or os.cpu_count() or 1
+    names, each_s = list(left), max(result.wall_compile_s, 1e-6)
+    tried: list[WhatIf] = []
+    began = time.perf_counter()
+    while len(tried) < len(names):
+        spent = time.perf_counter() - began
+        fit = int(SURE * (seconds - spent) / each_s) if tried else int(seconds > 2 * each_s)
+        if fit < 1:
+            break
+        now = {name: left[name] for name in names[len(tried) : len(tried) + fit]}
+        tried += _tried(result, now, jobs if each_s * len(now) > QUICK_S else 1, MAX_OPERATIONS)
+        each_s = (time.perf_counter() - began - spent) / len(now) / (jobs if len(tried) == 1 else 1)
+        if progress:
+            progress(len(tried), len(names))
+    return [*measured, *tried, *(_not_simulated(name, left[name], each_s) for name in names[len(tried) :])]
+
+
+def _not_simulated(name: str, settings: Mapping[str, str], each_s: float) -> WhatIf:
+    return WhatIf(name, settings, None, f"not simulated: no time was left (about {max(1, round(each_s))} s)")
+
+
+def _name(machine: Machine, settings: Mapping[str, str]) -> str:
+    """What a change is called: by the key that it scales, as NAMES does, or as it is typed."""
+    key = next(iter(settings), "")
+    if key in NAMES and scaled(machine, key) == dict(settings):
+        return NAMES[key]
+    if key in NAMES and scaled(machine, key, LARGER[key] ** 2) == dict(settings):
+        return NAMES[key].replace("twice", "four times").replace("half", "a quarter of")
+    return ", ".join(f"{key} = {value}" for key, value in settings.items())
 
 
 def _pairs(record: RunRecord, single: Sequence[WhatIf]) -> Iterator[tuple[str, Mapping[str, str]]]:

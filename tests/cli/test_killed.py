@@ -36,7 +36,7 @@ def start(model):
     return child
 
 def files():
-    return {p.name: p.read_text() for p in Path("out").glob("*.csv")}
+    return {p.name: p.read_text() for p in Path("out").iterdir() if p.suffix in (".csv", ".json")}
 
 began = time.perf_counter()
 os.waitpid(start(models[0]), 0)
@@ -54,9 +54,10 @@ print(json.dumps(files()))
 
 
 def check_set(files: dict[str, str]) -> None:
-    """All tables, whole, and of one run."""
-    assert files.keys() == {"summary.csv", "layers.csv", "units.csv", "energy.csv"}
-    tables = {name: list(csv.DictReader(text.splitlines())) for name, text in files.items()}
+    """All tables and what the page is made from, whole, and of one run."""
+    assert files.keys() == {"summary.csv", "layers.csv", "units.csv", "energy.csv", "account.csv", "run.json"}
+    account = json.loads(files.pop("run.json"))["account"]
+    tables = {name: list(csv.DictReader(text.splitlines())) for name, text in files.items() if name.endswith(".csv")}
     assert all(text.endswith("\n") for text in files.values())
     (summary,) = tables["summary.csv"]
     for column in ("cycles_total", "macs", "dram_read_bytes"):
@@ -65,6 +66,8 @@ def check_set(files: dict[str, str]) -> None:
     assert [row["energy_pj"] for row in layers] == [row["energy_pj"] for row in tables["layers.csv"]]
     assert sum(Decimal(row["energy_pj"]) for row in layers) == Decimal(total["energy_pj"])
     assert float(total["energy_pj"]) / 1e6 == pytest.approx(float(summary["energy_uj"]))
+    assert sum(map(sum, account.values())) == int(summary["cycles_total"])
+    assert tables["account.csv"][-1]["cycles_total"] == summary["cycles_total"]
     for unit in tables["units.csv"]:
         cycles = sum(int(value) for key, value in unit.items() if key.startswith("cycles_"))
         assert cycles == int(summary["cycles_total"])
@@ -80,4 +83,5 @@ def test_a_killed_run_leaves_no_half_written_reports(slow_disk: float, tmp_path:
         if "summary.csv" in files:
             check_set(files)
     check_set(at_the_end)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(at_the_end)  # nor temporaries
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {*at_the_end, "machine.toml", "run.json"}  # nor temporaries

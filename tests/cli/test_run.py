@@ -27,7 +27,8 @@ SUMMARY = [
 ]  # fmt: skip
 """Columns of summary.csv that users count on, in this order; others may come between."""
 
-TABLES = {"summary.csv", "layers.csv", "units.csv", "energy.csv"}
+TABLES = {"summary.csv", "layers.csv", "units.csv", "energy.csv", "account.csv", "machine.toml"}
+FILES = TABLES | {"run.json"}
 STAGES = ["00-import.txt", "05-attend.txt", "10-fuse.txt", "16-phases.txt", "17-depthwise.txt", "20-tile.txt",
           "25-slice.txt",
           "30-lower.txt", "40-schedule.txt", "50-dispatch.txt"]  # fmt: skip
@@ -52,7 +53,7 @@ def names(folder: str) -> set[str]:
 
 def test_a_run_writes_its_tables_and_says_where(minisim: Any, folder: Path) -> None:
     result = minisim("run", "gemm:64x48x40", "--config", "edge_8x8", "--out", "deep/er")
-    assert names("deep/er") == TABLES
+    assert names("deep/er") == FILES
     for name in TABLES:
         assert f"deep/er/{name}" in result.stdout
     (row,) = read("deep/er/summary.csv")
@@ -98,7 +99,7 @@ def test_a_second_run_replaces_the_reports_of_the_first(minisim: Any, folder: Pa
     (folder / "out" / "notes.txt").write_text("mine")
     minisim("run", "gemm:8x8x8")
     assert read("out/summary.csv")[0]["macs"] == "512"
-    assert names("out") == TABLES | {"notes.txt"}
+    assert names("out") == FILES | {"notes.txt"}
 
 
 def test_dump_ir_writes_every_level(minisim: Any) -> None:
@@ -122,7 +123,7 @@ def test_dump_ir_of_a_run_that_fails_shows_how_far_it_came(minisim: Any) -> None
 
 def test_trace_writes_a_row_for_each_operation(minisim: Any) -> None:
     minisim("run", "gemm:64x48x40", "--trace")
-    assert names("out") == TABLES | {"timeline.csv", "trace.perfetto-trace"}
+    assert names("out") == FILES | {"timeline.csv", "trace.perfetto-trace"}
     (row,) = read("out/summary.csv")
     operations = read("out/timeline.csv")
     assert len(operations) == sum(int(row[kind]) for kind in ("loads", "executes", "stores", "vector_ops"))
@@ -213,7 +214,7 @@ def test_a_missing_package_is_said_before_the_run(minisim: Any, monkeypatch: pyt
         result = minisim("run", "gemm:8x8x8", "--trace", code=2)
     assert "needs the package 'perfetto'" in result.stderr and "timeline.csv needs none" in result.stderr
     minisim("run", "gemm:8x8x8", "--timeline")
-    assert names("out") == TABLES | {"timeline.csv"}
+    assert names("out") == FILES | {"timeline.csv"}
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder in which nobody may make one")

@@ -169,7 +169,7 @@ def test_the_command_writes_a_row_for_each_point_in_grid_order(minisim: Any) -> 
     assert [bool(row["reason"]) for row in rows] == [True, True, False, False]
     assert [row["cycles_total"].isdigit() for row in rows] == [False, False, True, True]
     assert "out/sweep.csv" in result.stdout
-    assert {path.name for path in Path("out").iterdir()} == {"sweep.csv", "ledger.sqlite"}
+    assert {path.name for path in Path("out").iterdir()} == {"sweep.csv", "sweep.json", "ledger.sqlite"}
 
 
 def test_the_rows_have_the_columns_of_a_run(minisim: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 
 from minisim.compiler.graph import Graph
@@ -65,7 +65,7 @@ def explored(
 
 def _computed(
     tasks: Sequence[Task], models: Mapping[str, Graph], how: How, jobs: int, known: Known
-) -> Iterator[list[Outcome]]:
+) -> Generator[list[Outcome], None, None]:
     used = {task.model: models[task.model] for task in tasks}
     if jobs > 1:
         yield from local(tasks, {name: packed(graph) for name, graph in used.items()}, how, jobs, known)

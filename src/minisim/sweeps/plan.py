@@ -112,8 +112,16 @@ def plan_of(asked: Specification, bases: Sequence[Base]) -> Plan:
     graphs = []
     for model in asked.models:
         bindings = model.bindings()
-        more = {"numerics": asked.numerics, "memory_limit": asked.memory_limit}
-        graphs.append(load_model(model.model, dtype, bindings.sizes(), values=bindings.bound(), **more))
+        graphs.append(
+            load_model(
+                model.model,
+                dtype,
+                bindings.sizes(),
+                values=bindings.bound(),
+                numerics=asked.numerics,
+                memory_limit=asked.memory_limit,
+            )
+        )
     mapping = read_mapping(asked.mapping) if asked.mapping else {}
     if mapping and len(graphs) > 1:
         raise UsageError(f"{asked.place}: mapping: is of one model's layers, and goes with one model")

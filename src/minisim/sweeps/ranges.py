@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from typing import Any
 
 from pydantic import BeforeValidator
 
@@ -62,7 +63,9 @@ def numeric(key: str, text: str) -> int | Fraction:
     value = parse_value(text)
     try:
         for reader in field.metadata:
-            value = reader.func(value) if isinstance(reader, BeforeValidator) else value
+            if isinstance(reader, BeforeValidator):
+                parse: Callable[[Any], Any] = reader.func  # type: ignore[assignment]  # ours have one argument
+                value = parse(value)
     except ValueError as e:
         rule, *hint = e.args
         raise ValueError(f"{rule}, not {shortened(text)!r}{''.join(hint)}") from None

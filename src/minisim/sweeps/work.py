@@ -123,8 +123,14 @@ def _computed(compiled: _Compiled, task: Task, how: How) -> Outcome:
         schedule, shared = compiled.schedule(machine, how)
         compile_s = time.perf_counter() - began
         inputs = example_inputs(graph, how.seed) if how.numerics and how.seed else None
-        limits = {"memory_limit": how.memory_limit}
-        result = run(graph, machine, inputs=inputs, numerics=how.numerics, schedule=schedule, **limits)
+        result = run(
+            graph,
+            machine,
+            inputs=inputs,
+            numerics=how.numerics,
+            schedule=schedule,
+            memory_limit=how.memory_limit,
+        )
         record = replace(result.record(), wall_compile_s=compile_s)
         columns = {str(k): v for k, v in summary(record).iloc[0].to_dict().items()}
     except (CapacityError, MemoryLimitError, UnsupportedError) as e:  # no machine of this size, or of this type

@@ -1,0 +1,101 @@
+"""What passes between layers, and between chip and DRAM: edges of the model's graph, and the traffic of each tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisim.hwmodel import isa
+from minisim.reports.run_record import RunRecord
+
+Pairs = npt.NDArray[np.int64]
+
+MOST_TENSORS = 400
+"""Tensors whose traffic is told by name, those with the most of it; the others are one sum."""
+
+
+def edges(schedule: isa.Schedule) -> list[list[int]]:
+    """Pairs of layers, (writes, reads): the second one reads a part of what the first one has written."""
+    writes, reads = _touched(schedule)
+    by_storage: dict[int, list[tuple[int, int]]] = {}
+    for layer, tensor in writes.tolist():
+        by_storage.setdefault(int(schedule.tensors["storage"][tensor]), []).append((layer, tensor))
+    found = set()
+    for layer, tensor in reads.tolist():
+        for other, written in by_storage.get(int(schedule.tensors["storage"][tensor]), ()):
+            if other != layer and _overlap(schedule, written, tensor):
+                found.add((other, layer))
+    return [list(pair) for pair in sorted(found)]
+
+
+def _touched(schedule: isa.Schedule) -> tuple[Pairs, Pairs]:
+    """(layer, tensor) of all that is written by a compute unit, and of all that one reads."""
+    opcode, row = schedule.stream["opcode"], schedule.stream["row"]
+    writes: list[Pairs] = []
+    reads: list[Pairs] = []
+    for code, table, operands, target in (
+        (isa.Opcode.EXECUTE, schedule.matmuls, isa.MATMUL_OPERANDS, "c"),
+        (isa.Opcode.VECTOR, schedule.vectors, isa.VECTOR_OPERANDS, "dst"),
+    ):
+        ops = np.flatnonzero(opcode == code)
+        x, layer = table[row[ops]], schedule.stream["layer"][ops].astype(np.int64)
+        for name in operands:
+            used = x[name] != isa.NONE
+            of = _pairs(layer[used], schedule.tiles["tensor"][x[name][used]])
+            (writes if name == target else reads).append(of)
+        owner, pieces = isa.pieces_of(schedule.pieces, x)
+        reads.append(_pairs(layer[owner], schedule.tiles["tensor"][schedule.pieces["tile"][pieces]]))
+    return np.unique(np.concatenate(writes), axis=0), np.unique(np.concatenate(reads), axis=0)
+
+
+def _pairs(layer: Pairs, tensor: npt.NDArray[np.uint32]) -> Pairs:
+    """Each pair once: there are as many of them as operations, and few that differ."""
+    keys = np.unique(layer << 32 | tensor.astype(np.int64))
+    return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
+
+
+def _overlap(schedule: isa.Schedule, one: int, other: int) -> bool:
+    """Whether two views of one buffer share an element; of views with unlike rows: whether their bytes may."""
+    a, b = _extent(schedule, one), _extent(schedule, other)
+    if a[1] <= b[0] or b[1] <= a[0]:
+        return False
+    pitch = int(schedule.tensors["pitch"][one])
+    if pitch != int(schedule.tensors["pitch"][other]) or not pitch:
+        return True
+    start = (b[0] - a[0]) % pitch  # of the other one's row, within a row of the first
+    return start < a[2] or start + b[2] > pitch
+
+
+def _extent(schedule: isa.Schedule, tensor: int) -> tuple[int, int, int]:
+    """The first byte of a tensor, the byte behind its last one, and the bytes of a row."""
+    t = schedule.tensors[tensor]
+    width = int(t["cols"]) * isa.ITEMSIZE[isa.DType(t["dtype"])]
+    begin = int(t["address"])
+    return begin, begin + (int(t["rows"]) - 1) * int(t["pitch"]) + width, width
+
+
+def traffic(record: RunRecord) -> dict[str, Any]:
+    """Bytes of each tensor that the DMAs load and store, the most first."""
+    schedule, moved = record.schedule, record.costs.bytes
+    opcode, row = schedule.stream["opcode"], schedule.stream["row"]
+    read, written = (
+        _by_tensor(schedule, row[opcode == code], moved[opcode == code]) for code in (isa.Opcode.LOAD, isa.Opcode.STORE)
+    )
+    order = np.argsort(-(read + written), kind="stable")
+    order = order[(read + written)[order] > 0]
+    told = []
+    for i in order[:MOST_TENSORS].tolist():
+        t = schedule.tensors[i]
+        size = int(t["rows"]) * int(t["cols"]) * isa.ITEMSIZE[isa.DType(t["dtype"])]
+        told.append([schedule.tensor_names[i], isa.Role(t["role"]).name.lower(), size, int(read[i]), int(written[i])])
+    rest = order[MOST_TENSORS:]
+    return {"tensors": told, "others": [len(rest), int(read[rest].sum()), int(written[rest].sum())]}
+
+
+def _by_tensor(schedule: isa.Schedule, rows: Pairs, moved: Pairs) -> Pairs:
+    tensor = schedule.tiles["tensor"][schedule.transfers["tile"][rows]]
+    sums = np.zeros(len(schedule.tensors), dtype=np.int64)
+    np.add.at(sums, tensor, moved)
+    return sums

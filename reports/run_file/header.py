@@ -1,0 +1,40 @@
+"""What the page of any result says of its making: the command and the machine, every key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minisim.hwmodel.config import Machine
+
+FORMAT = 1
+"""The version of the files that are left for pages."""
+
+
+def keys_of(machine: Machine) -> dict[str, str]:
+    """Every key in force, with its value as a machine file writes it."""
+    return {key: v if isinstance(v, str) else json.dumps(v) for key, v in machine.flat().items()}
+
+
+def header(machine: Machine, command: Sequence[str]) -> dict[str, Any]:
+    """The fields that all such files have."""
+    return {
+        "format": FORMAT,
+        "command": list(command),
+        "machine": keys_of(machine),
+        "hertz": float(machine.clock.frequency),
+    }
+
+
+def write_header(path: Path, *, model: str, machine: Machine, command: Sequence[str]) -> None:
+    """Write a file with these fields and names; `written` is the machine as its file would say it."""
+    own = {"model": model, "config": machine.name, "written": machine.written()}
+    write_json(path, {**header(machine, command), **own})
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` in one line. Halves of characters, as names of files may hold, are question marks."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    path.write_bytes(f"{text}\n".encode("utf-8", "replace"))
