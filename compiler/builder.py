@@ -327,7 +327,6 @@ class ProgramBuilder:
         kept: isa.Table = uops[present]
         return kept
 
-    @property
     def nbytes(self) -> int:
         """Bytes of its tables."""
         tables = (self._tiles, self._uops, self._matmuls, self._vectors, self._pieces, self._windows)
@@ -336,7 +335,7 @@ class ProgramBuilder:
     def place(self, alone: ProgramBuilder, node: Node) -> None:
         """Append the layer of a program of one, as if `node`, which it is equal to but for names, were lowered here."""
         tensors = self._placed_tensors(alone, node)
-        tiles = self._placed_tiles(alone, tensors)
+        tiles = self._placed_tiles(alone, tensors, self._begins(node))
         pieces = self._placed_pieces(alone, tiles)
         rows = np.zeros(isa.Opcode.VECTOR + 1, dtype=np.int64)
         for opcode, chunks, mine, operands, of_pieces in (
@@ -368,7 +367,7 @@ class ProgramBuilder:
         """By tensor of a program of one layer, which of this one it is; the layer's own ones are added."""
         (lowered,) = alone.graph.nodes
         names = dict(zip((*lowered.present, *lowered.outputs), (*node.present, *node.outputs), strict=True))
-        found = [self._tensor_ids[names[name]] for name in list(alone._tensor_ids)[: len(alone.graph.tensors)]]
+        found = [self._rectangle(names[name]).tensor for name in list(alone._tensor_ids)[: len(alone.graph.tensors)]]
         kinds = {name: kind for (_, kind), name in alone._views.items()}
         for name, own in zip(list(alone._tensor_ids)[len(found) :], alone._own, strict=True):
             of = names[own.of] if own.sums or own.view_of else node.name
@@ -382,7 +381,12 @@ class ProgramBuilder:
             found.append(self._tensor_ids[added])
         return np.array(found, dtype=np.int64)
 
-    def _placed_tiles(self, alone: ProgramBuilder, tensors: Ids) -> Ids:
+    def _begins(self, node: Node) -> list[tuple[int, int]]:
+        """Where each tensor of a node lies in another one: its first row and column; (0, 0) if in none."""
+        names = dict.fromkeys((*node.present, *node.outputs))
+        return [(part.row, part.col) for part in map(self._rectangle, names)]
+
+    def _placed_tiles(self, alone: ProgramBuilder, tensors: Ids, begins: Sequence[tuple[int, int]]) -> Ids:
         """By tile of a program of one layer, which of this one it is; those that are not there yet are added."""
         cuts = {grid.base: key for key, grid in alone._grids.items()}
         found: list[Ids] = []
@@ -391,7 +395,8 @@ class ProgramBuilder:
             if base in cuts:
                 part, *edges = cuts[base]
                 row_edges, col_edges = (np.frombuffer(each, dtype=np.int64) for each in edges)
-                moved = part._replace(tensor=int(tensors[part.tensor]))
+                row, col = begins[part.tensor] if part.tensor < len(begins) else (0, 0)
+                moved = part._replace(tensor=int(tensors[part.tensor]), row=part.row + row, col=part.col + col)
                 first = self._grid(moved, row_edges, col_edges, int(chunk["final"][0])).base
             else:
                 table = chunk.copy()

@@ -8,11 +8,11 @@ ones: its tiles, rows and tensors have other numbers there (`ProgramBuilder.plac
 from __future__ import annotations
 
 import math
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 
 from minisim.compiler.builder import ProgramBuilder
 from minisim.compiler.graph import Graph, Node
+from minisim.compiler.kept import Kept
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.elementwise import number_of
 from minisim.compiler.passes.excerpt import Excerpt
@@ -89,41 +89,16 @@ def lower(tiled: TiledGraph, machine: Machine) -> ProgramBuilder:
 
 
 def _stands_alone(node: Node, graph: Graph) -> bool:
-    """Whether none of its tensors is a piece of another one, whose other readers cut it up, too."""
-    return all(graph.tensors[name].window is None for name in (*node.present, *node.outputs))
+    """Whether none of its tensors is a piece of another one, whose other readers cut it up, too; of a state each cuts
+    up its own part."""
+    windows = [window for name in (*node.present, *node.outputs) if (window := graph.tensors[name].window)]
+    return not windows or (
+        OPERATORS[node.op].by_grids and all(graph.tensors[x.tensor].held is not None for x in windows)
+    )
 
 
 def _is_small(tiling: Tiling) -> bool:
     return tiling.m_tiles * tiling.k_tiles * tiling.n_tiles <= SMALL
 
 
-class _Kept:
-    """The layers that were used last, as many as there is room for."""
-
-    def __init__(self) -> None:
-        self._layers: OrderedDict[Layer, ProgramBuilder] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, layer: Layer) -> ProgramBuilder | None:
-        with self._lock:
-            if layer in self._layers:
-                self._layers.move_to_end(layer)
-            return self._layers.get(layer)
-
-    def put(self, layer: Layer, lowered: ProgramBuilder) -> None:
-        if lowered.nbytes > LARGE:
-            return
-        with self._lock:
-            self._bytes += lowered.nbytes - (self._layers[layer].nbytes if layer in self._layers else 0)
-            self._layers[layer] = lowered
-            while self._bytes > ROOM:
-                self._bytes -= self._layers.popitem(last=False)[1].nbytes
-
-    def clear(self) -> None:
-        with self._lock:
-            self._layers.clear()
-            self._bytes = 0
-
-
-_KEPT = _Kept()
+_KEPT: Kept[Layer, ProgramBuilder] = Kept(ROOM, LARGE)

@@ -47,6 +47,7 @@ from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.sparse import Sparse
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
 from minisim.compiler.tiling import TiledGraph
+from minisim.compiler.untimed import untimed
 from minisim.errors import UsageError, one_line, printable, shown, truth, whole
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
@@ -208,21 +209,14 @@ def _tell(on_stage: Stage | None, number: int, name: str, ir: IR) -> None:
 def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of the graph.
 
-    What the passes after `slice` read is the tiled graph with its slices, the sizes of SRAM and accumulator memory,
-    the data type, whether to keep tiles on chip and to keep some of the SRAM free, how rows are padded in DRAM, how
-    many cores there are, which weights are compressed, and the tiles that a producer's results have by themselves
-    (`tile_height`). How fast the machine is they do not read, but `tile` and `slice` do.
+    What the passes after `slice` read is the tiled graph with its slices, which weights are compressed, and the machine
+    without its speed (`untimed`).
     """
-    sizes = (machine.sram.bytes, machine.accumulator.bytes)
-    array, cores, padding = machine.matrix, machine.cores.count, machine.dram.padding
-    heights = (machine.tile, array.rows, array.dataflow, array.model)
-    order, keeps = machine.compiler.order == "auto", machine.compiler.keep_on_chip
-    machine_key = (sizes, array.dtype, order, keeps, heights, padding, cores)
     graph_key = [
         (node.name, node.op, tiled.tilings[node.name], [tiled.graph.tensors[name].kept for name in node.present])
         for node in tiled.executed()
     ]
-    return hashlib.sha256(repr((machine_key, graph_key, tiled.slices)).encode()).hexdigest()
+    return hashlib.sha256(repr((untimed(machine).flat(), graph_key, tiled.slices)).encode()).hexdigest()
 
 
 def dump_to(folder: Path, write: Callable[[Path, bytes], object] = Path.write_bytes) -> Stage:

@@ -82,25 +82,27 @@ def parts(size: int) -> list[int]:
 
 
 def sweeps(work: Work, source: Source, budget: Budget, pace: Pace, most: int) -> list[Candidate]:
-    """The estimate's best plans, at most so many, the best one first."""
+    """The estimate's best plans, at most so many, the best one first.
+
+    All heights and widths of panels, and all bytes kept free, are looked at together, along the three axes of arrays.
+    """
     ramped = budget.c * pace.store > pace.execute  # tiles are finished faster than they can be stored
     pns = np.array(parts(work.cols), dtype=np.int64)[:, None]
     aheads = np.unique(np.outer(AHEAD, (source.tile, budget.b)))
+    memory = _Memory.of(work, source, pns, aheads, budget)
     found: list[tuple[float, float, int, int, int, bool]] = []
-    for pm in parts(work.rows):
-        memory = _Memory.of(work, source, pm, pns, aheads, budget)
-        if not memory.fits.any():
-            break
-        for by_rows in (False, True):
-            of_x, of_b = (_by_rows if by_rows else _by_columns)(work, memory, pns)
-            waits = of_x * source.turnaround / np.maximum(aheads, 0.9 * source.tile)
-            waits = waits + of_b * work.turnaround / np.maximum(aheads, 0.9 * budget.b)
-            loaded = of_x + of_b
-            cycles = _cycles(work, pm, pns, aheads, loaded, BURSTS * waits, budget, pace)
-            cycles = np.where(memory.fits, cycles, np.inf)
-            for j, at in enumerate(cycles.argmin(axis=1)):
-                if memory.fits[j, at]:
-                    found.append((cycles[j, at], loaded[j, at], pm, int(pns[j, 0]), int(aheads[at]), by_rows))
+    for by_rows in (False, True):
+        of_x, of_b = (_by_rows if by_rows else _by_columns)(work, memory, pns)
+        waits = of_x * source.turnaround / np.maximum(aheads, 0.9 * source.tile)
+        waits = waits + of_b * work.turnaround / np.maximum(aheads, 0.9 * budget.b)
+        loaded = of_x + of_b
+        cycles = _cycles(work, memory, pns, aheads, loaded, BURSTS * waits, budget, pace)
+        cycles = np.where(memory.fits, cycles, np.inf)
+        best = cycles.argmin(axis=2)
+        for i, j in np.argwhere(memory.fits.any(axis=2)).tolist():
+            at = best[i, j]
+            pm, pn = int(memory.pms[i, 0, 0]), int(pns[j, 0])
+            found.append((cycles[i, j, at], loaded[i, j, at], pm, pn, int(aheads[at]), by_rows))
     found.sort()
     return [
         Candidate(cycles, loaded, PanelPlan(_panels(work, pm, pn, by_rows), replace(budget, ahead=ahead), ramped))
@@ -110,42 +112,59 @@ def sweeps(work: Work, source: Source, budget: Budget, pace: Pace, most: int) ->
 
 @dataclass(frozen=True)
 class _Memory:
-    """Panels of one height and several widths (rows of the arrays), with bytes kept free (columns).
+    """Panels of several heights (first axis) and widths (second), with bytes kept free (third).
 
     Attributes:
+        pms, panels: the heights, in tiles, and how many rows of panels of each there are.
         room: bytes beside the sums and what is kept free.
         of_x, of_b: bytes of what a step needs of either operand at once.
         fits: whether there is room for that.
-        read: bytes of x of each row of panels, all channels.
-        halo: of them, bytes that the row before also reads, on average.
+        read, widest: bytes of x of all rows of panels, all channels, and of the one that reads most.
+        halo: bytes that a row of panels and the one before both read, on average.
         within: of them, bytes that are among what a step needs.
     """
 
+    pms: Bytes
+    panels: Bytes
     room: Bytes
     of_x: Bytes
     of_b: Bytes
     fits: npt.NDArray[np.bool_]
     read: Bytes
-    halo: float
+    widest: Bytes
+    halo: Bytes
     within: Bytes
 
     @classmethod
-    def of(cls, work: Work, source: Source, pm: int, pns: Bytes, aheads: Bytes, budget: Budget) -> _Memory:
-        begin = np.arange(0, work.rows, pm)
-        first, last = np.minimum.reduceat(source.first, begin), np.maximum.reduceat(source.last, begin)
-        tall, low = int((last - first).max()) + 1, int((source.last - source.first).max()) + 1
-        shared = np.maximum(last[:-1] - first[1:] + 1, 0)
-        keeps_a = np.array([[budget.keeps_a(pm, int(pn))] for pn in pns[:, 0]])
+    def of(cls, work: Work, source: Source, pns: Bytes, aheads: Bytes, budget: Budget) -> _Memory:
+        """Heights up to the first at which nothing fits."""
+        pms = parts(work.rows)
+        seen = np.array([_seen(source, work.rows, pm) for pm in pms])
+        panels, tall, shared, read, widest = (column[:, None, None] for column in seen.T)
+        height = np.array(pms)[:, None, None]
+        low = int((source.last - source.first).max()) + 1
+        keeps_a = np.array([[[budget.keeps_a(pm, pn)] for pn in pns[:, 0].tolist()] for pm in pms])
         of_x = source.step_bytes * np.where(keeps_a | source.splits, tall, low)
-        of_b = budget.b * np.where(keeps_a, -(-pm // SKEW), pns)
-        sums = pm * pns * budget.sums
+        of_b = budget.b * np.where(keeps_a, -(-height // SKEW), pns)
+        sums = height * pns * budget.sums
         room = budget.sram - budget.fixed - sums * (not budget.apart) - aheads
         fits = (room >= of_x + of_b) & (sums <= budget.for_sums)
+        fits &= np.logical_and.accumulate(fits.any(axis=(1, 2)))[:, None, None]
         if budget.b > source.tile:  # holes between smaller tiles: one of filters finds no place in as much as it needs
             room = room - budget.b
-        halo = float(shared.mean()) if len(begin) > 1 else 0.0
-        within = np.minimum(halo * source.step_bytes, of_x)
-        return cls(room, of_x, of_b, fits, (last - first + 1.0) * source.row_bytes, halo * source.row_bytes, within)
+        within = np.minimum(shared * source.step_bytes, of_x)
+        return cls(height, panels, room, of_x, of_b, fits, read * source.row_bytes, widest * source.row_bytes,
+                   shared * source.row_bytes, within)  # fmt: skip
+
+
+def _seen(source: Source, rows: int, pm: int) -> tuple[float, ...]:
+    """Of panels so many rows of tiles high: how many there are, and in rows of tiles of the input what the tallest one
+    spans, what neighbours share on average, what all read, and what the one reads that reads most."""
+    begin = np.arange(0, rows, pm)
+    first, last = np.minimum.reduceat(source.first, begin), np.maximum.reduceat(source.last, begin)
+    read = last - first + 1.0
+    shared = float(np.maximum(last[:-1] - first[1:] + 1, 0).mean()) if len(begin) > 1 else 0.0
+    return len(begin), int((last - first).max()) + 1, shared, read.sum(), read.max()
 
 
 def _stays(room: Bytes, size: Bytes | float, streams: Bytes) -> Bytes:
@@ -155,41 +174,41 @@ def _stays(room: Bytes, size: Bytes | float, streams: Bytes) -> Bytes:
 
 def _by_rows(work: Work, memory: _Memory, pns: Bytes) -> tuple[Bytes, Bytes]:
     """The bytes loaded of x and of filters, if what is needed again soonest stays as far as there is room."""
-    rows, cols, widest = len(memory.read), -(-work.cols // pns), memory.read.max()
+    rows, cols, widest = memory.panels, -(-work.cols // pns), memory.widest
     filters, all_filters = pns * work.column_bytes, work.cols * work.column_bytes
     x = _stays(memory.room - memory.of_b, widest, memory.of_x)
     turn = _stays(memory.room - memory.of_x + memory.within, filters + memory.halo, memory.of_b)
     beside = np.where(x >= widest, _stays(memory.room - widest, all_filters, memory.of_b), 0)
     halo = np.where(beside > 0, memory.halo, np.minimum(turn, memory.halo))
-    loaded = memory.read.sum() * (1 + (cols - 1) * (1 - x / widest)) - (rows - 1) * halo
+    loaded = memory.read * (1 + (cols - 1) * (1 - x / widest)) - (rows - 1) * halo
     return loaded, rows * all_filters - (rows - 1) * np.maximum(turn - halo, beside)
 
 
 def _by_columns(work: Work, memory: _Memory, pns: Bytes) -> tuple[Bytes, Bytes]:
     """The bytes loaded, likewise."""
-    rows, cols, widest = len(memory.read), -(-work.cols // pns), memory.read.max()
+    rows, cols, widest = memory.panels, -(-work.cols // pns), memory.widest
     filters, all_filters = pns * work.column_bytes, work.cols * work.column_bytes
     narrow = all_filters - (cols - 1) * filters  # those of the last column, which may be narrower
     room = memory.room - memory.of_x + memory.within
     stays = (cols - 1) * _stays(room, filters + memory.halo, memory.of_b)
     stays = stays + _stays(room, narrow + memory.halo, memory.of_b)
     halo = np.minimum(stays, cols * memory.halo)
-    all_x = memory.read.sum() - (rows - 1) * memory.halo
-    beside = memory.room - (filters if rows > 1 else memory.of_b)
+    all_x = memory.read - (rows - 1) * memory.halo
+    beside = memory.room - np.where(rows > 1, filters, memory.of_b)
     turn = np.maximum(_stays(memory.room - memory.of_b, widest, memory.of_x), _stays(beside, all_x, memory.of_x))
-    loaded = cols * memory.read.sum() - (rows - 1) * halo - (cols - 1) * turn
+    loaded = cols * memory.read - (rows - 1) * halo - (cols - 1) * turn
     return loaded, rows * all_filters - (rows - 1) * (stays - halo)
 
 
 def _cycles(
-    work: Work, pm: int, pns: Bytes, aheads: Bytes, loaded: Bytes, waits: Bytes, budget: Budget, pace: Pace
+    work: Work, memory: _Memory, pns: Bytes, aheads: Bytes, loaded: Bytes, waits: Bytes, budget: Budget, pace: Pace
 ) -> Bytes:
     """As `PanelPlan.cycles`, of many plans at once; `waits` for free places."""
     fixed = max(work.execute, work.stored * pace.store)
     moved = np.maximum(loaded * pace.load, (loaded + work.stored) * pace.dram)
     busy = np.maximum(np.maximum(moved, fixed), waits)
-    panels = -(-work.rows // pm) * -(-work.cols // pns)
-    left = pm * pns * max(0.0, budget.c * pace.store - pace.execute)
+    panels = memory.panels * -(-work.cols // pns)
+    left = memory.pms * pns * max(0.0, budget.c * pace.store - pace.execute)
     return np.asarray(busy + (panels - 1) * np.maximum(0.0, left - aheads * pace.load) + left)
 
 

@@ -67,9 +67,11 @@ def _costs(
 ) -> npt.NDArray[np.int64]:
     examples = schedule.replace(stream=schedule.stream[first])
     decoded = None
-    if moved is not None:
-        moves = examples.stream["opcode"] <= Opcode.STORE
-        decoded = np.asarray(moves & (moved[first] > 0), dtype=np.int64)
+    if machine.dma.dimensions > 1:
+        decodes = examples.stream["opcode"] <= Opcode.STORE
+        if moved is not None:
+            decodes = decodes & (moved[first] > 0)
+        decoded = decodes.astype(np.int64)
     found = costs(examples, machine, decoded)
     columns = (found.setup, found.busy, found.hold, found.latency, found.lag, found.dram)
     return np.stack(columns, axis=1).reshape(-1)

@@ -36,7 +36,7 @@ from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.descriptors import apart, descriptors
 from minisim.hwmodel.sections import Accumulator, Sram
-from minisim.hwmodel.sparsity import Kept, kept_steps, moved_bytes
+from minisim.hwmodel.sparsity import Kept, kept_steps
 from minisim.hwmodel.sparsity import rectangles as rectangles
 from minisim.hwmodel.vector import operation_cycles, tree_cycles, vector_cycles
 
@@ -94,17 +94,17 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
 
     moves = opcode <= isa.Opcode.STORE
-    size = moved_bytes(schedule)[schedule.transfers["tile"][row[moves]]]
-    columns.bytes[moves] = size
-    columns.dram[moves] = dram_cycles(size, machine)
-    tiles = rectangles(schedule)
-    columns.descriptors[:] = descriptors(schedule, tiles, machine) if decoded is None else decoded
+    moved = rectangles(schedule, schedule.transfers["tile"][row[moves]])
+    columns.bytes[moves] = moved.row_bytes * moved.rows
+    columns.dram[moves] = dram_cycles(columns.bytes[moves], machine)
+    columns.descriptors[:] = descriptors(schedule, rectangles(schedule), machine) if decoded is None else decoded
     columns.setup[columns.descriptors > 0] = machine.dma.setup_cycles
     for code in (isa.Opcode.LOAD, isa.Opcode.STORE):
-        way = opcode == code
-        of_tile = transfer_cycles(tiles, machine, load=code == isa.Opcode.LOAD)
-        for column, found in zip((columns.busy, columns.hold, columns.lag, columns.latency), of_tile, strict=True):
-            column[way] = found[schedule.transfers["tile"][row[way]]]
+        way, this = opcode == code, opcode[moves] == code
+        tiles = Rectangles(*(column[this] for column in moved))
+        of_way = transfer_cycles(tiles, machine, load=code == isa.Opcode.LOAD)
+        for column, found in zip((columns.busy, columns.hold, columns.lag, columns.latency), of_way, strict=True):
+            column[way] = found
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]

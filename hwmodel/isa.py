@@ -854,11 +854,14 @@ def _verify_windows(schedule: Schedule, operations: Table, rows: npt.NDArray[Any
     pieces = schedule.pieces[piece]
     if np.any(pieces["tile"] >= len(schedule.tiles)):
         raise ScheduleError("a piece refers to a tile that does not exist")
-    tile = schedule.tiles[pieces["tile"]]
-    columns = (pieces["window"], rows[row], cols[row], tile["rows"], tile["cols"])
-    distinct = np.unique(np.stack(columns), axis=1) if len(row) else np.zeros((5, 0), dtype=np.int64)
-    owner, window = run_rows(schedule.windows, distinct[0])
-    _, *sizes = distinct[:, owner]
+    of_tiles, tile = _distinct(schedule.tiles["rows"], schedule.tiles["cols"])
+    of_operands, operand = _distinct(rows, cols)
+    first, at_tile, at_operand = pieces["window"].astype(np.int64), tile[pieces["tile"]], operand[row]
+    combined = np.unique((first * len(of_tiles) + at_tile) * len(of_operands) + at_operand)
+    rest, at_operand = np.divmod(combined, max(len(of_operands), 1))
+    first, at_tile = np.divmod(rest, max(len(of_tiles), 1))
+    owner, window = run_rows(schedule.windows, first)
+    sizes = (*of_operands[at_operand[owner]].T, *of_tiles[at_tile[owner]].T)
     x = {name: schedule.windows[name][window].astype(np.float64) for name in WINDOW_DTYPE.names or ()}  # no overflow
     outer, inner = x["outer"] - 1, x["inner"] - 1
     wrong = (outer < 0) | (inner < 0) | (x["cols"] < 1)
@@ -869,6 +872,15 @@ def _verify_windows(schedule: Schedule, operations: Table, rows: npt.NDArray[Any
         wrong |= (last >= rows) | (x[f"{side}_col"] + x["cols"] > cols)
     if np.any(wrong):
         raise ScheduleError(f"window {window[np.argmax(wrong)]} does not lie in its tile and its operand")
+
+
+def _distinct(rows: npt.NDArray[Any], cols: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The distinct sizes among many, and of each which one it is."""
+    heights, row = np.unique(rows, return_inverse=True)
+    widths, col = np.unique(cols, return_inverse=True)
+    pairs, which = np.unique(row * len(widths) + col, return_inverse=True)
+    row, col = np.divmod(pairs, max(len(widths), 1))
+    return np.stack([heights[row], widths[col]], axis=1), which
 
 
 def convolution_lines(convolutions: Table, tensors: Sequence[str]) -> Iterator[str]:

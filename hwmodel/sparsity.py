@@ -25,7 +25,7 @@ to which the dense product adds a +0. Neither is modelled: a run's bits do not d
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -105,9 +105,10 @@ def moved_bytes(schedule: isa.Schedule) -> Column:
     return np.asarray(found.row_bytes * found.rows)
 
 
-def rectangles(schedule: isa.Schedule) -> Rectangles:
-    """Where each tile lies in DRAM, compressed or not."""
-    tiles, tensors = schedule.tiles, schedule.tensors[schedule.tiles["tensor"]]
+def rectangles(schedule: isa.Schedule, of: npt.NDArray[Any] | None = None) -> Rectangles:
+    """Where each tile lies in DRAM, compressed or not; or each of those whose numbers are given."""
+    tiles = schedule.tiles if of is None else schedule.tiles[of]
+    tensors = schedule.tensors[tiles["tensor"]]
     item, pitch = isa.item_sizes()[tensors["dtype"]], tensors["pitch"].astype(np.int64)
     base = tensors["address"].astype(np.int64)
     found = Rectangles(

@@ -1,7 +1,7 @@
 """Reports: what a finished run tells, as tables, a terminal summary and a trace.
 
     record = RunRecord(schedule, timeline, machine, model=..., config=..., timing="simpy", ...)
-    write_reports(record, "out")           summary.csv, layers.csv, units.csv, energy.csv, run.json
+    write_reports(record, "out")           summary, layers, units, energy and account.csv, machine.toml, run.json
     write_pages("out")                     report.html, from these
     print_summary(record, Console())
 
@@ -56,6 +56,7 @@ __all__ = [
 
 TIMELINE_FILE = "timeline.csv"
 TRACE_FILE = "trace.perfetto-trace"
+MACHINE_FILE = "machine.toml"
 
 
 def write_reports(
@@ -66,8 +67,8 @@ def write_reports(
     page: bool = False,
     told: Told | None = None,
 ) -> list[Path]:
-    """Write summary, layers, units and energy.csv and run.json into `out_dir`; with `trace` also timeline.csv and the
-    trace.
+    """Write summary, layers, units, energy and account.csv, machine.toml and run.json into `out_dir`; with `trace` also
+    timeline.csv and the trace.
 
     All of them or none; summary.csv comes last. What was not asked for is removed, if an older run wrote it.
 
@@ -85,12 +86,14 @@ def write_reports(
     """
     protos = load_protos() if trace else None
     tables = {"layers": layers(record), "units": units(record), "energy": energy(record)}
+    tables["account"] = Account.of(record).table()
     tables["summary"] = summary(record)
     if trace or with_timeline:
         tables["timeline"] = timeline(record)
     with output_set(out_dir, optional=(TIMELINE_FILE, TRACE_FILE, RUN_PAGE)) as staging:
         for name, table in tables.items():
             write_csv(table, staging / f"{name}.csv")
+        (staging / MACHINE_FILE).write_text(record.machine.to_toml(), encoding="utf-8")
         write_run_file(record, told or Told(), staging / RUN_FILE)
         if page:
             write_pages(staging)

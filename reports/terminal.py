@@ -68,7 +68,7 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
     reads, writes = f"{row['dram_read_bytes']:,} B read", f"{row['dram_write_bytes']:,} B written"
     walls = f"{record.wall_compile_s:.2f} s to compile, {record.wall_simulate_s:.2f} s to simulate"
     facts = [
-        ("time", f"{row['cycles_total']:,} cycles = {_scaled(row['time_us'], 's')} at {clock}"),
+        ("time", f"{row['cycles_total']:,} cycles = {scaled(row['time_us'], 's')} at {clock}"),
         ("DRAM", f"{_percent(row['util_dma_pct'])} busy ({reads}, {writes})"),
         ("SRAM", f"peak {row['sram_peak_bytes']:,} of {row['sram_bytes']:,} B{_beside(record)}"),
         (
@@ -89,7 +89,7 @@ def _print_taken(record: RunRecord, row: pd.Series[int], console: Console) -> No
         facts.insert(-2, ("L2", f"{hits} hits of {lines:,} lines of {record.machine.l2.line_bytes} B ({kept})"))
     if record.energy.total:
         watts = record.energy.total / 1e9 / row["time_us"] if row["time_us"] else math.nan
-        facts.append(("energy", f"{_scaled(row['energy_uj'], 'J')} ({_scaled(1e6 * watts, 'W')} on average)"))
+        facts.append(("energy", f"{scaled(row['energy_uj'], 'J')} ({scaled(1e6 * watts, 'W')} on average)"))
     if record.difference is not None:
         facts.append(("outputs", f"{record.difference.range_text()}, sha256 {record.output_sha256[:12]}"))
         facts.append(("checked", f"{record.difference.error_text()}, against numpy"))
@@ -222,7 +222,7 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.1f}%"
 
 
-def _scaled(millionths: float, unit: str) -> str:
+def scaled(millionths: float, unit: str) -> str:
     """Millionths of a unit (us, uJ, uW) with a prefix that suits them."""
     for prefix, scale in (("", 1e6), ("m", 1e3)):
         if millionths >= scale:

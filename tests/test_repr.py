@@ -13,10 +13,10 @@ from minisim.run import run
 @pytest.mark.parametrize("numerics", [True, False])
 def test_a_result_and_its_parts_are_three_lines_at_most(spec: str, numerics: bool) -> None:
     result = run(ms.load_model(spec), Machine(), numerics=numerics)
-    for shown in (result, result.machine, result.timeline, result.schedule, result.graph, result.record()):
+    for shown in (result, result.machine, result.times, result.schedule, result.graph, result.record()):
         lines = repr(shown).splitlines()
         assert len(lines) <= 3 and max(map(len, lines)) <= 120
-    for shown in (result, result.timeline, result.record()):
+    for shown in (result, result.times, result.record()):
         assert f"{result.cycles:,} cycles" in repr(shown)
     assert ("outputs not computed" in repr(result)) != numerics
     assert ("largest error" in repr(result)) == numerics

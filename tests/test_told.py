@@ -25,7 +25,7 @@ from minisim.hwmodel.dram_presets import PRESETS
 from minisim.hwmodel.gates import GATES
 from minisim.hwmodel.vector_ops import VectorOp
 from minisim.reports.hints import _layers
-from minisim.reports.terminal import _scaled
+from minisim.reports.terminal import scaled
 from minisim.sweep import Point, sweep
 
 
@@ -110,7 +110,7 @@ def test_seconds_of_real_time_are_those_that_passed() -> None:
     ],
 )  # fmt: skip
 def test_a_power_has_the_prefix_that_suits_it(millionths: float, text: str) -> None:
-    assert _scaled(millionths, "W") == text
+    assert scaled(millionths, "W") == text
 
 
 # -- DRAM parts ------------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class Attention(Operator[AttentionAttributes]):
     """Inputs q, k, v, and what the operations on the scores read beside them: numbers, masks."""
 
     name = "Attention"
+    by_grids = True
     operands = range(3, 64)
     attributes = AttentionAttributes
 

@@ -28,10 +28,13 @@ class Operator(Semantics[A]):
     Attributes:
         through_dram: whether its operands and its output are packed buffers in DRAM, as those of views are.
         takes_edges: whether its tiles have the edges of those that it works on, where the compiler chooses edges.
+        by_grids: whether it asks for its tiles by `ProgramBuilder.grid` alone, so that what it emits does not depend on
+            where in another tensor its operands and outputs lie.
     """
 
     through_dram: ClassVar[bool] = False
     takes_edges: ClassVar[bool] = False
+    by_grids: ClassVar[bool] = False
 
     @abstractmethod
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:

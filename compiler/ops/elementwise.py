@@ -38,6 +38,7 @@ class Elementwise(Operator[Attributes]):
     """
 
     takes_edges = True
+    by_grids = True
 
     code: ClassVar[isa.VectorOp]
     value: ClassVar[Callable[..., Any]]

@@ -42,6 +42,7 @@ class MatMul(Multiplication[MatMulAttributes]):
     """
 
     name = "MatMul"
+    by_grids = True
     what = "matmul"
     attributes = MatMulAttributes
 

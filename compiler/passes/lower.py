@@ -8,6 +8,7 @@ from minisim.compiler.lowered import lower
 from minisim.compiler.program import Program
 from minisim.compiler.slicing import interleaved
 from minisim.compiler.tiling import TiledGraph
+from minisim.compiler.untimed import untimed
 from minisim.hwmodel.config import Machine
 
 
@@ -19,5 +20,5 @@ class Lower:
     name: str = "lower"
 
     def apply(self, tiled: TiledGraph) -> Program:
-        lowered = lower(tiled, self.machine).finish()
+        lowered = lower(tiled, untimed(self.machine)).finish()
         return interleaved(lowered, tiled.slices) if tiled.slices else lowered

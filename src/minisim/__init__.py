@@ -35,6 +35,7 @@ from minisim._engine import (
     Tile,
 )
 from minisim.boundary import guarded, public
+from minisim.compare import compare as _compare
 from minisim.compiler.frontend import load_model as _load_model
 from minisim.compiler.frontend.torch_module import from_torch as _from_torch
 from minisim.compiler.graph import Graph, Tensor
@@ -60,6 +61,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 # The face of the package is the boundary for Python: a bug behind it says that it is one (boundary.py).
 check_onnxruntime = public(_check_onnxruntime)
 check_torch = public(_check_torch)
+compare = public(_compare)
 compile_graph = public(_compile_graph)
 from_torch = public(_from_torch)
 load_model = public(_load_model)
@@ -95,6 +97,7 @@ __all__ = [
     "Timeline",
     "check_onnxruntime",
     "check_torch",
+    "compare",
     "compile_graph",
     "from_torch",
     "load_model",

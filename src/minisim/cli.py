@@ -1,4 +1,4 @@
-"""The command line: ``minisim run``, ``explain``, ``sweep``, ``report``, ``models`` and ``config``.
+"""The command line: ``minisim run``, ``explain``, ``sweep``, ``compare``, ``report``, ``models`` and ``config``.
 
 A user's mistake is one clear message on standard error and exit code 2, never a traceback. The other exit codes: 1, a
 schedule hazard; 3, outputs that deviate from ONNX Runtime's (--check); 70, a bug in minisim, with a report to file; 71,
@@ -7,6 +7,7 @@ out of memory; 130, interrupted; 143 and 129, told to end; 141, nobody reads the
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from rich.console import Console
 
 from minisim import __version__, options
 from minisim.boundary import report, users_line, write_report
+from minisim.compare_command import compare_command
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import load_model, torch_model
@@ -32,6 +34,7 @@ from minisim.compiler.pipeline import computed_graph, dump_to
 from minisim.compiler.quantising import in_floats
 from minisim.compiler.tiling import TiledGraph
 from minisim.compiler.transformers import is_transformer
+from minisim.completion import VARIABLE, completion_command, models
 from minisim.errors import (
     InternalError,
     MinisimError,
@@ -69,6 +72,8 @@ class _Main(click.Group):
     """The group of commands, inside the command line's boundary."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        if VARIABLE in os.environ:  # a shell asks what it may propose: click answers, in bytes
+            return super().main(*args, **kwargs)
         with told(), stops_told(), safe_streams():
             return super().main(*args, **kwargs)
 
@@ -179,7 +184,7 @@ def main() -> None:
 
 
 @main.command("run")
-@click.argument("model")
+@click.argument("model", shell_complete=models)
 @options.machine_options
 @options.tokens
 @options.bindings
@@ -387,7 +392,7 @@ def _check_checkable(model: str, against: str, no_numerics: bool) -> None:
 
 
 @main.command("explain")
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=models)
 @options.machine_options
 @options.bindings
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path),
@@ -464,7 +469,7 @@ def explain_command(
 
 
 @main.command("sweep")
-@click.argument("model")
+@click.argument("model", shell_complete=models)
 @options.machine_options
 @options.bindings
 @click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
@@ -528,6 +533,10 @@ def report_command(folder: Path) -> None:
 
     for path in write_pages(folder):
         click.echo(f"page: {path}")
+
+
+main.add_command(compare_command)
+main.add_command(completion_command)
 
 
 @main.command("models")

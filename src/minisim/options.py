@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from minisim import completion
 from minisim.compiler.arguments import Array
 from minisim.compiler.frontend.bound import parse_values
 from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
@@ -86,6 +87,7 @@ def machine_options(command: F) -> F:
         default="npu_32x32",
         show_default=True,
         metavar="FILE|PRESET",
+        shell_complete=completion.machines,
         help="The machine: a TOML file, or the name of a preset.",
     )
     override = click.option(
@@ -93,6 +95,7 @@ def machine_options(command: F) -> F:
         "overrides",
         multiple=True,
         metavar="KEY=VALUE",
+        shell_complete=completion.settings,
         help="Change one key, such as sram.bytes=128KiB. May be repeated.",
     )
     return config(override(command))

@@ -1,13 +1,21 @@
-"""One run: compile a model, time it, compute it in lockstep, check the result."""
+"""One run: compile a model, time it, compute it in lockstep, check the result.
+
+result = ms.run("resnet50", "edge_8x8", numerics=False)
+result                                  the verdict
+result.account                          where each cycle went, by layer: a DataFrame, as all tables of a run are
+result.plot()                           the same as a picture
+faster = result.what_if(dram_bandwidth="12.8GB/s")
+result.compare(faster)                  what became of it
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +29,22 @@ from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.compiler.pipeline import ON_STAGE, Stage, compile_graph, values_graph
 from minisim.difference import Difference, difference
 from minisim.errors import UsageError, shortened, shown, truth, whole
-from minisim.hwmodel.config import Machine, MachineLike
+from minisim.hwmodel.config import Machine, MachineLike, split_override
+from minisim.hwmodel.config import keys as machine_keys
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.state import Observer
 from minisim.hwmodel.timeline import Timeline
 from minisim.hwmodel.timing import check_observers, check_timing, simulate
 from minisim.lockstep import in_lockstep
 from minisim.runtime import Array, Runtime, example_inputs
+from minisim.weightless import without_weights
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
     from minisim.reports import RunRecord
+    from minisim.reports.compare import Comparison
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,6 +56,7 @@ class Result:
         difference: from a plain numpy evaluation of the model as it was given: floats in double precision, so
             that it includes what casting or quantising them for the machine costs; integers exactly. None if
             they were not compared.
+        times: when every operation did what, as the event model has it.
         wall_compile_s, wall_simulate_s: seconds; the latter includes the numerics, which run in lockstep.
         mapping: edges of tiles that were given.
     """
@@ -49,7 +64,7 @@ class Result:
     graph: Graph
     machine: Machine
     schedule: Schedule
-    timeline: Timeline
+    times: Timeline
     outputs: Mapping[str, Array]
     difference: Difference | None
     timing: str
@@ -58,17 +73,30 @@ class Result:
     mapping: Mapping[str, Edges] = field(default_factory=dict)
 
     def __repr__(self) -> str:
+        from minisim.reports.notebook import verdict
+
         outputs = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in self.outputs.items())
         error = "" if self.difference is None else f"; {self.difference.error_text()}"
         return (
-            f"<Result of {shortened(self.graph.name)!r} on {shortened(self.machine.name)!r}: {self.cycles:,} cycles,\n"
-            f"  {len(self.schedule):,} operations, layers: {len(self.schedule.layers):,},\n"
+            f"<Result of {shortened(self.graph.name)!r} on {shortened(self.machine.name)!r}:\n"
+            f"  {verdict(self.record())},\n"
             f"  outputs {shortened(outputs, 80) or 'not computed'}{error}>"
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from minisim.reports.notebook import run_html
+
+        return run_html(self.record())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: without tables, which are made anew, and without the values of weights, which nothing asks for
+        that is done with a result."""
+        return {**{each.name: getattr(self, each.name) for each in fields(self)}, "graph": without_weights(self.graph)}
+
     @property
     def cycles(self) -> int:
-        return self.timeline.cycles
+        return self.times.cycles
 
     @property
     def max_abs_error(self) -> float | None:
@@ -90,7 +118,7 @@ class Result:
 
         return RunRecord(
             schedule=self.schedule,
-            timeline=self.timeline,
+            timeline=self.times,
             machine=self.machine,
             model=self.graph.name,
             config=self.machine.name,
@@ -101,6 +129,84 @@ class Result:
             difference=self.difference,
             given=tuple(f"{name} {value.dtype}{list(value.shape)}" for name, value in self.graph.given.items()),
         )
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row: what the run took and what bound it; the columns of summary.csv (docs/reports.md has all)."""
+        from minisim.reports import summary
+
+        return summary(self.record())
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """A row per layer: cycles by stall, work, traffic and bound, as in layers.csv."""
+        from minisim.reports import layers
+
+        return layers(self.record()).copy()
+
+    @cached_property
+    def units(self) -> pd.DataFrame:
+        """A row per unit: busy, stalled and idle cycles, as in units.csv."""
+        from minisim.reports import units
+
+        return units(self.record()).copy()
+
+    @cached_property
+    def energy(self) -> pd.DataFrame:
+        """A row per layer and one for the run: picojoules by component, as in energy.csv."""
+        from minisim.reports import energy
+
+        return energy(self.record())
+
+    @cached_property
+    def account(self) -> pd.DataFrame:
+        """A row per layer and one for the run: every cycle by its cause, as in account.csv."""
+        from minisim.reports import Account
+
+        return Account.of(self.record()).table()
+
+    @cached_property
+    def timeline(self) -> pd.DataFrame:
+        """A row per operation: when it was issued, started, began, was done and retired, as in timeline.csv."""
+        from minisim.reports import timeline
+
+        return timeline(self.record())
+
+    def plot(self, what: str = "account", ax: Axes | None = None) -> Axes:
+        """Draw the run with matplotlib (extra `[plot]`).
+
+        Args:
+            what: "account", where the cycles of each layer went, or "timeline", what each unit did when.
+            ax: the axes to draw on; default: new ones.
+        """
+        from minisim.reports.plot import plot_run
+
+        return plot_run(self.record(), what, ax)
+
+    def what_if(self, *overrides: str, **keys: Any) -> Result:
+        """The same model on a machine with some keys changed: compiled for it, and timed.
+
+        Args:
+            overrides: as `--set` takes them: ``result.what_if("sram.bytes=1MiB")``.
+            keys: the same by name, with _ for the dot: ``result.what_if(sram_bytes="1MiB", vector_lanes=64)``.
+
+        Raises:
+            ConfigError: there is no such key, or no such machine.
+        """
+        changed = dict(split_override(text, "what_if") for text in overrides)
+        names = {key.replace(".", "_"): key for key in machine_keys()}
+        changed |= {names.get(name, name): value for name, value in keys.items()}
+        machine = self.machine.with_overrides(changed, "what_if")
+        return run(self.graph, machine, timing=self.timing, numerics=False, mapping=self.mapping)
+
+    def compare(self, other: Result) -> Comparison:
+        """Where cycles and energy went from this run to another one."""
+        from minisim.reports.compare import Comparison
+        from minisim.reports.side import Side
+
+        if not isinstance(other, Result):
+            raise UsageError(f"a result is compared with a result, not with {shown(other)}; ms.compare takes others")
+        return Comparison(Side.of(self.record()), Side.of(other.record()))
 
 
 def run(

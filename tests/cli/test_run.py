@@ -27,7 +27,7 @@ SUMMARY = [
 ]  # fmt: skip
 """Columns of summary.csv that users count on, in this order; others may come between."""
 
-TABLES = {"summary.csv", "layers.csv", "units.csv", "energy.csv"}
+TABLES = {"summary.csv", "layers.csv", "units.csv", "energy.csv", "account.csv", "machine.toml"}
 FILES = TABLES | {"run.json"}
 STAGES = ["00-import.txt", "05-attend.txt", "10-fuse.txt", "16-phases.txt", "17-depthwise.txt", "20-tile.txt",
           "25-slice.txt",

@@ -58,6 +58,10 @@ SCREENS = {
     "explain-two-cores": ("explain", "gemm:64x128x128", "--set", "cores.count=2", "--set", "dram.model=banked"),
     "explain-small-tiles": ("explain", "gemm:100x40x60", "--set", "tile.m=8", "--set", "tile.k=20", "--no-what-if"),
     "explain-movements": ("explain", "MOVES", "--no-what-if", "--set", "matrix.dtype=int8"),
+    "compare": (
+        "compare", "npu_32x32", "--model", "LAYERS", "--change", "sram.bytes=16KiB", "--change",
+        "control.queue_depth=1", "--out", "out",
+    ),
     "sweep": ("sweep", "gemm:64x64x64", "--param", "sram.bytes=8KiB,16KiB,64KiB", "--param", "dma.channels=1,2"),
     "config-show": ("config", "show", "mini_tflm_4x4"),
     "config-list": ("config", "list"),
@@ -133,7 +137,8 @@ def test_the_screen_says(
         golden.check(f"screens/{name}-files.txt", "\n\n".join(tables) + "\n")
 
 
-@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "report", "config", "config show", "config check"])
+@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "compare", "report", "config", "config show",
+                                     "config check", "completion"])  # fmt: skip
 def test_the_help_says(minisim: Minisim, golden: Golden, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     golden.check(

@@ -22,7 +22,7 @@ def array_cycles(model: str, machine: ms.Machine) -> tuple[int, int]:
     """Cycles for which the array is busy, and on how many operations."""
     result = ms.run(ms.load_model(model), machine, numerics=False)
     executes = int((result.schedule.stream["opcode"] == Opcode.EXECUTE).sum())
-    return result.timeline.busy(result.schedule, Queue.MATRIX), executes
+    return result.times.busy(result.schedule, Queue.MATRIX), executes
 
 
 def formula(m: int, k: int, n: int, rows: int, cols: int, dataflow: str) -> int:

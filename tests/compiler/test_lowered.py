@@ -14,12 +14,16 @@ from support.machines import machines_for
 import minisim as ms
 from minisim.compiler import lowered
 from minisim.compiler.builder import ProgramBuilder
+from minisim.compiler.decoders import TransformerDecoder
+from minisim.compiler.frontend.pasts import Place
 from minisim.compiler.ops import OPERATORS
+from minisim.compiler.ops.attention import Attention
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import computed_graph
 from minisim.compiler.program import Program
 from minisim.compiler.tiling import TiledGraph
+from minisim.compiler.transformers import transformer
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +71,28 @@ def test_networks_are_the_same(network: str) -> None:
         assert_equal(lowered.lower(tiled, machine).finish(), directly(tiled, machine))
 
 
+@pytest.mark.parametrize("past", [0, 37, 300])
+@pytest.mark.parametrize("name", ["gpt2:small", "llama3:8b,kv_heads=2", "llama:7b"])
+def test_layers_that_read_a_part_of_a_state_are_the_same_and_lowered_once(
+    name: str, past: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = ms.Machine.load("npu_32x32").replace("compiler.effort=0")
+    model = TransformerDecoder(transformer(f"{name},layers=3,hidden=64,heads=4,ffn=96,vocab=50"))
+    graph = model.graph(Place(1, past, past + 3, 2))
+    tiled = Tile(machine).apply(computed_graph(graph, machine, numerics=False))
+    expected = directly(tiled, machine)
+    calls: list[str] = []
+    lower = Attention.lower
+    monkeypatch.setattr(
+        Attention, "lower", lambda self, node, *more: calls.append(node.name) or lower(self, node, *more)
+    )
+    for _ in range(2):
+        assert_equal(lowered.lower(tiled, machine).finish(), expected)
+    attentions = [node for node in tiled.executed() if node.op == "Attention"]
+    assert len(calls) == len({tiled.tilings[node.name] for node in attentions})
+    assert attentions or past < 300
+
+
 def of_constants(*constants: float, dtype: str = "float32") -> ms.Graph:
     graph = ms.Graph()
     x = graph.input("x", (3, 5), dtype=dtype)
@@ -100,16 +126,16 @@ def test_equal_layers_are_lowered_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, tiled = ms.Machine(), tiled_for(of_constants(*range(2, 12)), ms.Machine())
     Lower(machine).apply(tiled)
-    each = lowered._KEPT._bytes // 10
+    each = lowered._KEPT.nbytes() // 10
     lowered._KEPT.clear()
-    monkeypatch.setattr(lowered, "ROOM", 3 * each)
+    monkeypatch.setattr(lowered._KEPT, "room", 3 * each)
     Lower(machine).apply(tiled)
-    assert len(lowered._KEPT._layers) == 3
-    assert lowered._KEPT._bytes == 3 * each
+    assert len(lowered._KEPT) == 3
+    assert lowered._KEPT.nbytes() == 3 * each
     lowered._KEPT.clear()
-    monkeypatch.setattr(lowered, "LARGE", each - 1)
+    monkeypatch.setattr(lowered._KEPT, "most", each - 1)
     Lower(machine).apply(tiled)
-    assert not lowered._KEPT._layers
+    assert not len(lowered._KEPT)
 
 
 def test_an_input_and_what_is_made_are_layers_of_their_own() -> None:

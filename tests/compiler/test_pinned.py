@@ -281,7 +281,7 @@ def measured(case: str) -> dict[str, str]:
     values = (
         run.cycles, work.read_bytes, work.write_bytes,
         counts[Opcode.LOAD], counts[Opcode.STORE], counts[Opcode.EXECUTE], counts[Opcode.VECTOR],
-        run.schedule.layers["sram_peak"].max(), run.timeline.busy(run.schedule, Queue.MATRIX), run.timeline.dram_busy,
+        run.schedule.layers["sram_peak"].max(), run.times.busy(run.schedule, Queue.MATRIX), run.times.dram_busy,
         len(run.schedule.syncs),
     )  # fmt: skip
     return dict(zip(COLUMNS, [case, *map(str, values)], strict=True))

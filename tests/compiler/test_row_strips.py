@@ -94,7 +94,7 @@ def test_transfers_run_beside_the_lanes(spec: str, lanes: int) -> None:
     cost, opcode = costs(schedule, on), schedule.stream["opcode"]
     read, write = (int(cost.bytes[opcode == op].sum()) for op in (Opcode.LOAD, Opcode.STORE))
     bound = roofline(0, int(cost.busy[opcode == Opcode.VECTOR].sum()), read, write, on).cycles
-    assert bound <= result.timeline.cycles < 1.3 * bound
+    assert bound <= result.times.cycles < 1.3 * bound
 
 
 def test_two_strips_take_turns_so_that_latency_is_hidden() -> None:
@@ -104,7 +104,7 @@ def test_two_strips_take_turns_so_that_latency_is_hidden() -> None:
     vectors = result.schedule.stream["opcode"] == Opcode.VECTOR
     busy = int(costs(result.schedule, on).busy[vectors].sum())
     assert vectors.sum() * 100 > 0.3 * busy  # what it would come to, if nothing hid it
-    assert result.timeline.cycles < 1.15 * busy
+    assert result.times.cycles < 1.15 * busy
 
 
 def test_a_reduction_is_charged_by_its_source() -> None:

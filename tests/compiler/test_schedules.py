@@ -181,8 +181,8 @@ def test_waits_keep_conflicting_accesses_apart(case: tuple[ms.Graph, ms.Machine,
     """By the engine's hazard tracker, and by a check of all pairs that knows nothing of it."""
     graph, machine, schedule = case
     result = ms.run(graph, machine, schedule=schedule)
-    result.timeline.verify(schedule)
-    assert Checker.of(schedule).violations(schedule, result.timeline) == []
+    result.times.verify(schedule)
+    assert Checker.of(schedule).violations(schedule, result.times) == []
 
 
 @settings(max_examples=40)
@@ -194,7 +194,7 @@ def test_waits_suffice_on_other_machines_too(
     graph, machine, schedule = case
     result = ms.run(graph, data.draw(machines()), schedule=schedule)
     assert result.output_sha256 == ms.run(graph, machine).output_sha256
-    assert Checker.of(schedule).violations(schedule, result.timeline) == []
+    assert Checker.of(schedule).violations(schedule, result.times) == []
 
 
 def test_the_check_of_all_pairs_sees_a_missing_wait() -> None:

@@ -120,12 +120,12 @@ def test_no_two_cores_meet_in_dram_unordered(data: st.DataObject, graph: ms.Grap
     expected = ms.run(graph, one, inputs=inputs)
     result = ms.run(graph, one.with_overrides({"cores.count": count}), inputs=inputs)
     result.schedule.verify()
-    result.timeline.verify(result.schedule)
+    result.times.verify(result.schedule)
     assert result.output_sha256 == expected.output_sha256
     assert result.cycles >= result.record().work.bound(result.machine).cycles
     assert result.schedule.sram_final_live_bytes == 0
     if len(result.schedule) < 500:
-        assert Checker.of(result.schedule).violations(result.schedule, result.timeline) == []
+        assert Checker.of(result.schedule).violations(result.schedule, result.times) == []
 
 
 def test_each_cores_sram_must_hold_one_operation() -> None:

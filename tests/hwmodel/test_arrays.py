@@ -69,7 +69,7 @@ def test_scalesim_mode_in_a_run(dataflow: str) -> None:
         {"tile.m": m, "tile.k": k, "tile.n": n, "sram.bytes": "1MiB"}
     )
     result = ms.run(ms.load_model(f"gemm:{m}x{k}x{n}"), scale)
-    assert result.timeline.busy(result.schedule, Queue.MATRIX) == scalesim(m, k, n, 16, 8, dataflow)
+    assert result.times.busy(result.schedule, Queue.MATRIX) == scalesim(m, k, n, 16, 8, dataflow)
 
 
 @pytest.mark.parametrize(("dataflow", "overlap"), list(itertools.product(DATAFLOWS, ["full", "drain", "none"])))
@@ -80,13 +80,13 @@ def test_the_event_model_agrees_with_the_formula(dataflow: str, overlap: str) ->
     there = there.with_overrides({"tile.m": m, "tile.k": k, "tile.n": n, "dma.bytes_per_cycle": 4096})
     result = ms.run(ms.load_model(f"gemm:{m}x{2 * k}x{n}"), there)
     executes = result.schedule.stream["queue"] == Queue.MATRIX
-    first, second = result.timeline.start[executes]
+    first, second = result.times.start[executes]
     setup, busy, hold = (int(x) for x in block_cycles(m, k, n, there))
     period = max(hold + setup, busy)
-    waited = result.timeline.waited_for[executes][1]
+    waited = result.times.waited_for[executes][1]
     assert waited or second - first == setup + hold
-    assert np.diff(result.timeline.begin[executes])[0] >= period
-    assert result.timeline.end[executes][0] == first + setup + busy + drain_cycles(there)
+    assert np.diff(result.times.begin[executes])[0] >= period
+    assert result.times.end[executes][0] == first + setup + busy + drain_cycles(there)
     assert result.max_abs_error is not None
     assert result.max_abs_error < 1e-5
 
@@ -226,7 +226,7 @@ def test_two_arrays_in_a_run_give_the_same_bits_in_half_the_array_cycles(dataflo
     fast = {"dma.bytes_per_cycle": 4096, "dram.bandwidth": "4096GB/s", "tile.m": 64, "tile.k": 64, "tile.n": 64}
     one, two = (ms.run(model, machine(16, 16, dataflow, arrays=a).with_overrides(fast)) for a in (1, 2))
     assert one.output_sha256 == two.output_sha256
-    assert one.timeline.busy(one.schedule, Queue.MATRIX) == 2 * two.timeline.busy(two.schedule, Queue.MATRIX)
+    assert one.times.busy(one.schedule, Queue.MATRIX) == 2 * two.times.busy(two.schedule, Queue.MATRIX)
     matrix_bound = two.record().work.bound(two.machine).matrix
     assert matrix_bound == math.prod((64, 64, 64)) / (2 * 16 * 16)
     watts = [leakage_watts(run.machine) for run in (one, two)]

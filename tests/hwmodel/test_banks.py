@@ -101,7 +101,7 @@ def test_a_transposed_weight_is_slow_on_as_many_banks_as_its_rows_have_words(ban
         graph = ms.Graph()
         w = graph.weight("w", np.ones((128, 128), np.float32))
         graph.output(graph.matmul(graph.input("x", (128, 128)), w, transpose_b=transpose), "y")
-        cycles.append(ms.run(graph, there).timeline.cycles)
+        cycles.append(ms.run(graph, there).times.cycles)
     assert (cycles[1] > 1.2 * cycles[0]) == slower
 
 

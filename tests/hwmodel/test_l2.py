@@ -170,7 +170,7 @@ def test_what_was_loaded_once_comes_from_the_l2(timing: str) -> None:
     small = ms.Machine().with_overrides(keys)
     without = ms.run(model, small, timing=timing)
     found = ms.run(model, small.replace("l2.bytes=1MiB", "l2.bytes_per_cycle=256"), timing=timing)
-    answers, counters = found.timeline.answers, found.timeline.counters
+    answers, counters = found.times.answers, found.times.counters
     assert answers is not None
     compulsory = 4 * (256 * 64 + 64 * 64)
     assert int(answers.read.sum()) == compulsory  # each line once
@@ -188,14 +188,14 @@ def test_the_reports_know_it() -> None:
     record = result.record()
     tables = {name: getattr(ms.reports, name)(record) for name in ("summary", "units", "energy")}
     units = tables["units"].set_index("unit")
-    answers, moved = result.timeline.answers, record.costs.bytes
+    answers, moved = result.times.answers, record.costs.bytes
     assert answers is not None
     assert units.loc["l2", "cycles_busy"] == int((-(-moved // 64)).sum())
     assert units.loc["noc", "cycles_busy"] == int((-(-moved // 8)).sum())
-    assert units.loc["dram", "cycles_busy"] == result.timeline.dram_busy < units.loc["noc", "cycles_busy"]
+    assert units.loc["dram", "cycles_busy"] == result.times.dram_busy < units.loc["noc", "cycles_busy"]
     row = tables["summary"].iloc[0]
     assert row["dram_read_bytes"] == answers.read.sum() and row["dram_write_bytes"] == answers.written.sum()
-    assert row["l2_hits"] == result.timeline.counters["l2_hits"] > 0
+    assert row["l2_hits"] == result.times.counters["l2_hits"] > 0
     total = tables["energy"].iloc[-1]
     assert total["dram_pj"] == 32 * (answers.read + answers.written).sum()
     assert total["noc_pj"] == 5 * moved.sum()
@@ -207,7 +207,7 @@ def test_l2_energy_is_by_its_accesses() -> None:
     """At 32 KiB a byte costs 2.5 pJ, whichever way: what the DMA moves, what is fetched, and what is written back."""
     on = ms.Machine().with_overrides({"sram.bytes": "24KiB", "l2.bytes": "32KiB", "l2.ways": 8})
     result = ms.run("gemm:256x64x64", on)
-    record, answers = result.record(), result.timeline.answers
+    record, answers = result.record(), result.times.answers
     assert answers is not None and answers.written.any()
     passed = record.costs.bytes.sum() + answers.read.sum() + answers.written.sum()
     assert record.energy.by_component()["l2"] == 2500 * int(passed)

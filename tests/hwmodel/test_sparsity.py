@@ -81,7 +81,7 @@ def test_weights_that_have_the_pattern_and_others() -> None:
     w[8:11, 5] = 1  # three of a block
     assert not compressed(gemm(w), on)
     dense, sparse = ms.run(gemm(w), machine()), ms.run(gemm(w), on)
-    assert np.array_equal(dense.timeline.end, sparse.timeline.end)
+    assert np.array_equal(dense.times.end, sparse.times.end)
 
 
 def test_of_which_operands() -> None:
@@ -261,7 +261,7 @@ def test_taps_that_are_taken_one_by_one_have_equal_parts() -> None:
 def test_the_critical_path_has_the_products_that_are_done() -> None:
     quick = {"dma__bytes_per_cycle": 4096, "dram__bandwidth": "9000GB/s", "dram__latency": "0ns"}
     result = ms.run(gemm(np.eye(64), 1024), machine(sparsity__pattern="2:4", **quick), numerics=False)
-    path = critical_path(result.schedule, result.timeline, result.machine, costs(result.schedule, result.machine))
+    path = critical_path(result.schedule, result.times, result.machine, costs(result.schedule, result.machine))
     assert 0.5 < path.macs.sum() / (1024 * 16 * 64) <= 1
 
 

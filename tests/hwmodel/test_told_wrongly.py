@@ -69,7 +69,7 @@ def test_the_port_rests_between_rows_that_are_descriptors(dimensions: int, burst
         ms.load_model("gemm:6x256x16"), on.replace("tile.k=16", "dram.bandwidth=1000GB/s"), numerics=False
     )
     first = in_a_run.schedule.stream["opcode"].tolist().index(Opcode.LOAD)  # 6 rows of 64 B of A, 1 KiB apart
-    assert in_a_run.timeline.done[first] - in_a_run.timeline.begin[first] == 6 * 4 + 5 * rest
+    assert in_a_run.times.done[first] - in_a_run.times.begin[first] == 6 * 4 + 5 * rest
 
 
 class Recorder:

@@ -151,7 +151,7 @@ def test_the_array_of_a_run_is_busy_by_its_rate(dtype: str, rate: str) -> None:
     executes = result.schedule.stream["queue"] == Queue.MATRIX
     each = int(block_cycles(32, 128, 32, on)[1])
     assert each == Fraction(32 * 128 * 32) / (32 * 32 * r)
-    assert result.timeline.busy(result.schedule, Queue.MATRIX) == each * int(executes.sum()) == 64 * 512 * 64 / 1024 / r
+    assert result.times.busy(result.schedule, Queue.MATRIX) == each * int(executes.sum()) == 64 * 512 * 64 / 1024 / r
 
 
 def test_an_epilogue_that_requantises_takes_its_cycles() -> None:
@@ -161,7 +161,7 @@ def test_an_epilogue_that_requantises_takes_its_cycles() -> None:
         g = ms.Graph()
         w = g.weight("w", np.ones((8, 8)), "int8")
         g.output(g.matmul(g.input("x", (8, 8), dtype="int8"), w, scale=scale))
-        timeline = ms.run(g, machine(matrix__epilogue_cycles=50)).timeline
+        timeline = ms.run(g, machine(matrix__epilogue_cycles=50)).times
         ends[scale] = int(timeline.end[2] - timeline.begin[2])
     assert ends[0.01] == ends[None] + 50
 

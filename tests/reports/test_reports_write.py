@@ -237,10 +237,12 @@ def test_numbers_are_short_and_integers_plain(tmp_path: Path) -> None:
     assert text == 'count,flag,ratio,whole,none,name\n4611686018427387904,True,33.3333333,100,,"a,b"\n'
 
 
+WRITTEN = ["account.csv", "energy.csv", "layers.csv", "machine.toml", "run.json", "summary.csv", "units.csv"]
+
+
 def test_write_reports_gives_the_paths(tmp_path: Path, record: Record) -> None:
     paths = write_reports(record(), tmp_path / "new" / "out", trace=True)
-    assert {path.name for path in paths} == {"energy.csv", "layers.csv", "run.json", "summary.csv", "timeline.csv",
-                                             "trace.perfetto-trace", "units.csv"}  # fmt: skip
+    assert {path.name for path in paths} == {*WRITTEN, "timeline.csv", "trace.perfetto-trace"}
     assert all(path.exists() for path in paths)
 
 
@@ -248,4 +250,4 @@ def test_a_run_without_trace_takes_an_older_runs_away(tmp_path: Path, record: Re
     write_reports(record(), tmp_path, trace=True)
     paths = write_reports(record(), tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
-    assert [path.name for path in paths] == ["energy.csv", "layers.csv", "run.json", "summary.csv", "units.csv"]
+    assert [path.name for path in paths] == WRITTEN

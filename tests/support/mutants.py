@@ -434,7 +434,7 @@ class Case:
             return Outcome.REFUSED, str(error)
         if result.output_sha256 != self.output_sha256:
             return Outcome.WRONG, "other results"
-        if violations := self.checker.violations(mutant, result.timeline):
+        if violations := self.checker.violations(mutant, result.times):
             return Outcome.WRONG, f"conflicting accesses overlapped: operations {violations[:3]}"
         return Outcome.EQUIVALENT, ""
 

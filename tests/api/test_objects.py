@@ -1,0 +1,151 @@
+"""A result as a script and a notebook have it: tables, pictures, other machines, pickles."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import minisim as ms
+from minisim.errors import MinisimError, MissingExtraError
+from minisim.reports import write_reports
+
+EVIL = '<script>alert("it\'s")</script>$x$'
+
+
+@pytest.fixture(scope="module")
+def result() -> ms.Result:
+    return ms.run("attention:2x32x16", "edge_8x8")
+
+
+def test_tables_are_those_of_the_reports_and_made_once(result: ms.Result, tmp_path: Path) -> None:
+    write_reports(result.record(), tmp_path, with_timeline=True)
+    for name in ("summary", "layers", "units", "energy", "account", "timeline"):
+        table, written = getattr(result, name), pd.read_csv(tmp_path / f"{name}.csv")
+        assert isinstance(table, pd.DataFrame) and getattr(result, name) is table
+        assert list(table) == list(written) and len(table) == len(written)
+    assert result.account["cycles_total"].iloc[-1] == result.cycles == result.times.cycles
+
+
+def test_a_table_that_a_user_changes_is_his_own(result: ms.Result) -> None:
+    again = ms.run("attention:2x32x16", "edge_8x8")
+    again.layers["cycles_total"] = 0
+    again.units["unit"] = "mine"
+    assert "mine" not in again._repr_html_() and again.compare(result).layers["cycles_a"].sum() == again.cycles
+
+
+def test_the_verdict_says_what_bound_it(result: ms.Result) -> None:
+    for keys, unit in (
+        ({}, "the DRAM (3.2GB/s)"), ({"dma_bytes_per_cycle": 2}, "the load port (2 B/cycle)"),
+        ({"vector_lanes": 1}, "the vector unit (1 lanes)"), ({"matrix_rows": 1, "matrix_cols": 1}, "the array (1x1)"),
+    ):  # fmt: skip
+        assert f"bound by {unit}" in repr(result.what_if(**keys))
+    assert f"{result.cycles:,} cycles" in repr(result) and " x its bound; " in repr(result)
+
+
+def test_what_if_is_a_run_on_that_machine(result: ms.Result) -> None:
+    there = ms.Machine.load("edge_8x8").replace("sram.bytes=16KiB", "vector.lanes=4")
+    expected = ms.run("attention:2x32x16", there, numerics=False).cycles
+    assert expected != result.cycles
+    for found in (
+        result.what_if(sram_bytes="16KiB", vector_lanes=4),
+        result.what_if("sram.bytes=16KiB", "vector.lanes=4"),
+        result.what_if("sram.bytes=16KiB", vector_lanes=4),
+    ):
+        assert found.cycles == expected and found.machine == there and not found.outputs
+    for wrong in ({"sram_byte": 3}, {"sram_bytes": "much"}, {"vector_lanes": 0}):
+        with pytest.raises(MinisimError, match="what_if "):
+            result.what_if(**wrong)
+
+
+def test_a_comparison_of_results(result: ms.Result) -> None:
+    other = result.what_if(sram_bytes="16KiB")
+    found = result.compare(other)
+    assert found.keys["key"].tolist() == ["sram.bytes"]
+    assert found.causes["change"].sum() == other.cycles - result.cycles
+    assert len(repr(found)) < 200 and "<table" in found._repr_html_()
+    for wrong in ("edge_8x8", None, found):
+        with pytest.raises(MinisimError, match="a result is compared with a result"):
+            result.compare(wrong)  # type: ignore[arg-type]
+
+
+class Tags(HTMLParser):
+    """The tags of a text, and what stands between them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def evil() -> ms.Graph:
+    graph = ms.Graph(EVIL)
+    x = graph.input("x", (8, 8))
+    graph.output(graph.softmax(x @ graph.weight("w", np.eye(8)), name=EVIL), "y")
+    return graph
+
+
+def test_names_do_no_harm_in_a_notebook() -> None:
+    made = ms.run(evil(), numerics=False)
+    for shown in (made._repr_html_(), made.compare(made.what_if(sram_bytes="8KiB"))._repr_html_()):
+        found = Tags(shown)
+        assert "script" not in found.tags and {"div", "table"} <= found.tags and EVIL in found.text
+
+
+def test_a_result_pickles_without_weights() -> None:
+    graph = ms.Graph("large")
+    x = graph.input("x", (8, 256), np.ones((8, 256)))
+    graph.output(graph.relu(x @ graph.weight("w", np.ones((256, 256))) + graph.weight("b", np.ones(256))), "y")
+    made = ms.run(graph)
+    made.account  # noqa: B018  # made, and not sent
+    data = pickle.dumps(made)
+    assert len(data) < 4 * 256 * 256 / 4
+    again = pickle.loads(data)
+    assert repr(again) == repr(made) and again.output_sha256 == made.output_sha256
+    for name in ("layers", "units", "energy", "account", "timeline"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(made, name))
+    assert again.what_if(sram_bytes="64KiB").cycles == made.what_if(sram_bytes="64KiB").cycles
+    assert made.graph.tensors["w"].data is not None
+    for needs_them in (lambda: ms.run(again.graph), lambda: again.what_if("sparsity.pattern=2:4")):
+        with pytest.raises(MinisimError, match="weight 'w': a result that was pickled has no values of weights"):
+            needs_them()
+
+
+def test_pictures(result: ms.Result, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    bars = result.plot()
+    spent = sum(bar.get_width() for bar in bars.patches)
+    assert spent == result.cycles
+    rows = result.plot("timeline")
+    names = [label.get_text() for label in rows.get_yticklabels()]
+    assert names == [*result.units["unit"]] and len(rows.collections) == len(names)
+    fall = result.compare(result.what_if(sram_bytes="16KiB")).plot()
+    ends = fall.patches[0].get_width(), fall.patches[-1].get_width()
+    assert ends == (result.cycles, result.what_if(sram_bytes="16KiB").cycles)
+    again = result.plot(ax=bars)
+    assert again is bars
+    strange = ms.run(evil(), numerics=False).plot()
+    strange.figure.savefig(tmp_path / "picture.svg")  # a name between dollars is no formula
+    assert (tmp_path / "picture.svg").stat().st_size > 1000
+    with pytest.raises(MinisimError, match=r"must be one of account, timeline, not 'acount'; did you mean 'account'"):
+        result.plot("acount")
+
+
+def test_without_matplotlib_a_picture_says_what_it_needs(result: ms.Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(
+        MissingExtraError, match=r"a plot needs the package 'matplotlib': pip install 'minisim-npu\[plot\]'"
+    ):
+        result.plot()
