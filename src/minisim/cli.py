@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -55,15 +55,12 @@ from minisim.hwmodel.timing import TIMING_CORES
 from minisim.onnx_check import OnnxCheck, check_onnxruntime
 from minisim.options import Bindings, Tokens
 from minisim.progress import SlowProgress
-from minisim.run import Result, run
+from minisim.report_command import keep_arguments, report_command, told_what_ifs, typed_command
+from minisim.run import run
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep import grid, parse_param, sweep
 from minisim.torch_check import compared
-
-if TYPE_CHECKING:
-    from minisim.reports import WhatIf
-    from minisim.reports.hints import Hint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -78,16 +75,12 @@ class _Main(click.Group):
             return super().main(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[ARGUMENTS] = tuple(args)
+        keep_arguments(ctx, args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         with told(ctx), stops_told():
             return super().invoke(ctx)
-
-
-ARGUMENTS = "minisim.arguments"
-"""The name under which a command's context has what was typed behind `minisim`."""
 
 
 HAZARD, MISTAKE, DEVIATES, BUG, READER_GONE = 1, 2, 3, 70, 141
@@ -261,7 +254,7 @@ def run_command(
         _check_folder("--out", out)
         decoder = decoder_of(model, bindings, tokens.states, numerics, memory_limit)
         limits: dict[str, Any] = {"max_operations": max_operations, "memory_limit": memory_limit}
-        told: dict[str, Any] = {"command": _command(), "page": report_page}
+        told: dict[str, Any] = {"command": typed_command(), "page": report_page}
         run_decode(decoder, machine, text, out, numerics=numerics, check=check, **limits, **told)
         return
     _check_tokens(model, tokens, against)
@@ -293,12 +286,12 @@ def run_command(
         )
         every = hints(result.record())
         found = measured(result, every, MOST_HINTS) if what_if else every[:MOST_HINTS]
-        changed = _what_ifs(result, found, report_page and what_if, progress)
+        changed = told_what_ifs(result, found, report_page and what_if, progress)
     for line in _in_floats(graph, machine):
         click.echo(f"minisim: note: {line}", err=True)
     record = result.record()
     written = write_reports(
-        record, out, trace=trace, with_timeline=with_timeline, page=report_page, told=Told(_command(), changed)
+        record, out, trace=trace, with_timeline=with_timeline, page=report_page, told=Told(typed_command(), changed)
     )
     console = Console()
     print_summary(record, console, found)
@@ -309,22 +302,6 @@ def run_command(
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if compared_with.deviates:
             sys.exit(DEVIATES)
-
-
-def _what_ifs(result: Result, found: Sequence[Hint], for_page: bool, progress: SlowProgress) -> list[WhatIf]:
-    """Other machines that run.json tells of: those that hints name, and for a page as many as there is time for."""
-    from minisim.what_if import what_ifs_of, what_ifs_within
-
-    if not for_page:
-        return what_ifs_of(result, found)
-    return what_ifs_within(
-        result, found, progress=lambda done, total: progress.advance("simulating other machines", done, total)
-    )
-
-
-def _command() -> list[str]:
-    """The command that is running, word by word."""
-    return ["minisim", *click.get_current_context().find_root().meta.get(ARGUMENTS, ())]
 
 
 def _check_tokens(model: str, tokens: Tokens, against: str | None) -> None:
@@ -518,29 +495,20 @@ def sweep_command(
             memory_limit=memory_limit,
             mapping=mapping,
         )
-    path = write_sweep(rows, out, model=model, machine=machine, command=_command(), page=report_page)
+    path = write_sweep(rows, out, model=model, machine=machine, command=typed_command(), page=report_page)
     paths = [path, path.with_suffix(".html")] if report_page else [path]
     console = Console()
     print_sweep(rows, console)
     console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 
 
-@main.command("report")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def report_command(folder: Path) -> None:
-    """Make the HTML pages of what a run, a sweep or --decode wrote into DIR: self-contained files, for any browser."""
-    from minisim.reports import write_pages
-
-    for path in write_pages(folder):
-        click.echo(f"page: {path}")
-
-
 main.add_command(compare_command)
 main.add_command(completion_command)
+main.add_command(report_command)
 
 
 @main.command("models")
-def models_command() -> None:
+def modelstyped_command() -> None:
     """The networks that need no file, as in minisim run resnet50."""
     from minisim.models import print_models
 

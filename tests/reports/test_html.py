@@ -59,7 +59,7 @@ def text_of(run: RunFolder) -> str:
 def test_far_from_its_bound(record: Record, tmp_path: Path) -> None:
     """It names the time, the bound, how far, the cause that is largest beside the bound's, and the best change."""
     run = record("gemm:96x256x96", "npu_32x32", "dram.latency=900ns")
-    cycles, total = run.timeline.cycles, read(run, tmp_path).file["total"]
+    cycles, total = run.timeline.cycles, read(run, tmp_path).total
     changes = (WhatIf("twice the SRAM", {"sram.bytes": "32KiB"}, cycles // 2),
                WhatIf("a, b", {"dram.latency": "1ns"}, cycles // 4),
                WhatIf("more", {"x.y": "1"}, cycles * 2))  # fmt: skip
