@@ -13,6 +13,8 @@ from support.browser import browser, opened
 import minisim as ms
 from minisim.cli import main
 from minisim.reports import Told, WhatIf, write_reports
+from minisim.reports.compare import Comparison
+from minisim.reports.side import Side
 
 HOSTILE = ("</script><script>document.title='taken'</script>", "<img src=x onerror=\"document.title='taken'\">",
            "'\"`${document.title='taken'}&amp;&#60;", "\u202e\u0000naïve 名前 \U0001f600" + "long" * 200)  # fmt: skip
@@ -222,3 +224,21 @@ def test_a_sweep(running: Any, sweep_page: Path) -> None:
         )
         page.keyboard.press("Escape")
         assert not page.locator("#point").is_visible()
+
+
+def test_a_comparison(running: Any, run_folder: Path, tmp_path: Path) -> None:
+    """Of the hostile model with itself on a faster machine: steps that add up, in bars within their room."""
+    machine = ms.Machine.load("edge_8x8").replace("compiler.effort=0", "dma.bytes_per_cycle=32", "sram.bytes=16KiB")
+    faster = ms.run(layers_of(HOSTILE), machine, numerics=False)
+    Comparison(Side.read(run_folder, HOSTILE[0]), Side.of(faster.record(), HOSTILE[1])).write(tmp_path, True, ["x"])
+    with opened(running, tmp_path / "compare.html", width=360) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        assert page.locator("#layer-table tbody tr").count() == 5 and page.locator("script").count() == 2
+        assert "dma.bytes_per_cycle" in page.locator("#keys").inner_text()
+        for part in ("#cycles", "#energy"):
+            ends = page.locator(f"{part} .end .num:nth-child(3)").all_inner_texts()
+            assert len(ends) == 2 and page.locator(f"{part} .waterfall > li").count() > 3
+            room = page.locator(f"{part} .waterfall li:first-child .bar").bounding_box()
+            for bar in page.locator(f"{part} .waterfall i").all():
+                box = bar.bounding_box()
+                assert box["x"] >= room["x"] - 1 and box["x"] + box["width"] <= room["x"] + room["width"] + 1
