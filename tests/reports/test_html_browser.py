@@ -200,7 +200,7 @@ def test_paper(running: Any, run_folder: Path) -> None:
         page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate(COLOUR, "--surface") == [255, 255, 255]
         assert page.locator("#panel-busy").is_visible() and not page.locator("#find").is_visible()
-        assert page.locator(".tall").evaluate("table => table.scrollHeight <= table.clientHeight")
+        assert page.locator(".tall").evaluate("table => getComputedStyle(table).maxHeight") == "none"
 
 
 def test_a_sweep(running: Any, sweep_page: Path) -> None:
@@ -209,6 +209,9 @@ def test_a_sweep(running: Any, sweep_page: Path) -> None:
         rows = page.locator("#point-table tbody tr")
         assert 0 < ran < rows.count() == 16
         assert page.locator("#pareto-chart .dot").count() == ran
+        over = rows.locator("td:nth-child(6)").evaluate_all("cells => cells.map(cell => Number(cell.dataset.key))")
+        far = sum(ratio > 1.3 for ratio in over)
+        assert 0 < far < ran and page.locator("#pareto-chart .hollow").count() == far
         assert page.locator("#lines-chart .dot").count() >= 4
         assert page.locator("#heat-table td").count() == 8
         page.get_by_role("button", name="energy", exact=True).click()
