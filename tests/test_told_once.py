@@ -20,7 +20,6 @@ from support.golden import Golden
 
 import minisim as ms
 from minisim import cli
-from minisim import sweep as sweep_module
 from minisim._engine import panel_cycles
 from minisim.boundary import write_report
 from minisim.compiler.attributes import ConvAttributes, InterleaveAttributes
@@ -41,8 +40,9 @@ from minisim.reports import Account, print_account, print_summary, write_reports
 from minisim.reports.attribution import _tail
 from minisim.reports.hints import Hint, array_fill
 from minisim.reports.terminal import advice
-from minisim.reports.trace import _service_rows
+from minisim.reports.trace.slices import _service_rows
 from minisim.sweep import grid
+from minisim.sweeps import grid as grid_module
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def test_a_row_of_a_tensor_may_take_up_to_four_gigabytes(columns: int, fits: boo
 
 
 def test_a_grid_may_have_as_many_points_as_the_message_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "MOST_POINTS", 4)
+    monkeypatch.setattr(grid_module, "MOST_POINTS", 4)
     two, more = ("tile.m", ["8", "16"]), ("tile.k", ["8", "16", "32"])
     assert len(grid(ms.Machine(), [two, ("tile.n", ["8", "16"])])) == 4
     with pytest.raises(UsageError, match="the grid would have 6 points; the most is 4"):
@@ -313,7 +313,7 @@ def test_one_row_that_is_gathered_is_a_view_and_several_are_moved(indices: tuple
 def test_transfers_that_the_memory_serves_at_a_time_are_in_rows_of_their_own() -> None:
     machine = ms.Machine().replace("cores.count=3", "dram.model=banked", "l2.bytes=32KiB", "sram.bytes=32KiB")
     record = ms.run("gemm:96x96x96", machine, numerics=False).record()
-    rows, t = _service_rows(record), record.timeline
+    rows, t = _service_rows(record, single=True), record.timeline
     for moves in rows:
         assert (t.dram_end[moves][:-1] <= t.dram_begin[moves][1:]).all()
     assert len(rows) > 1

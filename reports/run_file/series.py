@@ -72,9 +72,9 @@ def _highest(begin: Column, end: Column, size: Column, edges: Column) -> Column:
     """The greatest sum of sizes at any moment of each step."""
     moments = np.concatenate([begin, end])
     changes = np.concatenate([size, -size])
-    order = np.lexsort((changes, moments))  # at one moment what ends goes first
+    order = np.argsort(moments)
     moments, level = moments[order], np.cumsum(changes[order])
-    last = np.append(moments[1:] != moments[:-1], True)[: len(moments)]
+    last = np.append(moments[1:] != moments[:-1], True)[: len(moments)]  # what ends at a moment makes room at once
     moments, level = moments[last], level[last]
     at = np.searchsorted(moments, edges[:-1], side="right") - 1  # the level with which each step begins
     highest = np.where(at >= 0, level[at], 0) if len(level) else np.zeros(len(at), dtype=np.int64)
