@@ -78,7 +78,9 @@ def take_all(running: Any, folder: Path) -> None:
                 page.locator(part).evaluate("section => section.scrollIntoView()")
             page.wait_for_timeout(300)
             page.screenshot(path=path)
-        Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+        Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
     for file in ("report.html", "sweep.html"):
         print(f"{file}: {(folder / file).stat().st_size:,} bytes")

@@ -33,7 +33,7 @@ LARGEST = 1_000_000
 
 def key_of(parts: Iterable[str]) -> str:
     """The key of what these texts, each of one thing that the decision depends on, ask."""
-    found = hashlib.sha256(_sources().encode())
+    found = hashlib.sha256(sources().encode())
     for part in parts:
         found.update(f"{len(part)}:{part}".encode(errors="surrogatepass"))
     return found.hexdigest()
@@ -95,7 +95,7 @@ def _bound(folder: Path) -> None:
 
 
 @lru_cache(maxsize=1)
-def _sources() -> str:
+def sources() -> str:
     """A hash of all that decides: the package's files, and the engine."""
     found = hashlib.sha256()
     for folder, folders, files in os.walk(Path(__file__).parents[1], followlinks=True):

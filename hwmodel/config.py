@@ -450,7 +450,7 @@ def _rule(e: Any, key: str, given: _Given) -> str:
     context, shown = e.get("ctx", {}), given.shown
     match e["type"]:
         case "extra_forbidden":
-            return f"unknown key{_near_key(key)}"
+            return f"unknown key{near_key(key)}"
         case "literal_error":
             valid = list(get_args(keys()[key].annotation))
             return f"must be {' or '.join(valid)}, not {shown}{did_you_mean(given.value, valid)}"
@@ -481,7 +481,7 @@ _RENAMED = {"matrix.timing": "matrix.model"}
 """Keys of older machine files, whose names are not near enough to those that they have now."""
 
 
-def _near_key(key: str) -> str:
+def near_key(key: str) -> str:
     """The nearest valid key: one of that very name, else within its own section, else anywhere."""
     if key in _RENAMED:
         return f"; did you mean {_RENAMED[key]!r}?"

@@ -62,11 +62,24 @@ def write_sweep(
 def print_sweep(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
     """A line per point: its parameters, and what came of it; of the fastest those with the least hardware are marked.
 
-    Where the terminal is narrow, columns are left out; no number is cut.
+    Of several models each has a table. Where the terminal is narrow, columns are left out; no number is cut.
     """
-    if not rows:
-        return
-    params = list(rows[0])[: list(rows[0]).index("status")]
+    if rows and next(iter(rows[0])) == "model":
+        for model in dict.fromkeys(row["model"] for row in rows):
+            console.print(Text(model, style="bold"))
+            of_model = [row for row in rows if row["model"] == model]
+            _print_points(of_model, _params(rows[0])[1:], console)
+            console.print()
+    elif rows:
+        _print_points(rows, _params(rows[0]), console)
+
+
+def _params(row: Mapping[str, Any]) -> list[str]:
+    """The columns of a row that are parameters: those before its status."""
+    return list(row)[: list(row).index("status")]
+
+
+def _print_points(rows: Sequence[Mapping[str, Any]], params: Sequence[str], console: Console) -> None:
     marked = _best(rows, params)
 
     def cells(write: Callable[[Mapping[str, Any]], str]) -> list[str]:

@@ -26,6 +26,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody cuts the power of a test, and some disks take a second to answer."""
+    monkeypatch.setattr("minisim.sweeps.ledger.SYNCHRONOUS", "OFF")
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Compares text with a file of tests/golden, or rewrites that with --update-golden."""

@@ -20,7 +20,6 @@ from support.golden import Golden
 
 import minisim as ms
 from minisim import cli
-from minisim import sweep as sweep_module
 from minisim._engine import panel_cycles
 from minisim.boundary import write_report
 from minisim.compiler.attributes import ConvAttributes, InterleaveAttributes
@@ -43,6 +42,7 @@ from minisim.reports.hints import Hint, array_fill
 from minisim.reports.terminal import advice
 from minisim.reports.trace import _service_rows
 from minisim.sweep import grid
+from minisim.sweeps import grid as grid_module
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +109,7 @@ def test_a_row_of_a_tensor_may_take_up_to_four_gigabytes(columns: int, fits: boo
 
 
 def test_a_grid_may_have_as_many_points_as_the_message_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "MOST_POINTS", 4)
+    monkeypatch.setattr(grid_module, "MOST_POINTS", 4)
     two, more = ("tile.m", ["8", "16"]), ("tile.k", ["8", "16", "32"])
     assert len(grid(ms.Machine(), [two, ("tile.n", ["8", "16"])])) == 4
     with pytest.raises(UsageError, match="the grid would have 6 points; the most is 4"):

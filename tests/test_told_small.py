@@ -5,14 +5,10 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +18,6 @@ from support.golden import Golden
 
 import minisim as ms
 from minisim import cli, what_if
-from minisim import sweep as sweep_module
 from minisim.compiler.panels import Budget, Pace, choose, walk_panels
 from minisim.difference import number
 from minisim.errors import ModelError, OutputError, UsageError, shortened
@@ -35,6 +30,7 @@ from minisim.reports.hints import Hint, hints
 from minisim.stopped import stops_told
 from minisim.streams import _Stream
 from minisim.sweep import Point, sweep
+from minisim.sweeps import told
 
 # -- machines --------------------------------------------------------------------------------------------------
 
@@ -161,7 +157,8 @@ def test_progress_is_no_part_of_the_output(command: str, tmp_path: Path, monkeyp
             super().__init__(console, what)
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "SlowProgress", Watched)
+    for module in (cli, told):
+        monkeypatch.setattr(module, "SlowProgress", Watched)
     assert (
         CliRunner().invoke(cli.main, [*command.split(), "--jobs", "1"][: None if "sweep" in command else -2]).exit_code
         == 0
@@ -340,36 +337,3 @@ def test_a_sweep_computes_and_compares_unless_told_otherwise() -> None:
     )
     assert row["output_sha256"] and row["max_abs_error"] < 1e-5
     assert not timed["output_sha256"] and math.isnan(timed["max_abs_error"])
-
-
-class Pool:
-    """Workers of which those die that get the deadly point."""
-
-    def __init__(self) -> None:
-        self.given: list[list[int]] = []
-
-    def submit(self, work: Any, batch: list[Point], numerics: bool) -> Future[dict[int, dict[str, Any]]]:
-        self.given.append([point.index for point in batch])
-        done: Future[dict[int, dict[str, Any]]] = Future()
-        if any(point.index == 1 for point in batch):
-            done.set_exception(BrokenProcessPool())
-        else:
-            done.set_result({point.index: {"status": "ok"} for point in batch})
-        return done
-
-
-def test_after_a_process_died_its_points_go_on_one_by_one_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or a sweep with one deadly point would never end."""
-    pools: list[Pool] = []
-
-    @contextmanager
-    def workers(*arguments: object) -> Iterator[Pool]:
-        assert len(pools) < 10, "the sweep does not end"
-        pools.append(Pool())
-        yield pools[-1]
-
-    monkeypatch.setattr(sweep_module, "workers", workers)
-    points = [Point(i, {}, ms.Machine()) for i in range(12)]
-    rows = sweep(ms.load_model("gemm:8x8x8"), points, jobs=2, numerics=False)
-    assert [row["status"] for row in rows] == ["ok", "failed", *["ok"] * 10]
-    assert [pool.given for pool in pools] == [[[i, i + 1] for i in range(0, 12, 2)], [[0]], [[1]]]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -22,6 +21,7 @@ from rich.console import Console
 
 from minisim import __version__, options
 from minisim.boundary import report, users_line, write_report
+from minisim.commands import ARGUMENTS, check_folder, tell_without_effect, typed_command
 from minisim.compare_command import compare_command
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
@@ -40,7 +40,6 @@ from minisim.errors import (
     MinisimError,
     MissingExtraError,
     ModelError,
-    OutputError,
     ScheduleHazard,
     UsageError,
     described,
@@ -48,18 +47,17 @@ from minisim.errors import (
     shown,
 )
 from minisim.hwmodel import reference
-from minisim.hwmodel.config import Machine, is_preset, keys, presets, split_override
-from minisim.hwmodel.effects import notes
+from minisim.hwmodel.config import Machine, keys, presets
 from minisim.hwmodel.isa import DType
 from minisim.hwmodel.timing import TIMING_CORES
 from minisim.onnx_check import OnnxCheck, check_onnxruntime
 from minisim.options import Bindings, Tokens
 from minisim.progress import SlowProgress
-from minisim.report_command import keep_arguments, report_command, told_what_ifs, typed_command
+from minisim.report_command import report_command, told_what_ifs
 from minisim.run import run
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
-from minisim.sweep import grid, parse_param, sweep
+from minisim.sweep_command import sweep_command
 from minisim.torch_check import compared
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -75,7 +73,7 @@ class _Main(click.Group):
             return super().main(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        keep_arguments(ctx, args)
+        ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -138,22 +136,10 @@ def _load_machine(source: str, overrides: Sequence[str]) -> Machine:
     return machine
 
 
-def _tell_without_effect(
-    source: str, overrides: Sequence[str], machines: Sequence[Machine], varied: Sequence[str] = (), place: str = ""
-) -> None:
-    """A line on standard error for each reason why something that the user asked of `machines` has no effect.
-
-    What a preset writes is not the user's; of a sweep only what has no effect on any of its machines is told.
-    """
-    asked = [*(split_override(text)[0] for text in overrides), *varied]
-    for note in notes(machines, asked, [] if is_preset(source) else machines[0].written_keys()):
-        click.echo(f"minisim: note: {place}{note}", err=True)
-
-
 def _asked_machine(source: str, overrides: Sequence[str]) -> Machine:
     """The machine of a command that has one; what of it has no effect is told."""
     machine = _load_machine(source, overrides)
-    _tell_without_effect(source, overrides, [machine])
+    tell_without_effect(source, overrides, [machine])
     return machine
 
 
@@ -251,7 +237,7 @@ def run_command(
 
         text = text_of(model, tokens.prefill, tokens.decode, tokens.batch, tokens.chunk)
         machine = _asked_machine(source, overrides)
-        _check_folder("--out", out)
+        check_folder("--out", out)
         decoder = decoder_of(model, bindings, tokens.states, numerics, memory_limit)
         limits: dict[str, Any] = {"max_operations": max_operations, "memory_limit": memory_limit}
         told: dict[str, Any] = {"command": typed_command(), "page": report_page}
@@ -260,9 +246,9 @@ def run_command(
     _check_tokens(model, tokens, against)
     machine = _asked_machine(source, overrides)
     graph, comparison = _read(model, machine, tokens, bindings, numerics, memory_limit, against, check_borders)
-    _check_folder("--out", out)
+    check_folder("--out", out)
     if dump_ir:
-        _check_folder("--dump-ir", dump_ir)
+        check_folder("--dump-ir", dump_ir)
         make_folder(dump_ir)
     dump = dump_to(dump_ir, write=atomic_bytes) if dump_ir else None
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
@@ -407,7 +393,7 @@ def explain_command(
     sizes, bound = bindings.sizes(), bindings.bound()
     graph = load_model(model, NAME[machine.dtype], sizes, values=bound, numerics=False, memory_limit=memory_limit)
     if out:
-        _check_folder("--out", out)
+        check_folder("--out", out)
     tiled: list[TiledGraph] = []
     with SlowProgress(Console(stderr=True), f"compiling {graph.name}") as progress:
 
@@ -445,64 +431,8 @@ def explain_command(
         console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 
 
-@main.command("sweep")
-@click.argument("model", shell_complete=models)
-@options.machine_options
-@options.bindings
-@click.option("--param", "params", multiple=True, required=True, metavar="KEY=VALUE,VALUE,...",
-              help="A dimension of the grid, such as sram.bytes=64KiB,128KiB. May be repeated.")  # fmt: skip
-@options.out
-@options.report_page
-@options.mapping
-@options.no_numerics
-@options.jobs
-@options.max_operations
-@options.memory_limit
-def sweep_command(
-    model: str,
-    source: str,
-    overrides: tuple[str, ...],
-    bindings: Bindings,
-    params: tuple[str, ...],
-    out: Path,
-    report_page: bool,
-    mapping_file: str | None,
-    no_numerics: bool,
-    jobs: int | None,
-    max_operations: int,
-    memory_limit: int,
-) -> None:
-    """Run MODEL on every machine of a grid; write sweep.csv, a row per point."""
-    from minisim.reports import print_sweep, write_sweep
-
-    mapping = _read_mapping(mapping_file)
-    machine = _load_machine(source, overrides)
-    points = grid(machine, [parse_param(text) for text in params])
-    _tell_without_effect(source, overrides, [point.machine for point in points], list(points[0].params))
-    varies = any("matrix.dtype" in point.params for point in points)  # then one float model for all types
-    dtype = "float32" if varies else NAME[machine.dtype]
-    sizes, bound, numerics = bindings.sizes(), bindings.bound(), not no_numerics
-    graph = load_model(model, dtype, sizes, values=bound, numerics=numerics, memory_limit=memory_limit)
-    _check_folder("--out", out)
-    with SlowProgress(Console(stderr=True), f"sweeping {graph.name}") as progress:
-        rows = sweep(
-            graph,
-            points,
-            numerics=numerics,
-            jobs=jobs,
-            progress=lambda done, total: progress.advance(f"sweeping {graph.name}", done, total),
-            max_operations=max_operations,
-            memory_limit=memory_limit,
-            mapping=mapping,
-        )
-    path = write_sweep(rows, out, model=model, machine=machine, command=typed_command(), page=report_page)
-    paths = [path, path.with_suffix(".html")] if report_page else [path]
-    console = Console()
-    print_sweep(rows, console)
-    console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
-
-
 main.add_command(compare_command)
+main.add_command(sweep_command)
 main.add_command(completion_command)
 main.add_command(report_command)
 
@@ -559,29 +489,10 @@ def config_check(sources: tuple[str, ...]) -> None:
             mistakes += str(e).splitlines()
         else:
             click.echo(f"{source}: ok")
-            _tell_without_effect(source, [], [machine], place=f"{source}: ")
+            tell_without_effect(source, [], [machine], place=f"{source}: ")
     if mistakes:
         _tell("error", *mistakes)
         sys.exit(MISTAKE)
-
-
-def _check_folder(option: str, folder: Path) -> None:
-    """Refuse before the work, not after it: can this folder be written, or made?"""
-    from minisim.reports.write import TEMPORARY_PREFIX
-
-    try:
-        above = next(path for path in (folder, *folder.parents) if path.exists())
-    except OSError as e:
-        raise OutputError(f"{option} {folder}: cannot be used: {e.strerror}") from None
-    if not above.is_dir():
-        where = "" if above == folder else f"; {above} is a file"
-        raise OutputError(f"{option} {folder}: must be a folder, not a file{where}")
-    try:
-        Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=above)).rmdir()  # the mode of a folder does not say all
-    except OSError as e:
-        raise OutputError(
-            f"{option} {folder}: must be a folder that you may write; {above} is not ({e.strerror})"
-        ) from None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from minisim import completion, options
+from minisim.commands import typed_command
 from minisim.compare import compared_sweeps, kinds_of, read_run
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
@@ -16,7 +17,6 @@ from minisim.errors import UsageError
 from minisim.hwmodel.config import Machine
 from minisim.options import Bindings
 from minisim.progress import SlowProgress
-from minisim.report_command import typed_command
 from minisim.run import run
 
 if TYPE_CHECKING:

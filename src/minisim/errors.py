@@ -78,6 +78,10 @@ class OutputError(MinisimError):
     """A report cannot be written."""
 
 
+class LedgerError(MinisimError):
+    """A ledger of sweeps is something else, damaged, or cannot be used."""
+
+
 class UsageError(MinisimError):
     """An argument of a command or of a public function is not one it accepts."""
 

@@ -191,6 +191,12 @@ report_page = click.option(
     "--report", "report_page", is_flag=True, help="Also write an HTML page, one file that any browser shows."
 )
 jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
+ledger = click.option(
+    "--ledger",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="What is known of points, for several sweeps.  [default: ledger.sqlite in --out]",
+)
 mapping = click.option(
     "--mapping", "mapping_file", metavar="FILE", help="Edges of tiles by layer, as explain --mapping --out writes them."
 )

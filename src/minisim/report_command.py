@@ -1,4 +1,4 @@
-"""``minisim report DIR``, and what the other commands do for a page: the words typed, and other machines tried."""
+"""``minisim report DIR``, and the other machines that a run tries for its page."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from minisim.reports import WhatIf
     from minisim.reports.hints import Hint
 
-ARGUMENTS = "minisim.arguments"
-"""The name under which a command's context has what was typed behind `minisim`."""
-
 
 @click.command("report")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
@@ -27,16 +24,6 @@ def report_command(folder: Path) -> None:
 
     for path in write_pages(folder):
         click.echo(f"page: {path}")
-
-
-def keep_arguments(ctx: click.Context, args: Sequence[str]) -> None:
-    """Keep what was typed, for `typed_command`."""
-    ctx.meta[ARGUMENTS] = tuple(args)
-
-
-def typed_command() -> list[str]:
-    """The command that is running, word by word."""
-    return ["minisim", *click.get_current_context().find_root().meta.get(ARGUMENTS, ())]
 
 
 def told_what_ifs(result: Result, found: Sequence[Hint], for_page: bool, progress: SlowProgress) -> list[WhatIf]:

@@ -62,7 +62,7 @@ def test_no_command_prints_nan(minisim: Any, folder: Path) -> None:
         minisim("sweep", "model.py", "--jobs", "1", "--param", "control.launch_cycles=0,5").stdout,
     ]
     assert "500 cycles" in texts[0] and "launch" in texts[1] and not any("nan" in text.lower() for text in texts)
-    assert [line.split() for line in texts[2].splitlines()[1:3]] == [
+    assert [line.split() for line in texts[2].splitlines()[2:4]] == [
         ["0", "*", "0", "-", "0", "-", "ok"], ["5", "5", "-", "0", "-", "ok"],
     ]  # fmt: skip
     assert pd.read_csv("out/sweep.csv")["cycles_total"].tolist() == [0, 5]

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from minisim import sweep as sweep_module
 from minisim.compiler.frontend import load_model
 from minisim.compiler.pipeline import compile_graph
 from minisim.errors import UsageError
 from minisim.hwmodel.config import Machine
 from minisim.run import Result, run
 from minisim.sweep import Point, Row, grid, parse_param, sweep
+from minisim.sweeps import work
 
 GEMM = "gemm:96x64x48"
 WALL = ("wall_compile_s", "wall_simulate_s")
@@ -90,7 +90,7 @@ def test_a_point_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> N
             raise ZeroDivisionError("of\nall things")
         return run(graph, machine, **options)
 
-    monkeypatch.setattr(sweep_module, "run", sometimes)
+    monkeypatch.setattr(work, "run", sometimes)
     rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9,10"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
     assert rows[1]["reason"] == "a bug in minisim: ZeroDivisionError: of all things"
@@ -100,7 +100,7 @@ def test_a_compiler_that_fails_fails_its_points(monkeypatch: pytest.MonkeyPatch)
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr(sweep_module, "compile_tiled", broken)
+    monkeypatch.setattr(work, "compile_tiled", broken)
     rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9"), jobs=1)
     assert [(row["status"], row["reason"]) for row in rows] == [
         ("failed", "a bug in minisim: RuntimeError: a bug of ours")
@@ -109,13 +109,13 @@ def test_a_compiler_that_fails_fails_its_points(monkeypatch: pytest.MonkeyPatch)
 
 def test_points_of_one_schedule_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
-    compile_once = sweep_module.compile_tiled
+    compile_once = work.compile_tiled
 
     def counted(tiled: Any, machine: Machine) -> Any:
         compiled.append(machine)
         return compile_once(tiled, machine)
 
-    monkeypatch.setattr(sweep_module, "compile_tiled", counted)
+    monkeypatch.setattr(work, "compile_tiled", counted)
     rows = sweep(load_model(GEMM), points("vector.lanes=8,16,32", "sram.bytes=32KiB,64KiB"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["ok"] * 6
     assert len(compiled) == 2
@@ -168,10 +168,8 @@ def test_the_command_writes_a_row_for_each_point_in_grid_order(minisim: Any) -> 
     assert [row["status"] for row in rows] == ["infeasible", "infeasible", "ok", "ok"]
     assert [bool(row["reason"]) for row in rows] == [True, True, False, False]
     assert [row["cycles_total"].isdigit() for row in rows] == [False, False, True, True]
-    assert "out/sweep.csv" in result.stdout and {path.name for path in Path("out").iterdir()} == {
-        "sweep.csv",
-        "sweep.json",
-    }
+    assert "out/sweep.csv" in result.stdout
+    assert {path.name for path in Path("out").iterdir()} == {"sweep.csv", "sweep.json", "ledger.sqlite"}
 
 
 def test_the_rows_have_the_columns_of_a_run(minisim: Any) -> None:

@@ -116,7 +116,7 @@ def test_it_is_for_what_it_was_found_for_alone(folder: Path, monkeypatch: pytest
     compiled()
     compiled("gemm:324x56x64", "compiler.effort=0")  # nothing is found out
     assert len(kept(folder)) == count
-    monkeypatch.setattr(decisions, "_sources", lambda: "of another day")
+    monkeypatch.setattr(decisions, "sources", lambda: "of another day")
     compiled()
     assert len(kept(folder)) == count + 1
 
