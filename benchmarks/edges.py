@@ -56,8 +56,8 @@ class Case(NamedTuple):
 
 
 class Found(NamedTuple):
-    """By effort: cycles, operations, seconds of CPU to compile. And the bound, the latency of one operation, and whether
-    the tensors fit."""
+    """By effort: cycles, operations, seconds of CPU to compile. And the bound, the latency of one operation, and
+    whether the tensors fit."""
 
     cycles: list[int]
     operations: list[int]

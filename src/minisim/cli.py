@@ -21,7 +21,7 @@ from rich.console import Console
 
 from minisim import __version__, options
 from minisim.boundary import report, users_line, write_report
-from minisim.commands import ARGUMENTS, check_folder, tell_without_effect, typed_command
+from minisim.commands import check_folder, keep_arguments, tell_without_effect, typed_command
 from minisim.compare_command import compare_command
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
@@ -438,7 +438,7 @@ main.add_command(report_command)
 
 
 @main.command("models")
-def modelstyped_command() -> None:
+def models_command() -> None:
     """The networks that need no file, as in minisim run resnet50."""
     from minisim.models import print_models
 

@@ -1,4 +1,4 @@
-"""``minisim report DIR``, and the other machines that a run tries for its page."""
+"""``minisim report DIR``, and which other machines a page tells of."""
 
 from __future__ import annotations
 
