@@ -9,7 +9,7 @@ SOURCES := pyproject.toml CMakeLists.txt README.md $(shell find src compiler hwm
              -type f -not -path '*/__pycache__/*' -not -path 'engine_cpp/tests/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run sweep test check lint types sanitize fuzz onnx-cases torch-cases bench mutation mutation-cpp clean
+.PHONY: help run sweep test check lint types docs sbom sanitize fuzz onnx-cases torch-cases bench mutation mutation-cpp clean
 
 help:      ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,15 @@ fuzz: $(VENV)/.test  ## damaged models and machines, odd command lines: N=100000
 mutation-cpp: $(VENV)/.mutation-cpp  ## put faults into the C++ engine; see which its tests catch: N=20 SEED=2 FILES="a b" CHANGED=main
 	$(BIN)/python tests/mutation_cpp -n $(or $(N),100) --seed $(or $(SEED),1) $(if $(CHANGED),--changed $(CHANGED)) $(FILES)
 
+docs: $(VENV)/.docs  ## the site of docs/, in build/site; a warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html -d build/doctrees docs build/site
+
+sbom: $(VENV)/.sbom  ## build/sbom.json: what an installation with all light extras consists of, as CycloneDX
+	$(PYTHON) -m venv --clear build/sbom
+	build/sbom/bin/python -m pip install -q --disable-pip-version-check '.[onnx,plot,trace]'
+	$(BIN)/cyclonedx-py environment build/sbom/bin/python --pyproject pyproject.toml --output-reproducible \
+	  --of JSON -o build/sbom.json
+
 onnx-cases: $(VENV)/.test  ## ONNX's node tests through compiler, timing and engine: the table of docs/onnx.md
 	$(BIN)/python benchmarks/onnx_cases.py
 
@@ -74,6 +83,14 @@ $(VENV)/.installed: $(VENV)/.made $(SOURCES)
 $(VENV)/.test: $(VENV)/.made $(SOURCES)
 	$(BIN)/python -m pip install -q --disable-pip-version-check '.[test]'
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.docs: $(VENV)/.made $(SOURCES)
+	$(BIN)/python -m pip install -q --disable-pip-version-check '.[docs]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.sbom: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'cyclonedx-bom>=7'
+	touch $@
 
 $(VENV)/.torch: $(VENV)/.made $(SOURCES)
 	$(BIN)/python -m pip install -q --disable-pip-version-check '.[test,torch]'

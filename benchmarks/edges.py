@@ -10,8 +10,10 @@ largest of
     port         each byte once through the DMA's port
     DRAM         each byte once, at the peak rate
 
-as mean, median, 90 % and worst, of all and of those whose tensors fit in SRAM; over the soonest of all efforts; and the
-operations that were compiled in a second of this machine's time.
+as mean, median, 90 % and worst, of all and of those whose tensors fit in SRAM. A matmul of a handful of operations is
+far above that: it waits for the DRAM to answer, and for the array to fill and to drain. So of those that fit the same
+stands over the bound and the latency of one operation, which is the time of gemm:1x1x1 on the machine. Then cycles over
+the soonest of all efforts, and the operations that were compiled in a second of this machine's time.
 """
 
 from __future__ import annotations
@@ -54,12 +56,14 @@ class Case(NamedTuple):
 
 
 class Found(NamedTuple):
-    """By effort: cycles, operations, seconds of CPU to compile. And the bound, and whether the tensors fit."""
+    """By effort: cycles, operations, seconds of CPU to compile. And the bound, the latency of one operation, and
+    whether the tensors fit."""
 
     cycles: list[int]
     operations: list[int]
     seconds: list[float]
     bound: float
+    latency: int
     fits: bool
 
 
@@ -99,7 +103,8 @@ def bound(case: Case, machine: ms.Machine) -> float:
 
 def measure(work: tuple[Case, Sequence[int]]) -> Found | None:
     case, efforts = work
-    found = Found([], [], [], bound(case, case.machine(0)), False)
+    latency = ms.run("gemm:1x1x1", case.machine(0), numerics=False).cycles
+    found = Found([], [], [], bound(case, case.machine(0)), latency, False)
     for effort in efforts:
         machine = case.machine(effort)
         graph = ms.load_model(case.model)
@@ -139,6 +144,7 @@ def main() -> None:
     for i, effort in enumerate(efforts):
         print(line(f"effort {effort}", [x.cycles[i] / x.bound for x in all_]))
         print(line(f"effort {effort}, tensors fit", [x.cycles[i] / x.bound for x in all_ if x.fits]))
+        print(line("  and the latency", [x.cycles[i] / (x.bound + x.latency) for x in all_ if x.fits]))
     print("cycles over the soonest of all efforts")
     for i, effort in enumerate(efforts):
         print(line(f"effort {effort}", [x.cycles[i] / min(x.cycles) for x in all_]))

@@ -10,7 +10,7 @@ difference of the runs, exactly: none is lost, and none is counted twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from minisim.reports.write import output_set, write_csv
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COMPARE_FILE = "compare.csv"
+COMPARE_FILE, COMPARE_PAGE = "compare.csv", "compare.html"
 """The file that is written last; the other tables are compare_causes.csv and so on."""
 
 NOTHING = Layer("", {}, {}, 0)
@@ -114,24 +114,35 @@ class Comparison:
         causes, changes = (self.causes[column].tolist() for column in ("cause", "change"))
         return plot_waterfall(f"{self.a.name} -> {self.b.name}", causes, changes, self.a.cycles, ax)
 
-    def write(self, out_dir: str | Path) -> list[Path]:
+    def write(self, out_dir: str | Path, page: bool = False, command: Sequence[str] = ()) -> list[Path]:
         """Write compare.csv and the other tables into a folder: all of them or none.
 
         Raises:
             OutputError: the folder cannot be written.
         """
         tables = {"causes": self.causes, "energy": self.components, "keys": self.keys, "layers": self.layers}
-        return write_comparison(out_dir, self.ratios, tables)
+        return write_comparison(out_dir, self.ratios, tables, self.page(command) if page else "")
+
+    def page(self, command: Sequence[str] = ()) -> str:
+        """The comparison as an HTML page; with the `command` that made it, if there was one."""
+        from minisim.reports.html.compare_page import compare_page
+
+        return compare_page(self, command)
 
 
-def write_comparison(out_dir: str | Path, main: pd.DataFrame, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """Write `main` as compare.csv, the others as compare_<name>.csv; those of an older comparison go."""
-    kinds = ("causes", "energy", "keys", "layers", "points")
-    with output_set(out_dir, last=COMPARE_FILE, optional=[f"compare_{kind}.csv" for kind in kinds]) as staging:
+def write_comparison(
+    out_dir: str | Path, main: pd.DataFrame, tables: Mapping[str, pd.DataFrame], page: str = ""
+) -> list[Path]:
+    """Write `main` as compare.csv, the others as compare_<name>.csv, and a page; those of an older comparison go."""
+    older = [f"compare_{kind}.csv" for kind in ("causes", "energy", "keys", "layers", "points")]
+    with output_set(out_dir, last=COMPARE_FILE, optional=[*older, COMPARE_PAGE]) as staging:
         write_csv(main, staging / COMPARE_FILE)
         for name, table in tables.items():
             write_csv(table, staging / f"compare_{name}.csv")
-    return [Path(out_dir) / COMPARE_FILE, *(Path(out_dir) / f"compare_{name}.csv" for name in tables)]
+        if page:
+            (staging / COMPARE_PAGE).write_bytes(page.encode("utf-8", "replace"))
+    names = [COMPARE_FILE, *(f"compare_{name}.csv" for name in tables), *([COMPARE_PAGE] if page else [])]
+    return [Path(out_dir) / name for name in names]
 
 
 def times(a: float, b: float) -> str:

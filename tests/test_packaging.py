@@ -74,3 +74,13 @@ def test_the_command_is_installed(installed: Distribution) -> None:
 def test_it_is_made_of_what_the_project_says(installed: Distribution) -> None:
     required = [line for line in installed.requires or () if "extra" not in line]
     assert sorted(line.replace(" ", "") for line in required) == sorted(PROJECT["dependencies"])
+
+
+def test_it_is_cited_in_the_version_that_it_is() -> None:
+    assert f"\nversion: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+
+
+def test_wheels_are_built_for_every_python_that_it_runs_on() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["cibuildwheel"]
+    least = PROJECT["requires-python"].removeprefix(">=").replace(".", "")
+    assert tool["build"].split()[0] == f"cp{least}-*" and "minisim run" in tool["test-command"]

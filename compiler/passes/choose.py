@@ -10,7 +10,7 @@ large tiles find no places between what its neighbours have left (`SMALL`).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,18 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from minisim.compiler.graph import Graph, Node
-from minisim.compiler.kept import Kept
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.excerpt import Excerpt
-from minisim.compiler.passes.lower import Lower
-from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.tried import scheduled
 from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph, Tiling
-from minisim.compiler.untimed import untimed
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
-from minisim.hwmodel.isa import Opcode, Queue, Schedule
+from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.recurrence import expected_starts
 
 WORK = 12_000
@@ -96,22 +93,6 @@ def _best(layer: Excerpt, machine: Machine, tilings: Sequence[Tiling]) -> Tiling
     return tilings[min(good, key=rank)]
 
 
-def _scheduled(layer: Excerpt, machine: Machine, tiling: Tiling) -> Schedule:
-    """The layer by itself, with this tiling, before dispatch; kept for machines of other speeds."""
-    tilings = {layer.graph.nodes[0].name: tiling}
-    if machine.cores.count > 1:
-        tilings = Splitter(layer.graph, machine, tilings).best()
-    key = layer, untimed(machine), *tilings.values()
-    found = _KEPT.get(key)
-    if found is None:
-        found = Allocate(machine, in_place=True).apply(Lower(machine).apply(TiledGraph(layer.graph, tilings)))
-        _KEPT.put(key, found)
-    return found
-
-
-_KEPT: Kept[Hashable, Schedule] = Kept(room=1 << 26, most=1 << 22)
-
-
 class _Tried(NamedTuple):
     """What became of a tiling: when the layer would end, the bytes it moves, its operations, the bytes of its largest
     tile, and whether it is as good as can be."""
@@ -127,7 +108,10 @@ class _Tried(NamedTuple):
         first = begun(tiling)
         more = operations(tiling) / operations(first)
         try:
-            schedule = _scheduled(layer, machine, first)
+            tilings = {layer.graph.nodes[0].name: first}
+            if machine.cores.count > 1:
+                tilings = Splitter(layer.graph, machine, tilings).best()
+            schedule = scheduled(TiledGraph(layer.graph, tilings), machine)
         except CapacityError:
             return cls(np.inf, np.inf)
         found, stream = costs(schedule, machine), schedule.stream

@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minisim.compiler.passes.dispatch import Dispatch
-from minisim.compiler.passes.lower import Lower
-from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.slice import Slice
+from minisim.compiler.passes.tried import scheduled
 from minisim.compiler.tiling import TiledGraph
 from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
@@ -60,7 +59,7 @@ def measured(tiled: TiledGraph, machine: Machine, more: float = 1.0, repeats: Re
 def timed(sliced: TiledGraph, machine: Machine, more: float = 1.0, repeats: Repeats = ()) -> Measured:
     """The same of a graph whose slices are known."""
     try:
-        schedule = Allocate(machine).apply(Lower(machine).apply(sliced))
+        schedule = scheduled(sliced, machine)
     except CapacityError:
         return NEVER
     schedule, by_class = Dispatch(machine).with_costs(schedule)

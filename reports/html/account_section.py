@@ -52,7 +52,7 @@ class Accounts:
 
 def accounts(run: RunFolder) -> Accounts:
     """All bars of the section, the layers with the most cycles first."""
-    palette, total = Palette.of(run.file), run.file["total"]
+    palette, total = Palette.of(run.file), run.total
     cycles = run.layer_cycles()
     order = sorted((i for i, n in enumerate(cycles) if n), key=lambda i: -cycles[i])
     longest = max(cycles, default=0) or 1
@@ -63,18 +63,18 @@ def accounts(run: RunFolder) -> Accounts:
 
 
 def _layer(run: RunFolder, palette: Palette, i: int, cycles: int, longest: int) -> Bar:
-    mine = {cause: column[i] for cause, column in run.file["account"].items()}
+    mine = run.causes_of(i)
     return Bar(run.layers[i]["name"], i, palette.parts(mine, longest), whole(cycles), percent(cycles / run.cycles),
                palette.spoken(mine))  # fmt: skip
 
 
 def layer_cause(run: RunFolder, i: int) -> str:
     """What most of a layer's cycles went to."""
-    return main_cause({cause: column[i] for cause, column in run.file["account"].items()})
+    return main_cause(run.causes_of(i))
 
 
 def _legend(run: RunFolder, palette: Palette) -> list[CauseLine]:
-    total = run.file["total"]
+    total = run.total
     return [
         CauseLine(palette.style(cause), cause, group, whole(total[cause]), percent(total[cause] / run.cycles), meaning)
         for cause, group, meaning in sorted(run.file["causes"], key=lambda each: -total.get(each[0], 0))

@@ -44,6 +44,9 @@ BOUND_CAUSES = {
 }
 """What a cycle goes to in which the unit of the bound does the work that the bound counts."""
 
+SEEN = 0.0004
+"""The share of a bar's width from which a part is drawn: half a pixel of a wide screen."""
+
 SHADES = 5
 """Shades of a group's colour; the causes of a group take them in turn."""
 
@@ -80,8 +83,8 @@ class Palette:
         total = sum(cycles.values())
         return [
             Part(self.style(name), width(n / scale),
-                 f"{name}: {whole(n)} cycles, {percent(n / total)}. {meaning}")
-            for name, _, meaning in self.causes if (n := cycles.get(name, 0))
+                 f"{name}: {whole(n)} cycles, {percent(n / total)}")
+            for name, *_ in self.causes if (n := cycles.get(name, 0)) > SEEN * scale
         ]  # fmt: skip
 
     def spoken(self, cycles: Mapping[str, int]) -> str:

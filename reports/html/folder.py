@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from minisim.errors import UsageError, described, shown
-from minisim.reports.run_file.header import FORMAT
+from minisim.hwmodel.config import Machine
+from minisim.reports.run_file.header import FORMAT, keys_of
 
 Row = dict[str, str]
 """A row of a CSV: texts by column."""
@@ -22,6 +23,8 @@ class RunFolder:
 
     Attributes:
         summary, layers, units, energy: the tables, a row a layer (of energy the last one is the run's).
+        account: of each cause that has cycles, those of each layer; `total` those of the run.
+        machine: every key, as machine.toml has it; `hertz` is its clock.
         file: run.json.
     """
 
@@ -29,6 +32,10 @@ class RunFolder:
     layers: list[Row]
     units: list[Row]
     energy: list[Row]
+    account: dict[str, list[int]]
+    total: dict[str, int]
+    machine: dict[str, str]
+    hertz: float
     file: dict[str, Any]
 
     @property
@@ -37,17 +44,35 @@ class RunFolder:
 
     def layer_cycles(self) -> list[int]:
         """Cycles of each layer on the critical path: they add up to the run's."""
-        columns = self.file["account"].values()
+        columns = self.account.values()
         return [sum(column) for column in zip(*columns, strict=True)] if columns else [0] * len(self.layers)
+
+    def causes_of(self, layer: int) -> dict[str, int]:
+        """Cycles of a layer by cause."""
+        return {cause: column[layer] for cause, column in self.account.items() if column[layer]}
 
 
 def read_run(folder: Path) -> RunFolder:
     """Raises UsageError: a file is not there, or is not what this version writes."""
-    tables = {name: read_table(folder / f"{name}.csv") for name in ("summary", "layers", "units", "energy")}
-    if not tables["summary"] or not tables["energy"]:
-        raise UsageError(f"{folder}: summary.csv and energy.csv must have a row")
-    return RunFolder(tables["summary"][0], tables["layers"], tables["units"], tables["energy"],
-                     read_json(folder / "run.json"))  # fmt: skip
+    names = ("summary", "layers", "units", "energy", "account")
+    tables = {name: read_table(folder / f"{name}.csv") for name in names}
+    if not all(tables[name] for name in ("summary", "energy", "account")):
+        raise UsageError(f"{folder}: summary.csv, energy.csv and account.csv must have a row")
+    *layers, total = tables["account"]
+    causes = [name for name in total if name.startswith("cycles_") and name != "cycles_total"]
+    account = {name.removeprefix("cycles_"): [int(row[name]) for row in layers] for name in causes}
+    machine = Machine.load(folder / "machine.toml")
+    return RunFolder(
+        summary=tables["summary"][0],
+        layers=tables["layers"],
+        units=tables["units"],
+        energy=tables["energy"],
+        account={cause: column for cause, column in account.items() if any(column)},
+        total={name.removeprefix("cycles_"): int(total[name]) for name in causes if int(total[name])},
+        machine=keys_of(machine),
+        hertz=float(machine.clock.frequency),
+        file=read_json(folder / "run.json"),
+    )
 
 
 def read_table(path: Path) -> list[Row]:

@@ -94,7 +94,7 @@ def _folded(layers: int, edges: Sequence[tuple[int, int]]) -> tuple[list[list[in
 
 def _box(run: RunFolder, palette: Palette, group: Sequence[int], cycles: int, longest: int,
          at: tuple[float, int]) -> Box:  # fmt: skip
-    most = max(group, key=lambda i: sum(column[i] for column in run.file["account"].values()))
+    most = max(group, key=lambda i: sum(column[i] for column in run.account.values()))
     first = run.layers[group[0]]
     name = first["name"] if len(group) == 1 else f"{first['name']} +{len(group) - 1}"
     cause = layer_cause(run, most)

@@ -51,7 +51,8 @@ def layout(nodes: int, edges: Sequence[tuple[int, int]]) -> Layout:
 
 
 def _levels(nodes: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """The longest path to each node from one that reads nothing. Nodes are taken in an order in which edges go on."""
+    """The longest path to each node from one that reads nothing. Nodes are taken level by level, so that the last one
+    that a node waits for is on the highest level of all that it reads."""
     readers: list[list[int]] = [[] for _ in range(nodes)]
     waits = [0] * nodes
     for one, other in edges:
@@ -61,9 +62,9 @@ def _levels(nodes: int, edges: Sequence[tuple[int, int]]) -> list[int]:
     ready = [node for node in range(nodes) if not waits[node]]
     for node in ready:  # grows while it is walked
         for other in readers[node]:
-            level[other] = max(level[other], level[node] + 1)
             waits[other] -= 1
             if not waits[other]:
+                level[other] = level[node] + 1
                 ready.append(other)
     return level
 

@@ -41,7 +41,7 @@ def run_page(run: RunFolder) -> str:
         traffic=traffic(run),
         energy=components,
         total_energy=total_energy,
-        keys=machine_keys(run.file["machine"]),
+        keys=machine_keys(run.machine),
         command=shlex.join(run.file["command"]),
     )
 
@@ -51,12 +51,12 @@ def _facts(run: RunFolder, energy_text: str) -> list[tuple[str, str, str]]:
     row = run.summary
     moved = number(row["dram_read_bytes"]) + number(row["dram_write_bytes"])
     seconds = number(row["time_us"]) / 1e6
-    found = [("cycles", whole(run.cycles), f"at {run.file['machine']['clock.frequency']}")]
+    found = [("cycles", whole(run.cycles), f"at {run.machine['clock.frequency']}")]
     if int(row["macs"]):
         found.append(("array", percent(number(row["util_matrix_pct"]) / 100), f"{scaled(int(row['macs']))} MACs used"))
     found.append(("DRAM", percent(number(row["util_dma_pct"]) / 100), f"busy, {of_bytes(moved)}"))
     peak, size = number(row["sram_peak_bytes"]), number(row["sram_bytes"])
-    found.append(("SRAM", percent(peak / size), f"of {run.file['machine']['sram.bytes']} at peak"))
+    found.append(("SRAM", percent(peak / size), f"of {run.machine['sram.bytes']} at peak"))
     if number(row["energy_uj"]):
         watts = number(row["energy_uj"]) / 1e6 / seconds if seconds else float("nan")
         found.append(("energy", energy_text, f"{scaled(watts, 'W')} on average"))
@@ -73,12 +73,12 @@ def _data(run: RunFolder) -> dict[str, Any]:
     names = [cause for cause, _, _ in file["causes"]]
     main = []
     for i in range(len(run.layers)):
-        mine = {cause: column[i] for cause, column in file["account"].items() if column[i]}
+        mine = run.causes_of(i)
         most = max(mine, key=lambda cause: mine[cause], default="")
         main.append(order.index(groups[names.index(most)]) if most else -1)
     return {
         "kind": "run",
-        "hertz": file["hertz"],
+        "hertz": run.hertz,
         "cycles": run.cycles,
         "layers": {
             "name": [row["name"] for row in run.layers],
@@ -90,8 +90,8 @@ def _data(run: RunFolder) -> dict[str, Any]:
         },
         "groups": order,
         "roofs": {"macs": file["roofs"]["macs"], "dram": file["roofs"]["dram"], "load": file["roofs"]["load"],
-                  "dram_name": unit_words("dram", file["machine"]), "load_name": unit_words("load", file["machine"]),
-                  "macs_name": unit_words("matrix", file["machine"])},
+                  "dram_name": unit_words("dram", run.machine), "load_name": unit_words("load", run.machine),
+                  "macs_name": unit_words("matrix", run.machine)},
         "bandwidth": file["bandwidth"],
         "occupancy": file["occupancy"],
         "bars": file["bars"],

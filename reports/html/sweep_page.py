@@ -83,9 +83,11 @@ def _sentence(model: str, fronts: dict[str, Any], several: bool) -> Iterator[tup
         yield f"; the front of time against {which} has no knee.", False
         return
     share = best.area / fastest.area if which == "area" else best.joules / fastest.joules
+    differs = [name for name, value in best.params.items() if value != fastest.params[name]]
     yield ". The knee is ", False
-    yield best.told(), True
-    yield f": {scaled(best.seconds, 's')}, {times(best.seconds / fastest.seconds)} the time for ", False
+    yield ", ".join(f"{name} = {best.params[name]}" for name in differs), True
+    yield f"{', the rest alike' if len(differs) < len(best.params) else ''}: ", False
+    yield f"{scaled(best.seconds, 's')}, {times(best.seconds / fastest.seconds)} the time for ", False
     yield f"{percent(share)} of the {which}", True
     yield ".", False
 

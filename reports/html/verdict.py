@@ -25,6 +25,10 @@ UNITS = {
 """Each unit in words, the key that says how fast it is, and how that is told."""
 
 
+OF_A_CORE = ("load", "store", "matrix", "vector")
+"""Units that each core has."""
+
+
 @dataclass(frozen=True)
 class Rung:
     """A line of the ladder: a bar of `width`, of which the part behind `solid` is the gap.
@@ -71,14 +75,16 @@ def unit_words(unit: str, machine: Mapping[str, str]) -> str:
     value = machine.get(key, "")
     if unit == "dram" and machine.get("dram.model") != "ideal":
         value = ""  # a banked one is as fast as its part
-    second = machine.get("matrix.cols", "")
-    return f"{name} ({form.format(value, second)})" if value and value != "0" else name
+    second, cores = machine.get("matrix.cols", ""), machine.get("cores.count", "1")
+    several = f", {cores} cores" if unit in OF_A_CORE and cores != "1" else ""
+    return f"{name} ({form.format(value, second)}{several})" if value and value != "0" else name
 
 
 def best_change(file: Mapping[str, Any], cycles: int) -> tuple[str, Mapping[str, str], int] | None:
-    """The single change that was simulated and gains most: name, settings, cycles."""
+    """The single change that was simulated and gains most: name, settings, cycles. One of the machine, if there is any:
+    another type changes what is computed."""
     ran = [(name, settings, n) for name, settings, n, _ in file["what_if"] if n and n < cycles and ", " not in name]
-    return min(ran, key=lambda each: each[2], default=None)
+    return min(ran, key=lambda each: ("matrix.dtype" in each[1], each[2]), default=None)
 
 
 def _sentence(run: RunFolder) -> Iterator[tuple[str, bool]]:
@@ -89,13 +95,13 @@ def _sentence(run: RunFolder) -> Iterator[tuple[str, bool]]:
         yield ": nothing to compute and nothing to move.", False
         return
     yield ", bound by ", False
-    yield unit_words(unit, run.file["machine"]), True
+    yield unit_words(unit, run.machine), True
     over = cycles / bound
     if over <= AT_BOUND:
         yield f", at its bound ({times(over)})", False
     else:
-        why = main_cause(run.file["total"], BOUND_CAUSES[unit])
-        share = percent(run.file["total"].get(why, 0) / cycles)
+        why = main_cause(run.total, BOUND_CAUSES[unit])
+        share = percent(run.total.get(why, 0) / cycles)
         clause = SENTENCE.get(why, why)
         yield " but ", False
         yield f"{times(over)} its bound", True
@@ -123,7 +129,7 @@ def _ladder(run: RunFolder) -> Iterator[Rung]:
         return
     for name, least in sorted(run.file["bound"].items(), key=lambda item: item[1]):
         kind = "bound" if name == unit else "unit"
-        words = unit_words(name, run.file["machine"])
+        words = unit_words(name, run.machine)
         yield Rung(
             kind,
             words.removeprefix("the "),

@@ -1,11 +1,11 @@
 """run.json: what a page shows of a run and no CSV holds. Each part is bounded, however many operations ran.
 
-account      cycles of each layer by cause, as account.csv has them
-bound        the least cycles of each unit
-bars         the timeline, a bar per operation or, of very many, per cell of cycles (`bars.py`)
-bandwidth, occupancy, edges, traffic     over time, between layers, by tensor (`series.py`, `flow.py`)
-what_if      other machines: what was simulated, and what was not
-command, machine                         how to run it again
+bound, roofs      the least cycles of each unit; what no layer can surpass
+causes            groups and meanings of the columns of account.csv
+bars              the timeline, a bar per operation or, of very many, per cell of cycles (`bars.py`)
+bandwidth, occupancy, edges, traffic      over time, between layers, by tensor (`series.py`, `flow.py`)
+what_if           other machines: what was simulated, and what was not
+command           how to run it again
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minisim.reports.account import Account
 from minisim.reports.explain import WhatIf
 from minisim.reports.run_file.bars import timeline_bars
 from minisim.reports.run_file.flow import edges, traffic
-from minisim.reports.run_file.header import header, write_json
+from minisim.reports.run_file.header import FORMAT, write_json
 from minisim.reports.run_file.series import bandwidth, occupancy
 from minisim.reports.run_record import RunRecord
 
@@ -46,14 +46,12 @@ def run_file(record: RunRecord, told: Told) -> dict[str, Any]:
     account, machine = Account.of(record), record.machine
     least = record.work.bound(machine).by_unit()
     return {
-        **header(machine, told.command),
+        "format": FORMAT,
+        "command": list(told.command),
         "bound": {unit: math.ceil(cycles) for unit, cycles in least.items() if cycles},
         "roofs": _roofs(record),
         "causes": [[cause, group, account.meaning(cause)] for group, causes in account.groups.items()
                    for cause in causes],
-        "account": {cause: column.tolist() for cause, column in zip(account.path.causes, account.by_layer.T,
-                                                                    strict=True) if column.any()},
-        "total": {cause: cycles for cause, cycles in account.total().items() if cycles},
         "what_if": [[w.name, dict(w.settings), w.cycles, w.reason] for w in told.what_ifs],
         "edges": edges(record.schedule),
         "traffic": traffic(record),

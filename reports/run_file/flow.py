@@ -33,27 +33,20 @@ def edges(schedule: isa.Schedule) -> list[list[int]]:
 def _touched(schedule: isa.Schedule) -> tuple[Pairs, Pairs]:
     """(layer, tensor) of all that is written by a compute unit, and of all that one reads."""
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
-    writes: list[Pairs] = []
-    reads: list[Pairs] = []
+    shape = (len(schedule.layers), len(schedule.tensors))
+    writes, reads = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     for code, table, operands, target in (
         (isa.Opcode.EXECUTE, schedule.matmuls, isa.MATMUL_OPERANDS, "c"),
         (isa.Opcode.VECTOR, schedule.vectors, isa.VECTOR_OPERANDS, "dst"),
     ):
         ops = np.flatnonzero(opcode == code)
-        x, layer = table[row[ops]], schedule.stream["layer"][ops].astype(np.int64)
+        x, layer = table[row[ops]], schedule.stream["layer"][ops]
         for name in operands:
             used = x[name] != isa.NONE
-            of = _pairs(layer[used], schedule.tiles["tensor"][x[name][used]])
-            (writes if name == target else reads).append(of)
+            (writes if name == target else reads)[layer[used], schedule.tiles["tensor"][x[name][used]]] = True
         owner, pieces = isa.pieces_of(schedule.pieces, x)
-        reads.append(_pairs(layer[owner], schedule.tiles["tensor"][schedule.pieces["tile"][pieces]]))
-    return np.unique(np.concatenate(writes), axis=0), np.unique(np.concatenate(reads), axis=0)
-
-
-def _pairs(layer: Pairs, tensor: npt.NDArray[np.uint32]) -> Pairs:
-    """Each pair once: there are as many of them as operations, and few that differ."""
-    keys = np.unique(layer << 32 | tensor.astype(np.int64))
-    return np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1)
+        reads[layer[owner], schedule.tiles["tensor"][schedule.pieces["tile"][pieces]]] = True
+    return np.argwhere(writes), np.argwhere(reads)
 
 
 def _overlap(schedule: isa.Schedule, one: int, other: int) -> bool:

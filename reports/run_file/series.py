@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel import isa
+from minisim.reports.places import Stays
 from minisim.reports.run_record import RunRecord
 
 Column = npt.NDArray[np.int64]
@@ -58,12 +58,12 @@ def occupancy(record: RunRecord) -> dict[str, Any] | None:
     """
     if len(record.schedule) > MOST_OPERATIONS:
         return None
-    core, begin, end, size = _stays(record)
+    stays = Stays.of(record)
     edges = edges_of(record.timeline.cycles)
     most = np.zeros(max(0, len(edges) - 1), dtype=np.int64)
-    for each in np.unique(core).tolist():
-        mine = core == each
-        np.maximum(most, _highest(begin[mine], end[mine], size[mine], edges), out=most)
+    for core in np.unique(stays.core).tolist():
+        mine = stays.core == core
+        np.maximum(most, _highest(stays.begin[mine], stays.end[mine], stays.bytes[mine], edges), out=most)
     capacity = record.machine.sram.bytes + record.machine.accumulator.bytes
     return {"edges": edges.tolist(), "bytes": most.tolist(), "capacity": capacity}
 
@@ -72,9 +72,9 @@ def _highest(begin: Column, end: Column, size: Column, edges: Column) -> Column:
     """The greatest sum of sizes at any moment of each step."""
     moments = np.concatenate([begin, end])
     changes = np.concatenate([size, -size])
-    order = np.lexsort((changes, moments))  # at one moment what ends goes first
+    order = np.argsort(moments)
     moments, level = moments[order], np.cumsum(changes[order])
-    last = np.append(moments[1:] != moments[:-1], True)[: len(moments)]
+    last = np.append(moments[1:] != moments[:-1], True)[: len(moments)]  # what ends at a moment makes room at once
     moments, level = moments[last], level[last]
     at = np.searchsorted(moments, edges[:-1], side="right") - 1  # the level with which each step begins
     highest = np.where(at >= 0, level[at], 0) if len(level) else np.zeros(len(at), dtype=np.int64)
@@ -82,37 +82,3 @@ def _highest(begin: Column, end: Column, size: Column, edges: Column) -> Column:
     inside = step < len(highest)
     np.maximum.at(highest, step[inside], level[inside])
     return highest
-
-
-def _stays(record: RunRecord) -> tuple[Column, Column, Column, Column]:
-    """Core, first cycle, end and bytes of each stay of a tile in a place on chip."""
-    schedule, t = record.schedule, record.timeline
-    op, tile, address = _accesses(schedule)
-    core = schedule.stream["core"][op].astype(np.int64)
-    place = core * (schedule.sram_bytes + schedule.accumulator_bytes + 1) + address
-    order = np.lexsort((op, place * len(schedule.tiles) + tile))
-    op, tile, place, core = op[order], tile[order], place[order], core[order]
-    brought = schedule.stream["opcode"][op] == isa.Opcode.LOAD
-    first = np.flatnonzero(brought | (np.diff(place, prepend=-1) != 0) | (np.diff(tile, prepend=-1) != 0))
-    if not len(first):
-        return core, op, op, op
-    return core[first], t.start[op[first]], np.maximum.reduceat(t.end[op], first), schedule.tile_bytes()[tile[first]]
-
-
-def _accesses(schedule: isa.Schedule) -> tuple[Column, Column, Column]:
-    """Operation, tile and address of every operand that lies on chip."""
-    opcode, row = schedule.stream["opcode"], schedule.stream["row"]
-    found: list[tuple[Column, Column, Column]] = []
-    moves = np.flatnonzero(opcode <= isa.Opcode.STORE)
-    found.append((moves, schedule.transfers["tile"][row[moves]], schedule.transfers["sram"][row[moves]]))
-    for code, table, operands in ((isa.Opcode.EXECUTE, schedule.matmuls, isa.MATMUL_OPERANDS),
-                                  (isa.Opcode.VECTOR, schedule.vectors, isa.VECTOR_OPERANDS)):  # fmt: skip
-        ops = np.flatnonzero(opcode == code)
-        x = table[row[ops]]
-        for name in operands:
-            used = (x[name] != isa.NONE) & (x[f"{name}_sram"] != isa.NONE)
-            found.append((ops[used], x[name][used], x[f"{name}_sram"][used]))
-        owner, pieces = isa.pieces_of(schedule.pieces, x)
-        found.append((ops[owner], schedule.pieces["tile"][pieces], schedule.pieces["sram"][pieces]))
-    op, tile, address = (np.concatenate([part[i] for part in found]).astype(np.int64) for i in range(3))
-    return op, tile, address

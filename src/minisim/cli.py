@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
 from minisim import __version__, options
 from minisim.boundary import report, users_line, write_report
-from minisim.commands import ARGUMENTS, check_folder, tell_without_effect, typed_command
+from minisim.commands import check_folder, keep_arguments, tell_without_effect, typed_command
 from minisim.compare_command import compare_command
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.example_inputs import example_inputs
@@ -53,15 +53,12 @@ from minisim.hwmodel.timing import TIMING_CORES
 from minisim.onnx_check import OnnxCheck, check_onnxruntime
 from minisim.options import Bindings, Tokens
 from minisim.progress import SlowProgress
-from minisim.run import Result, run
+from minisim.report_command import report_command, told_what_ifs
+from minisim.run import run
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep_command import sweep_command
 from minisim.torch_check import compared
-
-if TYPE_CHECKING:
-    from minisim.reports import WhatIf
-    from minisim.reports.hints import Hint
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,7 +73,7 @@ class _Main(click.Group):
             return super().main(*args, **kwargs)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[ARGUMENTS] = tuple(args)
+        keep_arguments(ctx, args)
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -275,7 +272,7 @@ def run_command(
         )
         every = hints(result.record())
         found = measured(result, every, MOST_HINTS) if what_if else every[:MOST_HINTS]
-        changed = _what_ifs(result, found, report_page and what_if, progress)
+        changed = told_what_ifs(result, found, report_page and what_if, progress)
     for line in _in_floats(graph, machine):
         click.echo(f"minisim: note: {line}", err=True)
     record = result.record()
@@ -291,17 +288,6 @@ def run_command(
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if compared_with.deviates:
             sys.exit(DEVIATES)
-
-
-def _what_ifs(result: Result, found: Sequence[Hint], for_page: bool, progress: SlowProgress) -> list[WhatIf]:
-    """Other machines that run.json tells of: those that hints name, and for a page as many as there is time for."""
-    from minisim.what_if import what_ifs_of, what_ifs_within
-
-    if not for_page:
-        return what_ifs_of(result, found)
-    return what_ifs_within(
-        result, found, progress=lambda done, total: progress.advance("simulating other machines", done, total)
-    )
 
 
 def _check_tokens(model: str, tokens: Tokens, against: str | None) -> None:
@@ -445,23 +431,14 @@ def explain_command(
         console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 
 
-@main.command("report")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def report_command(folder: Path) -> None:
-    """Make the HTML pages of what a run, a sweep or --decode wrote into DIR: self-contained files, for any browser."""
-    from minisim.reports import write_pages
-
-    for path in write_pages(folder):
-        click.echo(f"page: {path}")
-
-
 main.add_command(compare_command)
 main.add_command(sweep_command)
 main.add_command(completion_command)
+main.add_command(report_command)
 
 
 @main.command("models")
-def modelstyped_command() -> None:
+def models_command() -> None:
     """The networks that need no file, as in minisim run resnet50."""
     from minisim.models import print_models
 

@@ -28,6 +28,11 @@ def tell_without_effect(
         click.echo(f"minisim: note: {place}{note}", err=True)
 
 
+def keep_arguments(ctx: click.Context, args: Sequence[str]) -> None:
+    """Keep what was typed, for `typed_command`."""
+    ctx.meta[ARGUMENTS] = tuple(args)
+
+
 def typed_command() -> list[str]:
     """The command that is running, word by word."""
     return ["minisim", *click.get_current_context().find_root().meta.get(ARGUMENTS, ())]

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from minisim import completion, options
+from minisim.commands import typed_command
 from minisim.compare import compared_sweeps, kinds_of, read_run
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
               help="Change one key of machine B alone. May be repeated.")  # fmt: skip
 @options.bindings
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Also write compare.csv and others there.")
+@options.report_page
 @options.max_operations
 @options.memory_limit
 def compare_command(
@@ -53,6 +55,7 @@ def compare_command(
     changes: tuple[str, ...],
     bindings: Bindings,
     out: Path | None,
+    report_page: bool,
     max_operations: int,
     memory_limit: int,
 ) -> None:
@@ -71,6 +74,8 @@ def compare_command(
     _check_options(kinds, model, overrides, changes, bindings)
     console = Console()
     if kinds[0] == "sweep":
+        if report_page:
+            raise UsageError("--report: goes with two runs or machines, not with two sweeps")
         sweeps = compared_sweeps(*sides)
         print_sweep_comparison(sweeps, console)
         paths = sweeps.write(out) if out else []
@@ -86,7 +91,8 @@ def compare_command(
         ]
         comparison = Comparison(*found)
         print_comparison(comparison, console)
-        paths = comparison.write(out) if out else []
+        out = out or (Path("out") if report_page else None)
+        paths = comparison.write(out, report_page, typed_command()) if out else []
     if paths:
         console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from minisim.errors import UsageError
 from minisim.hwmodel.area import area_mm2
 from minisim.reports import Told, WhatIf, write_pages, write_reports
 from minisim.reports.html import graph_section
+from minisim.reports.html.compare_page import STEPS, waterfall
 from minisim.reports.html.folder import RunFolder, read_run
 from minisim.reports.html.graph_section import graph
 from minisim.reports.html.layout import layout
@@ -59,7 +61,7 @@ def text_of(run: RunFolder) -> str:
 def test_far_from_its_bound(record: Record, tmp_path: Path) -> None:
     """It names the time, the bound, how far, the cause that is largest beside the bound's, and the best change."""
     run = record("gemm:96x256x96", "npu_32x32", "dram.latency=900ns")
-    cycles, total = run.timeline.cycles, read(run, tmp_path).file["total"]
+    cycles, total = run.timeline.cycles, read(run, tmp_path).total
     changes = (WhatIf("twice the SRAM", {"sram.bytes": "32KiB"}, cycles // 2),
                WhatIf("a, b", {"dram.latency": "1ns"}, cycles // 4),
                WhatIf("more", {"x.y": "1"}, cycles * 2))  # fmt: skip
@@ -232,3 +234,27 @@ def test_areas_grow_with_what_they_are_made_of() -> None:
     assert area_mm2(machine.replace("matrix.dtype=int8")) < area
     cells = 8 * 2**20 * 0.346 / 0.5 / 1e6
     assert area_mm2(machine.replace("l2.bytes=1MiB")) - area == pytest.approx(cells)
+
+
+# -- comparisons -----------------------------------------------------------------------------------------------
+
+
+PAIRS = st.tuples(st.integers(0, 9), st.integers(0, 9))
+
+
+@given(st.dictionaries(st.sampled_from("abcdefghijklmnop"), PAIRS, min_size=1))
+@settings(max_examples=60)
+def test_a_waterfall_goes_from_a_to_b(parts: dict[str, tuple[int, int]]) -> None:
+    """Each bar begins or ends where the one before it does: no step is lost, however small."""
+    rows = [(name, a, b, b - a) for name, (a, b) in parts.items()]
+    table = pd.DataFrame(rows, columns=["cause", "a", "b", "change"])
+    first, *steps, last = waterfall(table, "cause", "", 1)
+    assert len(steps) == min(STEPS + 1, sum(a != b for a, b in parts.values()))
+    assert first.text == f"{sum(a for a, _ in parts.values())}" and last.text == f"{sum(b for _, b in parts.values())}"
+    level = float(first.width[:-1])
+    for step in steps:
+        begin, size = float(step.begin[:-1]), float(step.width[:-1])
+        assert (begin if step.kind == "more" else begin + size) == pytest.approx(level, abs=0.2)
+        assert step.text.startswith({"more": "+", "less": "\u2212"}[step.kind])
+        level += size if step.kind == "more" else -size
+    assert level == pytest.approx(float(last.width[:-1]), abs=0.2)

@@ -13,6 +13,8 @@ from support.browser import browser, opened
 import minisim as ms
 from minisim.cli import main
 from minisim.reports import Told, WhatIf, write_reports
+from minisim.reports.compare import Comparison
+from minisim.reports.side import Side
 
 HOSTILE = ("</script><script>document.title='taken'</script>", "<img src=x onerror=\"document.title='taken'\">",
            "'\"`${document.title='taken'}&amp;&#60;", "\u202e\u0000naïve 名前 \U0001f600" + "long" * 200)  # fmt: skip
@@ -198,7 +200,7 @@ def test_paper(running: Any, run_folder: Path) -> None:
         page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate(COLOUR, "--surface") == [255, 255, 255]
         assert page.locator("#panel-busy").is_visible() and not page.locator("#find").is_visible()
-        assert page.locator(".tall").evaluate("table => table.scrollHeight <= table.clientHeight")
+        assert page.locator(".tall").evaluate("table => getComputedStyle(table).maxHeight") == "none"
 
 
 def test_a_sweep(running: Any, sweep_page: Path) -> None:
@@ -207,6 +209,9 @@ def test_a_sweep(running: Any, sweep_page: Path) -> None:
         rows = page.locator("#point-table tbody tr")
         assert 0 < ran < rows.count() == 16
         assert page.locator("#pareto-chart .dot").count() == ran
+        over = rows.locator("td:nth-child(6)").evaluate_all("cells => cells.map(cell => Number(cell.dataset.key))")
+        far = sum(ratio > 1.3 for ratio in over)
+        assert 0 < far < ran and page.locator("#pareto-chart .hollow").count() == far
         assert page.locator("#lines-chart .dot").count() >= 4
         assert page.locator("#heat-table td").count() == 8
         page.get_by_role("button", name="energy", exact=True).click()
@@ -222,3 +227,21 @@ def test_a_sweep(running: Any, sweep_page: Path) -> None:
         )
         page.keyboard.press("Escape")
         assert not page.locator("#point").is_visible()
+
+
+def test_a_comparison(running: Any, run_folder: Path, tmp_path: Path) -> None:
+    """Of the hostile model with itself on a faster machine: steps that add up, in bars within their room."""
+    machine = ms.Machine.load("edge_8x8").replace("compiler.effort=0", "dma.bytes_per_cycle=32", "sram.bytes=16KiB")
+    faster = ms.run(layers_of(HOSTILE), machine, numerics=False)
+    Comparison(Side.read(run_folder, HOSTILE[0]), Side.of(faster.record(), HOSTILE[1])).write(tmp_path, True, ["x"])
+    with opened(running, tmp_path / "compare.html", width=360) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+        assert page.locator("#layer-table tbody tr").count() == 5 and page.locator("script").count() == 2
+        assert "dma.bytes_per_cycle" in page.locator("#keys").inner_text()
+        for part in ("#cycles", "#energy"):
+            ends = page.locator(f"{part} .end .num:nth-child(3)").all_inner_texts()
+            assert len(ends) == 2 and page.locator(f"{part} .waterfall > li").count() > 3
+            room = page.locator(f"{part} .waterfall li:first-child .bar").bounding_box()
+            for bar in page.locator(f"{part} .waterfall i").all():
+                box = bar.bounding_box()
+                assert box["x"] >= room["x"] - 1 and box["x"] + box["width"] <= room["x"] + room["width"] + 1

@@ -34,7 +34,8 @@ function extent(values, log = false) {
   const finite = values.filter((x) => isFinite(x) && (!log || x > 0));
   if (!finite.length) return log ? [1, 10] : [0, 1];
   const low = finite.reduce((a, b) => Math.min(a, b)), high = finite.reduce((a, b) => Math.max(a, b));
-  if (log) return [low / 1.25, high * 1.25];
+  const room = Math.max(1.06, (high / low) ** 0.07);
+  if (log) return [low / room, high * room];
   return [0, high * 1.06 || 1];
 }
 
@@ -98,7 +99,8 @@ function axes(spec, x, y, width, height) {
     found.push(svg("text", { x: left - 8, y: y(at) + 4, "text-anchor": "end" }, (spec.y.format ?? si)(at)));
   }
   for (const at of across) {
-    found.push(svg("text", { x: x(at), y: height - bottom + 17, "text-anchor": "middle" }, (spec.x.format ?? si)(at)));
+    const last = x(at) > width - right - 18;
+    found.push(svg("text", { x: last ? width : x(at), y: height - bottom + 17, "text-anchor": last ? "end" : "middle" }, (spec.x.format ?? si)(at)));
   }
   found.push(svg("line", { x1: left, x2: width - right, y1: height - bottom, y2: height - bottom, class: "axis" }));
   found.push(svg("text", { x: width - right, y: height - 4, "text-anchor": "end" }, spec.x.label));

@@ -36,10 +36,10 @@ function occupancy(host) {
   if (edges.length < 2) return;
   chart(host, "Bytes in use on chip over time", () => ({
     x: { label: "time", range: [0, data.cycles], format: seconds },
-    y: { label: "bytes in use", range: [0, capacity * 1.12], format: (x) => si(x, "B") },
+    y: { label: "bytes in use", range: [0, capacity * 1.12], format: memory, ticks: [0, 0.25, 0.5, 0.75, 1].map((part) => part * capacity) },
     areas: [{ points: steps(edges, null, bytes), colour: "--g0" }],
     lines: [{ points: [[0, capacity], [data.cycles, capacity]], kind: "limit" }],
-    labels: [{ x: data.cycles, y: capacity, dy: -6, anchor: "end", text: `all there is: ${si(capacity, "B")}` }],
+    labels: [{ x: data.cycles, y: capacity, dy: -6, anchor: "end", text: `all there is: ${memory(capacity)}` }],
     hover: (at) => `${seconds(at)} (cycle ${whole(at)})\n${whole(bytes[stepOf(edges, at)])} B in use, ${Math.round((100 * bytes[stepOf(edges, at)]) / capacity)} %`,
   }), 240);
 }

@@ -30,6 +30,12 @@ function si(value, unit = "") {
   const [scale, prefix] = PREFIXES.find(([least]) => size >= least) ?? PREFIXES.at(-1);
   return `${Number((value / scale).toPrecision(3))} ${prefix}${unit}`.trim();
 }
+/** Bytes of a memory, which is built in powers of two. */
+function memory(bytes) {
+  const power = bytes < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
+  return `${Number((bytes / 1024 ** power).toPrecision(3))} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
+}
+
 /** As it is, or with a prefix from 10,000 on. */
 const plain = (value) => (value < 1e4 ? String(Number(value.toPrecision(3))) : si(value));
 const whole = (value) => Math.round(value).toLocaleString("en-US");

@@ -56,7 +56,7 @@ const drawFront = chart($("#pareto-chart"), "Time against area or energy", () =>
       id: data.index[i], kind: "point", choose: openPoint, x: metrics[second][i], y: metrics.time[i], hollow: isFar(i),
       shape: i === knee ? "star" : "circle", r: i === knee ? 9 : best.has(i) ? 6 : 4, fill: i === knee ? "--g2" : best.has(i) ? "--g1" : "--soft", text: words(i),
     })),
-    labels: knee === undefined ? [] : [{ x: metrics[second][knee], y: metrics.time[knee], dx: 14, dy: -12, text: `the knee: ${METRIC.time[1](metrics.time[knee])}`, kind: "strong" }],
+    labels: knee === undefined ? [] : [{ x: metrics[second][knee], y: metrics.time[knee], dy: 28, anchor: "middle", text: `the knee: ${METRIC.time[1](metrics.time[knee])}`, kind: "strong" }],
   };
 }, 380);
 for (const button of $$("[data-second]")) {

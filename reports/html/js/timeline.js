@@ -13,8 +13,6 @@ class Timeline {
 
   whole() { this.from = 0; this.to = Math.max(1, data.cycles); }
 
-  get width() { return this.canvas.clientWidth; }
-  get scale() { return (this.width - NAMES) / (this.to - this.from); }
 
   /** Show [from, to), no less than 20 cycles and nothing beyond the run. */
   show(from, to) {
@@ -34,13 +32,17 @@ class Timeline {
 
   draw() {
     const { canvas, pen } = this, ratio = devicePixelRatio || 1;
+    this.width = canvas.clientWidth;
+    this.scale = (this.width - NAMES) / (this.to - this.from);
     const height = HEAD + this.rows.length * ROW + 6;
-    canvas.style.height = `${height}px`;
-    canvas.width = Math.round(this.width * ratio);
-    canvas.height = Math.round(height * ratio);
+    const size = [Math.round(this.width * ratio), Math.round(height * ratio)];
+    if (canvas.width !== size[0] || canvas.height !== size[1]) {
+      canvas.style.height = `${height}px`;
+      [canvas.width, canvas.height] = size;
+    }
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, this.width, height);
-    this.paint = Object.fromEntries(["--ink", "--soft", "--line", "--mark", "--g0", "--g1", "--g2", "--g3"].map((name) => [name, colour(name)]));
+    this.paint ??= Object.fromEntries(["--ink", "--soft", "--line", "--g0", "--g1", "--g2", "--g3"].map((name) => [name, colour(name)]));
     this.axis(height);
     this.rows.forEach((name, i) => this.drawRow(name, i));
     if (this.cursor !== null) this.drawCursor();
@@ -63,7 +65,7 @@ class Timeline {
 
   /** Bars wider than a pixel by themselves; the others as how much of each pixel they cover. */
   drawRow(name, i) {
-    const { pen, paint, begin, length, layer, busy } = this;
+    const { pen, paint, begin, length, layer, busy, from, to, scale } = this;
     const [first, last] = this.range(i), top = HEAD + i * ROW, high = ROW - 7;
     pen.fillStyle = i === this.row && document.activeElement === this.canvas ? paint["--ink"] : paint["--soft"];
     pen.fillText(name, 6, top + high / 2 + 1);
@@ -72,9 +74,9 @@ class Timeline {
     const fill = paint[UNIT_COLOUR[unitOf(name)]];
     pen.fillStyle = fill;
     const wide = [];
-    for (let j = this.firstFrom(first, last, this.from); j < last && begin[j] < this.to; j++) {
-      const x0 = Math.max(0, (begin[j] - this.from) * this.scale);
-      const x1 = Math.min(pixels, (begin[j] + length[j] - this.from) * this.scale);
+    for (let j = this.firstFrom(first, last, from); j < last && begin[j] < to; j++) {
+      const x0 = Math.max(0, (begin[j] - from) * scale);
+      const x1 = Math.min(pixels, (begin[j] + length[j] - from) * scale);
       if (x1 - x0 >= 2) { wide.push(j, x0, x1); continue; }
       const at = Math.floor(x0), share = busy ? busy[j] / Math.max(1, length[j]) : 1;
       const inside = Math.min(x1, at + 1) - x0;
@@ -241,7 +243,7 @@ async function timelineOf(canvas) {
   const timeline = new Timeline(canvas, { ...found, firsts, tiles: all });
   steered(timeline);
   if (merged) $("#timeline-note").append(" So many operations are drawn together where they begin within a few cycles of each other.");
-  redraws.push(() => timeline.draw());
+  redraws.push(() => { timeline.paint = null; timeline.draw(); });
   selection.addEventListener("change", () => timeline.draw());
   new ResizeObserver(() => timeline.draw()).observe(canvas.parentElement);
   timeline.draw();
