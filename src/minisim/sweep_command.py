@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -48,13 +48,15 @@ IN_A_FILE = {"source": "--config", "overrides": "--set", "dims": "--dim", "shape
 @options.no_numerics
 @options.jobs
 @options.ledger
+@click.option("--cluster", metavar="ADDRESS", help="Compute on the workers of this dask scheduler.")
 @click.option("--dry-run", is_flag=True, help="Say which points there are and which are known, and stop.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep that was begun last; what it was asked is known.")
 @options.max_operations
 @options.memory_limit
 @click.pass_context
 def sweep_command(ctx: click.Context, /, models: tuple[str, ...], out: Path, report_page: bool, jobs: int | None,
-                  ledger: Path | None, dry_run: bool, resume: bool, **asked: Any) -> None:  # fmt: skip
+                  ledger: Path | None, cluster: str | None, dry_run: bool, resume: bool,
+                  **asked: Any) -> None:  # fmt: skip
     """Run each MODEL on every machine of a grid; write sweep.csv, a row per point.
 
     SWEEP.toml says all that: models, machines, parameters, constraints. What is known from an earlier sweep is taken
@@ -76,11 +78,28 @@ def sweep_command(ctx: click.Context, /, models: tuple[str, ...], out: Path, rep
                 raise click.MissingParameter(param_type=kind, param_hint=hint)
         specification = typed(models, **asked)
     check_folder("--out", out)
-    run_sweep(specification, out, ledger=ledger, jobs=jobs, dry_run=dry_run, page=report_page)
+    if cluster is not None:
+        if jobs is not None:
+            raise UsageError("--jobs: goes without --cluster, whose workers compute")
+        import_cluster()
+    where = Where(jobs, cluster)
+    run_sweep(specification, out, ledger=ledger, where=where, dry_run=dry_run, page=report_page)
 
 
 OUT = Path("out")
 """The folder of sweep.csv, unless it is named."""
+
+
+class Where(NamedTuple):
+    """Who computes: so many processes here, or the workers of a cluster."""
+
+    jobs: int | None
+    cluster: str | None
+
+
+def import_cluster() -> None:
+    """Say what is missing before anything is planned; raises MissingExtraError."""
+    import minisim.sweeps.cluster  # noqa: F401
 
 
 def note(text: str) -> None:
@@ -117,13 +136,12 @@ def _as_typed(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def run_sweep(
-    asked: Specification, out: Path, *, ledger: Path | None, jobs: int | None, dry_run: bool, page: bool
-) -> None:
+def run_sweep(asked: Specification, out: Path, *, ledger: Path | None, where: Where, dry_run: bool, page: bool) -> None:
     """Compute what of a sweep is not known, and report all of it.
 
     Args:
         ledger: where it lies; default: beside sweep.csv.
+        where: who computes.
         dry_run: say what would be computed, and stop.
         page: also write sweep.html.
     """
@@ -138,7 +156,7 @@ def run_sweep(
                 known = len(opened.known(task.key for task in plan.tasks))
         print_plan(plan, known, str(path), console, whole=True)
         return
-    rows = plan.rows(_found(plan, out, path, _opened(path, given=ledger is not None), jobs, console))
+    rows = plan.rows(_found(plan, out, path, _opened(path, given=ledger is not None), where, console))
     machines = {base.label: base.machine for base in plan.bases}
     models = ", ".join(model.model for model in asked.models)
     written = write_sweep(rows, out, model=models, machines=machines, command=typed_command(), page=page)
@@ -158,7 +176,7 @@ def _planned(asked: Specification) -> Plan:
 
 
 def _found(
-    plan: Plan, out: Path, path: Path, ledger: Ledger | None, jobs: int | None, console: Console
+    plan: Plan, out: Path, path: Path, ledger: Ledger | None, where: Where, console: Console
 ) -> dict[str, Outcome]:
     """What came of the tasks of a plan. Whoever interrupts it is told how to go on."""
     tasks = plan.tasks
@@ -168,12 +186,13 @@ def _found(
         known = len(ledger.known(task.key for task in tasks)) if ledger else 0
         print_plan(plan, known, str(path), console, whole=False)
         with SweepProgress(plan, Console(stderr=True)) as progress:
-            return explored(tasks, plan.models, plan.how, jobs=jobs, ledger=ledger, watch=progress.watch)
+            return explored(tasks, plan.models, plan.how, **where._asdict(), ledger=ledger, watch=progress.watch)
     except KeyboardInterrupt:
         if ledger and not ledger.read_only:
             done = len(ledger.known(task.key for task in tasks))
-            where = [] if path == out / NAME else ["--ledger", str(path)]
-            command = shlex.join(["minisim", "sweep", "--resume", "--out", str(out), *where])
+            more = [] if path == out / NAME else ["--ledger", str(path)]
+            more += ["--cluster", where.cluster] if where.cluster else []
+            command = shlex.join(["minisim", "sweep", "--resume", "--out", str(out), *more])
             click.echo(f"minisim: {done:,} of {len(tasks):,} points are kept; to go on: {command}", err=True)
         raise
     finally:

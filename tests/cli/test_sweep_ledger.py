@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,15 @@ def test_failures_are_computed_again(minisim: Any, monkeypatch: pytest.MonkeyPat
     assert {row["status"] for row in rows()} == {"failed"}
     minisim(*SWEEP)
     assert {row["status"] for row in rows()} == {"ok"}
+
+
+def test_a_cluster_needs_its_extra(minisim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "minisim.sweeps.cluster", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    err = minisim(*SWEEP[:2], *SWEEP[4:], "--cluster", "a:1", code=2).stderr
+    needs = "--cluster needs the package 'distributed': pip install 'minisim-npu[cluster]'"
+    assert err == f"minisim: error: {needs}\n"
+    assert "--jobs: goes without --cluster" in minisim(*SWEEP, "--cluster", "a:1", code=2).stderr
 
 
 def test_another_seed_draws_other_inputs(minisim: Any, folder: Path) -> None:

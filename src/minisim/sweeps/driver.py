@@ -26,6 +26,7 @@ def explored(
     how: How,
     *,
     jobs: int | None = None,
+    cluster: str | None = None,
     ledger: Ledger | None = None,
     watch: Watch = lambda outcome, known: None,
 ) -> dict[str, Outcome]:
@@ -35,6 +36,7 @@ def explored(
         tasks: no two of one key.
         models: by the digests that tasks name.
         jobs: processes; default: one per CPU. 1 works in this process.
+        cluster: the address of a dask scheduler, whose workers compute instead.
         ledger: what is in it is not computed, and what is computed is put into it.
     """
     found = ledger.known(task.key for task in tasks) if ledger else {}
@@ -53,7 +55,7 @@ def explored(
 
     if not left:
         return found
-    with closing(_computed(left, models, how, jobs, known)) as stream:
+    with closing(_computed(left, models, how, jobs, cluster, known)) as stream:
         for outcomes in stream:
             if ledger:
                 ledger.keep([outcome for outcome in outcomes if outcome.key not in seen])
@@ -64,10 +66,14 @@ def explored(
 
 
 def _computed(
-    tasks: Sequence[Task], models: Mapping[str, Graph], how: How, jobs: int, known: Known
+    tasks: Sequence[Task], models: Mapping[str, Graph], how: How, jobs: int, cluster: str | None, known: Known
 ) -> Generator[list[Outcome], None, None]:
     used = {task.model: models[task.model] for task in tasks}
-    if jobs > 1:
+    if cluster is not None:
+        from minisim.sweeps.cluster import on_cluster
+
+        yield from on_cluster(cluster, tasks, {name: packed(graph) for name, graph in used.items()}, how, known)
+    elif jobs > 1:
         yield from local(tasks, {name: packed(graph) for name, graph in used.items()}, how, jobs, known)
     else:
         yield from _here(tasks, used, how, known)

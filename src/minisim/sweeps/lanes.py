@@ -95,18 +95,30 @@ class _Used:
     next: deque[Task] = field(default_factory=deque)
 
 
-def streamed(tasks: Sequence[Task], lanes: Sequence[Lane], how: How, known: Known) -> Iterator[list[Outcome]]:
-    """Compute tasks on lanes; yield what came of them as it comes, in any order."""
+def streamed(
+    tasks: Sequence[Task],
+    lanes: Sequence[Lane],
+    how: How,
+    known: Known,
+    joined: Callable[[], Sequence[Lane]] = lambda: (),
+    look_s: float | None = None,
+) -> Iterator[list[Outcome]]:
+    """Compute tasks on lanes; yield what came of them as it comes, in any order.
+
+    Args:
+        joined: asked for further lanes, after so many seconds at the latest.
+    """
     runs, tries = _runs(tasks, len(lanes)), dict.fromkeys((task.key for task in tasks), 0)
     used = [_Used(lane) for lane in lanes]
     while True:
+        used += [_Used(lane) for lane in joined()]
         found = [outcome for each in used for outcome in _fill(each, runs, how, known)]
         if found:
             yield found
         futures = [future for each in used for future in each.given]
         if not futures:
             return
-        done, _ = wait(futures, return_when=FIRST_COMPLETED)
+        done, _ = wait(futures, look_s, FIRST_COMPLETED)
         for each in used:
             if came := _answers(each, done, tries):
                 yield came
