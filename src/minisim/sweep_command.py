@@ -9,18 +9,19 @@ from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
+from pydantic import ValidationError
 from rich.console import Console
 
 from minisim import completion, options
 from minisim.commands import check_folder, tell_without_effect, typed_command
-from minisim.errors import LedgerError, UsageError
+from minisim.errors import LedgerError, UsageError, shown
 from minisim.hwmodel.config import split_override
 from minisim.options import Bindings
 from minisim.sweeps.driver import explored
 from minisim.sweeps.ledger import NAME, Begun, Ledger
 from minisim.sweeps.plan import Plan, bases_of, plan_of, print_plan
 from minisim.sweeps.ranges import parse_param
-from minisim.sweeps.specification import Model, Specification
+from minisim.sweeps.specification import Model, Specification, mistakes
 from minisim.sweeps.told import SweepProgress
 from minisim.sweeps.work import Outcome
 
@@ -249,18 +250,23 @@ def typed(
         if key in parameters:
             raise UsageError(f"--param {key}: given twice; list all its values in one")
         parameters[key] = tuple(each)
-    return Specification(
-        models=tuple(Model(model=model, dim=sizes, shape=shapes, value=values) for model in models),
-        configs=(source,),
-        set=dict(map(_override, overrides)),
-        param=parameters,
-        link=tuple(tuple(key.strip() for key in text.split(",")) for text in links),
-        where=tuple(where),
-        mapping=mapping_file,
-        numerics=not no_numerics,
-        max_operations=max_operations,
-        memory_limit=memory_limit,
-    )
+    if empty := [model for model in models if not model.strip()]:
+        raise UsageError(f"MODEL: must be a model, not {shown(empty[0])}")
+    try:
+        return Specification(
+            models=tuple(Model(model=model, dim=sizes, shape=shapes, value=values) for model in models),
+            configs=(source,),
+            set=dict(map(_override, overrides)),
+            param=parameters,
+            link=tuple(tuple(key.strip() for key in text.split(",")) for text in links),
+            where=tuple(where),
+            mapping=mapping_file,
+            numerics=not no_numerics,
+            max_operations=max_operations,
+            memory_limit=memory_limit,
+        )
+    except ValidationError as e:
+        raise UsageError(mistakes(e, "minisim sweep")) from None
 
 
 def _split(text: str) -> tuple[str, str]:
