@@ -1,6 +1,6 @@
-"""Pictures of the pages for docs/images: a run of resnet50 and a sweep, on a desktop and on a phone.
+"""Pictures of the pages for docs/images: a run of resnet50, a sweep and a comparison.
 
-    python benchmarks/screenshots.py            # runs both, takes the pictures, says how large pages and pictures are
+    python benchmarks/screenshots.py            # runs them, takes the pictures, says how large pages and pictures are
     python benchmarks/screenshots.py --timing   # how long 100,000 bars take to draw, and zoomed in
 
 Needs Chromium, and the packages playwright and Pillow.
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 IMAGES = ROOT / "docs" / "images"
 
-COLOURS = 64
+COLOURS = 200
 """Of a picture: flat colours need no more."""
 
 DESKTOP, PHONE = (1120, 900), (360, 740)
@@ -30,6 +30,8 @@ SWEEP = ("sweep", "resnet50", "--no-numerics", "--report", "--set", "compiler.ef
          "sram.bytes=64KiB,128KiB,256KiB,512KiB,1MiB,2MiB", "--param", "dram.bandwidth=12.8GB/s,25.6GB/s,51.2GB/s",
          "--param", "dma.bytes_per_cycle=16,32,64")  # fmt: skip
 
+COMPARE = ("compare", "npu_32x32", "--change", "sram.bytes=1MiB", "--model", "resnet50", "--report")
+
 PICTURES = {
     "run-desktop": ("report.html", DESKTOP, "", False),
     "run-phone": ("report.html", PHONE, "", False),
@@ -37,6 +39,7 @@ PICTURES = {
     "run-timeline": ("report.html", DESKTOP, "#timeline", False),
     "sweep-desktop": ("sweep.html", DESKTOP, "", False),
     "sweep-phone": ("sweep.html", PHONE, "", False),
+    "compare-desktop": ("compare.html", DESKTOP, "", False),
 }
 """Of each picture the page, the window, the part that is scrolled to, and whether it is dark."""
 
@@ -45,12 +48,12 @@ def main() -> None:
     """Take the pictures, or the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--timing", action="store_true")
-    parser.add_argument("--folder", type=Path, help="of a run and a sweep that are there already")
+    parser.add_argument("--folder", type=Path, help="of results that are there already")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).resolve()
         if not given.folder:
-            for command in (RUN,) if given.timing else (RUN, SWEEP):
+            for command in (RUN,) if given.timing else (RUN, SWEEP, COMPARE):
                 subprocess.run([sys.executable, "-m", "minisim", *command, "--out", folder], check=True)
         from support.browser import browser
 
@@ -75,7 +78,9 @@ def take_all(running: Any, folder: Path) -> None:
                 page.locator(part).evaluate("section => section.scrollIntoView()")
             page.wait_for_timeout(300)
             page.screenshot(path=path)
-        Image.open(path).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
     for file in ("report.html", "sweep.html"):
         print(f"{file}: {(folder / file).stat().st_size:,} bytes")

@@ -6,7 +6,7 @@ script saves by ``ax.figure.savefig("run.svg")``. Nothing here opens a window.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -139,3 +139,25 @@ def _rows(ax: Axes, titles: Sequence[str]) -> None:
 def _plain(text: str) -> str:
     """As it is: matplotlib would take what stands between dollars for a formula."""
     return text.replace("$", r"\$")
+
+
+def plot_lines(
+    title: str,
+    over: str,
+    ticks: Sequence[str],
+    metric: str,
+    lines: Mapping[str, Sequence[tuple[int, float]]],
+    ax: Axes | None = None,
+) -> Axes:
+    """Lines of (tick, value), with a label each: the column `metric` of a sweep over the values of a key."""
+    axes = new_axes(ax)
+    for label, points in lines.items():
+        axes.plot([at for at, _ in points], [value for _, value in points], marker="o", label=_plain(label))
+    axes.set_xticks(range(len(ticks)), [_plain(tick) for tick in ticks])
+    axes.set_xlabel(over)
+    axes.set_ylabel(metric)
+    axes.set_ylim(bottom=0)
+    axes.set_title(_plain(title))
+    if any(lines):
+        axes.legend()
+    return axes

@@ -15,7 +15,7 @@ from minisim.hwmodel.config import Machine
 from minisim.hwmodel.variants import LARGER, value_of, with_settings
 from minisim.reports.columns import Column, fitting, table_of, width_of
 from minisim.reports.html import SWEEP_PAGE, write_pages
-from minisim.reports.run_file.header import write_header
+from minisim.reports.run_file.header import write_bases
 from minisim.reports.write import output_set, write_csv
 
 SWEEP_FILE, SWEEP_HEADER = "sweep.csv", "sweep.json"
@@ -39,14 +39,15 @@ def write_sweep(
     out_dir: str | Path,
     *,
     model: str = "",
-    machine: Machine | None = None,
+    machines: Mapping[str, Machine] | None = None,
     command: Sequence[str] = (),
     page: bool = False,
 ) -> Path:
-    """Write sweep.csv into `out_dir`, and sweep.json with the machine that the points change: all of it or nothing.
+    """Write sweep.csv into `out_dir`, and sweep.json with the machines that the points change: all of it or nothing.
 
     Args:
-        model, machine, command: as they were typed, for the page; without a machine there is no sweep.json.
+        model, command: as they were typed, for the page.
+        machines: by what the column `config` calls them; without any there is no sweep.json.
         page: also sweep.html.
 
     Raises:
@@ -54,8 +55,8 @@ def write_sweep(
     """
     with output_set(out_dir, last=SWEEP_FILE, optional=[SWEEP_HEADER, SWEEP_PAGE]) as staging:
         write_csv(sweep_table(rows), staging / SWEEP_FILE)
-        if machine is not None:
-            write_header(staging / SWEEP_HEADER, model=model, machine=machine, command=command)
+        if machines:
+            write_bases(staging / SWEEP_HEADER, model=model, machines=machines, command=command)
         if page:
             write_pages(staging)
     return Path(out_dir) / SWEEP_FILE

@@ -40,7 +40,7 @@ from minisim.reports import Account, print_account, print_summary, write_reports
 from minisim.reports.attribution import _tail
 from minisim.reports.hints import Hint, array_fill
 from minisim.reports.terminal import advice
-from minisim.reports.trace import _service_rows
+from minisim.reports.trace.slices import _service_rows
 from minisim.sweep import grid
 from minisim.sweeps import grid as grid_module
 
@@ -313,7 +313,7 @@ def test_one_row_that_is_gathered_is_a_view_and_several_are_moved(indices: tuple
 def test_transfers_that_the_memory_serves_at_a_time_are_in_rows_of_their_own() -> None:
     machine = ms.Machine().replace("cores.count=3", "dram.model=banked", "l2.bytes=32KiB", "sram.bytes=32KiB")
     record = ms.run("gemm:96x96x96", machine, numerics=False).record()
-    rows, t = _service_rows(record), record.timeline
+    rows, t = _service_rows(record, single=True), record.timeline
     for moves in rows:
         assert (t.dram_end[moves][:-1] <= t.dram_begin[moves][1:]).all()
     assert len(rows) > 1

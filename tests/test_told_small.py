@@ -261,7 +261,7 @@ def test_the_path_of_a_report_is_never_broken(command: str, tmp_path: Path, monk
     monkeypatch.setenv("COLUMNS", "60")
     out = "a_folder_with_a_name " + "of_many_characters" * 4
     done = CliRunner().invoke(cli.main, [*command.split(), "--out", out])
-    assert re.search(rf"(?m)^reports: {out}/\w+\.csv(, {out}/\w+\.(csv|json))*$", done.output)
+    assert re.search(rf"(?m)^reports: {out}/\w+\.csv(, {out}/\w+\.(csv|json|toml))*$", done.output)
 
 
 def test_a_dump_goes_into_a_folder_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def _data(run: RunFolder) -> dict[str, Any]:
         "layers": {
             "name": [row["name"] for row in run.layers],
             "op": [row["op"] for row in run.layers],
-            "cycles": run.layer_cycles(),
+            "interval": [int(row["cycles_total"]) for row in run.layers],
             "macs": [int(row["macs"]) for row in run.layers],
             "bytes": [int(row["dram_read_bytes"]) + int(row["dram_write_bytes"]) for row in run.layers],
             "group": main,

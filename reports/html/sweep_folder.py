@@ -63,13 +63,13 @@ class SweepPoint:
         return number(self.row.get("cycles_over_roofline"))
 
     def told(self) -> str:
-        """Its parameters as one line."""
-        return ", ".join(f"{name} = {value}" for name, value in self.params.items())
+        """Its parameters as one line, without the model."""
+        return ", ".join(f"{name} = {value}" for name, value in self.params.items() if name != "model")
 
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """All points; `params` are the columns that name them, `base` the keys of the machine that they change."""
+    """All points; `params` are the columns that name them, `file` is sweep.json."""
 
     points: list[SweepPoint]
     params: list[str]
@@ -77,9 +77,11 @@ class SweepFolder:
 
     @property
     def varied(self) -> list[str]:
-        """The parameters with more than one value, those with most values first."""
+        """The parameters with more than one value, those with most values first; models are told apart elsewhere."""
         counts = {name: len({point.params[name] for point in self.points}) for name in self.params}
-        return sorted((name for name in self.params if counts[name] > 1), key=lambda name: -counts[name])
+        return sorted(
+            (name for name in self.params if counts[name] > 1 and name != "model"), key=lambda name: -counts[name]
+        )
 
     @property
     def models(self) -> list[str]:
@@ -103,16 +105,16 @@ def read_sweep(folder: Path) -> SweepFolder:
 
 
 def _machine(row: Row, params: list[str], file: Mapping[str, Any]) -> Machine | None:
-    """The machine of a point: the sweep's own, or the preset that `config` names, with the parameters over it."""
-    base = file.get("written")
-    config = row.get("config") or file.get("config") or ""
+    """The machine of a point: one of the sweep's own, or the preset that `config` names, with its parameters."""
+    bases, config = file.get("machines", {}), row.get("config", "")
+    base = bases.get(config) or (next(iter(bases.values())) if len(bases) == 1 else None)
+    if base is None and config not in presets():
+        return None
     try:
         keys = {name: parse_value(row[name]) for name in params if name not in OTHER_COLUMNS}
-        if base and "config" not in params:
-            return Machine.of(base).with_overrides(keys)
-        return Machine.load(config, []).with_overrides(keys) if config in presets() else None
-    except (ConfigError, UsageError, OSError):
-        return None  # a machine file that is not here, or a preset of another version
+        return (Machine.of(base) if base else Machine.load(config)).with_overrides(keys)
+    except ConfigError:
+        return None  # a preset, or a key, of another version
 
 
 def value_of(text: str) -> float:

@@ -153,6 +153,7 @@ def _data(sweep: SweepFolder, shown: Sequence[SweepPoint], fronts: dict[str, Any
     at = {name: {value: i for i, value in enumerate(listed)} for name, listed in values.items()}
     base = next((p.machine for p in shown if p.machine), None)
     flat = keys_of(base) if base else {}
+    models = _models(sweep)
     return {
         "kind": "sweep",
         "index": [p.index for p in shown],
@@ -177,7 +178,7 @@ def _data(sweep: SweepFolder, shown: Sequence[SweepPoint], fronts: dict[str, Any
         "keys": flat,
         "meanings": {key: str(field.description or "") for key, field in keys().items() if key in flat},
         "changed": [_differences(flat, p.machine) for p in shown],
-        "commands": [_command(sweep.file, p) for p in shown],
+        "commands": [_command(sweep.file, models, p) for p in shown],
     }  # fmt: skip
 
 
@@ -192,13 +193,20 @@ def _differences(flat: dict[str, str], machine: Machine | None) -> dict[str, str
     return {key: value for key, value in keys_of(machine).items() if flat.get(key) != value}
 
 
-def _command(file: Mapping[str, Any], p: SweepPoint) -> str:
-    """The command that runs this point alone."""
+def _command(file: Mapping[str, Any], models: Mapping[str, str], p: SweepPoint) -> str:
+    """The command that runs this point alone; `models` says how each of them was typed."""
     config = p.params.get("config") or next(iter(_typed(file, "--config")), "") or p.row.get("config") or "CONFIG"
-    model = p.params.get("model") or file.get("model") or p.model or "MODEL"
+    model = models.get(p.params.get("model", ""), p.model) or "MODEL"
     keys = [f"{key}={text}" for key, text in p.params.items() if key not in OTHER_COLUMNS]
     sets = [word for text in (*_typed(file, "--set"), *keys) for word in ("--set", text)]
     return shlex.join(["minisim", "run", model, "--config", config, *sets, "--report"])
+
+
+def _models(sweep: SweepFolder) -> dict[str, str]:
+    """How each model was typed, by what its column calls it ("" if there is no such column)."""
+    called = list(dict.fromkeys(point.params.get("model", "") for point in sweep.points))
+    typed = str(sweep.file.get("model", "")).split(", ")
+    return dict(zip(called, typed, strict=True)) if len(called) == len(typed) else {}
 
 
 def _typed(file: Mapping[str, Any], option: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,14 @@ def header(machine: Machine, command: Sequence[str]) -> dict[str, Any]:
 
 
 def write_header(path: Path, *, model: str, machine: Machine, command: Sequence[str]) -> None:
-    """Write a file with these fields and names; `written` is the machine as its file would say it."""
-    own = {"model": model, "config": machine.name, "written": machine.written()}
-    write_json(path, {**header(machine, command), **own})
+    """Write a file with these fields and names."""
+    write_json(path, {**header(machine, command), "model": model, "config": machine.name})
+
+
+def write_bases(path: Path, *, model: str, machines: Mapping[str, Machine], command: Sequence[str]) -> None:
+    """Write the file of a sweep: `machines` as their files would say them, to make others of."""
+    written = {name: machine.written() for name, machine in machines.items()}
+    write_json(path, {"format": FORMAT, "command": list(command), "model": model, "machines": written})
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

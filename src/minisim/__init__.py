@@ -51,6 +51,7 @@ from minisim.onnx_check import check_onnxruntime as _check_onnxruntime
 from minisim.run import Result
 from minisim.run import run as _run
 from minisim.runtime import Runtime
+from minisim.swept import sweep as _sweep
 from minisim.torch_check import check_torch as _check_torch
 
 try:
@@ -67,6 +68,7 @@ from_torch = public(_from_torch)
 load_model = public(_load_model)
 run = public(_run)
 simulate = public(_simulate)
+sweep = public(_sweep)
 for _face in (Graph, Machine, Result, Runtime, Schedule):
     guarded(_face)
 
@@ -103,4 +105,5 @@ __all__ = [
     "load_model",
     "run",
     "simulate",
+    "sweep",
 ]

@@ -167,9 +167,9 @@ def run_sweep(asked: Specification, out: Path, *, ledger: Path | None, where: Wh
         print_plan(plan, known, str(path), console, whole=True)
         return
     rows = plan.rows(_found(plan, out, path, opened(path, given=ledger is not None), where, console))
-    base = plan.bases[0].machine if len(plan.bases) == 1 else None
+    machines = {base.label: base.machine for base in plan.bases}
     models = ", ".join(model.model for model in asked.models)
-    written = write_sweep(rows, out, model=models, machine=base, command=typed_command(), page=page)
+    written = write_sweep(rows, out, model=models, machines=machines, command=typed_command(), page=page)
     print_sweep(rows, console)
     paths = [written, written.with_suffix(".html")] if page else [written]
     console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)

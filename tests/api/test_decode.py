@@ -223,7 +223,7 @@ def test_edges_are_chosen_once_by_timing() -> None:
 def test_the_table_and_the_file(tmp_path: Path) -> None:
     model, on = transformer(f"gpt2:small,{SMALL}"), machine()
     found = decode(TransformerDecoder(model), on, Text(PREFILL, 10), numerics=False)
-    path = write_decode(found.steps, on, tmp_path)
+    (path, *_) = write_decode(found.steps, on, tmp_path)
     rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
     assert [row["phase"] for row in rows] == ["prefill"] + ["decode"] * 10
     for row, step in zip(rows, found.steps, strict=True):

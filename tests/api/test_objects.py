@@ -6,6 +6,7 @@ import pickle
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -149,3 +150,73 @@ def test_without_matplotlib_a_picture_says_what_it_needs(result: ms.Result, monk
         MissingExtraError, match=r"a plot needs the package 'matplotlib': pip install 'minisim-npu\[plot\]'"
     ):
         result.plot()
+
+
+# -- sweeps ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def swept() -> Any:
+    return ms.sweep("gemm:64x64x64", "edge_8x8", "sram.bytes=1KiB,8KiB,64KiB", vector_lanes=[8, 16])
+
+
+def test_a_sweep_is_a_table_of_runs(swept: Any) -> None:
+    assert swept.params == ["sram.bytes", "vector.lanes"] and len(swept.points) == 6
+    assert swept.points["status"].tolist() == ["infeasible"] * 2 + ["ok"] * 4
+    machine = ms.Machine.load("edge_8x8").replace("sram.bytes=64KiB", "vector.lanes=16")
+    assert swept.points["cycles_total"].iloc[-1] == ms.run("gemm:64x64x64", machine, numerics=False).cycles
+    best = swept.best()
+    assert best["sram.bytes"] == "64KiB" and best["cycles_total"] == swept.points["cycles_total"].min()
+    assert swept.best("dram_read_bytes")["dram_read_bytes"] == swept.points["dram_read_bytes"].min()
+    text = f"6 points (2 infeasible, 4 ok), fewest cycles {best['cycles_total']:,} at sram.bytes=64KiB vector.lanes=8"
+    assert repr(swept) == f"<Sweep of 'gemm': {text}>" and text in swept._repr_html_()
+    assert repr(pickle.loads(pickle.dumps(swept))) == repr(swept)
+
+
+def test_sweeps_are_compared(swept: Any) -> None:
+    wider = ms.sweep("gemm:64x64x64", "edge_8x8", "dma.bytes_per_cycle=32", sram_bytes=["8KiB", "64KiB"])
+    with pytest.raises(MinisimError, match="sweeps of the same parameters"):
+        swept.compare(wider)
+    machine = ms.Machine.load("edge_8x8").replace("dram.bandwidth=1GB/s")
+    slower = ms.sweep("gemm:64x64x64", machine, "sram.bytes=8KiB,64KiB", vector_lanes=[8, 16])
+    found = swept.compare(slower)
+    assert len(found.points) == 4 and found.ratios["least"][0] > 1.5 and len(found.unmatched) == 2
+    with pytest.raises(MinisimError, match="a sweep is compared with a sweep"):
+        swept.compare("edge_8x8")
+
+
+def test_a_sweep_is_drawn(swept: Any) -> None:
+    pytest.importorskip("matplotlib")
+    lines = swept.plot()
+    assert [label.get_text() for label in lines.get_xticklabels()] == ["1KiB", "8KiB", "64KiB"]
+    assert [line.get_label() for line in lines.lines] == ["vector.lanes=8", "vector.lanes=16"]
+    assert list(lines.lines[0].get_ydata()) == swept.points["cycles_total"].tolist()[2::2]
+    assert len(swept.plot(over="vector.lanes", metric="energy_uj").lines) == 2
+    for wrong in ({"over": "sram.byte"}, {"metric": "energy"}, {"metric": "reason"}):
+        with pytest.raises(MinisimError, match="is no "):
+            swept.plot(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("args", "keys", "message"),
+    [
+        ((), {}, "a sweep needs a parameter"),
+        ((7,), {}, "must be a text"),
+        (("sram.bytes",), {}, "sram.bytes"),
+        ((), {"sram_bytes": "64KiB"}, "must be a list of values"),
+        ((), {"sram_bytes": []}, "must be a list of values"),
+        ((), {"sram_byte": [1]}, "unknown key"),
+        (("sram.bytes=1KiB",), {"jobs": 0}, "jobs must be"),
+        (("sram.bytes=1KiB",), {"numerics": "yes"}, "numerics"),
+    ],
+)
+def test_a_sweep_of_nothing_is_refused(args: tuple[Any, ...], keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(MinisimError, match=message):
+        ms.sweep("gemm:8x8x8", None, *args, **keys)
+
+
+def test_a_sweep_of_which_nothing_ran_says_so() -> None:
+    none = ms.sweep("gemm:64x64x64", None, sram_bytes=["256B"])
+    assert repr(none) == "<Sweep of 'gemm': 1 points (1 infeasible)>"
+    with pytest.raises(MinisimError, match="no point of the sweep ran"):
+        none.best()

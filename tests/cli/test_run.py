@@ -223,8 +223,8 @@ def test_an_out_that_cannot_be_made_is_said_before_the_run(
     command: list[str], minisim: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its mode allows it, and root may write everywhere: only trying shows it."""
-    for name in ("run", "sweep"):
-        monkeypatch.setattr(f"minisim.cli.{name}", lambda *args, **keys: pytest.fail("it ran"))
+    for name in ("cli.run", "sweep_command.explored"):
+        monkeypatch.setattr(f"minisim.{name}", lambda *args, **keys: pytest.fail("it ran"))
     result = minisim(command[0], "gemm:8x8x8", *command[1:], "--out", "/proc/minisim/out", code=2)
     assert result.stderr.startswith("minisim: error: --out /proc/minisim/out: must be a folder that you may write")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import minisim as ms
 from minisim.errors import UsageError
 from minisim.hwmodel.area import area_mm2
-from minisim.reports import Told, WhatIf, write_pages, write_reports
+from minisim.reports import Told, WhatIf, write_pages, write_reports, write_sweep
 from minisim.reports.html import graph_section
 from minisim.reports.html.compare_page import STEPS, waterfall
 from minisim.reports.html.folder import RunFolder, read_run
@@ -222,6 +222,27 @@ def test_points_are_read_back(tmp_path: Path) -> None:
     (page,) = write_pages(tmp_path)
     text = page.read_text("utf-8")
     assert "no &lt;b&gt;room&lt;/b&gt;" in text and "<b>room" not in text
+
+
+def test_several_models_on_several_machines(tmp_path: Path) -> None:
+    """Each model has a sentence of its own, each point its own machine and the command that runs it alone."""
+    machines = {"one": ms.Machine().replace("vector.lanes=8"), "two": ms.Machine().replace("vector.lanes=64")}
+    ran = {"status": "ok", "reason": "", "energy_uj": 1.0, "cycles_over_roofline": 1.0}
+    rows = [
+        {"model": model, "config": config, "sram.bytes": size, **ran, "cycles_total": n, "time_us": float(n)}
+        for model, n in (("a", 10), ("b", 20)) for config in machines for size in ("64KiB", "1MiB")
+    ]  # fmt: skip
+    command = ["minisim", "sweep", "--config", "x.toml", "--set", "tile.m=8"]
+    write_sweep(rows, tmp_path, model="gemm:1x1x1, b.py", machines=machines, command=command, page=True)
+    sweep = read_sweep(tmp_path)
+    assert sweep.models == ["a", "b"] and sweep.varied == ["config", "sram.bytes"]
+    for point in sweep.points:
+        machine = machines[point.params["config"]].replace(f"sram.bytes={point.params['sram.bytes']}")
+        assert point.area == area_mm2(machine)
+    text = (tmp_path / "sweep.html").read_text("utf-8").replace("\u00a0", " ")
+    assert "a: 10.0 µs at best" in text and "b: 20.0 µs at best" in text
+    assert "minisim run gemm:1x1x1 --config two --set tile.m=8 --set sram.bytes=1MiB --report" in text
+    assert "minisim run b.py --config one --set tile.m=8 --set sram.bytes=64KiB --report" in text
 
 
 def test_areas_grow_with_what_they_are_made_of() -> None:

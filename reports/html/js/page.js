@@ -56,6 +56,7 @@ $("#theme").addEventListener("click", () => {
   toldTheme();
 });
 system.addEventListener("change", toldTheme);
+matchMedia("print").addEventListener("change", redraw);
 $("#theme").setAttribute("aria-pressed", String(isDark()));
 
 // -- tabs -----------------------------------------------------------------------------------------------------

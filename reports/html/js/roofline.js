@@ -2,7 +2,7 @@
 
 function roofline(host) {
   const { layers, roofs, groups } = data;
-  const with_macs = layers.macs.map((n, i) => i).filter((i) => layers.macs[i] && layers.cycles[i]);
+  const with_macs = layers.macs.map((n, i) => i).filter((i) => layers.macs[i] && layers.interval[i]);
   if (!with_macs.length || !roofs.macs) {
     host.textContent = "No layer has MACs.";
     return;
@@ -11,14 +11,14 @@ function roofline(host) {
   const intensity = (i) => layers.macs[i] / layers.bytes[i];
   const [low, high] = extent([...moved.map(intensity), roofs.macs / roofs.dram], true);
   const right = Math.max(high, (roofs.macs / Math.min(roofs.dram, roofs.load)) * 2) * 1.6;
-  const speed = (i) => layers.macs[i] / layers.cycles[i];
+  const speed = (i) => layers.macs[i] / layers.interval[i];
   const [slow] = extent([...with_macs.map(speed), roofs.macs], true);
   const left = low / 1.3, floor = slow / 1.5;
-  const longest = Math.max(...layers.cycles);
+  const longest = Math.max(...layers.interval), top = Math.max(roofs.macs, ...with_macs.map(speed)) * 1.6;
   const dots = with_macs.map((i) => ({
     id: i, kind: "layer", choose: select, x: layers.bytes[i] ? intensity(i) : right / 1.15, y: speed(i),
-    r: 4 + 7 * Math.sqrt(layers.cycles[i] / longest), shape: GROUP_SHAPE[layers.group[i]] ?? "circle", fill: `--g${Math.max(0, layers.group[i])}`,
-    text: `${layers.name[i]} (${layers.op[i]})\n${si(speed(i))} MACs a cycle of ${si(roofs.macs)}, ${layers.bytes[i] ? `${si(intensity(i))} MACs a byte` : "nothing from DRAM"}\n${whole(layers.cycles[i])} cycles, mostly ${groups[layers.group[i]] ?? "nothing"}`,
+    r: 4 + 7 * Math.sqrt(layers.interval[i] / longest), shape: GROUP_SHAPE[layers.group[i]] ?? "circle", fill: `--g${Math.max(0, layers.group[i])}`,
+    text: `${layers.name[i]} (${layers.op[i]})\n${si(speed(i))} MACs a cycle of ${si(roofs.macs)}, ${layers.bytes[i] ? `${si(intensity(i))} MACs a byte` : "nothing from DRAM"}\n${whole(layers.interval[i])} cycles until its results were there, mostly ${groups[layers.group[i]] ?? "nothing"}`,
   }));
   const slope = (bytes) => {
     const from = Math.max(left, floor / bytes);
@@ -26,7 +26,7 @@ function roofline(host) {
   };
   const turn = (width) => {
     const across = (width - MARGIN.left - MARGIN.right) / Math.log10(right / left);
-    const up = (380 - MARGIN.top - MARGIN.bottom) / Math.log10((roofs.macs * 1.6) / floor);
+    const up = (380 - MARGIN.top - MARGIN.bottom) / Math.log10(top / floor);
     return (-Math.atan2(up, across) * 180) / Math.PI;
   };
   const sloped = (bytes, text, width, dy) => {
@@ -36,7 +36,7 @@ function roofline(host) {
   };
   chart(host, "Roofline: MACs a cycle over MACs a byte of DRAM traffic", (width) => ({
     x: { label: "MACs per byte from and to DRAM", range: [left, right], log: true, format: plain },
-    y: { label: "MACs per cycle", range: [floor, roofs.macs * 1.6], log: true, format: plain },
+    y: { label: "MACs per cycle", range: [floor, top], log: true, format: plain },
     lines: [
       { points: [[roofs.macs / roofs.dram, roofs.macs], [right, roofs.macs]], kind: "roof" },
       { points: slope(roofs.dram), kind: "roof" },
