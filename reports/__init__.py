@@ -19,7 +19,7 @@ from minisim.reports.html import RUN_PAGE, write_pages
 from minisim.reports.run_file import FILE as RUN_FILE
 from minisim.reports.run_file import Told, write_run_file
 from minisim.reports.run_record import RunRecord
-from minisim.reports.sweep import print_sweep, write_sweep
+from minisim.reports.sweep import print_sweep, write_search, write_sweep
 from minisim.reports.tables import energy, layers, summary, timeline, units
 from minisim.reports.terminal import print_summary
 from minisim.reports.trace import load_protos, write_trace, write_trace_to
@@ -49,6 +49,7 @@ __all__ = [
     "write_decode",
     "write_pages",
     "write_reports",
+    "write_search",
     "write_sweep",
     "write_tables",
     "write_trace",

@@ -20,6 +20,8 @@ from minisim.reports.write import output_set, write_csv
 
 SWEEP_FILE, SWEEP_HEADER = "sweep.csv", "sweep.json"
 
+SEARCH_FILE, FRONT_FILE = "search.csv", "front.csv"
+
 STATUS_STYLE = {"ok": "green", "infeasible": "yellow", "failed": "red"}
 
 
@@ -58,6 +60,20 @@ def write_sweep(
         if page:
             write_pages(staging)
     return Path(out_dir) / SWEEP_FILE
+
+
+def write_search(
+    rows: Sequence[Mapping[str, Any]], front: Sequence[Mapping[str, Any]], out_dir: str | Path
+) -> list[Path]:
+    """Write search.csv, the points that a search computed in order, and front.csv, the best of them: both or nothing.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    with output_set(out_dir, last=SEARCH_FILE) as staging:
+        write_csv(sweep_table(front), staging / FRONT_FILE)
+        write_csv(sweep_table(rows), staging / SEARCH_FILE)
+    return [Path(out_dir) / name for name in (SEARCH_FILE, FRONT_FILE)]
 
 
 def print_sweep(rows: Sequence[Mapping[str, Any]], console: Console) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,12 @@ class SweepFolder:
             (name for name in self.params if counts[name] > 1 and name != "model"), key=lambda name: -counts[name]
         )
 
+    @cached_property
+    def numeric(self) -> set[str]:
+        """The parameters whose values are all numbers."""
+        values = {name: {point.params[name] for point in self.points} for name in self.params}
+        return {name for name, texts in values.items() if not any(math.isnan(value_of(text)) for text in texts)}
+
     @property
     def models(self) -> list[str]:
         return list(dict.fromkeys(point.model for point in self.points if point.ok))
@@ -117,6 +124,7 @@ def _machine(row: Row, params: list[str], file: Mapping[str, Any]) -> Machine | 
         return None  # a preset, or a key, of another version
 
 
+@cache
 def value_of(text: str) -> float:
     """A parameter as a number, in its base unit; NaN if it is a word."""
     for unit in (SIZE, RATE, FREQUENCY, TIME):

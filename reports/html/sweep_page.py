@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from minisim.hwmodel.config import Machine, keys
+from minisim.hwmodel.config import keys
 from minisim.hwmodel.variants import LARGER
 from minisim.reports.html.page import page
 from minisim.reports.html.pareto import front, knee
-from minisim.reports.html.sweep_folder import OTHER_COLUMNS, SweepFolder, SweepPoint, in_order, value_of
+from minisim.reports.html.sweep_folder import SweepFolder, SweepPoint, in_order, value_of
 from minisim.reports.html.tables_section import Cell, Line
 from minisim.reports.html.words import of_bytes, percent, scaled, times, whole
 from minisim.reports.run_file.header import keys_of
@@ -123,19 +123,15 @@ def _failures(others: Sequence[SweepPoint]) -> list[tuple[int, str]]:
 
 
 def _heads(sweep: SweepFolder) -> list[tuple[str, str]]:
-    return [*((name, "n" if _numeric(sweep, name) else "") for name in sweep.params), ("Cycles", "n"), ("Time", "n"),
+    return [*((name, "n" if name in sweep.numeric else "") for name in sweep.params), ("Cycles", "n"), ("Time", "n"),
             ("× bound", "n"), ("Bound by", ""), ("DRAM", "n"), ("Energy", "n"), ("Area proxy", "n"),
             ("Status", "")]  # fmt: skip
-
-
-def _numeric(sweep: SweepFolder, name: str) -> bool:
-    return all(not math.isnan(value_of(point.params[name])) for point in sweep.points)
 
 
 def _line(sweep: SweepFolder, p: SweepPoint) -> Line:
     moved = sum(float(p.row.get(name) or "nan") for name in ("dram_read_bytes", "dram_write_bytes"))
     area = f"{p.area:.3g} mm²" if not math.isnan(p.area) else "–"
-    params = [Cell(text, value_of(text) if _numeric(sweep, name) else text) for name, text in p.params.items()]
+    params = [Cell(text, value_of(text) if name in sweep.numeric else text) for name, text in p.params.items()]
     return Line(p.index, [
         *params, _cell(whole(p.cycles), p.cycles), _cell(scaled(p.seconds, "s"), p.seconds),
         _cell(times(p.over), p.over), Cell(p.row.get("bound_by") or "", p.row.get("bound_by") or ""),
@@ -144,7 +140,7 @@ def _line(sweep: SweepFolder, p: SweepPoint) -> Line:
 
 
 def _cell(text: str, key: float) -> Cell:
-    return Cell(text, -1.0 if math.isnan(key) else key)
+    return Cell(text, -1.0 if math.isnan(key) else float(f"{key:.9g}"))
 
 
 def _data(sweep: SweepFolder, shown: Sequence[SweepPoint], fronts: dict[str, Any]) -> dict[str, Any]:
@@ -154,6 +150,8 @@ def _data(sweep: SweepFolder, shown: Sequence[SweepPoint], fronts: dict[str, Any
     base = next((p.machine for p in shown if p.machine), None)
     flat = keys_of(base) if base else {}
     models = _models(sweep)
+    commands = [_command(sweep.file, models, p) for p in shown]
+    distinct = list(dict.fromkeys(commands))
     return {
         "kind": "sweep",
         "index": [p.index for p in shown],
@@ -177,8 +175,9 @@ def _data(sweep: SweepFolder, shown: Sequence[SweepPoint], fronts: dict[str, Any
                            for name, each in both.items()} for model, both in fronts.items()},
         "keys": flat,
         "meanings": {key: str(field.description or "") for key, field in keys().items() if key in flat},
-        "changed": [_differences(flat, p.machine) for p in shown],
-        "commands": [_command(sweep.file, models, p) for p in shown],
+        "changed": [_differences(flat, p) for p in shown],
+        "commands": distinct,
+        "command": [distinct.index(text) for text in commands],
     }  # fmt: skip
 
 
@@ -187,19 +186,18 @@ def _bound_s(p: SweepPoint) -> float:
     return p.seconds / p.over if p.over and not math.isnan(p.over) else math.nan
 
 
-def _differences(flat: dict[str, str], machine: Machine | None) -> dict[str, str]:
-    if machine is None:
-        return {}
-    return {key: value for key, value in keys_of(machine).items() if flat.get(key) != value}
+def _differences(flat: dict[str, str], p: SweepPoint) -> dict[str, str]:
+    """Keys that follow from the point's parameters, which are told anyway."""
+    own = keys_of(p.machine) if p.machine else {}
+    return {key: value for key, value in own.items() if flat.get(key) != value and key not in p.params}
 
 
 def _command(file: Mapping[str, Any], models: Mapping[str, str], p: SweepPoint) -> str:
-    """The command that runs this point alone; `models` says how each of them was typed."""
+    """The command that runs this point alone, without the keys that vary; `models` says how each model was typed."""
     config = p.params.get("config") or next(iter(_typed(file, "--config")), "") or p.row.get("config") or "CONFIG"
     model = models.get(p.params.get("model", ""), p.model) or "MODEL"
-    keys = [f"{key}={text}" for key, text in p.params.items() if key not in OTHER_COLUMNS]
-    sets = [word for text in (*_typed(file, "--set"), *keys) for word in ("--set", text)]
-    return shlex.join(["minisim", "run", model, "--config", config, *sets, "--report"])
+    sets = [word for text in _typed(file, "--set") for word in ("--set", text)]
+    return shlex.join(["minisim", "run", model, "--config", config, "--report", *sets])
 
 
 def _models(sweep: SweepFolder) -> dict[str, str]:

@@ -55,6 +55,7 @@ from minisim.options import Bindings, Tokens
 from minisim.progress import SlowProgress
 from minisim.report_command import report_command, told_what_ifs
 from minisim.run import run
+from minisim.search_command import search_command
 from minisim.stopped import stops_told
 from minisim.streams import ReaderGone, safe_streams
 from minisim.sweep_command import sweep_command
@@ -432,6 +433,7 @@ def explain_command(
 
 
 main.add_command(compare_command)
+main.add_command(search_command)
 main.add_command(sweep_command)
 main.add_command(completion_command)
 main.add_command(report_command)

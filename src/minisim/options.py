@@ -191,6 +191,28 @@ report_page = click.option(
     "--report", "report_page", is_flag=True, help="Also write an HTML page, one file that any browser shows."
 )
 jobs = click.option("--jobs", type=click.IntRange(min=1), help="Processes to work in.  [default: one per CPU]")
+
+
+def params(command: F) -> F:
+    """--param, --link and --where, as `params`, `links` and `where`."""
+    param = click.option(
+        "--param",
+        "params",
+        multiple=True,
+        metavar="KEY=VALUE,VALUE,...",
+        help="A dimension of the grid, such as sram.bytes=64KiB,128KiB, or a range: sram.bytes=64KiB:4MiB:x2, "
+        "matrix.rows=8:32:+8. May be repeated.",
+    )
+    link = click.option("--link", "links", multiple=True, metavar="KEY,KEY", help="Parameters that vary together.")
+    where = click.option(
+        "--where",
+        multiple=True,
+        metavar="EXPRESSION",
+        help="Keep the points for which it is true: 'matrix.rows * matrix.cols == 1024'. May be repeated.",
+    )
+    return param(link(where(command)))
+
+
 ledger = click.option(
     "--ledger",
     metavar="FILE",

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
+from pydantic import ValidationError
 from rich.console import Console
 
 from minisim import completion, options
 from minisim.commands import check_folder, tell_without_effect, typed_command
-from minisim.errors import LedgerError, UsageError
+from minisim.errors import LedgerError, UsageError, shown
 from minisim.hwmodel.config import split_override
 from minisim.options import Bindings
 from minisim.sweeps.driver import explored
 from minisim.sweeps.ledger import NAME, Begun, Ledger
 from minisim.sweeps.plan import Plan, bases_of, plan_of, print_plan
 from minisim.sweeps.ranges import parse_param
-from minisim.sweeps.specification import Model, Specification
+from minisim.sweeps.specification import Model, Specification, mistakes
 from minisim.sweeps.told import SweepProgress
 from minisim.sweeps.work import Outcome
 
@@ -35,13 +36,7 @@ IN_A_FILE = {"source": "--config", "overrides": "--set", "dims": "--dim", "shape
 @click.argument("models", nargs=-1, metavar="MODEL...|SWEEP.toml", shell_complete=completion.models)
 @options.machine_options
 @options.bindings
-@click.option("--param", "params", multiple=True, metavar="KEY=VALUE,VALUE,...",
-              help="A dimension of the grid, such as sram.bytes=64KiB,128KiB, or a range: sram.bytes=64KiB:4MiB:x2, "
-              "matrix.rows=8:32:+8. May be repeated.")  # fmt: skip
-@click.option("--link", "links", multiple=True, metavar="KEY,KEY", help="Parameters that vary together.")
-@click.option("--where", multiple=True, metavar="EXPRESSION",
-              help="Keep the points for which it is true: 'matrix.rows * matrix.cols == 1024'. "
-              "May be repeated.")  # fmt: skip
+@options.params
 @options.out
 @options.report_page
 @options.mapping
@@ -62,21 +57,12 @@ def sweep_command(ctx: click.Context, /, models: tuple[str, ...], out: Path, rep
     SWEEP.toml says all that: models, machines, parameters, constraints. What is known from an earlier sweep is taken
     from the ledger.
     """
-    given = [name for name in ctx.params if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE]
-    in_file = [option for name, option in IN_A_FILE.items() if name in given]
     if resume:
-        if models or in_file:
-            raise UsageError(f"--resume: knows what was asked, so it does not go with {(in_file or ['MODEL'])[0]}")
-        specification, out = resumed(out if "out" in given else None, ledger)
-    elif len(models) == 1 and models[0].endswith(".toml"):
-        if in_file:
-            raise UsageError(f"{in_file[0]}: goes into {models[0]}")
-        specification = Specification.load(Path(models[0]))
+        if wrong := [*(["MODEL"] if models else []), *_in_file(ctx)]:
+            raise UsageError(f"--resume: knows what was asked, so it does not go with {wrong[-1]}")
+        specification, out = resumed(out if _is_given(ctx, "out") else None, ledger)
     else:
-        for missing, kind, hint in ((not models, "argument", "MODEL"), (not asked["params"], "option", "--param")):
-            if missing:
-                raise click.MissingParameter(param_type=kind, param_hint=hint)
-        specification = typed(models, **asked)
+        specification = specified(ctx, models, asked)
     check_folder("--out", out)
     if cluster is not None:
         if jobs is not None:
@@ -84,6 +70,31 @@ def sweep_command(ctx: click.Context, /, models: tuple[str, ...], out: Path, rep
         import_cluster()
     where = Where(jobs, cluster)
     run_sweep(specification, out, ledger=ledger, where=where, dry_run=dry_run, page=report_page)
+
+
+def specified(ctx: click.Context, models: Sequence[str], asked: Mapping[str, Any]) -> Specification:
+    """What a command is asked: by a file, or by its options.
+
+    Raises:
+        UsageError: with every mistake of the file; or an option goes into it.
+    """
+    if len(models) == 1 and models[0].endswith(".toml"):
+        if in_file := _in_file(ctx):
+            raise UsageError(f"{in_file[0]}: goes into {models[0]}")
+        return Specification.load(Path(models[0]))
+    for missing, kind, hint in ((not models, "argument", "MODEL"), (not asked["params"], "option", "--param")):
+        if missing:
+            raise click.MissingParameter(param_type=kind, param_hint=hint)
+    return typed(models, **asked)
+
+
+def _in_file(ctx: click.Context) -> list[str]:
+    """The options given that say what sweep.toml says."""
+    return [option for name, option in IN_A_FILE.items() if _is_given(ctx, name)]
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
 
 
 OUT = Path("out")
@@ -117,8 +128,8 @@ def resumed(out: Path | None, ledger: Path | None) -> tuple[Specification, Path]
     if not path.is_file():
         where = "nothing was begun, or it lies elsewhere (--out, --ledger)"
         raise UsageError(f"--resume: there is no ledger {path}: {where}")
-    with Ledger(path) as opened:
-        begun = opened.last(str(out.resolve()) if ledger and out else None)
+    with Ledger(path) as book:
+        begun = book.last(str(out.resolve()) if ledger and out else None)
     if begun is None:
         raise UsageError(f"--resume: no sweep was begun with {path}")
     return _specification(begun, path), out or _as_typed(Path(begun.out))
@@ -147,16 +158,16 @@ def run_sweep(asked: Specification, out: Path, *, ledger: Path | None, where: Wh
     """
     from minisim.reports import print_sweep, write_sweep
 
-    plan = _planned(asked)
+    plan = planned(asked)
     path, console = ledger or out / NAME, Console()
     if dry_run:
         known = 0
         if path.is_file():
-            with Ledger(path) as opened:
-                known = len(opened.known(task.key for task in plan.tasks))
+            with Ledger(path) as book:
+                known = len(book.known(task.key for task in plan.tasks))
         print_plan(plan, known, str(path), console, whole=True)
         return
-    rows = plan.rows(_found(plan, out, path, _opened(path, given=ledger is not None), where, console))
+    rows = plan.rows(_found(plan, out, path, opened(path, given=ledger is not None), where, console))
     machines = {base.label: base.machine for base in plan.bases}
     models = ", ".join(model.model for model in asked.models)
     written = write_sweep(rows, out, model=models, machines=machines, command=typed_command(), page=page)
@@ -165,7 +176,7 @@ def run_sweep(asked: Specification, out: Path, *, ledger: Path | None, where: Wh
     console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 
 
-def _planned(asked: Specification) -> Plan:
+def planned(asked: Specification) -> Plan:
     """The plan; what of its machines has no effect is told."""
     bases = bases_of(asked)
     click.get_current_context().find_root().obj = bases[0].machine  # a report of a bug will have it
@@ -200,7 +211,7 @@ def _found(
             ledger.close()
 
 
-def _opened(path: Path, given: bool) -> Ledger | None:
+def opened(path: Path, given: bool) -> Ledger | None:
     """The ledger. One that nobody asked for and that cannot be made (a full disk) costs a note, not the sweep."""
     new = not path.exists()
     try:
@@ -239,18 +250,23 @@ def typed(
         if key in parameters:
             raise UsageError(f"--param {key}: given twice; list all its values in one")
         parameters[key] = tuple(each)
-    return Specification(
-        models=tuple(Model(model=model, dim=sizes, shape=shapes, value=values) for model in models),
-        configs=(source,),
-        set=dict(map(_override, overrides)),
-        param=parameters,
-        link=tuple(tuple(key.strip() for key in text.split(",")) for text in links),
-        where=tuple(where),
-        mapping=mapping_file,
-        numerics=not no_numerics,
-        max_operations=max_operations,
-        memory_limit=memory_limit,
-    )
+    if empty := [model for model in models if not model.strip()]:
+        raise UsageError(f"MODEL: must be a model, not {shown(empty[0])}")
+    try:
+        return Specification(
+            models=tuple(Model(model=model, dim=sizes, shape=shapes, value=values) for model in models),
+            configs=(source,),
+            set=dict(map(_override, overrides)),
+            param=parameters,
+            link=tuple(tuple(key.strip() for key in text.split(",")) for text in links),
+            where=tuple(where),
+            mapping=mapping_file,
+            numerics=not no_numerics,
+            max_operations=max_operations,
+            memory_limit=memory_limit,
+        )
+    except ValidationError as e:
+        raise UsageError(mistakes(e, "minisim sweep")) from None
 
 
 def _split(text: str) -> tuple[str, str]:

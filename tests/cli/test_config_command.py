@@ -131,7 +131,9 @@ def test_the_version_is_the_installed_one() -> None:
 
 def test_help_lists_every_command(minisim: Any) -> None:
     text = minisim("--help").stdout
-    assert isinstance(main, click.Group) and set(main.commands) == {"run", "explain", "sweep", "models", "config"}
+    assert isinstance(main, click.Group) and set(main.commands) == {
+        "run", "explain", "sweep", "search", "compare", "report", "models", "completion", "config"
+    }  # fmt: skip
     for name, command in main.commands.items():
         assert f"  {name} " in text and command.get_short_help_str(limit=30).rstrip(".") in text
 
@@ -152,7 +154,7 @@ def test_every_command_and_option_has_its_help(path: tuple[str, ...], minisim: A
     for name in path:
         assert isinstance(command, click.Group)
         command = command.commands[name]
-    assert command.help and command.help.split(".")[0].split("\n")[0] in text
+    assert command.help and "".join(command.help.split(".")[0].split("\n")[0].split()) in "".join(text.split())
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help and parameter.opts[0] in text

@@ -137,8 +137,8 @@ def test_the_screen_says(
         golden.check(f"screens/{name}-files.txt", "\n\n".join(tables) + "\n")
 
 
-@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "compare", "report", "config", "config show",
-                                     "config check", "completion"])  # fmt: skip
+@pytest.mark.parametrize("command", ["", "run", "explain", "sweep", "search", "compare", "report", "config",
+                                     "config show", "config check", "completion"])  # fmt: skip
 def test_the_help_says(minisim: Minisim, golden: Golden, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     golden.check(

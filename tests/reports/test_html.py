@@ -241,8 +241,8 @@ def test_several_models_on_several_machines(tmp_path: Path) -> None:
         assert point.area == area_mm2(machine)
     text = (tmp_path / "sweep.html").read_text("utf-8").replace("\u00a0", " ")
     assert "a: 10.0 µs at best" in text and "b: 20.0 µs at best" in text
-    assert "minisim run gemm:1x1x1 --config two --set tile.m=8 --set sram.bytes=1MiB --report" in text
-    assert "minisim run b.py --config one --set tile.m=8 --set sram.bytes=64KiB --report" in text
+    assert "minisim run gemm:1x1x1 --config two --report --set tile.m=8" in text
+    assert "minisim run b.py --config one --report --set tile.m=8" in text
 
 
 def test_areas_grow_with_what_they_are_made_of() -> None:

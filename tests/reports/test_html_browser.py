@@ -223,7 +223,9 @@ def test_a_sweep(running: Any, sweep_page: Path) -> None:
         assert page.locator("#point").is_visible()
         assert page.locator("#point-keys tbody tr").count() > 100
         assert (
-            page.locator("#point-command").inner_text().startswith("minisim run gemm:64x64x64 --config npu_32x32 --set")
+            page.locator("#point-command")
+            .inner_text()
+            .startswith("minisim run gemm:64x64x64 --config npu_32x32 --report --set compiler.effort=0 --set sram")
         )
         page.keyboard.press("Escape")
         assert not page.locator("#point").is_visible()

@@ -17,12 +17,15 @@ const name = (i) => data.params.map((each) => `${each.name} = ${each.values[each
 const words = (i) => `${name(i)}\n${si(metrics.time[i], "s")}, ${si(metrics.energy[i] ?? 0, "J")}${metrics.area[i] === null ? "" : `, ${SECOND.area[1](metrics.area[i])}`}\n${metrics.over[i] === null ? "" : `${metrics.over[i].toFixed(2)} × its bound`}`;
 const isFar = (i) => metrics.over[i] !== null && metrics.over[i] > data.far;
 
+/** A word as a shell takes it. */
+const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`);
+
 function openPoint(index) {
   const i = places.get(index);
   $("#point-told").textContent = data.status[i] === "ok" ? words(i) : `${name(i)}\n${data.status[i]}: ${data.reason[i]}`;
-  $("#point-command").textContent = data.commands[i];
-  $("#point-copy").dataset.copy = data.commands[i];
   const typed = Object.fromEntries(data.params.map((each) => [each.name, each.values[each.at[i]]]));
+  const varied = Object.entries(typed).filter(([key]) => !["model", "config"].includes(key)).map((pair) => `--set ${quoted(pair.join("="))}`);
+  $("#point-command").textContent = $("#point-copy").dataset.copy = [data.commands[data.command[i]], ...varied].join(" ");
   const all = { ...data.keys, ...typed, ...data.changed[i] };
   $("tbody", $("#point-keys")).replaceChildren(...Object.entries(all).map(([key, value]) => {
     const row = document.createElement("tr"), head = document.createElement("th"), told = document.createElement(key in typed ? "strong" : "span");

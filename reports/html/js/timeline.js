@@ -1,6 +1,6 @@
 // The timeline: a row per unit, a canvas that merges bars by pixel, so that 100,000 of them are drawn in a moment.
 
-const ROW = 26, HEAD = 22, NAMES = 74;
+const ROW = data.bars.rows.length > 24 ? 15 : 26, HEAD = 22, NAMES = 74;
 const UNIT_COLOUR = { load: "--g1", store: "--g3", matrix: "--g0", vector: "--g2" };
 const unitOf = (name) => name.replace(/^c\d+\./, "").replace(/ \d+$/, "");
 
@@ -66,7 +66,7 @@ class Timeline {
   /** Bars wider than a pixel by themselves; the others as how much of each pixel they cover. */
   drawRow(name, i) {
     const { pen, paint, begin, length, layer, busy, from, to, scale } = this;
-    const [first, last] = this.range(i), top = HEAD + i * ROW, high = ROW - 7;
+    const [first, last] = this.range(i), top = HEAD + i * ROW, high = ROW - (ROW > 20 ? 7 : 3);
     pen.fillStyle = i === this.row && document.activeElement === this.canvas ? paint["--ink"] : paint["--soft"];
     pen.fillText(name, 6, top + high / 2 + 1);
     const pixels = Math.max(1, Math.ceil(this.width - NAMES));

@@ -66,10 +66,10 @@ class Plan:
         """What is computed: of equal points one."""
         return list({entry.task.key: entry.task for entry in self.entries}.values())
 
-    def rows(self, found: Mapping[str, Outcome]) -> list[Row]:
-        """The rows of sweep.csv for what came of the tasks."""
+    def rows(self, found: Mapping[str, Outcome], entries: Sequence[Entry] | None = None) -> list[Row]:
+        """The rows of sweep.csv for what came of the tasks; or of some entries alone."""
         rows = []
-        for entry in self.entries:
+        for entry in self.entries if entries is None else entries:
             row = row_of(entry.params, found[entry.task.key])
             if row["status"] == OK:  # equal points may be called otherwise
                 row |= {"model": entry.model, "config": entry.config}

@@ -165,11 +165,7 @@ class Specification(_Table):
         try:
             found = cls.model_validate({**data, "place": place})
         except ValidationError as e:
-            errors = e.errors()
-            inner = {part for each in errors for part in each["loc"][:-1]}  # what is left of a list is none of its own
-            told = [each for each in errors if each["type"] != "too_short" or each["loc"][-1] not in inner]
-            mistakes = dict.fromkeys(f"{place}: {_mistake(each)}" for each in told)
-            raise UsageError("\n".join(mistakes)) from None
+            raise UsageError(mistakes(e, place)) from None
         return found._with_effort(effort).expanded()
 
     def _with_effort(self, effort: Any) -> Specification:
@@ -274,6 +270,14 @@ def _values(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(","))
     return tuple(map(_text, value if isinstance(value, list | tuple) else [value]))
+
+
+def mistakes(e: ValidationError, place: str) -> str:
+    """A line for each mistake of what was asked in this place."""
+    errors = e.errors()
+    inner = {part for each in errors for part in each["loc"][:-1]}  # what is left of a list is none of its own
+    told = [each for each in errors if each["type"] != "too_short" or each["loc"][-1] not in inner]
+    return "\n".join(dict.fromkeys(f"{place}: {_mistake(each)}" for each in told))
 
 
 def _mistake(error: Any) -> str:

@@ -20,12 +20,14 @@ EVERY_S = 10.0
 class SweepProgress:
     """A context in which the points of a plan are watched: a bar on a terminal, else a line from time to time."""
 
-    def __init__(self, plan: Plan, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, plan: Plan, console: Console, clock: Callable[[], float] = time.monotonic, total: int | None = None
+    ) -> None:
         self._bar = SlowProgress(console, "sweeping")
         self._terminal, self._clock = console.is_terminal, clock
         self._labels = {entry.task.key: label_of(entry.params) for entry in plan.entries}
         self._one_model = len(plan.models) == 1
-        self._total, self._done, self._computed = len(self._labels), 0, 0
+        self._total, self._done, self._computed = total or len(self._labels), 0, 0
         self._counts = dict.fromkeys((OK, INFEASIBLE, FAILED), 0)
         self._best: tuple[int, str] | None = None
         self._began = self._told = clock()
