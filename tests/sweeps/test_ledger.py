@@ -218,7 +218,7 @@ def test_kills_cost_nothing_but_what_was_at_work(tmp_path: Path) -> None:
     began = time.perf_counter()
     compute(tmp_path / "again")
     took, rng, kills = time.perf_counter() - began, random.Random(0), 0
-    for turn in range(5):
+    for turn in range(2):
         path = tmp_path / f"killed{turn}"
         for _ in range(3):
             if not (child := os.fork()):
@@ -231,6 +231,23 @@ def test_kills_cost_nothing_but_what_was_at_work(tmp_path: Path) -> None:
         compute(path)
         assert rows(path) == rows(tmp_path / "whole") and len(rows(path)) == 10
     assert kills
+
+
+@pytest.mark.parametrize("worth", [0, 10**9])
+def test_each_point_is_told_once_however_slow_the_disk(
+    worth: float, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that takes long is written to seldom, but at the end."""
+    monkeypatch.setattr("minisim.sweeps.driver.WORTH", worth)
+    graph, how = ms.load_model("gemm:8x8x8"), How(False, 10**6, 2**30, {})
+    tasks = [Task(str(i), "", ms.Machine()) for i in range(4)]
+    told: list[tuple[str, bool]] = []
+    for known in (False, True):
+        told.clear()
+        with Ledger(path) as ledger:
+            found = explored(tasks, {"": graph}, how, jobs=1, ledger=ledger, watch=lambda o, k: told.append((o.key, k)))
+            assert ledger.known("0123") == {key: outcome._replace(shared=False) for key, outcome in found.items()}
+        assert told == [(str(i), known) for i in range(4)]
 
 
 # -- what a point is -----------------------------------------------------------------------------------------
@@ -260,13 +277,16 @@ def test_values_that_are_drawn_later_are_known_by_how() -> None:
 
 def test_the_hash_is_the_same_in_another_process() -> None:
     code = ("import minisim as ms; from minisim.sweeps.identity import digest\n"
-            "print(digest(ms.load_model('bert:base,layers=1,prefill=8')))")  # fmt: skip
+            "graph = ms.load_model('bert:base,layers=1,prefill=8'); graph.wide = set('abcdefgh')\n"
+            "print(digest(graph))")  # fmt: skip
     found = {
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                        env={"PYTHONHASHSEED": seed}).stdout
         for seed in ("1", "2")
     }  # fmt: skip
-    assert found == {digest(ms.load_model("bert:base,layers=1,prefill=8")) + "\n"}
+    graph = ms.load_model("bert:base,layers=1,prefill=8")
+    graph.wide = set("hgfedcba")
+    assert found == {digest(graph) + "\n"}
 
 
 def test_a_key_is_of_all_that_a_result_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,7 +198,7 @@ def test_a_constraint_sees_what_follows_a_parameter() -> None:
 
 def test_what_was_dropped_is_counted_once() -> None:
     params = [parse_param("matrix.rows=8,16,32,64")]
-    constraints = [Constraint.parse(text) for text in ("matrix.rows > 8", "matrix.rows > 16", "sram.bytes > 0")]
+    constraints = [Constraint.parse(text) for text in ("matrix.rows > 8", "tile.k > 16", "sram.bytes > 0")]
     found = constrained(Machine(), params, (), constraints)
     assert list(found.dropped.values()) == [1, 1, 0] and len(found.points) == 2
 
