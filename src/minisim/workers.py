@@ -15,11 +15,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from multiprocessing import active_children
+from multiprocessing import active_children, current_process
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
+from minisim.errors import UsageError
 from minisim.stopped import END
 
 PR_SET_PDEATHSIG = 1
@@ -65,7 +66,15 @@ class _Context(SpawnContext):
 
 @contextmanager
 def workers(jobs: int, initializer: Callable[..., None], *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """A pool of `jobs` processes, each of which has called `initializer` first. Leaving by an exception kills them."""
+    """A pool of `jobs` processes, each of which has called `initializer` first. Leaving by an exception kills them.
+
+    Raises:
+        UsageError: this process is itself one that is being begun: a script's own work is done again in each.
+    """
+    if getattr(current_process(), "_inheriting", False):
+        raise UsageError(
+            'several processes: each reads your script first, so its own work must stand below if __name__ == "__main__":'
+        )
     context = _Context()
     watched, held = context.Pipe(duplex=False)
     others = set(active_children())

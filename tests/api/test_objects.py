@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -237,3 +238,10 @@ def test_a_sweep_of_which_nothing_ran_says_so() -> None:
     assert repr(none) == "<Sweep of 'gemm': 1 points (1 infeasible)>"
     with pytest.raises(MinisimError, match="no point of the sweep ran"):
         none.best()
+
+
+def test_a_script_whose_work_each_process_would_do_again_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import minisim as ms\nms.sweep('gemm:8x8x8', None, 'sram.bytes=64KiB,128KiB', jobs=2)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
+    assert 'must stand below if __name__ == "__main__":' in done.stderr and "bug in minisim" not in done.stderr
