@@ -73,7 +73,8 @@ def workers(jobs: int, initializer: Callable[..., None], *arguments: Any) -> Ite
     """
     if getattr(current_process(), "_inheriting", False):
         raise UsageError(
-            'several processes: each reads your script first, so its own work must stand below if __name__ == "__main__":'
+            "several processes: each reads your script first, so its own work must stand below "
+            'if __name__ == "__main__":'
         )
     context = _Context()
     watched, held = context.Pipe(duplex=False)
