@@ -27,9 +27,10 @@ def commands_of(page: Path) -> list[list[str]]:
     """Every minisim command in the blocks of a page, as words; where it says a | b, the first."""
     found = []
     for block in (block for block in blocks(page) if block.language in SHELLS):
-        for line in block.text.replace("\\\n", " ").splitlines():
+        text = block.text.replace("\\\n", " ")
+        for line in text.splitlines():
             line = line.removeprefix("$ ").partition(" | ")[0].partition(" > ")[0].strip()
-            if line.startswith("minisim ") and (block.language != "console" or f"$ {line}" in block.text.replace("\\\n", " ")):
+            if line.startswith("minisim ") and (block.language != "console" or f"$ {line}" in text):
                 found.append(shlex.split(line, comments=True))
     return found
 

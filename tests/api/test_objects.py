@@ -15,6 +15,7 @@ import pytest
 import minisim as ms
 from minisim.errors import MinisimError, MissingExtraError
 from minisim.reports import write_reports
+from minisim.reports.plot import merged
 
 EVIL = '<script>alert("it\'s")</script>$x$'
 
@@ -62,6 +63,16 @@ def test_what_if_is_a_run_on_that_machine(result: ms.Result) -> None:
     for wrong in ({"sram_byte": 3}, {"sram_bytes": "much"}, {"vector_lanes": 0}):
         with pytest.raises(MinisimError, match="what_if "):
             result.what_if(**wrong)
+
+
+def test_what_if_keeps_the_tiles_that_were_given() -> None:
+    mapping = {"c": (16, 16, 16)}
+    given = ms.run("gemm:64x64x64", numerics=False, mapping=mapping)
+    there = given.machine.replace("dram.latency=90ns")
+    expected = ms.run("gemm:64x64x64", there, numerics=False, mapping=mapping).cycles
+    assert (
+        given.what_if(dram_latency="90ns").cycles == expected != ms.run("gemm:64x64x64", there, numerics=False).cycles
+    )
 
 
 def test_a_comparison_of_results(result: ms.Result) -> None:
@@ -142,6 +153,12 @@ def test_pictures(result: ms.Result, tmp_path: Path) -> None:
     assert (tmp_path / "picture.svg").stat().st_size > 1000
     with pytest.raises(MinisimError, match=r"must be one of account, timeline, not 'acount'; did you mean 'account'"):
         result.plot("acount")
+
+
+def test_a_timeline_draws_what_lies_apart() -> None:
+    begin, end = np.array([7, 0, 2, 20]), np.array([9, 2, 3, 30])
+    assert merged(begin, end, 0) == [(0, 3), (7, 9), (20, 30)]
+    assert merged(begin, end, 4) == [(0, 9), (20, 30)] and merged(begin[:0], end[:0], 4) == []
 
 
 def test_without_matplotlib_a_picture_says_what_it_needs(result: ms.Result, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from minisim.errors import MinisimError, UsageError
 from minisim.reports import RunRecord, write_reports
 from minisim.reports.compare import Comparison, times
 from minisim.reports.compare_sweeps import Points, SweepComparison
-from minisim.reports.side import Side
+from minisim.reports.side import Side, _components
 
 from .conftest import Record, records
 
@@ -73,12 +73,31 @@ def test_a_folder_says_what_the_run_said(record: Record, tmp_path: Path) -> None
     assert read.time_us == pytest.approx(made.time_us, rel=1e-8)
 
 
+def test_what_a_folder_names_is_shown_as_text(record: Record, tmp_path: Path) -> None:
+    """A name that would move a terminal's cursor; and picojoules that no float has, which are whole femtojoules."""
+    write_reports(record(), tmp_path)
+    for file in ("layers.csv", "energy.csv", "account.csv"):
+        text = (tmp_path / file).read_text("utf-8").replace(",c,", ",\x1b[2J,", 1)
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    assert list(Side.read(tmp_path).layers) == [("\\x1b[2J", 0)]
+    assert _components({"mac_pj": "1.001", "energy_pj": "9"}) == {"mac": 1001}
+
+
+def test_a_cause_of_one_side_alone_is_all_change(record: Record) -> None:
+    """As a gate that only one of the machines has."""
+    side = Side.of(record())
+    found = Comparison(replace(side, causes={"x": 3, "y": 4}), replace(side, causes={"y": 1, "z": 9}))
+    assert found.causes.values.tolist() == [["x", 3, 0, -3], ["y", 4, 1, -3], ["z", 0, 9, 9]]
+
+
 def test_keys_that_differ_are_those_that_were_changed(record: Record) -> None:
     found = Comparison(
         Side.of(record()), Side.of(record("gemm:96x64x80", "npu_32x32", "sram.bytes=128KiB", "tile.m=8"))
     )
     assert found.keys.values.tolist() == [["tile.m", "32", "8"], ["sram.bytes", "256KiB", "128KiB"]]
     assert Comparison(found.a, found.a).keys.empty
+    other = Comparison(found.a, Side.of(record("gemm:96x64x80", "edge_8x8"))).keys
+    assert "name" not in set(other["key"]) and len(other) > 5
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from minisim.errors import MissingExtraError
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.timeline import WAITED_FOR
 from minisim.reports import RunRecord, trace, write_reports, write_trace
+from minisim.reports.places import Stays
 from minisim.reports.trace import counters, messages, tracks
 from minisim.reports.trace import slices as slices_module
 
@@ -332,6 +333,16 @@ def test_counters_of_queues_and_sram_are_what_is_there(waits: tuple[RunRecord, R
             assert value_at(read.counters[tracks.IN_SRAM + core], cycle) == in_use
 
 
+def test_a_tile_that_is_loaded_again_is_another_stay(record: Record) -> None:
+    r = record("gemm:96x64x96", "npu_32x32", "sram.bytes=16KiB", "compiler.order=mnk")
+    stays = Stays.of(r)
+    found = sorted((int(r.timeline.start[ops[0]]), int(r.schedule.tile_bytes()[tile])) for tile, ops in stays_of(r))
+    assert sorted(zip(stays.begin.tolist(), stays.bytes.tolist(), strict=True)) == found
+    transfers = r.schedule.transfers
+    loads = r.schedule.stream["row"][r.schedule.stream["opcode"] == Opcode.LOAD]
+    assert len(np.unique(transfers[["tile", "sram"]][loads])) < len(loads)  # to the same place, even
+
+
 @pytest.mark.parametrize("overrides", [(), ("dram.model=banked", "dma.channels=2"), ("dma.max_burst_beats=4",)])
 def test_the_bandwidth_of_the_dram_adds_up_to_its_bytes(
     record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
@@ -352,6 +363,7 @@ def test_arrows_follow_tiles_and_lead_to_those_that_waited(waits: tuple[RunRecor
     record, read = waits
     units, t = {trace.unit_track(lane) for lane in range(record.schedule.cores * len(Queue))}, record.timeline
     assert {track for uses in read.arrows.values() for _, track, _ in uses} <= units
+    assert min(map(len, read.arrows.values())) == 2  # what nobody uses has no arrow
     told = [[(op, ends) for op, _, ends in uses] for uses in read.arrows.values()]
     arrows = [sorted(op for op, _ in uses) for uses in told]
     for stay in (sorted(ops) for _, ops in stays_of(record) if len(ops) > 1):
