@@ -97,7 +97,7 @@ def write_reports(
         (staging / MACHINE_FILE).write_text(record.machine.to_toml(), encoding="utf-8")
         write_run_file(record, told or Told(), staging / RUN_FILE)
         if page:
-            write_pages(staging)
+            write_pages(staging, own=True)
         if protos is not None:
             with (staging / TRACE_FILE).open("wb") as file:
                 write_trace_to(file, record, protos)

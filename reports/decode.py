@@ -118,7 +118,7 @@ def write_decode(
         if taken:
             write_csv(_experts_table(taken), folder / EXPERTS)
         if page:
-            write_pages(folder)
+            write_pages(folder, own=True)
     return [Path(out) / name for name in (FILE, DECODE_PAGE)[: 1 + page]]
 
 

@@ -58,7 +58,7 @@ def write_sweep(
         if machines:
             write_bases(staging / SWEEP_HEADER, model=model, machines=machines, command=command)
         if page:
-            write_pages(staging)
+            write_pages(staging, own=True)
     return Path(out_dir) / SWEEP_FILE
 
 

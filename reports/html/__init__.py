@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minisim.errors import UsageError
+from jinja2 import TemplateError
+
+from minisim.errors import MinisimError, UsageError, described
 from minisim.reports.html.decode_page import decode_page, read_decode
 from minisim.reports.html.folder import read_run
 from minisim.reports.html.run_page import run_page
@@ -43,11 +45,18 @@ PAGES = {
 """Of each file that says that a set is complete: the page's name, and what makes it."""
 
 
-def write_pages(folder: str | Path) -> list[Path]:
+UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError)
+"""What comes of reading files that do not say what was written into them."""
+
+
+def write_pages(folder: str | Path, own: bool = False) -> list[Path]:
     """Write the page of each result that stands in `folder`; returns their paths.
 
+    Args:
+        own: whether the files were just written: what does not fit is a bug, then.
+
     Raises:
-        UsageError: there is none, or a file of it cannot be read.
+        UsageError: there is none, or a file of it cannot be read, or is not as it was written.
         OutputError: the folder cannot be written.
     """
     folder = Path(folder)
@@ -56,6 +65,17 @@ def write_pages(folder: str | Path) -> list[Path]:
         raise UsageError(
             f"{folder}: must be a folder with {', '.join(PAGES)}, as minisim run, --decode and sweep write"
         )
+    pages: list[tuple[Path, str]] = []
     for name, make in found:
-        atomic_bytes(folder / name, make(folder).encode("utf-8"))
+        try:
+            pages.append((folder / name, make(folder)))
+        except MinisimError:
+            raise
+        except UNFIT as e:
+            if own:
+                raise
+            unfit = f"{folder}: its files are not as minisim wrote them, so there is no {name}"
+            raise UsageError(f"{unfit} ({described(e)}); run it again") from None
+    for path, page in pages:
+        atomic_bytes(path, page.encode("utf-8"))
     return [folder / name for name, _ in found]

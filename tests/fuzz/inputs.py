@@ -1,5 +1,5 @@
 """What a stranger might hand to the command: damaged ONNX files, some of whole networks, damaged machine files, odd
-command lines.
+command lines, odd sweeps, damaged folders of reports.
 
 Each input is made from its kind and a seed alone, so that a failure is named by the two.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from fuzz.explorations import damaged_folder, odd_sweep
 from fuzz.messages import FLOATS, INTEGERS, TEXTS, mutate_bytes, mutate_message
 from fuzz.networks import damaged_network
 from fuzz.onnx_seeds import onnx_seeds
@@ -218,10 +219,20 @@ def _options(rng: random.Random, names: list[str]) -> list[str]:
     return argv
 
 
+def _sweep(rng: random.Random) -> Input:
+    return Input(*odd_sweep(rng))
+
+
+def _folder(rng: random.Random) -> Input:
+    return Input(*damaged_folder(rng))
+
+
 MAKERS: dict[str, Callable[[random.Random], Input]] = {
     "onnx": _onnx,
     "network": _network,
     "toml": _toml,
     "command": _command,
+    "sweep": _sweep,
+    "folder": _folder,
 }
 KINDS = tuple(MAKERS)

@@ -13,7 +13,7 @@ from fuzz.worker import check
 
 from minisim.cli import main
 
-INPUTS = {"onnx": 320, "network": 10, "toml": 1370, "command": 300}
+INPUTS = {"onnx": 320, "network": 10, "toml": 1370, "command": 300, "sweep": 400, "folder": 400}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limits of the workers are Linux's")
