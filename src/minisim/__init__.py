@@ -51,6 +51,7 @@ from minisim.onnx_check import check_onnxruntime as _check_onnxruntime
 from minisim.run import Result
 from minisim.run import run as _run
 from minisim.runtime import Runtime
+from minisim.swept import search as _search
 from minisim.swept import sweep as _sweep
 from minisim.torch_check import check_torch as _check_torch
 
@@ -67,6 +68,7 @@ compile_graph = public(_compile_graph)
 from_torch = public(_from_torch)
 load_model = public(_load_model)
 run = public(_run)
+search = public(_search)
 simulate = public(_simulate)
 sweep = public(_sweep)
 for _face in (Graph, Machine, Result, Runtime, Schedule):
@@ -104,6 +106,7 @@ __all__ = [
     "from_torch",
     "load_model",
     "run",
+    "search",
     "simulate",
     "sweep",
 ]

@@ -20,7 +20,6 @@ from minisim.sweeps.told import SweepProgress
 
 if TYPE_CHECKING:
     from minisim.sweep import Row
-    from minisim.sweeps.search import Found, Search
 
 
 @click.command("search")
@@ -74,9 +73,9 @@ def search_command(ctx: click.Context, /, models: tuple[str, ...], objectives: s
     finally:
         if book:
             book.close()
-    front = search.front()
-    paths = write_search(_rows(search, search.found), _rows(search, front), out)
-    _print_front(_rows(search, front), names, console)
+    found, best = ([each.row_with(names) for each in some] for some in (search.found, search.front()))
+    paths = write_search(found, best, out)
+    _print_front(best, names, console)
     console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
 
 
@@ -87,14 +86,6 @@ def _computed(
     tasks = list({entry.task.key: entry.task for entry in entries}.values())
     found = explored(tasks, plan.models, plan.how, jobs=jobs, ledger=ledger, watch=progress.watch)
     return plan.rows(found, entries)
-
-
-def _rows(search: Search, found: Sequence[Found]) -> list[Row]:
-    """Rows as of a sweep, with the objectives behind the parameters' outcome."""
-    return [
-        {**each.row, **dict(zip((f"objective_{name}" for name in search.objectives), each.values, strict=False))}
-        for each in found
-    ]
 
 
 def _print_front(rows: Sequence[Row], names: Sequence[str], console: Console) -> None:

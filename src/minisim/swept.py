@@ -1,19 +1,30 @@
-"""A sweep from Python: a model on every machine of a grid."""
+"""Sweeps and searches from Python: a model on every machine of a grid, or on those that are worth it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import ModelLike, as_graph
-from minisim.errors import UsageError, shown, truth
+from minisim.compiler.graph import Graph
+from minisim.compiler.memory import MEMORY_LIMIT
+from minisim.compiler.passes.tile import MAX_OPERATIONS
+from minisim.errors import UsageError, shown, truth, whole
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.config import keys as machine_keys
-from minisim.sweep import grid, parse_param
-from minisim.sweep import sweep as sweep_points
+from minisim.sweep import Row, grid, parse_param, row_of
+from minisim.sweeps.driver import explored
+from minisim.sweeps.identity import digest, key_of
+from minisim.sweeps.ledger import Ledger
+from minisim.sweeps.plan import Entry
+from minisim.sweeps.work import How, Task
 
 if TYPE_CHECKING:
+    from minisim.reports.search_frame import Search
     from minisim.reports.sweep_frame import Sweep
 
 
@@ -23,6 +34,7 @@ def sweep(
     *params: str,
     numerics: bool = False,
     jobs: int = 1,
+    ledger: str | Path | None = None,
     **keys: Sequence[object],
 ) -> Sweep:
     """Time `model` on every machine that differs from `machine` in the values of some keys.
@@ -35,24 +47,114 @@ def sweep(
         numerics: also compute.
         jobs: processes. A script that asks for several has its own work below ``if __name__ == "__main__":``, as
             Python's processes need.
+        ledger: a file in which results are kept, and looked up: that of ``minisim sweep``, or a new one.
 
     Raises:
         MinisimError: a key or a value is none, or the model cannot be read. What one point cannot do is its status.
     """
-    if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
-        raise UsageError(f"jobs must be a whole number from 1 on, not {shown(jobs)}")
-    machine, numerics = Machine.of(machine), truth("numerics", numerics)
-    found = [parse_param(_typed(text)) for text in params]
-    names = {key.replace(".", "_"): key for key in machine_keys()}
-    found += [parse_param(f"{names.get(name, name)}={_joined(name, values)}") for name, values in keys.items()]
-    if not found:
-        raise UsageError("a sweep needs a parameter, such as sram_bytes=['64KiB', '256KiB']")
-    varies = any(name == "matrix.dtype" for name, _ in found)  # then one float model for all types
-    graph = as_graph(model, "float32" if varies else NAME[machine.dtype], numerics)
-    rows = sweep_points(graph, grid(machine, found), numerics=numerics, jobs=jobs)
+    points = _Points.of(model, machine, params, keys, numerics, jobs)
     from minisim.reports.sweep_frame import Sweep
 
-    return Sweep(graph.name, rows)
+    with _opened(ledger) as book:
+        return Sweep(points.graph.name, points.rows(points.entries, book))
+
+
+def search(
+    model: ModelLike,
+    machine: MachineLike = None,
+    *params: str,
+    objectives: Sequence[str] = ("cycles", "area"),
+    evaluations: int | None = None,
+    seed: int = 0,
+    numerics: bool = False,
+    jobs: int = 1,
+    ledger: str | Path | None = None,
+    **keys: Sequence[object],
+) -> Search:
+    """Find the machines of a grid that are best for `model`, of which a part is timed (extra `[search]`).
+
+    Args:
+        model, machine, params, keys, numerics, jobs, ledger: as for `sweep`.
+        objectives: what is made small: cycles, time, energy, area, traffic, edp.
+        evaluations: points to time; default: a tenth of the grid, 20 at least.
+        seed: of the search: equal seeds search alike.
+
+    Raises:
+        MinisimError: as for `sweep`; or an objective is none, or the package optuna is not there.
+    """
+    from minisim.sweeps.search import Search as Proposals
+    from minisim.sweeps.search import check_objectives
+
+    if isinstance(objectives, str) or not all(isinstance(name, str) for name in objectives) or not objectives:
+        raise UsageError(f"objectives must be a list of names, such as ['cycles', 'area'], not {shown(objectives)}")
+    check_objectives(list(objectives), "objectives,")
+    seed = whole("seed", seed)
+    points = _Points.of(model, machine, params, keys, numerics, jobs)
+    most = len(points.entries)
+    count = max(20, most // 10) if evaluations is None else whole("evaluations", evaluations)
+    if count < 1:
+        raise UsageError(f"evaluations must be a whole number from 1 on, not {shown(evaluations)}")
+    from minisim.reports.search_frame import Search
+
+    proposals = Proposals(points.entries, list(objectives), seed)
+    with _opened(ledger) as book:
+        proposals.run(min(count, most), lambda entries: points.rows(entries, book))
+    found, front = ([each.row_with(objectives) for each in some] for some in (proposals.found, proposals.front()))
+    return Search(points.graph.name, found, front, tuple(objectives), most)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """A model, and the machines of a grid."""
+
+    graph: Graph
+    entries: Sequence[Entry]
+    how: How
+    jobs: int
+
+    @classmethod
+    def of(
+        cls,
+        model: ModelLike,
+        machine: MachineLike,
+        params: Sequence[str],
+        keys: dict[str, Sequence[object]],
+        numerics: bool,
+        jobs: int,
+    ) -> _Points:
+        if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+            raise UsageError(f"jobs must be a whole number from 1 on, not {shown(jobs)}")
+        machine = Machine.of(machine)
+        how = How(truth("numerics", numerics), MAX_OPERATIONS, MEMORY_LIMIT, {})
+        found = [parse_param(_typed(text)) for text in params]
+        names = {key.replace(".", "_"): key for key in machine_keys()}
+        found += [parse_param(f"{names.get(name, name)}={_joined(name, values)}") for name, values in keys.items()]
+        if not found:
+            raise UsageError("a sweep needs a parameter, such as sram_bytes=['64KiB', '256KiB']")
+        varies = any(name == "matrix.dtype" for name, _ in found)  # then one float model for all types
+        graph = as_graph(model, "float32" if varies else NAME[machine.dtype], how.numerics)
+        content = digest(graph)
+        entries = [
+            Entry(graph.name, machine.name, point.params,
+                  Task(key_of(content, point.machine, how.counts()), content, point.machine))
+            for point in grid(machine, found)
+        ]  # fmt: skip
+        return cls(graph, entries, how, jobs)
+
+    def rows(self, entries: Sequence[Entry], ledger: Ledger | None) -> list[Row]:
+        """What came of some of the points."""
+        tasks = list({entry.task.key: entry.task for entry in entries}.values())
+        models = {task.model: self.graph for task in tasks}
+        found = explored(tasks, models, self.how, jobs=self.jobs, ledger=ledger)
+        return [row_of(entry.params, found[entry.task.key]) for entry in entries]
+
+
+def _opened(path: str | Path | None) -> Ledger | nullcontext[None]:
+    if path is None:
+        return nullcontext()
+    if not isinstance(path, str | Path):
+        raise UsageError(f"ledger must be a path, not {shown(path)}")
+    return Ledger(Path(path))
 
 
 def _typed(text: object) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -245,3 +248,38 @@ def test_a_script_whose_work_each_process_would_do_again_is_told_so(tmp_path: Pa
     script.write_text("import minisim as ms\nms.sweep('gemm:8x8x8', None, 'sram.bytes=64KiB,128KiB', jobs=2)\n")
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path)
     assert 'must stand below if __name__ == "__main__":' in done.stderr and "bug in minisim" not in done.stderr
+
+
+def test_a_search_finds_the_front_of_a_grid(tmp_path: Path) -> None:
+    grid = {"sram_bytes": ["8KiB", "16KiB", "64KiB", "256KiB"], "matrix_rows": [8, 16, 32], "matrix_cols": [8, 16, 32]}
+    machine, ledger = ms.Machine.load("npu_32x32", ["compiler.effort=0"]), tmp_path / "ledger.sqlite"
+    found = ms.search("gemm:64x64x64", machine, evaluations=30, ledger=ledger, **grid)
+    assert len(found.points) == 30 and repr(found).startswith("<Search for 'gemm': 30 of 36 points, ")
+    assert "30 of 36 points" in found._repr_html_()
+    objectives = found.front[["objective_cycles", "objective_area"]].to_numpy().tolist()
+    assert objectives == sorted(objectives) and [area for _, area in objectives] == sorted(
+        (area for _, area in objectives), reverse=True
+    )
+    assert found.front["objective_cycles"].tolist()[0] == found.best()["cycles_total"]
+    whole = ms.sweep("gemm:64x64x64", machine, ledger=ledger, **grid)  # takes what the search has computed
+    assert whole.best()["cycles_total"] == found.best()["cycles_total"]
+    with closing(sqlite3.connect(ledger)) as book:
+        assert book.execute("select count(*) from points").fetchone() == (36,)
+    again = ms.search("gemm:64x64x64", machine, evaluations=30, seed=0, **grid)
+    taken = [*found.params, "objective_cycles", "objective_area"]
+    assert again.points[taken].equals(found.points[taken]) and repr(pickle.loads(pickle.dumps(again))) == repr(found)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"objectives": "cycles"}, "objectives must be a list of names, such as ['cycles', 'area'], not 'cycles'"),
+        ({"objectives": ["cycle"]}, "objectives, cycle: must be of cycles, .*; did you mean 'cycles'?"),
+        ({"evaluations": 0}, "evaluations must be a whole number from 1 on, not 0"),
+        ({"ledger": 3}, "ledger must be a path, not 3"),
+        ({"jobs": 0}, "jobs must be a whole number"),
+    ],
+)
+def test_what_a_search_refuses(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(MinisimError, match=re.escape(message).replace(r"\.\*", ".*")):
+        ms.search("gemm:8x8x8", None, "sram.bytes=64KiB,128KiB", **keys)

@@ -48,17 +48,17 @@ Compute = Callable[[Sequence[Entry]], Sequence[Row]]
 """The rows of points, in order."""
 
 
-def check_objectives(names: Sequence[str]) -> None:
-    """Refuse what is no objective, or given twice.
+def check_objectives(names: Sequence[str], place: str = "--objective") -> None:
+    """Refuse what is no objective, or given twice, where it was said.
 
     Raises:
         UsageError: naming the nearest one.
     """
     for name in names:
         if name not in OBJECTIVES:
-            raise UsageError(f"--objective {name}: must be of {', '.join(OBJECTIVES)}{did_you_mean(name, OBJECTIVES)}")
+            raise UsageError(f"{place} {name}: must be of {', '.join(OBJECTIVES)}{did_you_mean(name, OBJECTIVES)}")
         if names.count(name) > 1:
-            raise UsageError(f"--objective {name}: given twice")
+            raise UsageError(f"{place} {name}: given twice")
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class Found:
     place: int
     row: Row
     values: tuple[float, ...]
+
+    def row_with(self, objectives: Sequence[str]) -> Row:
+        """Its row, with the objectives behind the outcome."""
+        return {**self.row, **dict(zip((f"objective_{name}" for name in objectives), self.values, strict=False))}
 
 
 @dataclass
