@@ -16,8 +16,10 @@ import statistics
 from collections.abc import Sequence
 
 import minisim as ms
-from minisim.sweep import grid, parse_param, sweep
+from minisim.sweeps.grid import grid
 from minisim.sweeps.plan import Entry
+from minisim.sweeps.ranges import parse_param
+from minisim.sweeps.rows import point_rows
 from minisim.sweeps.search import OBJECTIVES, Search, beats
 from minisim.sweeps.work import Task
 
@@ -48,7 +50,7 @@ def main() -> None:
     names = args.objectives.split(",")
     graph = ms.load_model(args.model, numerics=False)
     points = grid(ms.Machine().replace("compiler.effort=0"), [parse_param(text) for text in PARAMS])
-    rows = sweep(graph, points, numerics=False, jobs=args.jobs)
+    rows = point_rows(graph, points, numerics=False, jobs=args.jobs)
     by_place = {
         point.index: tuple(math.log(OBJECTIVES[name](row, point.machine)) for name in names)
         for row, point in zip(rows, points, strict=True)

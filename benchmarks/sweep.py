@@ -23,12 +23,13 @@ RATES = [str(2**i) for i in range(2, 10)]
 def measure(model: str, config: str, jobs: int, count: int, numerics: bool) -> str:
     """Sweep in so many processes; a line that says how fast."""
     import minisim as ms
-    from minisim.sweep import grid, sweep
+    from minisim.sweeps.grid import grid
+    from minisim.sweeps.rows import point_rows
 
     points = grid(ms.Machine.load(config), [("sram.bytes", SIZES), ("dma.bytes_per_cycle", RATES)])
     points = points[:: -(-len(points) // count)]
     began = time.perf_counter()
-    rows = sweep(ms.load_model(model), points, jobs=jobs, numerics=numerics)
+    rows = point_rows(ms.load_model(model), points, jobs=jobs, numerics=numerics)
     seconds = time.perf_counter() - began
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(each.ru_utime + each.ru_stime for each in used)

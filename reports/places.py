@@ -54,6 +54,15 @@ class Stays:
         return np.cumsum(np.bincount(self.first, minlength=len(self.op))) - 1
 
 
+def target_tiles(schedule: isa.Schedule) -> Column:
+    """The tile that each operation moves or writes."""
+    found = np.zeros(len(schedule), dtype=np.int64)
+    for opcode, (table, column) in isa.TARGETS.items():
+        mine = schedule.stream["opcode"] == opcode
+        found[mine] = getattr(schedule, table)[column][schedule.stream["row"][mine]]
+    return found
+
+
 def accesses(schedule: isa.Schedule) -> tuple[Column, Column, Column]:
     """Operation, tile and address of every operand that lies on chip."""
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]

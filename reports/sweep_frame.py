@@ -30,7 +30,7 @@ class Sweep:
 
     Attributes:
         name: of the model.
-        rows: those of sweep.csv, as `minisim.sweep` gives them.
+        rows: those of sweep.csv, as `minisim.sweeps.rows` gives them.
     """
 
     name: str

@@ -26,7 +26,8 @@ from minisim.hwmodel.gates import GATES
 from minisim.hwmodel.vector_ops import VectorOp
 from minisim.reports.hints import _layers
 from minisim.reports.terminal import scaled
-from minisim.sweep import Point, sweep
+from minisim.sweeps.grid import Point
+from minisim.sweeps.rows import point_rows
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_seconds_of_real_time_are_those_that_passed() -> None:
     graph, machine = ms.load_model("gemm:96x96x96"), ms.Machine()
     began = time.perf_counter()
     result = ms.run(graph, machine)
-    rows = sweep(graph, [Point(0, {}, machine)], jobs=1)
+    rows = point_rows(graph, [Point(0, {}, machine)], jobs=1)
     passed = time.perf_counter() - began
     told = [result.wall_compile_s, result.wall_simulate_s, rows[0]["wall_compile_s"], rows[0]["wall_simulate_s"]]
     assert all(0 < seconds < passed for seconds in told) and sum(told) < passed

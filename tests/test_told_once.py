@@ -41,8 +41,8 @@ from minisim.reports.attribution import _tail
 from minisim.reports.hints import Hint, array_fill
 from minisim.reports.terminal import advice
 from minisim.reports.trace.slices import _service_rows
-from minisim.sweep import grid
 from minisim.sweeps import grid as grid_module
+from minisim.sweeps.grid import grid
 
 
 @pytest.fixture(autouse=True)

@@ -29,8 +29,9 @@ from minisim.reports import print_summary, print_sweep
 from minisim.reports.hints import Hint, hints
 from minisim.stopped import stops_told
 from minisim.streams import _Stream
-from minisim.sweep import Point, sweep
 from minisim.sweeps import told
+from minisim.sweeps.grid import Point
+from minisim.sweeps.rows import point_rows
 
 # -- machines --------------------------------------------------------------------------------------------------
 
@@ -333,7 +334,7 @@ def test_columns_go_in_the_order_of_what_they_are_worth() -> None:
 def test_a_sweep_computes_and_compares_unless_told_otherwise() -> None:
     points = [Point(0, {}, ms.Machine())]
     (row,), (timed,) = (
-        sweep(ms.load_model("gemm:8x8x8"), points, jobs=1, **more) for more in ({}, {"numerics": False})
+        point_rows(ms.load_model("gemm:8x8x8"), points, jobs=1, **more) for more in ({}, {"numerics": False})
     )
     assert row["output_sha256"] and row["max_abs_error"] < 1e-5
     assert not timed["output_sha256"] and math.isnan(timed["max_abs_error"])

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel.isa import TARGETS, Opcode, Queue
+from minisim.hwmodel.isa import Queue
 from minisim.hwmodel.timeline import WAITED_FOR
+from minisim.reports.places import target_tiles
 from minisim.reports.run_file.packed import packed, steps
 from minisim.reports.run_record import RunRecord
 
@@ -68,19 +69,8 @@ def _single(record: RunRecord, order: npt.NDArray[np.intp]) -> dict[str, Column]
         "layer": steps(stream["layer"][order]),
         "op": steps(order),
         "waited": t.waited_for[order].astype(np.int64),
-        "tile": steps(_tile_of(record)[order]),
+        "tile": steps(target_tiles(record.schedule)[order]),
     }
-
-
-def _tile_of(record: RunRecord) -> Column:
-    """The tile that each operation moves or writes."""
-    schedule = record.schedule
-    found = np.zeros(len(schedule), dtype=np.int64)
-    for opcode in Opcode:
-        mine = schedule.stream["opcode"] == opcode
-        table, column = TARGETS[opcode]
-        found[mine] = getattr(schedule, table)[column][schedule.stream["row"][mine]]
-    return found
 
 
 def _tiles(record: RunRecord) -> dict[str, str]:

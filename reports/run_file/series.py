@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minisim.reports.over_time import level, passed, step_edges
 from minisim.reports.places import Stays
 from minisim.reports.run_record import RunRecord
 
@@ -21,32 +22,21 @@ MOST_OPERATIONS = 1_000_000
 
 def edges_of(cycles: int) -> Column:
     """The cycles at which the steps of a run begin, and its end."""
-    return np.unique(np.linspace(0, cycles, min(STEPS, max(1, cycles)) + 1).astype(np.int64))
+    return step_edges(cycles, STEPS)
 
 
 def bandwidth(record: RunRecord) -> dict[str, Any]:
     """Bytes that the DRAM read and wrote in each step, each transfer's spread evenly over its service."""
     t = record.timeline
     edges = edges_of(t.cycles)
-    served = t.dram_end > t.dram_begin
-    columns = [_spread(t.dram_begin[served], t.dram_end[served], moved[served], edges) for moved in record.dram_moved]
+    columns = [_whole(passed(t.dram_begin, t.dram_end, moved, edges)) for moved in record.dram_moved]
     peak = float(record.machine.dram_bytes_per_cycle)
     return {"edges": edges.tolist(), "read": columns[0], "written": columns[1], "peak": peak}
 
 
-def _spread(begin: Column, end: Column, amount: Column, edges: Column) -> list[int]:
-    """Of amounts, each spread evenly over [begin, end), what falls between two edges; the sum is exact."""
-    rate = amount / (end - begin)
-    sums = np.zeros(len(edges))
-    for points, sign in ((begin, 1.0), (end, -1.0)):
-        at = np.searchsorted(edges, points)  # from this edge on it counts
-        height = np.bincount(at, sign * rate, len(edges) + 1).cumsum()[: len(edges)]
-        moment = np.bincount(at, sign * rate * points, len(edges) + 1).cumsum()[: len(edges)]
-        sums += height * edges - moment
-    until = np.rint(sums).astype(np.int64)
-    if len(until):
-        until[-1] = int(amount.sum())
-    steps: list[int] = np.diff(until).tolist()
+def _whole(until: npt.NDArray[np.float64]) -> list[int]:
+    """What passed in each step, in whole bytes that add up to all of them."""
+    steps: list[int] = np.diff(np.rint(until).astype(np.int64)).tolist()
     return steps
 
 
@@ -70,15 +60,10 @@ def occupancy(record: RunRecord) -> dict[str, Any] | None:
 
 def _highest(begin: Column, end: Column, size: Column, edges: Column) -> Column:
     """The greatest sum of sizes at any moment of each step."""
-    moments = np.concatenate([begin, end])
-    changes = np.concatenate([size, -size])
-    order = np.argsort(moments)
-    moments, level = moments[order], np.cumsum(changes[order])
-    last = np.append(moments[1:] != moments[:-1], True)[: len(moments)]  # what ends at a moment makes room at once
-    moments, level = moments[last], level[last]
+    moments, total = level(begin, end, size)
     at = np.searchsorted(moments, edges[:-1], side="right") - 1  # the level with which each step begins
-    highest = np.where(at >= 0, level[at], 0) if len(level) else np.zeros(len(at), dtype=np.int64)
+    highest = np.where(at >= 0, total[at], 0) if len(total) else np.zeros(len(at), dtype=np.int64)
     step = np.searchsorted(edges, moments, side="right") - 1
     inside = step < len(highest)
-    np.maximum.at(highest, step[inside], level[inside])
+    np.maximum.at(highest, step[inside], total[inside])
     return highest

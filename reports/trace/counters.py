@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from minisim.reports.over_time import level, passed, step_edges
 from minisim.reports.places import Stays
 from minisim.reports.run_record import RunRecord
 from minisim.reports.trace.tracks import DRAM_BYTES, IN_SRAM, QUEUED
@@ -54,17 +55,6 @@ def all_counters(record: RunRecord) -> Iterator[Counter]:
             yield Counter(DRAM_BYTES + i, *bandwidth(t.dram_begin, t.dram_end, moved, t.cycles))
 
 
-def level(begin: Cycles, end: Cycles, amount: Cycles) -> tuple[Cycles, Cycles]:
-    """When the sum of all amounts that there are in [begin, end) changes, and to what."""
-    at = np.concatenate([begin, end])
-    order = np.argsort(at, kind="stable")
-    at, total = at[order], np.cumsum(np.concatenate([amount, -amount])[order])
-    last = np.append(at[1:] != at[:-1], True)[: len(at)]
-    at, total = at[last], total[last]
-    changed = np.diff(total, prepend=0) != 0
-    return at[changed], total[changed]
-
-
 def highest(at: Cycles, value: Cycles, cycles: int) -> tuple[Cycles, Cycles]:
     """The same; of too many points the highest of each step of the run."""
     if len(at) <= POINTS:
@@ -76,14 +66,7 @@ def highest(at: Cycles, value: Cycles, cycles: int) -> tuple[Cycles, Cycles]:
 
 def bandwidth(begin: Cycles, end: Cycles, moved: Cycles, cycles: int) -> tuple[Cycles, npt.NDArray[np.float64]]:
     """Bytes a cycle in each of the run's steps, those of each transfer spread evenly over its service."""
-    served = (end > begin) & (moved > 0)
-    begin, end, moved = begin[served], end[served], moved[served]
-    rate = moved / (end - begin)
-    at = np.concatenate([begin, end])
-    order = np.argsort(at, kind="stable")
-    at, rates = at[order], np.cumsum(np.concatenate([rate, -rate])[order])
-    until = np.concatenate([[0.0], np.cumsum(rates[:-1] * np.diff(at))])
-    edges = np.unique(np.linspace(0, cycles, min(STEPS, max(1, cycles // SHORTEST)) + 1).astype(np.int64))
-    mean = np.append(np.diff(np.interp(edges, at, until, left=0.0)) / np.diff(edges), 0.0)
+    edges = step_edges(cycles, STEPS, SHORTEST)
+    mean = np.append(np.diff(passed(begin, end, moved, edges)) / np.diff(edges), 0.0)
     changed = np.diff(mean, prepend=-1.0) != 0
     return edges[changed], mean[changed]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel.isa import TARGETS, Opcode, Queue, Schedule
+from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.timeline import WAITED_FOR
-from minisim.reports.places import Stays
+from minisim.reports.places import Stays, target_tiles
 from minisim.reports.run_record import RunRecord
 from minisim.reports.trace.tracks import LAYERS, memory_track, queue_track, unit_track
 
@@ -177,11 +177,7 @@ def _layer_names(schedule: Schedule, first: int) -> tuple[Cycles, list[str]]:
 
 def _operation_names(schedule: Schedule, first: int) -> tuple[Cycles, list[str]]:
     """For every operation the id of its name, from `first` on, and the names: opcode, layer, tile written or moved."""
-    opcode, row = schedule.stream["opcode"], schedule.stream["row"]
-    tile = np.zeros(len(schedule), dtype=np.int64)
-    for code, (table, column) in TARGETS.items():
-        mine = opcode == code
-        tile[mine] = getattr(schedule, table)[column][row[mine]]
+    opcode, tile = schedule.stream["opcode"], target_tiles(schedule)
     layer, tiles = schedule.stream["layer"].astype(np.int64), max(1, len(schedule.tiles))
     distinct, name = np.unique((layer * tiles + tile) * len(Opcode) + opcode, return_inverse=True)
     names = []

@@ -51,8 +51,8 @@ from minisim.onnx_check import check_onnxruntime as _check_onnxruntime
 from minisim.run import Result
 from minisim.run import run as _run
 from minisim.runtime import Runtime
-from minisim.swept import search as _search
-from minisim.swept import sweep as _sweep
+from minisim.sweep import search as _search
+from minisim.sweep import sweep as _sweep
 from minisim.torch_check import check_torch as _check_torch
 
 try:

@@ -15,11 +15,11 @@ from minisim.errors import UsageError
 from minisim.sweep_command import opened, planned, specified
 from minisim.sweeps.driver import explored
 from minisim.sweeps.ledger import NAME, Ledger
-from minisim.sweeps.plan import Entry, Plan, print_plan
+from minisim.sweeps.plan import Entry, Plan, print_plan, tasks_of
 from minisim.sweeps.told import SweepProgress
 
 if TYPE_CHECKING:
-    from minisim.sweep import Row
+    from minisim.sweeps.rows import Row
 
 
 @click.command("search")
@@ -48,7 +48,7 @@ def search_command(ctx: click.Context, /, models: tuple[str, ...], objectives: s
     known from an earlier search or sweep is taken from the ledger: to go on with a search, ask it again.
     """
     from minisim.reports import write_search
-    from minisim.sweeps.search import Search, check_objectives
+    from minisim.sweeps.search import Search, check_objectives, usual
 
     names = [name.strip() for name in objectives.split(",")]
     check_objectives(names)
@@ -58,7 +58,7 @@ def search_command(ctx: click.Context, /, models: tuple[str, ...], objectives: s
     check_folder("--out", out)
     plan = planned(specification)
     search = Search(plan.entries, names, seed)
-    count = min(len(plan.entries), evaluations or max(20, len(plan.entries) // 10))
+    count = min(len(plan.entries), evaluations or usual(len(plan.entries)))
     path, console = ledger or out / NAME, Console()
     print_plan(plan, 0, str(path), console, whole=False)
     console.print(f"  {count:,} of them are computed, for {', '.join(names)}", highlight=False)
@@ -67,8 +67,9 @@ def search_command(ctx: click.Context, /, models: tuple[str, ...], objectives: s
         with SweepProgress(plan, Console(stderr=True), total=count) as progress:
             search.run(count, lambda entries: _computed(plan, entries, jobs, book, progress))
     except KeyboardInterrupt:
-        told = "to go on, ask the same again: what is known is in the ledger"
-        click.echo(f"minisim: {len(search.found):,} of {count:,} points are kept; {told}", err=True)
+        if book and not book.read_only:
+            told = "to go on, ask the same again: what is known is in the ledger"
+            click.echo(f"minisim: {len(search.found):,} of {count:,} points are kept; {told}", err=True)
         raise
     finally:
         if book:
@@ -83,8 +84,7 @@ def _computed(
     plan: Plan, entries: Sequence[Entry], jobs: int | None, ledger: Ledger | None, progress: SweepProgress
 ) -> list[Row]:
     """The rows of some points of a plan."""
-    tasks = list({entry.task.key: entry.task for entry in entries}.values())
-    found = explored(tasks, plan.models, plan.how, jobs=jobs, ledger=ledger, watch=progress.watch)
+    found = explored(tasks_of(entries), plan.models, plan.how, jobs=jobs, ledger=ledger, watch=progress.watch)
     return plan.rows(found, entries)
 
 

@@ -1,79 +1,169 @@
-"""Many machines in a batch: a grid of parameters, a row per point (see `minisim.sweeps`).
-
-Points whose schedule is the same (they differ in bandwidths, say) are compiled once. Work is done in
-processes; a point that cannot be compiled, or fails, is a row with its reason, and stops no other.
-"""
+"""Sweeps and searches from Python: a model on every machine of a grid, or on those that are worth it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
-from minisim.compiler.mapping import Edges, check_layers, check_mapping
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.compiler.pipeline import computed_graph
-from minisim.errors import UnsupportedError
-from minisim.hwmodel.config import Machine
+from minisim.errors import UsageError, shown, truth, whole
+from minisim.hwmodel.config import Machine, MachineLike
+from minisim.hwmodel.config import keys as machine_keys
 from minisim.sweeps.driver import explored
-from minisim.sweeps.grid import Point, grid
+from minisim.sweeps.grid import grid
+from minisim.sweeps.identity import digest
+from minisim.sweeps.ledger import Ledger
+from minisim.sweeps.plan import Entry, dtype_of, task_of, tasks_of
 from minisim.sweeps.ranges import parse_param
-from minisim.sweeps.work import How, Outcome, Task
+from minisim.sweeps.rows import Row, row_of
+from minisim.sweeps.work import How
 
-__all__ = ["Point", "Progress", "Row", "grid", "parse_param", "sweep"]
-
-Row = dict[str, Any]
-Progress = Callable[[int, int], None]
+if TYPE_CHECKING:
+    from minisim.reports.search_frame import Search
+    from minisim.reports.sweep_frame import Sweep
 
 
 def sweep(
-    graph: Graph,
-    points: Sequence[Point],
-    *,
-    numerics: bool = True,
-    jobs: int | None = None,
-    progress: Progress | None = None,
-    max_operations: int = MAX_OPERATIONS,
-    memory_limit: int = MEMORY_LIMIT,
-    mapping: Mapping[str, Edges] | None = None,
-) -> list[Row]:
-    """Run every point and return a row for each, in the order of the grid.
-
-    A row holds the parameters under their dotted names, status ("ok", "infeasible" or "failed"), reason,
-    and the columns of `summary.csv` (absent unless ok).
+    model: ModelLike,
+    machine: MachineLike = None,
+    *params: str,
+    numerics: bool = False,
+    jobs: int = 1,
+    ledger: str | Path | None = None,
+    **keys: Sequence[object],
+) -> Sweep:
+    """Time `model` on every machine that differs from `machine` in the values of some keys.
 
     Args:
-        jobs: processes; default: one per CPU. 1 works in this process.
-        memory_limit: the limit of each process, as for `run`; a point whose values take more is infeasible.
-        max_operations: the most that a point may take, as for `compile_graph`; one that takes more is infeasible.
-        mapping: edges of tiles by layer, as for `compile_graph`; a point whose machine has no such tiles is infeasible.
+        model, machine: as for `run`.
+        params: keys with their values, as `--param` takes them: ``ms.sweep("resnet18", "edge_8x8",
+            "sram.bytes=64KiB,256KiB")``.
+        keys: the same by name, with _ for the dot: ``sram_bytes=["64KiB", "256KiB"], vector_lanes=[8, 16]``.
+        numerics: also compute.
+        jobs: processes. A script that asks for several has its own work below ``if __name__ == "__main__":``, as
+            Python's processes need.
+        ledger: a file in which results are kept, and looked up: that of ``minisim sweep``, or a new one.
+
+    Raises:
+        MinisimError: a key or a value is none, or the model cannot be read. What one point cannot do is its status.
     """
-    mapping = check_mapping(mapping)
-    if points:
-        check_names(mapping, graph, points[0].machine)
-    tasks = [Task(str(i), "", point.machine) for i, point in enumerate(points)]
-    done = 0
+    points = _Points.of(model, machine, params, keys, numerics, jobs)
+    from minisim.reports.sweep_frame import Sweep
 
-    def watch(_: Outcome, __: bool) -> None:
-        nonlocal done
-        done += 1
-        if progress:
-            progress(done, len(points))
-
-    how = How(numerics, max_operations, memory_limit, mapping)
-    found = explored(tasks, {"": graph}, how, jobs=jobs, watch=watch)
-    return [row_of(point.params, found[task.key]) for point, task in zip(points, tasks, strict=True)]
+    with _opened(ledger) as book:
+        return Sweep(points.graph.name, points.rows(points.entries, book))
 
 
-def check_names(mapping: Mapping[str, Edges], graph: Graph, machine: Machine) -> None:
-    """Refuse a mapping that names layers which a model has not on a machine; raises as `check_layers` does."""
-    if mapping:
-        with suppress(UnsupportedError):  # a machine may have no such tiles: that is a row
-            check_layers(mapping, computed_graph(graph, machine, numerics=False), machine)
+def search(
+    model: ModelLike,
+    machine: MachineLike = None,
+    *params: str,
+    objectives: Sequence[str] = ("cycles", "area"),
+    evaluations: int | None = None,
+    seed: int = 0,
+    numerics: bool = False,
+    jobs: int = 1,
+    ledger: str | Path | None = None,
+    **keys: Sequence[object],
+) -> Search:
+    """Find the machines of a grid that are best for `model`, of which a part is timed (extra `[search]`).
+
+    Args:
+        model, machine, params, keys, numerics, jobs, ledger: as for `sweep`.
+        objectives: what is made small: cycles, time, energy, area, traffic, edp.
+        evaluations: points to time; default: a tenth of the grid, 20 at least.
+        seed: of the search: equal seeds search alike.
+
+    Raises:
+        MinisimError: as for `sweep`; or an objective is none, or the package optuna is not there.
+    """
+    from minisim.sweeps.search import Search as Proposals
+    from minisim.sweeps.search import check_objectives, usual
+
+    if isinstance(objectives, str) or not all(isinstance(name, str) for name in objectives) or not objectives:
+        raise UsageError(f"objectives must be a list of names, such as ['cycles', 'area'], not {shown(objectives)}")
+    check_objectives(list(objectives), "objectives,")
+    seed = whole("seed", seed)
+    points = _Points.of(model, machine, params, keys, numerics, jobs)
+    most = len(points.entries)
+    count = usual(most) if evaluations is None else whole("evaluations", evaluations)
+    if count < 1:
+        raise UsageError(f"evaluations must be a whole number from 1 on, not {shown(evaluations)}")
+    from minisim.reports.search_frame import Search
+
+    proposals = Proposals(points.entries, list(objectives), seed)
+    with _opened(ledger) as book:
+        proposals.run(min(count, most), lambda entries: points.rows(entries, book))
+    found, front = ([each.row_with(objectives) for each in some] for some in (proposals.found, proposals.front()))
+    return Search(points.graph.name, found, front, tuple(objectives), most)
 
 
-def row_of(params: Mapping[str, str], outcome: Outcome) -> Row:
-    """A point's row in sweep.csv."""
-    return {**params, "status": outcome.status, "reason": outcome.reason, **outcome.row()}
+@dataclass(frozen=True)
+class _Points:
+    """A model, and the machines of a grid."""
+
+    graph: Graph
+    entries: Sequence[Entry]
+    how: How
+    jobs: int
+
+    @classmethod
+    def of(
+        cls,
+        model: ModelLike,
+        machine: MachineLike,
+        params: Sequence[str],
+        keys: dict[str, Sequence[object]],
+        numerics: bool,
+        jobs: int,
+    ) -> _Points:
+        if not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1:
+            raise UsageError(f"jobs must be a whole number from 1 on, not {shown(jobs)}")
+        machine = Machine.of(machine)
+        how = How(truth("numerics", numerics), MAX_OPERATIONS, MEMORY_LIMIT, {})
+        found = [parse_param(_typed(text)) for text in params]
+        names = {key.replace(".", "_"): key for key in machine_keys()}
+        found += [parse_param(f"{names.get(name, name)}={_joined(name, values)}") for name, values in keys.items()]
+        if not found:
+            raise UsageError("a sweep needs a parameter, such as sram_bytes=['64KiB', '256KiB']")
+        points = grid(machine, found)
+        graph = as_graph(model, dtype_of([point.machine for point in points], dict(found)), how.numerics)
+        content = digest(graph)
+        entries = [
+            Entry(graph.name, machine.name, point.params, task_of(content, point.machine, how)) for point in points
+        ]
+        return cls(graph, entries, how, jobs)
+
+    def rows(self, entries: Sequence[Entry], ledger: Ledger | None) -> list[Row]:
+        """What came of some of the points."""
+        tasks = tasks_of(entries)
+        models = {task.model: self.graph for task in tasks}
+        found = explored(tasks, models, self.how, jobs=self.jobs, ledger=ledger)
+        return [row_of(entry.params, found[entry.task.key]) for entry in entries]
+
+
+def _opened(path: str | Path | None) -> Ledger | nullcontext[None]:
+    if path is None:
+        return nullcontext()
+    if not isinstance(path, str | Path):
+        raise UsageError(f"ledger must be a path, not {shown(path)}")
+    return Ledger(Path(path))
+
+
+def _typed(text: object) -> str:
+    if not isinstance(text, str):
+        raise UsageError(f"a parameter must be a text such as 'sram.bytes=64KiB,256KiB', not {shown(text)}")
+    return text
+
+
+def _joined(name: str, values: object) -> str:
+    """Values as they would be typed."""
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise UsageError(f"{name}: must be a list of values, such as ['64KiB', '256KiB'], not {shown(values)}")
+    return ",".join(str(value).lower() if isinstance(value, bool) else str(value) for value in values)

@@ -17,7 +17,8 @@ from minisim.reports.explain import WhatIf
 from minisim.reports.hints import NEAR, SPEED_KEYS, Hint
 from minisim.reports.run_record import RunRecord
 from minisim.run import Result
-from minisim.sweep import Point, Progress, sweep
+from minisim.sweeps.grid import Point
+from minisim.sweeps.rows import Progress, point_rows
 
 NAMES = {
     "dma.bytes_per_cycle": "twice the DMA width",
@@ -197,7 +198,7 @@ def _tried(
             refused[name] = WhatIf(name, settings, None, "no machine has that: " + str(e).splitlines()[0])
     found = list(points.values())
     rows = (
-        sweep(
+        point_rows(
             result.graph,
             found,
             numerics=False,

@@ -15,8 +15,10 @@ from minisim.compiler.pipeline import compile_graph
 from minisim.errors import UsageError
 from minisim.hwmodel.config import Machine
 from minisim.run import Result, run
-from minisim.sweep import Point, Row, grid, parse_param, sweep
 from minisim.sweeps import work
+from minisim.sweeps.grid import Point, grid
+from minisim.sweeps.ranges import parse_param
+from minisim.sweeps.rows import Row, point_rows
 
 GEMM = "gemm:96x64x48"
 WALL = ("wall_compile_s", "wall_simulate_s")
@@ -62,7 +64,7 @@ def test_a_parameter_given_twice_is_refused() -> None:
 def test_each_row_is_what_a_run_alone_gives() -> None:
     graph = load_model(GEMM)
     found = points("sram.bytes=32KiB,64KiB", "dram.latency=0ns,200ns")
-    for point, row in zip(found, sweep(graph, found, jobs=1), strict=True):
+    for point, row in zip(found, point_rows(graph, found, jobs=1), strict=True):
         alone = run(graph, point.machine)
         assert (row["status"], row["reason"]) == ("ok", "")
         assert (row["cycles_total"], row["output_sha256"]) == (alone.cycles, alone.output_sha256)
@@ -71,13 +73,13 @@ def test_each_row_is_what_a_run_alone_gives() -> None:
 def test_processes_give_the_same_rows() -> None:
     graph = load_model(GEMM)
     found = points("sram.bytes=4KiB,32KiB,64KiB", "dram.bandwidth=1GB/s,25.6GB/s")
-    one, two = sweep(graph, found, jobs=1), sweep(graph, found, jobs=2)
+    one, two = point_rows(graph, found, jobs=1), point_rows(graph, found, jobs=2)
     assert [list(row) for row in one] == [list(row) for row in two]
     assert timeless(one) == timeless(two)
 
 
 def test_a_point_without_room_keeps_its_reason() -> None:
-    rows = sweep(load_model(GEMM), points("sram.bytes=4KiB,64KiB", "compiler.effort=0"), jobs=1, numerics=False)
+    rows = point_rows(load_model(GEMM), points("sram.bytes=4KiB,64KiB", "compiler.effort=0"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["infeasible", "ok"]
     least = 3 * 4 * 32 * 32  # a tile of each operand
     assert str(least) in rows[0]["reason"] and rows[0]["reason"].startswith("sram.bytes: layer 'c' needs at least")
@@ -91,7 +93,7 @@ def test_a_point_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> N
         return run(graph, machine, **options)
 
     monkeypatch.setattr(work, "run", sometimes)
-    rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9,10"), jobs=1, numerics=False)
+    rows = point_rows(load_model(GEMM), points("dma.setup_cycles=8,9,10"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
     assert rows[1]["reason"] == "a bug in minisim: ZeroDivisionError: of all things"
 
@@ -101,7 +103,7 @@ def test_a_compiler_that_fails_fails_its_points(monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr(work, "compile_tiled", broken)
-    rows = sweep(load_model(GEMM), points("dma.setup_cycles=8,9"), jobs=1)
+    rows = point_rows(load_model(GEMM), points("dma.setup_cycles=8,9"), jobs=1)
     assert [(row["status"], row["reason"]) for row in rows] == [
         ("failed", "a bug in minisim: RuntimeError: a bug of ours")
     ] * 2
@@ -116,7 +118,9 @@ def test_points_of_one_schedule_are_compiled_once(monkeypatch: pytest.MonkeyPatc
         return compile_once(tiled, machine)
 
     monkeypatch.setattr(work, "compile_tiled", counted)
-    rows = sweep(load_model(GEMM), points("vector.lanes=8,16,32", "sram.bytes=32KiB,64KiB"), jobs=1, numerics=False)
+    rows = point_rows(
+        load_model(GEMM), points("vector.lanes=8,16,32", "sram.bytes=32KiB,64KiB"), jobs=1, numerics=False
+    )
     assert [row["status"] for row in rows] == ["ok"] * 6
     assert len(compiled) == 2
 
@@ -124,7 +128,7 @@ def test_points_of_one_schedule_are_compiled_once(monkeypatch: pytest.MonkeyPatc
 def test_progress_counts_every_point() -> None:
     seen: list[tuple[int, int]] = []
     found = points("tile.m=16,32", "vector.lanes=8,16")
-    sweep(load_model(GEMM), found, jobs=1, numerics=False, progress=lambda *counts: seen.append(counts))
+    point_rows(load_model(GEMM), found, jobs=1, numerics=False, progress=lambda *counts: seen.append(counts))
     assert seen == sorted(seen) and seen[-1] == (4, 4)
 
 
@@ -148,7 +152,7 @@ def test_a_process_that_is_killed_costs_its_point_only(folder: Path, monkeypatch
     found = points("dma.setup_cycles=8,9,10")
     deadly = importlib.import_module("deadly").Deadly.model_validate(found[1].machine.model_dump(mode="json"))
     found[1] = dataclasses.replace(found[1], machine=deadly)
-    rows = sweep(load_model(GEMM), found, jobs=2, numerics=False)
+    rows = point_rows(load_model(GEMM), found, jobs=2, numerics=False)
     assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
     assert rows[1]["reason"] == "the process died (out of memory?)"
 
@@ -186,13 +190,13 @@ def test_a_point_that_takes_too_many_operations_is_infeasible() -> None:
     """Also where workers compile: what was allowed is compiled, whatever the usual limit is."""
     graph, found = load_model(GEMM), points("tile.m=8,64", "compiler.effort=0")
     operations = [len(compile_graph(graph, point.machine).matmuls) for point in found]
-    rows = sweep(graph, found, jobs=1, numerics=False, max_operations=operations[1])
+    rows = point_rows(graph, found, jobs=1, numerics=False, max_operations=operations[1])
     assert operations[0] > operations[1]
     assert [row["status"] for row in rows] == ["infeasible", "ok"]
     assert f"at least {operations[0]} operations" in rows[0]["reason"]
-    assert [row["status"] for row in sweep(graph, found, jobs=2, numerics=False, max_operations=operations[0])] == [
-        "ok"
-    ] * 2
+    assert [
+        row["status"] for row in point_rows(graph, found, jobs=2, numerics=False, max_operations=operations[0])
+    ] == ["ok"] * 2
 
 
 def dtypes(folder: Path) -> list[tuple[str, str, str]]:

@@ -12,9 +12,11 @@ import pytest
 
 import minisim as ms
 from minisim.errors import UsageError
-from minisim.sweep import Row, grid, parse_param, row_of, sweep
 from minisim.sweeps.driver import explored
+from minisim.sweeps.grid import grid
 from minisim.sweeps.identity import code
+from minisim.sweeps.ranges import parse_param
+from minisim.sweeps.rows import Row, point_rows, row_of
 from minisim.sweeps.work import FAILED, How, Outcome, Task
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
@@ -51,7 +53,7 @@ def test_the_rows_are_the_local_sweeps(address: str) -> None:
     def timeless(row: Row) -> Row:
         return {name: value for name, value in row.items() if "wall" not in name}
 
-    local = [row for graph in graphs.values() for row in sweep(graph, points, jobs=1)]
+    local = [row for graph in graphs.values() for row in point_rows(graph, points, jobs=1)]
     rows = [row_of({**points[i % 6].params}, found[task.key]) for i, task in enumerate(tasks)]
     assert list(map(timeless, rows)) == list(map(timeless, local))
     assert not cluster._COMPUTERS  # the models are gone again

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 import minisim as ms
-from minisim.sweep import Point, sweep
 from minisim.sweeps import lanes
+from minisim.sweeps.grid import Point
 from minisim.sweeps.lanes import Lost, streamed
+from minisim.sweeps.rows import point_rows
 from minisim.sweeps.work import How, Outcome, Task
 
 HOW = How(False, 1, 1, {})
@@ -48,7 +49,7 @@ def test_a_deadly_point_is_tried_twice_and_costs_no_other(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(lanes, "workers", workers)
     points = [Point(i, {}, ms.Machine()) for i in range(12)]
-    rows = sweep(ms.load_model("gemm:8x8x8"), points, jobs=2, numerics=False)
+    rows = point_rows(ms.load_model("gemm:8x8x8"), points, jobs=2, numerics=False)
     assert [row["status"] for row in rows] == ["ok", "failed", *["ok"] * 10]
     assert rows[1]["reason"] == "the process died (out of memory?)"
     given = [key for pool in pools for key in pool.given]

@@ -17,11 +17,12 @@ import pytest
 
 import minisim as ms
 from minisim.errors import LedgerError
-from minisim.sweep import grid, parse_param
 from minisim.sweeps import identity
 from minisim.sweeps.driver import explored
+from minisim.sweeps.grid import grid
 from minisim.sweeps.identity import digest, key_of
 from minisim.sweeps.ledger import APPLICATION, Ledger
+from minisim.sweeps.ranges import parse_param
 from minisim.sweeps.work import How, Outcome, Task
 
 GOOD = Outcome("a", "ok", "", '{"cycles_total": 7}')

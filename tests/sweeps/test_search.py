@@ -15,8 +15,10 @@ import minisim as ms
 from minisim.cli import main
 from minisim.errors import UsageError
 from minisim.hwmodel.area import area_mm2
-from minisim.sweep import Row, grid, parse_param
+from minisim.sweeps.grid import grid
 from minisim.sweeps.plan import Entry
+from minisim.sweeps.ranges import parse_param
+from minisim.sweeps.rows import Row
 from minisim.sweeps.work import Computer, Outcome, Task
 
 pytest.importorskip("optuna", reason="needs the extra [search]")

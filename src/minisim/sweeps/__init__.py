@@ -10,6 +10,7 @@
     work            one point, computed
     lanes, cluster  processes that compute them: here, or on a dask cluster
     driver          hands points to lanes, and what comes back to the ledger
+    rows            the rows of sweep.csv
 
-`minisim.sweep` is the public name.
+`ms.sweep` and `ms.search` (`minisim/sweep.py`) are the same from Python.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,9 @@ from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import read_mapping
 from minisim.errors import UsageError, printable
 from minisim.hwmodel.config import Machine
-from minisim.sweep import Row, check_names, row_of
 from minisim.sweeps.grid import MOST_POINTS, Grid, Point, constrained
 from minisim.sweeps.identity import digest, key_of
+from minisim.sweeps.rows import Row, check_names, row_of
 from minisim.sweeps.specification import Specification
 from minisim.sweeps.work import OK, How, Outcome, Task
 
@@ -64,7 +64,7 @@ class Plan:
     @property
     def tasks(self) -> list[Task]:
         """What is computed: of equal points one."""
-        return list({entry.task.key: entry.task for entry in self.entries}.values())
+        return tasks_of(self.entries)
 
     def rows(self, found: Mapping[str, Outcome], entries: Sequence[Entry] | None = None) -> list[Row]:
         """The rows of sweep.csv for what came of the tasks; or of some entries alone."""
@@ -75,6 +75,22 @@ class Plan:
                 row |= {"model": entry.model, "config": entry.config}
             rows.append(row)
         return rows
+
+
+def tasks_of(entries: Sequence[Entry]) -> list[Task]:
+    """What is computed for some points: of equal ones one."""
+    return list({entry.task.key: entry.task for entry in entries}.values())
+
+
+def task_of(model: str, machine: Machine, how: How) -> Task:
+    """A model, of which this is the digest, on a machine."""
+    return Task(key_of(model, machine, how.counts()), model, machine)
+
+
+def dtype_of(machines: Sequence[Machine], params: Container[str]) -> str:
+    """The type in which a model is read for all of these machines: where theirs varies, one float model for all."""
+    varies = "matrix.dtype" in params or len({machine.dtype for machine in machines}) > 1
+    return "float32" if varies else NAME[machines[0].dtype]
 
 
 def bases_of(asked: Specification) -> list[Base]:
@@ -106,9 +122,7 @@ def plan_of(asked: Specification, bases: Sequence[Base]) -> Plan:
         MinisimError: a model cannot be read, or the mapping is not for it.
     """
     points = [point for base in bases for point in base.grid.points]
-    dtypes = {point.machine.dtype for point in points}
-    varies = len(dtypes) > 1 or "matrix.dtype" in asked.param  # then one float model for all types
-    dtype = "float32" if varies else NAME[points[0].machine.dtype]
+    dtype = dtype_of([point.machine for point in points], asked.param)
     graphs = []
     for model in asked.models:
         bindings = model.bindings()
@@ -144,8 +158,7 @@ def _entry(base: Base, point: Point, model: str, known_as: str, how: How, told: 
     params = {"model": model} if several_models else {}
     params |= {"config": base.label} if several_machines else {}
     config = base.label if several_machines else point.machine.name
-    key = key_of(known_as, point.machine, how.counts())
-    return Entry(model, config, {**params, **point.params}, Task(key, known_as, point.machine))
+    return Entry(model, config, {**params, **point.params}, task_of(known_as, point.machine, how))
 
 
 def _labels(names: Sequence[str], typed: Sequence[str]) -> list[str]:

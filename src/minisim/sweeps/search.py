@@ -24,8 +24,8 @@ except ImportError as e:
 from minisim.errors import UsageError, did_you_mean
 from minisim.hwmodel.area import area_mm2
 from minisim.hwmodel.config import Machine
-from minisim.sweep import Row
 from minisim.sweeps.plan import Entry
+from minisim.sweeps.rows import Row
 from minisim.sweeps.work import OK
 
 BATCH = 4
@@ -46,6 +46,11 @@ OBJECTIVES: Mapping[str, Callable[[Row, Machine], float]] = {
 
 Compute = Callable[[Sequence[Entry]], Sequence[Row]]
 """The rows of points, in order."""
+
+
+def usual(points: int) -> int:
+    """Evaluations of a grid of so many points, if nobody says how many: a tenth, but enough to learn from."""
+    return max(20, points // 10)
 
 
 def check_objectives(names: Sequence[str], place: str = "--objective") -> None:
