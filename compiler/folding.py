@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.builder import Grid, ProgramBuilder
+from minisim.compiler.builder import ProgramBuilder
 from minisim.compiler.gathering import strips
 from minisim.compiler.geometry import OUTSIDE, Geometry, Part, parts
+from minisim.compiler.grids import Grid
 from minisim.compiler.program import Ids
 from minisim.compiler.tiling import PARTS
 from minisim.hwmodel import isa

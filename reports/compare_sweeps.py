@@ -14,7 +14,7 @@ import pandas as pd
 from minisim.errors import UsageError, shown
 from minisim.reports.compare import ratio, write_comparison
 from minisim.reports.notebook import tables_html
-from minisim.reports.side import read_rows
+from minisim.reports.read import read_rows
 from minisim.reports.sweep import SWEEP_FILE
 
 STATUS = "status"

@@ -7,8 +7,9 @@ from html import escape
 
 import pandas as pd
 
-from minisim.hwmodel.config import Machine
 from minisim.reports.account import Account
+from minisim.reports.html.verdict import unit_words
+from minisim.reports.run_file.header import keys_of
 from minisim.reports.run_record import RunRecord
 from minisim.reports.tables import summary, units
 from minisim.reports.terminal import scaled
@@ -26,24 +27,12 @@ def verdict(record: RunRecord) -> str:
     took = f"{cycles:,} cycles = {scaled(row['time_us'], 's')}"
     if not row["bound_by"]:
         return f"{took}, no work"
-    bound = f"bound by {unit(str(row['bound_by']), record.machine)}, {row['cycles_over_roofline']:.2f} x its bound"
+    # a prompt may have ASCII alone
+    unit = unit_words(str(row["bound_by"]), keys_of(record.machine)).replace(" \u00d7 ", "x")
+    bound = f"bound by {unit}, {row['cycles_over_roofline']:.2f} x its bound"
     largest = sorted(Account.of(record).total().items(), key=lambda item: -item[1])[:CAUSES]
     mostly = ", ".join(f"{cause} {100 * n / cycles:.0f}%" for cause, n in largest if n)
     return f"{took}, {bound}; {mostly}"
-
-
-def unit(name: str, machine: Machine) -> str:
-    """A unit that binds a run, with its size: ``the load port (16 B/cycle)``."""
-    flat, array = machine.flat(), machine.matrix
-    port = f"{machine.dma.bytes_per_cycle} B/cycle"
-    sizes = {
-        "load": f"the load port ({port})",
-        "store": f"the store port ({port})",
-        "dram": f"the DRAM ({flat['dram.bandwidth']})" if machine.dram.model == "ideal" else "the DRAM",
-        "matrix": f"the array ({array.rows}x{array.cols})",
-        "vector": f"the vector unit ({machine.vector.lanes} lanes)",
-    }
-    return sizes.get(name, name)
 
 
 def run_html(record: RunRecord) -> str:

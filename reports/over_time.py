@@ -14,7 +14,7 @@ def step_edges(cycles: int, steps: int, shortest: int = 1) -> Column:
 
 
 def passed(begin: Column, end: Column, amount: Column, edges: Column) -> npt.NDArray[np.float64]:
-    """Of amounts, each spread evenly over [begin, end), what has passed until each edge; without time nothing passes."""
+    """Of amounts, each spread evenly over [begin, end), what has passed until each edge; without time, nothing."""
     taken = end > begin
     begin, end, amount = begin[taken], end[taken], amount[taken]
     rate = amount / (end - begin)

@@ -8,16 +8,16 @@ Both have the same numbers: cycles are whole, energy is in whole femtojoules, as
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from minisim.errors import UsageError, printable, shortened, shown
+from minisim.errors import UsageError, shortened, shown
 from minisim.hwmodel.config import Machine
 from minisim.reports.account import Account
+from minisim.reports.read import present, read_rows
 from minisim.reports.run_record import RunRecord
 from minisim.reports.tables import energy, layers, summary
 
@@ -25,9 +25,6 @@ SUMMARY, LAYERS, ENERGY, ACCOUNT, MACHINE = "summary.csv", "layers.csv", "energy
 
 CYCLES, PICOJOULES = "cycles_", "_pj"
 """What begins the names of the columns of causes, and ends those of components."""
-
-LARGEST = 256 * 2**20
-"""Bytes of the largest file of reports that is read: more than ten million operations in thousands of layers write."""
 
 
 class Layer(NamedTuple):
@@ -93,38 +90,13 @@ class Side:
         """
         folder = Path(folder)
         rows = [read_rows(folder / file) for file in (SUMMARY, LAYERS, ENERGY, ACCOUNT)]
-        _present(folder / MACHINE)
+        present(folder / MACHINE)
         try:
             return _side(name or str(folder), Machine.load(folder / MACHINE), *rows)
         except KeyError as e:
             raise UsageError(f"{folder}: its reports have no column or row {e.args[0]!r}") from None
         except (ValueError, OverflowError) as e:
             raise UsageError(f"{folder}: its reports do not fit together: {shown(str(e))}") from None
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file by the names of its columns.
-
-    Raises:
-        UsageError: it is missing or too large, or no such file.
-    """
-    _present(path)
-    try:
-        if path.stat().st_size > LARGEST:
-            raise UsageError(f"{path}: must be a table of at most {LARGEST // 2**20} MiB")
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
-    except (OSError, ValueError, csv.Error) as e:  # of the system, of the coding or of no line at all, of quotes
-        raise UsageError(f"{path}: cannot be read as a table: {shown(str(e))}") from None
-    for i, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise UsageError(f"{path}: row {i} has {len(row)} fields, and the first has {len(header)}")
-    return [dict(zip(header, map(printable, row), strict=True)) for row in rows]
-
-
-def _present(path: Path) -> None:
-    if not path.is_file():
-        raise UsageError(f"{path.parent}: has no {path.name}; minisim run --out {path.parent} writes it")
 
 
 Rows = Sequence[Mapping[str, object]]

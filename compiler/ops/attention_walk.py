@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from minisim.compiler.attention_plan import KEYS, MANY_TURNS, AttentionPlan
 from minisim.compiler.attributes import SCORES, AttentionAttributes
-from minisim.compiler.builder import Grid, ProgramBuilder, Slot
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.graph import Graph, Node, view_2d
+from minisim.compiler.grids import Grid
 from minisim.compiler.ops.base import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise, number_of
 from minisim.compiler.ops.matmul import Matrices, Product

@@ -14,10 +14,11 @@ import numpy as np
 
 from minisim.compiler import panels
 from minisim.compiler.attributes import ConvAttributes
-from minisim.compiler.builder import ProgramBuilder, Slot, edges_of
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.gathering import Cutting, Gathering
 from minisim.compiler.geometry import order_of_k, step_sizes
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
+from minisim.compiler.grids import edges_of
 from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import register
 from minisim.compiler.ops.conv_cuts import Convolution, chooses, cuts, pace, squares, swept

@@ -11,8 +11,9 @@ import numpy as np
 from minisim.compiler import panels
 from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.blocks import BlockPlan
-from minisim.compiler.builder import Grid, ProgramBuilder, Slot
+from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
+from minisim.compiler.grids import Grid
 from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.epilogue import (

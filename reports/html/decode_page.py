@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minisim.reports.html.folder import Row, number, read_json, read_table
+from minisim.reports.html.folder import Row, number, read_json
 from minisim.reports.html.page import page
 from minisim.reports.html.tables_section import Cell, Line, machine_keys
 from minisim.reports.html.words import of_bytes, scaled, times, whole
+from minisim.reports.read import read_rows
 
 SCRIPTS = ("decode.js",)
 
@@ -38,7 +39,7 @@ class DecodeFolder:
 
 def read_decode(folder: Path) -> DecodeFolder:
     """Raises UsageError: a file is not there, or is not what this version writes."""
-    return DecodeFolder(read_table(folder / "decode.csv"), read_json(folder / "decode.json"))
+    return DecodeFolder(read_rows(folder / "decode.csv"), read_json(folder / "decode.json"))
 
 
 def decode_page(decoding: DecodeFolder) -> str:

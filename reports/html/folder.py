@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from minisim.errors import UsageError, described, shown
 from minisim.hwmodel.config import Machine
+from minisim.reports.read import read_rows
 from minisim.reports.run_file.header import FORMAT, keys_of
 
 Row = dict[str, str]
@@ -55,7 +55,7 @@ class RunFolder:
 def read_run(folder: Path) -> RunFolder:
     """Raises UsageError: a file is not there, or is not what this version writes."""
     names = ("summary", "layers", "units", "energy", "account")
-    tables = {name: read_table(folder / f"{name}.csv") for name in names}
+    tables = {name: read_rows(folder / f"{name}.csv") for name in names}
     if not all(tables[name] for name in ("summary", "energy", "account")):
         raise UsageError(f"{folder}: summary.csv, energy.csv and account.csv must have a row")
     *layers, total = tables["account"]
@@ -73,23 +73,6 @@ def read_run(folder: Path) -> RunFolder:
         hertz=float(machine.clock.frequency),
         file=read_json(folder / "run.json"),
     )
-
-
-def read_table(path: Path) -> list[Row]:
-    """The rows of a CSV.
-
-    Raises:
-        UsageError: it cannot be read, or a row has more or fewer fields than the header.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows = list(reader)
-    except (OSError, ValueError, csv.Error) as e:
-        raise UsageError(f"{path}: cannot be read: {_why(e)}") from None
-    if not reader.fieldnames or any(None in row or None in row.values() for row in rows):
-        raise UsageError(f"{path}: must be a table with a header, and rows of as many fields")
-    return rows
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from minisim.errors import ConfigError, UsageError
 from minisim.hwmodel.area import area_mm2
 from minisim.hwmodel.config import Machine, parse_value, presets
 from minisim.hwmodel.units import FREQUENCY, RATE, SIZE, TIME
-from minisim.reports.html.folder import Row, number, read_json, read_table
+from minisim.reports.html.folder import Row, number, read_json
+from minisim.reports.read import read_rows
 
 OTHER_COLUMNS = ("model", "config")
 """Columns that may stand before `status` and are no keys of a machine."""
@@ -97,7 +98,7 @@ class SweepFolder:
 
 def read_sweep(folder: Path) -> SweepFolder:
     """Raises UsageError: sweep.csv is not there, or has no column `status`."""
-    rows = read_table(folder / "sweep.csv")
+    rows = read_rows(folder / "sweep.csv")
     names = list(rows[0])
     if "status" not in names:
         raise UsageError(f"{folder / 'sweep.csv'}: must have a column 'status'")

@@ -231,19 +231,11 @@ def run_command(
                   "--mapping": mapping_file, "--timing simpy": timing == "simpy"}  # fmt: skip
         if given := [name for name, value in others.items() if value]:
             raise UsageError(f"--decode: runs many programs, so it does not go with {given[0]}")
+        how: dict[str, Any] = {"numerics": not no_numerics, "check": not no_check, "max_operations": max_operations}
+        _decode(model, source, overrides, tokens, bindings, out, memory_limit=memory_limit, page=report_page, **how)
+        return
     numerics, check = not no_numerics, not no_check
     mapping = _read_mapping(mapping_file)
-    if tokens.decode is not None:
-        from minisim.decode_command import decoder_of, run_decode, text_of
-
-        text = text_of(model, tokens.prefill, tokens.decode, tokens.batch, tokens.chunk)
-        machine = _asked_machine(source, overrides)
-        check_folder("--out", out)
-        decoder = decoder_of(model, bindings, tokens.states, numerics, memory_limit)
-        limits: dict[str, Any] = {"max_operations": max_operations, "memory_limit": memory_limit}
-        told: dict[str, Any] = {"command": typed_command(), "page": report_page}
-        run_decode(decoder, machine, text, out, numerics=numerics, check=check, **limits, **told)
-        return
     _check_tokens(model, tokens, against)
     machine = _asked_machine(source, overrides)
     graph, comparison = _read(model, machine, tokens, bindings, numerics, memory_limit, against, check_borders)
@@ -289,6 +281,31 @@ def run_command(
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if compared_with.deviates:
             sys.exit(DEVIATES)
+
+
+def _decode(
+    model: str,
+    source: str,
+    overrides: Sequence[str],
+    tokens: Tokens,
+    bindings: Bindings,
+    out: Path,
+    *,
+    numerics: bool,
+    memory_limit: int,
+    **how: Any,
+) -> None:
+    """A prefill and tokens behind it, instead of one program; `how` are arguments of `run_decode`."""
+    from minisim.decode_command import decoder_of, run_decode, text_of
+
+    assert tokens.decode is not None
+    text = text_of(model, tokens.prefill, tokens.decode, tokens.batch, tokens.chunk)
+    machine = _asked_machine(source, overrides)
+    check_folder("--out", out)
+    decoder = decoder_of(model, bindings, tokens.states, numerics, memory_limit)
+    run_decode(
+        decoder, machine, text, out, numerics=numerics, memory_limit=memory_limit, command=typed_command(), **how
+    )
 
 
 def _check_tokens(model: str, tokens: Tokens, against: str | None) -> None:

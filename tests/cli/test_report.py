@@ -61,7 +61,7 @@ def test_what_has_no_page_is_refused(minisim: Any) -> None:
         told = minisim("report", folder, code=2).stderr
         assert told.startswith(f"minisim: error: {folder}: must be a folder with summary.csv, sweep.csv, decode.csv")
     Path("summary.csv").write_text("model\nm\n")
-    assert "layers.csv: cannot be read: No such file" in minisim("report", ".", code=2).stderr
+    assert "has no layers.csv; minisim run --out . writes it" in minisim("report", ".", code=2).stderr
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9])

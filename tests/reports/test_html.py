@@ -131,7 +131,7 @@ def test_what_is_no_result_is_refused(record: Record, tmp_path: Path) -> None:
             write_pages(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(good))
     (tmp_path / "layers.csv").write_text("layer_id,name\n1\n")
-    with pytest.raises(UsageError, match=r"layers.csv: must be a table"):
+    with pytest.raises(UsageError, match=r"layers.csv: row 2 has 1 fields"):
         write_pages(tmp_path)
 
 
