@@ -11,9 +11,14 @@ from support.machines import machines_for
 
 import minisim as ms
 from minisim.compiler import lowered
+from minisim.compiler.builder import ProgramBuilder
 from minisim.compiler.kept import Kept
+from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes import choose, edges_alone, tried
 from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.tile import Tile
+from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.tiling import TiledGraph
 from minisim.compiler.untimed import untimed
 from minisim.errors import CapacityError
 
@@ -45,7 +50,7 @@ def digest(graph: ms.Graph, machine: ms.Machine) -> str:
         return str(e)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 @given(st.data())
 def test_what_was_tried_for_other_speeds_changes_no_schedule(data: st.DataObject) -> None:
     graph = data.draw(graphs())
@@ -56,6 +61,23 @@ def test_what_was_tried_for_other_speeds_changes_no_schedule(data: st.DataObject
         forget()
         expected.append(digest(graph, other))
     assert [digest(graph, other) for other in others] == expected
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.data())
+def test_lowering_reads_nothing_of_a_machine_but_what_is_kept_without_its_speed(data: st.DataObject) -> None:
+    graph = data.draw(graphs())
+    machine = data.draw(machines_for(graph)).replace("compiler.effort=0")
+    tiled = Tile(machine).apply(computed_graph(graph, machine, numerics=False))
+    assert lowered_on(machine, tiled) == lowered_on(untimed(machine), tiled)
+
+
+def lowered_on(machine: ms.Machine, tiled: TiledGraph) -> list[str]:
+    """The operations of a tiled graph, without any that were kept."""
+    program = ProgramBuilder(tiled.graph, machine)
+    for node in tiled.executed():
+        OPERATORS[node.op].lower(node, tiled.graph, tiled.tilings[node.name], program)
+    return list(program.finish().lines())
 
 
 def test_of_another_speed_little_is_scheduled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
