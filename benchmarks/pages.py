@@ -24,14 +24,20 @@ from support.pages import COLUMNS, blocks, run_page  # noqa: E402
 
 from minisim.cli import main as minisim  # noqa: E402
 
-FILES = {"model.py": "examples/mlp.py", "examples/mlp.py": "examples/mlp.py"}
+FILES = {
+    "model.py": "examples/mlp.py",
+    "examples/mlp.py": "examples/mlp.py",
+    "sweep.toml": "examples/sweep.toml",
+    "mlp.py": "examples/mlp.py",
+    "residual_block.py": "examples/residual_block.py",
+}
 """What a reader's own files are here."""
 
 TOO_LONG = ("llama:7b",)
 """Words of commands that take minutes."""
 
-NOT_HERE = (".onnx", "torch", "dim ", "completion")
-"""Words of commands that need a file, or a package, that a clean clone has not."""
+NOT_HERE = (".onnx", "torch", "dim ", "completion", "tcp://")
+"""Words of commands that need a file, a package or a cluster that a clean clone has not."""
 
 
 def readme() -> None:
