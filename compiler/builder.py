@@ -69,7 +69,6 @@ class ProgramBuilder:
     _matmuls: list[isa.Table] = field(default_factory=list)
     _vectors: list[isa.Table] = field(default_factory=list)
     _pieces: list[isa.Table] = field(default_factory=list)
-    _windows: list[isa.Table] = field(default_factory=list)
     _window_runs: dict[Run, int] = field(default_factory=dict)
     _window_count: int = 0
     _convolutions: list[isa.Table] = field(default_factory=list)
@@ -216,13 +215,8 @@ class ProgramBuilder:
     def windows(self, run: Run) -> int:
         """The first row of a run of windows, each a row of `isa.WINDOW_DTYPE` but for `more`; equal runs are one."""
         if run not in self._window_runs:
-            table = np.zeros(len(run), dtype=isa.WINDOW_DTYPE)
-            table["more"][:-1] = 1
-            for name, column in zip(isa.WINDOW_DTYPE.names or (), zip(*run, strict=True), strict=False):
-                table[name] = column
             self._window_runs[run] = self._window_count
             self._window_count += len(run)
-            self._windows.append(table)
         return self._window_runs[run]
 
     def convolution(
@@ -300,8 +294,9 @@ class ProgramBuilder:
 
     def nbytes(self) -> int:
         """Bytes of its tables."""
-        tables = (self._tiles, self._uops, self._matmuls, self._vectors, self._pieces, self._windows)
-        return sum(chunk.nbytes for chunks in tables for chunk in chunks)
+        tables = (self._tiles, self._uops, self._matmuls, self._vectors, self._pieces)
+        windows = self._window_count * isa.WINDOW_DTYPE.itemsize
+        return windows + sum(chunk.nbytes for chunks in tables for chunk in chunks)
 
     def place(self, alone: ProgramBuilder, node: Node) -> None:
         """Append the layer of a program of one, as if `node`, which it is equal to but for names, were lowered here."""
@@ -408,7 +403,7 @@ class ProgramBuilder:
             matmuls=_joined(self._matmuls, isa.MATMUL_DTYPE),
             vectors=_joined(self._vectors, isa.VECTOR_DTYPE),
             pieces=_joined(self._pieces, isa.PIECE_DTYPE),
-            windows=_joined(self._windows, isa.WINDOW_DTYPE),
+            windows=_table_of(self._window_runs),
             convolutions=_joined(self._convolutions, isa.CONVOLUTION_DTYPE),
             tiles=_joined(self._tiles, isa.TILE_DTYPE),
             tensors=tensors,
@@ -453,6 +448,18 @@ def _renumber(column: npt.NDArray[np.uint32], numbers: Ids) -> None:
     """Replace the numbers in a column, all but NONE."""
     there = column != isa.NONE
     column[there] = numbers[column[there]]
+
+
+def _table_of(runs: Mapping[Run, int]) -> isa.Table:
+    """Runs of windows, one behind the other."""
+    table = np.zeros(sum(map(len, runs)), dtype=isa.WINDOW_DTYPE)
+    if len(table):
+        columns = np.array([row for run in runs for row in run], dtype=np.int64).T
+        for name, column in zip(isa.WINDOW_DTYPE.names or (), columns, strict=False):
+            table[name] = column
+        table["more"] = 1
+        table["more"][np.cumsum([len(run) for run in runs]) - 1] = 0
+    return table
 
 
 def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
@@ -319,22 +320,23 @@ def _even_parts(taps: int) -> set[int]:
     return {-(-taps // part) for part in range(1, taps + 1)}
 
 
-def steps(channels: int, taps: int, size: int) -> list[Step]:
+@lru_cache(maxsize=1 << 12)
+def steps(channels: int, taps: int, size: int) -> tuple[Step, ...]:
     """The steps of k of at most this size, which is one of `step_sizes`."""
     least = min(channels, CHANNELS)
     if size % taps == 0 and size >= least * taps:
         block = size // taps
-        return [Step(c * taps, (Span(c, min(c + block, channels), 0, taps),)) for c in range(0, channels, block)]
+        return tuple(Step(c * taps, (Span(c, min(c + block, channels), 0, taps),)) for c in range(0, channels, block))
     together = size // least
     if together not in _even_parts(taps):
         end = channels * taps
-        return [Step(k, tuple(_spans(k, min(k + size, end), taps))) for k in range(0, end, size)]
+        return tuple(Step(k, tuple(_spans(k, min(k + size, end), taps))) for k in range(0, end, size))
     found = []
     for c in range(0, channels, CHANNELS):
         end = min(c + CHANNELS, channels)
         for t in range(0, taps, together):
             found.append(Step(c * taps + t * (end - c), (Span(c, end, t, min(t + together, taps)),)))
-    return found
+    return tuple(found)
 
 
 def _spans(begin: int, end: int, taps: int) -> Iterator[Span]:

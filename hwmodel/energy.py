@@ -38,6 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel import isa
+from minisim.hwmodel.classes import ClassCosts, class_costs
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import rectangles
 from minisim.hwmodel.descriptors import descriptors
@@ -121,17 +122,22 @@ def accesses(schedule: isa.Schedule) -> Accesses:
     return found
 
 
-def operation_energy(schedule: isa.Schedule, machine: Machine, answers: Answers | None = None) -> dict[str, Column]:
+def operation_energy(
+    schedule: isa.Schedule, machine: Machine, answers: Answers | None = None, decoded: Column | None = None
+) -> dict[str, Column]:
     """Femtojoules of each operation by component (all but leakage), int64 columns in program order.
 
     Args:
         answers: of a run's memory (`Timeline.answers`), which says what an L2 let through.
+        decoded: how many descriptors are decoded for each operation, if that is known (`Costs.descriptors`).
 
     Raises:
         ValueError: the machine has an L2, and there are no answers.
     """
     if machine.l2.bytes and answers is None:
         raise ValueError("what the DRAM moves behind an L2 is known from a run: pass its timeline's answers")
+    if decoded is None:
+        decoded = descriptors(schedule, rectangles(schedule), machine)
     price, moved = machine.energy, accesses(schedule)
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
     executes, elementwise = opcode == isa.Opcode.EXECUTE, opcode == isa.Opcode.VECTOR
@@ -150,8 +156,7 @@ def operation_energy(schedule: isa.Schedule, machine: Machine, answers: Answers 
         "vector": column(elementwise, _vector_energy(schedule, v, machine)),
         "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
         "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
-        "dma": moved.dram * price.dma_byte
-        + descriptors(schedule, rectangles(schedule), machine) * price.dma_descriptor,
+        "dma": moved.dram * price.dma_byte + decoded * price.dma_descriptor,
         "noc": moved.dram * (price.noc_byte if machine.noc.limits else 0),
         "l2": _l2_energy(moved, answers, machine),
         "dram": (answers.read + answers.written if answers else moved.dram) * price.dram_byte,
@@ -288,6 +293,7 @@ def breakdown(
     cycles: npt.ArrayLike,
     launch: int = 0,
     answers: Answers | None = None,
+    by_class: ClassCosts | None = None,
 ) -> Breakdown:
     """The energy of a run of `schedule`, by layer and component.
 
@@ -295,16 +301,49 @@ def breakdown(
         cycles: of each layer, adding up to the run's; leakage goes by them.
         launch: cycles of a run without layers.
         answers: as in `operation_energy`.
+        by_class: `class_costs` of both, if they are known.
     """
     layers = len(schedule.layers)
     if np.shape(cycles) != (layers,):
         raise ValueError(f"cycles must have one entry for each of the {layers} layers, not shape {np.shape(cycles)}")
+    by_class = by_class or class_costs(schedule, machine)
     parts = {
         name: _layer_sums(schedule.stream["layer"], column, layers)
-        for name, column in operation_energy(schedule, machine, answers).items()
+        for name, column in _by_operation(schedule, machine, answers, by_class).items()
     }
     alone = 0 if layers else sum(leakage_energy([launch], machine))
     return Breakdown({**parts, "leakage": tuple(leakage_energy(cycles, machine))}, alone)
+
+
+def run_energy(
+    schedule: isa.Schedule, machine: Machine, cycles: int, answers: Answers | None, by_class: ClassCosts
+) -> int:
+    """The femtojoules of a run of `cycles` in all: the total of its breakdown.
+
+    Args:
+        answers: as in `operation_energy`.
+        by_class: `class_costs` of both.
+    """
+    (leaks,) = leakage_energy([cycles], machine)
+    if answers:
+        spent = _by_operation(schedule, machine, answers, by_class)
+        return leaks + sum(sum(_layer_sums(np.zeros(len(schedule), np.uint32), x, 1)) for x in spent.values())
+    each = sum(_class_energy(machine, by_class).values())
+    return leaks + sum(n * one for n, one in zip(by_class.counts.tolist(), np.atleast_1d(each).tolist(), strict=True))
+
+
+def _by_operation(
+    schedule: isa.Schedule, machine: Machine, answers: Answers | None, by_class: ClassCosts
+) -> dict[str, Column]:
+    """`operation_energy`; without an L2, whose answers differ, each class is priced once."""
+    if answers:
+        return operation_energy(schedule, machine, answers, by_class.each.descriptors[by_class.of])
+    return {name: column[by_class.of] for name, column in _class_energy(machine, by_class).items()}
+
+
+def _class_energy(machine: Machine, by_class: ClassCosts) -> dict[str, Column]:
+    """`operation_energy` of an operation of each class."""
+    return operation_energy(by_class.examples, machine, decoded=by_class.each.descriptors)
 
 
 def _layer_sums(layer: npt.NDArray[np.uint32], column: Column, layers: int) -> tuple[int, ...]:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.difference import Difference
+from minisim.hwmodel.classes import ClassCosts, class_costs
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import Costs, Roofline, costs, roofline
-from minisim.hwmodel.energy import Breakdown, breakdown
+from minisim.hwmodel.cost import Costs, Roofline, roofline
+from minisim.hwmodel.energy import Breakdown, breakdown, run_energy
 from minisim.hwmodel.isa import DType, Opcode, Schedule
 from minisim.hwmodel.timeline import Timeline
 from minisim.reports.attribution import layer_cycles
@@ -73,9 +74,14 @@ class RunRecord:
         return {}
 
     @cached_property
+    def by_class(self) -> ClassCosts:
+        """The costs of the classes of operations that cost the same."""
+        return class_costs(self.schedule, self.machine)
+
+    @cached_property
     def costs(self) -> Costs:
         """The cost of every operation: for bytes, DRAM cycles and lane cycles."""
-        return costs(self.schedule, self.machine)
+        return self.by_class.of_all()
 
     @cached_property
     def path(self) -> Path:
@@ -87,10 +93,15 @@ class RunRecord:
     @cached_property
     def energy(self) -> Breakdown:
         """The energy by layer and component; a layer's leakage is that of its own cycles."""
-        cycles = layer_cycles(self.schedule, self.timeline)
+        cycles, t = layer_cycles(self.schedule, self.timeline), self.timeline
         return breakdown(
-            self.schedule, self.machine, cycles, launch=self.timeline.cycles, answers=self.timeline.answers
+            self.schedule, self.machine, cycles, launch=t.cycles, answers=t.answers, by_class=self.by_class
         )
+
+    @cached_property
+    def energy_fj(self) -> int:
+        """The energy of the run in femtojoules: the total of `energy`, without its parts."""
+        return run_energy(self.schedule, self.machine, self.timeline.cycles, self.timeline.answers, self.by_class)
 
     @cached_property
     def layer_dtypes(self) -> list[DType]:
@@ -121,14 +132,20 @@ class RunRecord:
     @cached_property
     def work(self) -> Work:
         """The work of the whole run."""
-        opcode, cost = self.schedule.stream["opcode"], self.costs
+        of_class, each, counts = self.by_class.examples.stream["opcode"], self.by_class.each, self.by_class.counts
+
+        def sums(column: Counts, opcode: Opcode) -> int:
+            return sum((counts * column)[of_class == opcode].tolist())
+
+        read, written = (sums(each.bytes, opcode) for opcode in (Opcode.LOAD, Opcode.STORE))
+        answers = self.timeline.answers
         return Work(
             macs=int(self.schedule.layers["macs"].sum()),
             pe_cycles=sum(self.pe_cycles, Fraction(0)),
-            vector_cycles=int(cost.busy[opcode == Opcode.VECTOR].sum()),
-            read_bytes=int(cost.bytes[opcode == Opcode.LOAD].sum()),
-            write_bytes=int(cost.bytes[opcode == Opcode.STORE].sum()),
-            dram_bytes=int(sum(column.sum() for column in self.dram_moved)),
+            vector_cycles=sums(each.busy, Opcode.VECTOR),
+            read_bytes=read,
+            write_bytes=written,
+            dram_bytes=int(answers.read.sum() + answers.written.sum()) if answers else read + written,
         )
 
     @cached_property

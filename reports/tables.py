@@ -37,7 +37,10 @@ def summary(record: RunRecord) -> pd.DataFrame:
     schedule, machine, work = record.schedule, record.machine, record.work
     cycles, table, counts = record.timeline.cycles, schedule.layers, schedule.counts()
     bound = work.bound(machine)
-    found = record.difference
+    found, answers = record.difference, record.timeline.answers
+    read, written = (
+        (int(answers.read.sum()), int(answers.written.sum())) if answers else (work.read_bytes, work.write_bytes)
+    )
     asked, eliminated = int(table["loads"].sum()), int(table["loads_eliminated"].sum())
     row = {
         "model": record.model,
@@ -55,12 +58,12 @@ def summary(record: RunRecord) -> pd.DataFrame:
         "executes": counts[Opcode.EXECUTE],
         "stores": counts[Opcode.STORE],
         "vector_ops": counts[Opcode.VECTOR],
-        "dram_read_bytes": int(record.dram_moved[0].sum()),
-        "dram_write_bytes": int(record.dram_moved[1].sum()),
+        "dram_read_bytes": read,
+        "dram_write_bytes": written,
         "sram_peak_bytes": int(table["sram_peak"].max(initial=0)),
         "sram_bytes": machine.sram.bytes,
         "sram_final_live_bytes": schedule.sram_final_live_bytes,
-        "energy_uj": record.energy.total / 10**9,
+        "energy_uj": record.energy_fj / 10**9,
         "output_sha256": record.output_sha256,
         "max_abs_error": math.nan if found is None else found.largest,
         "wall_compile_s": float(record.wall_compile_s),

@@ -20,6 +20,7 @@ from minisim.compiler.geometry import CHANNELS, Geometry, Index, Step, step_size
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops.epilogue import MatMulTypes
 from minisim.compiler.panels import Budget, Pace, PanelPlan, choose
+from minisim.compiler.step_cycles import step_cycles
 from minisim.compiler.sweeps import Candidate, Source, Work, sweeps
 from minisim.compiler.tiling import Tiling, tile_height
 from minisim.hwmodel import cost, isa
@@ -83,7 +84,7 @@ class Convolution:
         transposed = int(self.geometry.transposed)
         return (*self.geometry.meaning, self.channels, self.groups, self.filters, CHANNELS, transposed)
 
-    def steps(self, size: int) -> list[Step]:
+    def steps(self, size: int) -> tuple[Step, ...]:
         return steps(self.channels, self.geometry.taps, size)
 
     def source(self, machine: Machine) -> tuple[int, int]:
@@ -251,13 +252,10 @@ def _turnaround(size: int, pace: Pace, machine: Machine) -> float:
     return load + pace.execute + cost.drain_cycles(machine)
 
 
-def _step_cycles(of: Convolution, tiling: Tiling, machine: Machine) -> list[int]:
+def _step_cycles(of: Convolution, tiling: Tiling, machine: Machine) -> tuple[int, ...]:
     """Cycles of the matrix unit for each step of k of a whole tile, one after the other."""
-    depth = of.steps(tiling.k)
-    sizes, taps = (np.array([getattr(step, name) for step in depth]) for name in ("size", "taps"))
     n = min(tiling.n, of.filters)
-    setup, busy, hold = cost.matmul_cycles(tiling.m, sizes, n, 1, machine, dtype=of.types.operands, taps=taps)
-    return [int(x) for x in np.maximum(busy, hold + setup)]
+    return step_cycles(machine).of(tiling.m, tiling.k, n, of.channels, of.geometry.taps, of.types.operands)
 
 
 def _execute(of: Convolution, tiling: Tiling, machine: Machine) -> float:

@@ -27,11 +27,15 @@ from minisim.compiler.scales import USUAL, Machines, Scale, followed, sizes_of, 
 from minisim.compiler.tiling import TiledGraph, executed_of
 from minisim.hwmodel.config import Machine
 
+HALVINGS = 6
+"""How many times smaller edges are looked at where the usual ones have no room: 256 come down to 8."""
+
 
 def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> TiledGraph:
     """The graph tiled with the edges that end soonest; if that was found out before (`decisions.py`), not anew.
 
     Args:
+        machine: with the usual edges, which others are parts of (`with_room`).
         most: operations of the array and the vector unit that other edges may take.
         fixed: of nodes whose edges are given, or of `ALL` that have no others.
     """
@@ -62,6 +66,20 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
         at = {node.name: i for i, node in enumerate(nodes)}
         remember(key, {"whole": plan.whole, "own": [[at[name], scale] for name, scale in plan.own.items()]})
     return found
+
+
+def with_room(graph: Graph, machine: Machine, fixed: Machines) -> Machine:
+    """`machine` with its usual edges, or halves of them, or quarters and so on: the largest on which all nodes have
+    room whose edges are not given. With the usual ones, if they have none on any, or if all edges are written."""
+    of_choice = [node for node in executed_of(graph) if node.name not in fixed]
+    scale = USUAL
+    for _ in range(HALVINGS if machine.tile.follows and machine.compiler.order == "auto" and ALL not in fixed else 0):
+        found = with_edges(machine, scale)
+        if all(OPERATORS[node.op].has_room(node, graph, found) for node in of_choice):
+            return found
+        m, k, n = scale
+        scale = (m / 2, k / 2, n / 2)
+    return machine
 
 
 def what_counts(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
 
-from minisim.compiler.graph import Graph, Node, view_2d
+from minisim.compiler.graph import Graph, view_2d
 from minisim.compiler.mapping import ALL, Edges, check_layers
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
-from minisim.compiler.passes.edges import soonest
+from minisim.compiler.passes.edges import soonest, with_room
 from minisim.compiler.scales import Machines, mapped
 from minisim.compiler.shares import Splitter
 from minisim.compiler.slabs import tiles_apart
@@ -42,8 +42,13 @@ class Tile:
         executed = executed_of(graph)
         check_layers(self.mapping, slabs, self.machine)
         fixed = mapped(self.machine, self.mapping)
-        self._check_operations(slabs, executed, fixed)
-        return soonest(slabs, self.machine, self._tiled, self.max_operations, fixed)
+        whole = fixed.get(ALL, self.machine)
+        self._check(slabs, sum(OPERATORS[node.op].fewest(node, slabs, whole) for node in executed))
+        usual = with_room(slabs, self.machine, fixed)
+        whole = fixed.get(ALL, usual)
+        cuts = [OPERATORS[node.op].cut(node, slabs, fixed.get(node.name, whole)) for node in executed]
+        self._check(slabs, sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts))
+        return soonest(slabs, usual, self._tiled, self.max_operations, fixed)
 
     def _tiled(self, graph: Graph, whole: Machine, machines: Machines) -> TiledGraph:
         graph = with_slabs(graph, whole)
@@ -54,12 +59,7 @@ class Tile:
         tilings = {node.name: chosen(node, graph, machines[node.name]) for node in executed}
         return TiledGraph(graph, Splitter(graph, self.machine, tilings).best(), edges=edges)
 
-    def _check_operations(self, graph: Graph, executed: Sequence[Node], fixed: Machines) -> None:
-        whole = fixed.get(ALL, self.machine)
-        count = sum(OPERATORS[node.op].fewest(node, graph, whole) for node in executed)
-        if count <= self.max_operations:
-            cuts = [OPERATORS[node.op].cut(node, graph, fixed.get(node.name, whole)) for node in executed]
-            count = sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts)
+    def _check(self, graph: Graph, count: int) -> None:
         if count > self.max_operations:
             raise CapacityError(
                 f"model {graph.name!r} takes at least {count:,} operations on tiles of this size, more than "

@@ -127,11 +127,12 @@ inline py::tuple classify_schedule(const py::object& schedule,
     if (period < 1) throw UsageError("period must be at least 1");
     const BorrowedProgram borrowed(schedule);
     const auto each = planes_of(planes, borrowed.program);
+    const auto sram_bytes = schedule.attr("sram_bytes").cast<std::uint64_t>();
     Classes classes;
     {
         const py::gil_scoped_release without_gil;
         check_references(borrowed.program, borrowed.cores);
-        classes = classify(borrowed.program, each, period);
+        classes = classify(borrowed.program, each, period, sram_bytes);
     }
     return py::make_tuple(array_of(std::move(classes.of)), array_of(std::move(classes.first)));
 }

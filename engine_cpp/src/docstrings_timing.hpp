@@ -4,7 +4,7 @@
 namespace minisim::doc {
 
 constexpr char kClassify[] =
-    R"(Sort the operations of a schedule into classes that cost the same.
+    R"(Sort the operations of a schedule into classes that cost the same, in cycles and in energy.
 
 Args:
     planes: uint32 of shape (operations,): how many operations the descriptor of each moves, 0 for

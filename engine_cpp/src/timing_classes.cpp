@@ -13,8 +13,8 @@ namespace {
 
 __extension__ using Wide = unsigned __int128;  // addresses, wherever a row claims to lie
 
-// All that hwmodel/cost.py reads of an operation, and of its tiles.
-using Key = std::array<std::uint64_t, 6>;
+// All that hwmodel/cost.py and hwmodel/energy.py read of an operation, and of its tiles.
+using Key = std::array<std::uint64_t, 12>;
 
 struct KeyHash {
     std::size_t operator()(const Key& key) const {
@@ -49,9 +49,10 @@ std::uint64_t pair(std::uint64_t low, std::uint64_t high) { return low | high <<
 
 class Classifier {
 public:
-    Classifier(const Program& program, std::int64_t period)
+    Classifier(const Program& program, std::int64_t period, std::uint64_t sram_bytes)
         : program_(program),
           period_(static_cast<std::uint64_t>(period)),
+          sram_bytes_(sram_bytes),
           rectangles_(program.tiles.size, kNone) {}
 
     // The class of the rectangle under a tile: how it lies in DRAM, up to a multiple of the period.
@@ -61,7 +62,7 @@ public:
             const Rectangle at = rectangle_of(program_, tile);
             found = tiles_.of({static_cast<std::uint64_t>(at.address) % period_,
                                static_cast<std::uint64_t>(at.rows), static_cast<std::uint64_t>(at.row_bytes),
-                               static_cast<std::uint64_t>(at.pitch), 0, 0});
+                               static_cast<std::uint64_t>(at.pitch)});
         }
         return found;
     }
@@ -69,9 +70,10 @@ public:
     Key key(std::size_t op, std::uint32_t planes) {
         switch (program_.opcode(op)) {
             case Opcode::kLoad:
-            case Opcode::kStore:
-                return {program_.stream[op].opcode, rectangle(program_.transfer(op).tile),
-                        planes != 0, 0, 0, 0};
+            case Opcode::kStore: {
+                const TransferRow& x = program_.transfer(op);
+                return {program_.stream[op].opcode, rectangle(x.tile), planes != 0, in_accumulator(x.sram)};
+            }
             case Opcode::kExecute: return matmul(program_.matmul(op));
             case Opcode::kVector: return vector(program_.vector(op));
         }
@@ -79,16 +81,37 @@ public:
     }
 
 private:
-    Key matmul(const MatmulRow& x) const {
+    // Whether an address on chip is one of the accumulator memory, which lies behind the scratchpad.
+    std::uint64_t in_accumulator(std::uint32_t address) const { return address >= sram_bytes_; }
+
+    // The bytes of a tile that pass a port.
+    std::uint64_t bytes(std::uint32_t tile) const {
+        if (tile == kNone) return 0;
+        if (!program_.tensors[program_.tiles[tile].tensor].keeps) return program_.tile_bytes(tile);
+        const Rectangle at = rectangle_of(program_, tile);
+        return static_cast<std::uint64_t>(at.rows * at.row_bytes);
+    }
+
+    Key matmul(const MatmulRow& x) {
         const std::uint64_t flags =
             (x.step > 0) | (x.last != 0) << 1 | (x.a_transposed != 0) << 2 |
             (x.b_transposed != 0) << 3 | (x.bias != kNone) << 4 | (x.residual != kNone) << 5 |
-            (x.scale != 0) << 6 | (x.activation != 0) << 7;
+            (x.scale != 0) << 6 | (x.acc != kNone) << 7 |
+            in_accumulator(x.acc != kNone ? x.acc_sram : x.c_sram) << 8 |
+            std::uint64_t{x.activation} << 16 | std::uint64_t{x.dtype} << 24;
         const std::uint64_t pitch = pitch_of_pieces(x);
-        return {static_cast<std::uint64_t>(Opcode::kExecute), pair(x.m, x.k), pair(x.n, x.dtype),
-                pair(static_cast<std::uint32_t>(flags), item_size(program_.dtype_of_tile(x.c))),
-                pair(x.taps, static_cast<std::uint32_t>(pitch)),
-                pair(pitch >> 32, static_cast<std::uint32_t>(kept_steps(program_, x.b)))};
+        return {pair(static_cast<std::uint32_t>(Opcode::kExecute), static_cast<std::uint32_t>(flags)),
+                pair(x.m, x.k),
+                pair(x.n, x.taps),
+                pitch,
+                pair(static_cast<std::uint32_t>(kept_steps(program_, x.b)), item_size(program_.dtype_of_tile(x.c))),
+                x.a_pieces == kNone ? bytes(x.a) : elements(x),
+                bytes(x.b),
+                bytes(x.c),
+                bytes(x.acc),
+                bytes(x.bias),
+                bytes(x.residual),
+                x.a_pieces != kNone};
     }
 
     // Elements from one row of A to the next where it is made of pieces: those of the first one; else 0.
@@ -99,23 +122,23 @@ private:
     }
 
     Key vector(const VectorRow& x) {
-        const auto bytes = [&](std::uint32_t tile) {
-            return tile == kNone ? 0 : program_.tile_bytes(tile);
-        };
-        const std::uint64_t what = static_cast<std::uint64_t>(Opcode::kVector) |
-                                   std::uint64_t{x.op} << 8 | std::uint64_t{x.dtype} << 16;
-        if (info(static_cast<VectorOp>(x.op)).is_fold) {
-            const std::uint64_t how = what | std::uint64_t{x.activation} << 24 | std::uint64_t{x.src2 != kNone} << 31;
-            return {pair(static_cast<std::uint32_t>(how), x.taps), pair(x.rows, x.cols), elements(x),
-                    bytes(x.src1), bytes(x.src2) + bytes(x.acc), bytes(x.dst)};
-        }
+        const std::uint64_t what = static_cast<std::uint64_t>(Opcode::kVector) | std::uint64_t{x.op} << 8 |
+                                   std::uint64_t{x.dtype} << 16 | std::uint64_t{x.activation} << 24 |
+                                   std::uint64_t{x.src2 != kNone} << 31;
         const std::uint32_t cols = x.src0 == kNone ? 0 : program_.tiles[x.src0].cols;
-        return {pair(static_cast<std::uint32_t>(what), cols), pair(x.rows, x.cols), bytes(x.src0),
-                bytes(x.src1), bytes(x.src2) + bytes(x.acc), bytes(x.dst)};
+        return {pair(static_cast<std::uint32_t>(what), cols),
+                pair(x.rows, x.cols),
+                pair(x.taps, x.src0_pieces != kNone),
+                x.src0_pieces == kNone ? bytes(x.src0) : elements(x),
+                bytes(x.src1),
+                bytes(x.src2),
+                bytes(x.acc),
+                bytes(x.dst)};
     }
 
-    // That the address generator reads for a fold: of each piece those of its windows.
-    std::uint64_t elements(const VectorRow& x) {
+    // That the address generator reads of an operand made of pieces: of each piece those of its windows.
+    template <class Row>
+    std::uint64_t elements(const Row& x) {
         std::uint64_t found = 0;
         program_.for_each_piece(x, [&](const PieceRow& piece) {
             const auto [known, is_new] = elements_.try_emplace(piece.window, 0);
@@ -130,7 +153,7 @@ private:
     }
 
     const Program& program_;
-    std::uint64_t period_;
+    std::uint64_t period_, sram_bytes_;
     std::vector<std::uint32_t> rectangles_;
     std::unordered_map<std::uint32_t, std::uint64_t> elements_;  // of the run of windows that begins there
     Numbers tiles_;
@@ -143,8 +166,8 @@ void require(bool holds, std::size_t op, const char* what) {
 }  // namespace
 
 Classes classify(const Program& program, const std::vector<std::uint32_t>& planes,
-                 std::int64_t period) {
-    Classifier classifier(program, period);
+                 std::int64_t period, std::uint64_t sram_bytes) {
+    Classifier classifier(program, period, sram_bytes);
     std::array<Numbers, kOpcodes> numbers;
     // A class is numbered when it is met; each opcode keeps its own, and they are joined.
     std::array<std::vector<std::uint32_t>, kOpcodes> joined;
@@ -213,11 +236,12 @@ void check_references(const Program& program, std::uint32_t cores) {
                 const MatmulRow& x = program.matmul(op);
                 require(tile(x.c), op, "has no result");
                 require(tile(x.b), op, "has no second operand");
-                if (x.a_pieces == kNone) break;
-                require(x.a_pieces < program.pieces.size, op, "refers beyond the pieces");
-                const PieceRow& piece = program.pieces[x.a_pieces];
-                require(tile(piece.tile) && piece.window < program.windows.size, op,
-                        "has a piece of a tile or a window that does not exist");
+                bool exist = true;
+                for (const std::uint32_t operand : {x.a, x.bias, x.residual, x.acc}) {
+                    exist = exist && (operand == kNone || tile(operand));
+                }
+                require(exist, op, "has an operand that does not exist");
+                check_pieces(program, op, x.a_pieces);
                 break;
             }
             case Opcode::kVector: {

@@ -115,13 +115,14 @@ std::vector<Cycle> expected_starts(const Program& program, std::uint32_t cores,
 // Throws ScheduleError if a row refers beyond a table. Operations may wait for whatever they like.
 void check_references(const Program& program, std::uint32_t cores);
 
-// Operations that cost the same: of each its class, and of each class the first operation.
+// Operations that cost the same cycles and energy: of each its class, and of each class the first operation.
 struct Classes {
     std::vector<std::uint32_t> of, first;
 };
 
 // `period`: bytes by which addresses may differ and be cut into the same bursts; 1 without bursts.
+// `sram_bytes`: of the scratchpad; addresses on chip from there on are the accumulator memory's.
 Classes classify(const Program& program, const std::vector<std::uint32_t>& planes,
-                 std::int64_t period);
+                 std::int64_t period, std::uint64_t sram_bytes);
 
 }  // namespace minisim
