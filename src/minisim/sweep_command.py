@@ -27,7 +27,7 @@ from minisim.sweeps.work import Outcome
 
 IN_A_FILE = {"source": "--config", "overrides": "--set", "dims": "--dim", "shapes": "--shape", "values": "--value",
              "params": "--param", "links": "--link", "where": "--where", "mapping_file": "--mapping",
-             "no_numerics": "--no-numerics", "max_operations": "--max-operations",
+             "no_numerics": "--no-numerics", "seed": "--seed", "max_operations": "--max-operations",
              "memory_limit": "--memory-limit"}  # fmt: skip
 """Options that say what sweep.toml says."""
 
@@ -43,7 +43,9 @@ IN_A_FILE = {"source": "--config", "overrides": "--set", "dims": "--dim", "shape
 @options.no_numerics
 @options.jobs
 @options.ledger
-@click.option("--cluster", metavar="ADDRESS", help="Compute on the workers of this dask scheduler.")
+@options.cluster
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+              help="Of the inputs that are drawn; 0: those of minisim run.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say which points there are and which are known, and stop.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep that was begun last; what it was asked is known.")
 @options.max_operations
@@ -64,11 +66,7 @@ def sweep_command(ctx: click.Context, /, models: tuple[str, ...], out: Path, rep
     else:
         specification = specified(ctx, models, asked)
     check_folder("--out", out)
-    if cluster is not None:
-        if jobs is not None:
-            raise UsageError("--jobs: goes without --cluster, whose workers compute")
-        import_cluster()
-    where = Where(jobs, cluster)
+    where = Where.of(jobs, cluster)
     run_sweep(specification, out, ledger=ledger, where=where, dry_run=dry_run, page=report_page)
 
 
@@ -107,10 +105,19 @@ class Where(NamedTuple):
     jobs: int | None
     cluster: str | None
 
+    @classmethod
+    def of(cls, jobs: int | None, cluster: str | None) -> Where:
+        """What was asked. What is missing for it is said before anything is planned.
 
-def import_cluster() -> None:
-    """Say what is missing before anything is planned; raises MissingExtraError."""
-    import minisim.sweeps.cluster  # noqa: F401
+        Raises:
+            UsageError: both were given.
+            MissingExtraError: the package of clusters is not there.
+        """
+        if cluster is not None:
+            if jobs is not None:
+                raise UsageError("--jobs: goes without --cluster, whose workers compute")
+            import minisim.sweeps.cluster  # noqa: F401
+        return cls(jobs, cluster)
 
 
 def note(text: str) -> None:
@@ -158,6 +165,9 @@ def run_sweep(asked: Specification, out: Path, *, ledger: Path | None, where: Wh
     """
     from minisim.reports import print_sweep, write_sweep
 
+    for constraint in asked.constraints(on_results=True):
+        rule = f"{min(constraint.results)} is a result, which is known when a point has run: goes with minisim search"
+        raise UsageError(f"{constraint.place} {constraint.text}: {rule}")
     plan = planned(asked)
     path, console = ledger or out / NAME, Console()
     if dry_run:
@@ -236,6 +246,7 @@ def typed(
     no_numerics: bool,
     max_operations: int,
     memory_limit: int,
+    seed: int = 0,
 ) -> Specification:
     """The specification that the options of the command are.
 
@@ -262,6 +273,7 @@ def typed(
             where=tuple(where),
             mapping=mapping_file,
             numerics=not no_numerics,
+            seed=seed,
             max_operations=max_operations,
             memory_limit=memory_limit,
         )

@@ -109,7 +109,7 @@ def bases_of(asked: Specification) -> list[Base]:
     ]
     count = len(asked.models) * sum(len(base.grid.points) for base in found)
     if not count:
-        raise UsageError(f"no point is left: {' and '.join(asked.where)} drops all of them")
+        raise UsageError(f"no point is left: {' and '.join(each.text for each in constraints)} drops all of them")
     if count > MOST_POINTS:
         raise UsageError(f"the sweep would have {count:,} points; the most is {MOST_POINTS:,}")
     return found
@@ -143,7 +143,7 @@ def plan_of(asked: Specification, bases: Sequence[Base]) -> Plan:
     how = How(asked.numerics, asked.max_operations, asked.memory_limit, mapping, asked.seed)
     labels = _labels([graph.name for graph in graphs], [model.model for model in asked.models])
     digests = [digest(graph) for graph in graphs]
-    dropped = {text: sum(base.grid.dropped[text] for base in bases) for text in asked.where}
+    dropped = {text: sum(base.grid.dropped[text] for base in bases) for text in bases[0].grid.dropped}
     entries = [
         _entry(base, point, label, known_as, how, (len(graphs) > 1, len(bases) > 1))
         for label, known_as in zip(labels, digests, strict=True)
