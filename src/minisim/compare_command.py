@@ -74,11 +74,10 @@ def compare_command(
     _check_options(kinds, model, overrides, changes, bindings)
     console = Console()
     if kinds[0] == "sweep":
-        if report_page:
-            raise UsageError("--report: goes with two runs or machines, not with two sweeps")
         sweeps = compared_sweeps(*sides)
         print_sweep_comparison(sweeps, console)
-        paths = sweeps.write(out) if out else []
+        out = out or (Path("out") if report_page else None)
+        paths = sweeps.write(out, report_page, typed_command()) if out else []
     else:
 
         def timed(source: str, more: tuple[str, ...]) -> Side:

@@ -221,6 +221,13 @@ ledger = click.option(
     help="What is known of points, for several sweeps.  [default: ledger.sqlite in --out]",
 )
 cluster = click.option("--cluster", metavar="ADDRESS", help="Compute on the workers of this dask scheduler.")
+seed = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the inputs that are drawn.",
+)
 mapping = click.option(
     "--mapping", "mapping_file", metavar="FILE", help="Edges of tiles by layer, as explain --mapping --out writes them."
 )

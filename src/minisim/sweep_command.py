@@ -17,6 +17,7 @@ from minisim.commands import check_folder, tell_without_effect, typed_command
 from minisim.errors import LedgerError, UsageError, shown
 from minisim.hwmodel.config import split_override
 from minisim.options import Bindings
+from minisim.sweeps.alone import alone
 from minisim.sweeps.driver import explored
 from minisim.sweeps.ledger import NAME, Begun, Ledger
 from minisim.sweeps.plan import Plan, bases_of, plan_of, print_plan
@@ -44,8 +45,7 @@ IN_A_FILE = {"source": "--config", "overrides": "--set", "dims": "--dim", "shape
 @options.jobs
 @options.ledger
 @options.cluster
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
-              help="Of the inputs that are drawn; 0: those of minisim run.")  # fmt: skip
+@options.seed
 @click.option("--dry-run", is_flag=True, help="Say which points there are and which are known, and stop.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep that was begun last; what it was asked is known.")
 @options.max_operations
@@ -179,8 +179,7 @@ def run_sweep(asked: Specification, out: Path, *, ledger: Path | None, where: Wh
         return
     rows = plan.rows(_found(plan, out, path, opened(path, given=ledger is not None), where, console))
     machines = {base.label: base.machine for base in plan.bases}
-    models = ", ".join(model.model for model in asked.models)
-    written = write_sweep(rows, out, model=models, machines=machines, command=typed_command(), page=page)
+    written = write_sweep(rows, out, runs=alone(plan), machines=machines, command=typed_command(), page=page)
     print_sweep(rows, console)
     paths = [written, written.with_suffix(".html")] if page else [written]
     console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)

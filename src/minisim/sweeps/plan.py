@@ -17,7 +17,7 @@ from minisim.hwmodel.config import Machine
 from minisim.sweeps.grid import MOST_POINTS, Grid, Point, constrained
 from minisim.sweeps.identity import digest, key_of
 from minisim.sweeps.rows import Row, check_names, row_of
-from minisim.sweeps.specification import Specification
+from minisim.sweeps.specification import Model, Specification
 from minisim.sweeps.work import OK, How, Outcome, Task
 
 
@@ -51,12 +51,14 @@ class Plan:
 
     Attributes:
         models: by the digests that tasks name.
+        typed: by what rows call them, the models as they were asked for.
         dropped: by constraint, the points of a model that it drops.
     """
 
     specification: Specification
     entries: list[Entry]
     models: Mapping[str, Graph]
+    typed: Mapping[str, Model]
     bases: Sequence[Base]
     dropped: Mapping[str, int]
     how: How
@@ -150,7 +152,8 @@ def plan_of(asked: Specification, bases: Sequence[Base]) -> Plan:
         for base in bases
         for point in base.grid.points
     ]
-    return Plan(asked, entries, dict(zip(digests, graphs, strict=True)), bases, dropped, how)
+    typed = dict(zip(labels, asked.models, strict=True))
+    return Plan(asked, entries, dict(zip(digests, graphs, strict=True)), typed, bases, dropped, how)
 
 
 def _entry(base: Base, point: Point, model: str, known_as: str, how: How, told: tuple[bool, bool]) -> Entry:
