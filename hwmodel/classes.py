@@ -6,14 +6,14 @@ work with them, so that neither needs a column of costs for each operation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 from minisim._engine import classify
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import burst_rules, costs, rectangles
+from minisim.hwmodel.cost import Costs, burst_rules, costs, rectangles
 from minisim.hwmodel.descriptors import descriptors, planes
 from minisim.hwmodel.isa import Opcode, Schedule
 
@@ -48,7 +48,21 @@ def class_costs(schedule: Schedule, machine: Machine) -> ClassCosts:
     """
     moved = _planes(schedule, machine)
     of, first = classify(schedule, moved, _period(machine))
-    return ClassCosts(of, _costs(schedule, machine, first, moved), moved)
+    found = _examples(schedule, machine, first, moved)
+    columns = (found.setup, found.busy, found.hold, found.latency, found.lag, found.dram)
+    return ClassCosts(of, np.stack(columns, axis=1).reshape(-1), moved)
+
+
+def costs_by_class(schedule: Schedule, machine: Machine) -> Costs:
+    """What `costs` says of all operations, found out once for each class: the columns, and no other of their length.
+
+    Raises:
+        ScheduleError: a reference of the schedule leads nowhere.
+    """
+    moved = _planes(schedule, machine)
+    of, first = classify(schedule, moved, _period(machine))
+    found = _examples(schedule, machine, first, moved)
+    return Costs(*(getattr(found, field.name)[of] for field in fields(Costs)))
 
 
 def _planes(schedule: Schedule, machine: Machine) -> Numbers | None:
@@ -62,9 +76,8 @@ def _period(machine: Machine) -> int:
     return max(burst_rules(machine, load).period for load in (True, False)) if machine.dma.has_bursts else 1
 
 
-def _costs(
-    schedule: Schedule, machine: Machine, first: npt.NDArray[np.uint32], moved: Numbers | None
-) -> npt.NDArray[np.int64]:
+def _examples(schedule: Schedule, machine: Machine, first: Numbers, moved: Numbers | None) -> Costs:
+    """The costs of the first operation of each class."""
     examples = schedule.replace(stream=schedule.stream[first])
     decoded = None
     if machine.dma.dimensions > 1:
@@ -72,6 +85,4 @@ def _costs(
         if moved is not None:
             decodes = decodes & (moved[first] > 0)
         decoded = decodes.astype(np.int64)
-    found = costs(examples, machine, decoded)
-    columns = (found.setup, found.busy, found.hold, found.latency, found.lag, found.dram)
-    return np.stack(columns, axis=1).reshape(-1)
+    return costs(examples, machine, decoded)

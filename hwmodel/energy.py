@@ -29,7 +29,7 @@ next are part of the MAC's price or of none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -73,6 +73,16 @@ class Accesses:
     def dram(self) -> Column:
         """Both ways."""
         return self.dram_read + self.dram_write
+
+
+BLOCK = 1 << 20
+"""Operations of which columns of bytes and energies are made at once."""
+
+
+def blocks(schedule: isa.Schedule) -> Iterator[slice]:
+    """The operations in blocks of `BLOCK`, in program order; one that is empty if there are none."""
+    for begin in range(0, max(1, len(schedule)), BLOCK):
+        yield slice(begin, begin + BLOCK)
 
 
 def accesses(schedule: isa.Schedule) -> Accesses:
@@ -121,11 +131,14 @@ def accesses(schedule: isa.Schedule) -> Accesses:
     return found
 
 
-def operation_energy(schedule: isa.Schedule, machine: Machine, answers: Answers | None = None) -> dict[str, Column]:
+def operation_energy(
+    schedule: isa.Schedule, machine: Machine, answers: Answers | None = None, decoded: Column | None = None
+) -> dict[str, Column]:
     """Femtojoules of each operation by component (all but leakage), int64 columns in program order.
 
     Args:
         answers: of a run's memory (`Timeline.answers`), which says what an L2 let through.
+        decoded: of each operation the descriptors that are decoded for it, if that is known.
 
     Raises:
         ValueError: the machine has an L2, and there are no answers.
@@ -151,7 +164,7 @@ def operation_energy(schedule: isa.Schedule, machine: Machine, answers: Answers 
         "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
         "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
         "dma": moved.dram * price.dma_byte
-        + descriptors(schedule, rectangles(schedule), machine) * price.dma_descriptor,
+        + (descriptors(schedule, rectangles(schedule), machine) if decoded is None else decoded) * price.dma_descriptor,
         "noc": moved.dram * (price.noc_byte if machine.noc.limits else 0),
         "l2": _l2_energy(moved, answers, machine),
         "dram": (answers.read + answers.written if answers else moved.dram) * price.dram_byte,
@@ -288,21 +301,29 @@ def breakdown(
     cycles: npt.ArrayLike,
     launch: int = 0,
     answers: Answers | None = None,
+    decoded: Column | None = None,
 ) -> Breakdown:
-    """The energy of a run of `schedule`, by layer and component.
+    """The energy of a run of `schedule`, by layer and component: a block of operations after the other, so that a long
+    run takes no columns of its length for each component.
 
     Args:
         cycles: of each layer, adding up to the run's; leakage goes by them.
         launch: cycles of a run without layers.
-        answers: as in `operation_energy`.
+        answers, decoded: as in `operation_energy`.
     """
     layers = len(schedule.layers)
     if np.shape(cycles) != (layers,):
         raise ValueError(f"cycles must have one entry for each of the {layers} layers, not shape {np.shape(cycles)}")
-    parts = {
-        name: _layer_sums(schedule.stream["layer"], column, layers)
-        for name, column in operation_energy(schedule, machine, answers).items()
-    }
+    if decoded is None:  # which transfers share a descriptor is told by the whole stream
+        decoded = descriptors(schedule, rectangles(schedule), machine)
+    sums = {name: [0] * layers for name in COMPONENTS[:-1]}
+    for mine in blocks(schedule):
+        block = schedule.replace(stream=schedule.stream[mine])
+        of_block = operation_energy(block, machine, answers and answers.part(mine), decoded[mine])
+        for name, column in of_block.items():
+            found = _layer_sums(block.stream["layer"], column, layers)
+            sums[name] = [a + b for a, b in zip(sums[name], found, strict=True)]
+    parts = {name: tuple(of_layers) for name, of_layers in sums.items()}
     alone = 0 if layers else sum(leakage_energy([launch], machine))
     return Breakdown({**parts, "leakage": tuple(leakage_energy(cycles, machine))}, alone)
 

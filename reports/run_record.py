@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.difference import Difference
+from minisim.hwmodel.classes import costs_by_class
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import Costs, Roofline, costs, roofline
+from minisim.hwmodel.cost import Costs, Roofline, roofline
 from minisim.hwmodel.energy import Breakdown, breakdown
 from minisim.hwmodel.isa import DType, Opcode, Schedule
 from minisim.hwmodel.timeline import Timeline
@@ -75,7 +76,7 @@ class RunRecord:
     @cached_property
     def costs(self) -> Costs:
         """The cost of every operation: for bytes, DRAM cycles and lane cycles."""
-        return costs(self.schedule, self.machine)
+        return costs_by_class(self.schedule, self.machine)
 
     @cached_property
     def path(self) -> Path:
@@ -89,7 +90,12 @@ class RunRecord:
         """The energy by layer and component; a layer's leakage is that of its own cycles."""
         cycles = layer_cycles(self.schedule, self.timeline)
         return breakdown(
-            self.schedule, self.machine, cycles, launch=self.timeline.cycles, answers=self.timeline.answers
+            self.schedule,
+            self.machine,
+            cycles,
+            launch=self.timeline.cycles,
+            answers=self.timeline.answers,
+            decoded=self.costs.descriptors,
         )
 
     @cached_property
