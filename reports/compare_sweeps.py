@@ -71,6 +71,8 @@ class Points:
     def of(rows: list[dict[str, str]], name: str, place: str = "sweep") -> Points:
         """The rows of a sweep, in the order of its table."""
         columns = list(rows[0]) if rows else []
+        if STATUS in columns and not any(row[STATUS] == "ok" for row in rows):
+            raise UsageError(f"{place}: no point of this sweep ran: there is nothing to compare")
         needed = {STATUS, *(column for columns in METRICS.values() for column in columns)}
         if STATUS not in columns or needed - set(columns):
             missing = sorted(needed - set(columns))[0]

@@ -220,6 +220,7 @@ def test_the_fronts_of_both_sweeps() -> None:
         ([point(1, x="1"), point(2, x="1")], "has the point x=1 twice"),
         ([point(1, y="1")], "sweeps of the same parameters"),
         ([point(1, x="2")], "no point in common"),
+        ([point(1, "failed", x="1"), point(1, "infeasible", x="2")], "no point of this sweep ran"),
         ([{**point(1, x="1"), "cycles_total": "many"}], "is no number"),
     ],
 )

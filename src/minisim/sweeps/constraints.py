@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from minisim.errors import UsageError, did_you_mean, shortened, shown
+from minisim.errors import UsageError, did_you_mean, shortened
 from minisim.hwmodel import units
 from minisim.hwmodel.config import Machine, keys, near_key
 from minisim.sweeps.results import ENERGIES, RESULTS, Measured
@@ -100,6 +100,8 @@ class Constraint:
         if not named:
             raise UsageError(f"{where}: must name a key, such as sram.bytes")
         results = frozenset(named & RESULTS.keys())
+        if results and isinstance(tree, ast.Name | ast.BinOp | ast.Call):  # of keys some are true or false
+            raise UsageError(f"{where}: must compare something, such as cycles <= 2e6")
         if results == named and (plain := _without_unit(text, results)):
             example = RESULTS[plain].quantity.example  # type: ignore[union-attr]
             raise UsageError(f"{where}: {plain} must be compared with a quantity such as {example}")
@@ -114,7 +116,7 @@ class Constraint:
         try:
             found = _value(self.tree, value_of)
             if not isinstance(found, bool):
-                raise TypeError(f"must compare something, and not be a number ({shown(found)})")
+                raise TypeError(f"must compare something, and not be a number ({_shown(found)})")
         except (ZeroDivisionError, TypeError) as e:
             at = ", ".join(f"{name}={_shown(value_of(name))}" for name in sorted(self.keys | self.results))
             rule = "divides by zero" if isinstance(e, ZeroDivisionError) else _rule(e)
