@@ -2,8 +2,8 @@
 
     python benchmarks/wheel.py
 
-Prints the wheel's size and the seconds of each step; fails if a step does, or if the wheel lacks a file of each kind. What
-it depends on comes from the index that pip uses.
+Prints the wheel's size and the seconds of each step; fails if a step does, or if the wheel lacks a file of some kind.
+What it depends on comes from the index that pip uses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = "minisim/reports/html"
-NEEDED = ("minisim/configs/npu_32x32.toml", f"{PAGES}/templates/run.html", f"{PAGES}/js/timeline.js", "minisim/py.typed")
+NEEDED = (
+    "minisim/configs/npu_32x32.toml",
+    f"{PAGES}/templates/run.html",
+    f"{PAGES}/js/timeline.js",
+    "minisim/py.typed",
+)
 
 
 def step(name: str, *command: str, cwd: Path) -> str:
