@@ -64,7 +64,11 @@ class Points:
         found = Points.of(read_rows(file), name or str(path), str(file))
         if file.name != SWEEP_FILE:
             return found
-        areas = {tuple(point.params.values()): point.area for point in read_sweep(file.parent).points}
+        try:
+            points = read_sweep(file.parent).points
+        except UsageError:  # what is known of its machines is another version's, or damaged
+            return found
+        areas = {tuple(point.params.values()): point.area for point in points}
         return replace(found, areas={values: area for values, area in areas.items() if not math.isnan(area)})
 
     @staticmethod

@@ -52,6 +52,12 @@ def test_two_sweeps(minisim: Minisim) -> None:
     assert "minisim compare a b --report" in text and "B takes <strong>" in text
     minisim("compare", "a", "b", "--out", "out")
     assert not Path("out/compare.html").exists()
+    for side in ("a", "b"):  # of another version: what its machines were is not known
+        Path(side, "sweep.json").write_text(Path(side, "sweep.json").read_text().replace('"format":1', '"format":7'))
+    minisim("compare", "a", "b", "--out", "out")
+    assert set(pd.read_csv("out/compare_fronts.csv")["against"]) == {"energy"}
+    refused = minisim("compare", "a", "b", "--out", "a/sweep.csv", code=2)
+    assert "--out a/sweep.csv: must be a folder, not a file" in refused.stderr and not refused.stdout
 
 
 def test_a_folder_of_both_asks_for_a_name(minisim: Minisim) -> None:

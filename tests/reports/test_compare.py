@@ -106,7 +106,7 @@ def test_keys_that_differ_are_those_that_were_changed(record: Record) -> None:
         ("account.csv", None, "has no account.csv; minisim run --out"),
         ("machine.toml", None, "has no machine.toml"),
         ("machine.toml", lambda text: "sram = 3", "sram"),
-        ("summary.csv", lambda text: "", "cannot be read as a table"),
+        ("summary.csv", lambda text: "", "cannot be read as a table: it is empty"),
         ("summary.csv", lambda text: text.replace("cycles_total", "cycles"), "no column or row 'cycles_total'"),
         ("account.csv", lambda text: text.removesuffix("\n") + "1\n", "account.csv is of another run"),
         ("account.csv", lambda text: text.replace(",64,", ",63,", 1), "do not add up"),
