@@ -50,6 +50,7 @@ def test_two_sweeps(minisim: Minisim) -> None:
     assert set(fronts["against"]) == {"area", "energy"} and set(fronts["sweep"]) == {"a", "b"}
     text = Path("out/compare.html").read_text("utf-8").replace("\u00a0", " ")
     assert "minisim compare a b --report" in text and "B takes <strong>" in text
+    assert "of 4 points</strong>, more at" in text
     minisim("compare", "a", "b", "--out", "out")
     assert not Path("out/compare.html").exists()
     for side in ("a", "b"):  # of another version: what its machines were is not known

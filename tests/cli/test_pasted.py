@@ -72,6 +72,8 @@ def test_a_model_with_parameters_on_machine_files(minisim: Minisim) -> None:
              "compiler.effort=0", "--seed", "7", "--memory-limit", "1GiB", "--max-operations", "5000", "--jobs", "1",
              "--report", "--mapping", "the edges/mapping.toml")  # fmt: skip
     minisim("sweep", *asked, "--param", "sram.bytes=32KiB,64KiB", "--param", "compiler.effort=0,1")
+    limits = "--max-operations 5000 --memory-limit 1GiB"
+    assert f"--mapping 'the edges/mapping.toml' --seed 7 {limits} --report" in commands()[0]
     assert "--seed 7" in commands()[0] and "--set compiler.effort=0 --set" not in commands()[0]
     check(minisim, 0, 3)
     minisim("sweep", *asked, "--param", "sram.bytes=32KiB", "--no-numerics")
@@ -87,7 +89,7 @@ def test_a_file_of_models_and_machines(minisim: Minisim) -> None:
         '[set]\n"dram.latency" = "80ns"\n[param]\n"dma.channels" = [1, 2]\n'
     )
     minisim("sweep", "it.toml", "--jobs", "1", "--report")
-    assert len(points()) == 8
+    assert len(points()) == 8 and not any("--m" in command or "--seed" in command for command in commands())
     check(minisim, 1, 7)
     minisim("report", "out")  # made anew from what stands there
     check(minisim, 2)
