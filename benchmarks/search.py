@@ -19,8 +19,9 @@ import minisim as ms
 from minisim.sweeps.grid import grid
 from minisim.sweeps.plan import Entry
 from minisim.sweeps.ranges import parse_param
+from minisim.sweeps.results import RESULTS, Measured, check_tokens, costs, objectives_of, tokens_of
 from minisim.sweeps.rows import point_rows
-from minisim.sweeps.search import OBJECTIVES, Search, beats
+from minisim.sweeps.search import Search, beats
 from minisim.sweeps.work import Task
 
 PARAMS = ["sram.bytes=32KiB:512KiB:x2", "matrix.rows=8:128:x2", "matrix.cols=8:128:x2",
@@ -47,12 +48,18 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.1)
     parser.add_argument("--jobs", type=int)
     args = parser.parse_args()
-    names = args.objectives.split(",")
+    names = objectives_of(args.objectives.split(","))
     graph = ms.load_model(args.model, numerics=False)
     points = grid(ms.Machine().replace("compiler.effort=0"), [parse_param(text) for text in PARAMS])
     rows = point_rows(graph, points, numerics=False, jobs=args.jobs)
+    tokens = tokens_of(args.model)
+    check_tokens(names, "--objectives", args.model, tokens)
+
+    def logarithms(values: Sequence[float]) -> tuple[float, ...]:
+        return costs([math.log(value) for value in values], names) if values else ()
+
     by_place = {
-        point.index: tuple(math.log(OBJECTIVES[name](row, point.machine)) for name in names)
+        point.index: logarithms([RESULTS[name].of(Measured(row, point.machine, tokens)) for name in names])
         for row, point in zip(rows, points, strict=True)
         if row["status"] == "ok"
     }
@@ -68,9 +75,9 @@ def main() -> None:
     steps = sorted({round(count * part / 8) for part in range(2, 13)})
     curves: dict[str, list[list[float]]] = {"search": [], "by chance": []}
     for seed in range(args.seeds):
-        search = Search(entries, names, seed)
+        search = Search(entries, names, seed, tokens=tokens)
         search.run(steps[-1], lambda asked: [outcomes[entry.task.key] for entry in asked])
-        found = [tuple(map(math.log, each.values)) for each in search.found]
+        found = [logarithms(each.values) for each in search.found]
         order = random.Random(seed).sample(range(len(points)), steps[-1])
         chance = [by_place.get(i, ()) for i in order]
         for what, came in (("search", found), ("by chance", chance)):

@@ -22,7 +22,7 @@ so that an estimate and a simulation cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import product
 
@@ -66,6 +66,7 @@ class Costs:
             which therefore ends at least so long after the DRAM's service; 0 for other operations.
         bytes: that a transfer moves; 0 for other operations.
         descriptors: that are decoded for it; 0 for a transfer that shares the one before, and for other operations.
+        macs: multiply-accumulates of a matrix operation, of a compressed B with what it keeps; 0 for others.
     """
 
     setup: Cycles
@@ -76,6 +77,7 @@ class Costs:
     lag: Cycles
     bytes: Cycles
     descriptors: Cycles
+    macs: Cycles
 
     @property
     def alone(self) -> Cycles:
@@ -90,7 +92,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         decoded: of each operation how many descriptors are decoded for it, if that is known (`Costs.descriptors`).
     """
     n = len(schedule)
-    columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in range(8)))
+    columns = Costs(*(np.zeros(n, dtype=np.int64) for _ in fields(Costs)))
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
 
     moves = opcode <= isa.Opcode.STORE
@@ -108,6 +110,8 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
+    kept = kept_steps(schedule, x)
+    columns.macs[executes] = x["m"].astype(np.int64) * np.where(kept > 0, kept, x["k"]) * x["n"]
     setup, busy, hold = matmul_cycles(
         x["m"],
         x["k"],
@@ -120,7 +124,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         dtype=x["dtype"],
         taps=x["taps"],
         pitch=_pitch_of_pieces(schedule, x),
-        kept=kept_steps(schedule, x),
+        kept=kept,
     )
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)

@@ -29,7 +29,7 @@ next are part of the MAC's price or of none.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -74,6 +74,16 @@ class Accesses:
     def dram(self) -> Column:
         """Both ways."""
         return self.dram_read + self.dram_write
+
+
+BLOCK = 1 << 20
+"""Operations of which columns of bytes and energies are made at once."""
+
+
+def blocks(schedule: isa.Schedule) -> Iterator[slice]:
+    """The operations in blocks of `BLOCK`, in program order; one that is empty if there are none."""
+    for begin in range(0, max(1, len(schedule)), BLOCK):
+        yield slice(begin, begin + BLOCK)
 
 
 def accesses(schedule: isa.Schedule) -> Accesses:
@@ -295,7 +305,8 @@ def breakdown(
     answers: Answers | None = None,
     by_class: ClassCosts | None = None,
 ) -> Breakdown:
-    """The energy of a run of `schedule`, by layer and component.
+    """The energy of a run of `schedule`, by layer and component: a block of operations after the other, so that a long
+    run takes no columns of its length for each component.
 
     Args:
         cycles: of each layer, adding up to the run's; leakage goes by them.
@@ -307,10 +318,7 @@ def breakdown(
     if np.shape(cycles) != (layers,):
         raise ValueError(f"cycles must have one entry for each of the {layers} layers, not shape {np.shape(cycles)}")
     by_class = by_class or class_costs(schedule, machine)
-    parts = {
-        name: _layer_sums(schedule.stream["layer"], column, layers)
-        for name, column in _by_operation(schedule, machine, answers, by_class).items()
-    }
+    parts = _sums(schedule, machine, answers, by_class, schedule.stream["layer"], layers)
     alone = 0 if layers else sum(leakage_energy([launch], machine))
     return Breakdown({**parts, "leakage": tuple(leakage_energy(cycles, machine))}, alone)
 
@@ -326,19 +334,33 @@ def run_energy(
     """
     (leaks,) = leakage_energy([cycles], machine)
     if answers:
-        spent = _by_operation(schedule, machine, answers, by_class)
-        return leaks + sum(sum(_layer_sums(np.zeros(len(schedule), np.uint32), x, 1)) for x in spent.values())
-    each = sum(_class_energy(machine, by_class).values())
-    return leaks + sum(n * one for n, one in zip(by_class.counts.tolist(), np.atleast_1d(each).tolist(), strict=True))
+        spent = _sums(schedule, machine, answers, by_class, np.zeros(len(schedule), dtype=np.uint32), 1)
+        return leaks + sum(map(sum, spent.values()))
+    each = np.sum([*_class_energy(machine, by_class).values()], axis=0)
+    spent_by_all: int = sum(n * one for n, one in zip(by_class.counts.tolist(), each.tolist(), strict=True))
+    return leaks + spent_by_all
 
 
-def _by_operation(
-    schedule: isa.Schedule, machine: Machine, answers: Answers | None, by_class: ClassCosts
-) -> dict[str, Column]:
-    """`operation_energy`; without an L2, whose answers differ, each class is priced once."""
-    if answers:
-        return operation_energy(schedule, machine, answers, by_class.each.descriptors[by_class.of])
-    return {name: column[by_class.of] for name, column in _class_energy(machine, by_class).items()}
+def _sums(
+    schedule: isa.Schedule,
+    machine: Machine,
+    answers: Answers | None,
+    by_class: ClassCosts,
+    layer: npt.NDArray[np.uint32],
+    layers: int,
+) -> dict[str, tuple[int, ...]]:
+    """`operation_energy`, summed by `layer`. Each class is priced once; but with an L2, whose answers differ, each
+    operation, a block of them after the other."""
+    if not answers:
+        of_classes = _class_energy(machine, by_class)
+        return {name: _layer_sums(layer, column[by_class.of], layers) for name, column in of_classes.items()}
+    sums = dict.fromkeys(COMPONENTS[:-1], (0,) * layers)
+    for mine in blocks(schedule):
+        block, decoded = schedule.replace(stream=schedule.stream[mine]), by_class.each.descriptors[by_class.of[mine]]
+        for name, column in operation_energy(block, machine, answers.part(mine), decoded).items():
+            found = _layer_sums(layer[mine], column, layers)
+            sums[name] = tuple(a + b for a, b in zip(sums[name], found, strict=True))
+    return sums
 
 
 def _class_energy(machine: Machine, by_class: ClassCosts) -> dict[str, Column]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import pairwise
 
@@ -36,6 +36,10 @@ class Answers:
     written: Cycles
     contention: Cycles
     crossing: Cycles
+
+    def part(self, mine: slice) -> Answers:
+        """Those to some of the operations."""
+        return Answers(*(getattr(self, field.name)[mine] for field in fields(self)))
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,8 @@ from minisim import _engine
 from minisim.hwmodel.gates import ORIGINS, Point
 from minisim.hwmodel.timeline import Timeline
 
-Index = npt.NDArray[np.int64]
+Index = npt.NDArray[np.signedinteger[Any]]
+"""Points are int8, operations int32."""
 
 
 def way_back(timeline: Timeline, point: Point, op: int, stops: Collection[int] = ()) -> tuple[Index, Index]:
@@ -23,4 +25,4 @@ def way_back(timeline: Timeline, point: Point, op: int, stops: Collection[int] =
     zero = ORIGINS.index("zero")
     origins = [zero + 1 if code in stops else ORIGINS.index(gate.origin) for code, gate in enumerate(timeline.gates)]
     points, ops = _engine.way_back(timeline.gate, timeline.holder, np.array(origins, dtype=np.uint8), int(point), op)
-    return points.astype(np.int64), ops.astype(np.int64)
+    return points.astype(np.int8), ops.astype(np.int32)

@@ -134,7 +134,7 @@ def write_comparison(
     out_dir: str | Path, main: pd.DataFrame, tables: Mapping[str, pd.DataFrame], page: str = ""
 ) -> list[Path]:
     """Write `main` as compare.csv, the others as compare_<name>.csv, and a page; those of an older comparison go."""
-    older = [f"compare_{kind}.csv" for kind in ("causes", "energy", "keys", "layers", "points")]
+    older = [f"compare_{kind}.csv" for kind in ("causes", "energy", "keys", "layers", "points", "unmatched", "fronts")]
     with output_set(out_dir, last=COMPARE_FILE, optional=[*older, COMPARE_PAGE]) as staging:
         write_csv(main, staging / COMPARE_FILE)
         for name, table in tables.items():

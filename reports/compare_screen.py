@@ -63,6 +63,7 @@ def print_sweep_comparison(found: SweepComparison, console: Console) -> None:
         _heading(console, f"Not compared: {len(found.unmatched):,} points")
         sides = [Column(side.upper(), [row[side] for row in lines], left=True) for side in ("a", "b")]
         _print([Column("point", [row["point"] for row in lines], left=True), *sides], console)
+    _print_fronts(found, console)
     _heading(console, f"Points by change, the first {min(TOP, len(found.points))} of {len(found.points):,}")
     points = found.points.head(TOP).to_dict("records")
     params = [Column(name, [row[name] for row in points]) for name in found.a.params]
@@ -70,6 +71,21 @@ def print_sweep_comparison(found: SweepComparison, console: Console) -> None:
     others = [Column(name, [_ratio(row[f"{name}_ratio"]) for row in points], drop=1 + i)
               for i, name in enumerate(("energy", "DRAM traffic"))]  # fmt: skip
     _print([*params, *cycles, Column("B / A", [_ratio(row["cycles_ratio"]) for row in points]), *others], console)
+
+
+def _print_fronts(found: SweepComparison, console: Console) -> None:
+    """How many points each front has, and how many of them a point of the other sweep beats."""
+    fronts = found.fronts
+    if fronts.empty:
+        return
+    _heading(console, "The fronts of time against a cost: points, and those that the other sweep beats")
+    costs = list(dict.fromkeys(fronts["against"]))
+    columns = [Column("against", costs, left=True)]
+    for side in ("a", "b"):
+        beaten = [fronts.loc[(fronts["against"] == cost) & (fronts["sweep"] == side), "beaten"] for cost in costs]
+        columns.append(Column(side.upper(), [f"{len(each):,}" for each in beaten]))
+        columns.append(Column("beaten", [f"{int(each.sum()):,}" for each in beaten]))
+    _print(columns, console)
 
 
 def _print_waterfall(

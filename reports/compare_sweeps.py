@@ -1,10 +1,15 @@
-"""Two sweeps, point by point: over their whole range, how much more or less does B take than A?"""
+"""Two sweeps, point by point: over their whole range, how much more or less does B take than A?
+
+Points are matched by their parameters. One that a sweep has with a single value, and the other one not at all, does not
+keep points apart: it is left out. Whatever the points in common say, the best of each sweep may be others: both fronts
+are told, too.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,8 @@ import pandas as pd
 
 from minisim.errors import UsageError, shown
 from minisim.reports.compare import ratio, write_comparison
+from minisim.reports.html.pareto import front, knee
+from minisim.reports.html.sweep_folder import read_sweep
 from minisim.reports.notebook import tables_html
 from minisim.reports.read import read_rows
 from minisim.reports.sweep import SWEEP_FILE
@@ -34,11 +41,16 @@ Row = Mapping[str, object]
 
 @dataclass(frozen=True, repr=False)
 class Points:
-    """A sweep: its name, the names of its parameters, and its rows by the values of those."""
+    """A sweep: its name, the names of its parameters, and its rows by the values of those.
+
+    Attributes:
+        areas: of the points whose machines are known, the proxy of `hwmodel.area`.
+    """
 
     name: str
     params: tuple[str, ...]
     rows: Mapping[tuple[str, ...], Row]
+    areas: Mapping[tuple[str, ...], float] = field(default_factory=dict)
 
     @staticmethod
     def read(path: str | Path, name: str = "") -> Points:
@@ -49,12 +61,22 @@ class Points:
         """
         path = Path(path)
         file = path if path.suffix else path / SWEEP_FILE
-        return Points.of(read_rows(file), name or str(path), str(file))
+        found = Points.of(read_rows(file), name or str(path), str(file))
+        if file.name != SWEEP_FILE:
+            return found
+        try:
+            points = read_sweep(file.parent).points
+        except UsageError:  # what is known of its machines is another version's, or damaged
+            return found
+        areas = {tuple(point.params.values()): point.area for point in points}
+        return replace(found, areas={values: area for values, area in areas.items() if not math.isnan(area)})
 
     @staticmethod
     def of(rows: list[dict[str, str]], name: str, place: str = "sweep") -> Points:
         """The rows of a sweep, in the order of its table."""
         columns = list(rows[0]) if rows else []
+        if STATUS in columns and not any(row[STATUS] == "ok" for row in rows):
+            raise UsageError(f"{place}: no point of this sweep ran: there is nothing to compare")
         needed = {STATUS, *(column for columns in METRICS.values() for column in columns)}
         if STATUS not in columns or needed - set(columns):
             missing = sorted(needed - set(columns))[0]
@@ -67,6 +89,43 @@ class Points:
                 raise UsageError(f"{place}: has the point {_text(params, values)} twice")
             found[values] = row
         return Points(name, params, found)
+
+    def without(self, names: set[str]) -> Points:
+        """The same points, not told apart by these parameters, of which each has one value."""
+        kept = [i for i, param in enumerate(self.params) if param not in names]
+
+        def short(values: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(values[i] for i in kept)
+
+        rows = {short(key): row for key, row in self.rows.items()}
+        areas = {short(key): area for key, area in self.areas.items()}
+        return replace(self, params=short(self.params), rows=rows, areas=areas)
+
+    def constant(self) -> set[str]:
+        """The parameters that have one value in all points."""
+        return {name for i, name in enumerate(self.params) if len({values[i] for values in self.rows}) == 1}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A point that ran: its parameters by name, its row, and its area (NaN: not known)."""
+
+    params: Mapping[str, str]
+    row: Row
+    area: float
+
+    @property
+    def model(self) -> str:
+        return self.params.get("model", "")
+
+    def measured(self) -> dict[str, float]:
+        """What it took, by column."""
+        return {"time_us": _value(self.row, "time"), "energy_uj": _value(self.row, "energy"), "area_mm2": self.area}
+
+    def costs(self, cost: str) -> tuple[float, float]:
+        """The cost, area or energy, and time."""
+        measured = self.measured()
+        return measured["area_mm2" if cost == "area" else "energy_uj"], measured["time_us"]
 
 
 def _text(params: tuple[str, ...], values: tuple[str, ...]) -> str:
@@ -85,6 +144,10 @@ class SweepComparison:
     b: Points
 
     def __post_init__(self) -> None:
+        shared = set(self.a.params) & set(self.b.params)
+        for side, points in (("a", self.a), ("b", self.b)):
+            if shared and (alone := points.constant() - shared):
+                object.__setattr__(self, side, points.without(alone))
         if set(self.a.params) != set(self.b.params):
             names = [" ".join(points.params) or "none" for points in (self.a, self.b)]
             raise UsageError(f"sweeps of the same parameters can be compared: {self.a.name} has {names[0]}, "
@@ -136,9 +199,52 @@ class SweepComparison:
                 rows.append((_text(self.a.params, values), *states))
         return pd.DataFrame(rows, columns=["point", "a", "b"])
 
-    def write(self, out_dir: str | Path) -> list[Path]:
-        """Write compare.csv, a row per metric, and compare_points.csv: both or none."""
-        return write_comparison(out_dir, self.ratios, {"points": self.points})
+    @cached_property
+    def fronts(self) -> pd.DataFrame:
+        """A row per point on a front: of which sweep, against which cost (energy, and area where machines are known),
+        its parameters, time and costs, whether it is the knee, and whether a point of the other sweep beats it."""
+        areas = all(values in points.areas for points in (self.a, self.b) for values in points.rows)
+        rows = [row for cost in (*(("area",) if areas else ()), "energy") for row in self._fronts_of(cost)]
+        names = ["sweep", "against", *self.a.params, "time_us", "energy_uj", "area_mm2", "knee", "beaten"]
+        return pd.DataFrame(rows, columns=names)
+
+    def _fronts_of(self, cost: str) -> Iterator[dict[str, Any]]:
+        """The rows of both fronts against a cost, of each model for itself."""
+        sides = {side: self.ran(points) for side, points in (("a", self.a), ("b", self.b))}
+        models = dict.fromkeys(each.model for ran in sides.values() for each in ran)
+        for model in models:
+            of_model = {side: [each for each in ran if each.model == model] for side, ran in sides.items()}
+            for side, other in (("a", "b"), ("b", "a")):
+                costs = [each.costs(cost) for each in of_model[side]]
+                best = front(costs)
+                at = knee([costs[i] for i in best])
+                others = [each.costs(cost) for each in of_model[other]]
+                for i in best:
+                    each = of_model[side][i]
+                    beaten = any(x <= costs[i][0] and y <= costs[i][1] and (x, y) != costs[i] for x, y in others)
+                    yield {"sweep": side, "against": cost, **each.params, **each.measured(),
+                           "knee": at is not None and best[at] == i, "beaten": beaten}  # fmt: skip
+
+    def ran(self, points: Points) -> list[Ran]:
+        """The points of a sweep that ran, with the parameters in A's order."""
+        order = [points.params.index(param) for param in self.a.params]
+        return [
+            Ran({param: values[i] for param, i in zip(self.a.params, order, strict=True)}, row,
+                points.areas.get(values, math.nan))
+            for values, row in points.rows.items() if row[STATUS] == "ok"
+        ]  # fmt: skip
+
+    def write(self, out_dir: str | Path, page: bool = False, command: Sequence[str] = ()) -> list[Path]:
+        """Write compare.csv, a row per metric, compare_points.csv, compare_unmatched.csv and compare_fronts.csv, and a
+        page: all or none."""
+        tables = {"points": self.points, "unmatched": self.unmatched, "fronts": self.fronts}
+        return write_comparison(out_dir, self.ratios, tables, self.page(command) if page else "")
+
+    def page(self, command: Sequence[str] = ()) -> str:
+        """The comparison as an HTML page; with the `command` that made it, if there was one."""
+        from minisim.reports.html.compare_sweeps_page import compare_sweeps_page
+
+        return compare_sweeps_page(self, command)
 
     def _pairs(self, everywhere: bool = False) -> Iterator[tuple[tuple[str, ...], Row, Row]]:
         """The values of a point's parameters, as A has their order, with its rows; `everywhere`: also of one sweep."""

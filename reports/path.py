@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,6 @@ from minisim.hwmodel.cost import Costs
 from minisim.hwmodel.delays import delays
 from minisim.hwmodel.gates import BY_BURSTS, ORIGINS, Gate, Point, Term
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
-from minisim.hwmodel.sparsity import kept_steps
 from minisim.hwmodel.timeline import Cycles, Timeline
 from minisim.hwmodel.way_back import way_back
 from minisim.reports.burst_path import Bursts, Node, loose
@@ -45,7 +44,9 @@ from minisim.reports.cause import Cause, causes_of
 
 __all__ = ["Cause", "Path", "critical_path"]
 
-Index = npt.NDArray[np.int64]
+Index = npt.NDArray[np.signedinteger[Any]]
+"""Operations and nodes are int32, codes of points, gates, queues and causes int8: of a long run there are many."""
+
 MOVES = (Opcode.LOAD, Opcode.STORE)
 COMPUTES = (Opcode.EXECUTE, Opcode.VECTOR)
 
@@ -62,8 +63,8 @@ class Path:
         causes: the names of all causes that a link of this run may have.
     """
 
-    op: npt.NDArray[np.int64]
-    cause: npt.NDArray[np.int64]
+    op: Index
+    cause: Index
     begin: Cycles
     end: Cycles
     macs: npt.NDArray[np.int64]
@@ -100,30 +101,29 @@ def critical_path(schedule: Schedule, timeline: Timeline, machine: Machine, cost
     """
     causes = causes_of(timeline.gates)
     code = {name: i for i, name in enumerate(causes)}
-    none = np.zeros(0, dtype=np.int64)
-    links = _Walk(schedule, timeline, machine, cost).links() if len(schedule) else _Links(*[none] * 5)
+    none = _Links(*(np.zeros(0, dtype=of) for of in _TYPES))
+    links = _Walk(schedule, timeline, machine, cost).links() if len(schedule) else none
     op, cause, begin, end = (column[::-1] for column in links[:4])
-    macs = _macs(schedule, cost, op, end - begin, cause == code[Cause.COMPUTE])
+    macs = _macs(cost, op, end - begin, cause == code[Cause.COMPUTE])
     computes = schedule.stream["opcode"] >= Opcode.EXECUTE
     first = int(timeline.begin[computes].min(initial=timeline.cycles)) if computes.any() else 0
     last = int(timeline.end[computes].max()) if computes.any() else timeline.cycles
     parts = []
     for lo, hi, name in ((0, first, Cause.START), (first, last, None), (last, timeline.cycles, Cause.TAIL)):
-        b, e = np.clip(begin, lo, hi), np.clip(end, lo, hi)
-        of = cause if name is None else np.where(cause == code[Cause.LAUNCH], cause, code[name])
-        parts.append(np.stack([op, of, b, e, macs])[:, e > b])
-    op, cause, begin, end, macs = np.concatenate(parts, axis=1)
+        there = (begin < hi) & (end > lo) & (lo < hi)  # those that lie in the part, which are not empty
+        of = cause[there]
+        if name is not None:
+            of = np.where(of == code[Cause.LAUNCH], of, np.int8(code[name]))
+        parts.append((op[there], of, np.maximum(begin[there], lo), np.minimum(end[there], hi), macs[there]))
+    op, cause, begin, end, macs = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Path(op, cause, begin, end, macs, causes)
 
 
-def _macs(schedule: Schedule, cost: Costs, op: Index, cycles: Cycles, computes: npt.NDArray[np.bool_]) -> Index:
+def _macs(cost: Costs, op: Index, cycles: Cycles, computes: npt.NDArray[np.bool_]) -> Index:
     """Multiply-accumulates of links that compute: of an operation as many as of its cycles at work."""
     found = np.zeros(len(op), dtype=np.int64)
     ops = op[computes]
-    x = schedule.matmuls[schedule.stream["row"][ops]]
-    kept = kept_steps(schedule, x)
-    all_of_it = x["m"].astype(np.int64) * np.where(kept > 0, kept, x["k"]) * x["n"]
-    found[computes] = all_of_it * cycles[computes] // cost.busy[ops]
+    found[computes] = cost.macs[ops] * cycles[computes] // cost.busy[ops]
     return found
 
 
@@ -139,6 +139,10 @@ class _Links(NamedTuple):
     begin: Cycles
     end: Cycles
     node: Index
+
+
+_TYPES: tuple[Any, ...] = (np.int32, np.int8, np.int64, np.int64, np.int32)
+"""Of the columns of `_Links`."""
 
 
 class _Walk:
@@ -161,11 +165,10 @@ class _Walk:
         served = np.where(moves, timeline.dram_end, timeline.begin)
         ready = self._ready()
         self.at = (timeline.issue, timeline.start, ready, begin, served, timeline.done, timeline.end)  # by Point
-        self.queue, self.lane = schedule.stream["queue"].astype(np.int64), schedule.lanes().astype(np.int64)
+        self.queue, self.lane = schedule.stream["queue"].astype(np.int8), schedule.lanes().astype(np.int32)
         self.point, self.op = self._nodes()
-        self.code, self.holder = (
-            column[self.op, self.point].astype(np.int64) for column in (timeline.gate, timeline.holder)
-        )
+        self.code = timeline.gate[self.op, self.point].astype(np.int8)
+        self.holder = timeline.holder[self.op, self.point].astype(np.int32)
         self.by_bursts = np.isin(self.code, list(BY_BURSTS)) & (self.bursts is not None)
 
     def _ready(self) -> Cycles:
@@ -200,7 +203,7 @@ class _Walk:
                 self._of_bursts += [(i, self.causes.index(name), begin, end, count - 1)
                                     for i, name, begin, end in self._given if end > begin]  # fmt: skip
                 self._given.clear()
-        return np.concatenate(points), np.concatenate(ops)
+        return (points[0], ops[0]) if len(ops) == 1 else (np.concatenate(points), np.concatenate(ops))
 
     def _give(self, i: int, cause: str, begin: int, end: int) -> None:
         self._given.append((i, cause, begin, end))
@@ -216,8 +219,9 @@ class _Walk:
         """All links that are not empty."""
         after, served = self._waits_for(), self._served_for()
         at = self._cycles(self.point, self.op)
-        found: list[tuple[Index, ...]] = [tuple(np.array(self._of_bursts, dtype=np.int64).reshape(-1, 5).T)]
-        place = [np.zeros(len(self._of_bursts), dtype=np.int64)]
+        of_bursts = np.array(self._of_bursts, dtype=np.int64).reshape(-1, 5).T
+        found: list[tuple[Index, ...]] = [tuple(map(np.ndarray.astype, of_bursts, _TYPES))]
+        place = [np.zeros(len(self._of_bursts), dtype=np.int8)]
         for t in range(max(len(gate.terms) for gate in self.gates)):
             for code, gate in enumerate(self.gates):
                 if t >= len(gate.terms):
@@ -233,10 +237,12 @@ class _Walk:
                 end = at[rows]
                 at[rows] -= cycles
                 there = at[rows] < end
-                found.append(tuple(column[there] for column in (of, cause, at[rows], end, rows)))
-                place.append(np.full(int(there.sum()), t, dtype=np.int64))
+                node = rows.astype(np.int32)
+                found.append(tuple(column[there] for column in (of, cause, at[rows], end, node)))
+                place.append(np.full(int(there.sum()), t, dtype=np.int8))
         self._check(at)
         links = _Links(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
+        found.clear()
         order = np.lexsort((np.concatenate(place), links.node))  # bursts' are in order: it is stable
         return self._recounted(_Links(*(column[order] for column in links)), after)
 
@@ -244,7 +250,7 @@ class _Walk:
         """The code of a term's cause, by queue; where it has none it is never asked for."""
         code = {name: i for i, name in enumerate(self.causes)}
         of = dict.fromkeys(Queue, term.cause) if isinstance(term.cause, str) else term.cause
-        return np.array([code.get(of.get(queue, ""), NOTHING) for queue in Queue], dtype=np.int64)
+        return np.array([code.get(of.get(queue, ""), NOTHING) for queue in Queue], dtype=np.int8)
 
     def _cycles(self, point: Index, op: Index) -> Cycles:
         """When these points were."""
@@ -271,7 +277,7 @@ class _Walk:
         """For each node what the wait for the next END on the way counts as; NOTHING, if that says nothing about its
         latency: it was for the retirement of the nearest node before it that was held so."""
         held = self._where(lambda gate: gate.point == Point.START and gate.origin == "end")
-        found = np.full(len(held), NOTHING, dtype=np.int64)
+        found = np.full(len(held), NOTHING, dtype=np.int8)
         i, other = self.op[held], self.holder[held]
         mine, its = self.queue[i], self.queue[other]
         space, dependency = self.causes.index(Cause.SRAM_SPACE), self.causes.index(Cause.DEPENDENCY)
@@ -286,8 +292,8 @@ class _Walk:
             [dependency, NOTHING, np.where(written, dependency, space), space],
             dependency,
         )
-        latest = np.maximum.accumulate(np.where(held, np.arange(len(held)), -1))
-        return np.where(latest >= 0, found[latest], NOTHING)
+        latest = np.maximum.accumulate(np.where(held, np.arange(len(held), dtype=np.int32), -1))
+        return np.where(latest >= 0, found[latest], np.int8(NOTHING))
 
     def _buffer(self, ops: Index, queue: Index) -> Index:
         """The DRAM buffers that these operations read or write, of those that are transfers."""
@@ -301,10 +307,11 @@ class _Walk:
         """For each BEGIN and SERVED what a wait for the memory's service of another transfer counts as, or NOTHING."""
         begins, served = (self.point == point for point in (Point.BEGIN, Point.SERVED))
         another = begins & (self.lane[self.op] != self.lane[np.minimum(self.holder, len(self.lane) - 1)])
-        found = np.where(another, self.causes.index(Cause.DRAM_CONTENTION), NOTHING)
-        latest = np.maximum.accumulate(np.where(begins | served, np.arange(len(begins)), -1))
-        before = np.append(-1, latest)[: len(latest)]
-        return np.where(served, np.where(before >= 0, found[before], NOTHING), found)
+        nothing = np.int8(NOTHING)
+        found = np.where(another, np.int8(self.causes.index(Cause.DRAM_CONTENTION)), nothing)
+        latest = np.maximum.accumulate(np.where(begins | served, np.arange(len(begins), dtype=np.int32), -1))
+        before = np.append(np.int32(-1), latest)[: len(latest)]
+        return np.where(served, np.where(before >= 0, found[before], nothing), found)
 
     def _recounted(self, links: _Links, after: Index) -> _Links:
         """Setups and latencies of loads that were exposed because a load started late count as why it did.
@@ -323,7 +330,7 @@ class _Walk:
         nodes = np.flatnonzero(late | arrived)
         if not len(nodes) or not len(links.op):
             return links
-        why = np.where(late[nodes], np.where(issued[nodes], control, space), NOTHING)
+        why = np.where(late[nodes], np.where(issued[nodes], control, space), NOTHING).astype(np.int8)
         edge = np.searchsorted(links.node, nodes + arrived[nodes])  # so many links are before it on the way
         number = np.arange(len(links.op))
         event = np.searchsorted(edge, number + 1)

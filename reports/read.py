@@ -22,9 +22,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         if path.stat().st_size > LARGEST:
             raise UsageError(f"{path}: must be a table of at most {LARGEST // 2**20} MiB")
         with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
-    except (OSError, ValueError, csv.Error) as e:  # of the system, of the coding or of no line at all, of quotes
+            lines = list(csv.reader(file, strict=True))
+    except (OSError, ValueError, csv.Error) as e:  # of the system, of the coding, of quotes
         raise UsageError(f"{path}: cannot be read as a table: {shown(str(e))}") from None
+    if not lines:
+        raise UsageError(f"{path}: cannot be read as a table: it is empty")
+    header, *rows = lines
     for i, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise UsageError(f"{path}: row {i} has {len(row)} fields, and the first has {len(header)}")

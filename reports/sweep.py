@@ -38,7 +38,7 @@ def write_sweep(
     rows: Sequence[Mapping[str, Any]],
     out_dir: str | Path,
     *,
-    model: str = "",
+    runs: Mapping[str, Any] | None = None,
     machines: Mapping[str, Machine] | None = None,
     command: Sequence[str] = (),
     page: bool = False,
@@ -46,7 +46,8 @@ def write_sweep(
     """Write sweep.csv into `out_dir`, and sweep.json with the machines that the points change: all of it or nothing.
 
     Args:
-        model, command: as they were typed, for the page.
+        runs: how a point is run alone, for the page (`sweeps.alone`).
+        command: as it was typed, for the page.
         machines: by what the column `config` calls them; without any there is no sweep.json.
         page: also sweep.html.
 
@@ -56,7 +57,7 @@ def write_sweep(
     with output_set(out_dir, last=SWEEP_FILE, optional=[SWEEP_HEADER, SWEEP_PAGE]) as staging:
         write_csv(sweep_table(rows), staging / SWEEP_FILE)
         if machines:
-            write_bases(staging / SWEEP_HEADER, model=model, machines=machines, command=command)
+            write_bases(staging / SWEEP_HEADER, runs=runs or {}, machines=machines, command=command)
         if page:
             write_pages(staging, own=True)
     return Path(out_dir) / SWEEP_FILE

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.energy import accesses
-from minisim.hwmodel.isa import Opcode, Queue
+from minisim.hwmodel.energy import accesses, blocks
+from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.timeline import WAITED_FOR
 from minisim.reports.attribution import LAYER_CAUSES, layer_cycles, layer_stalls, unit_cycles
 from minisim.reports.run_record import RunRecord, Work, once
@@ -120,8 +120,7 @@ def layers(record: RunRecord) -> pd.DataFrame:
 
 def energy(record: RunRecord) -> pd.DataFrame:
     """A row per layer and one for the run: its bytes to and from the SRAM, and its energy by component."""
-    schedule, moved = record.schedule, accesses(record.schedule)
-    reads, writes = _layer_sums(record, moved.sram_read), _layer_sums(record, moved.sram_write)
+    schedule, (reads, writes) = record.schedule, _sram_bytes(record.schedule)
     parts, whole = record.energy.parts, record.energy.by_component()
     return pd.DataFrame({
         "layer_id": pd.array([*range(len(schedule.layers)), None], dtype="Int64"),
@@ -132,6 +131,17 @@ def energy(record: RunRecord) -> pd.DataFrame:
         **{f"{name}_pj": _picojoules([*parts[name], whole[name]]) for name in parts},
         "energy_pj": _picojoules([*record.energy.by_layer(), record.energy.total]),
     })  # fmt: skip
+
+
+def _sram_bytes(schedule: Schedule) -> tuple[Counts, Counts]:
+    """Bytes of each layer that operations read from, and write to, memories on chip."""
+    reads, writes = np.zeros((2, len(schedule.layers)), dtype=np.int64)
+    for mine in blocks(schedule):
+        block = schedule.replace(stream=schedule.stream[mine])
+        moved = accesses(block)
+        np.add.at(reads, block.stream["layer"], moved.sram_read)
+        np.add.at(writes, block.stream["layer"], moved.sram_write)
+    return reads, writes
 
 
 @once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sysconfig
 import tomllib
@@ -74,6 +75,15 @@ def test_the_command_is_installed(installed: Distribution) -> None:
 def test_it_is_made_of_what_the_project_says(installed: Distribution) -> None:
     required = [line for line in installed.requires or () if "extra" not in line]
     assert sorted(line.replace(" ", "") for line in required) == sorted(PROJECT["dependencies"])
+
+
+def test_actions_of_ci_are_pinned_by_their_hash() -> None:
+    """A tag can be moved; beside the hash stands which version it is."""
+    used = [line for file in (ROOT / ".github" / "workflows").iterdir() for line in file.read_text("utf-8").splitlines()
+            if "uses:" in line]  # fmt: skip
+    assert len(used) > 5
+    for line in used:
+        assert re.fullmatch(r"\s+(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
 
 
 def test_it_is_cited_in_the_version_that_it_is() -> None:

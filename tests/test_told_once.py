@@ -372,7 +372,7 @@ def test_no_operation_takes_less_than_no_time(column: int) -> None:
     machine = ms.Machine()
     schedule = ms.compile_graph("gemm:8x8x8", machine)
     by_class = class_costs(schedule, machine)
-    costs = by_class.costs.copy()
-    costs[column] = -1
+    name = ("setup", "busy", "hold", "latency", "lag", "dram")[column]
+    each = replace(by_class.each, **{name: np.full_like(by_class.each.setup, -1)})
     with pytest.raises(UsageError, match="an operation must take time"):
-        simulate_native(schedule, machine, by_class=replace(by_class, costs=costs))
+        simulate_native(schedule, machine, by_class=replace(by_class, each=each))

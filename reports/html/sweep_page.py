@@ -149,8 +149,7 @@ def _data(sweep: SweepFolder, shown: Sequence[SweepPoint], fronts: dict[str, Any
     at = {name: {value: i for i, value in enumerate(listed)} for name, listed in values.items()}
     base = next((p.machine for p in shown if p.machine), None)
     flat = keys_of(base) if base else {}
-    models = _models(sweep)
-    commands = [_command(sweep.file, models, p) for p in shown]
+    commands = [_command(sweep.file.get("runs", {}), p) for p in shown]
     distinct = list(dict.fromkeys(commands))
     return {
         "kind": "sweep",
@@ -192,25 +191,13 @@ def _differences(flat: dict[str, str], p: SweepPoint) -> dict[str, str]:
     return {key: value for key, value in own.items() if flat.get(key) != value and key not in p.params}
 
 
-def _command(file: Mapping[str, Any], models: Mapping[str, str], p: SweepPoint) -> str:
-    """The command that runs this point alone, without the keys that vary; `models` says how each model was typed."""
-    config = p.params.get("config") or next(iter(_typed(file, "--config")), "") or p.row.get("config") or "CONFIG"
-    model = models.get(p.params.get("model", ""), p.model) or "MODEL"
-    sets = [word for text in _typed(file, "--set") for word in ("--set", text)]
-    return shlex.join(["minisim", "run", model, "--config", config, "--report", *sets])
-
-
-def _models(sweep: SweepFolder) -> dict[str, str]:
-    """How each model was typed, by what its column calls it ("" if there is no such column)."""
-    called = list(dict.fromkeys(point.params.get("model", "") for point in sweep.points))
-    typed = str(sweep.file.get("model", "")).split(", ")
-    return dict(zip(called, typed, strict=True)) if len(called) == len(typed) else {}
-
-
-def _typed(file: Mapping[str, Any], option: str) -> list[str]:
-    """What stands behind an option of the sweep's own command."""
-    words = file.get("command", ())
-    return [words[i + 1] for i, word in enumerate(words[:-1]) if word == option]
+def _command(runs: Mapping[str, Any], p: SweepPoint) -> str:
+    """The command that runs this point alone, without the keys that vary; `runs` says how it was typed."""
+    models, configs = runs.get("models", {}), runs.get("configs", {})
+    model = p.params.get("model") or p.model or next(iter(models), "MODEL")
+    config = p.params.get("config") or (next(iter(configs)) if len(configs) == 1 else p.row.get("config") or "CONFIG")
+    words = [*models.get(model, [model]), "--config", configs.get(config, config), *runs.get("options", ())]
+    return shlex.join(["minisim", "run", *words, "--report"])
 
 
 def _or_none(value: float) -> float | None:

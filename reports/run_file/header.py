@@ -33,10 +33,13 @@ def write_header(path: Path, *, model: str, machine: Machine, command: Sequence[
     write_json(path, {**header(machine, command), "model": model, "config": machine.name})
 
 
-def write_bases(path: Path, *, model: str, machines: Mapping[str, Machine], command: Sequence[str]) -> None:
-    """Write the file of a sweep: `machines` as their files would say them, to make others of."""
+def write_bases(
+    path: Path, *, runs: Mapping[str, Any], machines: Mapping[str, Machine], command: Sequence[str]
+) -> None:
+    """Write the file of a sweep: how a point of it is run alone, and `machines` as their files would say them, to make
+    others of."""
     written = {name: machine.written() for name, machine in machines.items()}
-    write_json(path, {"format": FORMAT, "command": list(command), "model": model, "machines": written})
+    write_json(path, {"format": FORMAT, "command": list(command), "runs": dict(runs), "machines": written})
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -187,6 +187,7 @@ def main() -> None:
 @options.report_page
 @options.max_operations
 @options.memory_limit
+@options.seed
 @click.option("--what-if/--no-what-if", default=True, show_default=True, help='Simulate what "What to try" names.')
 def run_command(
     model: str,
@@ -207,6 +208,7 @@ def run_command(
     report_page: bool,
     max_operations: int,
     memory_limit: int,
+    seed: int,
     what_if: bool,
 ) -> None:
     """Time MODEL on a machine, compute it in lockstep, and report.
@@ -220,6 +222,9 @@ def run_command(
 
     if trace:
         load_protos()  # what is missing is said before the run
+    if seed and (against or no_numerics):
+        without = "--no-numerics" if no_numerics else "--check"
+        raise UsageError(f"--seed: draws other inputs, and goes without {without}")
     if against:
         _check_checkable(model, against, no_numerics)
     if check_borders and against != "onnxruntime":
@@ -228,7 +233,7 @@ def run_command(
         model = _of_tokens("--window", model, f",window={tokens.window}")
     if tokens.decode is not None:
         others = {"--check": against, "--dump-ir": dump_ir, "--timeline": with_timeline, "--trace": trace,
-                  "--mapping": mapping_file, "--timing simpy": timing == "simpy"}  # fmt: skip
+                  "--mapping": mapping_file, "--timing simpy": timing == "simpy", "--seed": seed}  # fmt: skip
         if given := [name for name, value in others.items() if value]:
             raise UsageError(f"--decode: runs many programs, so it does not go with {given[0]}")
         how: dict[str, Any] = {"numerics": not no_numerics, "check": not no_check, "max_operations": max_operations}
@@ -254,6 +259,7 @@ def run_command(
         result = run(
             graph,
             machine,
+            inputs=example_inputs(graph, seed) if seed else None,
             timing=timing,
             numerics=numerics,
             check=check,

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from minisim import completion, options
-from minisim.commands import typed_command
+from minisim.commands import check_folder, typed_command
 from minisim.compare import compared_sweeps, kinds_of, read_run
 from minisim.compiler.dtypes import NAME
 from minisim.compiler.frontend import load_model
@@ -72,13 +72,14 @@ def compare_command(
     sides = (a, a if b is None else b)
     kinds = kinds_of(*sides, with_model=model is not None)
     _check_options(kinds, model, overrides, changes, bindings)
+    out = out or (Path("out") if report_page else None)
+    if out:
+        check_folder("--out", out)
     console = Console()
     if kinds[0] == "sweep":
-        if report_page:
-            raise UsageError("--report: goes with two runs or machines, not with two sweeps")
         sweeps = compared_sweeps(*sides)
         print_sweep_comparison(sweeps, console)
-        paths = sweeps.write(out) if out else []
+        paths = sweeps.write(out, report_page, typed_command()) if out else []
     else:
 
         def timed(source: str, more: tuple[str, ...]) -> Side:
@@ -91,7 +92,6 @@ def compare_command(
         ]
         comparison = Comparison(*found)
         print_comparison(comparison, console)
-        out = out or (Path("out") if report_page else None)
         paths = comparison.write(out, report_page, typed_command()) if out else []
     if paths:
         console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)

@@ -208,7 +208,8 @@ def params(command: F) -> F:
         "--where",
         multiple=True,
         metavar="EXPRESSION",
-        help="Keep the points for which it is true: 'matrix.rows * matrix.cols == 1024'. May be repeated.",
+        help="Keep the points for which it is true: 'matrix.rows * matrix.cols == 1024'; a search takes results, too: "
+        "'energy <= 5mJ'. May be repeated.",
     )
     return param(link(where(command)))
 
@@ -218,6 +219,14 @@ ledger = click.option(
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="What is known of points, for several sweeps.  [default: ledger.sqlite in --out]",
+)
+cluster = click.option("--cluster", metavar="ADDRESS", help="Compute on the workers of this dask scheduler.")
+seed = click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Of the inputs that are drawn.",
 )
 mapping = click.option(
     "--mapping", "mapping_file", metavar="FILE", help="Edges of tiles by layer, as explain --mapping --out writes them."

@@ -17,6 +17,7 @@ from minisim.commands import check_folder, tell_without_effect, typed_command
 from minisim.errors import LedgerError, UsageError, shown
 from minisim.hwmodel.config import split_override
 from minisim.options import Bindings
+from minisim.sweeps.alone import alone
 from minisim.sweeps.driver import explored
 from minisim.sweeps.ledger import NAME, Begun, Ledger
 from minisim.sweeps.plan import Plan, bases_of, plan_of, print_plan
@@ -27,7 +28,7 @@ from minisim.sweeps.work import Outcome
 
 IN_A_FILE = {"source": "--config", "overrides": "--set", "dims": "--dim", "shapes": "--shape", "values": "--value",
              "params": "--param", "links": "--link", "where": "--where", "mapping_file": "--mapping",
-             "no_numerics": "--no-numerics", "max_operations": "--max-operations",
+             "no_numerics": "--no-numerics", "seed": "--seed", "max_operations": "--max-operations",
              "memory_limit": "--memory-limit"}  # fmt: skip
 """Options that say what sweep.toml says."""
 
@@ -43,7 +44,8 @@ IN_A_FILE = {"source": "--config", "overrides": "--set", "dims": "--dim", "shape
 @options.no_numerics
 @options.jobs
 @options.ledger
-@click.option("--cluster", metavar="ADDRESS", help="Compute on the workers of this dask scheduler.")
+@options.cluster
+@options.seed
 @click.option("--dry-run", is_flag=True, help="Say which points there are and which are known, and stop.")
 @click.option("--resume", is_flag=True, help="Go on with the sweep that was begun last; what it was asked is known.")
 @options.max_operations
@@ -64,11 +66,7 @@ def sweep_command(ctx: click.Context, /, models: tuple[str, ...], out: Path, rep
     else:
         specification = specified(ctx, models, asked)
     check_folder("--out", out)
-    if cluster is not None:
-        if jobs is not None:
-            raise UsageError("--jobs: goes without --cluster, whose workers compute")
-        import_cluster()
-    where = Where(jobs, cluster)
+    where = Where.of(jobs, cluster)
     run_sweep(specification, out, ledger=ledger, where=where, dry_run=dry_run, page=report_page)
 
 
@@ -107,10 +105,19 @@ class Where(NamedTuple):
     jobs: int | None
     cluster: str | None
 
+    @classmethod
+    def of(cls, jobs: int | None, cluster: str | None) -> Where:
+        """What was asked. What is missing for it is said before anything is planned.
 
-def import_cluster() -> None:
-    """Say what is missing before anything is planned; raises MissingExtraError."""
-    import minisim.sweeps.cluster  # noqa: F401
+        Raises:
+            UsageError: both were given.
+            MissingExtraError: the package of clusters is not there.
+        """
+        if cluster is not None:
+            if jobs is not None:
+                raise UsageError("--jobs: goes without --cluster, whose workers compute")
+            import minisim.sweeps.cluster  # noqa: F401
+        return cls(jobs, cluster)
 
 
 def note(text: str) -> None:
@@ -158,6 +165,9 @@ def run_sweep(asked: Specification, out: Path, *, ledger: Path | None, where: Wh
     """
     from minisim.reports import print_sweep, write_sweep
 
+    for constraint in asked.constraints(on_results=True):
+        rule = f"{min(constraint.results)} is a result, which is known when a point has run: goes with minisim search"
+        raise UsageError(f"{constraint.place} {constraint.text}: {rule}")
     plan = planned(asked)
     path, console = ledger or out / NAME, Console()
     if dry_run:
@@ -169,8 +179,7 @@ def run_sweep(asked: Specification, out: Path, *, ledger: Path | None, where: Wh
         return
     rows = plan.rows(_found(plan, out, path, opened(path, given=ledger is not None), where, console))
     machines = {base.label: base.machine for base in plan.bases}
-    models = ", ".join(model.model for model in asked.models)
-    written = write_sweep(rows, out, model=models, machines=machines, command=typed_command(), page=page)
+    written = write_sweep(rows, out, runs=alone(plan), machines=machines, command=typed_command(), page=page)
     print_sweep(rows, console)
     paths = [written, written.with_suffix(".html")] if page else [written]
     console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
@@ -236,6 +245,7 @@ def typed(
     no_numerics: bool,
     max_operations: int,
     memory_limit: int,
+    seed: int = 0,
 ) -> Specification:
     """The specification that the options of the command are.
 
@@ -262,6 +272,7 @@ def typed(
             where=tuple(where),
             mapping=mapping_file,
             numerics=not no_numerics,
+            seed=seed,
             max_operations=max_operations,
             memory_limit=memory_limit,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -42,6 +43,22 @@ def test_two_sweeps(minisim: Minisim) -> None:
     assert "4 points in both" in text and "compare_points.csv" in text
     found = ms.compare("a", "b")
     assert isinstance(found, SweepComparison) and len(found.points) == 4
+    minisim("compare", "a", "b", "--report")
+    names = {"compare.csv", "compare_points.csv", "compare_unmatched.csv", "compare_fronts.csv", "compare.html"}
+    assert {path.name for path in Path("out").iterdir()} == names
+    fronts = pd.read_csv("out/compare_fronts.csv")
+    assert set(fronts["against"]) == {"area", "energy"} and set(fronts["sweep"]) == {"a", "b"}
+    text = Path("out/compare.html").read_text("utf-8").replace("\u00a0", " ")
+    assert "minisim compare a b --report" in text and "B takes <strong>" in text
+    assert "of 4 points</strong>, more at" in text
+    minisim("compare", "a", "b", "--out", "out")
+    assert not Path("out/compare.html").exists()
+    for side in ("a", "b"):  # of another version: what its machines were is not known
+        Path(side, "sweep.json").write_text(Path(side, "sweep.json").read_text().replace('"format":1', '"format":7'))
+    minisim("compare", "a", "b", "--out", "out")
+    assert set(pd.read_csv("out/compare_fronts.csv")["against"]) == {"energy"}
+    refused = minisim("compare", "a", "b", "--out", "a/sweep.csv", code=2)
+    assert "--out a/sweep.csv: must be a folder, not a file" in refused.stderr and not refused.stdout
 
 
 def test_a_folder_of_both_asks_for_a_name(minisim: Minisim) -> None:

@@ -106,7 +106,7 @@ def test_keys_that_differ_are_those_that_were_changed(record: Record) -> None:
         ("account.csv", None, "has no account.csv; minisim run --out"),
         ("machine.toml", None, "has no machine.toml"),
         ("machine.toml", lambda text: "sram = 3", "sram"),
-        ("summary.csv", lambda text: "", "cannot be read as a table"),
+        ("summary.csv", lambda text: "", "cannot be read as a table: it is empty"),
         ("summary.csv", lambda text: text.replace("cycles_total", "cycles"), "no column or row 'cycles_total'"),
         ("account.csv", lambda text: text.removesuffix("\n") + "1\n", "account.csv is of another run"),
         ("account.csv", lambda text: text.replace(",64,", ",63,", 1), "do not add up"),
@@ -173,6 +173,45 @@ def test_the_largest_movers_stand_first_either_way() -> None:
     assert SweepComparison(a, b).points["x"].tolist() == ["1", "2", "0"]
 
 
+def test_a_parameter_with_one_value_keeps_no_points_apart() -> None:
+    """One sweep has it, the other does not; with no parameter in common there is nothing to match by."""
+    a = Points.of([point(100, x="1"), point(50, x="2")], "a")
+    b = Points.of([point(50, z="9", x="2"), point(200, z="9", x="1")], "b")
+    for one, other, ratios in ((a, b, [2.0, 1.0]), (b, a, [0.5, 1.0])):
+        found = SweepComparison(one, other)
+        assert found.points["cycles_ratio"].tolist() == ratios and found.points.columns[0] == "x"
+    two = Points.of([point(50, z="9", x="2"), point(200, z="8", x="1")], "b")
+    with pytest.raises(UsageError, match="sweeps of the same parameters can be compared: a has x, b has z x"):
+        SweepComparison(a, two)
+
+
+def test_the_fronts_of_both_sweeps() -> None:
+    """Of each model for itself: what no other point of its sweep beats, and which of that the other sweep beats."""
+
+    def row(cycles: int, energy: float, **params: str) -> dict[str, str]:
+        return {**point(cycles, **params), "energy_uj": str(energy)}
+
+    a = [row(1, 9, x="1"), row(4, 4, x="2"), row(9, 1, x="3"), row(9, 9, x="4")]
+    b = [row(2, 8, x="1"), row(4, 3, x="2"), point(1, "failed", x="3"), row(9, 1, x="5")]
+    found = SweepComparison(Points.of(a, "a"), Points.of(b, "b")).fronts
+    told = [list(row) for row in found[["sweep", "against", "x", "energy_uj", "knee", "beaten"]].values.tolist()]
+    assert told == [["a", "energy", "3", 1, False, False], ["a", "energy", "2", 4, False, True],
+                    ["a", "energy", "1", 9, False, False], ["b", "energy", "5", 1, False, False],
+                    ["b", "energy", "2", 3, True, False], ["b", "energy", "1", 8, False, False]]  # fmt: skip
+    assert found["time_us"].tolist()[:3] == [0.09, 0.04, 0.01] and found["area_mm2"].isna().all()
+    both = [[{"model": model, **each} for model in ("m", "n") for each in rows] for rows in (a, b)]
+    twice = SweepComparison(*(Points.of(rows, name) for rows, name in zip(both, "ab", strict=True))).fronts
+    assert twice[["sweep", "x"]].values.tolist() == 2 * found[["sweep", "x"]].values.tolist()
+    areas = {("1",): 3.0, ("2",): 2.0, ("3",): 5.0, ("4",): 1.0, ("5",): 5.0}
+    sides = [replace(Points.of(rows, name), areas=areas) for rows, name in ((a, "a"), (b, "b"))]
+    with_area = SweepComparison(*sides).fronts
+    against = with_area[with_area["against"] == "area"]
+    assert against[["sweep", "x", "beaten"]].values.tolist() == [["a", "4", False], ["a", "2", False],
+        ["a", "1", False], ["b", "2", False], ["b", "1", True]]  # fmt: skip
+    unknown = [sides[0], replace(sides[1], areas={("1",): 3.0})]
+    assert set(SweepComparison(*unknown).fronts["against"]) == {"energy"}
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
@@ -181,6 +220,7 @@ def test_the_largest_movers_stand_first_either_way() -> None:
         ([point(1, x="1"), point(2, x="1")], "has the point x=1 twice"),
         ([point(1, y="1")], "sweeps of the same parameters"),
         ([point(1, x="2")], "no point in common"),
+        ([point(1, "failed", x="1"), point(1, "infeasible", x="2")], "no point of this sweep ran"),
         ([{**point(1, x="1"), "cycles_total": "many"}], "is no number"),
     ],
 )

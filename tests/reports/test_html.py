@@ -233,7 +233,9 @@ def test_several_models_on_several_machines(tmp_path: Path) -> None:
         for model, n in (("a", 10), ("b", 20)) for config in machines for size in ("64KiB", "1MiB")
     ]  # fmt: skip
     command = ["minisim", "sweep", "--config", "x.toml", "--set", "tile.m=8"]
-    write_sweep(rows, tmp_path, model="gemm:1x1x1, b.py", machines=machines, command=command, page=True)
+    typed = {"models": {"a": ["gemm:1x1x1"], "b": ["b c.py", "--dim", "n=8"]}, "configs": {"one": "x.toml"}}
+    runs = {**typed, "options": ["--set", "tile.m=8", "--no-numerics"]}
+    write_sweep(rows, tmp_path, runs=runs, machines=machines, command=command, page=True)
     sweep = read_sweep(tmp_path)
     assert sweep.models == ["a", "b"] and sweep.varied == ["config", "sram.bytes"]
     for point in sweep.points:
@@ -241,8 +243,8 @@ def test_several_models_on_several_machines(tmp_path: Path) -> None:
         assert point.area == area_mm2(machine)
     text = (tmp_path / "sweep.html").read_text("utf-8").replace("\u00a0", " ")
     assert "a: 10.0 µs at best" in text and "b: 20.0 µs at best" in text
-    assert "minisim run gemm:1x1x1 --config two --report --set tile.m=8" in text
-    assert "minisim run b.py --config one --report --set tile.m=8" in text
+    assert "minisim run gemm:1x1x1 --config two --set tile.m=8 --no-numerics --report" in text
+    assert r"minisim run \u0027b c.py\u0027 --dim n=8 --config x.toml --set tile.m=8 --no-numerics --report" in text
 
 
 def test_areas_grow_with_what_they_are_made_of() -> None:

@@ -14,6 +14,7 @@ import minisim as ms
 from minisim.cli import main
 from minisim.reports import Told, WhatIf, write_reports
 from minisim.reports.compare import Comparison
+from minisim.reports.compare_sweeps import Points, SweepComparison
 from minisim.reports.side import Side
 
 HOSTILE = ("</script><script>document.title='taken'</script>", "<img src=x onerror=\"document.title='taken'\">",
@@ -222,11 +223,9 @@ def test_a_sweep(running: Any, sweep_page: Path) -> None:
         page.keyboard.press("Enter")
         assert page.locator("#point").is_visible()
         assert page.locator("#point-keys tbody tr").count() > 100
-        assert (
-            page.locator("#point-command")
-            .inner_text()
-            .startswith("minisim run gemm:64x64x64 --config npu_32x32 --report --set compiler.effort=0 --set sram")
-        )
+        command = page.locator("#point-command").inner_text()
+        options = "--set compiler.effort=0 --no-numerics --report --set sram"
+        assert command.startswith(f"minisim run gemm:64x64x64 --config npu_32x32 {options}")
         page.keyboard.press("Escape")
         assert not page.locator("#point").is_visible()
 
@@ -247,3 +246,31 @@ def test_a_comparison(running: Any, run_folder: Path, tmp_path: Path) -> None:
             for bar in page.locator(f"{part} .waterfall i").all():
                 box = bar.bounding_box()
                 assert box["x"] >= room["x"] - 1 and box["x"] + box["width"] <= room["x"] + room["width"] + 1
+
+
+@pytest.mark.parametrize("hostile", [True, False])
+def test_a_comparison_of_two_sweeps(running: Any, sweep_page: Path, tmp_path: Path, hostile: bool) -> None:
+    """A sweep and itself, or itself with a hostile value of which nobody knows the machine; on a phone, and not."""
+    text = (sweep_page.parent / "sweep.csv").read_text()
+    value = '"' + HOSTILE[1].replace('"', '""') + '"'
+    (tmp_path / "sweep.csv").write_text(text.replace("64KiB,1,16", f"{value},1,16") if hostile else text)
+    (tmp_path / "sweep.json").write_bytes((sweep_page.parent / "sweep.json").read_bytes())
+    found = SweepComparison(Points.read(sweep_page.parent, HOSTILE[2]), Points.read(tmp_path))
+    found.write(tmp_path / "c", page=True, command=["minisim", "compare", HOSTILE[0]])
+    costs = ["energy"] if hostile else ["energy", "area"]
+    assert sorted(set(found.fronts["against"])) == sorted(costs)
+    with opened(running, tmp_path / "c" / "compare.html", width=360 if hostile else 1280) as page:
+        assert page.title() == page.evaluate("document.title") != "taken"
+        assert page.evaluate("document.documentElement.scrollWidth") == (360 if hostile else 1280)
+        assert page.locator("[data-second='area']").is_disabled() == hostile
+        for cost in costs:
+            page.locator(f"[data-second='{cost}']").click()
+            assert page.locator("#fronts-chart .dot").count() == len(found.ran(found.a)) + len(found.ran(found.b))
+            on = int((found.fronts["against"] == cost).sum())
+            assert page.locator("#fronts-chart .dot:not(.hollow)").count() == on > 2
+        assert page.locator("#point-table tbody tr").count() == len(found.points)
+        page.locator("#point-table thead button").nth(3).click()
+        cells = page.locator("#point-table tbody td:nth-child(4)")
+        keys = cells.evaluate_all("cells => cells.map(cell => Number(cell.dataset.key))")
+        assert keys == sorted(keys, reverse=True) and len(set(keys)) > 2
+        assert page.locator("#unmatched-table tbody tr").count() == len(found.unmatched) > 0

@@ -6,11 +6,15 @@ import logging
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import minisim as ms
+from minisim.cli import main
 from minisim.errors import UsageError
 from minisim.sweeps.driver import explored
 from minisim.sweeps.grid import grid
@@ -57,6 +61,36 @@ def test_the_rows_are_the_local_sweeps(address: str) -> None:
     rows = [row_of({**points[i % 6].params}, found[task.key]) for i, task in enumerate(tasks)]
     assert list(map(timeless, rows)) == list(map(timeless, local))
     assert not cluster._COMPUTERS  # the models are gone again
+
+
+def test_a_search_on_a_cluster_is_the_local_search(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one connection for all its batches: models travel once."""
+    pytest.importorskip("optuna", reason="needs the extra [search]")
+    monkeypatch.chdir(tmp_path)
+    connected = 0
+    client = cluster.Client
+
+    def counted(*given: Any, **named: Any) -> Any:
+        nonlocal connected
+        connected += 1
+        return client(*given, **named)
+
+    monkeypatch.setattr(cluster, "Client", counted)
+    asked = ("search", "gemm:32x32x32", "--no-numerics", "--set", "compiler.effort=0", "--evaluations", "22", "--seed",
+             "3", "--param", "sram.bytes=1KiB,64KiB,128KiB,1MiB", "--param", "matrix.rows=8:32:x2",
+             "--param", "matrix.cols=8:32:x2", "--where", "energy <= 1uJ")  # fmt: skip
+    for where in (("--jobs", "1", "--out", "here"), ("--cluster", address, "--out", "there")):
+        result = CliRunner().invoke(main, [*asked, *where])
+        assert result.exit_code == 0, result.output
+    here, there = (
+        pd.read_csv(Path(out, "search.csv")).drop(columns=["wall_compile_s", "wall_simulate_s"])
+        for out in ("here", "there")
+    )
+    assert len(here) == 22 and set(here["status"]) == {"ok", "infeasible"} and connected == 1
+    pd.testing.assert_frame_equal(here, there)
+    assert CliRunner().invoke(main, [*asked, "--cluster", address, "--jobs", "2"]).exit_code == 2
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ except ImportError as e:
 
 from minisim.errors import UsageError, described, one_line
 from minisim.sweeps.identity import code
-from minisim.sweeps.lanes import Known, streamed
+from minisim.sweeps.lanes import Known, Stream, streamed
 from minisim.sweeps.work import FAILED, Computer, How, Outcome, Task
 
 PATIENCE_S = 20
@@ -35,10 +35,9 @@ LOOK_S = 2.0
 """Seconds between two looks for workers that joined."""
 
 
-def on_cluster(
-    address: str, tasks: Sequence[Task], models: Mapping[str, bytes], how: How, known: Known
-) -> Generator[list[Outcome], None, None]:
-    """Compute tasks on the workers of a cluster; yield what came of them as it comes.
+@contextmanager
+def on_cluster(address: str, models: Mapping[str, bytes], how: How) -> Generator[Stream, None, None]:
+    """The workers of a cluster, which have these models, and compute tasks of them, as long as the context lasts.
 
     Args:
         address: of the scheduler, or the path of its file.
@@ -50,20 +49,25 @@ def on_cluster(
         _check_workers(address, client.run(_asks(), on_error="return"))
         plugin = Models(code(), models)
         client.register_plugin(plugin, name=plugin.name)
+        lanes: dict[str, ClusterLane] = {}
+        looked = 0.0
+
+        def joined() -> list[ClusterLane]:
+            """The lanes of workers that came since the last look, which is no longer ago than `LOOK_S`."""
+            nonlocal looked
+            if time.monotonic() - looked < LOOK_S:
+                return []
+            looked = time.monotonic()
+            new = [name for name in _workers(client) if name not in lanes]
+            lanes.update((name, ClusterLane(client, address, name, plugin)) for name in new)
+            return [lanes[name] for name in new]
+
+        def stream(tasks: Sequence[Task], known: Known) -> Generator[list[Outcome], None, None]:
+            joined()
+            return streamed(tasks, list(lanes.values()), how, known, joined, LOOK_S)
+
         try:
-            seen: set[str] = set()
-            looked = 0.0
-
-            def joined() -> list[ClusterLane]:
-                nonlocal looked
-                if time.monotonic() - looked < LOOK_S:
-                    return []
-                looked = time.monotonic()
-                new = [name for name in _workers(client) if name not in seen]
-                seen.update(new)
-                return [ClusterLane(client, address, name, plugin) for name in new]
-
-            yield from streamed(tasks, joined(), how, known, joined, LOOK_S)
+            yield stream
         finally:
             if client.status == "running":
                 client.unregister_worker_plugin(plugin.name)

@@ -1,8 +1,9 @@
-"""Constraints: expressions over the keys of a machine, such as ``matrix.rows * matrix.cols == 1024``.
+"""Constraints: expressions over the keys of a machine, such as ``matrix.rows * matrix.cols == 1024``, and over results.
 
 They look like Python, of which they have numbers, texts, keys, arithmetic (+ - * / // %), comparisons, and, or, not,
 min, max and abs; nothing else, and nothing is ever executed. Arithmetic is exact. Quantities are written as in a
-machine file (``sram.bytes <= 256KiB``), and stand for the number in the key's base unit.
+machine file (``sram.bytes <= 256KiB``), and stand for the number in the key's base unit. Those that name a result
+(``cycles <= 2e6``, `results`) can be told when a point has run, and then also how far it is from what was asked.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
-from minisim.errors import UsageError, did_you_mean, shortened, shown
+from minisim.errors import UsageError, did_you_mean, shortened
 from minisim.hwmodel import units
 from minisim.hwmodel.config import Machine, keys, near_key
+from minisim.sweeps.results import ENERGIES, RESULTS, Measured
 
 Value: TypeAlias = "int | Fraction | str | bool"
 Lookup = Callable[[str], Value]
@@ -27,9 +29,12 @@ MOST_CHARACTERS = 1_000
 """Of an expression: whatever is written in so many takes no notable time, or depth of recursion."""
 
 _QUANTITY = re.compile(
-    r"(?<![\w.'\"])(\d[\d_]*(?:\.\d+)?)\s?((?:[kKMGT]i?)?B(?:/s)?|[kMGT]?Hz|[pnum]?s|[fpn]J|[num]?W)\b"
+    r"(?<![\w.'\"])(\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d{1,2})?)\s?((?:[kKMGT]i?)?B(?:/s)?|[kMGT]?Hz|[pnum]?s|[fpnum]?J|[num]?W|mm2)\b"
 )
-_UNITS = (units.SIZE, units.RATE, units.FREQUENCY, units.TIME, units.ENERGY, units.POWER)
+AREA = "mm2"
+"""The unit of areas, which are plain numbers of it."""
+
+_UNITS = (units.SIZE, units.RATE, units.FREQUENCY, units.TIME, ENERGIES, units.POWER)
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -63,11 +68,13 @@ class Constraint:
         text: as typed.
         place: where it was typed, for messages.
         keys: those that it names.
+        results: those that it names; without any it can be told before a point runs.
     """
 
     text: str
     place: str
     keys: frozenset[str]
+    results: frozenset[str]
     tree: ast.expr
 
     @classmethod
@@ -92,7 +99,13 @@ class Constraint:
             raise UsageError(f"{where}: {e if isinstance(e, ValueError) else 'is nested too deeply'}") from None
         if not named:
             raise UsageError(f"{where}: must name a key, such as sram.bytes")
-        return cls(text.strip(), place, frozenset(named), tree)
+        results = frozenset(named & RESULTS.keys())
+        if results and isinstance(tree, ast.Name | ast.BinOp | ast.Call):  # of keys some are true or false
+            raise UsageError(f"{where}: must compare something, such as cycles <= 2e6")
+        if results == named and (plain := _without_unit(text, results)):
+            example = RESULTS[plain].quantity.example  # type: ignore[union-attr]
+            raise UsageError(f"{where}: {plain} must be compared with a quantity such as {example}")
+        return cls(text.strip(), place, frozenset(named - results), results, tree)
 
     def holds(self, value_of: Lookup) -> bool:
         """Whether it is true at a point.
@@ -103,9 +116,9 @@ class Constraint:
         try:
             found = _value(self.tree, value_of)
             if not isinstance(found, bool):
-                raise TypeError(f"must compare something, and not be a number ({shown(found)})")
+                raise TypeError(f"must compare something, and not be a number ({_shown(found)})")
         except (ZeroDivisionError, TypeError) as e:
-            at = ", ".join(f"{key}={value_of(key)}" for key in sorted(self.keys))
+            at = ", ".join(f"{name}={_shown(value_of(name))}" for name in sorted(self.keys | self.results))
             rule = "divides by zero" if isinstance(e, ZeroDivisionError) else _rule(e)
             raise UsageError(f"{self.place} {shortened(self.text, 120)}: {rule} (at {at})") from None
         return found
@@ -113,6 +126,29 @@ class Constraint:
     def holds_on(self, machine: Machine, given: Mapping[str, Value] | None = None) -> bool:
         """Whether it is true of a machine; raises as `holds` does."""
         return self.holds(lambda key: (given or {}).get(key, _of(machine, key)))
+
+    def violation(self, point: Measured) -> float:
+        """How far a point that ran is from making it true: 0 if it is, else a share of what is compared, above 0.
+
+        Raises:
+            UsageError: as `holds` does.
+        """
+
+        def value_of(name: str) -> Value:
+            return RESULTS[name].exact(point) if name in RESULTS else _of(point.machine, name)
+
+        return 0.0 if self.holds(value_of) else max(_LEAST, _violation(self.tree, value_of))
+
+
+def _without_unit(text: str, results: frozenset[str]) -> str | None:
+    """A result that has a unit, of which no quantity stands in the text; None if there is none."""
+    found = {match[2] for match in _QUANTITY.finditer(text)}
+    plain = (name for name in sorted(results) if (unit := RESULTS[name].quantity) and not found & unit.scales.keys())
+    return next(plain, None)
+
+
+def _shown(value: Value) -> object:
+    return f"{float(value):.6g}" if isinstance(value, Fraction) and value.denominator != 1 else value
 
 
 def _rule(error: TypeError) -> str:
@@ -133,6 +169,8 @@ def _in_base_units(text: str) -> str:
     """`text` with plain numbers for quantities; energies are in fJ, as the keys hold them."""
 
     def number(match: re.Match[str]) -> str:
+        if match[2] == AREA:
+            return match[1]
         unit = next(unit for unit in _UNITS if match[2] in unit.scales)
         value = unit.parse(match[1] + match[2])
         return f"({value.numerator}/{value.denominator})" if value.denominator != 1 else str(value.numerator)
@@ -177,6 +215,10 @@ def _known_key(node: ast.expr) -> str:
     name = ast.unparse(node)
     if not re.fullmatch(r"\w+(\.\w+)*", name):
         raise ValueError(f"{shortened(name, 40)!r} is no key")
+    if name in RESULTS:
+        return name
+    if "." not in name and (near := did_you_mean(name, RESULTS)):
+        raise ValueError(f"{shortened(name, 40)!r} is neither a key nor a result{near}")
     if name not in keys():
         raise ValueError(f"unknown key {shortened(name, 40)!r}{near_key(name)}")
     return name
@@ -229,3 +271,30 @@ def _truth(node: ast.expr, value_of: Lookup) -> bool:
     if not isinstance(found, bool):
         raise TypeError("must have comparisons on both sides of and, or, not")
     return found
+
+
+_LEAST = 1e-9
+"""Of a violation, where what is compared is equal, or nearly."""
+
+
+def _violation(node: ast.expr, value_of: Lookup) -> float:
+    """How far an expression that can be told is from being true."""
+    match node:
+        case ast.BoolOp(op=ast.And(), values=operands):
+            return sum(_violation(each, value_of) for each in operands)
+        case ast.BoolOp(values=operands):
+            return min(_violation(each, value_of) for each in operands)
+        case ast.Compare(left=left, ops=ops, comparators=rest):
+            values = [_value(each, value_of) for each in (left, *rest)]
+            pairs = zip(ops, values, values[1:], strict=False)
+            return sum(_apart(a, b) for op, a, b in pairs if not _COMPARISONS[type(op)](a, b))
+    return 0.0 if _value(node, value_of) else 1.0
+
+
+def _apart(a: Value, b: Value) -> float:
+    """The distance of two numbers as a share of the larger one; of what is no number, or of equal ones, all of it."""
+    if isinstance(a, str) or isinstance(b, str):
+        return 1.0
+    one, other = Fraction(a), Fraction(b)
+    most = max(abs(one), abs(other))
+    return float(abs(one - other) / most) if most else 1.0

@@ -7,10 +7,10 @@ by one, so that a lane that dies loses no more than what it was at. A task on wh
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol
@@ -31,6 +31,9 @@ DIED = "the process died (out of memory?)"
 
 Known = Callable[[Task], Outcome | None]
 """What is known of a task when its turn comes."""
+
+Stream = Callable[[Sequence[Task], Known], Generator[list[Outcome], None, None]]
+"""Computes tasks, and yields what came of them as it comes, in any order."""
 
 
 class Lost(Exception):
@@ -77,13 +80,12 @@ class LocalLane:
         self._open()
 
 
-def local(tasks: Sequence[Task], models: Mapping[str, bytes], how: How, jobs: int, known: Known) -> Iterator[
-    list[Outcome]
-]:  # fmt: skip
-    """Compute tasks in so many processes; yield what came of them as it comes."""
+@contextmanager
+def local(models: Mapping[str, bytes], how: How, jobs: int) -> Iterator[Stream]:
+    """So many processes, which compute tasks of these models as long as the context lasts."""
     with ExitStack() as stack:
         lanes = [stack.enter_context(LocalLane(models)) for _ in range(jobs)]
-        yield from streamed(tasks, lanes, how, known)
+        yield lambda tasks, known: streamed(tasks, lanes, how, known)
 
 
 @dataclass(eq=False)
@@ -102,7 +104,7 @@ def streamed(
     known: Known,
     joined: Callable[[], Sequence[Lane]] = lambda: (),
     look_s: float | None = None,
-) -> Iterator[list[Outcome]]:
+) -> Generator[list[Outcome], None, None]:
     """Compute tasks on lanes; yield what came of them as it comes, in any order.
 
     Args:

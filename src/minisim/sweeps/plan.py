@@ -17,7 +17,7 @@ from minisim.hwmodel.config import Machine
 from minisim.sweeps.grid import MOST_POINTS, Grid, Point, constrained
 from minisim.sweeps.identity import digest, key_of
 from minisim.sweeps.rows import Row, check_names, row_of
-from minisim.sweeps.specification import Specification
+from minisim.sweeps.specification import Model, Specification
 from minisim.sweeps.work import OK, How, Outcome, Task
 
 
@@ -51,12 +51,14 @@ class Plan:
 
     Attributes:
         models: by the digests that tasks name.
+        typed: by what rows call them, the models as they were asked for.
         dropped: by constraint, the points of a model that it drops.
     """
 
     specification: Specification
     entries: list[Entry]
     models: Mapping[str, Graph]
+    typed: Mapping[str, Model]
     bases: Sequence[Base]
     dropped: Mapping[str, int]
     how: How
@@ -109,7 +111,7 @@ def bases_of(asked: Specification) -> list[Base]:
     ]
     count = len(asked.models) * sum(len(base.grid.points) for base in found)
     if not count:
-        raise UsageError(f"no point is left: {' and '.join(asked.where)} drops all of them")
+        raise UsageError(f"no point is left: {' and '.join(each.text for each in constraints)} drops all of them")
     if count > MOST_POINTS:
         raise UsageError(f"the sweep would have {count:,} points; the most is {MOST_POINTS:,}")
     return found
@@ -143,14 +145,15 @@ def plan_of(asked: Specification, bases: Sequence[Base]) -> Plan:
     how = How(asked.numerics, asked.max_operations, asked.memory_limit, mapping, asked.seed)
     labels = _labels([graph.name for graph in graphs], [model.model for model in asked.models])
     digests = [digest(graph) for graph in graphs]
-    dropped = {text: sum(base.grid.dropped[text] for base in bases) for text in asked.where}
+    dropped = {text: sum(base.grid.dropped[text] for base in bases) for text in bases[0].grid.dropped}
     entries = [
         _entry(base, point, label, known_as, how, (len(graphs) > 1, len(bases) > 1))
         for label, known_as in zip(labels, digests, strict=True)
         for base in bases
         for point in base.grid.points
     ]
-    return Plan(asked, entries, dict(zip(digests, graphs, strict=True)), bases, dropped, how)
+    typed = dict(zip(labels, asked.models, strict=True))
+    return Plan(asked, entries, dict(zip(digests, graphs, strict=True)), typed, bases, dropped, how)
 
 
 def _entry(base: Base, point: Point, model: str, known_as: str, how: How, told: tuple[bool, bool]) -> Entry:

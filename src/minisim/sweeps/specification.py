@@ -219,10 +219,11 @@ class Specification(_Table):
         """What is the same for all points, as --set has it."""
         return [f"{key}={value}" for key, value in self.set.items()]
 
-    def constraints(self) -> list[Constraint]:
-        """Those that points must satisfy; raises as `Constraint.parse` does."""
+    def constraints(self, on_results: bool = False) -> list[Constraint]:
+        """Those on machines, by which points are kept; or those on results. Raises as `Constraint.parse` does."""
         place = "--where" if self.place == "--param" else f"{self.place}: where:"
-        return [Constraint.parse(text, place) for text in self.where]
+        found = [Constraint.parse(text, place) for text in self.where]
+        return [constraint for constraint in found if bool(constraint.results) == on_results]
 
     def text(self) -> str:
         """As it lies in a ledger."""
