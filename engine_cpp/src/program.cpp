@@ -8,8 +8,8 @@ Content Program::result(std::size_t op) const {
         case Opcode::kStore: return {transfer(op).tile, transfer(op).version};
         case Opcode::kExecute: {
             const MatmulRow& x = matmul(op);
-            if (x.acc == kNone) return {x.c, x.step + 1};
-            return x.last ? Content{x.c, 1} : Content{x.acc, x.step + 1};
+            if (!touches_c(x)) return {x.acc, x.step + 1};
+            return {held(x.c), made_before(x.c) + (x.acc == kNone ? x.step + 1 : 1)};
         }
         case Opcode::kVector: return {vector(op).dst, 1};
     }

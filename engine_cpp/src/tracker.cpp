@@ -23,6 +23,7 @@ void Tracker::grow() {
         if (grain_ == Grain::kByItem) grid.cut_to_items(item_size(static_cast<DType>(t.dtype)));
     }
     for (const TileRow& t : program_.tiles) {
+        if (t.stack != 0) continue;  // no transfer moves it
         DramGrid& grid = grids[dram_.storage_of(t.tensor)];
         grid.cut(grid.span(program_.tensors[t.tensor], t.row, t.rows, t.col, t.cols));
     }
@@ -111,24 +112,24 @@ void Tracker::start(std::uint32_t op, std::int64_t cycle) {
 void Tracker::start_matmul(std::uint32_t op, std::int64_t cycle) {
     const MatmulRow& x = program_.matmul(op);
     const auto source = [&](std::uint32_t tile, std::uint32_t sram) {
-        if (tile != kNone) read_sram({op, cycle, final_of(tile), false, true, sram});
+        if (tile == kNone) return;
+        read_sram({op, cycle, final_of(tile), false, true, sram - program_.offset(tile)});
     };
     source(x.a, x.a_sram);
     program_.for_each_piece(x, [&](const PieceRow& piece) { source(piece.tile, piece.sram); });
     source(x.b, x.b_sram);
     source(x.bias, x.bias_sram);
     source(x.residual, x.residual_sram);
-    const bool through = x.acc != kNone;
-    const Content before = {through ? x.acc : x.c, x.step};
-    const std::uint32_t at = through ? x.acc_sram : x.c_sram;
-    const bool accumulates = x.step > 0;
-    const bool moves = through && x.last != 0;  // the sums, from acc to c
-    if (accumulates) read_sram({op, cycle, before, false, true, at, !moves, true});
-    if (moves) {
-        write_sram({op, cycle, {x.c, 0}, true, true, x.c_sram});
-    } else {
+    const auto goes_on = [&](Content before, std::uint64_t at) {  // its next version, of what is there
+        const bool accumulates = before.version > 0;
+        if (accumulates) read_sram({op, cycle, before, false, true, at, true, true});
         write_sram({op, cycle, before, true, true, at, false, accumulates});
-    }
+    };
+    const bool through = x.acc != kNone;
+    if (!Program::touches_c(x)) return goes_on({x.acc, x.step}, x.acc_sram);
+    if (through && x.step > 0) read_sram({op, cycle, {x.acc, x.step}, false, true, x.acc_sram, false, true});
+    const std::uint32_t before = program_.made_before(x.c) + (through ? 0 : x.step);
+    goes_on({program_.held(x.c), before}, x.c_sram - program_.offset(x.c));
 }
 
 void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {

@@ -92,7 +92,9 @@ private:
     std::uint32_t emit(Opcode opcode, std::uint32_t row, const Clock& wait, std::uint32_t sync = kNone);
     void address_pieces(std::uint32_t first);
     std::uint32_t copy_of(std::uint32_t tile) const { return copies_.of(core_number_, tile); }
-    std::uint32_t address_of(std::uint32_t tile) const { return tile == kNone ? kNone : copy_[copy_of(tile)].address; }
+    std::uint32_t address_of(std::uint32_t tile) const {
+        return tile == kNone ? kNone : copy_[copy_of(program_.held(tile))].address + program_.offset(tile);
+    }
 
     void prepare_copies();
     std::vector<bool> crossing() const;
@@ -231,7 +233,8 @@ void Walk::execute(std::uint32_t row, std::uint32_t next_use) {
     const bool sums_are_read = x.acc != kNone && x.last && x.step > 0;
     const std::uint32_t target = copy_of(program_.written(x));
     const std::uint32_t sums = sums_are_read ? copy_of(x.acc) : kNone;
-    const std::uint32_t version = x.acc != kNone && x.last ? 1 : x.step + 1;
+    const std::uint32_t before = Program::touches_c(x) ? made_before(program_.tiles, x.c) : 0;
+    const std::uint32_t version = before + (x.acc != kNone && x.last ? 1 : x.step + 1);
     Clock wait{};
     if (sums_are_read) hold(sums, kNotAgain);
     place_target(target, version - 1, wait);

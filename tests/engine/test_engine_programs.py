@@ -32,7 +32,7 @@ def gemm(m, k, n, edge=32):
         nonlocal used
         rows, cols = list(shapes.values())[tensor]
         r, c = edge * i, edge * j
-        entry = (tensor, r, c, min(edge, rows - r), min(edge, cols - c), k_steps if tensor == 3 else 0)
+        entry = (tensor, r, c, min(edge, rows - r), min(edge, cols - c), k_steps if tensor == 3 else 0, 0)
         if entry not in tiles:
             tiles.append(entry)
             where[len(tiles) - 1] = used

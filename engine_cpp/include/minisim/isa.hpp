@@ -240,6 +240,7 @@ struct ConvolutionRow {
 
 struct TileRow {
     std::uint32_t tensor, row, col, rows, cols, final;
+    std::uint32_t stack = 0;  // it lies in the tile so many before it in the table, as rows of that one; 0: by itself
 };
 
 struct TensorRow {
@@ -364,6 +365,7 @@ struct TensorRow {
     FIELD(TileRow, rows, 12)                                                                       \
     FIELD(TileRow, cols, 16)                                                                       \
     FIELD(TileRow, final, 20)                                                                      \
+    FIELD(TileRow, stack, 24)                                                                      \
     FIELD(TensorRow, address, 0)                                                                   \
     FIELD(TensorRow, rows, 8)                                                                      \
     FIELD(TensorRow, cols, 12)                                                                     \
@@ -390,7 +392,7 @@ static_assert(sizeof(PieceRow) == 16);
 static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 72);
 static_assert(sizeof(ConvolutionRow) == 116);
-static_assert(sizeof(TileRow) == 24);
+static_assert(sizeof(TileRow) == 28);
 static_assert(sizeof(TensorRow) == 32);
 
 }  // namespace minisim
