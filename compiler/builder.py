@@ -17,6 +17,7 @@ import numpy.typing as npt
 from minisim.compiler.columns import Chunks, renumber, rows_of_stacks
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.grids import Grid, Rectangle, edges_of
+from minisim.compiler.paging import in_pages
 from minisim.compiler.placement import Own, buffer_of, placed, tensor_table
 from minisim.compiler.program import UOP_DTYPE, Ids, Program
 from minisim.compiler.slabs import tiles_apart
@@ -417,7 +418,7 @@ class ProgramBuilder:
             pieces=self._pieces.joined(),
             windows=self._windows.joined(),
             convolutions=self._convolutions.joined(),
-            tiles=self._tiles.joined(),
+            tiles=in_pages(self._tiles.joined(), tensors),
             tensors=tensors,
             layers=layers,
             tensor_names=names,

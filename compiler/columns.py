@@ -84,7 +84,7 @@ def rows_of_stacks(stacks: isa.Table, first: int, stride: int, rows: int, writes
     number = np.arange(len(stacks)).reshape(-1, 1, stride).repeat(each, axis=1)
     table = stacks[number]
     table["row"] += (np.arange(each, dtype=np.uint32) * np.uint32(rows))[:, None]
-    table["rows"], table["final"] = rows, writes
+    table["rows"], table["final"], table["part"] = rows, writes, np.arange(each)[:, None]
     table["stack"] = base + np.arange(number.size).reshape(number.shape) - (first + number)
     found: isa.Table = table.reshape(-1)
     return found

@@ -36,6 +36,10 @@ equally many rows. What moves, and has versions, is the stack: its tiles are mad
 version that a write finds is that of its own step behind all writes of the tiles above, and the stack's `final` counts
 the writes of all. A tile in a stack is read once the stack is complete.
 
+**Pages.** The rows of a state may lie in pages of so many (`page`), each anywhere in DRAM; `moved` says how far. What
+is loaded or stored lies in one page: a tile of several is a stack of these parts, which are transfers of their own, in
+order, and there once the last one is. They follow each other in `tiles`; the first and the last may have fewer rows.
+
 **Types.** A matmul's `dtype` is that of A; which types B may have beside it, and what the sums are, is in `PAIRS`.
 Without `acc` the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be
 narrower). With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads
@@ -386,6 +390,8 @@ TILE_DTYPE = np.dtype(
         ("cols", "u4"),
         ("final", "u4"),  # the version that is complete; 0 for inputs and weights
         ("stack", "u4"),  # 0: it lies by itself; else in the tile so many before it in this table, as rows of that one
+        ("part", "u4"),  # tiles of its stack before it
+        ("moved", "i8"),  # bytes of DRAM from where its rows would lie without pages to where its page is
     ]
 )
 
@@ -402,7 +408,7 @@ TENSOR_DTYPE = np.dtype(
         ("block", "u1"),
         ("metadata_bits", "u1"),
         ("across", "u1"),  # 1: k runs across the columns
-        ("reserved", "u1", (2,)),
+        ("page", "u2"),  # of a state whose rows lie in pages: how many in each; else 0
     ]
 )
 

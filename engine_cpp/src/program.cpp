@@ -4,7 +4,13 @@ namespace minisim {
 
 Content Program::result(std::size_t op) const {
     switch (opcode(op)) {
-        case Opcode::kLoad:
+        case Opcode::kLoad: {
+            const TransferRow& x = transfer(op);
+            const std::uint32_t stack = held(x.tile);
+            const TileRow &t = tiles[x.tile], &whole = tiles[stack];
+            const bool is_last = std::uint64_t{t.row} + t.rows == std::uint64_t{whole.row} + whole.rows;
+            return {stack, is_last ? x.version : kSomePages | (t.part + 1)};
+        }
         case Opcode::kStore: return {transfer(op).tile, transfer(op).version};
         case Opcode::kExecute: {
             const MatmulRow& x = matmul(op);

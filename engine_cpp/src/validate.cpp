@@ -80,7 +80,8 @@ void Validator::tile(std::size_t row) const {
                 " reaches beyond the tensor's shape (" + std::to_string(tensor.rows) + ", " +
                 std::to_string(tensor.cols) + ")");
     }
-    if (t.stack != 0) stacked(at, row);
+    if (t.stack != 0) return stacked(at, row);
+    at.equal("part", t.part, 0, "it lies in no stack");
 }
 
 // A tile in a stack is whole rows of it, as many as each of its other tiles.
@@ -90,7 +91,14 @@ void Validator::stacked(const Place& at, std::size_t row) const {
     const TileRow& whole = program_.tiles[row - t.stack];
     const bool inside = t.tensor == whole.tensor && t.col == whole.col && t.cols == whole.cols && t.row >= whole.row &&
                         std::uint64_t{t.row} + t.rows <= std::uint64_t{whole.row} + whole.rows;
-    if (whole.stack != 0 || !inside || whole.rows % t.rows != 0 || (t.row - whole.row) % t.rows != 0) {
+    const std::uint32_t above = t.row - whole.row;
+    bool even = whole.rows % t.rows == 0 && above == std::uint64_t{t.part} * t.rows;
+    if (program_.tensors[t.tensor].page != 0) {  // the parts follow each other, in the table and in the stack
+        const TileRow& before = program_.tiles[row - 1];
+        even = t.part == 0 ? above == 0
+                           : before.stack + 1 == t.stack && before.part + 1 == t.part && before.row + before.rows == t.row;
+    }
+    if (whole.stack != 0 || !inside || !even) {
         at.fail("a stack must be a tile by itself, of whole tiles like " +
                 program_.tile_name(static_cast<std::uint32_t>(row)) + ", not " +
                 program_.tile_name(static_cast<std::uint32_t>(row - t.stack)));
@@ -107,7 +115,12 @@ void Validator::transfer(std::size_t row) const {
     const Place at{"transfers", row};
     const TransferRow& x = program_.transfers[row];
     at.below("tile", x.tile, program_.tiles.size);
-    alone(at, "tile", x.tile);
+    const TileRow& t = program_.tiles[x.tile];
+    const std::uint32_t page = program_.tensors[t.tensor].page;
+    if (page == 0) alone(at, "tile", x.tile);
+    if (page != 0 && t.row / page != (std::uint64_t{t.row} + t.rows - 1) / page) {
+        at.fail("tile must lie in one page of " + std::to_string(page) + " rows: " + program_.tile_name(x.tile));
+    }
     placed(at, "tile", x.tile, x.sram);
     const std::uint32_t final = program_.tiles[x.tile].final;
     if (x.version > final) {

@@ -97,6 +97,8 @@ private:
     }
 
     void prepare_copies();
+    void prepare_pages();
+    std::uint32_t move(Opcode opcode, std::uint32_t copy, const Clock& wait, std::uint32_t sync = kNone);
     std::vector<bool> crossing() const;
 
     const UopProgram& program_;
@@ -106,6 +108,8 @@ private:
     Candidates::At at_;
     std::vector<Copy> copy_;
     std::vector<Known> tile_;
+    std::vector<std::vector<std::uint32_t>> pages_;  // tiles of stacks that are moved one by one, from the first to the last
+    std::vector<std::uint32_t> paged_;               // by tile: 0, or the number of those in `pages_`, from 1
     std::vector<std::vector<Sync>> storage_stored_;  // by buffer: the last store of each core that stored to it
     std::deque<Core> cores_;                         // they do not move
     Core* core_;
@@ -134,6 +138,20 @@ Walk::Walk(const UopProgram& program, const WalkMachine& machine, const Operands
     out_.peak.resize(program.layers);
     out_.eliminated.resize(program.layers);
     prepare_copies();
+    prepare_pages();
+}
+
+void Walk::prepare_pages() {
+    for (std::uint32_t tile = 0; tile < program_.tiles.size; ++tile) {
+        if (!program_.is_of_page(tile)) continue;
+        paged_.resize(program_.tiles.size);
+        std::uint32_t& number = paged_[program_.held(tile)];
+        if (number == 0) {
+            pages_.emplace_back();
+            number = static_cast<std::uint32_t>(pages_.size());
+        }
+        pages_[number - 1].push_back(tile);
+    }
 }
 
 void Walk::prepare_copies() {
@@ -304,9 +322,7 @@ void Walk::load(std::uint32_t copy) {
     const Grown<SyncRow>& syncs = after_stores(x.tile, wait);
     const auto first = static_cast<std::uint32_t>(out_.syncs.size());
     out_.syncs.append(syncs.begin(), syncs.size());
-    out_.transfers.push_back({x.tile, tile_[x.tile].version, x.address});
-    const auto row = static_cast<std::uint32_t>(out_.transfers.size() - 1);
-    const std::uint32_t count = emit(Opcode::kLoad, row, wait, syncs.size() > 0 ? first : kNone);
+    const std::uint32_t count = move(Opcode::kLoad, copy, wait, syncs.size() > 0 ? first : kNone);
     x.writer = static_cast<std::uint8_t>(Queue::kLoad);
     x.writer_count = count;
     x.touched[index(Queue::kLoad)] = count;
@@ -340,9 +356,7 @@ void Walk::store(std::uint32_t copy) {
     Clock wait{};
     wait_for_writer(copy, wait);
     Copy& x = copy_[copy];
-    out_.transfers.push_back({x.tile, tile_[x.tile].version, x.address});
-    const auto row = static_cast<std::uint32_t>(out_.transfers.size() - 1);
-    const std::uint32_t count = emit(Opcode::kStore, row, wait);
+    const std::uint32_t count = move(Opcode::kStore, copy, wait);
     x.touched[index(Queue::kStore)] = count;
     x.dirty = false;
     tile_[x.tile].stored = {core_number_, count};
@@ -354,6 +368,22 @@ void Walk::store(std::uint32_t copy) {
         }
     }
     stores.push_back({core_number_, count});
+}
+
+// Appends the transfer of a tile, or of each of its pages; returns how many its queue then holds.
+std::uint32_t Walk::move(Opcode opcode, std::uint32_t copy, const Clock& wait, std::uint32_t sync) {
+    const std::uint32_t tile = copy_[copy].tile;
+    std::uint32_t count = 0;
+    const auto one = [&](std::uint32_t part) {
+        out_.transfers.push_back({part, tile_[tile].version, copy_[copy].address + program_.offset(part)});
+        count = emit(opcode, static_cast<std::uint32_t>(out_.transfers.size() - 1), wait, sync);
+    };
+    if (paged_.empty() || paged_[tile] == 0) {
+        one(tile);
+    } else {
+        for (const std::uint32_t part : pages_[paged_[tile] - 1]) one(part);
+    }
+    return count;
 }
 
 // Makes sure that the tile which the operation writes has a place, and its earlier sums are there.

@@ -30,6 +30,7 @@ struct Stacked : Builder {
     std::uint32_t in(std::uint32_t stack, std::uint32_t tensor, std::uint32_t row) {
         const std::uint32_t found = tile(tensor, row, 0, 1, 3, 1);
         tiles[found].stack = found - stack;
+        tiles[found].part = row;
         return found;
     }
     std::uint32_t score(std::uint32_t h) { return execute(tx[h], kX + 64 * h, tw, kW, sh[h], kS + kRow * h); }
@@ -153,6 +154,7 @@ TEST(a_stack_makes_room) {
         row[h] = x.tile(2, 1);
         x.tiles[row[h]].row = x.tiles[stack].row + 16 * h;
         x.tiles[row[h]].stack = row[h] - stack;
+        x.tiles[row[h]].part = h;
     }
     const auto multiply = [&](std::uint32_t left, std::uint32_t c) {
         for (const std::uint32_t tile : {left, b}) x.uop(Opcode::kLoad, tile);
@@ -175,6 +177,136 @@ TEST(a_stack_makes_room) {
     CHECK_THROWS(x.view().check(), ScheduleError, "a tile lies in a stack that does not exist");
     x.tiles[row[1]].stack = row[1] - row[0];
     CHECK_THROWS(x.view().check(), ScheduleError, "a tile does not lie in its stack");
+}
+
+namespace {
+
+// A state of 5 rows of 4, of which 5 are given, in pages of 2: a tile of all is loaded page by page; y = it + it.
+struct Paged : Builder {
+    std::uint32_t x = tensor(6, 4, Role::kState), y = tensor(5, 4, Role::kOutput);
+    std::uint32_t whole = tile(x, 0, 0, 5, 4), ty = tile(y, 0, 0, 5, 4, 1);
+    std::uint32_t page[3] = {};
+
+    Paged() {
+        tensors[x].page = 2;
+        for (std::uint32_t i = 0; i < 3; ++i) {
+            page[i] = tile(x, 2 * i, 0, i < 2 ? 2 : 1, 4);
+            tiles[page[i]].stack = page[i] - whole;
+            tiles[page[i]].part = i;
+        }
+    }
+    std::uint32_t load_page(std::uint32_t i) { return load(page[i], 32 * i); }  // 16 bytes a row: not aligned
+    void rest() {
+        vector(VectorOp::kAdd, ty, 128, whole, 0, whole, 0);
+        store(ty, 128, 1);
+    }
+};
+
+struct PagedBench {
+    explicit PagedBench(const Paged& program) : engine({1024, "reference", true}) {
+        engine.load(program.program());
+        const std::vector<float> rows = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19};
+        engine.set_tensor(program.x, matrix(rows, 5, 4));
+    }
+    Engine engine;
+    Driver drive{engine};
+};
+
+template <class Change>
+void page_refused(Change change, const char* text) {
+    Paged p;
+    for (std::uint32_t i = 0; i < 3; ++i) p.load_page(i);
+    p.rest();
+    change(p);
+    Engine engine({1024, "reference", true});
+    CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+}
+
+}  // namespace
+
+TEST(pages_are_loaded_one_by_one) {
+    Paged p;
+    for (std::uint32_t i = 0; i < 3; ++i) p.load_page(i);
+    p.rest();
+    PagedBench bench(p);
+    bench.drive.start(0);
+    bench.drive.start(1);  // in flight together
+    bench.drive.retire(0);
+    bench.drive.retire(1);
+    bench.drive.both({2, 3, 4});
+    const std::vector<float> found = get(bench.engine, p.y);
+    CHECK_EQUAL(found.size(), std::size_t{20});
+    for (std::size_t i = 0; i < found.size(); ++i) CHECK_EQUAL(found[i], 2.0f * static_cast<float>(i));
+}
+
+TEST(a_page_is_missing) {
+    Paged p;
+    p.load_page(0);
+    p.load_page(1);
+    p.rest();
+    PagedBench bench(p);
+    bench.drive.both({0, 1});
+    CHECK_THROWS(bench.drive.start(2), Hazard, "wrong content");
+}
+
+TEST(pages_in_another_order) {
+    for (const auto& order : {std::vector<std::uint32_t>{1, 0, 2}, {0, 2, 1}, {0, 1, 1}}) {
+        Paged p;
+        for (const std::uint32_t i : order) p.load_page(i);
+        PagedBench bench(p);
+        CHECK_THROWS(bench.drive.both({0, 1, 2}), Hazard, "hazard");
+    }
+}
+
+TEST(the_last_page_is_in_flight) {
+    Paged p;
+    for (std::uint32_t i = 0; i < 3; ++i) p.load_page(i);
+    p.rest();
+    PagedBench bench(p);
+    bench.drive.both({0, 1});
+    bench.drive.start(2);
+    CHECK_THROWS(bench.drive.start(3), Hazard, "VECTOR (op 3)");
+}
+
+TEST(malformed_pages) {
+    page_refused([](Paged& p) { p.transfers[0].tile = p.whole; }, "transfers[0]: tile must lie in one page of 2 rows");
+    page_refused([](Paged& p) { p.tensors[p.x].page = 3; }, "must lie in one page of 3 rows");
+    page_refused([](Paged& p) { p.tensors[p.x].page = 0; }, "a stack must be a tile by itself, of whole tiles");
+    page_refused([](Paged& p) { p.tiles[p.page[1]].rows = 1; }, "a stack must be a tile by itself, of whole tiles");  // a gap
+    page_refused([](Paged& p) { p.tiles[p.page[0]].part = 1; }, "a stack must be a tile by itself, of whole tiles");
+    page_refused([](Paged& p) { p.tiles[p.whole].part = 1; }, "part must be 0 (it lies in no stack), not 1");
+    page_refused([](Paged& p) { p.transfers[1].sram = 48; }, "must be a multiple of 64 and 32 more, not 48");
+}
+
+// The walk: each page is a transfer, on the way in and out; a stack that made room is loaded again, page by page.
+TEST(pages_come_again) {
+    Lowered x;
+    for (int i = 0; i < 4; ++i) x.tensor();
+    x.tensors[0].page = 8;
+    const std::uint32_t whole = x.tile(0), b = x.tile(1), other = x.tile(2), y = x.tile(3, 1), z = x.tile(3, 1), v = x.tile(3, 1);
+    std::uint32_t half[2];
+    for (std::uint32_t h = 0; h < 2; ++h) {
+        half[h] = x.tile(0);
+        x.tiles[half[h]] = {0, x.tiles[whole].row + 8 * h, 0, 8, 16, 0, half[h] - whole, h, 0};
+    }
+    const auto multiply = [&](std::uint32_t left, std::uint32_t c) {
+        for (const std::uint32_t tile : {left, b}) x.uop(Opcode::kLoad, tile);
+        x.uop(Opcode::kExecute, x.matmul(left, b, c, 0, true));
+        x.uop(Opcode::kStore, c);
+    };
+    multiply(whole, y);
+    multiply(other, z);
+    multiply(whole, v);
+    const auto loaded = [&](std::uint64_t sram) {
+        std::vector<std::uint32_t> found;
+        for (const TransferRow& each : x.walked(sram).transfers) {
+            if (each.tile == half[0] || each.tile == half[1]) found.push_back(each.tile);
+            CHECK(each.tile != whole);
+        }
+        return found;
+    };
+    CHECK(loaded(8192) == std::vector<std::uint32_t>({half[0], half[1]}));
+    CHECK(loaded(3072) == std::vector<std::uint32_t>({half[0], half[1], half[0], half[1]}));
 }
 
 TEST(malformed_stacks) {

@@ -489,6 +489,8 @@ def cases() -> list[Case]:
         found.append(Case.of(f"folds on {name}, sram {size}", folds(), tight))
     for name, size in itertools.product(("auto", "2 cores"), (160 << 10, 256 << 10)):
         found.append(Case.of(f"heads on {name}, sram {size}", heads(), with_sram({**machines, **many}[name], size)))
+    for name, page in itertools.product(("auto", "2 cores"), (3, 16)):
+        found.append(Case.of(f"pages of {page} on {name}", pages(page), with_sram({**machines, **many}[name], 16 << 10)))
     return found
 
 
@@ -519,6 +521,15 @@ def heads() -> ms.Graph:
     q, k, v = g.input("q", (1, 6 * 9)), g.input("k", (270, 3 * 9)), g.input("v", (270, 3 * 12))
     scores = g.mul(g.matmul_of_heads(q, k, a_heads=6, b_heads=3, transpose_b=True), 0.3)
     g.output(g.matmul_of_heads(g.softmax(scores), v, b_heads=3, joins=True), "y")
+    return g
+
+
+def pages(page: int) -> ms.Graph:
+    """Two rows behind 40 of a state in pages; a product with all of them, and sums of their columns."""
+    g = ms.Graph("pages")
+    rows = g.append_rows(g.state("s", (50, 12), 40, page=page), g.relu(g.input("x", (2, 12))))
+    g.output(g.matmul(g.input("q", (5, 12)), rows, transpose_b=True), "scores")
+    g.output(g.relu(rows), "positive")
     return g
 
 

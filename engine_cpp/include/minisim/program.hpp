@@ -27,8 +27,10 @@ inline std::uint64_t rows_above(const Table<TileRow>& tiles, std::uint32_t tile)
 }
 // Writes of the stack that come before those of a tile in it, as its tiles are made from the first to the last.
 inline std::uint32_t made_before(const Table<TileRow>& tiles, std::uint32_t tile) {
-    return static_cast<std::uint32_t>(rows_above(tiles, tile) / tiles[tile].rows) * tiles[tile].final;
+    return tiles[tile].part * tiles[tile].final;
 }
+// The version of a stack of which pages were loaded, but not yet all: this, and how many.
+constexpr std::uint32_t kSomePages = 0x80000000u;
 
 // A tile's content: version 0 is what the user supplied, and every write adds one.
 struct Content {

@@ -45,6 +45,9 @@ struct UopProgram {
     std::uint32_t held(std::uint32_t tile) const { return minisim::held(tiles, tile); }
     std::uint32_t offset(std::uint32_t tile) const;
 
+    // Whether a tile in a stack is moved by itself: it is of one page, and the stack of several.
+    bool is_of_page(std::uint32_t tile) const { return tiles[tile].stack != 0 && tensors[tiles[tile].tensor].page != 0; }
+
     // Visits the places of all operands, also those that this step does not touch.
     template <class Visit>
     void for_each_operand(const UopRow& uop, Visit visit) const {
