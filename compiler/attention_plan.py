@@ -282,8 +282,8 @@ def _occupied(plan: AttentionPlan, sizes: AttentionSizes) -> int:
 
 
 def _passing(plan: AttentionPlan, sizes: AttentionSizes) -> int:
-    """The bytes of keys and values that are there at least: of a group a block, of a strip two tiles."""
-    if plan.group > 1:
+    """The bytes of keys and values that are there at least: of a group that shares them a block, else two tiles."""
+    if plan.group > 1 and plan.stack == 1:
         return sizes.block_bytes
     return 2 * sizes.item * min(plan.keys, sizes.keys) * max(plan.inner, plan.values)
 

@@ -490,7 +490,8 @@ def cases() -> list[Case]:
     for name, size in itertools.product(("auto", "2 cores"), (160 << 10, 256 << 10)):
         found.append(Case.of(f"heads on {name}, sram {size}", heads(), with_sram({**machines, **many}[name], size)))
     for name, page in itertools.product(("auto", "2 cores"), (3, 16)):
-        found.append(Case.of(f"pages of {page} on {name}", pages(page), with_sram({**machines, **many}[name], 16 << 10)))
+        tight = with_sram({**machines, **many}[name], 16 << 10)
+        found.append(Case.of(f"pages of {page} on {name}", pages(page), tight))
     return found
 
 
