@@ -7,6 +7,10 @@
 The keys and values of all blocks pass by once for each group, so the more rows a group has, the less is moved:
 2 Nq d + 2 Nkv d ceil(Nq / Br) elements for groups of Br rows. A machine that materialises computes the scores of all
 strips and blocks first, then all weights, then all products: the operations are the same.
+
+Of few queries a strip is small, and a vector operation on it is mostly start-up. What is done to a row does not depend
+on the rows around it, so the strips of several heads can be one tile to the vector unit, a stack: each head's matmul
+writes, or reads, its own rows of it.
 """
 
 from __future__ import annotations
@@ -55,6 +59,12 @@ SMALL = 64
 TURNS, MANY_TURNS = 2, 8
 """Strips whose operations take turns: of large ones, and of small ones."""
 
+STACKED, TALLEST = 0.4, 512
+"""The part of the SRAM that a stack may take, and its rows: keys and values of all its heads are loaded beside it."""
+
+PIPES = 3
+"""Stacks of a core, of many heads: the array works for one while the vector unit does for another."""
+
 FULL_PASSES = (VectorOp.REDUCE_MAX, VectorOp.SUB, VectorOp.EXP, VectorOp.REDUCE_SUM, VectorOp.MUL)
 """The operations on each score."""
 
@@ -74,6 +84,7 @@ class AttentionPlan:
         inner, values: columns of a tile of queries and keys, and of values.
         group: strips that pass by a block of keys together.
         turns: strips of a group whose vector operations take turns.
+        stack: heads whose strips are one tile to the vector unit; then a strip is all of a head's rows.
         on_chip: whether a strip goes all the way before the next one; else all scores come first, then all weights.
     """
 
@@ -84,10 +95,17 @@ class AttentionPlan:
     values: int
     group: int = 1
     turns: int = 1
+    stack: int = 1
     on_chip: bool = True
+
+    @property
+    def tall(self) -> int:
+        """The rows of a tile as the vector unit has it."""
+        return self.rows * self.stack
 
     def __str__(self) -> str:
         order = f"in groups of {self.group}" if self.on_chip else "materialised"
+        order = f"of {self.stack} heads {order}" if self.stack > 1 else order
         return (
             f"strips of {self.rows} {order}, tiles of {self.keys} keys x {self.inner}, {self.values} columns of values"
         )
@@ -102,6 +120,7 @@ class AttentionSizes:
         units: how many such runs of rows there are.
         keys, inner, values: columns of the scores, of queries and keys, and of values.
         steps: the operations on each score before its weight; `mask` the bytes of what they read beside it.
+        period: after so many units, the masks are the same again; 0: no mask has more than a row.
     """
 
     rows: int
@@ -112,6 +131,7 @@ class AttentionSizes:
     dtype: isa.DType
     steps: tuple[VectorOp, ...] = ()
     mask: int = 0
+    period: int = 0
 
     @property
     def item(self) -> int:
@@ -137,13 +157,14 @@ def best_plans(sizes: AttentionSizes, machine: Machine) -> tuple[AttentionPlan, 
     soon = NEARLY * min(cycles.values())
     plans = sorted(cycles, key=lambda plan: (max(cycles[plan], soon), _operations(plan, sizes), cycles[plan]))
     steps = sizes.units * -(-sizes.rows // plans[0].rows) * sizes.blocks
-    return tuple(plans[: TRIED if steps <= FEW_STEPS else 1])
+    return tuple(plans[: TRIED if steps <= FEW_STEPS and plans[0].stack == 1 else 1])
 
 
 def _operations(plan: AttentionPlan, sizes: AttentionSizes) -> int:
     """About how many operations there are, of those that tiles make more or fewer of."""
     tiles = -(-min(KEYS, sizes.keys) // plan.keys) * -(-sizes.inner // plan.inner) * -(-sizes.values // plan.values)
-    return sizes.units * -(-sizes.rows // plan.rows) * sizes.blocks * (len(COLUMN_PASSES) + tiles * len(FULL_PASSES))
+    strips = sizes.units * -(-sizes.rows // plan.rows) // plan.stack
+    return strips * sizes.blocks * (len(COLUMN_PASSES) + tiles * len(FULL_PASSES))
 
 
 def _plans(sizes: AttentionSizes, machine: Machine) -> list[AttentionPlan]:
@@ -158,7 +179,7 @@ def _plans(sizes: AttentionSizes, machine: Machine) -> list[AttentionPlan]:
             plan = AttentionPlan(rows, keys, max(keys, isa.REDUCE_WIDTH), min(sizes.inner, most["k"]),
                                  min(sizes.values, most["n"]), on_chip=on_chip)  # fmt: skip
             if _largest(plan, sizes, machine) <= machine.sram.bytes:
-                found += _grouped(plan, sizes, machine)
+                found += (*_grouped(plan, sizes, machine), *_stacked(plan, sizes, machine))
     return found or [_fitting(plan, sizes, machine)]
 
 
@@ -197,11 +218,11 @@ def _largest(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> in
     """The bytes of the operands of the greediest operation."""
     item, sums = sizes.item, isa.ITEMSIZE[isa.ACCUMULATOR[sizes.dtype]]
     apart = 0 if machine.accumulator.bytes else sums
-    m, keys, inner, values = plan.rows, min(plan.keys, sizes.keys), plan.inner, plan.values
-    scores = _bytes(item, m * inner, inner * keys, m * keys) + _bytes(apart, m * keys)
-    products = _bytes(item, m * keys, keys * values, 2 * m * values) + _bytes(apart, m * values)
+    m, tall, keys, inner, values = plan.rows, plan.tall, min(plan.keys, sizes.keys), plan.inner, plan.values
+    scores = _bytes(item, m * inner, inner * keys, tall * keys) + _bytes(apart, tall * keys)
+    products = _bytes(item, tall * keys, keys * values, 2 * tall * values) + _bytes(apart, tall * values)
     width = min(plan.width, sizes.keys)
-    vector = _bytes(item, 3 * m * width, 2 * m) + _bytes(4, 2 * m * isa.REDUCE_WIDTH)
+    vector = _bytes(item, 3 * tall * width, 2 * tall) + _bytes(4, 2 * tall * isa.REDUCE_WIDTH)
     return max(scores, products, vector)
 
 
@@ -232,35 +253,51 @@ def _grouped(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> It
             yield replace(plan, group=group, turns=min(turns, group))
 
 
+def _stacked(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> Iterator[AttentionPlan]:
+    """The plan with as many heads in a stack as there is room for, if a strip is all of a head's rows: a part of the
+    heads of a core, and of those after which masks begin anew."""
+    if plan.rows < sizes.rows or plan.keys < plan.width:
+        return
+    common, mine = math.gcd(sizes.units, sizes.period), sizes.units // machine.cores.count
+    most = min(common, mine // PIPES if mine >= 2 * PIPES else mine, TALLEST // plan.rows)
+    for stack in range(most, 1, -1):
+        found = replace(plan, stack=stack, group=sizes.units // stack, turns=1, on_chip=True)
+        needed = _occupied(found, sizes) + _passing(found, sizes)
+        fits = needed <= STACKED * machine.sram.bytes and _largest(found, sizes, machine) <= machine.sram.bytes
+        if common % stack == 0 and fits:
+            yield found
+            return
+
+
 def _worked_on(plan: AttentionPlan, sizes: AttentionSizes) -> int:
-    """The bytes of a strip that is worked on: scores and masks, and what there was of its result."""
-    scores = plan.rows * min(KEYS, sizes.keys)
-    return int(ALIVE * sizes.item + sizes.mask) * scores + sizes.item * plan.rows * sizes.values
+    """The bytes of a strip, or stack, that is worked on: scores and masks, and what there was of its result."""
+    scores = plan.tall * min(KEYS, sizes.keys)
+    return int(ALIVE * sizes.item + sizes.mask) * scores + sizes.item * plan.tall * sizes.values
 
 
 def _occupied(plan: AttentionPlan, sizes: AttentionSizes) -> int:
     """The bytes that a group takes beside keys and values."""
-    held = sizes.item * plan.rows * (sizes.inner + sizes.values)
+    held = sizes.item * plan.tall * (sizes.inner + sizes.values)
     return plan.group * held + plan.turns * _worked_on(plan, sizes)
 
 
 def _passing(plan: AttentionPlan, sizes: AttentionSizes) -> int:
-    """The bytes of keys and values that are there at least: of a group a block, of a strip two tiles."""
-    if plan.group > 1:
+    """The bytes of keys and values that are there at least: of a group that shares them a block, else two tiles."""
+    if plan.group > 1 and plan.stack == 1:
         return sizes.block_bytes
     return 2 * sizes.item * min(plan.keys, sizes.keys) * max(plan.inner, plan.values)
 
 
 def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> float:
     """About how long it takes: the slowest of the units, and a part of the others, which hide behind it not quite."""
-    strips = sizes.units * -(-sizes.rows // plan.rows)
+    strips = sizes.units * -(-sizes.rows // plan.rows) // plan.stack
     steps = strips * sizes.blocks
     keys, m = min(KEYS, sizes.keys), plan.rows
 
     tiles = -(-keys // plan.width)
     full = (*FULL_PASSES, *sizes.steps) * tiles
     cols = [*[-(-keys // tiles)] * len(full), *[1] * len(COLUMN_PASSES), sizes.values]
-    vector = cost.vector_cycles((*full, *COLUMN_PASSES, VectorOp.MUL), m, cols, machine)
+    vector = cost.vector_cycles((*full, *COLUMN_PASSES, VectorOp.MUL), plan.tall, cols, machine)
     of_vector = float(np.maximum(vector, machine.vector.setup_cycles).sum())
     array = 0.0
     width = min(plan.keys, keys)
@@ -269,13 +306,16 @@ def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> flo
         (width, plan.values, -(-sizes.values // plan.values) * -(-keys // width)),
     ):
         setup, busy, hold = (int(x) for x in cost.matmul_cycles(m, k, n, 1, machine, dtype=sizes.dtype))
-        array += count * max(busy, hold + setup)
+        array += plan.stack * count * max(busy, hold + setup)
     groups = max(1, -(-strips // plan.group))
     moved = sizes.item * sizes.units * sizes.rows * (sizes.inner + sizes.values)
-    moved += groups * max(1, plan.group // -(-sizes.rows // m)) * sizes.item * sizes.keys * (sizes.inner + sizes.values)
+    passing = plan.stack * max(1, plan.group // -(-sizes.rows // m))
+    moved += groups * passing * sizes.item * sizes.keys * (sizes.inner + sizes.values)
     moved += sizes.mask * sizes.units * sizes.rows * sizes.keys
     load = moved * max(float(1 / machine.memory_bytes_per_cycle), 1 / machine.dma.bytes_per_cycle)
     parts = (steps * of_vector, steps * array, load)
+    if plan.stack > 1:
+        return max(parts) + (sum(parts) - max(parts)) / 10
     spare = machine.sram.bytes - _occupied(plan, sizes) - _passing(plan, sizes)
     if plan.group == 1:
         return STRIP_BY_STRIP * max(parts[0] + parts[1], load)

@@ -7,15 +7,17 @@ not be emitted again: a program of one layer is placed into another one (`Progra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.columns import Chunks, Run, renumber, rows_of_stacks, windows_of
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.grids import Grid, Rectangle, edges_of
+from minisim.compiler.paging import in_pages
 from minisim.compiler.placement import Own, buffer_of, placed, tensor_table
 from minisim.compiler.program import UOP_DTYPE, Ids, Program
 from minisim.compiler.slabs import tiles_apart
@@ -31,9 +33,6 @@ AT_A_TIME = 1 << 16
 
 HORIZON = 64
 """How many of a core's uOps ahead a tile's next use is too near for it to be evicted for that."""
-
-Run = tuple[tuple[int, ...], ...]
-"""Windows (`isa.WINDOW_DTYPE`, without `more`) that belong to one piece."""
 
 
 class Slot(NamedTuple):
@@ -63,18 +62,18 @@ class ProgramBuilder:
     machine: Machine
     _tensor_ids: dict[str, int] = field(default_factory=dict)
     _grids: dict[tuple[Rectangle, bytes, bytes], Grid] = field(default_factory=dict)
-    _tiles: list[isa.Table] = field(default_factory=list)
-    _tile_count: int = 0
-    _uops: list[isa.Table] = field(default_factory=list)
-    _matmuls: list[isa.Table] = field(default_factory=list)
-    _vectors: list[isa.Table] = field(default_factory=list)
-    _pieces: list[isa.Table] = field(default_factory=list)
+    _tiles: Chunks = field(default_factory=lambda: Chunks(isa.TILE_DTYPE))
+    _uops: Chunks = field(default_factory=lambda: Chunks(UOP_DTYPE))
+    _matmuls: Chunks = field(default_factory=lambda: Chunks(isa.MATMUL_DTYPE))
+    _vectors: Chunks = field(default_factory=lambda: Chunks(isa.VECTOR_DTYPE))
+    _pieces: Chunks = field(default_factory=lambda: Chunks(isa.PIECE_DTYPE))
     _window_runs: dict[Run, int] = field(default_factory=dict)
     _window_count: int = 0
-    _convolutions: list[isa.Table] = field(default_factory=list)
+    _convolutions: Chunks = field(default_factory=lambda: Chunks(isa.CONVOLUTION_DTYPE))
     _layers: list[_Layer] = field(default_factory=list)
     _own: list[Own] = field(default_factory=list)
     _views: dict[tuple[str, int], str] = field(default_factory=dict)
+    _stacks: dict[int, Grid] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._tensor_ids = {tensor.name: i for i, tensor in enumerate(placed(self.graph))}
@@ -102,6 +101,18 @@ class ProgramBuilder:
             return self._grid(part, edges_of(part.rows, height, slab), edges_of(part.cols, width, across), final)
         base, stride = self._grid(whole, edges_of(whole.rows, height), edges_of(whole.cols, width), final)
         return Grid(base + part.row // height * stride + part.col // width, stride)
+
+    def stack(self, whole: Grid, rows: int, writes: int) -> Grid:
+        """The tiles of so many `rows` each that those of a grid of `grid` are stacks of, each made by so many writes.
+
+        Their `final` is `writes` times as many as a stack has tiles, if these are written one by one.
+        """
+        if whole.base in self._stacks:
+            return self._stacks[whole.base]
+        found = Grid(self._tiles.rows, whole.stride)
+        self._tiles.add(rows_of_stacks(self._tiles.at(whole.base), *whole, rows, writes, found.base))
+        self._stacks[whole.base] = found
+        return found
 
     def cut(self, tensor: str, rows: Ids, cols: Ids, final: int = 0) -> Grid:
         """The tiles of `tensor` between these edges, from 0 to its size; as `grid` where they are evenly spaced.
@@ -168,9 +179,7 @@ class ProgramBuilder:
         table["tensor"], table["final"] = self._tensor_ids[self._views[buffer, pitch]], final
         table["row"], table["col"] = first // pitch, first % pitch
         table["rows"], table["cols"] = rows, cols
-        self._tiles.append(table)
-        self._tile_count += len(table)
-        return np.arange(self._tile_count - len(table), self._tile_count, dtype=np.int64)
+        return self._tiles.add(table)
 
     def beside(self, tensor: str, count: int) -> str:
         """The first of every `count` rows of `tensor`, for `grid`: a view in which so many lie beside each other."""
@@ -193,24 +202,23 @@ class ProgramBuilder:
         if key in self._grids:
             return self._grids[key]
         rows, cols = len(row_edges) - 1, len(col_edges) - 1
-        grid = Grid(self._tile_count, stride=cols)
+        grid = Grid(self._tiles.rows, stride=cols)
         table = np.zeros(rows * cols, dtype=isa.TILE_DTYPE)
-        row, col = (x.reshape(-1) for x in np.mgrid[:rows, :cols])
+        row, col = np.repeat(np.arange(rows), cols), np.tile(np.arange(cols), rows)
         table["tensor"], table["final"] = part.tensor, final
         table["row"], table["col"] = part.row + row_edges[row], part.col + col_edges[col]
         table["rows"], table["cols"] = np.diff(row_edges)[row], np.diff(col_edges)[col]
-        self._tiles.append(table)
-        self._tile_count += len(table)
+        self._tiles.add(table)
         self._grids[key] = grid
         return grid
 
     def matmuls(self, count: int, **columns: npt.ArrayLike) -> Ids:
         """Append rows to the matmul table and return their indices."""
-        return self._append(self._matmuls, isa.MATMUL_DTYPE, count, columns)
+        return self._matmuls.fill(count, columns)
 
     def vectors(self, count: int, **columns: npt.ArrayLike) -> Ids:
         """Append rows to the vector table and return their indices."""
-        return self._append(self._vectors, isa.VECTOR_DTYPE, count, columns)
+        return self._vectors.fill(count, columns)
 
     def windows(self, run: Run) -> int:
         """The first row of a run of windows, each a row of `isa.WINDOW_DTYPE` but for `more`; equal runs are one."""
@@ -230,7 +238,7 @@ class ProgramBuilder:
         row = (*(part.tensor for part in parts), *begins, *geometry, 0, along_channels)
         table = np.array([row], dtype=isa.CONVOLUTION_DTYPE)
         table["taps"] = taps or table["kernel_lines"] * table["kernel_columns"]
-        self._convolutions.append(table)
+        self._convolutions.add(table)
 
     def pieces(self, tiles: Ids, windows: Ids, counts: Ids) -> Ids:
         """Append operands made of pieces, and return the first row of each.
@@ -243,9 +251,7 @@ class ProgramBuilder:
         table = np.zeros(len(tiles), dtype=isa.PIECE_DTYPE)
         table["tile"], table["sram"], table["window"], table["more"] = tiles, isa.NONE, windows, 1
         table["more"][ends - 1] = 0
-        start = sum(len(chunk) for chunk in self._pieces)
-        self._pieces.append(table)
-        return np.asarray(start + ends - counts)
+        return np.asarray(self._pieces.add(table)[ends - counts])
 
     def layer(
         self,
@@ -273,7 +279,7 @@ class ProgramBuilder:
             part = self._interleaved(slots, slice(first, min(first + AT_A_TIME, count)), cores)
             uops[end : end + len(part)] = part
             end += len(part)
-        self._uops.append(uops)
+        self._uops.add(uops)
         self._layers.append(_Layer(printable(name), op, macs, len(uops), loads, ahead, horizon))
 
     def _interleaved(self, slots: Sequence[Slot], at: slice, cores: Ids | int) -> isa.Table:
@@ -295,8 +301,7 @@ class ProgramBuilder:
     def nbytes(self) -> int:
         """Bytes of its tables."""
         tables = (self._tiles, self._uops, self._matmuls, self._vectors, self._pieces)
-        windows = self._window_count * isa.WINDOW_DTYPE.itemsize
-        return windows + sum(chunk.nbytes for chunks in tables for chunk in chunks)
+        return self._window_count * isa.WINDOW_DTYPE.itemsize + sum(table.nbytes for table in tables)
 
     def place(self, alone: ProgramBuilder, node: Node) -> None:
         """Append the layer of a program of one, as if `node`, which it is equal to but for names, were lowered here."""
@@ -308,25 +313,25 @@ class ProgramBuilder:
             (isa.Opcode.EXECUTE, alone._matmuls, self._matmuls, isa.MATMUL_OPERANDS, "a_pieces"),
             (isa.Opcode.VECTOR, alone._vectors, self._vectors, isa.VECTOR_OPERANDS, "src0_pieces"),
         ):
-            rows[opcode] = sum(map(len, mine))
+            rows[opcode] = mine.rows
             for chunk in chunks:
                 table = chunk.copy()
                 for name in operands:
-                    _renumber(table[name], tiles)
+                    renumber(table[name], tiles)
                 table[of_pieces][table[of_pieces] != isa.NONE] += np.uint32(pieces)
-                mine.append(table)
+                mine.add(table)
         for chunk in alone._convolutions:
             table = chunk.copy()
             for name in ("x", "filters", "y"):
-                _renumber(table[name], tensors)
-            self._convolutions.append(table)
+                renumber(table[name], tensors)
+            self._convolutions.add(table)
         (uops,), (layer,) = alone._uops, alone._layers
         uops = uops.copy()
         uops["layer"] = len(self._layers)
         moves = uops["opcode"] <= isa.Opcode.STORE
         uops["ref"][moves] = tiles[uops["ref"][moves]]
         uops["ref"][~moves] += rows[uops["opcode"][~moves]].astype(np.uint32)
-        self._uops.append(uops)
+        self._uops.add(uops)
         self._layers.append(layer._replace(name=printable(node.name)))
 
     def _placed_tensors(self, alone: ProgramBuilder, node: Node) -> Ids:
@@ -367,23 +372,25 @@ class ProgramBuilder:
             else:
                 table = chunk.copy()
                 table["tensor"] = tensors[chunk["tensor"]]
-                first = self._tile_count
-                self._tiles.append(table)
-                self._tile_count += len(table)
+                first = self._tiles.rows
+                if np.any(chunk["stack"]):
+                    stacks = np.arange(base, base + len(chunk)) - chunk["stack"]
+                    table["stack"] = first + np.arange(len(chunk)) - np.concatenate(found)[stacks]
+                self._tiles.add(table)
             found.append(np.arange(first, first + len(chunk)))
             base += len(chunk)
         return np.concatenate(found)
 
     def _placed_pieces(self, alone: ProgramBuilder, tiles: Ids) -> int:
         """Add the pieces of a program of one layer, and return the first one's row."""
-        first = sum(map(len, self._pieces))
+        first = self._pieces.rows
         windows = np.zeros(alone._window_count, dtype=np.int64)
         for run, row in alone._window_runs.items():
             windows[row] = self.windows(run)
         for chunk in alone._pieces:
             table = chunk.copy()
             table["tile"], table["window"] = tiles[table["tile"]], windows[table["window"]]
-            self._pieces.append(table)
+            self._pieces.add(table)
         return first
 
     def finish(self) -> Program:
@@ -399,13 +406,13 @@ class ProgramBuilder:
             horizon = np.where(says_nothing, HORIZON, horizon)
         return Program(
             name=self.graph.name,
-            uops=_joined(self._uops, UOP_DTYPE),
-            matmuls=_joined(self._matmuls, isa.MATMUL_DTYPE),
-            vectors=_joined(self._vectors, isa.VECTOR_DTYPE),
-            pieces=_joined(self._pieces, isa.PIECE_DTYPE),
-            windows=_table_of(self._window_runs),
-            convolutions=_joined(self._convolutions, isa.CONVOLUTION_DTYPE),
-            tiles=_joined(self._tiles, isa.TILE_DTYPE),
+            uops=self._uops.joined(),
+            matmuls=self._matmuls.joined(),
+            vectors=self._vectors.joined(),
+            pieces=self._pieces.joined(),
+            windows=windows_of(self._window_runs),
+            convolutions=self._convolutions.joined(),
+            tiles=in_pages(self._tiles.joined(), tensors),
             tensors=tensors,
             layers=layers,
             tensor_names=names,
@@ -430,46 +437,3 @@ class ProgramBuilder:
         views = np.bincount(tensors["storage"], minlength=len(tensors))[tensors["storage"]]
         ok = (tensors["role"] == isa.Role.INTERMEDIATE) & (grids == 1) & (views == 1)
         return np.asarray(ok)
-
-    @staticmethod
-    def _append(chunks: list[isa.Table], dtype: np.dtype[Any], count: int, columns: Mapping[str, npt.ArrayLike]) -> Ids:
-        table = np.zeros(count, dtype=dtype)
-        for name in dtype.names or ():
-            if name in columns:
-                table[name] = columns[name]
-            elif f"{name}_sram" in (dtype.names or ()) or name.endswith(("_sram", "_pieces")):
-                table[name] = isa.NONE
-        start = sum(len(chunk) for chunk in chunks)
-        chunks.append(table)
-        return np.arange(start, start + count, dtype=np.int64)
-
-
-def _renumber(column: npt.NDArray[np.uint32], numbers: Ids) -> None:
-    """Replace the numbers in a column, all but NONE."""
-    there = column != isa.NONE
-    column[there] = numbers[column[there]]
-
-
-def _table_of(runs: Mapping[Run, int]) -> isa.Table:
-    """Runs of windows, one behind the other."""
-    table = np.zeros(sum(map(len, runs)), dtype=isa.WINDOW_DTYPE)
-    if len(table):
-        columns = np.array([row for run in runs for row in run], dtype=np.int64).T
-        for name, column in zip(isa.WINDOW_DTYPE.names or (), columns, strict=False):
-            table[name] = column
-        table["more"] = 1
-        table["more"][np.cumsum([len(run) for run in runs]) - 1] = 0
-    return table
-
-
-def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
-    """The chunks as one table. They are given up one by one, so that a large program is not there twice."""
-    if len(chunks) == 1:
-        return chunks.pop()
-    table = np.empty(sum(map(len, chunks)), dtype=dtype)
-    end = len(table)
-    while chunks:
-        chunk = chunks.pop()
-        table[end - len(chunk) : end] = chunk
-        end -= len(chunk)
-    return table

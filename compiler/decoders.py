@@ -29,12 +29,14 @@ class Text:
     Attributes:
         prefill, tokens: so many tokens at once, and so many behind them one by one, of each of `batch` sequences.
         chunk: the tokens of a program of the prefill; 0: all of them.
+        page: the tokens of a page of the cache; 0: it lies as a whole.
     """
 
     prefill: int
     tokens: int
     batch: int = 1
     chunk: int = 0
+    page: int = 0
 
     @property
     def capacity(self) -> int:
@@ -45,9 +47,9 @@ class Text:
         """Where its programs stand."""
         chunk = self.chunk or self.prefill
         for past in range(0, self.prefill, chunk):
-            yield Place(min(chunk, self.prefill - past), past, self.capacity, self.batch)
+            yield Place(min(chunk, self.prefill - past), past, self.capacity, self.batch, self.page)
         for past in range(self.prefill, self.capacity):
-            yield Place(1, past, self.capacity, self.batch)
+            yield Place(1, past, self.capacity, self.batch, self.page)
 
 
 class Decoder(ABC):
@@ -96,7 +98,7 @@ class TransformerDecoder(Decoder):
         return self.model.name
 
     def graph(self, place: Place) -> Graph:
-        return built(self.model, place.tokens, place.past, place.capacity, place.batch)
+        return built(self.model, place.tokens, place.past, place.capacity, place.batch, place.page)
 
     def inputs(self, graph: Graph, place: Place) -> dict[str, Array]:
         values = example_values("tokens", (place.capacity * place.batch, self.model.hidden), "float32")

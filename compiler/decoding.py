@@ -48,6 +48,7 @@ class TokenPrograms:
 
     Attributes:
         batch: sequences that are decoded together.
+        page: the tokens of a page of the cache; 0: it lies as a whole.
         edges: of the tiles of all layers, once they are chosen; others that end about as soon are kept beside them.
     """
 
@@ -57,6 +58,7 @@ class TokenPrograms:
     max_operations: int = MAX_OPERATIONS
     edges: Edges | None = None
     batch: int = 1
+    page: int = 0
     _quick: Machine = field(init=False)
     _others: list[Edges] = field(default_factory=list)
     _slack: float = math.inf
@@ -99,7 +101,8 @@ class TokenPrograms:
         return self._scheduled(tiled)
 
     def _computed(self, model: Decoder, past: int) -> Graph:
-        return computed_graph(model.graph(Place(1, past, self.capacity, self.batch)), self.machine, numerics=False)
+        place = Place(1, past, self.capacity, self.batch, self.page)
+        return computed_graph(model.graph(place), self.machine, numerics=False)
 
     def _tiled(self, model: Decoder, past: int, edges: Edges) -> TiledGraph:
         return Tile(self._quick, self.max_operations, {ALL: edges}).apply(self._computed(model, past))

@@ -66,8 +66,11 @@ from minisim.compiler.row_methods import RowMethods
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, arranged, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
-from minisim.hwmodel.isa import DType
+from minisim.hwmodel.isa import TENSOR_DTYPE, DType
 from minisim.hwmodel.sparsity import Kept
+
+MOST_IN_A_PAGE = int(np.iinfo(TENSOR_DTYPE["page"]).max)
+"""Rows of a page of a state: what a schedule can say (`isa.TENSOR_DTYPE`)."""
 
 __all__ = ["Array", "Graph", "Node", "Shape", "Tensor", "Window", "view_2d"]
 
@@ -84,6 +87,7 @@ class Tensor:
         scale: what one unit stands for, where an integer stands for a float; else None.
         window: the rectangle of another tensor that it is, if it has no place of its own in memory; else None.
         held: of a state, how many of its rows the programs before have left; None of all else.
+        page: of a state whose rows lie in pages, how many in each; else 0.
         slab: the rows of its slabs (`slabs.py`), if who makes it cuts it slab by slab and its tiles lie otherwise than
             in the tensor as a whole; else 0. The pass `tile` finds it.
         kept: of a weight that is compressed how (`hwmodel/sparsity.py`). The pass `sparse` finds it.
@@ -98,6 +102,7 @@ class Tensor:
     scale: float | None = None
     window: Window | None = None
     held: int | None = None
+    page: int = 0
     slab: int = 0
     kept: Kept | None = None
 
@@ -193,17 +198,22 @@ class Graph(
         self.inputs.append(name)
         return tensor
 
-    def state(self, name: str, shape: Sequence[int], held: int, dtype: str = "float32") -> Tensor:
+    def state(self, name: str, shape: Sequence[int], held: int, dtype: str = "float32", *, page: int = 0) -> Tensor:
         """Declare a state (rows, columns): what programs share that run one after the other, as a cache of keys.
 
         It is an input, of whose values the first `held` rows count; `append_rows` adds rows behind them.
+
+        Args:
+            page: its rows lie in pages of so many, each anywhere in DRAM; 0: all behind each other.
         """
-        (held,) = integers("held", (held,))
+        held, page = integers("held", (held,))[0], integers("page", (page,))[0]
+        if not 0 <= page <= MOST_IN_A_PAGE:
+            raise ShapeError(f"{caller()}state {name!r}: page must be from 0 to {MOST_IN_A_PAGE} rows, not {page}")
         tensor = self.input(name, shape, dtype=dtype)
         if len(tensor.shape) != 2 or not 0 <= held < tensor.shape[0]:
             rule = f"must have two dimensions, and more rows than are held ({held})"
             raise ShapeError(f"{caller()}state {name!r} {tensor.shape} {rule}")
-        self.tensors[name] = replace(tensor, held=held)
+        self.tensors[name] = replace(tensor, held=held, page=page)
         return self.tensors[name]
 
     def append_rows(self, state: Tensor, rows: Tensor, *, name: str | None = None) -> Tensor:
@@ -548,6 +558,7 @@ class Graph(
         """Shape, and type, scale and what is kept if they are not float32, none and all, for dumps."""
         t = self.tensors[name]
         kept = f" {t.kept}" if t.kept else ""
+        kept += f" in pages of {t.page}" if t.page else ""
         return f"{list(t.shape)}{_unless_float32(t.dtype)}{'' if t.scale is None else f' x {t.scale:.6g}'}{kept}"
 
     def _operand(self, value: Tensor | float, other: Tensor | float) -> Tensor:

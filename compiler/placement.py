@@ -57,6 +57,9 @@ def tensor_table(graph: Graph, own: Sequence[Own], machine: Machine) -> isa.Tabl
         if tensor.kept:
             row["keeps"], row["block"], row["metadata_bits"], row["across"] = tensor.kept
         padded = _set_form(row, *view_2d(tensor.shape), tensor.code, None if root in viewed else machine)
+        if tensor.page:
+            row["page"] = tensor.page
+            padded = isa.align(max(padded, -(-tensor.shape[0] // tensor.page) * tensor.page * int(row["pitch"])))
         row["address"] = address if root == name else table[index[root]]["address"]
         address += padded if root == name else 0
     for i, each in enumerate(own, len(index)):

@@ -30,6 +30,16 @@ tell not only *where* an operation reads, but whether what lies there is what th
 
 In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
 
+**Stacks.** A tile may lie in another one, its stack, as whole rows of it (`stack`): a matmul's a, c or residual may
+be such a tile, and so many matmuls fill, or read, what is one operand of a vector operation. All tiles of a stack have
+equally many rows. What moves, and has versions, is the stack: its tiles are made from the first to the last, so the
+version that a write finds is that of its own step behind all writes of the tiles above, and the stack's `final` counts
+the writes of all. A tile in a stack is read once the stack is complete.
+
+**Pages.** The rows of a state may lie in pages of so many (`page`), each anywhere in DRAM; `moved` says how far. What
+is loaded or stored lies in one page: a tile of several is a stack of these parts, which are transfers of their own, in
+order, and there once the last one is. They follow each other in `tiles`; the first and the last may have fewer rows.
+
 **Types.** A matmul's `dtype` is that of A; which types B may have beside it, and what the sums are, is in `PAIRS`.
 Without `acc` the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be
 narrower). With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads
@@ -115,7 +125,7 @@ NONE = 0xFFFFFFFF
 REDUCE_WIDTH = 32
 """The partial results of a reduction: part of its definition (kernels.hpp), another number gives other bits."""
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -379,6 +389,9 @@ TILE_DTYPE = np.dtype(
         ("rows", "u4"),
         ("cols", "u4"),
         ("final", "u4"),  # the version that is complete; 0 for inputs and weights
+        ("stack", "u4"),  # 0: it lies by itself; else in the tile so many before it in this table, as rows of that one
+        ("part", "u4"),  # tiles of its stack before it
+        ("moved", "i8"),  # bytes of DRAM from where its rows would lie without pages to where its page is
     ]
 )
 
@@ -395,7 +408,7 @@ TENSOR_DTYPE = np.dtype(
         ("block", "u1"),
         ("metadata_bits", "u1"),
         ("across", "u1"),  # 1: k runs across the columns
-        ("reserved", "u1", (2,)),
+        ("page", "u2"),  # of a state whose rows lie in pages: how many in each; else 0
     ]
 )
 
@@ -492,6 +505,8 @@ class Schedule:
         for code, table in zip(Opcode, tables, strict=True):
             if np.any(row[opcode == code] >= len(table)):
                 raise ScheduleError(f"{code.name} operation refers beyond its operand table")
+        if np.any(self.tiles["stack"] > np.arange(len(self.tiles))) or np.any(self.tiles["stack"][self.held()]):
+            raise ScheduleError("a stack of tiles must be a tile before them, by itself")
         sizes = self.tile_bytes()
         for table, names in ((self.transfers, ("",)), (self.matmuls, MATMUL_OPERANDS), (self.vectors, VECTOR_OPERANDS)):
             for name in names:
@@ -557,10 +572,10 @@ class Schedule:
             raise ScheduleError(f"operand {label!r} refers to a tile that does not exist")
         if table.dtype == MATMUL_DTYPE and name in ("c", "acc"):
             used &= touches(table, name) | (address != NONE)
-        begin = address[used]
-        end = begin + sizes[tile[used]]
+        begin = address[used] - self.offsets()[tile[used]]
+        end = begin + sizes[self.held()[tile[used]]]
         size, both = self.sram_bytes, self.sram_bytes + self.accumulator_bytes
-        if np.any(begin % ALIGNMENT) or np.any(end > np.where(begin < size, size, both)):
+        if np.any(begin % ALIGNMENT) or np.any(begin < 0) or np.any(end > np.where(begin < size, size, both)):
             where = "the SRAM and the accumulator memory" if self.accumulator_bytes else "the SRAM"
             raise ScheduleError(f"operand {label!r} is not aligned, or lies outside {where}")
 
@@ -575,6 +590,16 @@ class Schedule:
         """The bytes of each tile, int64 of shape (len(tiles),)."""
         item = item_sizes()[self.tensors["dtype"][self.tiles["tensor"]]]
         return np.asarray(self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item)
+
+    def held(self) -> npt.NDArray[np.int64]:
+        """Of each tile that in whose place it lies, int64 of shape (len(tiles),): itself, or its stack."""
+        return np.arange(len(self.tiles)) - self.tiles["stack"].astype(np.int64)
+
+    def offsets(self) -> npt.NDArray[np.int64]:
+        """The bytes of its stack before each tile, int64 of shape (len(tiles),); 0 of those that lie by themselves."""
+        above = self.tiles["row"].astype(np.int64) - self.tiles["row"][self.held()]
+        item = item_sizes()[self.tensors["dtype"][self.tiles["tensor"]]]
+        return np.asarray(above * self.tiles["cols"] * item)
 
     def vector_shape(self, vectors: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows and columns that rows of `vectors` work through: those of dst, but of src0 for a reduction.

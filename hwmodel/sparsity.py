@@ -110,7 +110,7 @@ def rectangles(schedule: isa.Schedule, of: npt.NDArray[Any] | None = None) -> Re
     tiles = schedule.tiles if of is None else schedule.tiles[of]
     tensors = schedule.tensors[tiles["tensor"]]
     item, pitch = isa.item_sizes()[tensors["dtype"]], tensors["pitch"].astype(np.int64)
-    base = tensors["address"].astype(np.int64)
+    base = tensors["address"].astype(np.int64) + tiles["moved"]
     found = Rectangles(
         base + tiles["row"] * pitch + tiles["col"] * item,
         tiles["cols"] * item,

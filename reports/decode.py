@@ -35,7 +35,7 @@ class Step:
     Attributes:
         position: the number of its last token, from 1; `tokens`: how many it has.
         weight_bytes: of all weights that it reads, each once.
-        kv_read_bytes, kv_written_bytes: of the cache.
+        kv_read_bytes, kv_written_bytes: of the cache; `kv_transfers`: loads and stores of it.
         dram_bytes: all that is loaded and stored, whatever it is.
         bound: cycles in which the DRAM moves the weights and the cache's bytes, and nothing else.
         operations: of its schedule.
@@ -51,6 +51,7 @@ class Step:
     weight_bytes: int
     kv_read_bytes: int
     kv_written_bytes: int
+    kv_transfers: int
     dram_bytes: int
     bound: float
     operations: int
@@ -79,6 +80,7 @@ def decode_table(steps: Sequence[Step], machine: Machine) -> pd.DataFrame:
                 "weight_bytes": step.weight_bytes,
                 "kv_read_bytes": step.kv_read_bytes,
                 "kv_written_bytes": step.kv_written_bytes,
+                "kv_transfers": step.kv_transfers,
                 "dram_bytes": step.dram_bytes,
                 "bound_cycles": step.bound,
                 "cycles_over_bound": step.cycles / step.bound,

@@ -64,7 +64,7 @@ def target_tiles(schedule: isa.Schedule) -> Column:
 
 
 def accesses(schedule: isa.Schedule) -> tuple[Column, Column, Column]:
-    """Operation, tile and address of every operand that lies on chip."""
+    """Operation, tile and address of every operand that lies on chip; of tiles in a stack those of the stack."""
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
     moves = np.flatnonzero(opcode <= isa.Opcode.STORE)
     found = [(moves, schedule.transfers["tile"][row[moves]], schedule.transfers["sram"][row[moves]])]
@@ -78,4 +78,4 @@ def accesses(schedule: isa.Schedule) -> tuple[Column, Column, Column]:
         owner, pieces = isa.pieces_of(schedule.pieces, x)
         found.append((ops[owner], schedule.pieces["tile"][pieces], schedule.pieces["sram"][pieces]))
     op, tile, address = (np.concatenate([part[i] for part in found]).astype(np.int64) for i in range(3))
-    return op, tile, address
+    return op, schedule.held()[tile], address - schedule.offsets()[tile]

@@ -123,7 +123,9 @@ def loads(descriptors: list[Descriptor]) -> isa.Schedule:
         transfers=np.array([(i, 0, 0) for i in range(n)], isa.TRANSFER_DTYPE),
         matmuls=np.zeros(0, isa.MATMUL_DTYPE),
         vectors=np.zeros(0, isa.VECTOR_DTYPE),
-        tiles=np.array([(i, 0, 0, d.rows, d.row_bytes // size, 0) for i, d in enumerate(descriptors)], isa.TILE_DTYPE),
+        tiles=np.array(
+            [(i, 0, 0, d.rows, d.row_bytes // size, 0, 0, 0, 0) for i, d in enumerate(descriptors)], isa.TILE_DTYPE
+        ),
         tensors=tensors,
         layers=np.zeros(1, isa.LAYER_DTYPE),
         tensor_names=tuple(f"x{i}" for i in range(n)),

@@ -36,12 +36,13 @@ _PRESENTS = (("past_key_values", "present"), ("past_key_values", "present_key_va
 @dataclass(frozen=True)
 class Place:
     """Where in a text a program stands: `tokens` new ones of each of `batch` sequences behind `past` ones, with room
-    for `capacity` in all."""
+    for `capacity` in all; the cache lies in pages of `page` tokens, or (0) as a whole."""
 
     tokens: int
     past: int
     capacity: int
     batch: int = 1
+    page: int = 0
 
     def values(self, name: str) -> Array | None:
         """What an input of integers of this name is bound to; None if the name says nothing."""
@@ -166,7 +167,7 @@ def past_of(graph: Graph, name: str, dims: Sequence[int], dtype: str, place: Pla
     batch, heads, rows, columns = dims
     if min(batch, heads, columns) < 1 or (rows != place.past and rows < place.capacity):
         raise ModelError(f"the past {shown(name)} {tuple(dims)} has no room for {place.capacity} rows")
-    graph.state(name, (place.capacity, batch * heads * columns), place.past, dtype)
+    graph.state(name, (place.capacity, batch * heads * columns), place.past, dtype, page=place.page)
     return Past(graph, name, (batch, heads, rows, columns), dtype=dtype, held=place.past)
 
 

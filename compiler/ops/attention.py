@@ -95,8 +95,9 @@ class Attention(Operator[AttentionAttributes]):
         sizes, joins = whole.sizes, whole.attributes.products.joins
         slab = whole.rows if sizes.units > 1 else 0
         return tuple(
-            Tiling(plan.rows, plan.keys, sizes.values, sizes.units * -(-sizes.rows // plan.rows),
-                   -(-sizes.keys // plan.keys), 1, panels=None, slab=slab, joins=joins, attention=plan)
+            Tiling(plan.tall, plan.keys, sizes.values, sizes.units * -(-sizes.rows // plan.rows) // plan.stack,
+                   -(-sizes.keys // plan.keys), 1, panels=None, slab=slab if plan.stack == 1 else 0, joins=joins,
+                   attention=plan)
             for plan in best_plans(sizes, machine)
         )  # fmt: skip
 
@@ -161,18 +162,20 @@ class Heads:
         (shape,) = SEMANTICS["MatMul"].infer([q, k], attributes.scores)
         scores = Product.of(q, k, attributes.scores)
         products = Product.of(shape, v, attributes.products)
-        rows, mask = min(scores.m, products.m), 0
+        rows, mask, owns = min(scores.m, products.m), 0, []
         for step in attributes.steps:
             for place in step.operands:
                 if place == SCORES or number_of(graph.tensors[node.present[place]]) is not None:
                     continue
                 tensor = graph.tensors[node.present[place]]
                 own = rows_of(tensor.shape, step.shape) or 1
-                rows = math.gcd(rows, own) if own > 1 else rows
+                owns += [own] if own > 1 else []
                 mask += isa.ITEMSIZE[tensor.code] if own > 1 else 0
+        rows = math.gcd(rows, *owns)
+        period = math.gcd(*(own // rows for own in owns))
         dtype = graph.tensors[node.output].code
         sizes = AttentionSizes(rows, scores.slabs * scores.m // rows, scores.n, scores.k, products.n, dtype,
-                               tuple(_code(step.op) for step in attributes.steps), mask)  # fmt: skip
+                               tuple(_code(step.op) for step in attributes.steps), mask, period)  # fmt: skip
         return cls(attributes, scores, products, rows, sizes)
 
 

@@ -8,17 +8,17 @@ operations.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.attention_plan import KEYS, MANY_TURNS, AttentionPlan
+from minisim.compiler.attention_plan import KEYS
 from minisim.compiler.attributes import SCORES, AttentionAttributes
 from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.grids import Grid
+from minisim.compiler.ops.attention_order import MULTIPLYING, SCORING, WEIGHING, Order
 from minisim.compiler.ops.base import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise, number_of
 from minisim.compiler.ops.matmul import Matrices, Product
@@ -26,9 +26,6 @@ from minisim.compiler.program import Ids
 from minisim.compiler.tiling import Tiling
 from minisim.hwmodel import isa
 from minisim.hwmodel.isa import VectorOp
-
-SCORING, WEIGHING, MULTIPLYING = range(3)
-"""The stages of a strip's way."""
 
 LOADS = 4
 """Tiles that an operation reads, at most."""
@@ -38,10 +35,6 @@ AHEAD = 0.1
 
 NEAR = 1.25
 """What is used again within so many times the uOps of a group at a block stays where it is."""
-
-
-MOST, MOST_OPERATIONS = 1 << 28, 1 << 20
-"""Turns of a core, and operations of a strip and block: more than there can be."""
 
 
 Tiles = npt.NDArray[np.uint32]
@@ -56,50 +49,17 @@ class Operand(NamedTuple):
     number: float = 0.0
 
 
-@dataclass(frozen=True)
-class Order:
-    """When it is whose turn: of each strip, in the order of rows.
+class Part(NamedTuple):
+    """What a matmul reads or writes: for each part of a strip (each head of a stack) its tile, and the one in whose
+    place that lies."""
 
-    Attributes:
-        core: whose it is.
-        first, size: turns before those of its group, of all blocks and groups of its core; strips of its group.
-        within: its number in the group.
-        turns: strips of the group that take turns.
-    """
-
-    core: Ids
-    first: Ids
-    size: Ids
-    within: Ids
-    turns: Ids
+    tiles: Ids
+    places: Ids
 
     @classmethod
-    def of(cls, cores: Ids, plan: AttentionPlan, blocks: int) -> Order:
-        """The order of strips, given whose they are: those of a core stand behind each other."""
-        begins = np.flatnonzero(np.diff(cores, prepend=-1))
-        first_of_core = np.repeat(begins, np.diff(begins, append=len(cores)))
-        at = np.arange(len(cores)) - first_of_core
-        within = at % plan.group
-        which = np.cumsum((within == 0).astype(np.int64)) - 1
-        sizes = np.bincount(which)
-        turns = np.minimum(plan.turns, sizes)
-        length = -(-sizes * blocks // turns)
-        before = np.cumsum(length) - length
-        return cls(cores, before[which], sizes[which], within, turns[which])
-
-    def keys(self, block: int, stage: int, operation: int, on_chip: bool) -> Ids:
-        """Numbers by which the operations of a stage of a block are sorted, those of one strip at a time ascending:
-        scores come a turn early, so that they are there when it is the vector unit's turn."""
-        at = block * self.size + self.within
-        turn = self.first + at // self.turns + (stage != SCORING)
-        phase = 0 if on_chip else stage
-        found = self.core * 3 + phase
-        found = (found * MOST + turn) * 3 + stage
-        if stage == WEIGHING:
-            found = (found * MOST_OPERATIONS + operation) * MANY_TURNS + at % self.turns
-        else:
-            found = (found * MANY_TURNS + at % self.turns) * MOST_OPERATIONS + operation
-        return np.asarray(found, dtype=np.int64)
+    def alone(cls, tiles: Ids) -> Part:
+        """Tiles that lie by themselves."""
+        return cls(tiles, tiles)
 
 
 class Beside(NamedTuple):
@@ -114,7 +74,8 @@ class Beside(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """One operation of each strip: when it comes, its row of operands, the tiles that it loads and stores (or NONE)."""
+    """One operation of each strip, or of each part of it: when it comes, its row of operands, the tiles that it loads
+    and stores (or NONE)."""
 
     keys: Ids
     table: isa.Table
@@ -144,13 +105,16 @@ class Walk:
         self.attributes = node.attributes_as(AttentionAttributes)
         self.scores, self.products, self.rows = scores, products, rows
         self.dtype = graph.tensors[node.output].code
-        self.strips = np.arange(tiling.m_tiles)
+        stack = self.plan.stack
+        self.strips, self.parts = np.arange(tiling.m_tiles), np.arange(tiling.m_tiles * stack)
         per_unit = -(-rows // self.plan.rows)
-        self.unit, self.at = self.strips // per_unit, self.strips % per_unit
+        self.unit, self.at = self.parts // per_unit, self.parts % per_unit
         self.heights = np.minimum(self.plan.rows, rows - self.at * self.plan.rows)
+        self.tall = self.heights.reshape(-1, stack).sum(axis=1)
         self.all_rows = scores.slabs * scores.m
         self.blocks = -(-scores.n // KEYS)
         self.order = Order.of(tiling.core_of(self.strips, 0 * self.strips), self.plan, self.blocks)
+        self.order_of_parts = self.order.repeated(stack)
         self.block = self._operation = 0
         self._names: dict[str, str] = {}
         self._rows: dict[isa.Opcode, list[_Rows]] = {isa.Opcode.EXECUTE: [], isa.Opcode.VECTOR: []}
@@ -201,15 +165,16 @@ class Walk:
         k = Matrices.of(self.program, self.node.present[1], edges, (product.b_rows, product.b_cols), attributes.b_heads)
         steps = -(-product.k // plan.inner)
         column, first = keys[0] // plan.keys, keys[0]
-        to = self._grid("scores", self.all_rows, product.n, plan.keys, self._final(steps))
-        c = to.ids(self.strips, column)
+        to = self._grid("scores", self.all_rows, product.n, plan.keys, self._final(steps) * plan.stack)
+        c = self._part(to, column, self._final(steps))
         acc = self._sums(".scores", product.n, plan.keys, steps, column)
         for step in range(steps):
             at = Tiling.flip(0 * slab + step, 0 * slab + column, attributes.transpose_b)
             a, b = q.ids(of_q, row, step), k.ids(np.array(product.b_slabs)[slab], *at)
-            self._execute(SCORING, a, b, c, acc, step, steps, k=min(plan.inner, product.k - step * plan.inner),
-                          n=keys[1] - first, b_transposed=attributes.transpose_b)  # fmt: skip
-        return Operand(c, keys[1] - first)
+            inner = min(plan.inner, product.k - step * plan.inner)
+            self._execute(SCORING, Part.alone(a), b, c, acc, step, steps, k=inner, n=keys[1] - first,
+                          b_transposed=attributes.transpose_b)  # fmt: skip
+        return Operand(to.ids(self.strips, column), keys[1] - first)
 
     def _parts_of(self, name: str, written: list[Operand]) -> list[Operand]:
         """What tiles of `plan.keys` hold, in tiles of `plan.width`: the same ones, or another cut by way of DRAM."""
@@ -238,9 +203,8 @@ class Walk:
             grid = self.program.grid(name, 1, self.plan.width if cols > 1 else 1)
             row = 0 * self.strips
         else:
-            grid = self.program.grid(name, self.plan.rows, self.plan.width, slab=self.rows)
-            per_unit = -(-self.rows // self.plan.rows)
-            row = self.unit % (rows // self.rows) * per_unit + self.at
+            grid = self.program.grid(name, self.plan.tall, self.plan.width, slab=self._slab)
+            row = self.strips % (rows // self.rows * -(-self.rows // self.plan.rows) // self.plan.stack)
         return [Operand(grid.ids(row, a // self.plan.width if cols > 1 else 0), b - a) for a, b in parts]
 
     def _each(self, op: VectorOp, operands: Sequence[Operand | list[Operand]], name: str) -> list[Operand]:
@@ -276,34 +240,39 @@ class Walk:
         slab, _ = self._matrix(product)
         edges = Tiling.flip(plan.keys, plan.values, attributes.transpose_b)
         v = Matrices.of(self.program, self.node.present[2], edges, (product.b_rows, product.b_cols), attributes.b_heads)
-        if plan.keys == plan.width:
-            a = [x.tiles for x in weights if x.tiles is not None]
-        else:
-            grid = self._grid("weights", self.all_rows, self.scores.n, plan.keys, 0)
-            a = [grid.ids(self.strips, first // plan.keys) for first, _ in self._parts(plan.keys)]
+        cut = plan.keys != plan.width  # by way of DRAM
+        grid = self._grid("weights", self.all_rows, self.scores.n, plan.keys, 0 if cut else 1)
+        a = [self._part(grid, first // plan.keys) for first, _ in self._parts(plan.keys)]
         parts, columns = self._parts(plan.keys), -(-product.n // plan.values)
         is_last, found = self.block == self.blocks - 1, []
         for n in range(columns):
             cols = min(plan.values, product.n - n * plan.values)
             residual = None
             if share is not None and y is not None:
-                residual = Operand(self._of_values("shared", n, 1), cols)
-                self._vector(VectorOp.MUL, [y[n], share], residual, stage=MULTIPLYING)
-            c = self._result(n, len(parts)) if is_last else self._of_values("sums", n, self._final(len(parts)))
+                shared, column = self._of_values("shared", 1), self._column_of_values(n)
+                target = Operand(shared.ids(self.strips, column), cols)
+                self._vector(VectorOp.MUL, [y[n], share], target, stage=MULTIPLYING)
+                residual = self._part(shared, column)
+            final = self._final(len(parts))
+            if is_last:
+                c = Part.alone(self._result(n, len(parts)))
+            else:
+                sums = self._of_values("sums", final * plan.stack)
+                c = self._part(sums, self._column_of_values(n), final)
+                found.append(Operand(sums.ids(self.strips, self._column_of_values(n)), cols))
             name, column = ".last" if is_last else ".sums", self.block * columns + n
             acc = self._sums(name, self.blocks * product.n, plan.values, len(parts), column, product.n)
             for step, (first, end) in enumerate(parts):
                 at = Tiling.flip(0 * slab + first // plan.keys, 0 * slab + n, attributes.transpose_b)
                 b = v.ids(np.array(product.b_slabs)[slab], *at)
                 self._execute(MULTIPLYING, a[step], b, c, acc, step, len(parts), k=end - first, n=cols,
-                              b_transposed=attributes.transpose_b, residual=residual and residual.tiles)  # fmt: skip
-            found.append(Operand(c, cols))
+                              b_transposed=attributes.transpose_b, residual=residual)  # fmt: skip
         return found
 
     # -- where things lie ----------------------------------------------------------------------------------
 
     def _matrix(self, product: Product) -> tuple[Ids, Ids]:
-        """Of each strip the product that it belongs to, and its number in that."""
+        """Of each part the product that it belongs to, and its number in that."""
         units = product.m // self.rows
         return self.unit // units, self.unit % units * -(-self.rows // self.plan.rows) + self.at
 
@@ -320,7 +289,19 @@ class Walk:
         if name not in self._names:
             code = self.dtype if dtype is None else dtype
             self._names[name] = self.program.scratch(self.node.name, name, rows, cols, code)
-        return self.program.grid(self._names[name], self.plan.rows, width, final, self.rows, across)
+        return self.program.grid(self._names[name], self.plan.tall, width, final, self._slab, across)
+
+    @property
+    def _slab(self) -> int:
+        """The rows beyond which no tile of the vector unit's reaches; 0: a stack does."""
+        return self.rows if self.plan.stack == 1 else 0
+
+    def _part(self, grid: Grid, col: int, writes: int = 1) -> Part:
+        """Of each part of a strip its rows of the tile in this column; so many writes make each, if matmuls do."""
+        if self.plan.stack == 1:
+            return Part.alone(grid.ids(self.strips, col))
+        tiles = self.program.stack(grid, self.plan.rows, writes)
+        return Part(tiles.ids(self.parts, col), grid.ids(self.parts // self.plan.stack, col))
 
     def _column(self, name: str) -> Operand:
         grid = self._grid(name, self.all_rows, self.blocks, 1, 1)
@@ -332,10 +313,12 @@ class Walk:
         out = self._matrices(self.node.output, product.m, self.plan.values, product.n, heads, self._final(steps))
         return out.ids(*self._matrix(product), n)
 
-    def _of_values(self, name: str, n: int, final: int) -> Ids:
+    def _of_values(self, name: str, final: int) -> Grid:
         cols = self.products.n
-        grid = self._grid(name, self.all_rows, self.blocks * cols, self.plan.values, final, across=cols)
-        return grid.ids(self.strips, self.block * -(-cols // self.plan.values) + n)
+        return self._grid(name, self.all_rows, self.blocks * cols, self.plan.values, final, across=cols)
+
+    def _column_of_values(self, n: int) -> int:
+        return self.block * -(-self.products.n // self.plan.values) + n
 
     def _final(self, steps: int) -> int:
         """The writes that make a tile of sums of so many steps complete."""
@@ -354,16 +337,16 @@ class Walk:
             of = isa.ACCUMULATOR[self.dtype]
             self._names[name] = self.program.sums(self.node.output, name, self.all_rows, cols, of)
         grid = self.program.grid(self._names[name], self.plan.rows, width, steps, self.rows, across)
-        return grid.ids(self.strips, col)
+        return grid.ids(self.parts, col)
 
     # -- rows of operands ----------------------------------------------------------------------------------
 
     def _execute(
         self,
         stage: int,
-        a: Ids,
+        a: Part,
         b: Ids,
-        c: Ids,
+        c: Part,
         acc: Ids | None,
         step: int,
         steps: int,
@@ -371,25 +354,31 @@ class Walk:
         k: int,
         n: int,
         b_transposed: bool,
-        residual: Ids | None = None,
+        residual: Part | None = None,
     ) -> None:
-        """One step of a product of each strip."""
-        last = step == steps - 1
-        table = _empty(isa.MATMUL_DTYPE, isa.MATMUL_OPERANDS, len(self.strips))
-        table["a"], table["b"], table["c"] = a, b, c
+        """One step of a product of each part; the parts of a stack come one after the other, with all their steps."""
+        last, stack = step == steps - 1, self.plan.stack
+        residual = residual if last else None
+        table = _empty(isa.MATMUL_DTYPE, isa.MATMUL_OPERANDS, len(self.parts))
+        table["a"], table["b"], table["c"] = a.tiles, b, c.tiles
         table["acc"] = isa.NONE if acc is None else acc
-        table["residual"] = residual if last and residual is not None else isa.NONE
+        table["residual"] = isa.NONE if residual is None else residual.tiles
         table["m"], table["k"], table["n"], table["taps"] = self.heights, k, n, 1
         table["step"], table["last"], table["b_transposed"], table["dtype"] = step, last, b_transposed, self.dtype
-        loads = [table["a"], table["b"], table["residual"]]
-        self._add(isa.Opcode.EXECUTE, stage, table, loads, table["c"] if last else None)
+        loads = [a.places, b, table["residual"] if residual is None else residual.places]
+        complete = last & ((c.places == c.tiles) | (self.parts % stack == stack - 1))
+        keys = self.order_of_parts.keys(
+            self.block, stage, self._operation + self.parts % stack * steps + step, self.plan.on_chip
+        )
+        self._operation += stack * steps if last else 0
+        self._add(isa.Opcode.EXECUTE, keys, table, loads, np.where(complete, c.places, isa.NONE))
 
     def _vector(
         self, op: VectorOp, sources: Sequence[Operand], to: Operand, stage: int = WEIGHING, acc: Operand | None = None
     ) -> None:
         """An operation of the vector unit on each strip."""
         table = _empty(isa.VECTOR_DTYPE, isa.VECTOR_OPERANDS, len(self.strips))
-        table["op"], table["dtype"], table["rows"], table["cols"] = op, self.dtype, self.heights, to.cols
+        table["op"], table["dtype"], table["rows"], table["cols"] = op, self.dtype, self.tall, to.cols
         for i, source in enumerate(sources):
             if source.tiles is None:
                 table[f"imm{i}"] = source.number
@@ -398,18 +387,18 @@ class Walk:
         table["dst"] = to.tiles
         if acc is not None:
             table["acc"] = acc.tiles
-        self._add(isa.Opcode.VECTOR, stage, table, [table[name] for name in (*isa.VECTOR_SOURCES, "acc")], table["dst"])
-
-    def _add(
-        self, opcode: isa.Opcode, stage: int, table: isa.Table, loads: Sequence[Tiles], stores: Tiles | None
-    ) -> None:
         keys = self.order.keys(self.block, stage, self._operation, self.plan.on_chip)
         self._operation += 1
+        self._add(isa.Opcode.VECTOR, keys, table, [table[name] for name in (*isa.VECTOR_SOURCES, "acc")], table["dst"])
+
+    def _add(
+        self, opcode: isa.Opcode, keys: Ids, table: isa.Table, loads: Sequence[Tiles | Ids], stores: Tiles | Ids
+    ) -> None:
+        """An operation of each strip or part, with the tiles that it loads, and stores if they are complete."""
         read = np.full((len(table), LOADS), isa.NONE, dtype=np.uint32)
         for i, tiles in enumerate(loads):
             read[:, i] = tiles
-        stored = np.full(len(table), isa.NONE, dtype=np.uint32) if stores is None else stores
-        self._rows[opcode].append(_Rows(keys, table, read, stored))
+        self._rows[opcode].append(_Rows(keys, table, read, stores.astype(np.uint32)))
 
     def _write(self, macs: int) -> None:
         """The layer: all operations in their order."""
@@ -426,7 +415,7 @@ class Walk:
             executes.append(np.full(len(table), opcode == isa.Opcode.EXECUTE))
         order = np.argsort(np.concatenate(keys), kind="stable")
         ref, is_execute, read, stored = (np.concatenate(x)[order] for x in (refs, executes, loads, stores))
-        core = np.concatenate(keys)[order] // (3 * MOST * 3 * MANY_TURNS * MOST_OPERATIONS)
+        core = Order.core_of(np.concatenate(keys)[order])
         slots = [Slot(isa.Opcode.LOAD, read[:, i], read[:, i] != isa.NONE) for i in range(LOADS)]
         slots += [Slot(isa.Opcode.EXECUTE, ref, is_execute), Slot(isa.Opcode.VECTOR, ref, ~is_execute)]
         slots.append(Slot(isa.Opcode.STORE, stored, stored != isa.NONE))

@@ -24,7 +24,7 @@ from minisim.compiler.zoo.layers import Layers
 from minisim.errors import ModelError
 
 
-def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0, batch: int = 1) -> Graph:
+def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0, batch: int = 1, page: int = 0) -> Graph:
     """The graph of a model of so many new tokens.
 
     Its output are the logits of the last token, (batch, vocab), or the tokens themselves, (tokens x batch, hidden).
@@ -35,6 +35,7 @@ def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0, bat
             and values are appended. 0: there is none.
         batch: sequences of so many tokens each. A row of the input is a token: first those of all sequences that come
             first, then the next ones. So weights are read once for all, and a row of the cache is a token of each.
+        page: tokens of a page of the cache; 0: it lies as a whole.
 
     Raises:
         ModelError: it has no positions for so many, or no cache.
@@ -44,7 +45,7 @@ def built(model: Transformer, tokens: int, past: int = 0, capacity: int = 0, bat
         raise ModelError(f"model {model.name!r} is no decoder: its tokens see those behind them, too")
     graph = Graph(model.name)
     x = graph.input("tokens", (tokens * batch, model.hidden))
-    return _Builder(model, graph, tokens, past, capacity, batch).whole(x)
+    return _Builder(model, graph, tokens, past, capacity, batch, page).whole(x)
 
 
 def _check_positions(model: Transformer, tokens: int) -> None:
@@ -56,12 +57,14 @@ class _Builder:
     """What a graph is put together by.
 
     Args:
-        tokens, past, capacity, batch: as of `built`.
+        tokens, past, capacity, batch, page: as of `built`.
     """
 
-    def __init__(self, model: Transformer, graph: Graph, tokens: int, past: int, capacity: int, batch: int) -> None:
+    def __init__(
+        self, model: Transformer, graph: Graph, tokens: int, past: int, capacity: int, batch: int, page: int
+    ) -> None:
         self.model, self.graph, self.tokens, self.past, self.capacity = model, graph, tokens, past, capacity
-        self.batch, self.rows = batch, tokens * batch
+        self.batch, self.rows, self.page = batch, tokens * batch, page
         self.drawn = Layers(graph).drawn
         if not model.positions:
             of = model.head, model.theta
@@ -151,7 +154,9 @@ class _Builder:
         """The keys, or the values, of all tokens that the new ones see: those in the cache, and these behind them."""
         if not self.capacity:
             return rows
-        state = self.graph.state(f"{name}.cache", (self.capacity, self.batch * self.model.kv), self.past)
+        state = self.graph.state(
+            f"{name}.cache", (self.capacity, self.batch * self.model.kv), self.past, page=self.page
+        )
         found = self.graph.append_rows(state, rows, name=name)
         return (
             self.graph.slice(found, [self.first], [found.shape[0]], [0], name=f"{name}.seen") if self.first else found

@@ -12,6 +12,7 @@ namespace minisim {
 namespace {
 
 __extension__ using Wide = unsigned __int128;  // addresses, wherever a row claims to lie
+__extension__ using Signed = __int128;
 
 // All that hwmodel/cost.py and hwmodel/energy.py read of an operation, and of its tiles.
 using Key = std::array<std::uint64_t, 12>;
@@ -219,7 +220,11 @@ void check_references(const Program& program, std::uint32_t cores) {
         const Wide rows = Wide{row.row} + row.rows, cols = Wide{row.col} + row.cols;
         const Wide end = Wide{tensor.address} + rows * tensor.pitch +
                          cols * item_size(static_cast<DType>(tensor.dtype));
-        if (end > Wide{1} << 62) throw ScheduleError("a tile must end at or below address 2^62");
+        const Signed moved = row.moved, begin = static_cast<Signed>(tensor.address) + Signed{row.row} * tensor.pitch;
+        if (begin + moved < 0) throw ScheduleError("a tile must begin at or behind address 0");
+        if (static_cast<Signed>(end) + moved > Signed{1} << 62) {
+            throw ScheduleError("a tile must end at or below address 2^62");
+        }
     }
     for (std::size_t op = 0; op < program.stream.size; ++op) {
         const StreamRow& row = program.stream[op];

@@ -23,6 +23,7 @@ void Tracker::grow() {
         if (grain_ == Grain::kByItem) grid.cut_to_items(item_size(static_cast<DType>(t.dtype)));
     }
     for (const TileRow& t : program_.tiles) {
+        if (t.stack != 0 && program_.tensors[t.tensor].page == 0) continue;  // no transfer moves it
         DramGrid& grid = grids[dram_.storage_of(t.tensor)];
         grid.cut(grid.span(program_.tensors[t.tensor], t.row, t.rows, t.col, t.cols));
     }
@@ -93,13 +94,20 @@ void Tracker::start(std::uint32_t op, std::int64_t cycle) {
     switch (program_.opcode(op)) {
         case Opcode::kLoad: {
             const TransferRow& x = program_.transfer(op);
+            const std::uint32_t part = program_.tiles[x.tile].part;
             read_dram({op, cycle, {x.tile, x.version}, false, false});
-            write_sram({op, cycle, {x.tile, x.version}, true, true, x.sram});
+            if (program_.tiles[x.tile].stack == 0) {
+                write_sram({op, cycle, {x.tile, x.version}, true, true, x.sram});
+                return;
+            }
+            const Content before = {program_.held(x.tile), part == 0 ? 0 : kSomePages | part};
+            goes_on({op, cycle, before, true, true, x.sram - program_.offset(x.tile)});
             return;
         }
         case Opcode::kStore: {
             const TransferRow& x = program_.transfer(op);
-            read_sram({op, cycle, {x.tile, x.version}, false, true, x.sram});
+            const std::uint64_t at = x.sram - program_.offset(x.tile);
+            read_sram({op, cycle, {program_.held(x.tile), x.version}, false, true, at});
             write_dram({op, cycle, {x.tile, x.version}, true, false});
             return;
         }
@@ -108,10 +116,23 @@ void Tracker::start(std::uint32_t op, std::int64_t cycle) {
     }
 }
 
+// A write of the next version of what is there, from the first one on.
+void Tracker::goes_on(Access access) {
+    access.accumulates = access.content.version > 0;
+    if (access.accumulates) {
+        Access before = access;
+        before.writes = false;
+        before.in_place = true;
+        read_sram(before);
+    }
+    write_sram(access);
+}
+
 void Tracker::start_matmul(std::uint32_t op, std::int64_t cycle) {
     const MatmulRow& x = program_.matmul(op);
     const auto source = [&](std::uint32_t tile, std::uint32_t sram) {
-        if (tile != kNone) read_sram({op, cycle, final_of(tile), false, true, sram});
+        if (tile == kNone) return;
+        read_sram({op, cycle, final_of(tile), false, true, sram - program_.offset(tile)});
     };
     source(x.a, x.a_sram);
     program_.for_each_piece(x, [&](const PieceRow& piece) { source(piece.tile, piece.sram); });
@@ -119,16 +140,10 @@ void Tracker::start_matmul(std::uint32_t op, std::int64_t cycle) {
     source(x.bias, x.bias_sram);
     source(x.residual, x.residual_sram);
     const bool through = x.acc != kNone;
-    const Content before = {through ? x.acc : x.c, x.step};
-    const std::uint32_t at = through ? x.acc_sram : x.c_sram;
-    const bool accumulates = x.step > 0;
-    const bool moves = through && x.last != 0;  // the sums, from acc to c
-    if (accumulates) read_sram({op, cycle, before, false, true, at, !moves, true});
-    if (moves) {
-        write_sram({op, cycle, {x.c, 0}, true, true, x.c_sram});
-    } else {
-        write_sram({op, cycle, before, true, true, at, false, accumulates});
-    }
+    if (!Program::touches_c(x)) return goes_on({op, cycle, {x.acc, x.step}, true, true, x.acc_sram});
+    if (through && x.step > 0) read_sram({op, cycle, {x.acc, x.step}, false, true, x.acc_sram, false, true});
+    const std::uint32_t before = program_.made_before(x.c) + (through ? 0 : x.step);
+    goes_on({op, cycle, {program_.held(x.c), before}, true, true, x.c_sram - program_.offset(x.c)});
 }
 
 void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {
@@ -226,11 +241,12 @@ void Tracker::write(const Access& access, Cells::Run run) const {
 
 // -- both -----------------------------------------------------------------------------------------
 
-// The exception to the rule: `writer` is the step of the same accumulation just before this one.
+// The exception to the rule: `writer` is the step of the same accumulation just before this one, or the page before.
 bool Tracker::continues(const Access& access, std::int32_t writer) const {
     if (!access.accumulates || writer < 0) return false;
     const auto op = static_cast<std::size_t>(writer);
-    return program_.opcode(op) == Opcode::kExecute && program_.result(op) == access.content;
+    const bool in_order = program_.opcode(op) == Opcode::kExecute || (access.content.version & kSomePages) != 0;
+    return in_order && program_.result(op) == access.content;
 }
 
 bool Tracker::in_flight(std::int32_t op) const {

@@ -37,6 +37,11 @@ std::uint64_t UopProgram::bytes(std::uint32_t tile) const {
     return aligned(std::uint64_t{t.rows} * t.cols * item_size(static_cast<DType>(tensors[t.tensor].dtype)));
 }
 
+std::uint32_t UopProgram::offset(std::uint32_t tile) const {
+    const TileRow& t = tiles[tile];
+    return static_cast<std::uint32_t>(rows_above(tiles, tile)) * t.cols * item_size(static_cast<DType>(tensors[t.tensor].dtype));
+}
+
 std::vector<std::int64_t> UopProgram::place_sizes() const {
     std::vector<std::uint64_t> full(tensors.size);
     for (std::uint32_t tile = 0; tile < tiles.size; ++tile) {
@@ -57,9 +62,15 @@ void UopProgram::check() const {
         if (x.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
         if (x.storage >= tensors.size) throw ScheduleError("a tensor lies in a buffer that does not exist");
     }
-    for (const TileRow& x : tiles) {
+    for (std::uint32_t i = 0; i < tiles.size; ++i) {
+        const TileRow& x = tiles[i];
         if (x.tensor >= tensors.size) throw ScheduleError("a tile refers to a tensor that does not exist");
         if (std::uint64_t{x.rows} * x.cols == 0) throw ScheduleError("a tile has no elements");
+        if (x.stack == 0) continue;
+        if (x.stack > i) throw ScheduleError("a tile lies in a stack that does not exist");
+        const TileRow& stack = tiles[i - x.stack];
+        const bool inside = x.row >= stack.row && std::uint64_t{x.row} + x.rows <= std::uint64_t{stack.row} + stack.rows;
+        if (stack.stack != 0 || !inside || x.cols != stack.cols || x.tensor != stack.tensor) throw ScheduleError("a tile does not lie in its stack");
     }
     if (pieces.size > 0 && pieces[pieces.size - 1].more) throw ScheduleError("the last run of pieces has no end");
     const auto run = [&](std::uint32_t first) { return first == kNone || first < pieces.size; };
@@ -148,7 +159,7 @@ Needed scratchpad_needed(const UopProgram& program, bool sums_apart) {
         program.for_each_operand(uop, [&](std::uint32_t tile) { bytes += program.bytes(tile); });
         if (opcode == Opcode::kExecute) {
             const MatmulRow& x = program.matmuls[uop.ref];
-            if (!Program::touches_c(x)) bytes -= program.bytes(x.c);
+            if (!Program::touches_c(x)) bytes -= program.bytes(program.held(x.c));
             if (x.acc != kNone && (!Program::touches_acc(x) || sums_apart)) bytes -= program.bytes(x.acc);
         }
         if (bytes > most.bytes) most = {bytes, uop.layer};

@@ -80,12 +80,47 @@ void Validator::tile(std::size_t row) const {
                 " reaches beyond the tensor's shape (" + std::to_string(tensor.rows) + ", " +
                 std::to_string(tensor.cols) + ")");
     }
+    if (t.stack != 0) return stacked(at, row);
+    at.equal("part", t.part, 0, "it lies in no stack");
+}
+
+// A tile in a stack is whole rows of it, as many as each of its other tiles.
+void Validator::stacked(const Place& at, std::size_t row) const {
+    const TileRow& t = program_.tiles[row];
+    at.below("stack", t.stack, row + 1);
+    const TileRow& whole = program_.tiles[row - t.stack];
+    const bool inside = t.tensor == whole.tensor && t.col == whole.col && t.cols == whole.cols && t.row >= whole.row &&
+                        std::uint64_t{t.row} + t.rows <= std::uint64_t{whole.row} + whole.rows;
+    const std::uint32_t above = t.row - whole.row;
+    bool even = whole.rows % t.rows == 0 && above == std::uint64_t{t.part} * t.rows;
+    if (program_.tensors[t.tensor].page != 0) {  // the parts follow each other, in the table and in the stack
+        const TileRow& before = program_.tiles[row - 1];
+        even = t.part == 0 ? above == 0
+                           : before.stack + 1 == t.stack && before.part + 1 == t.part && before.row + before.rows == t.row;
+    }
+    if (whole.stack != 0 || !inside || !even) {
+        at.fail("a stack must be a tile by itself, of whole tiles like " +
+                program_.tile_name(static_cast<std::uint32_t>(row)) + ", not " +
+                program_.tile_name(static_cast<std::uint32_t>(row - t.stack)));
+    }
+}
+
+// Only a, c and the residual of a matmul may be tiles in a stack.
+void Validator::alone(const Place& at, const char* field, std::uint32_t tile) const {
+    if (program_.tiles[tile].stack == 0) return;
+    at.fail(std::string(field) + " must be a tile by itself, not one in a stack: " + program_.tile_name(tile));
 }
 
 void Validator::transfer(std::size_t row) const {
     const Place at{"transfers", row};
     const TransferRow& x = program_.transfers[row];
     at.below("tile", x.tile, program_.tiles.size);
+    const TileRow& t = program_.tiles[x.tile];
+    const std::uint32_t page = program_.tensors[t.tensor].page;
+    if (page == 0) alone(at, "tile", x.tile);
+    if (page != 0 && t.row / page != (std::uint64_t{t.row} + t.rows - 1) / page) {
+        at.fail("tile must lie in one page of " + std::to_string(page) + " rows: " + program_.tile_name(x.tile));
+    }
     placed(at, "tile", x.tile, x.sram);
     const std::uint32_t final = program_.tiles[x.tile].final;
     if (x.version > final) {
@@ -109,6 +144,7 @@ void Validator::matmul(std::size_t row) const {
     }
     first_operand(at, x);
     operand(at, "b", x.b, x.b_sram, seconds_of(dtype), kAsTheOperation);
+    alone(at, "b", x.b);
     sums(at, x);
     first_shape(at, x);
     shape(at, "b", x.b, x.b_transposed ? x.n : x.k, x.b_transposed ? x.k : x.n);
@@ -147,6 +183,7 @@ void Validator::pieces(const Place& at, std::uint32_t first, DTypes allowed) con
         at.below("the row of pieces it refers to", row, program_.pieces.size);
         const PieceRow& found = program_.pieces[row];
         operand(at, "a piece", found.tile, found.sram, allowed, kAsTheOperation);
+        alone(at, "a piece", found.tile);
         at.below("more of a piece", found.more, 2);
         more = found.more != 0;
     }
@@ -217,6 +254,7 @@ void Validator::sums(const Place& at, const MatmulRow& x) const {
     if (Program::touches_c(x) || x.c_sram != kNone) placed(at, "c", x.c, x.c_sram);
     if (through) {
         typed(at, "acc", x.acc, wide, kAsTheSums);
+        alone(at, "acc", x.acc);
         if (program_.tiles[x.acc].tensor == program_.tiles[x.c].tensor) {
             at.fail("acc must be a tile of another tensor than c");
         }
@@ -231,6 +269,10 @@ void Validator::sums(const Place& at, const MatmulRow& x) const {
     at.equal("last", x.last, x.step + 1 == steps,
              through ? "acc's final version counts the steps" : "c is final after its last step");
     if (!through && steps > 1) typed(at, "c", x.c, wide, "the sums of its steps live in it");
+    const TileRow &c = program_.tiles[x.c], &whole = program_.tiles[program_.held(x.c)];
+    if (c.stack == 0) return;
+    at.equal("the final version of the stack of c", whole.final, std::uint64_t{whole.rows / c.rows} * c.final,
+             "its tiles are made one after the other");
 }
 
 void Validator::epilogue(const Place& at, const MatmulRow& x) const {
@@ -243,6 +285,7 @@ void Validator::epilogue(const Place& at, const MatmulRow& x) const {
     const DTypes allowed = only(accumulator_of(dtype)) | (only(dtype) & kFloats);
     if (x.bias != kNone) {
         operand(at, "bias", x.bias, x.bias_sram, allowed, kAsTheSums);
+        alone(at, "bias", x.bias);
         shape(at, "bias", x.bias, 1, x.n);
         apart(at, "bias", x.bias, x.bias_sram, x.c, x.c_sram);
     }
@@ -316,6 +359,7 @@ void Validator::vector(std::size_t row) const {
     const DTypes left = op.is_conversion() ? converted(x) : only(type_of_kind(op.result, dtype));
     const bool partial = op.is_fold || (op.is_reduction && x.cols != 1);
     operand(at, "dst", x.dst, x.dst_sram, left | (partial ? only(partial_of(dtype)) : 0), kAsTheOperation);
+    alone(at, "dst", x.dst);
     shape(at, "dst", x.dst, x.rows, x.cols);
     at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
              "one operation completes it");
@@ -344,6 +388,8 @@ void Validator::vector(std::size_t row) const {
         }
         if (each.tile == kNone) continue;
         has_tile = true;
+        at.below(field.c_str(), each.tile, program_.tiles.size);
+        alone(at, field.c_str(), each.tile);
         if (op.is_reduction) {
             reduced(at, x);
         } else if (transposes) {
@@ -378,6 +424,7 @@ void Validator::fold(const Place& at, const VectorRow& x, const VectorOpInfo& op
     });
     const auto row = [&](const char* field, std::uint32_t tile, std::uint32_t sram, std::uint64_t rows) {
         operand(at, field, tile, sram, only(dtype), kAsTheOperation);
+        alone(at, field, tile);
         shape(at, field, tile, rows, x.cols);
         apart(at, field, tile, sram, x.dst, x.dst_sram);
     };
@@ -390,6 +437,7 @@ void Validator::fold(const Place& at, const VectorRow& x, const VectorOpInfo& op
     }
     if (x.acc != kNone) {
         operand(at, "acc", x.acc, x.acc_sram, only(partial_of(dtype)), kAsTheOperation);
+        alone(at, "acc", x.acc);
         shape(at, "acc", x.acc, x.rows, x.cols);
         const bool in_place = x.acc_sram == x.dst_sram && program_.dtype_of_tile(x.dst) == partial_of(dtype);
         if (!in_place) apart(at, "acc", x.acc, x.acc_sram, x.dst, x.dst_sram);
@@ -431,6 +479,7 @@ void Validator::reduced(const Place& at, const VectorRow& x) const {
     }
     if (!goes_on) return;
     operand(at, "acc", x.acc, x.acc_sram, only(partial_of(dtype)), "partial results");
+    alone(at, "acc", x.acc);
     shape(at, "acc", x.acc, x.rows, kReduceWidth);
     if (!(leaves && x.acc_sram == x.dst_sram)) apart(at, "acc", x.acc, x.acc_sram, x.dst, x.dst_sram);
 }
@@ -504,13 +553,16 @@ void Validator::typed(const Place& at, const char* field, std::uint32_t tile, DT
 
 void Validator::placed(const Place& at, const char* field, std::uint32_t tile,
                        std::uint32_t sram) const {
-    if (sram % kAlignment != 0) {
+    // a tile in a stack lies where the stack does
+    const std::uint64_t offset = program_.offset(tile), begin = sram - offset;
+    if (sram < offset || begin % kAlignment != 0) {
         at.fail("the SRAM address of " + std::string(field) + " must be a multiple of " +
-                std::to_string(kAlignment) + ", not " + std::to_string(sram));
+                std::to_string(kAlignment) + (offset == 0 ? "" : " and " + std::to_string(offset) + " more") +
+                ", not " + std::to_string(sram));
     }
-    const std::uint64_t bytes = program_.tile_bytes(tile);
-    const std::uint64_t end = sram < sram_bytes_ ? sram_bytes_ : sram_bytes_ + accumulator_bytes_;
-    if (sram > end || bytes > end - sram) {
+    const std::uint64_t bytes = program_.tile_bytes(program_.held(tile));
+    const std::uint64_t end = begin < sram_bytes_ ? sram_bytes_ : sram_bytes_ + accumulator_bytes_;
+    if (begin > end || bytes > end - begin) {
         const std::string behind =
             accumulator_bytes_ == 0
                 ? ""

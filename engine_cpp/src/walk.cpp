@@ -92,9 +92,13 @@ private:
     std::uint32_t emit(Opcode opcode, std::uint32_t row, const Clock& wait, std::uint32_t sync = kNone);
     void address_pieces(std::uint32_t first);
     std::uint32_t copy_of(std::uint32_t tile) const { return copies_.of(core_number_, tile); }
-    std::uint32_t address_of(std::uint32_t tile) const { return tile == kNone ? kNone : copy_[copy_of(tile)].address; }
+    std::uint32_t address_of(std::uint32_t tile) const {
+        return tile == kNone ? kNone : copy_[copy_of(program_.held(tile))].address + program_.offset(tile);
+    }
 
     void prepare_copies();
+    void prepare_pages();
+    std::uint32_t move(Opcode opcode, std::uint32_t copy, const Clock& wait, std::uint32_t sync = kNone);
     std::vector<bool> crossing() const;
 
     const UopProgram& program_;
@@ -104,6 +108,8 @@ private:
     Candidates::At at_;
     std::vector<Copy> copy_;
     std::vector<Known> tile_;
+    std::vector<std::vector<std::uint32_t>> pages_;  // tiles of stacks that are moved one by one, from the first to the last
+    std::vector<std::uint32_t> paged_;               // by tile: 0, or the number of those in `pages_`, from 1
     std::vector<std::vector<Sync>> storage_stored_;  // by buffer: the last store of each core that stored to it
     std::deque<Core> cores_;                         // they do not move
     Core* core_;
@@ -132,6 +138,20 @@ Walk::Walk(const UopProgram& program, const WalkMachine& machine, const Operands
     out_.peak.resize(program.layers);
     out_.eliminated.resize(program.layers);
     prepare_copies();
+    prepare_pages();
+}
+
+void Walk::prepare_pages() {
+    for (std::uint32_t tile = 0; tile < program_.tiles.size; ++tile) {
+        if (!program_.is_of_page(tile)) continue;
+        paged_.resize(program_.tiles.size);
+        std::uint32_t& number = paged_[program_.held(tile)];
+        if (number == 0) {
+            pages_.emplace_back();
+            number = static_cast<std::uint32_t>(pages_.size());
+        }
+        pages_[number - 1].push_back(tile);
+    }
 }
 
 void Walk::prepare_copies() {
@@ -231,7 +251,8 @@ void Walk::execute(std::uint32_t row, std::uint32_t next_use) {
     const bool sums_are_read = x.acc != kNone && x.last && x.step > 0;
     const std::uint32_t target = copy_of(program_.written(x));
     const std::uint32_t sums = sums_are_read ? copy_of(x.acc) : kNone;
-    const std::uint32_t version = x.acc != kNone && x.last ? 1 : x.step + 1;
+    const std::uint32_t before = Program::touches_c(x) ? made_before(program_.tiles, x.c) : 0;
+    const std::uint32_t version = before + (x.acc != kNone && x.last ? 1 : x.step + 1);
     Clock wait{};
     if (sums_are_read) hold(sums, kNotAgain);
     place_target(target, version - 1, wait);
@@ -301,9 +322,7 @@ void Walk::load(std::uint32_t copy) {
     const Grown<SyncRow>& syncs = after_stores(x.tile, wait);
     const auto first = static_cast<std::uint32_t>(out_.syncs.size());
     out_.syncs.append(syncs.begin(), syncs.size());
-    out_.transfers.push_back({x.tile, tile_[x.tile].version, x.address});
-    const auto row = static_cast<std::uint32_t>(out_.transfers.size() - 1);
-    const std::uint32_t count = emit(Opcode::kLoad, row, wait, syncs.size() > 0 ? first : kNone);
+    const std::uint32_t count = move(Opcode::kLoad, copy, wait, syncs.size() > 0 ? first : kNone);
     x.writer = static_cast<std::uint8_t>(Queue::kLoad);
     x.writer_count = count;
     x.touched[index(Queue::kLoad)] = count;
@@ -337,9 +356,7 @@ void Walk::store(std::uint32_t copy) {
     Clock wait{};
     wait_for_writer(copy, wait);
     Copy& x = copy_[copy];
-    out_.transfers.push_back({x.tile, tile_[x.tile].version, x.address});
-    const auto row = static_cast<std::uint32_t>(out_.transfers.size() - 1);
-    const std::uint32_t count = emit(Opcode::kStore, row, wait);
+    const std::uint32_t count = move(Opcode::kStore, copy, wait);
     x.touched[index(Queue::kStore)] = count;
     x.dirty = false;
     tile_[x.tile].stored = {core_number_, count};
@@ -351,6 +368,22 @@ void Walk::store(std::uint32_t copy) {
         }
     }
     stores.push_back({core_number_, count});
+}
+
+// Appends the transfer of a tile, or of each of its pages; returns how many its queue then holds.
+std::uint32_t Walk::move(Opcode opcode, std::uint32_t copy, const Clock& wait, std::uint32_t sync) {
+    const std::uint32_t tile = copy_[copy].tile;
+    std::uint32_t count = 0;
+    const auto one = [&](std::uint32_t part) {
+        out_.transfers.push_back({part, tile_[tile].version, copy_[copy].address + program_.offset(part)});
+        count = emit(opcode, static_cast<std::uint32_t>(out_.transfers.size() - 1), wait, sync);
+    };
+    if (paged_.empty() || paged_[tile] == 0) {
+        one(tile);
+    } else {
+        for (const std::uint32_t part : pages_[paged_[tile] - 1]) one(part);
+    }
+    return count;
 }
 
 // Makes sure that the tile which the operation writes has a place, and its earlier sums are there.

@@ -305,7 +305,7 @@ def _decode(
     from minisim.decode_command import decoder_of, run_decode, text_of
 
     assert tokens.decode is not None
-    text = text_of(model, tokens.prefill, tokens.decode, tokens.batch, tokens.chunk)
+    text = text_of(model, tokens.prefill, tokens.decode, tokens.batch, tokens.chunk, tokens.kv_page)
     machine = _asked_machine(source, overrides)
     check_folder("--out", out)
     decoder = decoder_of(model, bindings, tokens.states, numerics, memory_limit)
@@ -319,9 +319,10 @@ def _check_tokens(model: str, tokens: Tokens, against: str | None) -> None:
     from minisim.decode_command import is_file
 
     of_file = tokens.prefill is not None and is_file(model)
-    for option, value in {"--chunk": tokens.chunk, "--batch": tokens.batch, "--state": tokens.states}.items():
-        if value and (option == "--chunk" or not of_file):
-            raise UsageError(f"{option}: goes with --decode{'' if option == '--chunk' else ', or --prefill of a file'}")
+    alone = {"--chunk": tokens.chunk, "--kv-page": tokens.kv_page}
+    for option, value in {**alone, "--batch": tokens.batch, "--state": tokens.states}.items():
+        if value and (option in alone or not of_file):
+            raise UsageError(f"{option}: goes with --decode{'' if option in alone else ', or --prefill of a file'}")
     if of_file and against:
         raise UsageError("--check: does not go with --prefill of a file")
 

@@ -92,7 +92,7 @@ class _Decoding:
     def __init__(self, model: Decoder, machine: Machine, text: Text, max_operations: int, check: bool) -> None:
         self.model, self.machine, self.text = model, machine, text
         self.max_operations, self.check = max_operations, check
-        self.programs = TokenPrograms(model, machine, text.capacity, max_operations, batch=text.batch)
+        self.programs = TokenPrograms(model, machine, text.capacity, max_operations, batch=text.batch, page=text.page)
         self.cache: dict[str, Array] = {}
 
     def step(self, place: Place, numerics: bool) -> tuple[Step, Array | None, Difference | None]:
@@ -140,6 +140,7 @@ class _Decoding:
             weight_bytes=weights,
             kv_read_bytes=read,
             kv_written_bytes=written,
+            kv_transfers=sum(len(_tiles_of(schedule, Role.STATE, opcode)) for opcode in (Opcode.LOAD, Opcode.STORE)),
             dram_bytes=sum(
                 _bytes_of(schedule, role, opcode) for role in Role for opcode in (Opcode.LOAD, Opcode.STORE)
             ),
@@ -159,7 +160,13 @@ def _compared(graph: Graph, values: dict[str, Array], outputs: dict[str, Array])
 
 def _bytes_of(schedule: Schedule, role: Role, opcode: Opcode, once: bool = False) -> int:
     """The bytes that are loaded from, or stored into, tensors of a role; `once`: of each tile."""
+    tiles = _tiles_of(schedule, role, opcode)
+    return int(schedule.tile_bytes()[np.unique(tiles) if once else tiles].sum())
+
+
+def _tiles_of(schedule: Schedule, role: Role, opcode: Opcode) -> npt.NDArray[np.uint32]:
+    """The tiles that are loaded from, or stored into, tensors of a role."""
     rows = schedule.stream["row"][schedule.stream["opcode"] == opcode]
     tiles = schedule.transfers["tile"][rows]
-    tiles = tiles[schedule.tensors["role"][schedule.tiles["tensor"][tiles]] == role]
-    return int(schedule.tile_bytes()[np.unique(tiles) if once else tiles].sum())
+    found: npt.NDArray[np.uint32] = tiles[schedule.tensors["role"][schedule.tiles["tensor"][tiles]] == role]
+    return found

@@ -38,14 +38,16 @@ def file_decoder(
     return OnnxDecoder(Path(model), pasts, sizes, values, numerics, memory_limit)
 
 
-def text_of(model: str, prefill: int | None, tokens: int, batch: int | None, chunk: int | None) -> Text:
+def text_of(
+    model: str, prefill: int | None, tokens: int, batch: int | None, chunk: int | None, page: int | None
+) -> Text:
     """The text that is decoded; without --prefill it begins as a transformer's name says."""
     if not is_file(model) and not is_transformer(model):
         kinds = "a transformer such as llama:7b, or an ONNX file with past inputs"
         raise UsageError(f"--decode: goes with {kinds}, not with {shown(model)}")
     if prefill is None and is_file(model):
         raise UsageError("--decode: of an ONNX file goes with --prefill, the tokens before those that are decoded")
-    return Text(prefill or transformer(model).prefill, tokens, batch or 1, chunk or 0)
+    return Text(prefill or transformer(model).prefill, tokens, batch or 1, chunk or 0, page or 0)
 
 
 def is_file(model: str) -> bool:

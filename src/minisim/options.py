@@ -13,6 +13,7 @@ from minisim import completion
 from minisim.compiler.arguments import Array
 from minisim.compiler.frontend.bound import parse_values
 from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
+from minisim.compiler.graph import MOST_IN_A_PAGE
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.passes.tile import MAX_OPERATIONS
 from minisim.errors import UsageError, shown
@@ -48,6 +49,7 @@ class Tokens(NamedTuple):
     batch: int | None
     chunk: int | None
     window: int | None
+    kv_page: int | None
     states: tuple[str, ...]
 
 
@@ -133,6 +135,12 @@ tokens = together(
         type=click.IntRange(min=1),
         metavar="TOKENS",
         help="A transformer's token sees so many at most, itself the last.",
+    ),
+    click.option(
+        "--kv-page",
+        type=click.IntRange(min=1, max=MOST_IN_A_PAGE),
+        metavar="TOKENS",
+        help="With --decode: the cache lies in pages of so many tokens, each anywhere in DRAM.",
     ),
     click.option(
         "--state",

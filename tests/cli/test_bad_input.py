@@ -179,6 +179,7 @@ CASES = [
     Case("decoding a transformer with bindings", "run gpt2:small --decode 2 --dim batch=2"),
     Case("a batch without --decode", "run gpt2:small --batch 2"),
     Case("a chunk without --decode", "run none.onnx --prefill 2 --chunk 2"),
+    Case("pages without --decode", "run gpt2:small --kv-page 16"),
     Case("a text that is to be checked", "run none.onnx --prefill 2 --check onnxruntime"),
     Case("a window of an encoder", "run bert:base --window 8"),
     Case("a window of a file", "run none.onnx --window 8"),

@@ -26,13 +26,13 @@ def gemm(m, k, n, edge=32):
     where: dict[int, int] = {}
     used = 0
     for i, (rows, cols) in enumerate(shapes.values()):
-        tensors[i] = (i << 32, rows, cols, isa.align(4 * cols), 10 + i, 0, roles[i], 0, 0, 0, 0, (0,) * 2)
+        tensors[i] = (i << 32, rows, cols, isa.align(4 * cols), 10 + i, 0, roles[i], 0, 0, 0, 0, 0)
 
     def tile(tensor, i, j):
         nonlocal used
         rows, cols = list(shapes.values())[tensor]
         r, c = edge * i, edge * j
-        entry = (tensor, r, c, min(edge, rows - r), min(edge, cols - c), k_steps if tensor == 3 else 0)
+        entry = (tensor, r, c, min(edge, rows - r), min(edge, cols - c), k_steps if tensor == 3 else 0, 0, 0, 0)
         if entry not in tiles:
             tiles.append(entry)
             where[len(tiles) - 1] = used

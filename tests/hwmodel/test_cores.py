@@ -104,7 +104,7 @@ class Program:
             transfers=np.array([(i, 0, 0) for i in range(len(self.sizes))], isa.TRANSFER_DTYPE),
             matmuls=np.zeros(0, isa.MATMUL_DTYPE),
             vectors=np.zeros(0, isa.VECTOR_DTYPE),
-            tiles=np.array([(0, 0, 0, 1, size // 4, 0) for size in self.sizes], isa.TILE_DTYPE),
+            tiles=np.array([(0, 0, 0, 1, size // 4, 0, 0, 0, 0) for size in self.sizes], isa.TILE_DTYPE),
             tensors=np.zeros(1, isa.TENSOR_DTYPE),
             layers=np.zeros(1, isa.LAYER_DTYPE),
             tensor_names=("x",),

@@ -69,13 +69,13 @@ class Program:
         return self._emit(Opcode.VECTOR, len(self.vectors), waits)
 
     def schedule(self) -> Schedule:
-        tiles = [(0, 0, 0, 1, words, 0) for words in self.words]
+        tiles = [(0, 0, 0, 1, words, 0, 0, 0, 0) for words in self.words]
         return Schedule(
             stream=np.array(self.stream, isa.STREAM_DTYPE),
             transfers=np.array(self.transfers, isa.TRANSFER_DTYPE),
             matmuls=np.array(self.matmuls, isa.MATMUL_DTYPE),
             vectors=np.array(self.vectors, isa.VECTOR_DTYPE),
-            tiles=np.array(tiles or [(0, 0, 0, 1, 1, 0)], isa.TILE_DTYPE),
+            tiles=np.array(tiles or [(0, 0, 0, 1, 1, 0, 0, 0, 0)], isa.TILE_DTYPE),
             tensors=np.zeros(1, isa.TENSOR_DTYPE),
             layers=np.zeros(1, isa.LAYER_DTYPE),
             tensor_names=("x",),

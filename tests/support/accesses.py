@@ -24,7 +24,7 @@ class Access(NamedTuple):
 
     Attributes:
         address: in SRAM; -1 for DRAM, where the tile says it all.
-        accumulates: it continues the sums that are there (or, without writing, takes them over).
+        accumulates: it continues the sums that are there (or, without writing, takes them over), or the stack.
     """
 
     op: int
@@ -60,17 +60,25 @@ def accesses(schedule: Schedule) -> Iterator[Access]:
                 yield from _pieces(schedule, op, int(x["a_pieces"]))
                 further = bool(x["step"])
                 if x["acc"] == NONE:
-                    yield from _operand(op, "matmuls", row, x, "c", writes=True, accumulates=further)
+                    goes_on = further or _is_behind_others(schedule, int(x["c"]))
+                    yield from _operand(op, "matmuls", row, x, "c", writes=True, accumulates=goes_on)
                 elif not x["last"]:
                     yield from _operand(op, "matmuls", row, x, "acc", writes=True, accumulates=further)
                 else:
                     if further:
                         yield from _operand(op, "matmuls", row, x, "acc", writes=False, accumulates=True)
-                    yield from _operand(op, "matmuls", row, x, "c", writes=True)
+                    behind = _is_behind_others(schedule, int(x["c"]))
+                    yield from _operand(op, "matmuls", row, x, "c", writes=True, accumulates=behind)
             case Opcode.VECTOR:
                 yield from _pieces(schedule, op, int(schedule.vectors[row]["src0_pieces"]))
                 for name in VECTOR_OPERANDS:
                     yield from _operand(op, "vectors", row, schedule.vectors[row], name, writes=name == "dst")
+
+
+def _is_behind_others(schedule: Schedule, tile: int) -> bool:
+    """Whether a tile lies in a stack, and is not the first one there."""
+    t = schedule.tiles[tile]
+    return bool(t["stack"]) and t["row"] > schedule.tiles[tile - t["stack"]]["row"]
 
 
 def _pieces(schedule: Schedule, op: int, piece: int) -> Iterator[Access]:
@@ -176,7 +184,10 @@ def _elements(schedule: Schedule, tile: int) -> Mask:
 
 @dataclass
 class Residency:
-    """A tile's stay in SRAM at one address: the accesses from the one that placed it to the last."""
+    """A tile's stay in SRAM at one address: the accesses from the one that placed it to the last.
+
+    Those to tiles in a stack are accesses to the stack, whose first tile lies where it does.
+    """
 
     accesses: list[Access]
 
@@ -209,7 +220,10 @@ def residencies(schedule: Schedule) -> list[Residency]:
     for access in accesses(schedule):
         if access.address < 0:
             continue
-        key = cores[access.op], access.tile, access.address
+        stack = access.tile - int(schedule.tiles["stack"][access.tile])
+        above = int(schedule.tiles["row"][access.tile]) - int(schedule.tiles["row"][stack])
+        rows = int(schedule.tiles["rows"][access.tile])
+        key = cores[access.op], stack, access.address - above * int(schedule.tile_bytes()[access.tile]) // rows
         if access.places:
             current[key] = Residency([])
             found.append(current[key])

@@ -292,7 +292,8 @@ def move_onto_a_live_tile(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None
     if not pairs:
         return None
     old, new = pairs[rng.integers(len(pairs))]
-    return _readdressed(schedule, [(access, old.address) for access in new.accesses])
+    moved = old.address - new.address  # a stack with all its tiles
+    return _readdressed(schedule, [(access, max(0, access.address + moved)) for access in new.accesses])
 
 
 @mutation
@@ -366,6 +367,19 @@ def change_step(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
 def flip_last(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
     row = _pick(rng, np.arange(len(schedule.matmuls)))
     return None if row is None else _change(schedule, "matmuls", row, "last", 1 - int(schedule.matmuls["last"][row]))
+
+
+@mutation
+def change_stack(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """A tile lies by itself, or in another stack, perhaps as another part of it."""
+    tile = _pick(rng, np.flatnonzero(schedule.tiles["stack"]))
+    if tile is None:
+        return None
+    if rng.random() < 0.5:
+        other = max(0, int(schedule.tiles["stack"][tile]) + int(rng.integers(-2, 3)))
+        return _change(schedule, "tiles", tile, "stack", int(rng.choice([0, other])))
+    change = int(rng.choice([-1, 1])) * int(schedule.tiles["rows"][tile])
+    return _change(schedule, "tiles", tile, "row", max(0, int(schedule.tiles["row"][tile]) + change))
 
 
 @mutation
@@ -473,6 +487,11 @@ def cases() -> list[Case]:
     for name, size in itertools.product(("unequal", "2 cores"), (8192, 16384, 65536)):
         tight = with_sram({**machines, **many}[name], size)
         found.append(Case.of(f"folds on {name}, sram {size}", folds(), tight))
+    for name, size in itertools.product(("auto", "2 cores"), (160 << 10, 256 << 10)):
+        found.append(Case.of(f"heads on {name}, sram {size}", heads(), with_sram({**machines, **many}[name], size)))
+    for name, page in itertools.product(("auto", "2 cores"), (3, 16)):
+        tight = with_sram({**machines, **many}[name], 16 << 10)
+        found.append(Case.of(f"pages of {page} on {name}", pages(page), tight))
     return found
 
 
@@ -494,6 +513,24 @@ def folds() -> ms.Graph:
     x = g.max_pool(g.input("x", (1, 6, 5, 70)), (2, 3), strides=(2, 1), pads=1)
     y = g.relu(g.conv2d(x, g.weight("w", values(rng, (2, 2, 1, 70))), pads=1, groups=70))
     g.output(g.global_average_pool(g.channel_sum(y, 2, 1)), "y")
+    return g
+
+
+def heads() -> ms.Graph:
+    """A query of six heads that share three of keys, so that heads are tiles in a stack."""
+    g = ms.Graph("heads")
+    q, k, v = g.input("q", (1, 6 * 9)), g.input("k", (270, 3 * 9)), g.input("v", (270, 3 * 12))
+    scores = g.mul(g.matmul_of_heads(q, k, a_heads=6, b_heads=3, transpose_b=True), 0.3)
+    g.output(g.matmul_of_heads(g.softmax(scores), v, b_heads=3, joins=True), "y")
+    return g
+
+
+def pages(page: int) -> ms.Graph:
+    """Two rows behind 40 of a state in pages; a product with all of them, and sums of their columns."""
+    g = ms.Graph("pages")
+    rows = g.append_rows(g.state("s", (50, 12), 40, page=page), g.relu(g.input("x", (2, 12))))
+    g.output(g.matmul(g.input("q", (5, 12)), rows, transpose_b=True), "scores")
+    g.output(g.relu(rows), "positive")
     return g
 
 

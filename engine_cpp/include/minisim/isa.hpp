@@ -240,6 +240,9 @@ struct ConvolutionRow {
 
 struct TileRow {
     std::uint32_t tensor, row, col, rows, cols, final;
+    std::uint32_t stack = 0;  // it lies in the tile so many before it in the table, as rows of that one; 0: by itself
+    std::uint32_t part = 0;   // tiles of its stack before it
+    std::int64_t moved = 0;   // bytes of DRAM from where its rows would lie without pages to where its page is
 };
 
 struct TensorRow {
@@ -247,7 +250,7 @@ struct TensorRow {
     std::uint32_t rows, cols, pitch, storage;
     std::uint8_t dtype, role;
     std::uint8_t keeps, block, metadata_bits, across;  // of a compressed weight (sparsity.hpp)
-    std::uint8_t reserved[2];
+    std::uint16_t page;  // of a state whose rows lie in pages: how many in each; else 0
 };
 
 // The fields of every row, once: FIELD(row, name, offset). The asserts below and the layout that
@@ -364,6 +367,9 @@ struct TensorRow {
     FIELD(TileRow, rows, 12)                                                                       \
     FIELD(TileRow, cols, 16)                                                                       \
     FIELD(TileRow, final, 20)                                                                      \
+    FIELD(TileRow, stack, 24)                                                                      \
+    FIELD(TileRow, part, 28)                                                                       \
+    FIELD(TileRow, moved, 32)                                                                      \
     FIELD(TensorRow, address, 0)                                                                   \
     FIELD(TensorRow, rows, 8)                                                                      \
     FIELD(TensorRow, cols, 12)                                                                     \
@@ -375,7 +381,7 @@ struct TensorRow {
     FIELD(TensorRow, block, 27)                                                                    \
     FIELD(TensorRow, metadata_bits, 28)                                                            \
     FIELD(TensorRow, across, 29)                                                                   \
-    FIELD(TensorRow, reserved, 30)
+    FIELD(TensorRow, page, 30)
 
 #define MINISIM_ASSERT_OFFSET(type, field, offset)                                                 \
     static_assert(offsetof(type, field) == (offset), #type "." #field " moved");
@@ -390,7 +396,7 @@ static_assert(sizeof(PieceRow) == 16);
 static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 72);
 static_assert(sizeof(ConvolutionRow) == 116);
-static_assert(sizeof(TileRow) == 24);
+static_assert(sizeof(TileRow) == 40);
 static_assert(sizeof(TensorRow) == 32);
 
 }  // namespace minisim

@@ -19,6 +19,19 @@ struct Table {
     const Row* end() const { return rows + size; }
 };
 
+// The tile in whose place a tile lies: itself, or the stack that it is rows of.
+inline std::uint32_t held(const Table<TileRow>& tiles, std::uint32_t tile) { return tile - tiles[tile].stack; }
+// Rows of the stack before those of a tile in it; 0 of one that lies by itself.
+inline std::uint64_t rows_above(const Table<TileRow>& tiles, std::uint32_t tile) {
+    return tiles[tile].stack == 0 ? 0 : tiles[tile].row - tiles[held(tiles, tile)].row;
+}
+// Writes of the stack that come before those of a tile in it, as its tiles are made from the first to the last.
+inline std::uint32_t made_before(const Table<TileRow>& tiles, std::uint32_t tile) {
+    return tiles[tile].part * tiles[tile].final;
+}
+// The version of a stack of which pages were loaded, but not yet all: this, and how many.
+constexpr std::uint32_t kSomePages = 0x80000000u;
+
 // A tile's content: version 0 is what the user supplied, and every write adds one.
 struct Content {
     std::uint32_t tile;
@@ -59,6 +72,13 @@ struct Program {
         const TileRow& t = tiles[tile];
         return std::uint64_t{t.rows} * t.cols * item_size(dtype_of_tile(tile));
     }
+    // The tile in whose place a tile lies: itself, or the stack that it is rows of.
+    std::uint32_t held(std::uint32_t tile) const { return minisim::held(tiles, tile); }
+    // The bytes of a stack before those of a tile in it; 0 of one that lies by itself.
+    std::uint64_t offset(std::uint32_t tile) const {
+        return rows_above(tiles, tile) * tiles[tile].cols * item_size(dtype_of_tile(tile));
+    }
+    std::uint32_t made_before(std::uint32_t tile) const { return minisim::made_before(tiles, tile); }
     // Visits the rows of a run that begins at `first`, which the validator has followed to its end.
     template <class Row, class Visit>
     static void for_each(const Table<Row>& table, std::uint32_t first, Visit visit) {

@@ -38,7 +38,7 @@ inline Rectangle rectangle_of(const Program& program, std::uint32_t tile) {
     const TileRow& t = program.tiles[tile];
     const TensorRow& x = program.tensors[t.tensor];
     const std::int64_t item = item_size(static_cast<DType>(x.dtype));
-    const std::int64_t base = static_cast<std::int64_t>(x.address), pitch = x.pitch;
+    const std::int64_t base = static_cast<std::int64_t>(x.address) + t.moved, pitch = x.pitch;
     if (!x.keeps) return {base + t.row * pitch + t.col * item, t.cols * item, t.rows, pitch};
     const std::int64_t bits = x.metadata_bits;
     const auto size = [&](std::int64_t cols) { return cols * item + (cols * bits + 7) / 8; };

@@ -7,7 +7,7 @@
 // An SRAM is its core's own; the DRAM is everybody's, so there the rule orders the cores as well.
 //
 // The one exception: the steps of one accumulation may be in flight together, wherever the sums
-// lie. They run in one pipeline, which adds them up in order. If the sums lie in acc, the last step
+// lie, and so may those that fill a stack of tiles, or load its pages. They run in one pipeline, or queue, in order. If the sums lie in acc, the last step
 // only reads them; what writes to their place next must wait for it, also a step of the next sum.
 #pragma once
 
@@ -68,6 +68,7 @@ private:
 
     void start_matmul(std::uint32_t op, std::int64_t cycle);
     void start_vector(std::uint32_t op, std::int64_t cycle);
+    void goes_on(Access access);
 
     void read_sram(const Access& access);
     void read_dram(const Access& access);
@@ -94,7 +95,11 @@ private:
                                  std::int64_t cycle) const;
     std::string opening(const Access& access, const std::string& kind) const;
 
-    Content final_of(std::uint32_t tile) const { return {tile, program_.tiles[tile].final}; }
+    // What a reader of a tile finds: of one in a stack the whole stack.
+    Content final_of(std::uint32_t tile) const {
+        const std::uint32_t held = program_.held(tile);
+        return {held, program_.tiles[held].final};
+    }
 
     const Program& program_;
     const Dram& dram_;

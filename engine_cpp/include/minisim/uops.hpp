@@ -39,14 +39,21 @@ struct UopProgram {
     // The bytes of the place that each tile takes: a ragged one takes the place of a full one if it fills half of it,
     // so that one tensor's tiles can follow each other in the same places. Those of partial sums always take full ones.
     std::vector<std::int64_t> place_sizes() const;
-    std::uint32_t written(const MatmulRow& x) const { return Program::touches_c(x) ? x.c : x.acc; }
+    std::uint32_t written(const MatmulRow& x) const { return Program::touches_c(x) ? held(x.c) : x.acc; }
 
-    // Visits the tiles of all operands, also those that this step does not touch.
+    // The tile in whose place a tile lies, and where in it (program.hpp).
+    std::uint32_t held(std::uint32_t tile) const { return minisim::held(tiles, tile); }
+    std::uint32_t offset(std::uint32_t tile) const;
+
+    // Whether a tile in a stack is moved by itself: it is of one page, and the stack of several.
+    bool is_of_page(std::uint32_t tile) const { return tiles[tile].stack != 0 && tensors[tiles[tile].tensor].page != 0; }
+
+    // Visits the places of all operands, also those that this step does not touch.
     template <class Visit>
     void for_each_operand(const UopRow& uop, Visit visit) const {
         const auto each = [&](const auto& row, std::uint32_t first, auto... names) {
             for (const std::uint32_t tile : {row.*names...}) {
-                if (tile != kNone) visit(tile);
+                if (tile != kNone) visit(tile < tiles.size ? held(tile) : tile);
             }
             Program::for_each(pieces, first, [&](const PieceRow& piece) { visit(piece.tile); });
         };

@@ -40,6 +40,8 @@ private:
     void typed(const Place& at, const char* field, std::uint32_t tile, DTypes allowed,
                const char* reason) const;
     void placed(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram) const;
+    void alone(const Place& at, const char* field, std::uint32_t tile) const;
+    void stacked(const Place& at, std::size_t row) const;
     void shape(const Place& at, const char* field, std::uint32_t tile, std::uint64_t rows,
                std::uint64_t cols) const;
     void apart(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
