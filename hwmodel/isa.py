@@ -28,7 +28,8 @@ matmul). `final` is the version at which it is complete; it is 0 for a tile that
 an input or weight, or another cut of an intermediate). Operands name tile and version, so the engine can
 tell not only *where* an operation reads, but whether what lies there is what the program means.
 
-In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
+In SRAM a tile is dense: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart. Weights of 4 bits lie
+in blocks (packing.py), whose rows are `pitch` bytes apart, and in SRAM perhaps, too.
 
 **Types.** A matmul's `dtype` is that of A; which types B may have beside it, and what the sums are, is in `PAIRS`.
 Without `acc` the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be
@@ -101,6 +102,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.errors import OutputError, ScheduleError, described, one_line, position, printable, shown, whole
+from minisim.hwmodel import packing
 from minisim.hwmodel.vector_ops import FOLDS, INTEGERS, REDUCTIONS
 from minisim.hwmodel.vector_ops import VectorOp as VectorOp  # a part of the instruction set: others import it from here
 
@@ -115,7 +117,7 @@ NONE = 0xFFFFFFFF
 REDUCE_WIDTH = 32
 """The partial results of a reduction: part of its definition (kernels.hpp), another number gives other bits."""
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -394,8 +396,13 @@ TENSOR_DTYPE = np.dtype(
         ("keeps", "u1"),  # of a compressed weight (sparsity.py): values kept of each block of k; else 0
         ("block", "u1"),
         ("metadata_bits", "u1"),
-        ("across", "u1"),  # 1: k runs across the columns
-        ("reserved", "u1", (2,)),
+        ("across", "u1"),  # of that, or of a packed one: 1: k runs across the columns
+        ("packs", "u2"),  # of a packed weight (packing.py): weights of each block; else 0
+        ("block_bytes", "u2"),
+        ("scales", "u1"),  # the type of its scales
+        ("zeros", "u1"),  # 1: each block has a zero point
+        ("unpacker", "u1"),  # who unpacks it (packing.UNPACKERS)
+        ("reserved", "u1", (3,)),
     ]
 )
 
@@ -572,9 +579,9 @@ class Schedule:
         return {op: int(counted[op]) for op in Opcode}
 
     def tile_bytes(self) -> npt.NDArray[np.int64]:
-        """The bytes of each tile, int64 of shape (len(tiles),)."""
-        item = item_sizes()[self.tensors["dtype"][self.tiles["tensor"]]]
-        return np.asarray(self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item)
+        """The bytes of each tile in SRAM, int64 of shape (len(tiles),); in DRAM: `sparsity.moved_bytes`."""
+        tensors = self.tensors[self.tiles["tensor"]]
+        return packing.sram_bytes(self.tiles, tensors, item_sizes()[tensors["dtype"]])
 
     def vector_shape(self, vectors: Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows and columns that rows of `vectors` work through: those of dst, but of src0 for a reduction.

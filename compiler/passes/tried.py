@@ -42,6 +42,6 @@ def _content(graph: Graph) -> bytes:
     for line in graph.lines():
         found.update(f"{line}\n".encode(errors="surrogatepass"))
     for tensor in graph.tensors.values():
-        about = number_of(tensor) is not None, tensor.slab, tensor.window, tensor.kept, tensor.held
+        about = number_of(tensor) is not None, tensor.slab, tensor.window, tensor.kept, tensor.packed, tensor.held
         found.update(repr(about).encode(errors="surrogatepass"))
     return found.digest()

@@ -14,7 +14,7 @@ namespace {
 __extension__ using Wide = unsigned __int128;  // addresses, wherever a row claims to lie
 
 // All that hwmodel/cost.py reads of an operation, and of its tiles.
-using Key = std::array<std::uint64_t, 6>;
+using Key = std::array<std::uint64_t, 7>;
 
 struct KeyHash {
     std::size_t operator()(const Key& key) const {
@@ -61,7 +61,7 @@ public:
             const Rectangle at = rectangle_of(program_, tile);
             found = tiles_.of({static_cast<std::uint64_t>(at.address) % period_,
                                static_cast<std::uint64_t>(at.rows), static_cast<std::uint64_t>(at.row_bytes),
-                               static_cast<std::uint64_t>(at.pitch), 0, 0});
+                               static_cast<std::uint64_t>(at.pitch), unpacked_by_dma(program_.tensor_of(tile)), 0, 0});
         }
         return found;
     }
@@ -71,7 +71,7 @@ public:
             case Opcode::kLoad:
             case Opcode::kStore:
                 return {program_.stream[op].opcode, rectangle(program_.transfer(op).tile),
-                        planes != 0, 0, 0, 0};
+                        planes != 0, 0, 0, 0, 0};
             case Opcode::kExecute: return matmul(program_.matmul(op));
             case Opcode::kVector: return vector(program_.vector(op));
         }
@@ -88,7 +88,12 @@ private:
         return {static_cast<std::uint64_t>(Opcode::kExecute), pair(x.m, x.k), pair(x.n, x.dtype),
                 pair(static_cast<std::uint32_t>(flags), item_size(program_.dtype_of_tile(x.c))),
                 pair(x.taps, static_cast<std::uint32_t>(pitch)),
-                pair(pitch >> 32, static_cast<std::uint32_t>(kept_steps(program_, x.b)))};
+                pair(pitch >> 32, static_cast<std::uint32_t>(kept_steps(program_, x.b))), packed_bytes(x.b)};
+    }
+
+    // That the array unpacks; 0 of other operands, whose bytes follow from their sizes.
+    std::uint64_t packed_bytes(std::uint32_t tile) const {
+        return packed_on_chip(program_.tensor_of(tile)) ? program_.tile_bytes(tile) : 0;
     }
 
     // Elements from one row of A to the next where it is made of pieces: those of the first one; else 0.
@@ -107,11 +112,11 @@ private:
         if (info(static_cast<VectorOp>(x.op)).is_fold) {
             const std::uint64_t how = what | std::uint64_t{x.activation} << 24 | std::uint64_t{x.src2 != kNone} << 31;
             return {pair(static_cast<std::uint32_t>(how), x.taps), pair(x.rows, x.cols), elements(x),
-                    bytes(x.src1), bytes(x.src2) + bytes(x.acc), bytes(x.dst)};
+                    bytes(x.src1), bytes(x.src2) + bytes(x.acc), bytes(x.dst), 0};
         }
         const std::uint32_t cols = x.src0 == kNone ? 0 : program_.tiles[x.src0].cols;
         return {pair(static_cast<std::uint32_t>(what), cols), pair(x.rows, x.cols), bytes(x.src0),
-                bytes(x.src1), bytes(x.src2) + bytes(x.acc), bytes(x.dst)};
+                bytes(x.src1), bytes(x.src2) + bytes(x.acc), bytes(x.dst), 0};
     }
 
     // That the address generator reads for a fold: of each piece those of its windows.
@@ -187,6 +192,7 @@ void check_references(const Program& program, std::uint32_t cores) {
     for (const TensorRow& row : program.tensors) {
         if (row.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
         if (row.keeps > row.block) throw ScheduleError("a tensor keeps more of a block than it has");
+        if (row.unpacker >= kUnpackers) throw ScheduleError("a tensor has an unpacker that does not exist");
     }
     for (const TileRow& row : program.tiles) {
         if (row.tensor >= program.tensors.size) {

@@ -22,6 +22,7 @@ from minisim.errors import UsageError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import DType, Opcode, Role, Schedule
 from minisim.hwmodel.native import simulate_native
+from minisim.hwmodel.sparsity import moved_bytes
 from minisim.lockstep import in_lockstep
 from minisim.reports.decode import DECODE, PREFILL, Step
 from minisim.runtime import Runtime
@@ -162,4 +163,4 @@ def _bytes_of(schedule: Schedule, role: Role, opcode: Opcode, once: bool = False
     rows = schedule.stream["row"][schedule.stream["opcode"] == opcode]
     tiles = schedule.transfers["tile"][rows]
     tiles = tiles[schedule.tensors["role"][schedule.tiles["tensor"][tiles]] == role]
-    return int(schedule.tile_bytes()[np.unique(tiles) if once else tiles].sum())
+    return int(moved_bytes(schedule)[np.unique(tiles) if once else tiles].sum())

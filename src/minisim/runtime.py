@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from minisim._engine import Engine, EngineConfig, EngineStats
 from minisim.compiler.arguments import input_array
+from minisim.compiler.blocked import Blocked
 from minisim.compiler.dtypes import NAME, converted, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.frontend import ModelLike, as_graph
@@ -67,17 +68,20 @@ class Runtime:
         )
         self.engine.load_schedule(self.schedule)
         for tensor in self.computed.tensors.values():
-            if tensor.is_weight and tensor.data is not None:
+            if tensor.packed and isinstance(tensor.values, Blocked) and tensor.name in self._index:
+                self.engine.set_tensor(self._index[tensor.name], tensor.values.blocks())
+            elif tensor.is_weight and tensor.data is not None:
                 self._put(tensor, tensor.data)
 
     def _check_schedule(self) -> None:
-        """Whether the schedule has the tensors of the model, in their shapes: types are its own (`dtype`)."""
+        """Whether the schedule has the tensors of the model, in their shapes and packed alike: types are its own
+        (`dtype`)."""
         for tensor in self.computed.tensors.values():
             if tensor.window is not None:
                 continue  # a rectangle of another, which has the place
             if tensor.name in self._index:
                 row = self.schedule.tensors[self._index[tensor.name]]
-                if (row["rows"], row["cols"]) == view_2d(tensor.shape):
+                if (row["rows"], row["cols"]) == view_2d(tensor.shape) and _is_so_packed(row, tensor):
                     continue
             elif tensor.name not in self.computed.outputs.values():
                 continue  # fusion and folding may have left no use of it
@@ -198,3 +202,12 @@ class Runtime:
             self._states[tensor.name] = array
         shape = view_2d(tensor.shape) if tensor.held is None else array.shape
         self.engine.set_tensor(self._index[tensor.name], array.reshape(shape))
+
+
+def _is_so_packed(row: np.void, tensor: Tensor) -> bool:
+    """Whether a row of the table of tensors packs the tensor as it is packed."""
+    if not tensor.packed:
+        return bool(row["packs"] == 0)
+    expected = row.copy()
+    tensor.packed.put(expected)
+    return bool(row == expected)

@@ -246,8 +246,11 @@ struct TensorRow {
     std::uint64_t address;
     std::uint32_t rows, cols, pitch, storage;
     std::uint8_t dtype, role;
-    std::uint8_t keeps, block, metadata_bits, across;  // of a compressed weight (sparsity.hpp)
-    std::uint8_t reserved[2];
+    std::uint8_t keeps, block, metadata_bits;  // of a compressed weight (sparsity.hpp)
+    std::uint8_t across;  // of that, or of a packed one: 1: k runs across the columns
+    std::uint16_t packs, block_bytes;  // of a packed weight (packing.hpp): weights and bytes of a block; else 0
+    std::uint8_t scales, zeros, unpacker;  // type of its scales, whether blocks have zero points, who unpacks
+    std::uint8_t reserved[3];
 };
 
 // The fields of every row, once: FIELD(row, name, offset). The asserts below and the layout that
@@ -375,7 +378,12 @@ struct TensorRow {
     FIELD(TensorRow, block, 27)                                                                    \
     FIELD(TensorRow, metadata_bits, 28)                                                            \
     FIELD(TensorRow, across, 29)                                                                   \
-    FIELD(TensorRow, reserved, 30)
+    FIELD(TensorRow, packs, 30)                                                                    \
+    FIELD(TensorRow, block_bytes, 32)                                                              \
+    FIELD(TensorRow, scales, 34)                                                                   \
+    FIELD(TensorRow, zeros, 35)                                                                    \
+    FIELD(TensorRow, unpacker, 36)                                                                 \
+    FIELD(TensorRow, reserved, 37)
 
 #define MINISIM_ASSERT_OFFSET(type, field, offset)                                                 \
     static_assert(offsetof(type, field) == (offset), #type "." #field " moved");
@@ -391,6 +399,6 @@ static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 72);
 static_assert(sizeof(ConvolutionRow) == 116);
 static_assert(sizeof(TileRow) == 24);
-static_assert(sizeof(TensorRow) == 32);
+static_assert(sizeof(TensorRow) == 40);
 
 }  // namespace minisim

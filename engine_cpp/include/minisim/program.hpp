@@ -6,6 +6,7 @@
 #include <string>
 
 #include "minisim/isa.hpp"
+#include "minisim/packing.hpp"
 
 namespace minisim {
 
@@ -55,10 +56,9 @@ struct Program {
     DType dtype_of_tile(std::uint32_t tile) const {
         return static_cast<DType>(tensors[tiles[tile].tensor].dtype);
     }
-    std::uint64_t tile_bytes(std::uint32_t tile) const {
-        const TileRow& t = tiles[tile];
-        return std::uint64_t{t.rows} * t.cols * item_size(dtype_of_tile(tile));
-    }
+    const TensorRow& tensor_of(std::uint32_t tile) const { return tensors[tiles[tile].tensor]; }
+    // That a tile takes in SRAM.
+    std::uint64_t tile_bytes(std::uint32_t tile) const { return sram_bytes(tiles[tile], tensor_of(tile)); }
     // Visits the rows of a run that begins at `first`, which the validator has followed to its end.
     template <class Row, class Visit>
     static void for_each(const Table<Row>& table, std::uint32_t first, Visit visit) {
