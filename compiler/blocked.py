@@ -85,9 +85,9 @@ class Blocked(Lazy):
         parts, form = self.parts(), self.form
         k, n = parts.q.shape
         count = len(parts.scales)
-        q = np.zeros((count * form.block, n), np.uint8)
-        q[:k] = parts.q
-        q = q.reshape(count, form.block, n)
+        filled = np.zeros((count * form.block, n), np.uint8)
+        filled[:k] = parts.q
+        q: Array = filled.reshape(count, form.block, n)
         if form.block % 2:
             q = np.concatenate([q, np.zeros((count, 1, n), np.uint8)], axis=1)
         fields = [(q[:, 0::2] | q[:, 1::2] << 4).transpose(0, 2, 1), _bytes_of(parts.scales, form.scales)]

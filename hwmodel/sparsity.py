@@ -147,6 +147,14 @@ def rectangles(schedule: isa.Schedule, of: npt.NDArray[Any] | None = None) -> Re
     return found
 
 
+def whole_tensors(schedule: isa.Schedule) -> Rectangles:
+    """Where each tensor lies in DRAM as a whole, compressed, packed or neither."""
+    tensors = schedule.tensors
+    whole = np.zeros(len(tensors), dtype=isa.TILE_DTYPE)
+    whole["tensor"], whole["rows"], whole["cols"] = np.arange(len(tensors)), tensors["rows"], tensors["cols"]
+    return rectangles(schedule.replace(tiles=whole))
+
+
 def _lay_blocks(found: Rectangles, mine: npt.NDArray[np.bool_], tiles: isa.Table, tensors: isa.Table) -> None:
     """Put into `found` where the tiles of packed tensors lie: rectangles of blocks."""
     blocks, block, pitch = packing.blocks_of(tiles, tensors), tensors["block_bytes"].astype(np.int64), tensors["pitch"]

@@ -9,13 +9,16 @@ It comes before cast and quantize, behind which they are in blocks no longer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 
 from minisim.compiler.attributes import MatMulAttributes
 from minisim.compiler.blocked import Blocked
-from minisim.compiler.graph import Graph, Node, Tensor
+from minisim.compiler.dtypes import one_of
+from minisim.compiler.graph import Graph, Node, Tensor, view_2d
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import DType
+from minisim.hwmodel.isa import ITEMSIZE, DType
 from minisim.hwmodel.packing import MOST
 
 
@@ -58,3 +61,32 @@ def _across(node: Node, weight: str) -> bool | None:
         return None
     attributes = node.attributes_as(MatMulAttributes)
     return None if attributes.has_heads else attributes.transpose_b
+
+
+# -- for people ------------------------------------------------------------------------------------------
+
+
+def stored(graph: Graph, machine: Machine, computed: Graph) -> Iterator[str]:
+    """Lines on the weights of 4 bits of a graph: which of them are packed, and why others are not."""
+    names = [name for name, tensor in graph.tensors.items() if isinstance(tensor.values, Blocked)]
+    found = computed.tensors
+    packed = [found[name] for name in names if name in found and found[name].packed]
+    if packed:
+        size, wide = sum(map(_bytes, packed)), sum(prod(x.shape) * ITEMSIZE[x.code] for x in packed)
+        types = one_of(dict.fromkeys(x.dtype for x in packed))
+        yield (
+            f"{len(packed)} weights of 4 bits lie in DRAM in {size:,} bytes with their scales, where {types} would "
+            f"take {wide:,}; the {machine.unpack.by.replace('dma', 'DMA')} unpacks them (unpack.by)"
+        )
+    if others := len(names) - len(packed):
+        reason = "other operators than matmuls along k read them"
+        if machine.dtype == DType.INT8:
+            reason = "they are quantised to int8 (matrix.dtype)"
+        elif machine.unpack.by == "none":
+            reason = "unpack.by is 'none'"
+        yield f"{others} weights of 4 bits lie in DRAM as numbers: {reason}"
+
+
+def _bytes(tensor: Tensor) -> int:
+    assert tensor.packed is not None
+    return tensor.packed.bytes(*view_2d(tensor.shape))

@@ -17,6 +17,9 @@ from support.oracle import bits, round_bf16, round_fp16
 import minisim as ms
 from minisim.compiler.blocked import Blocked, blocked, in_blocks
 from minisim.compiler.dtypes import round_bfloat16
+from minisim.compiler.ops.epilogue import MatMulTypes
+from minisim.compiler.passes.pack import stored
+from minisim.compiler.pipeline import computed_graph
 from minisim.errors import CapacityError, ModelError, ScheduleError, UsageError
 from minisim.hwmodel.array import port_bytes
 from minisim.hwmodel.cost import costs
@@ -25,6 +28,8 @@ from minisim.hwmodel.isa import ALIGNMENT, Opcode
 from minisim.hwmodel.packing import UNPACKERS
 from minisim.hwmodel.sparsity import moved_bytes, rectangles
 from minisim.hwmodel.timing import simulate
+from minisim.reports.hints import least_traffic
+from minisim.reports.run_file.flow import traffic
 from minisim.runtime import Runtime
 
 Array = npt.NDArray[Any]
@@ -255,6 +260,16 @@ def test_what_sizes_a_sram_needs() -> None:
     assert ms.run(graph, machine(unpack__by="array", **small)).cycles
 
 
+@pytest.mark.parametrize(("by", "size"), [("dma", 4096), ("array", 576), ("none", 4096)])
+def test_panels_and_shares_reckon_with_what_lies_in_sram(by: str, size: int) -> None:
+    graph = computed_graph(gemm(weight(64, 64, 32)), machine(unpack__by=by))
+    (node,) = graph.nodes
+    assert MatMulTypes.of(node, graph).footprint(node.inputs, 32, 32, 32).b == size
+    assert graph.tensors["w"].tile_bytes(32, 32) == size
+    if by == "array":  # an edge of 40 begins anywhere in its first block: it may have a part of three
+        assert graph.tensors["w"].tile_bytes(40, 32) == 3 * 576
+
+
 def test_edges_are_decided_for_each_form() -> None:
     keys = {key(gemm(weight(64, 64, block)), machine(unpack__by=by)) for block in (16, 32) for by in UNPACKERS}
     assert len(keys) == 5  # without an unpacker the blocks do not matter
@@ -343,3 +358,29 @@ def test_a_transformer_of_four_bits() -> None:
     assert outputs["int4", "dma"] == outputs["int4", "array"] == outputs["int4", "none"] != outputs["float", "dma"]
     assert moved["float", "dma"] == moved["int4", "none"]
     assert moved["float", "dma"] * 9 == moved["int4", "dma"] * 32 == moved["int4", "array"] * 32
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"unpack.by": "dma"}, "in 27,000 bytes with their scales, where float32 would take 164,400; the DMA unpacks"),
+        ({"unpack.by": "array", "matrix.dtype": "bf16"}, "where bfloat16 would take 82,200; the array unpacks them"),
+        ({"unpack.by": "none"}, "1 weights of 4 bits lie in DRAM as numbers: unpack.by is 'none'"),
+        ({"matrix.dtype": "int8"}, "1 weights of 4 bits lie in DRAM as numbers: they are quantised to int8"),
+    ],
+)
+def test_what_is_told_of_them(keys: dict[str, str], told: str) -> None:
+    graph, on = gemm(weight(137, 300, 32)), machine().with_overrides(keys)
+    assert told in " ".join(stored(graph, on, computed_graph(graph, on, numerics=False)))
+    g = ms.Graph("sum")
+    g.output(g.add(g.input("x", (32, 32)), g.weight("w", weight(32, 32, 32))))
+    said = list(stored(g, machine(), computed_graph(g, machine())))
+    assert said == ["1 weights of 4 bits lie in DRAM as numbers: other operators than matmuls along k read them"]
+
+
+def test_bytes_of_a_whole_tensor_in_reports() -> None:
+    schedule = ms.compile_graph(gemm(weight(137, 300, 32)), machine())
+    assert least_traffic(schedule) == (5 * 300 * 18 + 5 * 137 * 4, 5 * 300 * 4)
+    result = ms.run(gemm(weight(137, 300, 32)), machine(), numerics=False)
+    (mine,) = (row for row in traffic(result.record())["tensors"] if row[0] == "w")
+    assert mine[2] == 5 * 300 * 18
