@@ -157,6 +157,8 @@ class DType(IntEnum):
     BOOL = 5
     FP16 = 6
     UINT8 = 7
+    FP8E4M3 = 8
+    FP8E5M2 = 9
 
 
 NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
@@ -168,6 +170,8 @@ NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.BOOL: np.dtype(np.bool_),
     DType.FP16: np.dtype(np.float16),
     DType.UINT8: np.dtype(np.uint8),
+    DType.FP8E4M3: np.dtype(np.uint8),  # likewise
+    DType.FP8E5M2: np.dtype(np.uint8),
 }
 
 ITEMSIZE = {dtype: held_as.itemsize for dtype, held_as in NUMPY_DTYPE.items()}

@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from minisim.compiler.attributes import Attributes, CastAttributes
-from minisim.compiler.dtypes import FLOATS, HELD_AS, NUMBERS
+from minisim.compiler.dtypes import FLOATS, FLOATS8, HELD_AS, NUMBERS
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.cast import ONNX_TYPES
@@ -90,6 +90,9 @@ def import_quantize(context: OnnxContext, node: OnnxNode) -> Tensor:
     if node.attrs.get("precision", 0) not in (0, 1):
         raise UnsupportedError("x must be divided in float32")
     named = int(node.attrs.get("output_dtype", 0))
+    of_zero = type_of(context, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else ""
+    if (of_floats := of_zero or ONNX_TYPES.get(named, "")) in FLOATS8:
+        return _quantised_floats(context, node, x, of_floats)
     dtype = integer_type(context, node.inputs[2:3], ONNX_TYPES.get(named, str(named)) if named else "uint8")
     scale, zero = scale_and_zero(context, node, x)
     return context.graph.quantize(x, scale, zero, dtype, name=node.name)
@@ -97,12 +100,33 @@ def import_quantize(context: OnnxContext, node: OnnxNode) -> Tensor:
 
 @onnx_import("DequantizeLinear", attributes=["axis", "block_size", "output_dtype"])
 def import_dequantize(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """Of int8, uint8 and int16, and of int32, as biases are."""
+    """Of int8, uint8 and int16, of int32, as biases are, and of floats of 8 bits."""
     x = context.value(node.inputs[0])
     if int(node.attrs.get("output_dtype", 0)) not in (0, 1):
         raise UnsupportedError("float32 is made of integers, no other type")
     scale, zero = scale_and_zero(context, node, x)
+    if x.dtype in FLOATS8:
+        _check_zero(context, node)
+        wide = context.graph.cast(x, "float32", name=context.graph.fresh_name(f"{node.name}/float32"))
+        return context.graph.mul(wide, scale, name=node.name)
     return context.graph.dequantize(x, scale, zero, name=node.name)
+
+
+def _quantised_floats(context: OnnxContext, node: OnnxNode, x: Tensor, dtype: str) -> Tensor:
+    """x / scale in float32, rounded to floats of 8 bits."""
+    _check_zero(context, node)
+    graph, (scale, _) = context.graph, scale_and_zero(context, node, x)
+    steps = graph.div(x, scale, name=graph.fresh_name(f"{node.name}/steps"))
+    return graph.cast(steps, dtype, saturate=bool(node.attrs.get("saturate", 1)), name=node.name)
+
+
+def _check_zero(context: OnnxContext, node: OnnxNode) -> None:
+    """Floats have none: where one is written it says their type alone."""
+    if len(node.inputs) < 3 or not node.inputs[2]:
+        return
+    zero = materialised(context.constant(node.inputs[2]))
+    if zero is None or np.any(zero.astype(np.float32) != 0):
+        raise UnsupportedError("the zero point of floats of 8 bits must be constant, and 0")
 
 
 @onnx_import("DynamicQuantizeLinear", several_outputs=True)
@@ -147,8 +171,7 @@ def integer_type(context: OnnxContext, names: Sequence[str], otherwise: str) -> 
 
 def type_of(context: OnnxContext, name: str) -> str:
     """The type of a value, constant or not."""
-    values = materialised(context.constant(name))
-    return context.value(name).dtype if values is None else str(values.dtype.name)
+    return context.constant_dtype(name) or context.value(name).dtype
 
 
 def scale_and_zero(context: OnnxContext, node: OnnxNode, x: Tensor) -> tuple[Tensor | float, Tensor | float]:

@@ -92,6 +92,8 @@ const char* outside_name(DType dtype) {
         case DType::kInt16: return "int16";
         case DType::kBool: return "bool";
         case DType::kFp16: return "float16";
+        case DType::kFp8E4M3:  // their bits
+        case DType::kFp8E5M2:
         case DType::kUint8: return "uint8";
     }
     return "?";

@@ -74,6 +74,18 @@ void put_number(float number, DType dtype, std::byte* to) {
         case DType::kBool: put(static_cast<std::uint8_t>(number != 0.0f)); break;
         case DType::kFp16: put(narrow_to_fp16(number)); break;
         case DType::kUint8: put(static_cast<std::uint8_t>(number)); break;
+        case DType::kFp8E4M3: {
+            Fp8E4m3 narrow;
+            narrow_to(number, narrow, true);
+            put(narrow);
+            break;
+        }
+        case DType::kFp8E5M2: {
+            Fp8E5m2 narrow;
+            narrow_to(number, narrow, true);
+            put(narrow);
+            break;
+        }
     }
 }
 

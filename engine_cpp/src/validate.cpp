@@ -323,7 +323,11 @@ namespace {
 // What a conversion may make.
 DTypes converted(const VectorRow& x) {
     const DTypes numbers = kFloats | kIntegers;
-    return static_cast<VectorOp>(x.op) == VectorOp::kCast ? numbers | only(DType::kBool) : numbers;
+    switch (static_cast<VectorOp>(x.op)) {
+        case VectorOp::kCast: return numbers | kFloats8 | only(DType::kBool);
+        case VectorOp::kCastBeyond: return kFloats8;
+        default: return numbers;
+    }
 }
 
 }  // namespace

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from minisim._engine import Engine, EngineConfig, EngineStats
 from minisim.compiler.arguments import input_array
 from minisim.compiler.blocked import Blocked
-from minisim.compiler.dtypes import NAME, converted, quantize
+from minisim.compiler.dtypes import FLOATS8, NAME, converted, quantize
 from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.float8 import from_bits, to_bits
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Tensor, view_2d
 from minisim.compiler.pipeline import compile_graph, computed_graph
@@ -173,10 +174,12 @@ class Runtime:
     def _lies_at(self, tensor: Tensor) -> Array:
         """The values of a computed tensor, as rows and columns."""
         if tensor.window is None:
-            return self.engine.tensor(self._index[tensor.name])
-        root, row, col = tensor.window
-        rows, cols = view_2d(tensor.shape)
-        return self.engine.tensor(self._index[root])[row : row + rows, col : col + cols]
+            found = self.engine.tensor(self._index[tensor.name])
+        else:
+            root, row, col = tensor.window
+            rows, cols = view_2d(tensor.shape)
+            found = self.engine.tensor(self._index[root])[row : row + rows, col : col + cols]
+        return from_bits(found, tensor.dtype) if tensor.dtype in FLOATS8 else found
 
     def outputs(self) -> dict[str, Array]:
         """All outputs by their public names."""
@@ -198,6 +201,8 @@ class Runtime:
             raise UsageError(
                 f"{'weight' if tensor.is_weight else 'input'} {tensor.name!r} is {code.name}: {e}"
             ) from None
+        if NAME[code] in FLOATS8:
+            array = to_bits(array, NAME[code], saturate=False)
         if tensor.held is not None:
             self._states[tensor.name] = array
         shape = view_2d(tensor.shape) if tensor.held is None else array.shape

@@ -23,9 +23,10 @@ enum class Queue : std::uint8_t { kLoad = 0, kStore = 1, kMatrix = 2, kVector = 
 constexpr std::uint32_t kQueues = 4;
 
 enum class DType : std::uint8_t {
-    kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4, kBool = 5, kFp16 = 6, kUint8 = 7
+    kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4, kBool = 5, kFp16 = 6, kUint8 = 7,
+    kFp8E4M3 = 8, kFp8E5M2 = 9
 };
-constexpr std::uint32_t kDTypes = 8;
+constexpr std::uint32_t kDTypes = 10;
 
 enum class Role : std::uint8_t {
     kInput = 0,
@@ -62,6 +63,8 @@ constexpr std::uint32_t item_size(DType dtype) {
         case DType::kInt16: return 2;
         case DType::kInt8:
         case DType::kUint8:
+        case DType::kFp8E4M3:
+        case DType::kFp8E5M2:
         case DType::kBool: return 1;
     }
     return 0;
@@ -73,6 +76,7 @@ constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); 
 constexpr DTypes kIntegers =
     only(DType::kInt8) | only(DType::kUint8) | only(DType::kInt16) | only(DType::kInt32);
 constexpr DTypes kFloats = only(DType::kFp32) | only(DType::kBf16) | only(DType::kFp16);
+constexpr DTypes kFloats8 = only(DType::kFp8E4M3) | only(DType::kFp8E5M2);  // stored, moved and cast, not computed with
 
 // What a fold leaves for one that goes on from it: floats as they are added up, integers as they are.
 constexpr DType partial_of(DType operands) { return kIntegers & only(operands) ? operands : DType::kFp32; }
