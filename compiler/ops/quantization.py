@@ -106,27 +106,41 @@ def import_dequantize(context: OnnxContext, node: OnnxNode) -> Tensor:
         raise UnsupportedError("float32 is made of integers, no other type")
     scale, zero = scale_and_zero(context, node, x)
     if x.dtype in FLOATS8:
-        _check_zero(context, node)
-        wide = context.graph.cast(x, "float32", name=context.graph.fresh_name(f"{node.name}/float32"))
-        return context.graph.mul(wide, scale, name=node.name)
+        return _floats_of(context, node, x, scale, zero)
     return context.graph.dequantize(x, scale, zero, name=node.name)
 
 
 def _quantised_floats(context: OnnxContext, node: OnnxNode, x: Tensor, dtype: str) -> Tensor:
     """x / scale in float32, rounded to floats of 8 bits."""
-    _check_zero(context, node)
-    graph, (scale, _) = context.graph, scale_and_zero(context, node, x)
+    graph, (scale, zero) = context.graph, scale_and_zero(context, node, x)
     steps = graph.div(x, scale, name=graph.fresh_name(f"{node.name}/steps"))
+    if _has_zero(context, node):
+        steps = graph.add(steps, zero, name=graph.fresh_name(f"{node.name}/moved"))
     return graph.cast(steps, dtype, saturate=bool(node.attrs.get("saturate", 1)), name=node.name)
 
 
-def _check_zero(context: OnnxContext, node: OnnxNode) -> None:
-    """Floats have none: where one is written it says their type alone."""
+def _floats_of(context: OnnxContext, node: OnnxNode, x: Tensor, scale: Tensor | float, zero: Tensor | float) -> Tensor:
+    """x times its scale in float32, in the type of the scale."""
+    graph, to = context.graph, type_of(context, node.inputs[1])
+
+    def part(text: str) -> str:
+        return graph.fresh_name(f"{node.name}/{text}")
+
+    wide = graph.cast(x, "float32", name=part("float32"))
+    if _has_zero(context, node):
+        wide = graph.sub(wide, zero, name=part("moved"))
+    found = graph.mul(wide, scale, name=node.name if to == "float32" else part("scaled"))
+    return found if to == "float32" else graph.cast(found, to, name=node.name)
+
+
+def _has_zero(context: OnnxContext, node: OnnxNode) -> bool:
+    """Whether a zero point of floats is computed. ONNX has them 0: one that is constant says their type alone."""
     if len(node.inputs) < 3 or not node.inputs[2]:
-        return
+        return False
     zero = materialised(context.constant(node.inputs[2]))
-    if zero is None or np.any(zero.astype(np.float32) != 0):
-        raise UnsupportedError("the zero point of floats of 8 bits must be constant, and 0")
+    if zero is not None and np.any(zero.astype(np.float32) != 0):
+        raise UnsupportedError("the zero point of floats of 8 bits must be 0")
+    return zero is None
 
 
 @onnx_import("DynamicQuantizeLinear", several_outputs=True)
