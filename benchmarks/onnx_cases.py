@@ -35,6 +35,8 @@ BEGIN, END = "<!-- cases: begin -->", "<!-- cases: end -->"
 BOUND = {"Pad", "Dropout", "Resize", "Upsample", "CastLike", "Compress", "OneHot"}
 """Operators of which all operands but the first are bound."""
 
+FLOATS8 = ("float8_e4m3fn", "float8_e5m2")
+
 BFLOAT16_UNIT = 2.0**-7
 """What two neighbours in bfloat16 differ by at the most, relatively."""
 
@@ -108,6 +110,8 @@ def passes(operator: str, case: Any, folder: Path) -> str:
             if (dtype := np.asarray(expected).dtype).name == "bfloat16":  # numpy has it not: float32 here
                 expected, dtype = expected.astype(np.float32), np.dtype(np.float32)
                 relative = max(relative, 2 * BFLOAT16_UNIT)
+            elif dtype.name in FLOATS8:  # nor these; exactly
+                expected, dtype, relative = expected.astype(np.float32), np.dtype(np.float32), 0.0
             assert (found.shape, found.dtype) == (np.shape(expected), dtype), info.name
             np.testing.assert_allclose(found, expected, rtol=relative, atol=case.atol)
     return ""

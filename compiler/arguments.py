@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from minisim.compiler.dtypes import converted, is_integer, known
+from minisim.compiler.dtypes import FLOATS8, converted, is_integer, known
 from minisim.errors import ModelError, ShapeError, UsageError, one_line, shown
 
 Shape = tuple[int, ...]
@@ -156,8 +156,9 @@ def input_array(name: str, values: object, shape: Shape) -> Array:
     """
     try:
         array = np.asarray(values)
-        if (
-            array.dtype.name == "bfloat16"
+        if array.dtype.name in (
+            "bfloat16",
+            *FLOATS8,
         ):  # of the package ml_dtypes, which is not asked for: its floats are exact here
             array = array.astype(np.float32)
         if array.dtype.kind not in "biuf":

@@ -27,6 +27,7 @@ from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.native import simulate_native
+from minisim.hwmodel.sparsity import moved_bytes
 
 NEAR, MORE = 0.03, 2
 """How much later than the soonest other edges may end that are kept; and how many times the operations they have."""
@@ -88,7 +89,7 @@ class TokenPrograms:
 
     def _slack_of(self, schedule: Schedule) -> float:
         """Its cycles over those in which the DRAM moves its bytes."""
-        moved = int(schedule.tile_bytes()[schedule.transfers["tile"]].sum())
+        moved = int(moved_bytes(schedule)[schedule.transfers["tile"]].sum())
         return simulate_native(schedule, self.machine).cycles * float(self.machine.memory_bytes_per_cycle) / moved
 
     def _program(self, past: int, edges: Edges) -> Schedule:

@@ -9,6 +9,7 @@ uint8       UINT8            uint8
 int16       INT16            int16                              wide activations, for int8 weights
 int32       INT32            int32                              biases and sums of integer matmuls
 bool        BOOL             bool                               what comparisons make, and conditions
+float8_e4m3fn, float8_e5m2   FP8E4M3, FP8E5M2   float32        stored, moved and cast: `float8.py` rounds to them
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from minisim.compiler.float8 import from_bits, to_bits
 from minisim.errors import ModelError, did_you_mean, shown
 from minisim.hwmodel.isa import DType
 
@@ -33,6 +35,8 @@ CODE = {
     "int16": DType.INT16,
     "int32": DType.INT32,
     "bool": DType.BOOL,
+    "float8_e4m3fn": DType.FP8E4M3,
+    "float8_e5m2": DType.FP8E5M2,
 }
 """The machine's types by name."""
 
@@ -47,10 +51,15 @@ HELD_AS: dict[str, np.dtype[Any]] = {
     "int16": np.dtype(np.int16),
     "int32": np.dtype(np.int32),
     "bool": np.dtype(np.bool_),
+    "float8_e4m3fn": np.dtype(np.float32),
+    "float8_e5m2": np.dtype(np.float32),
 }
 """The numpy type of the arrays that hold their values."""
 
 FLOATS = frozenset({"float32", "bfloat16", "float16"})
+
+FLOATS8 = frozenset({"float8_e4m3fn", "float8_e5m2"})
+"""Floats that are stored, moved and cast, and not computed with."""
 
 INTEGERS = frozenset({"int8", "uint8", "int16", "int32"})
 
@@ -59,7 +68,7 @@ NUMBERS = FLOATS | INTEGERS
 
 def is_integer(dtype: str) -> bool:
     """Whether its values are computed exactly: of the integers, and of bool, whose values are 0 and 1."""
-    return dtype not in FLOATS
+    return dtype not in FLOATS | FLOATS8
 
 
 def known(dtype: str) -> str:
@@ -82,9 +91,11 @@ def converted(data: npt.ArrayLike, dtype: str) -> Array:
         TypeError, ValueError: they are not, or `data` is no array of numbers.
     """
     held_as = HELD_AS[dtype]
-    if dtype in FLOATS:
-        with np.errstate(over="ignore"):  # what is beyond a type is infinite in it
+    if dtype in FLOATS | FLOATS8:
+        with np.errstate(over="ignore"):  # what is beyond a type is infinite in it, or NaN
             array = np.ascontiguousarray(data, dtype=held_as).reshape(np.shape(data))
+        if dtype in FLOATS8:
+            return from_bits(to_bits(array, dtype, saturate=False), dtype)
         return round_bfloat16(array) if dtype == "bfloat16" else array
     given = np.asarray(data)
     if given.dtype == held_as:

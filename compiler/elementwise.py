@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from minisim.compiler.arguments import caller
 from minisim.compiler.attributes import CastAttributes
+from minisim.compiler.dtypes import FLOATS8
 from minisim.compiler.graph_methods import GraphMethods, T
-from minisim.errors import ModelError, shown
+from minisim.errors import ModelError, shown, truth
 
 
 class ElementwiseMethods(GraphMethods[T]):
@@ -220,10 +221,15 @@ class ElementwiseMethods(GraphMethods[T]):
         """``minimum(maximum(x, low), high)``."""
         return self._of("Clip", [x, low, high], name)
 
-    def cast(self, x: T, dtype: str, *, name: str | None = None) -> T:
+    def cast(self, x: T, dtype: str, *, saturate: bool = True, name: str | None = None) -> T:
         """The values of x in another type: floats truncated toward zero and saturated as they become integers (NaN is
-        0), integers by their lowest bits; what is not 0 is true."""
-        return self.add_node("Cast", [x], CastAttributes(dtype), name=name)
+        0), integers by their lowest bits; what is not 0 is true.
+
+        What is beyond the floats of 8 bits is the largest of them, or with ``saturate=False`` infinite, or NaN where
+        there are no infinities.
+        """
+        beyond = not truth("saturate", saturate) and isinstance(dtype, str) and dtype in FLOATS8
+        return self.add_node("CastBeyond" if beyond else "Cast", [x], CastAttributes(dtype), name=name)
 
     def rescale(self, x: T, factor: T | float, dtype: str, *, name: str | None = None) -> T:
         """``x * factor`` in float32, as `dtype`: an integer is rounded to, ties to even, and saturates.

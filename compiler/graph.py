@@ -66,7 +66,8 @@ from minisim.compiler.row_methods import RowMethods
 from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import Lazy, Values, arranged, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
-from minisim.hwmodel.isa import TENSOR_DTYPE, DType
+from minisim.hwmodel.isa import ITEMSIZE, TENSOR_DTYPE, DType, align
+from minisim.hwmodel.packing import Packed
 from minisim.hwmodel.sparsity import Kept
 
 MOST_IN_A_PAGE = int(np.iinfo(TENSOR_DTYPE["page"]).max)
@@ -91,6 +92,7 @@ class Tensor:
         slab: the rows of its slabs (`slabs.py`), if who makes it cuts it slab by slab and its tiles lie otherwise than
             in the tensor as a whole; else 0. The pass `tile` finds it.
         kept: of a weight that is compressed how (`hwmodel/sparsity.py`). The pass `sparse` finds it.
+        packed: of a weight of 4 bits how it lies in memory (`hwmodel/packing.py`). The pass `pack` finds it.
     """
 
     graph: Graph = field(repr=False)
@@ -105,6 +107,7 @@ class Tensor:
     page: int = 0
     slab: int = 0
     kept: Kept | None = None
+    packed: Packed | None = None
 
     __array_ufunc__ = (
         None  # an array beside an operator leaves it to the tensor, and does not take it element by element
@@ -119,6 +122,13 @@ class Tensor:
     def code(self) -> DType:
         """What the machine calls its type."""
         return CODE[self.dtype]
+
+    def tile_bytes(self, rows: int, cols: int) -> int:
+        """The bytes of SRAM that a tile of so many elements takes, in whole granules, wherever it begins."""
+        if self.packed and self.packed.on_chip:
+            k, n = (cols, rows) if self.packed.across else (rows, cols)
+            return align(self.packed.tile_bytes(k, n))
+        return align(ITEMSIZE[self.code] * rows * cols)
 
     def __matmul__(self, other: Tensor) -> Tensor:
         return self.graph.matmul(self, other)
@@ -555,11 +565,11 @@ class Graph(
         return tensor
 
     def _form(self, name: str) -> str:
-        """Shape, and type, scale and what is kept if they are not float32, none and all, for dumps."""
+        """Shape, and type, scale and how it is stored if they are not float32, none and dense, for dumps."""
         t = self.tensors[name]
-        kept = f" {t.kept}" if t.kept else ""
-        kept += f" in pages of {t.page}" if t.page else ""
-        return f"{list(t.shape)}{_unless_float32(t.dtype)}{'' if t.scale is None else f' x {t.scale:.6g}'}{kept}"
+        stored = "".join(f" {each}" for each in (t.kept, t.packed) if each)
+        stored += f" in pages of {t.page}" if t.page else ""
+        return f"{list(t.shape)}{_unless_float32(t.dtype)}{'' if t.scale is None else f' x {t.scale:.6g}'}{stored}"
 
     def _operand(self, value: Tensor | float, other: Tensor | float) -> Tensor:
         """`value`, or the number as a weight of the type of `other`."""

@@ -1,6 +1,6 @@
 """The whole compiler on one page.
 
-    import -> [attend] -> fuse -> [sparse] -> [cast | quantize] -> phases -> [depthwise] -> [place]
+    import -> [attend] -> fuse -> [sparse] -> [pack] -> [cast | quantize] -> phases -> [depthwise] -> [place]
            -> tile -> slice -> lower -> schedule -> dispatch
 
 tile also decides which core computes what (`shares.py`); lower writes that into the uOps, and from there on each
@@ -10,8 +10,8 @@ whether all that is better done as on a poorer machine (`nest.py`).
 attend comes first, because what attention means is said by the model alone, whatever is fused into what; a machine
 that quantises float models computes its products in integers, each by itself, so there is none. fuse comes next,
 because inside a fused operation all is in the type of its sums: what cast rounds and quantize scales is what enters and
-leaves a unit. sparse follows where a machine has sparsity, and before the weights are rounded or scaled. One of the two
-follows if the machine computes float models in bf16, fp16 or int8;
+leaves a unit. sparse follows where a machine has sparsity, and pack where a model has weights of 4 bits, both before
+the weights are rounded or scaled. One of the two follows if the machine computes float models in bf16, fp16 or int8;
 before tile, because a tile's bytes depend on its type. phases and depthwise come behind both: the bits are the same.
 The phases of a depthwise convolution are depthwise, too, so they come first. place follows where a model has states:
 it says where tensors lie, whatever made them. fuse comes before tile also because a
@@ -40,6 +40,7 @@ from minisim.compiler.passes.dispatch import Dispatch
 from minisim.compiler.passes.fuse import Fuse
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.nest import Nest
+from minisim.compiler.passes.pack import Pack, is_blocked
 from minisim.compiler.passes.phases import Phases
 from minisim.compiler.passes.place import Place, has_states
 from minisim.compiler.passes.quantize import Quantize
@@ -74,11 +75,14 @@ def conversions(machine: Machine, numerics: bool) -> tuple[Pass, ...]:
     return found[machine.dtype]
 
 
-def graph_passes(machine: Machine, numerics: bool = True, states: bool = False) -> tuple[Step, ...]:
-    """The passes from the user's graph, which may have `states`, to the one that is computed."""
+def graph_passes(
+    machine: Machine, numerics: bool = True, states: bool = False, blocked: bool = False
+) -> tuple[Step, ...]:
+    """The passes from the user's graph, which may have `states` and `blocked` weights, to the one that is computed."""
     steps: tuple[Step, ...] = () if machine.dtype == DType.INT8 else ((5, Attend()),)
     steps = (*steps, (10, Fuse()))
     steps = (*steps, (12, Sparse(machine))) if machine.sparsity.numbers else steps
+    steps = (*steps, (13, Pack(machine))) if blocked else steps
     steps = (*steps, *((15, step) for step in conversions(machine, numerics)), (16, Phases()))
     steps = (*steps, (17, Depthwise())) if machine.vector.depthwise else steps
     return (*steps, (18, Place())) if states else steps
@@ -142,7 +146,7 @@ def compile_graph(
         deciding_passes(machine, max_operations, mapping),
         (*making_passes(machine), (50, Dispatch(machine))),
     )
-    steps = (*graph_passes(machine, numerics, has_states(graph)), *deciding, *making)
+    steps = (*graph_passes(machine, numerics, has_states(graph), is_blocked(graph)), *deciding, *making)
     schedule = _through(steps, graph, on_stage)
     assert isinstance(schedule, Schedule)
     return schedule
@@ -164,7 +168,8 @@ def tiled_graph(
 ) -> TiledGraph:
     """`graph` as the machine walks it: what is decided before anything is made of it; raises as `compile_graph`
     does."""
-    steps = (*graph_passes(machine, numerics, has_states(graph)), *deciding_passes(machine, max_operations, mapping))
+    to_computed = graph_passes(machine, numerics, has_states(graph), is_blocked(graph))
+    steps = (*to_computed, *deciding_passes(machine, max_operations, mapping))
     found = _through(steps, graph, None)
     assert isinstance(found, TiledGraph)
     return found
@@ -179,7 +184,7 @@ def compile_tiled(tiled: TiledGraph, machine: Machine) -> Schedule:
 
 def computed_graph(graph: Graph, machine: Machine, numerics: bool = True) -> Graph:
     """`graph` as the machine computes it: fused, its tensors in the types in which they lie in memory."""
-    found = _through(graph_passes(machine, numerics, has_states(graph)), graph, None)
+    found = _through(graph_passes(machine, numerics, has_states(graph), is_blocked(graph)), graph, None)
     assert isinstance(found, Graph)
     return found
 
@@ -209,13 +214,13 @@ def _tell(on_stage: Stage | None, number: int, name: str, ir: IR) -> None:
 def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of the graph.
 
-    What the passes after `slice` read is the tiled graph with its slices, which weights are compressed, and the machine
-    without its speed (`untimed`).
+    What the passes after `slice` read is the tiled graph with its slices, which weights are compressed or packed, and
+    the machine without its speed (`untimed`).
     """
-    graph_key = [
-        (node.name, node.op, tiled.tilings[node.name], [tiled.graph.tensors[name].kept for name in node.present])
-        for node in tiled.executed()
-    ]
+    of, graph_key = tiled.graph.tensors, []
+    for node in tiled.executed():
+        stored = [(of[name].kept, of[name].packed) for name in node.present]
+        graph_key.append((node.name, node.op, tiled.tilings[node.name], stored))
     return hashlib.sha256(repr((untimed(machine).flat(), graph_key, tiled.slices)).encode()).hexdigest()
 
 

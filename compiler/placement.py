@@ -12,6 +12,7 @@ from minisim.compiler.semantics import SEMANTICS
 from minisim.errors import CapacityError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.packing import Packed
 
 
 class Own(NamedTuple):
@@ -56,7 +57,10 @@ def tensor_table(graph: Graph, own: Sequence[Own], machine: Machine) -> isa.Tabl
         row["role"], row["storage"] = _role(graph, name, outputs), index[root]
         if tensor.kept:
             row["keeps"], row["block"], row["metadata_bits"], row["across"] = tensor.kept
-        padded = _set_form(row, *view_2d(tensor.shape), tensor.code, None if root in viewed else machine)
+        if tensor.packed:
+            padded = _set_blocks(row, tensor, tensor.packed, machine)
+        else:
+            padded = _set_form(row, *view_2d(tensor.shape), tensor.code, None if root in viewed else machine)
         if tensor.page:
             row["page"] = tensor.page
             padded = isa.align(max(padded, -(-tensor.shape[0] // tensor.page) * tensor.page * int(row["pitch"])))
@@ -83,12 +87,28 @@ def _set_form(row: np.void, rows: int, cols: int, dtype: isa.DType, machine: Mac
         pitch = isa.align(isa.ITEMSIZE[dtype] * padded_cols)
     elif machine and pitch > isa.ALIGNMENT:
         pitch = isa.align(pitch)
+    row["rows"], row["cols"], row["pitch"], row["dtype"] = rows, cols, _checked_pitch(pitch, cols), dtype
+    return isa.align(padded_rows * pitch)
+
+
+def _set_blocks(row: np.void, tensor: Tensor, packed: Packed, machine: Machine) -> int:
+    """The same of a packed weight: its rows are of blocks, padded as rows of a dense one, but to no tiles."""
+    rows, cols = view_2d(tensor.shape)
+    down, right = packed.blocks(rows, cols)
+    pitch = right * packed.block_bytes
+    if machine.dram.padding == "tile" or pitch > isa.ALIGNMENT:
+        pitch = isa.align(pitch)
+    packed.put(row)
+    row["rows"], row["cols"], row["pitch"], row["dtype"] = rows, cols, _checked_pitch(pitch, cols), tensor.code
+    return isa.align(down * pitch)
+
+
+def _checked_pitch(pitch: int, cols: int) -> int:
     if pitch >= 2**32:  # its column of the table has 32 bits
         raise CapacityError(
             f"a tensor's row of {cols:,} elements takes {pitch:,} bytes in DRAM; the most is {2**32 - 1:,}"
         )
-    row["rows"], row["cols"], row["pitch"], row["dtype"] = rows, cols, pitch, dtype
-    return isa.align(padded_rows * pitch)
+    return pitch
 
 
 def placed(graph: Graph) -> list[Tensor]:

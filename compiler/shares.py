@@ -232,7 +232,7 @@ class Splitter:
         return place if place and (*place.edges, place.apart) == found else None
 
     def _tile_bytes(self, read: Read) -> int:
-        return isa.align(self._item(read.tensor) * read.rows[1] * read.cols[1])
+        return self.graph.tensors[read.tensor].tile_bytes(read.rows[1], read.cols[1])
 
     def _item(self, tensor: str) -> int:
         """The bytes of an element of `tensor`."""

@@ -274,6 +274,7 @@ def port_bytes(
     dtype: npt.ArrayLike | None = None,
     taps: npt.ArrayLike = 1,
     kept: npt.ArrayLike = 0,
+    packed: npt.ArrayLike = 0,
 ) -> PortBytes:
     """Bytes of m x k x n blocks, fold by fold.
 
@@ -286,12 +287,13 @@ def port_bytes(
         dtype: of the operands; default: the machine's.
         taps: equal parts of k, see `Block`.
         kept: steps of k that B keeps, if it is compressed, else 0. A is read whole.
+        packed: bytes of B, if the array unpacks it as it reads it, else 0.
     """
     matrix = machine.matrix
     code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
     of_types = (item_sizes()[code], second_sizes()[code], accumulator_sizes()[code])
-    m, k, n, step, result, a_item, b_item, sums, kept = (
-        np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, step, result, *of_types, kept)
+    m, k, n, step, result, a_item, b_item, sums, kept, packed = (
+        np.asarray(x, dtype=np.int64) for x in np.broadcast_arrays(m, k, n, step, result, *of_types, kept, packed)
     )
     rows, cols = matrix.rows, matrix.cols
     block = Block.of(m, steps(k, kept, taps, matrix), n, matrix, code, taps)
@@ -306,7 +308,7 @@ def port_bytes(
     metadata = -(-kept * n * machine.sparsity.bits // 8) * b_passes
     return PortBytes(
         a=m * k * a_passes * a_item,
-        b=np.where(kept > 0, kept, k) * n * b_passes * b_item + metadata,
+        b=np.where(packed > 0, packed, np.where(kept > 0, kept, k) * n * b_item) * b_passes + metadata,
         written=m * n * result,
         sums_read=m * n * (c_passes - 1 + (step != 0)) * sums,
         sums_written=m * n * (c_passes - (result > 0)) * sums,

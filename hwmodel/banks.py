@@ -73,15 +73,16 @@ def matmul_bank_cycles(
     taps: npt.ArrayLike = 1,
     pitch: npt.ArrayLike = 0,
     kept: npt.ArrayLike = 0,
+    packed: npt.ArrayLike = 0,
 ) -> Column:
     """Cycles for which m x k x n blocks hold the banks; an operand is transposed if it is stored (k, m), (n, k).
 
     Args:
-        step, result, dtype, taps, pitch, kept: as `cost.matmul_cycles` takes them.
+        step, result, dtype, taps, pitch, kept, packed: as `cost.matmul_cycles` takes them.
     """
     code = np.asarray(machine.dtype if dtype is None else dtype, dtype=np.int64)
     result = accumulator_sizes()[code] if result is None else result
-    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=code, taps=taps, kept=kept)
+    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=code, taps=taps, kept=kept, packed=packed)
     m, k, n, a_transposed, b_transposed = (np.asarray(x, dtype=np.int64) for x in (m, k, n, a_transposed, b_transposed))
     a_item, b_item = item_sizes()[code], second_sizes()[code]
     dataflow, sram = machine.matrix.dataflow, machine.sram
@@ -91,7 +92,8 @@ def matmul_bank_cycles(
     a_row = np.where(np.asarray(pitch) > 0, pitch, np.where(a_transposed, m, k))
     a_pitch, b_pitch = a_row * a_item, np.where(b_transposed, k, n) * b_item
     taken = walk_bytes(moved.a // a_item, np.where(a_strided, a_pitch, a_item), a_item, sram)
-    taken = taken + walk_bytes(moved.b // b_item, np.where(b_strided, b_pitch, b_item), b_item, sram) + moved.written
+    of_b = walk_bytes(moved.b // b_item, np.where(b_strided, b_pitch, b_item), b_item, sram)
+    taken = taken + np.where(np.asarray(packed) > 0, moved.b, of_b) + moved.written  # blocks are walked byte by byte
     if not machine.accumulator.bytes:
         taken = taken + moved.sums_read + moved.sums_written
     return bank_cycles(taken, sram)

@@ -30,7 +30,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +78,7 @@ class BurstRules:
         outstanding: bursts requested and not yet answered; or 0.
         request_cycles: from one request to the next.
         beat_cycles: from one beat to the next.
+        unpack_cycles: the same of packed weights that the DMA unpacks (packing.py).
         burst_gap: idle cycles of the memory's data bus after each burst.
         realign: whether a shifter aligns the rows to a packed buffer (reads; on its way out a write needs no cycle).
         in_flight, decode_cycles, gap: of descriptors, see the module's text; in_flight is at least 1.
@@ -92,6 +93,7 @@ class BurstRules:
     outstanding: int = 0
     request_cycles: int = 0
     beat_cycles: int = 1
+    unpack_cycles: int = 1
     burst_gap: int = 0
     realign: bool = True
     in_flight: int = 2
@@ -104,6 +106,10 @@ class BurstRules:
     def period(self) -> int:
         """Bytes: addresses that differ by a multiple of it are cut alike."""
         return math.lcm(self.width, self.boundary or 1)
+
+    def unpacking(self) -> BurstRules:
+        """The rules for packed weights, which pass the unpacker on their way."""
+        return replace(self, beat_cycles=self.unpack_cycles)
 
     def split(self, descriptor: Descriptor) -> Iterator[Burst]:
         """The bursts of one descriptor, in order."""

@@ -49,6 +49,7 @@ from minisim.hwmodel.sections import (
     Sparsity,
     Sram,
     Tile,
+    Unpack,
     Vector,
 )
 
@@ -65,6 +66,7 @@ class Machine(Section):
     matrix: Matrix = Matrix()
     tile: Tile = Tile()  # after the matrix, which it follows
     sparsity: Sparsity = Sparsity()
+    unpack: Unpack = Unpack()
     vector: Vector = Vector()
     sram: Sram = Sram()
     accumulator: Accumulator = Accumulator()
@@ -105,6 +107,12 @@ class Machine(Section):
         """Peak bandwidth."""
         rate = self.dram.bandwidth if self.dram.model == "ideal" else self.dram.part.bytes_per_second
         return rate / self.clock.frequency
+
+    @property
+    def unpack_cycles(self) -> int:
+        """From one beat of packed weights, with two of them in a byte, to the next where the DMA unpacks them."""
+        dma, rate = self.dma, self.unpack.weights_per_cycle
+        return max(dma.beat_cycles, -(-2 * dma.bytes_per_cycle // rate)) if rate else dma.beat_cycles
 
     @property
     def dram_cycles_per_cycle(self) -> Fraction:

@@ -29,7 +29,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel import isa
+from minisim.hwmodel import isa, packing
 from minisim.hwmodel.array import accumulator_sizes, block_cycles, drain_cycles, port_bytes
 from minisim.hwmodel.banks import bank_cycles, matmul_bank_cycles, walk_bytes
 from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
@@ -101,10 +101,12 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
     columns.dram[moves] = dram_cycles(columns.bytes[moves], machine)
     columns.descriptors[:] = descriptors(schedule, rectangles(schedule), machine) if decoded is None else decoded
     columns.setup[columns.descriptors > 0] = machine.dma.setup_cycles
-    for code in (isa.Opcode.LOAD, isa.Opcode.STORE):
-        way, this = opcode == code, opcode[moves] == code
-        tiles = Rectangles(*(column[this] for column in moved))
-        of_way = transfer_cycles(tiles, machine, load=code == isa.Opcode.LOAD)
+    unpacked = np.zeros(n, dtype=np.bool_)
+    unpacked[moves] = packing.by_dma(schedule.tensors)[schedule.tiles["tensor"][schedule.transfers["tile"][row[moves]]]]
+    for load, by_dma in ((True, False), (True, True), (False, False)):
+        way = (opcode == (isa.Opcode.LOAD if load else isa.Opcode.STORE)) & (unpacked == by_dma)
+        tiles = Rectangles(*(column[way[moves]] for column in moved))
+        of_way = transfer_cycles(tiles, machine, load, by_dma)
         for column, found in zip((columns.busy, columns.hold, columns.lag, columns.latency), of_way, strict=True):
             column[way] = found
 
@@ -125,6 +127,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         taps=x["taps"],
         pitch=_pitch_of_pieces(schedule, x),
         kept=kept,
+        packed=packed_bytes(schedule, x),
     )
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold
     columns.latency[executes] = drain_cycles(machine) + np.where(has_epilogue(x), machine.matrix.epilogue_cycles, 0)
@@ -155,6 +158,7 @@ def burst_rules(machine: Machine, load: bool) -> BurstRules:
         outstanding=dma.outstanding_bursts,
         request_cycles=dma.request_cycles,
         beat_cycles=dma.beat_cycles,
+        unpack_cycles=machine.unpack_cycles,
         burst_gap=dma.burst_gap_cycles,
         realign=load,
         gap=dma.gap_cycles,
@@ -171,8 +175,11 @@ def latency_cycles(machine: Machine, load: bool) -> int:
     return machine.l2_latency_cycles + (dram if load else 0)
 
 
-def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cycles, Cycles, Cycles, Cycles]:
-    """Busy, hold, lag and latency cycles of transfers of rectangles; DRAM bandwidth comes on top.
+def transfer_cycles(
+    tiles: Rectangles, machine: Machine, load: bool, unpacked: bool = False
+) -> tuple[Cycles, Cycles, Cycles, Cycles]:
+    """Busy, hold, lag and latency cycles of transfers of rectangles, all of them `unpacked` on their way or none; DRAM
+    bandwidth comes on top.
 
     With bursts (`Dma.has_bursts`) a transfer alone takes its span, from first request to last byte. Of that the
     port is busy while data pass and in the gap after them, or longer if its request slots are taken until then
@@ -184,12 +191,14 @@ def transfer_cycles(tiles: Rectangles, machine: Machine, load: bool) -> tuple[Cy
     rows = apart(tiles) if dma.dimensions == 1 else np.ones_like(tiles.rows)
     if dma.has_bursts:
         rules = burst_rules(machine, load)
+        rules = rules.unpacking() if unpacked else rules
         latency = rules.latency
         found = spans(tiles, rules)
         passing = found.cycles - latency
         lag = np.clip(slot_cycles(found, rules) - passing, gap, max(latency, gap))
         return passing + lag, (rows - 1) * dma.setup_cycles, lag, np.full_like(passing, latency + dma.completion_cycles)
-    row = -(-(tiles.row_bytes * tiles.rows // rows) // dma.bytes_per_cycle) * dma.beat_cycles + gap
+    beat = machine.unpack_cycles if unpacked else dma.beat_cycles
+    row = -(-(tiles.row_bytes * tiles.rows // rows) // dma.bytes_per_cycle) * beat + gap
     hold = (rows - 1) * np.maximum(row, dma.setup_cycles)
     lag = np.full_like(row, gap)
     return hold + row, hold, lag, np.maximum(latency - lag, 0) + dma.completion_cycles
@@ -221,6 +230,7 @@ def matmul_cycles(
     taps: npt.ArrayLike = 1,
     pitch: npt.ArrayLike = 0,
     kept: npt.ArrayLike = 0,
+    packed: npt.ArrayLike = 0,
 ) -> tuple[Cycles, Cycles, Cycles]:
     """Setup, busy and hold cycles of m x k x n blocks: the array's, or its memories' ports or banks' if slower.
 
@@ -232,11 +242,12 @@ def matmul_cycles(
         taps: equal parts of k which the array takes one by one, unless it packs them.
         pitch: elements of SRAM from one row of A to the next; 0: it is packed.
         kept: steps of k that B keeps, if it is compressed (`sparsity.py`), else 0.
+        packed: bytes of B, if the array unpacks it (`packing.py`), else 0.
     """
     dtype = machine.dtype if dtype is None else dtype
     setup, busy, hold = block_cycles(m, k, n, machine, dtype, taps, kept)
     result = accumulator_sizes()[np.asarray(dtype)] if result is None else result
-    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype, taps=taps, kept=kept)
+    moved = port_bytes(m, k, n, machine, step=step, result=result, dtype=dtype, taps=taps, kept=kept, packed=packed)
     if machine.accumulator.bytes:
         of_sums = port_cycles(moved.sums_read, moved.sums_written, machine.accumulator)
         needed = np.maximum(port_cycles(moved.read, moved.written, machine.sram), of_sums)
@@ -256,6 +267,7 @@ def matmul_cycles(
             taps=taps,
             pitch=pitch,
             kept=kept,
+            packed=packed,
         )
         needed = np.maximum(needed, banks)
     waits = np.maximum(needed - busy, 0)
@@ -290,6 +302,12 @@ def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cy
         if width:
             needed = np.maximum(needed, -(-size // width))
     return needed
+
+
+def packed_bytes(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
+    """The bytes of the B of each matmul in SRAM where the array unpacks it; else 0."""
+    tensor = schedule.tiles["tensor"][matmuls["b"]]
+    return np.where(packing.on_chip(schedule.tensors)[tensor], schedule.tile_bytes()[matmuls["b"]], 0)
 
 
 def _pitch_of_pieces(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:

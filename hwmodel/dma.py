@@ -25,13 +25,14 @@ from typing import NamedTuple
 from simpy import Event
 
 from minisim.hwmodel import isa
-from minisim.hwmodel.bursts import BurstRules, Descriptor, Rectangles
+from minisim.hwmodel.bursts import BurstRules, Descriptor
 from minisim.hwmodel.clock import FREE, PLACE, SERVE, Call
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import burst_rules, rectangles
 from minisim.hwmodel.descriptors import tiles_of
 from minisim.hwmodel.gates import CODE, Point
 from minisim.hwmodel.isa import Queue
+from minisim.hwmodel.packing import by_dma
 from minisim.hwmodel.port import BurstPort, Bus, Cut, cut
 from minisim.hwmodel.state import State
 from minisim.hwmodel.unit import Unit
@@ -62,17 +63,19 @@ def dma_units(
 class Cuts:
     """How the tiles of a schedule are cut into bursts; tiles that are cut alike share it."""
 
-    def __init__(self, tiles: Rectangles, rules: BurstRules) -> None:
-        self._rules = rules
-        period = rules.period
-        columns = (tiles.address % period, tiles.row_bytes, tiles.rows, tiles.pitch)
+    def __init__(self, schedule: isa.Schedule, rules: BurstRules) -> None:
+        self._rules = rules.unpacking(), rules
+        tiles, period = rectangles(schedule), rules.period
+        plain = ~by_dma(schedule.tensors)[schedule.tiles["tensor"]]
+        columns = (plain, tiles.address % period, tiles.row_bytes, tiles.rows, tiles.pitch)
         self._tiles: list[tuple[int, ...]] = list(zip(*(column.tolist() for column in columns), strict=True))
         self._found: dict[tuple[int, ...], Cut] = {}
 
     def of(self, tile: int) -> Cut:
         key = self._tiles[tile]
         if key not in self._found:
-            self._found[key] = cut(Descriptor(*key), self._rules)
+            plain, *where = key
+            self._found[key] = cut(Descriptor(*where), self._rules[plain])
         return self._found[key]
 
 
@@ -199,7 +202,7 @@ class DmaUnit(Unit):
         rules = burst_rules(machine, load=queue == Queue.LOAD)
         if machine.dma.has_bursts:
             self._tile = tiles_of(schedule).tolist()
-            self._cuts = Cuts(rectangles(schedule), rules)
+            self._cuts = Cuts(schedule, rules)
         self._idle: list[tuple[int, int, DmaChannel]] = [
             (0, port.number, DmaChannel(self, port, BurstPort(rules, port.bus) if self._cuts else None))
             for port in ports.ports

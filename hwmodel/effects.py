@@ -70,6 +70,8 @@ RULES = (
          "matrix.dataflow is 'os', and no type has a rate above 1: k streams, step by step", ("matrix.dataflow",)),
     Rule(("sparsity.metadata_bits", "sparsity.prune"), lambda m: m.sparsity.numbers is None,
          "sparsity.pattern is 'none'", ("sparsity.pattern",)),
+    Rule(("unpack.weights_per_cycle",), lambda m: m.unpack.by != "dma", "unpack.by is not 'dma'", ("unpack.by",)),
+    Rule(("energy.unpack",), lambda m: m.unpack.by == "none", "unpack.by is 'none'", ("unpack.by",)),
     Rule(("vector.fma_cost", "energy.vector_fma"), lambda m: not m.vector.depthwise, "vector.depthwise is false",
          ("vector.depthwise",)),
     Rule(("vector.reduce_level_cycles",), lambda m: m.vector.lanes == 1, "vector.lanes is 1: there is no tree",

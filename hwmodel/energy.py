@@ -33,16 +33,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel import isa
+from minisim.hwmodel import isa, packing
 from minisim.hwmodel.classes import ClassCosts, class_costs
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import rectangles
 from minisim.hwmodel.descriptors import descriptors
-from minisim.hwmodel.sparsity import kept_steps, moved_bytes
+from minisim.hwmodel.sparsity import kept_steps, moved_bytes, port_bytes
 from minisim.hwmodel.timeline import Answers
 from minisim.hwmodel.vector_ops import INTEGERS
 
@@ -87,10 +88,12 @@ def blocks(schedule: isa.Schedule) -> Iterator[slice]:
 
 
 def accesses(schedule: isa.Schedule) -> Accesses:
-    """The bytes that the operations of `schedule` read and write: each operand's tile once."""
+    """The bytes that the operations of `schedule` read and write: each operand's tile once, in the form in which it
+    passes the ports of the SRAM, or the DRAM's."""
     found = Accesses(*(np.zeros(len(schedule), dtype=np.int64) for _ in range(6)))
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
-    sizes = np.append(moved_bytes(schedule), 0)  # the last one is that of NONE
+    sizes = np.append(port_bytes(schedule), 0)  # the last one is that of NONE
+    stored = moved_bytes(schedule)
 
     def size(table: isa.Table, operand: str) -> Column:
         return np.asarray(sizes[np.minimum(table[operand], len(sizes) - 1)])
@@ -109,7 +112,7 @@ def accesses(schedule: isa.Schedule) -> Accesses:
         way = opcode == code
         t = schedule.transfers[row[way]]
         of_tile, none = size(t, "tile"), np.zeros(len(t), dtype=np.int64)
-        (found.dram_read if is_load else found.dram_write)[way] = of_tile
+        (found.dram_read if is_load else found.dram_write)[way] = stored[t["tile"]]
         reads, writes = (none, of_tile) if is_load else (of_tile, none)
         moved(way, reads, writes, t["sram"])
 
@@ -158,19 +161,45 @@ def operation_energy(
         return whole
 
     x, v = schedule.matmuls[row[executes]], schedule.vectors[row[elementwise]]
+    unpacked = unpackings(schedule)
     read, write = sram_prices(machine)
     sums_read, sums_write = sram_prices(machine, machine.accumulator.bytes or None)
     return {
-        "mac": column(executes, _mac_energy(schedule, x, machine)),
+        "mac": column(executes, _mac_energy(schedule, x, machine)) + unpacked.by_array * price.unpack,
         "epilogue": column(executes, _epilogue_energy(x, machine)),
         "vector": column(elementwise, _vector_energy(schedule, v, machine)),
         "sram_read": moved.sram_read * read + moved.accumulator_read * (sums_read - read),
         "sram_write": moved.sram_write * write + moved.accumulator_write * (sums_write - write),
-        "dma": moved.dram * price.dma_byte + decoded * price.dma_descriptor,
+        "dma": moved.dram * price.dma_byte + unpacked.by_dma * price.unpack + decoded * price.dma_descriptor,
         "noc": moved.dram * (price.noc_byte if machine.noc.limits else 0),
         "l2": _l2_energy(moved, answers, machine),
         "dram": (answers.read + answers.written if answers else moved.dram) * price.dram_byte,
     }
+
+
+class Unpackings(NamedTuple):
+    """Weights of 4 bits that become numbers in each operation, int64: in a load, or in the array, which takes each
+    operand's tile once."""
+
+    by_dma: Column
+    by_array: Column
+
+
+def unpackings(schedule: isa.Schedule) -> Unpackings:
+    """Of the operations of `schedule`."""
+    opcode, row = schedule.stream["opcode"], schedule.stream["row"]
+    sizes = schedule.tiles["rows"].astype(np.int64) * schedule.tiles["cols"]
+    tensor = schedule.tiles["tensor"]
+    found = Unpackings(*(np.zeros(len(schedule), dtype=np.int64) for _ in range(2)))
+    for column, mine, table, operand in (
+        (found.by_dma, packing.by_dma(schedule.tensors), schedule.transfers, "tile"),
+        (found.by_array, packing.on_chip(schedule.tensors), schedule.matmuls, "b"),
+    ):
+        if mine.any():
+            way = opcode == (isa.Opcode.LOAD if operand == "tile" else isa.Opcode.EXECUTE)
+            tiles = table[operand][row[way]]
+            column[way] = np.where(mine[tensor[tiles]], sizes[tiles], 0)
+    return found
 
 
 def _l2_energy(moved: Accesses, answers: Answers | None, machine: Machine) -> Column:

@@ -28,7 +28,8 @@ matmul). `final` is the version at which it is complete; it is 0 for a tile that
 an input or weight, or another cut of an intermediate). Operands name tile and version, so the engine can
 tell not only *where* an operation reads, but whether what lies there is what the program means.
 
-In SRAM a tile is packed: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart.
+In SRAM a tile is dense: row pitch = cols x item size. In DRAM its rows are `pitch` bytes apart. Weights of 4 bits lie
+in blocks (packing.py), whose rows are `pitch` bytes apart, and in SRAM perhaps, too.
 
 **Stacks.** A tile may lie in another one, its stack, as whole rows of it (`stack`): a matmul's a, c or residual may
 be such a tile, and so many matmuls fill, or read, what is one operand of a vector operation. All tiles of a stack have
@@ -111,6 +112,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.errors import OutputError, ScheduleError, described, one_line, position, printable, shown, whole
+from minisim.hwmodel import packing
 from minisim.hwmodel.vector_ops import FOLDS, INTEGERS, REDUCTIONS
 from minisim.hwmodel.vector_ops import VectorOp as VectorOp  # a part of the instruction set: others import it from here
 
@@ -165,6 +167,8 @@ class DType(IntEnum):
     BOOL = 5
     FP16 = 6
     UINT8 = 7
+    FP8E4M3 = 8
+    FP8E5M2 = 9
 
 
 NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
@@ -176,6 +180,8 @@ NUMPY_DTYPE: dict[DType, np.dtype[Any]] = {
     DType.BOOL: np.dtype(np.bool_),
     DType.FP16: np.dtype(np.float16),
     DType.UINT8: np.dtype(np.uint8),
+    DType.FP8E4M3: np.dtype(np.uint8),  # likewise
+    DType.FP8E5M2: np.dtype(np.uint8),
 }
 
 ITEMSIZE = {dtype: held_as.itemsize for dtype, held_as in NUMPY_DTYPE.items()}
@@ -407,8 +413,14 @@ TENSOR_DTYPE = np.dtype(
         ("keeps", "u1"),  # of a compressed weight (sparsity.py): values kept of each block of k; else 0
         ("block", "u1"),
         ("metadata_bits", "u1"),
-        ("across", "u1"),  # 1: k runs across the columns
+        ("across", "u1"),  # of that, or of a packed one: 1: k runs across the columns
         ("page", "u2"),  # of a state whose rows lie in pages: how many in each; else 0
+        ("packs", "u2"),  # of a packed weight (packing.py): weights of each block; else 0
+        ("block_bytes", "u2"),
+        ("scales", "u1"),  # the type of its scales
+        ("zeros", "u1"),  # 1: each block has a zero point
+        ("unpacker", "u1"),  # who unpacks it (packing.UNPACKERS)
+        ("reserved", "u1"),
     ]
 )
 
@@ -587,9 +599,9 @@ class Schedule:
         return {op: int(counted[op]) for op in Opcode}
 
     def tile_bytes(self) -> npt.NDArray[np.int64]:
-        """The bytes of each tile, int64 of shape (len(tiles),)."""
-        item = item_sizes()[self.tensors["dtype"][self.tiles["tensor"]]]
-        return np.asarray(self.tiles["rows"].astype(np.int64) * self.tiles["cols"] * item)
+        """The bytes of each tile in SRAM, int64 of shape (len(tiles),); in DRAM: `sparsity.moved_bytes`."""
+        tensors = self.tensors[self.tiles["tensor"]]
+        return packing.sram_bytes(self.tiles, tensors, item_sizes()[tensors["dtype"]])
 
     def held(self) -> npt.NDArray[np.int64]:
         """Of each tile that in whose place it lies, int64 of shape (len(tiles),): itself, or its stack."""

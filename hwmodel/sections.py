@@ -234,6 +234,19 @@ class Sparsity(Section):
         return self.metadata_bits or (self.numbers[1] - 1).bit_length()
 
 
+class Unpack(Section):
+    """Weights of 4 bits in blocks, which a model brings (packing.py)."""
+
+    by: Literal["dma", "array", "none"] = Field(
+        default="dma",
+        description="who makes numbers of weights of 4 bits: the DMA on their way into SRAM, or the array as it takes "
+        "them out of there; none: nobody, so they lie in DRAM as numbers",
+    )
+    weights_per_cycle: int = Field(
+        default=0, ge=0, le=2**20, description="that a channel of the DMA unpacks; 0: as many as its bus brings"
+    )
+
+
 _FOLLOWS = "; not written, it follows the array, or is what the compiler finds better (compiler.effort)"
 _CHOSEN = " edge {} is that the compiler chooses instead of the array's"
 
@@ -608,6 +621,9 @@ class Energy(Section):
     )
     requantize: Femtojoules = _energy(
         "4.6pJ", "per int8 result: fp32 multiply 3.7 [H] and rounding, as an fp32 add 0.9"
+    )
+    unpack: Femtojoules = _energy(
+        "3.8pJ", "per weight of 4 bits that is unpacked: its zero point, an int32 add 0.1, and an fp32 multiply 3.7 [H]"
     )
     vector_sub: Femtojoules = _energy("0.9pJ", "per element: as an fp32 add [H]")
     vector_div: Femtojoules = _energy("18.4pJ", "per element: taken as four fp32 MACs (an assumption)")

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from minisim.hwmodel import isa
+from minisim.hwmodel import isa, packing
 from minisim.hwmodel.bursts import Rectangles
 
 Column = npt.NDArray[np.int64]
@@ -98,15 +98,22 @@ def kept_steps(schedule: isa.Schedule, matmuls: isa.Table) -> Column:
 
 
 def moved_bytes(schedule: isa.Schedule) -> Column:
-    """The bytes that each tile takes of a port, compressed or not, int64 of shape (len(tiles),)."""
-    if not np.any(schedule.tensors["keeps"]):
+    """The bytes that each tile has in DRAM, compressed, packed or neither, int64 of shape (len(tiles),)."""
+    if not np.any(schedule.tensors["keeps"]) and not np.any(packing.is_packed(schedule.tensors)):
         return schedule.tile_bytes()
     found = rectangles(schedule)
     return np.asarray(found.row_bytes * found.rows)
 
 
+def port_bytes(schedule: isa.Schedule) -> Column:
+    """The bytes that each tile takes of the SRAM's ports, int64 of shape (len(tiles),): those that it has in DRAM, but
+    for weights that the DMA has unpacked."""
+    unpacked = packing.by_dma(schedule.tensors)[schedule.tiles["tensor"]]
+    return np.where(unpacked, schedule.tile_bytes(), moved_bytes(schedule))
+
+
 def rectangles(schedule: isa.Schedule, of: npt.NDArray[Any] | None = None) -> Rectangles:
-    """Where each tile lies in DRAM, compressed or not; or each of those whose numbers are given."""
+    """Where each tile lies in DRAM, compressed, packed or neither; or each of those whose numbers are given."""
     tiles = schedule.tiles if of is None else schedule.tiles[of]
     tensors = schedule.tensors[tiles["tensor"]]
     item, pitch = isa.item_sizes()[tensors["dtype"]], tensors["pitch"].astype(np.int64)
@@ -117,6 +124,9 @@ def rectangles(schedule: isa.Schedule, of: npt.NDArray[Any] | None = None) -> Re
         tiles["rows"].astype(np.int64),
         pitch,
     )
+    packed = packing.is_packed(tensors)
+    if packed.any():
+        _lay_blocks(found, packed, tiles[packed], tensors[packed])
     mine = tensors["keeps"] != 0
     if not mine.any():
         return found
@@ -135,3 +145,19 @@ def rectangles(schedule: isa.Schedule, of: npt.NDArray[Any] | None = None) -> Re
     found.rows[mine] = np.where(across, t["rows"], spans.number)
     found.pitch[mine] = size(width)
     return found
+
+
+def whole_tensors(schedule: isa.Schedule) -> Rectangles:
+    """Where each tensor lies in DRAM as a whole, compressed, packed or neither."""
+    tensors = schedule.tensors
+    whole = np.zeros(len(tensors), dtype=isa.TILE_DTYPE)
+    whole["tensor"], whole["rows"], whole["cols"] = np.arange(len(tensors)), tensors["rows"], tensors["cols"]
+    return rectangles(schedule.replace(tiles=whole))
+
+
+def _lay_blocks(found: Rectangles, mine: npt.NDArray[np.bool_], tiles: isa.Table, tensors: isa.Table) -> None:
+    """Put into `found` where the tiles of packed tensors lie: rectangles of blocks."""
+    blocks, block, pitch = packing.blocks_of(tiles, tensors), tensors["block_bytes"].astype(np.int64), tensors["pitch"]
+    found.address[mine] = tensors["address"].astype(np.int64) + blocks.row * pitch + blocks.col * block
+    found.row_bytes[mine] = blocks.cols * block
+    found.rows[mine] = blocks.rows

@@ -18,6 +18,8 @@ INTEGERS = ("INT8", "UINT8", "INT16", "INT32")
 BOOLS = ("BOOL",)
 NUMBERS = (*FLOATS, *INTEGERS)
 ALL = (*NUMBERS, *BOOLS)
+FLOATS8 = ("FP8E4M3", "FP8E5M2")
+STORED = (*ALL, *FLOATS8)
 
 
 class VectorOp(IntEnum):
@@ -125,17 +127,18 @@ class VectorOp(IntEnum):
     LOGICAL_OR       = 55, "xx",  "x", 0, "simple",                                  "max",                  BOOLS
     LOGICAL_XOR      = 56, "xx",  "x", 0, "simple",                                  "max",                  BOOLS
     SELECT           = 57, "cxx", "x", 0, "simple",                                  "max",                  ALL
-    COPY             = 58, "m",   "x", 0, "simple",                                  "max",                  ALL
-    TRANSPOSE        = 59, "m",   "x", 0, "simple",                                  "max",                  ALL
+    COPY             = 58, "m",   "x", 0, "simple",                                  "max",                  STORED
+    TRANSPOSE        = 59, "m",   "x", 0, "simple",                                  "max",                  STORED
     FOLD_MAX         = 60, "w",   "x", 0, "simple",                                  "reduce_max",           NUMBERS
     FOLD_SUM         = 61, "w",   "x", 0, "add",                                     "reduce_sum",           FLOATS
     FOLD_FMA         = 62, "wxx", "x", 0, "fma",                                     "",                     FLOATS
-    CAST             = 63, "x",   "t", 0, "simple",                                  "max",                  ALL
+    CAST             = 63, "x",   "t", 0, "simple",                                  "max",                  STORED
     RESCALE          = 64, "xf",  "t", 0, "mul simple",                              "mul max",              NUMBERS
     QUANTIZE         = 65, "xff", "t", 0, "div simple add simple",                   "div max add max",      NUMBERS
     DEQUANTIZE       = 66, "xff", "t", 0, "add mul simple",                          "sub mul max",          NUMBERS
     REQUANTIZE       = 67, "xff", "t", 0, "mul simple add simple",                   "mul max add max",      NUMBERS
     MULTIPLY_ADD     = 68, "xxx", "x", 0, "mul add",                                 "",                     FLOATS
+    CAST_BEYOND      = 69, "x",   "t", 0, "simple",                                  "max",                  FLOATS
     # fmt: on
 
     @property

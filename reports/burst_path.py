@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import burst_rules, rectangles
+from minisim.hwmodel.cost import burst_rules
 from minisim.hwmodel.descriptors import tiles_of
 from minisim.hwmodel.dma import Cuts
 from minisim.hwmodel.gates import BUSY, REQUESTED, Point
@@ -73,8 +73,8 @@ class Bursts:
         self._op: list[int] = []  # of each burst
         self.first: dict[int, int] = {}
         self._last: dict[int, int] = {}
-        tiles, tile = rectangles(schedule), tiles_of(schedule)
-        cuts = {queue: Cuts(tiles, rules) for queue, rules in self._rules.items()}
+        tile = tiles_of(schedule)
+        cuts = {queue: Cuts(schedule, rules) for queue, rules in self._rules.items()}
         for mine in ports(schedule, timeline, machine):
             bus = Bus(self._rules[Queue.LOAD])
             port = {queue: BurstPort(rules, bus) for queue, rules in self._rules.items()}

@@ -19,6 +19,7 @@ from minisim.hwmodel.array import drain_cycles, rates
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import ACCUMULATOR, DType, Opcode, Role, Schedule, item_sizes
 from minisim.hwmodel.sections import LIES_ALONG, Tile
+from minisim.hwmodel.sparsity import whole_tensors
 from minisim.hwmodel.variants import possible, scaled
 from minisim.hwmodel.vector import operation_cycles
 from minisim.reports.account import Account
@@ -224,8 +225,8 @@ def _reuse_limit(record: RunRecord) -> tuple[str, int]:
 def least_traffic(schedule: Schedule) -> tuple[int, int]:
     """Bytes of all inputs and weights that are loaded, and of all outputs that are stored, each once."""
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
-    tensors = schedule.tensors
-    size = tensors["rows"].astype(np.int64) * tensors["cols"] * item_sizes()[tensors["dtype"]]
+    tensors, whole = schedule.tensors, whole_tensors(schedule)
+    size = whole.rows * whole.row_bytes
     totals = []
     for code, roles in ((Opcode.LOAD, (Role.INPUT, Role.WEIGHT)), (Opcode.STORE, (Role.OUTPUT,))):
         moved = np.unique(schedule.tiles["tensor"][schedule.transfers["tile"][row[opcode == code]]])

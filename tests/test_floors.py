@@ -20,6 +20,7 @@ MAY_IMPORT = {
         "minisim.hwmodel.recurrence",
         "minisim.hwmodel.classes",
         "minisim.hwmodel.sparsity",  # how a weight is compressed: docs/adr/0059
+        "minisim.hwmodel.packing",  # how one of 4 bits is packed: docs/adr/0075
         "minisim.hwmodel.native",  # to measure what is compiled: docs/adr/0041
         "minisim._engine.walk",  # the scheduler's: docs/adr/0036
         "minisim._engine.memory_needed",

@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from minisim.compiler.attributes import EpilogueAttributes, MatMulAttributes
+from minisim.compiler.blocked import Blocked
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.ops.epilogue import BIAS
 from minisim.compiler.semantics import Array
@@ -53,7 +54,8 @@ def _has_constant_weights(node: Node, graph: Graph) -> bool:
     if not isinstance(node.attributes, EpilogueAttributes) or node.operand(BIAS) is not None:
         return False
     w = graph.tensors[node.present[1]]
-    return w.is_weight and w.dtype == "float32" and len(w.shape) > 1 and node.attributes.scale is None
+    is_dense = w.is_weight and not isinstance(w.values, Blocked)  # folding makes floats of weights of 4 bits
+    return is_dense and w.dtype == "float32" and len(w.shape) > 1 and node.attributes.scale is None
 
 
 def _step(node: Node, value: str, graph: Graph) -> Step | None:

@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from minisim.compiler.arguments import MAX_RANK
+from minisim.compiler.blocked import Blocked
 from minisim.compiler.dtypes import CODE, converted, one_of
 from minisim.compiler.frontend.beside import read_beside
+from minisim.compiler.frontend.blocked_weights import blocked_weight
 from minisim.compiler.frontend.bound import bound_value, how_to_bind_value, unknown_value
 from minisim.compiler.frontend.dims import Dims, bind, how_to_bind
 from minisim.compiler.frontend.into_weights import fold_into_weights, forget_unused
@@ -390,6 +392,10 @@ class _Import(Bodies):
             raise UnsupportedError(f"constant {name!r} must be real numbers, not {found.dtype}")
         return None if found is None else found.values
 
+    def constant_dtype(self, name: str) -> str | None:
+        found = self._constants.get(name)
+        return None if found is None else found.dtype.name
+
     def integers(self, name: str) -> list[int] | None:
         values = self.constant(name)
         if values is None:
@@ -409,7 +415,10 @@ class _Import(Bodies):
         if dtype not in CODE:
             raise UnsupportedError(f"constant {name!r} must be {one_of(CODE)}, not {dtype}")
         values: Values = data
-        if not isinstance(data, Precise) or dtype != "float32":
+        as_it_is = (isinstance(data, Precise) and dtype == "float32") or (
+            isinstance(data, Blocked) and dtype == data.dtype
+        )
+        if not as_it_is:
             values = mapped(data, partial(converted, dtype=dtype))  # of a derived one, too, which may be float32
         assert values is not None
         return self.graph.weight(self.graph.fresh_name(name), values, dtype)
@@ -499,6 +508,9 @@ class _Import(Bodies):
         try:
             with library("its constant value cannot be computed"):
                 operands = {i: self._constants[i] for i in node.inputs if i}
+                if (weight := blocked_weight(node, operands)) is not None:
+                    self._constants[node.outputs[0]] = weight
+                    return
                 versions = opsets_of(self._model)
                 self._constants.update(folded(proto, operands, versions, self._budget, self._numerics))
                 if not self._of_bound.isdisjoint(operands):

@@ -121,6 +121,9 @@ class OnnxContext(Protocol):
     def constant(self, name: str) -> Array | Lazy | None:
         """The numbers of an initializer or folded constant, or None if the value is computed."""
 
+    def constant_dtype(self, name: str) -> str | None:
+        """The type of an initializer or folded constant as numpy calls it, or None if the value is computed."""
+
     def integers(self, name: str) -> list[int] | None:
         """A constant that lists dimensions or axes, or None if the value is computed. Raises ModelError for others."""
 

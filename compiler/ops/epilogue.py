@@ -23,6 +23,7 @@ from minisim.compiler.tiling import Share, Tiling
 from minisim.errors import UnsupportedError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
+from minisim.hwmodel.packing import Packed
 
 T = TypeVar("T")
 
@@ -153,19 +154,23 @@ class Footprint(NamedTuple):
 
 @dataclass(frozen=True)
 class MatMulTypes:
-    """The types of a matmul: of A (the operands'), its sums, its bias and its result."""
+    """The types of a matmul: of A (the operands'), its sums, its bias and its result; and how B is packed in SRAM, or
+    None."""
 
     operands: isa.DType
     sums: isa.DType
     bias: isa.DType
     result: isa.DType
+    packed: Packed | None = None
 
     @classmethod
     def of(cls, node: Node, graph: Graph) -> MatMulTypes:
         operands = graph.tensors[node.present[0]].code
         sums, of_bias = isa.ACCUMULATOR[operands], node.operand(BIAS)
         bias = graph.tensors[of_bias].code if of_bias else sums
-        return cls(operands, sums, bias, graph.tensors[node.output].code)
+        packed = graph.tensors[node.present[1]].packed
+        on_chip = packed if packed and packed.on_chip else None
+        return cls(operands, sums, bias, graph.tensors[node.output].code, on_chip)
 
     @property
     def second_item(self) -> int:
@@ -182,7 +187,7 @@ class MatMulTypes:
         c = isa.align(self.item(self.result) * m * n)
         return Footprint(
             a=isa.align(self.item(self.operands) * m * k),
-            b=isa.align(self.second_item * k * n),
+            b=isa.align(self.packed.tile_bytes(k, n) if self.packed else self.second_item * k * n),
             c=c,
             sums=isa.align(self.item(self.sums) * m * n),
             extra=isa.align(self.item(self.bias) * n) * has(inputs, BIAS) + c * has(inputs, RESIDUAL),

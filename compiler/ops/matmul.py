@@ -10,6 +10,7 @@ import numpy as np
 
 from minisim.compiler import panels
 from minisim.compiler.attributes import MatMulAttributes
+from minisim.compiler.blocked import Blocked
 from minisim.compiler.blocks import BlockPlan
 from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
@@ -323,8 +324,10 @@ def pace(
     m: int, k: int, n: int, machine: Machine, types: MatMulTypes, transposed: tuple[bool, bool] = (False, False)
 ) -> panels.Pace:
     """What the panels' estimate needs to know of a machine, for tiles of m x k x n elements."""
+    packed = types.packed.tile_bytes(k, n) if types.packed else 0
+    of_a, of_b = transposed
     found = cost.matmul_cycles(
-        m, k, n, 1, machine, a_transposed=transposed[0], b_transposed=transposed[1], dtype=types.operands
+        m, k, n, 1, machine, a_transposed=of_a, b_transposed=of_b, dtype=types.operands, packed=packed
     )
     setup, busy, hold = (int(x) for x in found)
     execute = max(busy, hold + setup)
@@ -351,7 +354,7 @@ def import_gemm(context: OnnxContext, node: OnnxNode) -> Tensor:
     graph = context.graph
     a = context.value(node.inputs[0])
     constant_b = context.constant(node.inputs[1])
-    if constant_b is None or (alpha == 1.0 and not transpose_b):
+    if constant_b is None or isinstance(constant_b, Blocked) or (alpha == 1.0 and not transpose_b):
         b = context.value(node.inputs[1])
     else:
         b = context.weight(node.inputs[1], scaled(constant_b, alpha, transpose_b))

@@ -21,7 +21,7 @@ MORE = {"Max", "Min", "Pow", "Clip", "Gelu", "Elu", "Selu", "Celu", "LeakyRelu",
 
 OTHERS = {
     *("GeluTanh", "Silu", "Select", "IsInf", "MultiplyAdd"),
-    *("Cast", "Rescale", "Quantize", "Dequantize", "Requantize"),
+    *("Cast", "CastBeyond", "Rescale", "Quantize", "Dequantize", "Requantize"),
 }
 """Operators whose names are not ONNX's, or mean something else there; or whose files import them."""
 

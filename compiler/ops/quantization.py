@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 
 from minisim.compiler.attributes import Attributes, CastAttributes
-from minisim.compiler.dtypes import FLOATS, HELD_AS, NUMBERS
+from minisim.compiler.dtypes import FLOATS, FLOATS8, HELD_AS, NUMBERS
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import, register
 from minisim.compiler.ops.cast import ONNX_TYPES
@@ -90,6 +90,9 @@ def import_quantize(context: OnnxContext, node: OnnxNode) -> Tensor:
     if node.attrs.get("precision", 0) not in (0, 1):
         raise UnsupportedError("x must be divided in float32")
     named = int(node.attrs.get("output_dtype", 0))
+    of_zero = type_of(context, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else ""
+    if (of_floats := of_zero or ONNX_TYPES.get(named, "")) in FLOATS8:
+        return _quantised_floats(context, node, x, of_floats)
     dtype = integer_type(context, node.inputs[2:3], ONNX_TYPES.get(named, str(named)) if named else "uint8")
     scale, zero = scale_and_zero(context, node, x)
     return context.graph.quantize(x, scale, zero, dtype, name=node.name)
@@ -97,12 +100,47 @@ def import_quantize(context: OnnxContext, node: OnnxNode) -> Tensor:
 
 @onnx_import("DequantizeLinear", attributes=["axis", "block_size", "output_dtype"])
 def import_dequantize(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """Of int8, uint8 and int16, and of int32, as biases are."""
+    """Of int8, uint8 and int16, of int32, as biases are, and of floats of 8 bits."""
     x = context.value(node.inputs[0])
     if int(node.attrs.get("output_dtype", 0)) not in (0, 1):
         raise UnsupportedError("float32 is made of integers, no other type")
     scale, zero = scale_and_zero(context, node, x)
+    if x.dtype in FLOATS8:
+        return _floats_of(context, node, x, scale, zero)
     return context.graph.dequantize(x, scale, zero, name=node.name)
+
+
+def _quantised_floats(context: OnnxContext, node: OnnxNode, x: Tensor, dtype: str) -> Tensor:
+    """x / scale in float32, rounded to floats of 8 bits."""
+    graph, (scale, zero) = context.graph, scale_and_zero(context, node, x)
+    steps = graph.div(x, scale, name=graph.fresh_name(f"{node.name}/steps"))
+    if _has_zero(context, node):
+        steps = graph.add(steps, zero, name=graph.fresh_name(f"{node.name}/moved"))
+    return graph.cast(steps, dtype, saturate=bool(node.attrs.get("saturate", 1)), name=node.name)
+
+
+def _floats_of(context: OnnxContext, node: OnnxNode, x: Tensor, scale: Tensor | float, zero: Tensor | float) -> Tensor:
+    """x times its scale in float32, in the type of the scale."""
+    graph, to = context.graph, type_of(context, node.inputs[1])
+
+    def part(text: str) -> str:
+        return graph.fresh_name(f"{node.name}/{text}")
+
+    wide = graph.cast(x, "float32", name=part("float32"))
+    if _has_zero(context, node):
+        wide = graph.sub(wide, zero, name=part("moved"))
+    found = graph.mul(wide, scale, name=node.name if to == "float32" else part("scaled"))
+    return found if to == "float32" else graph.cast(found, to, name=node.name)
+
+
+def _has_zero(context: OnnxContext, node: OnnxNode) -> bool:
+    """Whether a zero point of floats is computed. ONNX has them 0: one that is constant says their type alone."""
+    if len(node.inputs) < 3 or not node.inputs[2]:
+        return False
+    zero = materialised(context.constant(node.inputs[2]))
+    if zero is not None and np.any(zero.astype(np.float32) != 0):
+        raise UnsupportedError("the zero point of floats of 8 bits must be 0")
+    return zero is None
 
 
 @onnx_import("DynamicQuantizeLinear", several_outputs=True)
@@ -147,8 +185,7 @@ def integer_type(context: OnnxContext, names: Sequence[str], otherwise: str) -> 
 
 def type_of(context: OnnxContext, name: str) -> str:
     """The type of a value, constant or not."""
-    values = materialised(context.constant(name))
-    return context.value(name).dtype if values is None else str(values.dtype.name)
+    return context.constant_dtype(name) or context.value(name).dtype
 
 
 def scale_and_zero(context: OnnxContext, node: OnnxNode, x: Tensor) -> tuple[Tensor | float, Tensor | float]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from minisim.compiler.attributes import CastAttributes
+from minisim.compiler.blocked import Blocked
 from minisim.compiler.dtypes import converted
 from minisim.compiler.graph import Graph, Node, Tensor
 from minisim.compiler.quantising import CONVERSIONS
@@ -50,5 +51,7 @@ class Cast:
     def _cast(self, tensor: Tensor, owner: Graph, stays: bool) -> Tensor:
         if tensor.dtype != "float32" or stays:
             return replace(tensor, graph=owner)
+        if tensor.packed and isinstance(tensor.values, Blocked):
+            return replace(tensor, graph=owner, values=tensor.values.as_type(self.dtype), dtype=self.dtype)
         values = mapped(tensor.values, partial(converted, dtype=self.dtype))
         return replace(tensor, graph=owner, values=values, dtype=self.dtype)

@@ -160,7 +160,8 @@ def _bound(layer: Excerpt, machine: Machine) -> float:
     m, k, n = sizes_of(node, graph) or (1, 1, 1)
     a, b = (graph.tensors[name] for name in node.present[:2])
     kept = b.kept.of(k) if b.kept else 0
-    _, array, _ = matmul_cycles(m, k, n, 1, machine, dtype=a.code, kept=kept)
+    packed = b.packed.bytes(*view_2d(b.shape)) if b.packed and b.packed.on_chip else 0
+    _, array, _ = matmul_cycles(m, k, n, 1, machine, dtype=a.code, kept=kept, packed=packed)
     read, written = (sum(_bytes(graph.tensors[name]) for name in names) for names in (node.present, node.outputs))
     roof = roofline(0, 0, read, written, machine)
     return max(float(array) / machine.cores.count, float(roof.load_port), float(roof.store_port), float(roof.dram))
@@ -168,5 +169,7 @@ def _bound(layer: Excerpt, machine: Machine) -> float:
 
 def _bytes(tensor: Tensor) -> int:
     """Bytes that a tensor has in DRAM."""
+    if tensor.packed:
+        return tensor.packed.bytes(*view_2d(tensor.shape))
     item = isa.ITEMSIZE[tensor.code]
     return tensor.kept.bytes(*view_2d(tensor.shape), item) if tensor.kept else prod(tensor.shape) * item

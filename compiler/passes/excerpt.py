@@ -27,7 +27,7 @@ class Excerpt:
             wiring.append((x.op, x.attributes, inputs, outputs))
         outputs_of = self.graph.outputs
         tensors = [
-            (x.shape, x.dtype, x.is_weight, x.slab, x.kept, x.page, x.name in outputs_of)
+            (x.shape, x.dtype, x.is_weight, x.slab, x.kept, x.packed, x.page, x.name in outputs_of)
             for x in self.graph.tensors.values()
         ]
         self._key = wiring, tensors

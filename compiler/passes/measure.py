@@ -19,6 +19,7 @@ from minisim.errors import CapacityError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Opcode
 from minisim.hwmodel.native import simulate_native
+from minisim.hwmodel.sparsity import moved_bytes
 
 FEW = 0.005
 """What is sooner by less than this part of the cycles is about as good: then the fewest operations count, each of which
@@ -65,7 +66,7 @@ def timed(sliced: TiledGraph, machine: Machine, more: float = 1.0, repeats: Repe
     schedule, by_class = Dispatch(machine).with_costs(schedule)
     timeline, opcode = simulate_native(schedule, machine, by_class=by_class), schedule.stream["opcode"]
     moves = opcode <= Opcode.STORE
-    moved = schedule.tile_bytes()[schedule.transfers["tile"][schedule.stream["row"][moves]]].astype(np.float64)
+    moved = moved_bytes(schedule)[schedule.transfers["tile"][schedule.stream["row"][moves]]].astype(np.float64)
     cycles, count = float(timeline.cycles), float(len(schedule))
     all_moved = float(moved.sum())
     if repeats:

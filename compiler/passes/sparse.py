@@ -4,8 +4,8 @@ What a machine makes of it is in hwmodel/sparsity.py. A weight is compressed if 
 convolutions, and of nothing else, and each block of M steps of k, in the order in which it lies in memory, has N values
 at most, in every column, that are not zero. Of one whose blocks all have fewer, so many are kept: 1:4 on a machine of
 2:4. Blocks are counted from the first step; the order of k of a convolution is (channel div block, tap, channel mod
-block), so they are of neighbouring channels. Not compressed are the filters of convolutions with groups, and of
-transposed ones that are cut into phases.
+block), so they are of neighbouring channels. Not compressed are the filters of convolutions with groups, those of
+transposed ones that are cut into phases, and weights of 4 bits, which are packed instead (`pack.py`).
 
 It comes before cast and quantize, which leave zeros where they are: what is found does not depend on the type, nor on
 whether anybody computes with the weights.
@@ -20,6 +20,7 @@ from functools import partial
 import numpy as np
 
 from minisim.compiler.attributes import ConvAttributes, MatMulAttributes
+from minisim.compiler.blocked import Blocked
 from minisim.compiler.dtypes import FLOATS
 from minisim.compiler.graph import Array, Graph, Node, Tensor, view_2d
 from minisim.compiler.values import mapped
@@ -45,7 +46,7 @@ class Sparse:
 
     def _sparse(self, tensor: Tensor, across: bool) -> Tensor:
         sparsity, is_float = self.machine.sparsity, tensor.dtype in FLOATS
-        if sparsity.numbers is None:
+        if sparsity.numbers is None or isinstance(tensor.values, Blocked):
             return tensor
         most, block = sparsity.numbers
         rows, cols = view_2d(tensor.shape)

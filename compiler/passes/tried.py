@@ -42,6 +42,7 @@ def _content(graph: Graph) -> bytes:
     for line in graph.lines():
         found.update(f"{line}\n".encode(errors="surrogatepass"))
     for tensor in graph.tensors.values():
-        about = number_of(tensor) is not None, tensor.slab, tensor.window, tensor.kept, tensor.held, tensor.page
+        stored = tensor.kept, tensor.packed, tensor.held, tensor.page
+        about = number_of(tensor) is not None, tensor.slab, tensor.window, *stored
         found.update(repr(about).encode(errors="surrogatepass"))
     return found.digest()

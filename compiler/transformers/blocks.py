@@ -14,6 +14,7 @@ import numpy as np
 
 from minisim.compiler.attention_plan import KEYS
 from minisim.compiler.attributes import Run, TakeAttributes
+from minisim.compiler.blocked import Blocked, Form, in_blocks
 from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.movement_methods import runs_of
 from minisim.compiler.transformers.experts import gates, mixed
@@ -119,8 +120,16 @@ class _Builder:
 
     def _projected(self, x: Tensor, name: str, inner: int, outer: int, bias: bool, weights: str = "") -> Tensor:
         of = weights or name
-        w = self.drawn(f"{of}.w", (inner, outer), 1 / math.sqrt(inner))
+        w = self._matrix(f"{of}.w", (inner, outer), 1 / math.sqrt(inner))
         return self.graph.matmul(x, w, bias=self.drawn(f"{of}.b", (outer,), 0.1) if bias else None, name=name)
+
+    def _matrix(self, name: str, shape: tuple[int, int], scale: float) -> Tensor:
+        """Drawn weights; as floats, or in the nearest blocks of 4 bits."""
+        if not self.model.bits:
+            return self.drawn(name, shape, scale)
+        block = self.model.block
+        parts = partial(in_blocks, Layers.recipe(name, shape, scale), block)
+        return self.graph.weight(name, Blocked(shape, parts, Form(block, "float16", zeros=False, across=False)))
 
     def _by(self, name: str, layer: str, x: Tensor, weights: str = "") -> Tensor:
         """x through the projection of this name of a layer, or of an expert, whose weights may be called otherwise."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from minisim.errors import ModelError, did_you_mean, shown
+from minisim.hwmodel.packing import MOST
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Transformer:
         causal: whether a token sees only those before it: only such a model can be decoded.
         window: how many tokens one sees of those, itself the last of them; 0: all.
         epsilon: of the norms.
+        bits: of the weights of its matrices, 4 in blocks of `block` along k with a scale each; 0: floats.
     """
 
     family: str
@@ -57,6 +59,8 @@ class Transformer:
     window: int = 0
     post: bool = False
     epsilon: float = 1e-5
+    bits: int = 0
+    block: int = 32
 
     @property
     def name(self) -> str:
@@ -150,8 +154,13 @@ CHANGED = {
     "popularity": "how often each expert is taken, such as 4x1x1x1",
     "window": "tokens that one sees",
     "prefill": "tokens",
+    "weights": "float or int4: what the matrices hold",
+    "block": "weights of 4 bits that share a scale",
 }
-"""What a user may change of a model behind its name, each a whole number."""
+"""What a user may change of a model behind its name: a whole number each, but for `weights` and `popularity`."""
+
+WEIGHTS = {"float": 0, "int4": 4}
+"""What the matrices may hold, by its bits; floats have those of the machine's type."""
 
 MOST_LAYERS = 1_000
 """Ten times as many as any has: more is a slip of the keyboard, and would be built for hours."""
@@ -189,14 +198,21 @@ def _changed(model: Transformer, changes: list[str]) -> Transformer:
         if key not in CHANGED or not equals:
             known = ", ".join(f"{name}=" for name in CHANGED)
             raise ModelError(f"{shown(part)} is no parameter of a transformer ({known}){did_you_mean(key, CHANGED)}")
-        if key in given:
+        if (key if key != "weights" else "bits") in given:
             raise ModelError(f"{key} is given twice")
-        given[key] = _popularity(value) if key == "popularity" else _number(key, value)
+        if key == "weights":
+            given["bits"] = _bits(value)
+        else:
+            given[key] = _popularity(value) if key == "popularity" else _number(key, value)
     if "heads" in given and model.kv_heads == model.heads:
         given.setdefault("kv_heads", given["heads"])
     found = replace(model, **given)  # type: ignore[arg-type]
     if found.layers > MOST_LAYERS:
         raise ModelError(f"layers must be {MOST_LAYERS} at most, not {found.layers}")
+    if "block" in given and not found.bits:
+        raise ModelError("block says how many weights of 4 bits share a scale: weights=int4")
+    if not 2 <= found.block <= MOST:
+        raise ModelError(f"block must be from 2 to {MOST}, not {found.block}")
     if found.hidden % found.heads or (not found.positions and found.head % 2):
         raise ModelError(f"{found.heads} heads do not share {found.hidden} elements of a token in equal, even parts")
     if found.window and not found.causal:
@@ -217,6 +233,12 @@ def _number(key: str, value: str) -> int:
     if not _WHOLE.fullmatch(value) or int(value) < least:
         raise ModelError(f"{key} ({CHANGED[key]}) must be a whole number from {least}, not {shown(value)}")
     return int(value)
+
+
+def _bits(value: str) -> int:
+    if value not in WEIGHTS:
+        raise ModelError(f"weights must be {' or '.join(WEIGHTS)}, not {shown(value)}{did_you_mean(value, WEIGHTS)}")
+    return WEIGHTS[value]
 
 
 def _popularity(value: str) -> tuple[int, ...]:

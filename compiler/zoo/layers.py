@@ -108,7 +108,12 @@ class Layers:
 
     def drawn(self, name: str, shape: tuple[int, ...], scale: float) -> Tensor:
         """A weight, normal with deviation `scale`."""
-        return self.graph.weight(name, Lazy(shape, partial(drawn_normal, _seeds(name), shape, scale=scale)))
+        return self.graph.weight(name, Lazy(shape, self.recipe(name, shape, scale)))
+
+    @staticmethod
+    def recipe(name: str, shape: tuple[int, ...], scale: float) -> Callable[[], Array]:
+        """What makes the weights of that name, normal with deviation `scale`."""
+        return partial(drawn_normal, _seeds(name), shape, scale=scale)
 
     def relu6(self, x: Tensor) -> Tensor:
         return self.graph.clip(x, 0.0, 6.0)

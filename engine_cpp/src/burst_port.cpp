@@ -19,6 +19,12 @@ std::int64_t reach(std::int64_t at, const BurstRules& rules) {
 
 }  // namespace
 
+BurstRules BurstRules::unpacking() const {
+    BurstRules rules = *this;
+    rules.beat_cycles = unpack_cycles;
+    return rules;
+}
+
 std::int64_t BurstRules::period() const {
     return std::lcm(width, boundary ? boundary : std::int64_t{1});
 }

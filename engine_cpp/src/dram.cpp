@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "minisim/errors.hpp"
+#include "minisim/packing.hpp"
 
 namespace minisim {
 namespace {
@@ -21,12 +22,13 @@ bool is_dense(const TensorRow& tensor) {
 }
 
 std::uint64_t bytes_of(const TensorRow& tensor) {
-    return std::uint64_t{tensor.rows} * tensor.pitch;
+    return (is_packed(tensor) ? stored_rows(tensor) : tensor.rows) * tensor.pitch;
 }
 
 // Two tensors may be views of one buffer if an element of one is an element of the other: they
-// are the same rectangle, or neither has padding that the other would take for data.
+// are the same rectangle, or neither has padding that the other would take for data. Packed weights have no views.
 bool fit_together(const TensorRow& x, const TensorRow& y) {
+    if (is_packed(x) || is_packed(y)) return false;
     const bool same = x.rows == y.rows && x.cols == y.cols && x.pitch == y.pitch;
     return x.address == y.address && x.dtype == y.dtype && (same || (is_dense(x) && is_dense(y)));
 }
@@ -41,7 +43,7 @@ Dram::Dram(const Table<TensorRow>& tensors) {
         const auto [found, is_new] = index.try_emplace(tensor.storage, next);
         if (is_new) storages_.push_back({tensor, 0, false, true, nullptr});
         Storage& storage = storages_[found->second];
-        if (!fit_together(tensor, storage.first)) {
+        if (!is_new && !fit_together(tensor, storage.first)) {
             throw ScheduleError("tensors[" + std::to_string(storage_of_.size()) +
                                 "]: it shares storage " + std::to_string(tensor.storage) +
                                 " with a tensor of another address, dtype or padded shape");

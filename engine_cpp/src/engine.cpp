@@ -7,6 +7,7 @@
 #include "minisim/errors.hpp"
 #include "minisim/interrupt.hpp"
 #include "minisim/narrow.hpp"
+#include "minisim/packing.hpp"
 
 namespace minisim {
 namespace {
@@ -59,6 +60,16 @@ void round_row(const std::byte* from, std::ptrdiff_t step, std::size_t count, st
     }
 }
 
+// A packed weight is given, and comes out, as the bytes of its blocks.
+DType outside_type(const TensorRow& row) {
+    return is_packed(row) ? DType::kUint8 : static_cast<DType>(row.dtype);
+}
+
+std::pair<std::size_t, std::size_t> outside_shape(const TensorRow& row) {
+    if (!is_packed(row)) return {row.rows, row.cols};
+    return {static_cast<std::size_t>(stored_rows(row)), static_cast<std::size_t>(stored_row_bytes(row))};
+}
+
 MachineState machine_of(const EngineConfig& config) {
     MachineState machine = {config.sram_bytes, config.accumulator_bytes, config.cores,
                             kernel_named(config.kernel), {}, {}};
@@ -81,6 +92,8 @@ const char* outside_name(DType dtype) {
         case DType::kInt16: return "int16";
         case DType::kBool: return "bool";
         case DType::kFp16: return "float16";
+        case DType::kFp8E4M3:  // their bits
+        case DType::kFp8E5M2:
         case DType::kUint8: return "uint8";
     }
     return "?";
@@ -193,15 +206,17 @@ const TensorRow& Engine::row_of(std::uint32_t tensor) const {
 
 void Engine::set_tensor(std::uint32_t tensor, const HostMatrix& values) {
     const TensorRow& row = row_of(tensor);
-    const DType dtype = static_cast<DType>(row.dtype);
+    const DType dtype = outside_type(row);
     if (values.dtype != outside_name(dtype)) {
-        throw UsageError(std::string("values must have dtype ") + outside_name(dtype) +
-                         " for a tensor of " + dtype_name(dtype) + ", not " + values.dtype);
+        const char* packed = is_packed(row) ? ", which is packed" : "";
+        throw UsageError(std::string("values must have dtype ") + outside_name(dtype) + " for a tensor of " +
+                         dtype_name(static_cast<DType>(row.dtype)) + packed + ", not " + values.dtype);
     }
-    const bool first_rows = static_cast<Role>(row.role) == Role::kState && values.rows < row.rows;
-    if ((values.rows != row.rows && !first_rows) || values.cols != row.cols) {
+    const auto [rows, cols] = outside_shape(row);
+    const bool first_rows = static_cast<Role>(row.role) == Role::kState && values.rows < rows;
+    if ((values.rows != rows && !first_rows) || values.cols != cols) {
         throw UsageError("tensor " + std::to_string(tensor) + " has shape (" +
-                         std::to_string(row.rows) + ", " + std::to_string(row.cols) + "), not (" +
+                         std::to_string(rows) + ", " + std::to_string(cols) + "), not (" +
                          std::to_string(values.rows) + ", " + std::to_string(values.cols) + ")");
     }
     if (!session_->in_flight.empty()) {
@@ -216,24 +231,26 @@ void Engine::set_tensor(std::uint32_t tensor, const HostMatrix& values) {
             copy_row(from, values.col_step, item_size(dtype), values.cols, to);
         }
     }
-    if (session_->tracker) session_->tracker->supplied(tensor, static_cast<std::uint32_t>(values.rows));
+    const auto supplied = is_packed(row) ? row.rows : static_cast<std::uint32_t>(values.rows);
+    if (session_->tracker) session_->tracker->supplied(tensor, supplied);
 }
 
 TensorCopy Engine::tensor(std::uint32_t tensor) const {
     const TensorRow& row = row_of(tensor);
-    const DType dtype = static_cast<DType>(row.dtype);
-    const std::size_t row_bytes = std::size_t{row.cols} * item_size(dtype);
+    const DType dtype = outside_type(row);
+    const auto [rows, cols] = outside_shape(row);
+    const std::size_t row_bytes = std::size_t{cols} * item_size(dtype);
     const std::size_t widening = dtype == DType::kBf16 ? sizeof(float) / sizeof(Bf16) : 1;
-    TensorCopy copy = {dtype, row.rows, row.cols, nullptr};
-    copy.data.reset(new std::byte[row.rows * row_bytes * widening]);
+    TensorCopy copy = {dtype, rows, cols, nullptr};
+    copy.data.reset(new std::byte[rows * row_bytes * widening]);
     std::byte* to = copy.data.get();
     const std::byte* from = session_->dram.buffer(tensor)->data();
     if (dtype != DType::kBf16) {
-        copy_rows(to, row_bytes, from, row.pitch, row.rows, row_bytes);
+        copy_rows(to, row_bytes, from, row.pitch, rows, row_bytes);
         return copy;
     }
-    for (std::size_t i = 0; i < row.rows; ++i, from += row.pitch) {
-        for (std::size_t j = 0; j < row.cols; ++j, to += sizeof(float)) {
+    for (std::size_t i = 0; i < rows; ++i, from += row.pitch) {
+        for (std::size_t j = 0; j < cols; ++j, to += sizeof(float)) {
             Bf16 x;
             std::memcpy(&x, from + j * sizeof x, sizeof x);
             const float wide = widen(x);
@@ -245,8 +262,8 @@ TensorCopy Engine::tensor(std::uint32_t tensor) const {
 
 TensorView Engine::tensor_view(std::uint32_t tensor) const {
     const TensorRow& row = row_of(tensor);
-    return {static_cast<DType>(row.dtype), row.rows, row.cols, row.pitch,
-            session_->dram.buffer(tensor)};
+    const auto [rows, cols] = outside_shape(row);
+    return {outside_type(row), rows, cols, row.pitch, session_->dram.buffer(tensor)};
 }
 
 // -- hand-built programs --------------------------------------------------------------------------

@@ -74,6 +74,18 @@ void put_number(float number, DType dtype, std::byte* to) {
         case DType::kBool: put(static_cast<std::uint8_t>(number != 0.0f)); break;
         case DType::kFp16: put(narrow_to_fp16(number)); break;
         case DType::kUint8: put(static_cast<std::uint8_t>(number)); break;
+        case DType::kFp8E4M3: {
+            Fp8E4m3 narrow;
+            narrow_to(number, narrow, true);
+            put(narrow);
+            break;
+        }
+        case DType::kFp8E5M2: {
+            Fp8E5m2 narrow;
+            narrow_to(number, narrow, true);
+            put(narrow);
+            break;
+        }
     }
 }
 
@@ -103,6 +115,10 @@ void Executor::make_room(const MatmulRow& x) {
     const bool whole = x.a != kNone;
     scratch_.make_room(dtype, whole ? x.m : rows_at_once(x), x.k, x.n);
     if (!whole) gathered_.reserve(rows_at_once(x) * x.k * item_size(dtype));
+    const TensorRow& second = program_.tensor_of(x.b);
+    if (packed_on_chip(second)) {
+        unpacked_.reserve(std::size_t{x.k} * x.n * item_size(static_cast<DType>(second.dtype)));
+    }
     if (accumulator_of(dtype) == DType::kInt32) {
         if (rounds(x)) std::get<Wide<std::int32_t>>(wide_).sums.reserve(count);
         return;
@@ -130,7 +146,13 @@ void Executor::perform(std::uint32_t op) {
 
 void Executor::load(const TransferRow& x) {
     const DramTile t = dram_tile(x.tile);
-    copy_rows(write(x.tile, x.sram), t.row_bytes, t.data, t.pitch, t.rows, t.row_bytes);
+    std::byte* to = write(x.tile, x.sram);
+    const TensorRow& tensor = program_.tensor_of(x.tile);
+    if (unpacked_by_dma(tensor)) {
+        unpack(program_.tiles[x.tile], tensor, t.data, t.pitch, to);
+    } else {
+        copy_rows(to, t.row_bytes, t.data, t.pitch, t.rows, t.row_bytes);
+    }
     ++stats_.loads;
     stats_.dram_read_bytes += t.rows * t.row_bytes;
 }
@@ -169,7 +191,7 @@ void Executor::multiply(const MatmulRow& x) {
     MatmulArgsOf<Sum> args{};
     const bool whole = x.a != kNone;
     if (whole) args.a = read(x.a, x.a_sram);
-    args.b = read(x.b, x.b_sram);
+    args.b = second(x);
     args.a_dtype = static_cast<DType>(x.dtype);
     args.b_dtype = program_.dtype_of_tile(x.b);
     const Sum* before = nullptr;
@@ -196,6 +218,17 @@ void Executor::multiply(const MatmulRow& x) {
         multiply_pieces(x, args);
     }
     if (rounds) leave(kernel_, args.c, count, x.scale, program_.dtype_of_tile(x.c), target);
+}
+
+// B in the type of its tensor: where the array unpacks, as it leaves the SRAM.
+const std::byte* Executor::second(const MatmulRow& x) {
+    const std::byte* values = read(x.b, x.b_sram);
+    const TensorRow& tensor = program_.tensor_of(x.b);
+    if (!packed_on_chip(tensor)) return values;
+    const TileRow& t = program_.tiles[x.b];
+    unpacked_.resize(std::size_t{t.rows} * t.cols * item_size(static_cast<DType>(tensor.dtype)));
+    unpack(t, tensor, values, blocks_of(t, tensor).cols * tensor.block_bytes, unpacked_.data());
+    return unpacked_.data();
 }
 
 // A few rows of A at a time. Rows are different outputs, so no chain of sums is cut.
@@ -346,6 +379,11 @@ Executor::DramTile Executor::dram_tile(std::uint32_t tile) {
     const TileRow& t = program_.tiles[tile];
     const TensorRow& tensor = program_.tensors[t.tensor];
     const std::size_t item = item_size(static_cast<DType>(tensor.dtype));
+    if (is_packed(tensor)) {
+        const Blocks blocks = blocks_of(t, tensor);
+        std::byte* first = dram_.data(t.tensor) + blocks.row * tensor.pitch + blocks.col * tensor.block_bytes;
+        return {first, tensor.pitch, blocks.rows, blocks.cols * tensor.block_bytes};
+    }
     std::byte* data = dram_.data(t.tensor) + std::size_t{t.row} * tensor.pitch + t.col * item;
     return {data, tensor.pitch, t.rows, t.cols * item};
 }

@@ -23,10 +23,12 @@ void with_type(DType dtype, Use use) {
         case DType::kInt16: return use(std::int16_t{});
         case DType::kInt32: return use(std::int32_t{});
         case DType::kBool: return use(Bool{});
+        case DType::kFp8E4M3: return use(Fp8E4m3{});
+        case DType::kFp8E5M2: return use(Fp8E5m2{});
     }
 }
 
-bool is_float(DType dtype) { return (kFloats & only(dtype)) != 0; }
+bool is_float(DType dtype) { return ((kFloats | kFloats8) & only(dtype)) != 0; }
 
 // What whole numbers are computed in: no operation on those of 32 bits leaves it.
 using Whole = std::int64_t;
@@ -35,6 +37,8 @@ Whole whole(Bool x) { return x.value; }
 Whole whole(float x) { return static_cast<Whole>(x); }  // an immediate, which is whole
 Whole whole(Bf16) { return 0; }                         // no operand of integers' operations
 Whole whole(Fp16) { return 0; }
+Whole whole(Fp8E4m3) { return 0; }
+Whole whole(Fp8E5m2) { return 0; }
 template <class T>
 Whole whole(T x) {
     return x;
@@ -51,6 +55,8 @@ void put(Whole x, Bool& to) { to.value = x != 0; }
 void put(Whole x, float& to) { to = static_cast<float>(x); }
 void put(Whole x, Bf16& to) { to = narrow(static_cast<float>(x)); }
 void put(Whole x, Fp16& to) { to = narrow_to_fp16(static_cast<float>(x)); }
+void put(Whole x, Fp8E4m3& to) { narrow_to(static_cast<float>(x), to, true); }
+void put(Whole x, Fp8E5m2& to) { narrow_to(static_cast<float>(x), to, true); }
 template <class T>
 void put(Whole x, T& to) {
     to = static_cast<T>(x);
@@ -171,16 +177,23 @@ T saturated(float x) {
     return static_cast<T>(x);
 }
 
-void put_float(float x, bool, float& to) {
+// How a float becomes another type: whether it is rounded to a whole number, and whether floats of 8 bits saturate.
+struct How {
+    bool rounds, saturates;
+};
+
+void put_float(float x, How, float& to) {
     std::uint32_t bits = kNanBits;
     std::memcpy(&to, x != x ? static_cast<const void*>(&bits) : &x, sizeof to);
 }
-void put_float(float x, bool, Bf16& to) { to = narrow(x); }
-void put_float(float x, bool, Fp16& to) { to = narrow_to_fp16(x); }
-void put_float(float x, bool, Bool& to) { to.value = x != 0.0f; }
+void put_float(float x, How, Bf16& to) { to = narrow(x); }
+void put_float(float x, How, Fp16& to) { to = narrow_to_fp16(x); }
+void put_float(float x, How how, Fp8E4m3& to) { narrow_to(x, to, how.saturates); }
+void put_float(float x, How how, Fp8E5m2& to) { narrow_to(x, to, how.saturates); }
+void put_float(float x, How, Bool& to) { to.value = x != 0.0f; }
 template <class T>
-void put_float(float x, bool rounds, T& to) {
-    to = saturated<T>(rounds ? std::nearbyint(x) : x);
+void put_float(float x, How how, T& to) {
+    to = saturated<T>(how.rounds ? std::nearbyint(x) : x);
 }
 
 }  // namespace
@@ -217,7 +230,7 @@ void scaled(VectorOp op, float* values, const float* s, const float* z, std::siz
         case VectorOp::kRequantize:
             for (std::size_t q = 0; q < count; ++q) values[q] = std::nearbyint(values[q] * s[q]) + z[q];
             return;
-        default: return;  // CAST
+        default: return;  // CAST, CAST_BEYOND
     }
 }
 
@@ -225,8 +238,9 @@ void scaled(VectorOp op, float* values, const float* s, const float* z, std::siz
 
 void convert(const VectorArgs& x) {
     const VectorOpInfo op = info(x.op);
-    const bool rounds = x.op != VectorOp::kCast;
-    if (!rounds && !is_float(x.sources[0].dtype)) {
+    const bool casts = x.op == VectorOp::kCast || x.op == VectorOp::kCastBeyond;
+    const How how = {!casts, x.op != VectorOp::kCastBeyond};
+    if (casts && !is_float(x.sources[0].dtype)) {
         Whole values[kBlock];
         return for_each_block(x, [&](std::size_t i, std::size_t j, std::size_t count) {
             read(x.sources[0], i, j, count, values, kWhole);
@@ -242,7 +256,7 @@ void convert(const VectorArgs& x) {
         scaled(x.op, values[0], values[1], values[2], count);
         with_type(x.dtype, [&](auto type) {
             auto* to = static_cast<decltype(type)*>(x.dst) + i * x.cols + j;
-            for (std::size_t q = 0; q < count; ++q) put_float(values[0][q], rounds, to[q]);
+            for (std::size_t q = 0; q < count; ++q) put_float(values[0][q], how, to[q]);
         });
     });
 }

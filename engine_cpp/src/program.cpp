@@ -61,6 +61,8 @@ const char* dtype_name(DType dtype) {
         case DType::kBool: return "BOOL";
         case DType::kFp16: return "FP16";
         case DType::kUint8: return "UINT8";
+        case DType::kFp8E4M3: return "FP8E4M3";
+        case DType::kFp8E5M2: return "FP8E5M2";
     }
     return "?";
 }

@@ -63,7 +63,7 @@ public:
             const Rectangle at = rectangle_of(program_, tile);
             found = tiles_.of({static_cast<std::uint64_t>(at.address) % period_,
                                static_cast<std::uint64_t>(at.rows), static_cast<std::uint64_t>(at.row_bytes),
-                               static_cast<std::uint64_t>(at.pitch)});
+                               static_cast<std::uint64_t>(at.pitch), unpacked_by_dma(program_.tensor_of(tile))});
         }
         return found;
     }
@@ -73,7 +73,8 @@ public:
             case Opcode::kLoad:
             case Opcode::kStore: {
                 const TransferRow& x = program_.transfer(op);
-                return {program_.stream[op].opcode, rectangle(x.tile), planes != 0, in_accumulator(x.sram)};
+                return {program_.stream[op].opcode, rectangle(x.tile), planes != 0, in_accumulator(x.sram),
+                        bytes(x.tile), elements_of(x.tile)};
             }
             case Opcode::kExecute: return matmul(program_.matmul(op));
             case Opcode::kVector: return vector(program_.vector(op));
@@ -91,6 +92,10 @@ private:
         if (!program_.tensors[program_.tiles[tile].tensor].keeps) return program_.tile_bytes(tile);
         const Rectangle at = rectangle_of(program_, tile);
         return static_cast<std::uint64_t>(at.rows * at.row_bytes);
+    }
+
+    std::uint64_t elements_of(std::uint32_t tile) const {
+        return std::uint64_t{program_.tiles[tile].rows} * program_.tiles[tile].cols;
     }
 
     Key matmul(const MatmulRow& x) {
@@ -112,7 +117,7 @@ private:
                 bytes(x.acc),
                 bytes(x.bias),
                 bytes(x.residual),
-                x.a_pieces != kNone};
+                pair(x.a_pieces != kNone, packed_on_chip(program_.tensor_of(x.b)))};
     }
 
     // Elements from one row of A to the next where it is made of pieces: those of the first one; else 0.
@@ -211,6 +216,7 @@ void check_references(const Program& program, std::uint32_t cores) {
     for (const TensorRow& row : program.tensors) {
         if (row.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
         if (row.keeps > row.block) throw ScheduleError("a tensor keeps more of a block than it has");
+        if (row.unpacker >= kUnpackers) throw ScheduleError("a tensor has an unpacker that does not exist");
     }
     for (const TileRow& row : program.tiles) {
         if (row.tensor >= program.tensors.size) {

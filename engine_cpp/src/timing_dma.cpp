@@ -202,8 +202,8 @@ void Loop::serve() {
 const Cut& Loop::cut_of(std::uint32_t op) {
     std::optional<Cut>& found = cuts_[classes_[op]];
     if (!found) {
-        const BurstRules& rules = program_.opcode(op) == Opcode::kLoad ? *machine_.load_bursts
-                                                                       : *machine_.store_bursts;
+        BurstRules rules = program_.opcode(op) == Opcode::kLoad ? *machine_.load_bursts : *machine_.store_bursts;
+        if (unpacked_by_dma(program_.tensor_of(program_.transfer(op).tile))) rules = rules.unpacking();
         Rectangle at = rectangle_of(program_, program_.transfer(op).tile);
         at.address %= rules.period();
         found = cut(at, rules);

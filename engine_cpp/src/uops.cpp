@@ -5,6 +5,7 @@
 
 #include "minisim/errors.hpp"
 #include "minisim/interrupt.hpp"
+#include "minisim/packing.hpp"
 
 namespace minisim {
 namespace {
@@ -34,7 +35,7 @@ std::uint32_t count_bits(std::uint64_t word) {
 
 std::uint64_t UopProgram::bytes(std::uint32_t tile) const {
     const TileRow& t = tiles[tile];
-    return aligned(std::uint64_t{t.rows} * t.cols * item_size(static_cast<DType>(tensors[t.tensor].dtype)));
+    return aligned(sram_bytes(t, tensors[t.tensor]));
 }
 
 std::uint32_t UopProgram::offset(std::uint32_t tile) const {
@@ -61,6 +62,7 @@ void UopProgram::check() const {
     for (const TensorRow& x : tensors) {
         if (x.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
         if (x.storage >= tensors.size) throw ScheduleError("a tensor lies in a buffer that does not exist");
+        if (x.unpacker >= kUnpackers) throw ScheduleError("a tensor has an unpacker that does not exist");
     }
     for (std::uint32_t i = 0; i < tiles.size; ++i) {
         const TileRow& x = tiles[i];

@@ -47,8 +47,9 @@ void Validator::tensor(std::size_t row) const {
     at.below("dtype", t.dtype, kDTypes);
     at.below("role", t.role, kRoles);
     if (t.rows == 0 || t.cols == 0) at.fail("rows and cols must be at least 1");
+    packed(at, t);
     const std::uint32_t item = item_size(static_cast<DType>(t.dtype));
-    if (t.pitch < std::uint64_t{t.cols} * item || t.pitch % item != 0) {
+    if (!is_packed(t) && (t.pitch < std::uint64_t{t.cols} * item || t.pitch % item != 0)) {
         at.fail("pitch must be a multiple of " + std::to_string(item) + " and at least " +
                 std::to_string(std::uint64_t{t.cols} * item) + " bytes (one row), not " +
                 std::to_string(t.pitch));
@@ -64,6 +65,30 @@ void Validator::tensor(std::size_t row) const {
     if (t.address % kAlignment != 0) {
         at.fail("address must be a multiple of " + std::to_string(kAlignment) + ", not " +
                 std::to_string(t.address));
+    }
+}
+
+// A weight of floats in blocks of 4 bits, which one of the unpackers takes; or nothing of it.
+void Validator::packed(const Place& at, const TensorRow& t) const {
+    at.below("unpacker", t.unpacker, kUnpackers);
+    at.below("zeros", t.zeros, 2);
+    if (!is_packed(t)) {
+        at.equal("block_bytes", t.block_bytes, 0, "no packed weight");
+        at.equal("unpacker", t.unpacker, 0, "no packed weight");
+        return;
+    }
+    at.below("scales", t.scales, kDTypes);
+    at.below("across", t.across, 2);
+    const auto dtype = static_cast<DType>(t.dtype), scales = static_cast<DType>(t.scales);
+    const auto is_float = [](DType x) { return (kFloats & only(x)) != 0; };
+    if (!is_float(dtype) || !is_float(scales)) at.fail("a packed weight, and its scales, must be " + names_of(kFloats));
+    at.equal("role", t.role, static_cast<std::uint64_t>(Role::kWeight), "a packed weight");
+    at.equal("keeps", t.keeps, 0, "a packed weight");
+    at.equal("block_bytes", t.block_bytes, minisim::block_bytes(t.packs, scales, t.zeros != 0), "a packed weight");
+    if (t.unpacker == 0) at.fail("somebody must unpack a packed weight: unpacker must not be 0");
+    if (t.pitch < stored_row_bytes(t)) {
+        at.fail("pitch must be at least " + std::to_string(stored_row_bytes(t)) + " bytes (one row of blocks), not " +
+                std::to_string(t.pitch));
     }
 }
 
@@ -341,7 +366,11 @@ namespace {
 // What a conversion may make.
 DTypes converted(const VectorRow& x) {
     const DTypes numbers = kFloats | kIntegers;
-    return static_cast<VectorOp>(x.op) == VectorOp::kCast ? numbers | only(DType::kBool) : numbers;
+    switch (static_cast<VectorOp>(x.op)) {
+        case VectorOp::kCast: return numbers | kFloats8 | only(DType::kBool);
+        case VectorOp::kCastBeyond: return kFloats8;
+        default: return numbers;
+    }
 }
 
 }  // namespace
@@ -504,8 +533,11 @@ void Validator::op(std::size_t row) const {
     at.below("core", x.core, cores_);
     at.equal("queue", x.queue, static_cast<std::uint64_t>(queue_of(opcode)), opcode_name(opcode));
     switch (opcode) {
-        case Opcode::kLoad:
-        case Opcode::kStore: at.below("row", x.row, program_.transfers.size); break;
+        case Opcode::kLoad: at.below("row", x.row, program_.transfers.size); break;
+        case Opcode::kStore:
+            at.below("row", x.row, program_.transfers.size);
+            if (is_packed(program_.tensor_of(program_.transfers[x.row].tile))) at.fail("nothing packs what is stored");
+            break;
         case Opcode::kExecute: at.below("row", x.row, program_.matmuls.size); break;
         case Opcode::kVector: at.below("row", x.row, program_.vectors.size); break;
     }
@@ -545,6 +577,9 @@ void Validator::operand(const Place& at, const char* field, std::uint32_t tile,
 void Validator::typed(const Place& at, const char* field, std::uint32_t tile, DTypes allowed,
                       const char* reason) const {
     at.below(field, tile, program_.tiles.size);
+    if (packed_on_chip(program_.tensor_of(tile)) && std::string_view(field) != "b") {
+        at.fail(std::string(field) + " must not be packed: the array unpacks its second operand alone");
+    }
     const DType dtype = program_.dtype_of_tile(tile);
     if (allowed & only(dtype)) return;
     at.fail(std::string(field) + " must be " + names_of(allowed) + " (" + reason + "), not " +

@@ -156,8 +156,8 @@ TEST(malformed_matmuls) {
             "matmuls[0]: residual must be a tile of shape (4, 4), not (4, 8)");
     refused([](Sample& s) { s.matmuls[0].activation = 3; },
             "matmuls[0]: activation must be below 3, not 3");
-    refused([](Sample& s) { s.matmuls[0].dtype = 8; },
-            "matmuls[0]: dtype must be below 8, not 8");
+    refused([](Sample& s) { s.matmuls[0].dtype = 10; },
+            "matmuls[0]: dtype must be below 10, not 10");
     refused([](Sample& s) { s.matmuls[0].step = 1; },
             "matmuls[0]: step must be below 1, not 1");
     refused([](Sample& s) { s.matmuls[0].last = 0; },
@@ -195,8 +195,8 @@ TEST(malformed_vectors) {
     const std::string ops = std::to_string(kVectorOps);
     refused([](Sample& s) { s.vectors[0].op = kVectorOps; },
             "vectors[0]: op must be below " + ops + ", not " + ops);
-    refused([](Sample& s) { s.vectors[0].dtype = 9; },
-            "vectors[0]: dtype must be below 8, not 9");
+    refused([](Sample& s) { s.vectors[0].dtype = 11; },
+            "vectors[0]: dtype must be below 10, not 11");
     refused([](Sample& s) { s.vectors[0].rows = 3; },
             "vectors[0]: dst must be a tile of shape (3, 4), not (4, 4)");
     refused([](Sample& s) { s.vectors[0].src0 = s.vectors[0].src1 = kNone; },
@@ -252,8 +252,8 @@ TEST(malformed_tiles_and_tensors) {
             "row), not 64");
     refused([](Sample& s) { s.tensors[0].rows = 0; },
             "tensors[0]: rows and cols must be at least 1");
-    refused([](Sample& s) { s.tensors[0].dtype = 8; },
-            "tensors[0]: dtype must be below 8, not 8");
+    refused([](Sample& s) { s.tensors[0].dtype = 10; },
+            "tensors[0]: dtype must be below 10, not 10");
     refused([](Sample& s) { s.tensors[0].role = 5; },
             "tensors[0]: role must be below 5, not 5");
     refused([](Sample& s) { s.tensors[0].address = 32; },

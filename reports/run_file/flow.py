@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel import isa
+from minisim.hwmodel.sparsity import whole_tensors
 from minisim.reports.run_record import RunRecord
 
 Pairs = npt.NDArray[np.int64]
@@ -63,10 +64,8 @@ def _overlap(schedule: isa.Schedule, one: int, other: int) -> bool:
 
 def _extent(schedule: isa.Schedule, tensor: int) -> tuple[int, int, int]:
     """The first byte of a tensor, the byte behind its last one, and the bytes of a row."""
-    t = schedule.tensors[tensor]
-    width = int(t["cols"]) * isa.ITEMSIZE[isa.DType(t["dtype"])]
-    begin = int(t["address"])
-    return begin, begin + (int(t["rows"]) - 1) * int(t["pitch"]) + width, width
+    begin, width, rows, pitch = (int(column[tensor]) for column in whole_tensors(schedule))
+    return begin, begin + (rows - 1) * pitch + width, width
 
 
 def traffic(record: RunRecord) -> dict[str, Any]:
@@ -78,10 +77,10 @@ def traffic(record: RunRecord) -> dict[str, Any]:
     )
     order = np.argsort(-(read + written), kind="stable")
     order = order[(read + written)[order] > 0]
-    told = []
+    told, whole = [], whole_tensors(schedule)
     for i in order[:MOST_TENSORS].tolist():
         t = schedule.tensors[i]
-        size = int(t["rows"]) * int(t["cols"]) * isa.ITEMSIZE[isa.DType(t["dtype"])]
+        size = int(whole.rows[i] * whole.row_bytes[i])
         told.append([schedule.tensor_names[i], isa.Role(t["role"]).name.lower(), size, int(read[i]), int(written[i])])
     rest = order[MOST_TENSORS:]
     return {"tensors": told, "others": [len(rest), int(read[rest].sum()), int(written[rest].sum())]}

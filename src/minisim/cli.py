@@ -30,6 +30,7 @@ from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import Edges, mapping_text, read_mapping
 from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
+from minisim.compiler.passes.pack import is_blocked, stored
 from minisim.compiler.pipeline import computed_graph, dump_to
 from minisim.compiler.quantising import in_floats
 from minisim.compiler.tiling import TiledGraph
@@ -144,9 +145,13 @@ def _asked_machine(source: str, overrides: Sequence[str]) -> Machine:
     return machine
 
 
-def _in_floats(graph: Graph, machine: Machine) -> list[str]:
-    """What of a model that the machine quantises is not quantised."""
-    return list(in_floats(computed_graph(graph, machine, numerics=False))) if machine.dtype == DType.INT8 else []
+def _as_computed(graph: Graph, machine: Machine) -> list[str]:
+    """What of a model that the machine quantises is not quantised, and how its weights of 4 bits lie in DRAM."""
+    quantises = machine.dtype == DType.INT8
+    if not (quantises or is_blocked(graph)):
+        return []
+    computed = computed_graph(graph, machine, numerics=False)
+    return [*(in_floats(computed) if quantises else ()), *stored(graph, machine, computed)]
 
 
 def _read_mapping(path: str | None) -> dict[str, Edges]:
@@ -272,7 +277,7 @@ def run_command(
         every = hints(result.record())
         found = measured(result, every, MOST_HINTS) if what_if else every[:MOST_HINTS]
         changed = told_what_ifs(result, found, report_page and what_if, progress)
-    for line in _in_floats(graph, machine):
+    for line in _as_computed(graph, machine):
         click.echo(f"minisim: note: {line}", err=True)
     record = result.record()
     written = write_reports(
@@ -450,7 +455,7 @@ def explain_command(
     print_account(account, others, console)
     if mapping_file is not None:
         print_mapping(chosen, list(mapping), console)
-    for line in (*movements(graph), *_in_floats(graph, machine)):
+    for line in (*movements(graph), *_as_computed(graph, machine)):
         console.print(f"  {printable(line)}", soft_wrap=True, highlight=False, markup=False)
     if paths:
         console.print(f"reports: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)

@@ -22,6 +22,7 @@ from minisim.errors import UsageError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import DType, Opcode, Role, Schedule
 from minisim.hwmodel.native import simulate_native
+from minisim.hwmodel.sparsity import moved_bytes
 from minisim.lockstep import in_lockstep
 from minisim.reports.decode import DECODE, PREFILL, Step
 from minisim.runtime import Runtime
@@ -161,7 +162,7 @@ def _compared(graph: Graph, values: dict[str, Array], outputs: dict[str, Array])
 def _bytes_of(schedule: Schedule, role: Role, opcode: Opcode, once: bool = False) -> int:
     """The bytes that are loaded from, or stored into, tensors of a role; `once`: of each tile."""
     tiles = _tiles_of(schedule, role, opcode)
-    return int(schedule.tile_bytes()[np.unique(tiles) if once else tiles].sum())
+    return int(moved_bytes(schedule)[np.unique(tiles) if once else tiles].sum())
 
 
 def _tiles_of(schedule: Schedule, role: Role, opcode: Opcode) -> npt.NDArray[np.uint32]:

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from minisim._engine import Engine, EngineConfig, EngineStats
 from minisim.compiler.arguments import input_array
-from minisim.compiler.dtypes import NAME, converted, quantize
+from minisim.compiler.blocked import Blocked
+from minisim.compiler.dtypes import FLOATS8, NAME, converted, quantize
 from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.float8 import from_bits, to_bits
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Tensor, view_2d
 from minisim.compiler.pipeline import compile_graph, computed_graph
@@ -67,17 +69,20 @@ class Runtime:
         )
         self.engine.load_schedule(self.schedule)
         for tensor in self.computed.tensors.values():
-            if tensor.is_weight and tensor.data is not None:
+            if tensor.packed and isinstance(tensor.values, Blocked) and tensor.name in self._index:
+                self.engine.set_tensor(self._index[tensor.name], tensor.values.blocks())
+            elif tensor.is_weight and tensor.data is not None:
                 self._put(tensor, tensor.data)
 
     def _check_schedule(self) -> None:
-        """Whether the schedule has the tensors of the model, in their shapes: types are its own (`dtype`)."""
+        """Whether the schedule has the tensors of the model, in their shapes and packed alike: types are its own
+        (`dtype`)."""
         for tensor in self.computed.tensors.values():
             if tensor.window is not None:
                 continue  # a rectangle of another, which has the place
             if tensor.name in self._index:
                 row = self.schedule.tensors[self._index[tensor.name]]
-                if (row["rows"], row["cols"]) == view_2d(tensor.shape):
+                if (row["rows"], row["cols"]) == view_2d(tensor.shape) and _is_so_packed(row, tensor):
                     continue
             elif tensor.name not in self.computed.outputs.values():
                 continue  # fusion and folding may have left no use of it
@@ -169,10 +174,12 @@ class Runtime:
     def _lies_at(self, tensor: Tensor) -> Array:
         """The values of a computed tensor, as rows and columns."""
         if tensor.window is None:
-            return self.engine.tensor(self._index[tensor.name])
-        root, row, col = tensor.window
-        rows, cols = view_2d(tensor.shape)
-        return self.engine.tensor(self._index[root])[row : row + rows, col : col + cols]
+            found = self.engine.tensor(self._index[tensor.name])
+        else:
+            root, row, col = tensor.window
+            rows, cols = view_2d(tensor.shape)
+            found = self.engine.tensor(self._index[root])[row : row + rows, col : col + cols]
+        return from_bits(found, tensor.dtype) if tensor.dtype in FLOATS8 else found
 
     def outputs(self) -> dict[str, Array]:
         """All outputs by their public names."""
@@ -194,7 +201,18 @@ class Runtime:
             raise UsageError(
                 f"{'weight' if tensor.is_weight else 'input'} {tensor.name!r} is {code.name}: {e}"
             ) from None
+        if NAME[code] in FLOATS8:
+            array = to_bits(array, NAME[code], saturate=False)
         if tensor.held is not None:
             self._states[tensor.name] = array
         shape = view_2d(tensor.shape) if tensor.held is None else array.shape
         self.engine.set_tensor(self._index[tensor.name], array.reshape(shape))
+
+
+def _is_so_packed(row: np.void, tensor: Tensor) -> bool:
+    """Whether a row of the table of tensors packs the tensor as it is packed."""
+    if not tensor.packed:
+        return bool(row["packs"] == 0)
+    expected = row.copy()
+    tensor.packed.put(expected)
+    return bool(row == expected)

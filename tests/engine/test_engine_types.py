@@ -436,6 +436,8 @@ def test_tensors_take_the_dtype_that_stands_for_theirs():
         (DType.BOOL, np.bool_, np.int8),
         (DType.FP16, np.float16, np.uint16),
         (DType.UINT8, np.uint8, np.int8),
+        (DType.FP8E4M3, np.uint8, np.int8),
+        (DType.FP8E5M2, np.uint8, F32),
     ):
         tensor = engine.add_tensor(2, 3, Role.INPUT, dtype)
         assert engine.tensor(tensor).dtype == outside
@@ -447,8 +449,8 @@ def test_tensors_take_the_dtype_that_stands_for_theirs():
             UsageError, match=f"values must have dtype {np.dtype(outside)} for a tensor of {dtype.name}"
         ):
             engine.set_tensor(tensor, values.astype(other))
-    with pytest.raises(ScheduleError, match="dtype must be below 8, not 8"):
-        engine.add_tensor(2, 2, Role.INPUT, 8)
+    with pytest.raises(ScheduleError, match="dtype must be below 10, not 10"):
+        engine.add_tensor(2, 2, Role.INPUT, 10)
 
 
 def test_memories_that_do_not_go_together():

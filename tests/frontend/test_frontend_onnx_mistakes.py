@@ -154,7 +154,7 @@ def test_a_model_without_operations_or_outputs(save: Save) -> None:
 # -- what minisim does not take ------------------------------------------------------------------------
 
 
-TYPES = "float32, bfloat16, float16, int8, uint8, int16, int32 or bool"
+TYPES = "float32, bfloat16, float16, int8, uint8, int16, int32, bool, float8_e4m3fn or float8_e5m2"
 
 
 def test_all_refusals_come_in_one_message(save: Save) -> None:

@@ -192,7 +192,7 @@ CHANGES = {
     "dram.bandwidth": "1GB/s", "dram.latency": "1ns", "compiler.order": "mnk", "dram.padding": "tile",
     "compiler.keep_on_chip": False, "compiler.slices": False, "compiler.weight_scales": "channel",
     "dma.shared": True, "matrix.packs_taps": False,
-    "dram.write_latency": "1ns", "sparsity.pattern": "2:4", "sparsity.prune": True,
+    "dram.write_latency": "1ns", "sparsity.pattern": "2:4", "sparsity.prune": True, "unpack.by": "array",
     "compiler.effort": 2, "vector.depthwise": False, "l2.bytes": "64KiB", "l2.line_bytes": 128, "l2.latency": "1ns",
     **{key: "3nW" if "leakage" in key or "idle" in key else "3pJ" for key in keys() if key.startswith("energy.")},
     "energy.sram_write_percent": 3,

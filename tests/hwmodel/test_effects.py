@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.machines import machines
 
 import minisim as ms
+from minisim.compiler.blocked import blocked
 from minisim.errors import MinisimError
 from minisim.hwmodel.config import Machine, keys, presets
 from minisim.hwmodel.effects import RULES, no_effect, notes
@@ -27,6 +28,7 @@ OTHER: dict[str, list[Any]] = {
     "matrix.dtype": ["bf16", "int8", "fp32"],
     "sparsity.pattern": ["2:4", "1:8", "none"],
     "sparsity.prune": [True, False],
+    "unpack.by": ["dma", "array", "none"],
     "sram.bytes": ["16KiB", "96KiB", "2MiB"],
     "accumulator.bytes": ["16KiB", "96KiB", "2MiB"],
     "dma.shared": [True, False],
@@ -117,8 +119,16 @@ def float16_graph() -> ms.Graph:
     return g
 
 
+def int4_graph() -> ms.Graph:
+    """Weights of 4 bits."""
+    g = ms.Graph("int4")
+    g.output(g.input("x", (40, 40)) @ g.weight("w", blocked(np.eye(40, dtype=np.uint8), np.ones((2, 40)), block=20)))
+    return g
+
+
 GRAPHS = [
     bfloat16_graph(),
+    int4_graph(),
     typed_graph("int8"),
     typed_graph("uint8"),
     typed_graph("int16"),

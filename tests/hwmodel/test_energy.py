@@ -296,6 +296,7 @@ def test_a_price_of_zero_leaves_exactly_the_others(case: tuple[Graph, Machine], 
     touched = {
         "mac": {"mac"}, "vector": {"vector", "epilogue"}, "sram": {"sram_read", "sram_write"}, "dma": {"dma"},
         "noc": {"noc"}, "dram": {"dram"}, "pe": {"leakage"}, "add": {"epilogue"}, "requantize": {"epilogue"},
+        "unpack": {"mac", "dma"},
     }[key.removeprefix("energy.").partition("_")[0]]  # fmt: skip
     if "leakage" in key or "idle" in key:
         touched = {"leakage"}

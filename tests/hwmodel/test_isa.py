@@ -58,7 +58,7 @@ def schedule(**last: Any) -> Schedule:
 def test_every_type_has_a_size() -> None:
     assert set(isa.ITEMSIZE) == set(isa.NUMPY_DTYPE) == set(DType)
     assert all(isa.NUMPY_DTYPE[dtype].itemsize == isa.ITEMSIZE[dtype] for dtype in DType)
-    assert isa.item_sizes().tolist() == [4, 2, 1, 4, 2, 1, 2, 1]
+    assert isa.item_sizes().tolist() == [4, 2, 1, 4, 2, 1, 2, 1, 1, 1]
     assert schedule().tile_bytes().tolist() == [256, 256, 64, 256, 1024]
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 
 from minisim import Graph, Tensor, load_model
+from minisim.compiler.blocked import blocked
 from support.paths import EXAMPLES
 
 Array = npt.NDArray[np.float32]
@@ -125,10 +126,20 @@ class GraphBuilder:
 
     def linear(self, x: Tensor) -> None:
         n, k = self.size(), x.shape[-1]
-        if self.draw(st.booleans()):
-            self.graph.matmul(x, self.weight(n, k), transpose_b=True)
+        across = self.draw(st.booleans())
+        if self.draw(st.integers(0, 3)) == 0:
+            w = self.of_four_bits(k, n, across)
         else:
-            self.graph.matmul(x, self.weight(k, n))
+            w = self.weight(n, k) if across else self.weight(k, n)
+        self.graph.matmul(x, w, transpose_b=across)
+
+    def of_four_bits(self, k: int, n: int, across: bool) -> Tensor:
+        """A weight in blocks of any length."""
+        block = self.draw(st.sampled_from([2, 5, 16, 32]))
+        scales = values(self.rng, (-(-k // block), n)) * np.float32(0.1)
+        zeros = self.rng.integers(0, 16, scales.shape) if self.draw(st.booleans()) else None
+        w = blocked(self.rng.integers(0, 16, (k, n)), scales, zeros, block=block, across=across)
+        return self.graph.weight(self.graph.fresh_name("w"), w)
 
     def batches(self, x: Tensor) -> None:
         """Of matrices that are broadcast against each other; x may be either side, or both."""

@@ -8,6 +8,8 @@ from dataclasses import fields, replace
 import numpy as np
 
 from minisim import Graph, Machine, compile_graph
+from minisim.compiler.blocked import blocked
+from minisim.compiler.graph import Tensor
 from minisim.errors import MinisimError
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.timeline import Answers, Timeline
@@ -53,6 +55,8 @@ KEYS: dict[str, list[object]] = {
     "control.launch_cycles": [0, 100],
     "sparsity.pattern": ["none", "none", "2:4", "1:2", "3:7"],  # the weights are zeros, so they have it
     "sparsity.metadata_bits": [0, 0, 5],
+    "unpack.by": ["dma", "array"],
+    "unpack.weights_per_cycle": [0, 1, 5, 24],
 }
 
 BURSTS: dict[str, list[object]] = {
@@ -111,7 +115,10 @@ def _graph(draw: random.Random) -> Graph:
         kind = draw.random()
         if kind < 0.6:
             before, width = width, draw.choice([1, 4, 16, 17, 32, 64, 100])
-            y = y @ g.weight(f"w{i}", np.broadcast_to(np.float32(0), (before, width)))
+            if draw.random() < 0.4:
+                y = _of_four_bits(g, y, f"w{i}", before, width, draw)
+            else:
+                y = y @ g.weight(f"w{i}", np.broadcast_to(np.float32(0), (before, width)))
             if draw.random() < 0.5:
                 y = y + g.weight(f"b{i}", np.zeros(width, dtype=np.float32))
         elif kind < 0.75:
@@ -120,3 +127,12 @@ def _graph(draw: random.Random) -> Graph:
             y = g.sigmoid(y) if kind < 0.9 else y + y
     g.output(y, "y")
     return g
+
+
+def _of_four_bits(g: Graph, x: Tensor, name: str, before: int, width: int, draw: random.Random) -> Tensor:
+    """A product with weights of 4 bits, in blocks as users have them and others."""
+    block, across = draw.choice([2, 5, 16, 32, 128]), draw.random() < 0.5
+    zeros, scales = (np.zeros((-(-before // block), width), np.uint8) for _ in range(2))
+    q, of = np.zeros((before, width), np.uint8), draw.choice(["float16", "float32"])
+    w = blocked(q, scales.astype(of), zeros if draw.random() < 0.5 else None, block=block, across=across)
+    return g.matmul(x, g.weight(name, w), transpose_b=across)

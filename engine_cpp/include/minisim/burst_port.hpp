@@ -18,6 +18,7 @@ using Cycle = std::int64_t;
     NUMBER(outstanding)                                                                            \
     NUMBER(request_cycles)                                                                         \
     NUMBER(beat_cycles)                                                                            \
+    NUMBER(unpack_cycles)                                                                          \
     NUMBER(burst_gap)                                                                              \
     NUMBER(realign)                                                                                \
     NUMBER(gap)                                                                                    \
@@ -30,6 +31,7 @@ struct BurstRules {
 #undef MINISIM_DECLARE_NUMBER
 
     std::int64_t period() const;  // bytes: addresses that differ by a multiple of it are cut alike
+    BurstRules unpacking() const;  // of packed weights, which pass the unpacker on their way
 };
 
 // A rectangle of memory: rows of so many bytes, `pitch` bytes apart.

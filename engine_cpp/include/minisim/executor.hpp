@@ -88,6 +88,7 @@ private:
     bool rounds(const MatmulRow& x) const;
     template <class Sum>
     void multiply(const MatmulRow& x);
+    const std::byte* second(const MatmulRow& x);
     template <class Sum>
     void multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args);
     // Fills `gathered_` with rows [first, first + count) of the operand that the pieces of x make, packed, of `cols`
@@ -117,6 +118,7 @@ private:
     const Kernel& kernel_;
     Scratch scratch_;
     std::vector<std::byte> gathered_;  // rows of an operand that is made of pieces
+    std::vector<std::byte> unpacked_;  // a tile of weights that the array unpacks
 
     // Of one matmul: its sums where no tile holds them, and its bias and residual if widened.
     template <class Sum>

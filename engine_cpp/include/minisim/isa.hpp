@@ -23,9 +23,10 @@ enum class Queue : std::uint8_t { kLoad = 0, kStore = 1, kMatrix = 2, kVector = 
 constexpr std::uint32_t kQueues = 4;
 
 enum class DType : std::uint8_t {
-    kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4, kBool = 5, kFp16 = 6, kUint8 = 7
+    kFp32 = 0, kBf16 = 1, kInt8 = 2, kInt32 = 3, kInt16 = 4, kBool = 5, kFp16 = 6, kUint8 = 7,
+    kFp8E4M3 = 8, kFp8E5M2 = 9
 };
-constexpr std::uint32_t kDTypes = 8;
+constexpr std::uint32_t kDTypes = 10;
 
 enum class Role : std::uint8_t {
     kInput = 0,
@@ -62,6 +63,8 @@ constexpr std::uint32_t item_size(DType dtype) {
         case DType::kInt16: return 2;
         case DType::kInt8:
         case DType::kUint8:
+        case DType::kFp8E4M3:
+        case DType::kFp8E5M2:
         case DType::kBool: return 1;
     }
     return 0;
@@ -73,6 +76,7 @@ constexpr DTypes only(DType dtype) { return 1u << static_cast<unsigned>(dtype); 
 constexpr DTypes kIntegers =
     only(DType::kInt8) | only(DType::kUint8) | only(DType::kInt16) | only(DType::kInt32);
 constexpr DTypes kFloats = only(DType::kFp32) | only(DType::kBf16) | only(DType::kFp16);
+constexpr DTypes kFloats8 = only(DType::kFp8E4M3) | only(DType::kFp8E5M2);  // stored, moved and cast, not computed with
 
 // What a fold leaves for one that goes on from it: floats as they are added up, integers as they are.
 constexpr DType partial_of(DType operands) { return kIntegers & only(operands) ? operands : DType::kFp32; }
@@ -249,8 +253,12 @@ struct TensorRow {
     std::uint64_t address;
     std::uint32_t rows, cols, pitch, storage;
     std::uint8_t dtype, role;
-    std::uint8_t keeps, block, metadata_bits, across;  // of a compressed weight (sparsity.hpp)
+    std::uint8_t keeps, block, metadata_bits;  // of a compressed weight (sparsity.hpp)
+    std::uint8_t across;  // of that, or of a packed one: 1: k runs across the columns
     std::uint16_t page;  // of a state whose rows lie in pages: how many in each; else 0
+    std::uint16_t packs, block_bytes;  // of a packed weight (packing.hpp): weights and bytes of a block; else 0
+    std::uint8_t scales, zeros, unpacker;  // type of its scales, whether blocks have zero points, who unpacks
+    std::uint8_t reserved;
 };
 
 // The fields of every row, once: FIELD(row, name, offset). The asserts below and the layout that
@@ -381,7 +389,13 @@ struct TensorRow {
     FIELD(TensorRow, block, 27)                                                                    \
     FIELD(TensorRow, metadata_bits, 28)                                                            \
     FIELD(TensorRow, across, 29)                                                                   \
-    FIELD(TensorRow, page, 30)
+    FIELD(TensorRow, page, 30)                                                                     \
+    FIELD(TensorRow, packs, 32)                                                                    \
+    FIELD(TensorRow, block_bytes, 34)                                                              \
+    FIELD(TensorRow, scales, 36)                                                                   \
+    FIELD(TensorRow, zeros, 37)                                                                    \
+    FIELD(TensorRow, unpacker, 38)                                                                 \
+    FIELD(TensorRow, reserved, 39)
 
 #define MINISIM_ASSERT_OFFSET(type, field, offset)                                                 \
     static_assert(offsetof(type, field) == (offset), #type "." #field " moved");
@@ -397,6 +411,6 @@ static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 72);
 static_assert(sizeof(ConvolutionRow) == 116);
 static_assert(sizeof(TileRow) == 40);
-static_assert(sizeof(TensorRow) == 32);
+static_assert(sizeof(TensorRow) == 40);
 
 }  // namespace minisim

@@ -1,4 +1,4 @@
-// The types of 16 bits: widened to fp32, which is exact, and rounded from it.
+// The types of 16 and 8 bits: widened to fp32, which is exact, and rounded from it.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,18 @@ struct Fp16 {
     std::uint16_t bits;
 };
 static_assert(sizeof(Fp16) == 2);
+
+// Sign, 4 bits of exponent (biased by 7), 3 of the significand; no infinities, and one NaN of each sign: all bits set.
+struct Fp8E4m3 {
+    std::uint8_t bits;
+};
+static_assert(sizeof(Fp8E4m3) == 1);
+
+// The upper half of an fp16: sign, 5 bits of exponent (biased by 15), 2 of the significand.
+struct Fp8E5m2 {
+    std::uint8_t bits;
+};
+static_assert(sizeof(Fp8E5m2) == 1);
 
 // A byte, 0 or 1.
 struct Bool {
@@ -51,6 +63,20 @@ MINISIM_INLINE float widen(Fp16 x) {
     std::uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
     return as_float(bits | sign);
+}
+MINISIM_INLINE float widen(Fp8E5m2 x) { return widen(Fp16{static_cast<std::uint16_t>(x.bits << 8)}); }
+MINISIM_INLINE float widen(Fp8E4m3 x) {
+    const std::uint32_t sign = (x.bits & 0x80u) << 24, size = x.bits & 0x7Fu;
+    std::uint32_t bits = (size << 20) + (120u << 23);
+    if (size == 0x7Fu) bits = 0x7FC00000u;
+    if (size < 8) {  // so many times the least one
+        const float value = static_cast<float>(size) * 0x1p-9f;
+        std::memcpy(&bits, &value, sizeof bits);
+    }
+    bits |= sign;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
 }
 MINISIM_INLINE float widen(std::int8_t x) { return static_cast<float>(x); }
 MINISIM_INLINE float widen(std::uint8_t x) { return static_cast<float>(x); }
@@ -86,6 +112,36 @@ MINISIM_INLINE Fp16 narrow_to_fp16(float x) {
 
 MINISIM_INLINE void narrow_to(float x, Bf16& to) { to = narrow(x); }
 MINISIM_INLINE void narrow_to(float x, Fp16& to) { to = narrow_to_fp16(x); }
+
+// To the nearest float of 8 bits with so many of the significand, ties to even; NaN is `nan`. What is nearer to the
+// number behind the largest one, `greatest`, is `beyond`: that one if it saturates, else an infinity, or NaN.
+template <int kSignificand, int kBias>
+MINISIM_INLINE std::uint8_t narrow_to_fp8(float x, std::uint32_t greatest, std::uint32_t beyond, std::uint32_t nan) {
+    constexpr int kShift = 23 - kSignificand;
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    const std::uint32_t sign = bits >> 31 << 7, size = bits & 0x7FFFFFFFu;
+    if (size > 0x7F800000u) return static_cast<std::uint8_t>(sign | nan);
+    std::uint32_t found;
+    if (size >> 23 >= 128 - kBias) {  // normal there
+        const std::uint32_t half = (1u << (kShift - 1)) - 1 + (size >> kShift & 1u);
+        found = ((size + half) >> kShift) - (static_cast<std::uint32_t>(127 - kBias) << kSignificand);
+    } else {  // below its least normal one: 2^23 has a last place of 1, so adding it rounds to a multiple of the least one
+        float magnitude;
+        std::memcpy(&magnitude, &size, sizeof magnitude);
+        constexpr float kOfLeast = static_cast<float>(1u << (kBias - 1 + kSignificand));
+        const float shifted = magnitude * kOfLeast + 0x1p23f;
+        std::memcpy(&found, &shifted, sizeof found);
+        found &= 0x7FFFFFu;
+    }
+    return static_cast<std::uint8_t>(sign | (found > greatest ? beyond : found));
+}
+MINISIM_INLINE void narrow_to(float x, Fp8E4m3& to, bool saturates) {
+    to = {narrow_to_fp8<3, 7>(x, 0x7E, saturates ? 0x7E : 0x7F, 0x7F)};
+}
+MINISIM_INLINE void narrow_to(float x, Fp8E5m2& to, bool saturates) {
+    to = {narrow_to_fp8<2, 15>(x, 0x7B, saturates ? 0x7B : 0x7C, 0x7E)};
+}
 
 // Sums of int8 products wrap around, as the hardware's registers do.
 MINISIM_INLINE std::int32_t wrapping_add(std::int32_t x, std::int32_t y) {

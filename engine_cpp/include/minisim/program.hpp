@@ -6,6 +6,7 @@
 #include <string>
 
 #include "minisim/isa.hpp"
+#include "minisim/packing.hpp"
 
 namespace minisim {
 
@@ -68,10 +69,9 @@ struct Program {
     DType dtype_of_tile(std::uint32_t tile) const {
         return static_cast<DType>(tensors[tiles[tile].tensor].dtype);
     }
-    std::uint64_t tile_bytes(std::uint32_t tile) const {
-        const TileRow& t = tiles[tile];
-        return std::uint64_t{t.rows} * t.cols * item_size(dtype_of_tile(tile));
-    }
+    const TensorRow& tensor_of(std::uint32_t tile) const { return tensors[tiles[tile].tensor]; }
+    // That a tile takes in SRAM.
+    std::uint64_t tile_bytes(std::uint32_t tile) const { return sram_bytes(tiles[tile], tensor_of(tile)); }
     // The tile in whose place a tile lies: itself, or the stack that it is rows of.
     std::uint32_t held(std::uint32_t tile) const { return minisim::held(tiles, tile); }
     // The bytes of a stack before those of a tile in it; 0 of one that lies by itself.

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "minisim/burst_port.hpp"
+#include "minisim/packing.hpp"
 #include "minisim/program.hpp"
 
 namespace minisim {
@@ -39,6 +40,12 @@ inline Rectangle rectangle_of(const Program& program, std::uint32_t tile) {
     const TensorRow& x = program.tensors[t.tensor];
     const std::int64_t item = item_size(static_cast<DType>(x.dtype));
     const std::int64_t base = static_cast<std::int64_t>(x.address) + t.moved, pitch = x.pitch;
+    if (is_packed(x)) {
+        const Blocks blocks = blocks_of(t, x);
+        const auto row = static_cast<std::int64_t>(blocks.row), col = static_cast<std::int64_t>(blocks.col);
+        const std::int64_t row_bytes = static_cast<std::int64_t>(blocks.cols) * x.block_bytes;
+        return {base + row * pitch + col * x.block_bytes, row_bytes, static_cast<std::int64_t>(blocks.rows), pitch};
+    }
     if (!x.keeps) return {base + t.row * pitch + t.col * item, t.cols * item, t.rows, pitch};
     const std::int64_t bits = x.metadata_bits;
     const auto size = [&](std::int64_t cols) { return cols * item + (cols * bits + 7) / 8; };

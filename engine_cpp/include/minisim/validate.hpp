@@ -34,6 +34,7 @@ public:
 
 private:
     struct Place;  // table and row, for messages
+    void packed(const Place& at, const TensorRow& t) const;
 
     void operand(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
                  DTypes allowed, const char* reason) const;
