@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from minisim.compiler.attributes import NeighbourAttributes
-from minisim.compiler.builder import ProgramBuilder, Run, Slot
+from minisim.compiler.builder import ProgramBuilder, Slot
+from minisim.compiler.columns import Run
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.ops.row_strips import tile_rows
