@@ -27,8 +27,8 @@ from minisim.compiler.scales import USUAL, Machines, Scale, followed, sizes_of, 
 from minisim.compiler.tiling import TiledGraph, executed_of
 from minisim.hwmodel.config import Machine
 
-HALVINGS = 6
-"""How many times smaller edges are looked at where the usual ones have no room: 256 come down to 8."""
+LEAST_EDGE = 8
+"""No edge is made smaller than that to find room: what a memory so small takes is no longer of interest."""
 
 
 def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> TiledGraph:
@@ -70,16 +70,20 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
 
 def with_room(graph: Graph, machine: Machine, fixed: Machines) -> Machine:
     """`machine` with its usual edges, or halves of them, or quarters and so on: the largest on which all nodes have
-    room whose edges are not given. With the usual ones, if they have none on any, or if all edges are written."""
+    room whose edges are not given; if there are none, the smallest. Where halves are tried anyway (`SCALES`), those of
+    which the halves have room. Edges that are written stay."""
     of_choice = [node for node in executed_of(graph) if node.name not in fixed]
+    is_free = machine.tile.follows and machine.compiler.order == "auto" and ALL not in fixed
+    larger = found = machine
     scale = USUAL
-    for _ in range(HALVINGS if machine.tile.follows and machine.compiler.order == "auto" and ALL not in fixed else 0):
-        found = with_edges(machine, scale)
-        if all(OPERATORS[node.op].has_room(node, graph, found) for node in of_choice):
-            return found
+    while is_free and not all(OPERATORS[node.op].has_room(node, graph, found) for node in of_choice):
         m, k, n = scale
         scale = (m / 2, k / 2, n / 2)
-    return machine
+        smaller = with_edges(machine, scale)
+        if min(getattr(smaller.tile, edge) for edge in smaller.tile.follows) < LEAST_EDGE:
+            return found
+        larger, found = found, smaller
+    return larger if scales_of(machine) else found
 
 
 def what_counts(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:

@@ -45,9 +45,9 @@ class Tile:
         whole = fixed.get(ALL, self.machine)
         self._check(slabs, sum(OPERATORS[node.op].fewest(node, slabs, whole) for node in executed))
         usual = with_room(slabs, self.machine, fixed)
-        whole = fixed.get(ALL, usual)
-        cuts = [OPERATORS[node.op].cut(node, slabs, fixed.get(node.name, whole)) for node in executed]
-        self._check(slabs, sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts))
+        if usual is not self.machine and self._count(slabs, usual, fixed) > self.max_operations:
+            usual = self.machine  # then it is told that its memory is too small; larger tiles would be no help
+        self._check(slabs, self._count(slabs, usual, fixed))
         return soonest(slabs, usual, self._tiled, self.max_operations, fixed)
 
     def _tiled(self, graph: Graph, whole: Machine, machines: Machines) -> TiledGraph:
@@ -58,6 +58,13 @@ class Tile:
             return TiledGraph(graph, tilings_of(executed, graph, machines), edges=edges)
         tilings = {node.name: chosen(node, graph, machines[node.name]) for node in executed}
         return TiledGraph(graph, Splitter(graph, self.machine, tilings).best(), edges=edges)
+
+    @staticmethod
+    def _count(graph: Graph, machine: Machine, fixed: Machines) -> int:
+        """Operations of the array and the vector unit on tiles of the machine's edges."""
+        whole = fixed.get(ALL, machine)
+        cuts = [OPERATORS[node.op].cut(node, graph, fixed.get(node.name, whole)) for node in executed_of(graph)]
+        return sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts)
 
     def _check(self, graph: Graph, count: int) -> None:
         if count > self.max_operations:
