@@ -52,11 +52,6 @@ class Operator(Semantics[A]):
         """Operations that it takes at the least, found at once; for those whose `cut` takes its time."""
         return 0
 
-    def has_room(self, node: Node, graph: Graph, machine: Machine) -> bool:
-        """Whether an operation's operands fit into SRAM on tiles of the machine's edges, as far as that is known before
-        anything is made of them."""
-        return True
-
     def sizes(self, node: Node, graph: Graph) -> tuple[int, int, int] | None:
         """The m, k and n that its tiles are cut from, if their edges are the compiler's to choose; else None."""
         return None

@@ -111,12 +111,6 @@ class Conv(Multiplication[ConvAttributes]):
         found = cuts(of, machine) if chooses(machine) else ()
         return found or (self._as_written(of, machine),)
 
-    def has_room(self, node: Node, graph: Graph, machine: Machine) -> bool:
-        """Its input lies in tiles of the edges that all operators cut, however few of their pixels an operation reads:
-        with strides these may be many."""
-        (found, *_), of = self.candidates(node, graph, machine), Convolution.of(node, graph, machine)
-        return of.bytes_needed(found.m, found.k, found.n, found.source, machine) <= machine.sram.bytes
-
     @staticmethod
     def _as_written(of: Convolution, machine: Machine) -> Tiling:
         """The tiles that the machine file writes, where nothing is chosen, or where nothing is known to fit."""

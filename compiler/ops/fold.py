@@ -8,7 +8,7 @@ which goes on from what the last one has left: one chain, with the same bits.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -69,19 +69,6 @@ class Fold(Operator[A]):
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:
         geometry, channels = self.geometry(node, graph), _channels(node, graph)
         n, read = min(machine.tile.n, channels), tile_height(geometry.pixels_in, machine)
-        needed, whole = self._needed(node, graph, machine), tile_height(geometry.pixels_out, machine)
-        m, taps = choose(geometry, whole, read, needed, machine.sram.bytes)
-        grid = (-(-geometry.pixels_out // m), -(-geometry.taps // taps), -(-channels // n))
-        return Tiling(m, taps, n, *grid, panels=None, source=(read, n))
-
-    def has_room(self, node: Node, graph: Graph, machine: Machine) -> bool:
-        found = self.tile(node, graph, machine)
-        return self._needed(node, graph, machine)(found.m, found.k) <= machine.sram.bytes
-
-    def _needed(self, node: Node, graph: Graph, machine: Machine) -> Callable[[int, int], int]:
-        """The bytes that an operation needs at the most, by the height of its tile and the taps that it takes."""
-        geometry, channels = self.geometry(node, graph), _channels(node, graph)
-        n, read = min(machine.tile.n, channels), tile_height(geometry.pixels_in, machine)
         item = isa.ITEMSIZE[graph.tensors[node.output].code]
 
         def needed(height: int, taps: int) -> int:
@@ -90,7 +77,10 @@ class Fold(Operator[A]):
             size += isa.align(taps * n * item) if self.weights(node) else 0
             return size + (isa.align(n * item) if self.bias(node) else 0)
 
-        return needed
+        whole = tile_height(geometry.pixels_out, machine)
+        m, taps = choose(geometry, whole, read, needed, machine.sram.bytes)
+        grid = (-(-geometry.pixels_out // m), -(-geometry.taps // taps), -(-channels // n))
+        return Tiling(m, taps, n, *grid, panels=None, source=(read, n))
 
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         """Of x as many rows for each tile of the output as there are for all of them: halos are not counted."""

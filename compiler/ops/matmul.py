@@ -92,12 +92,6 @@ class MatMul(Multiplication[MatMulAttributes]):
         joins = node.attributes_as(MatMulAttributes).joins
         return Tiling(m, k, n, *grid, panels=None, sums_apart=apart, blocks=blocks, slab=slab, joins=joins)
 
-    def has_room(self, node: Node, graph: Graph, machine: Machine) -> bool:
-        found = self.cut(node, graph, machine)
-        a, b, c, sums, extra = MatMulTypes.of(node, graph).footprint(node.inputs, found.m, found.k, found.n)
-        needed = a + b + c + extra + (sums if found.sums_apart and not machine.accumulator.bytes else 0)
-        return needed <= machine.sram.bytes
-
     def sizes(self, node: Node, graph: Graph) -> tuple[int, int, int] | None:
         """Not of a batch: how its matrices are cut, whoever works on them along with it must know (`with_slabs`)."""
         product = self.product(node, graph)

@@ -27,15 +27,11 @@ from minisim.compiler.scales import USUAL, Machines, Scale, followed, sizes_of, 
 from minisim.compiler.tiling import TiledGraph, executed_of
 from minisim.hwmodel.config import Machine
 
-LEAST_EDGE = 8
-"""No edge is made smaller than that to find room: what a memory so small takes is no longer of interest."""
-
 
 def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Machines) -> TiledGraph:
     """The graph tiled with the edges that end soonest; if that was found out before (`decisions.py`), not anew.
 
     Args:
-        machine: with the usual edges, which others are parts of (`with_room`).
         most: operations of the array and the vector unit that other edges may take.
         fixed: of nodes whose edges are given, or of `ALL` that have no others.
     """
@@ -66,24 +62,6 @@ def soonest(graph: Graph, machine: Machine, tiled: Tiled, most: int, fixed: Mach
         at = {node.name: i for i, node in enumerate(nodes)}
         remember(key, {"whole": plan.whole, "own": [[at[name], scale] for name, scale in plan.own.items()]})
     return found
-
-
-def with_room(graph: Graph, machine: Machine, fixed: Machines) -> Machine:
-    """`machine` with its usual edges, or halves of them, or quarters and so on: the largest on which all nodes have
-    room whose edges are not given; if there are none, the smallest. Where halves are tried anyway (`SCALES`), those of
-    which the halves have room. Edges that are written stay."""
-    of_choice = [node for node in executed_of(graph) if node.name not in fixed]
-    is_free = machine.tile.follows and machine.compiler.order == "auto" and ALL not in fixed
-    larger = found = machine
-    scale = USUAL
-    while is_free and not all(OPERATORS[node.op].has_room(node, graph, found) for node in of_choice):
-        m, k, n = scale
-        scale = (m / 2, k / 2, n / 2)
-        smaller = with_edges(machine, scale)
-        if min(getattr(smaller.tile, edge) for edge in smaller.tile.follows) < LEAST_EDGE:
-            return found
-        larger, found = found, smaller
-    return larger if scales_of(machine) else found
 
 
 def what_counts(graph: Graph, machine: Machine, fixed: Machines) -> Iterator[str]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 
-from minisim.compiler.graph import Graph, view_2d
+from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.mapping import ALL, Edges, check_layers
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.passes.choose import chosen
 from minisim.compiler.passes.context import tilings as tilings_of
-from minisim.compiler.passes.edges import soonest, with_room
+from minisim.compiler.passes.edges import soonest
 from minisim.compiler.scales import Machines, mapped
 from minisim.compiler.shares import Splitter
 from minisim.compiler.slabs import tiles_apart
@@ -42,13 +42,8 @@ class Tile:
         executed = executed_of(graph)
         check_layers(self.mapping, slabs, self.machine)
         fixed = mapped(self.machine, self.mapping)
-        whole = fixed.get(ALL, self.machine)
-        self._check(slabs, sum(OPERATORS[node.op].fewest(node, slabs, whole) for node in executed))
-        usual = with_room(slabs, self.machine, fixed)
-        if usual is not self.machine and self._count(slabs, usual, fixed) > self.max_operations:
-            usual = self.machine  # then it is told that its memory is too small; larger tiles would be no help
-        self._check(slabs, self._count(slabs, usual, fixed))
-        return soonest(slabs, usual, self._tiled, self.max_operations, fixed)
+        self._check_operations(slabs, executed, fixed)
+        return soonest(slabs, self.machine, self._tiled, self.max_operations, fixed)
 
     def _tiled(self, graph: Graph, whole: Machine, machines: Machines) -> TiledGraph:
         graph = with_slabs(graph, whole)
@@ -59,14 +54,12 @@ class Tile:
         tilings = {node.name: chosen(node, graph, machines[node.name]) for node in executed}
         return TiledGraph(graph, Splitter(graph, self.machine, tilings).best(), edges=edges)
 
-    @staticmethod
-    def _count(graph: Graph, machine: Machine, fixed: Machines) -> int:
-        """Operations of the array and the vector unit on tiles of the machine's edges."""
-        whole = fixed.get(ALL, machine)
-        cuts = [OPERATORS[node.op].cut(node, graph, fixed.get(node.name, whole)) for node in executed_of(graph)]
-        return sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts)
-
-    def _check(self, graph: Graph, count: int) -> None:
+    def _check_operations(self, graph: Graph, executed: Sequence[Node], fixed: Machines) -> None:
+        whole = fixed.get(ALL, self.machine)
+        count = sum(OPERATORS[node.op].fewest(node, graph, whole) for node in executed)
+        if count <= self.max_operations:
+            cuts = [OPERATORS[node.op].cut(node, graph, fixed.get(node.name, whole)) for node in executed]
+            count = sum(cut.m_tiles * cut.k_tiles * cut.n_tiles for cut in cuts)
         if count > self.max_operations:
             raise CapacityError(
                 f"model {graph.name!r} takes at least {count:,} operations on tiles of this size, more than "

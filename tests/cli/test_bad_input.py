@@ -248,7 +248,7 @@ CASES = [
     model("ONNX file with values outside its folder", damaged_onnx(lambda m: outside(m, location="../w")),
           "model.onnx"),
     # -- SRAM too small
-    Case("SRAM that holds no operation", f"run gemm:64x64x64 --set sram.bytes=512 {ARRAYS_TILES}"),
+    Case("SRAM that holds no operation", f"run gemm:64x64x64 --set sram.bytes=4KiB {ARRAYS_TILES}"),
     Case("SRAM of one granule", "run gemm:64x64x64 --set sram.bytes=64"),
     # -- too many operations
     Case("more operations than there may be", "run softmax:20000000x4 --set tile.m=1 --no-numerics"),
@@ -266,7 +266,7 @@ CASES = [
     Case("explain a missing model", "explain nothing.py"),
     Case("explain with a bad override", "explain gemm:8x8x8 --set srma.bytes=3"),
     Case("explain on an SRAM that holds no operation",
-         f"explain gemm:64x64x64 --set sram.bytes=512 {ARRAYS_TILES} --out out"),
+         f"explain gemm:64x64x64 --set sram.bytes=4KiB {ARRAYS_TILES} --out out"),
     Case("file as output folder of explain", "explain gemm:8x8x8 --out out.csv", {"out.csv": "mine"}),
     # -- folders
     Case("file as output folder", "run gemm:8x8x8 --out out.csv", {"out.csv": "mine"}),

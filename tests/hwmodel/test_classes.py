@@ -29,7 +29,9 @@ def test_costs_by_class_are_the_costs(seed: int) -> None:
 def test_operations_of_a_class_spend_the_same(seed: int) -> None:
     """Each operation's energy is that of its class, whatever its epilogue, its memories and its prices."""
     schedule, machine = pair(seed)
-    machine = machine.with_overrides({"l2.bytes": 0, "energy.dma_descriptor": "3pJ", "energy.vector_relu": "7pJ"})
+    machine = machine.with_overrides(
+        {"l2.bytes": 0, "energy.dma_descriptor": "3pJ", "energy.vector_relu": "7pJ", "energy.unpack": "5pJ"}
+    )
     by_class = class_costs(schedule, machine)
     expected = energy.operation_energy(schedule, machine)
     found = energy.operation_energy(by_class.examples, machine, decoded=by_class.each.descriptors)
