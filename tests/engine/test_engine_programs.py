@@ -26,7 +26,8 @@ def gemm(m, k, n, edge=32):
     where: dict[int, int] = {}
     used = 0
     for i, (rows, cols) in enumerate(shapes.values()):
-        tensors[i] = (i << 32, rows, cols, isa.align(4 * cols), 10 + i, 0, roles[i], 0, 0, 0, 0, 0)
+        columns = ["address", "rows", "cols", "pitch", "storage", "role"]
+        tensors[columns][i] = (i << 32, rows, cols, isa.align(4 * cols), 10 + i, roles[i])
 
     def tile(tensor, i, j):
         nonlocal used

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import burst_rules, costs, rectangles
+from minisim.hwmodel.cost import burst_rules, costs
 from minisim.hwmodel.delays import delays
 from minisim.hwmodel.descriptors import planes, tiles_of
 from minisim.hwmodel.dma import Cuts
@@ -232,9 +232,9 @@ class Equations:
         found = np.full(len(self.rows), NEVER)
         if not self.machine.dma.has_bursts:
             return found
-        tiles, tile = rectangles(self.schedule), tiles_of(self.schedule)
+        tile = tiles_of(self.schedule)
         rules = [burst_rules(self.machine, load=load) for load in (True, False)]
-        cuts = [Cuts(tiles, rule) for rule in rules]
+        cuts = [Cuts(self.schedule, rule) for rule in rules]
         for mine in self._passing():
             bus = Bus(rules[0])
             ways = [BurstPort(rule, bus) for rule in rules]
