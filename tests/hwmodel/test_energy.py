@@ -167,7 +167,8 @@ def test_vector_operations_are_priced_by_their_steps(op: VectorOp) -> None:
         graph.output(graph.transpose(*inputs) if op is VectorOp.TRANSPOSE else graph.concat(inputs), "y")
     else:
         name = next(name for name, operator in OPERATORS.items() if getattr(operator, "code", None) == op)
-        attributes = CastAttributes("int8") if op.is_conversion else NO_ATTRIBUTES
+        to = "float8_e5m2" if op is VectorOp.CAST_BEYOND else "int8"
+        attributes = CastAttributes(to) if op.is_conversion else NO_ATTRIBUTES
         graph.output(graph.add_node(name, inputs, attributes), "y")
     on = Machine().with_overrides({**FREE, **{f"energy.vector_{price}": "11fJ" for price in op.prices}})
     found = energy_of(compile_graph(graph, on), on)
