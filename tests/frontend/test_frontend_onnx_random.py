@@ -460,6 +460,7 @@ ELSEWHERE = {
     "onnx_integers_elementwise": "test_onnx_quantized.py", "onnx_integers_pool": "test_onnx_quantized.py",
     "onnx_recurrent_quantised": "test_onnx_quantized.py",
     "onnx_microsoft": "test_onnx_microsoft.py", "onnx_microsoft_attention": "test_onnx_microsoft.py",
+    "onnx_matmul_nbits": "test_onnx_four_bits.py",
 }  # fmt: skip
 """Of importers in a file of their own, where they are tested on shapes that are drawn or listed."""
 
