@@ -398,7 +398,7 @@ def test_lstm_whose_products_are_of_integers(dtype: Any, of_columns: bool, tmp_p
     sizes = (2, 4 * hidden) if of_columns else (2,)
     zeros = {name: np.full(sizes, 0 if dtype is S else z, dtype) for name, z in (("wz", 97), ("rz", 131))}
     values = {
-        "W": drawn(dtype, 2, 5, 4 * hidden), "R": drawn(dtype, 2, hidden, 4 * hidden), **zeros,
+        "W": weights(dtype, 2, 5, 4 * hidden), "R": weights(dtype, 2, hidden, 4 * hidden), **zeros,
         "B": rng.standard_normal((2, 8 * hidden)).astype(np.float32) * 0.3,
         **{name: rng.uniform(0.002, 0.01, sizes).astype(np.float32) for name in ("ws", "rs")},
     }  # fmt: skip
