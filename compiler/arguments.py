@@ -156,10 +156,7 @@ def input_array(name: str, values: object, shape: Shape) -> Array:
     """
     try:
         array = np.asarray(values)
-        if array.dtype.name in (
-            "bfloat16",
-            *FLOATS8,
-        ):  # of the package ml_dtypes, which is not asked for: its floats are exact here
+        if array.dtype.name in ("bfloat16", *FLOATS8):  # of ml_dtypes, which is not asked for: exact in these
             array = array.astype(np.float32)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"numbers are needed, not {array.dtype}")

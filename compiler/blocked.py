@@ -17,10 +17,7 @@ from minisim.compiler.dtypes import CODE, HELD_AS, converted, round_bfloat16
 from minisim.compiler.values import Array, Lazy
 from minisim.errors import ShapeError
 from minisim.hwmodel.isa import ITEMSIZE
-from minisim.hwmodel.packing import Packed
-
-MIDDLE = 8
-"""The zero point of blocks that have none of their own."""
+from minisim.hwmodel.packing import MIDDLE, Packed
 
 
 class Parts(NamedTuple):

@@ -1,7 +1,7 @@
 """Costs by class: what `cost.py` and `energy.py` say, once for all operations that cost the same.
 
-Of a million operations there are a few dozens of classes. The native event model, the recurrence of expected starts and
-the sums of a run's work and energy need them alone, and no column of costs for each operation.
+Of a million operations there are some dozens or hundreds of classes. The native event model, the recurrence of expected
+starts and the sums of a run's work and energy need them alone, and no column of costs for each operation.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from minisim.hwmodel.bursts import BurstRules, Rectangles, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.descriptors import apart, descriptors
 from minisim.hwmodel.sections import Accumulator, Sram
-from minisim.hwmodel.sparsity import Kept, kept_steps
+from minisim.hwmodel.sparsity import Kept, kept_macs, kept_steps
 from minisim.hwmodel.sparsity import rectangles as rectangles
 from minisim.hwmodel.vector import operation_cycles, tree_cycles, vector_cycles
 
@@ -112,8 +112,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]
-    kept = kept_steps(schedule, x)
-    columns.macs[executes] = x["m"].astype(np.int64) * np.where(kept > 0, kept, x["k"]) * x["n"]
+    columns.macs[executes] = kept_macs(schedule, x)
     setup, busy, hold = matmul_cycles(
         x["m"],
         x["k"],
@@ -126,7 +125,7 @@ def costs(schedule: isa.Schedule, machine: Machine, decoded: Cycles | None = Non
         dtype=x["dtype"],
         taps=x["taps"],
         pitch=_pitch_of_pieces(schedule, x),
-        kept=kept,
+        kept=kept_steps(schedule, x),
         packed=packed_bytes(schedule, x),
     )
     columns.setup[executes], columns.busy[executes], columns.hold[executes] = setup, busy, hold

@@ -43,7 +43,7 @@ from minisim.hwmodel.classes import ClassCosts, class_costs
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import rectangles
 from minisim.hwmodel.descriptors import descriptors
-from minisim.hwmodel.sparsity import kept_steps, moved_bytes, port_bytes
+from minisim.hwmodel.sparsity import kept_macs, moved_bytes, port_bytes
 from minisim.hwmodel.timeline import Answers
 from minisim.hwmodel.vector_ops import INTEGERS
 
@@ -211,10 +211,7 @@ def _l2_energy(moved: Accesses, answers: Answers | None, machine: Machine) -> Co
 
 
 def _mac_energy(schedule: isa.Schedule, x: isa.Table, machine: Machine) -> Column:
-    """Of the products with values that are kept, whichever operand stands in the array."""
-    kept = kept_steps(schedule, x)
-    macs = x["m"].astype(np.int64) * np.where(kept > 0, kept, x["k"]) * x["n"]
-    return np.asarray(macs * _prices(isa.ACCUMULATOR, "mac", machine)[x["dtype"]])
+    return np.asarray(kept_macs(schedule, x) * _prices(isa.ACCUMULATOR, "mac", machine)[x["dtype"]])
 
 
 def _epilogue_energy(x: isa.Table, machine: Machine) -> Column:

@@ -4,7 +4,7 @@ A block is so many weights that follow each other along k, of one column of the 
 
     ceil(block / 2) bytes   weights from 0 to 15, two in a byte, the first one in its lower half
     scale                   FP32, FP16 or BF16
-    a byte                  the zero point, if blocks have one; if not, it is 8
+    a byte                  the zero point, if blocks have one; if not, it is `MIDDLE`
 
     w = (q - zero) x scale  a whole number, times the scale in FP32, rounded to FP32; then to the tensor's type
 
@@ -30,6 +30,9 @@ Column = npt.NDArray[np.int64]
 
 UNPACKERS = ("none", "dma", "array")
 """The values of `unpack.by`, each at the code that a tensor's row has of it."""
+
+MIDDLE = 8
+"""The zero point of blocks that have none of their own."""
 
 MOST = 2**16 - 64
 """Weights of the longest block: its bytes have a column of 16 bits."""

@@ -97,6 +97,13 @@ def kept_steps(schedule: isa.Schedule, matmuls: isa.Table) -> Column:
     return found
 
 
+def kept_macs(schedule: isa.Schedule, matmuls: isa.Table) -> Column:
+    """The multiply-accumulates of each matmul: those with values that are kept, whichever operand stands in the
+    array."""
+    kept = kept_steps(schedule, matmuls)
+    return np.asarray(matmuls["m"].astype(np.int64) * np.where(kept > 0, kept, matmuls["k"]) * matmuls["n"])
+
+
 def moved_bytes(schedule: isa.Schedule) -> Column:
     """The bytes that each tile has in DRAM, compressed, packed or neither, int64 of shape (len(tiles),)."""
     if not np.any(schedule.tensors["keeps"]) and not np.any(packing.is_packed(schedule.tensors)):
@@ -158,6 +165,7 @@ def whole_tensors(schedule: isa.Schedule) -> Rectangles:
 def _lay_blocks(found: Rectangles, mine: npt.NDArray[np.bool_], tiles: isa.Table, tensors: isa.Table) -> None:
     """Put into `found` where the tiles of packed tensors lie: rectangles of blocks."""
     blocks, block, pitch = packing.blocks_of(tiles, tensors), tensors["block_bytes"].astype(np.int64), tensors["pitch"]
-    found.address[mine] = tensors["address"].astype(np.int64) + blocks.row * pitch + blocks.col * block
+    base = tensors["address"].astype(np.int64) + tiles["moved"]
+    found.address[mine] = base + blocks.row * pitch + blocks.col * block
     found.row_bytes[mine] = blocks.cols * block
     found.rows[mine] = blocks.rows

@@ -10,11 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from minisim.compiler.blocked import MIDDLE, Blocked, Form, Parts
+from minisim.compiler.blocked import Blocked, Form, Parts
 from minisim.compiler.dtypes import FLOATS
 from minisim.compiler.frontend.onnx_constants import Constant
 from minisim.compiler.ops.base import OnnxNode
 from minisim.compiler.values import Array
+from minisim.hwmodel.packing import MIDDLE
 
 BITS = ("int4", "uint4")
 

@@ -40,7 +40,8 @@ std::uint64_t UopProgram::bytes(std::uint32_t tile) const {
 
 std::uint32_t UopProgram::offset(std::uint32_t tile) const {
     const TileRow& t = tiles[tile];
-    return static_cast<std::uint32_t>(rows_above(tiles, tile)) * t.cols * item_size(static_cast<DType>(tensors[t.tensor].dtype));
+    const std::uint32_t item = item_size(static_cast<DType>(tensors[t.tensor].dtype));
+    return static_cast<std::uint32_t>(rows_above(tiles, tile)) * t.cols * item;
 }
 
 std::vector<std::int64_t> UopProgram::place_sizes() const {
@@ -72,7 +73,9 @@ void UopProgram::check() const {
         if (x.stack > i) throw ScheduleError("a tile lies in a stack that does not exist");
         const TileRow& stack = tiles[i - x.stack];
         const bool inside = x.row >= stack.row && std::uint64_t{x.row} + x.rows <= std::uint64_t{stack.row} + stack.rows;
-        if (stack.stack != 0 || !inside || x.cols != stack.cols || x.tensor != stack.tensor) throw ScheduleError("a tile does not lie in its stack");
+        if (stack.stack != 0 || !inside || x.cols != stack.cols || x.tensor != stack.tensor) {
+            throw ScheduleError("a tile does not lie in its stack");
+        }
     }
     if (pieces.size > 0 && pieces[pieces.size - 1].more) throw ScheduleError("the last run of pieces has no end");
     const auto run = [&](std::uint32_t first) { return first == kNone || first < pieces.size; };

@@ -105,6 +105,7 @@ void Validator::tile(std::size_t row) const {
                 " reaches beyond the tensor's shape (" + std::to_string(tensor.rows) + ", " +
                 std::to_string(tensor.cols) + ")");
     }
+    if (tensor.page == 0 && t.moved != 0) at.fail("moved must be 0: its tensor has no pages");
     if (t.stack != 0) return stacked(at, row);
     at.equal("part", t.part, 0, "it lies in no stack");
 }

@@ -227,13 +227,7 @@ def run_command(
 
     if trace:
         load_protos()  # what is missing is said before the run
-    if seed and (against or no_numerics):
-        without = "--no-numerics" if no_numerics else "--check"
-        raise UsageError(f"--seed: draws other inputs, and goes without {without}")
-    if against:
-        _check_checkable(model, against, no_numerics)
-    if check_borders and against != "onnxruntime":
-        raise UsageError("--check-borders: goes with --check onnxruntime")
+    _check_numerics(model, against, check_borders, no_numerics, seed)
     if tokens.window is not None:
         model = _of_tokens("--window", model, f",window={tokens.window}")
     if tokens.decode is not None:
@@ -292,6 +286,17 @@ def run_command(
             console.print(printable(line), soft_wrap=True, highlight=False, markup=False)
         if compared_with.deviates:
             sys.exit(DEVIATES)
+
+
+def _check_numerics(model: str, against: str | None, check_borders: bool, no_numerics: bool, seed: int) -> None:
+    """Say which options of what is computed do not go together."""
+    if seed and (against or no_numerics):
+        without = "--no-numerics" if no_numerics else "--check"
+        raise UsageError(f"--seed: draws other inputs, and goes without {without}")
+    if against:
+        _check_checkable(model, against, no_numerics)
+    if check_borders and against != "onnxruntime":
+        raise UsageError("--check-borders: goes with --check onnxruntime")
 
 
 def _decode(

@@ -34,6 +34,10 @@ def heads(rows: int, queries: int, kv: int, keys: int, size: int, mask: str = "n
     return g
 
 
+NOTHING_STAYS = {"compiler__keep_on_chip": False}
+"""All that is made goes to DRAM, and comes back."""
+
+
 def vectors(schedule: Schedule) -> int:
     return int((schedule.stream["opcode"] == Opcode.VECTOR).sum())
 
@@ -57,7 +61,7 @@ def test_bits_are_those_of_each_head_alone(data: st.DataObject) -> None:
     keys, size = draw(st.integers(KEYS + 1, 2 * KEYS + 3)), draw(st.sampled_from([1, 3, 8, 33]))
     graph = heads(draw(st.sampled_from([1, 1, 2])), kv * shared, kv, keys, size,
                   draw(st.sampled_from(["none", "row", "each"])))  # fmt: skip
-    memory = draw(st.sampled_from([{}, {"accumulator__bytes": "16KiB"}, {"cores__count": 2}]))
+    memory = draw(st.sampled_from([{}, {"accumulator__bytes": "16KiB"}, {"cores__count": 2}, NOTHING_STAYS]))
     keys_of: dict[str, Any] = {"matrix__dtype": draw(st.sampled_from(["fp32", "bf16", "fp16"])), **memory}
     run(graph, machine(sram__bytes=draw(st.sampled_from([128 << 10, 1 << 20])), **keys_of))
 
@@ -121,3 +125,13 @@ def test_a_schedule_with_stacks_is_saved_and_run(tmp_path: Path) -> None:
     again = ms.run(graph, on, schedule=Schedule.load(tmp_path / "schedule"))
     assert again.output_sha256 == result.output_sha256 and again.cycles == result.cycles
     assert any("[1:2,0:256]" in line for line in result.schedule.lines())  # a head's row of the scores
+
+
+def test_a_stack_is_stored_once_all_its_heads_are_there() -> None:
+    """Where nothing stays on chip: the version that is stored counts the writes of all its tiles."""
+    on = machine(sram__bytes=1 << 20, **NOTHING_STAYS)
+    schedule = run(heads(1, 6, 3, 300, 16), on).schedule
+    stacks = np.unique(schedule.held()[schedule.tiles["stack"] != 0])
+    stored = schedule.transfers[schedule.stream["row"][schedule.stream["opcode"] == Opcode.STORE]]
+    mine = stored[np.isin(stored["tile"], stacks)]
+    assert len(mine) and np.array_equal(mine["version"], schedule.tiles["final"][mine["tile"]])

@@ -190,6 +190,14 @@ def test_a_refused_schedule_leaves_the_engine_as_it_was():
     assert engine.finished
 
 
+def test_rows_that_lie_in_no_page_are_not_moved():
+    tables, used = gemm(32, 32, 32)
+    moved = tables["tiles"].copy()
+    moved["moved"][1] = 64
+    with pytest.raises(ScheduleError, match=r"tiles\[1\]: moved must be 0: its tensor has no pages"):
+        Engine(EngineConfig(used)).load(**{**tables, "tiles": moved})
+
+
 # -- tensors ------------------------------------------------------------------------------------------
 
 

@@ -7,8 +7,9 @@
 // An SRAM is its core's own; the DRAM is everybody's, so there the rule orders the cores as well.
 //
 // The one exception: the steps of one accumulation may be in flight together, wherever the sums
-// lie, and so may those that fill a stack of tiles, or load its pages. They run in one pipeline, or queue, in order. If the sums lie in acc, the last step
-// only reads them; what writes to their place next must wait for it, also a step of the next sum.
+// lie, and so may those that fill a stack of tiles, or load its pages. They run in one pipeline, or
+// queue, in order. If the sums lie in acc, the last step only reads them; what writes to their place
+// next must wait for it, also a step of the next sum.
 #pragma once
 
 #include <cstdint>
