@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.hwmodel import isa
+from minisim.hwmodel.bursts import Rectangles
 from minisim.hwmodel.sparsity import whole_tensors
 from minisim.reports.run_record import RunRecord
 
@@ -23,10 +24,10 @@ def edges(schedule: isa.Schedule) -> list[list[int]]:
     by_storage: dict[int, list[tuple[int, int]]] = {}
     for layer, tensor in writes.tolist():
         by_storage.setdefault(int(schedule.tensors["storage"][tensor]), []).append((layer, tensor))
-    found = set()
+    extents, found = whole_tensors(schedule), set()
     for layer, tensor in reads.tolist():
         for other, written in by_storage.get(int(schedule.tensors["storage"][tensor]), ()):
-            if other != layer and _overlap(schedule, written, tensor):
+            if other != layer and _overlap(extents, written, tensor):
                 found.add((other, layer))
     return [list(pair) for pair in sorted(found)]
 
@@ -50,22 +51,16 @@ def _touched(schedule: isa.Schedule) -> tuple[Pairs, Pairs]:
     return np.argwhere(writes), np.argwhere(reads)
 
 
-def _overlap(schedule: isa.Schedule, one: int, other: int) -> bool:
+def _overlap(tensors: Rectangles, one: int, other: int) -> bool:
     """Whether two views of one buffer share an element; of views with unlike rows: whether their bytes may."""
-    a, b = _extent(schedule, one), _extent(schedule, other)
-    if a[1] <= b[0] or b[1] <= a[0]:
+    pitch, width = tensors.pitch, tensors.row_bytes
+    end = tensors.address + (tensors.rows - 1) * pitch + width
+    if end[one] <= tensors.address[other] or end[other] <= tensors.address[one]:
         return False
-    pitch = int(schedule.tensors["pitch"][one])
-    if pitch != int(schedule.tensors["pitch"][other]) or not pitch:
+    if pitch[one] != pitch[other] or not pitch[one]:
         return True
-    start = (b[0] - a[0]) % pitch  # of the other one's row, within a row of the first
-    return start < a[2] or start + b[2] > pitch
-
-
-def _extent(schedule: isa.Schedule, tensor: int) -> tuple[int, int, int]:
-    """The first byte of a tensor, the byte behind its last one, and the bytes of a row."""
-    begin, width, rows, pitch = (int(column[tensor]) for column in whole_tensors(schedule))
-    return begin, begin + (rows - 1) * pitch + width, width
+    start = (tensors.address[other] - tensors.address[one]) % pitch[one]  # of the other's row, within a row of the first
+    return bool(start < width[one] or start + width[other] > pitch[one])
 
 
 def traffic(record: RunRecord) -> dict[str, Any]:

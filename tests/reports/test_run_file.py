@@ -6,8 +6,6 @@ import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minisim as ms
-from minisim.hwmodel.isa import TENSOR_DTYPE, Opcode
+from minisim.hwmodel.bursts import Rectangles
+from minisim.hwmodel.isa import Opcode
 from minisim.reports import RunRecord, Told, WhatIf
 from minisim.reports.run_file import bars as module
 from minisim.reports.run_file import run_file, write_run_file
@@ -180,15 +179,13 @@ def test_edges_are_the_graphs() -> None:
 
 def test_views_overlap_where_they_share_bytes() -> None:
     """Of a buffer of 8 rows of 32 floats: halves side by side, halves above each other, and a reshape of it."""
-    views = [(0, 8, 16, 128), (64, 8, 16, 128), (0, 4, 32, 128), (512, 4, 32, 128), (0, 16, 16, 64), (60, 8, 2, 128)]
-    tensors = np.zeros(len(views), dtype=TENSOR_DTYPE)
-    for row, (address, rows, cols, pitch) in zip(tensors, views, strict=True):
-        row["address"], row["rows"], row["cols"], row["pitch"] = address, rows, cols, pitch
-    schedule: Any = SimpleNamespace(tensors=tensors)
+    views = [(0, 8, 64, 128), (64, 8, 64, 128), (0, 4, 128, 128), (512, 4, 128, 128), (0, 16, 64, 64), (60, 8, 8, 128)]
+    address, rows, row_bytes, pitch = np.array(views, dtype=np.int64).T
+    tensors = Rectangles(address=address, row_bytes=row_bytes, rows=rows, pitch=pitch)
     apart = {(0, 1), (2, 3)}
     for i in range(len(views)):
         for j in range(len(views)):
-            assert _overlap(schedule, i, j) == (tuple(sorted((i, j))) not in apart), (i, j)
+            assert _overlap(tensors, i, j) == (tuple(sorted((i, j))) not in apart), (i, j)
 
 
 def test_the_file_has_the_roofs_and_what_it_was_told(record: Record, tmp_path: Path) -> None:
