@@ -59,7 +59,7 @@ def _overlap(tensors: Rectangles, one: int, other: int) -> bool:
         return False
     if pitch[one] != pitch[other] or not pitch[one]:
         return True
-    start = (tensors.address[other] - tensors.address[one]) % pitch[one]  # of the other's row, within a row of the first
+    start = (tensors.address[other] - tensors.address[one]) % pitch[one]  # of the other in a row of the first
     return bool(start < width[one] or start + width[other] > pitch[one])
 
 

@@ -46,7 +46,22 @@ class UnsupportedError(ModelError):
 
 
 class CapacityError(MinisimError):
-    """The SRAM cannot hold even the operands of one operation."""
+    """The machine, or the host that compiles for it, cannot hold what the model takes."""
+
+
+class NoRoomError(CapacityError):
+    """The SRAM, or the accumulator memory, cannot hold even the operands of one operation.
+
+    Attributes:
+        needed, room: the bytes that it should have, and has.
+    """
+
+    def __init__(self, message: str, needed: int, room: int) -> None:
+        super().__init__(message, needed, room)
+        self.needed, self.room = needed, room
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class MemoryLimitError(MinisimError):
