@@ -519,11 +519,11 @@ class Schedule:
                 raise ScheduleError(f"{code.name} operation refers beyond its operand table")
         if np.any(self.tiles["stack"] > np.arange(len(self.tiles))) or np.any(self.tiles["stack"][self.held()]):
             raise ScheduleError("a stack of tiles must be a tile before them, by itself")
-        sizes = self.tile_bytes()
+        place = self.offsets(), self.tile_bytes()[self.held()]
         for table, names in ((self.transfers, ("",)), (self.matmuls, MATMUL_OPERANDS), (self.vectors, VECTOR_OPERANDS)):
             for name in names:
-                self._verify_operand(table, name, sizes)
-        self._verify_operand(self.pieces, "", sizes)
+                self._verify_operand(table, name, *place)
+        self._verify_operand(self.pieces, "", *place)
         verify_pieces(self)
         if np.any(self.stream["core"] >= self.cores):
             raise ScheduleError(f"an operation belongs to a core beyond the {self.cores} there are")
@@ -575,8 +575,14 @@ class Schedule:
             yield core * len(Queue) + queue, count
             row = row + 1 if more else NONE
 
-    def _verify_operand(self, table: Table, name: str, sizes: npt.NDArray[np.int64]) -> None:
-        """Check that each row's tile exists, and lies aligned in the scratchpad or in the accumulator memory."""
+    def _verify_operand(
+        self, table: Table, name: str, offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+    ) -> None:
+        """Check that each row's tile exists, and lies aligned in the scratchpad or in the accumulator memory.
+
+        Args:
+            offsets, sizes: of each tile, the bytes of its stack before it, and of its stack.
+        """
         label = name or "tile"
         tile, address = table[label], table[f"{name}_sram".strip("_")].astype(np.int64)
         used = tile != NONE
@@ -584,8 +590,8 @@ class Schedule:
             raise ScheduleError(f"operand {label!r} refers to a tile that does not exist")
         if table.dtype == MATMUL_DTYPE and name in ("c", "acc"):
             used &= touches(table, name) | (address != NONE)
-        begin = address[used] - self.offsets()[tile[used]]
-        end = begin + sizes[self.held()[tile[used]]]
+        begin = address[used] - offsets[tile[used]]
+        end = begin + sizes[tile[used]]
         size, both = self.sram_bytes, self.sram_bytes + self.accumulator_bytes
         if np.any(begin % ALIGNMENT) or np.any(begin < 0) or np.any(end > np.where(begin < size, size, both)):
             where = "the SRAM and the accumulator memory" if self.accumulator_bytes else "the SRAM"
@@ -598,10 +604,11 @@ class Schedule:
         counted = np.bincount(self.stream["opcode"], minlength=len(Opcode))
         return {op: int(counted[op]) for op in Opcode}
 
-    def tile_bytes(self) -> npt.NDArray[np.int64]:
-        """The bytes of each tile in SRAM, int64 of shape (len(tiles),); in DRAM: `sparsity.moved_bytes`."""
-        tensors = self.tensors[self.tiles["tensor"]]
-        return packing.sram_bytes(self.tiles, tensors, item_sizes()[tensors["dtype"]])
+    def tile_bytes(self, of: npt.NDArray[np.integer[Any]] | None = None) -> npt.NDArray[np.int64]:
+        """The bytes in SRAM of the tiles of these numbers, or of all, int64; in DRAM: `sparsity.moved_bytes`."""
+        tiles = self.tiles if of is None else self.tiles[of]
+        tensors = self.tensors[tiles["tensor"]]
+        return packing.sram_bytes(tiles, tensors, item_sizes()[tensors["dtype"]])
 
     def held(self) -> npt.NDArray[np.int64]:
         """Of each tile that in whose place it lies, int64 of shape (len(tiles),): itself, or its stack."""
