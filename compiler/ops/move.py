@@ -13,6 +13,7 @@ from minisim.compiler.boxes import Boxes, Piece, boxes_of, edges_of, tiles_of
 from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
+from minisim.compiler.lookups import LOOKUP
 from minisim.compiler.memory import in_units
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.ops.vector_pace import vector_pace
@@ -148,7 +149,7 @@ def movements(graph: Graph) -> Iterator[str]:
     moved = [
         f"{node.name} ({node.title}, {in_units(_bytes_moved(node, graph))})"
         for node in graph.nodes
-        if isinstance(SEMANTICS[node.op], Move)
+        if isinstance(SEMANTICS[node.op], Move) or node.op == LOOKUP
     ]
     for what, names in (("views, which move nothing", views), ("moved, read and written", moved)):
         if names:
