@@ -183,14 +183,6 @@ class ProgramBuilder:
         table["rows"], table["cols"] = rows, cols
         return self._tiles.add(table)
 
-    def packed(self, tensor: str, width: int) -> tuple[int, int]:
-        """For `tiles_at`: the pitch at which a tensor of rows of `width` lies in its buffer, and the number of its
-        first element there. In a state it is rows of that, and no tile has more than one of them: a pitch of 0."""
-        window = self.graph.tensors[tensor].window
-        if window is None:
-            return width, 0
-        return 0, window.row * view_2d(self.graph.tensors[window.tensor].shape)[1]
-
     def gathered(
         self, table: str, indices: str, size: tuple[int, int], at: tuple[Ids, Ids], sizes: tuple[Ids, Ids]
     ) -> Ids:

@@ -18,6 +18,7 @@ from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import Graph, Node, Shape
 from minisim.compiler.lookups import LOOKUP
 from minisim.compiler.ops.base import Operator, register
+from minisim.compiler.ops.move import of_target
 from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
 from minisim.compiler.semantics import Array
@@ -90,7 +91,7 @@ class Gather(Operator[Attributes]):
         first = np.arange(m) * tiling.m
         lists = program.tiles_at(indices, 1, first, np.minimum(tiling.m, count - first), 1)
         source = program.gathered(table, indices, (count, width), (row, col), (heights, widths))
-        pitch, begin = program.packed(node.output, width)
+        pitch, begin = of_target(node, graph, width)
         target = program.tiles_at(node.output, pitch, begin + row * width + col, heights, widths, final=1)
         copies = program.vectors(
             len(target), op=isa.VectorOp.COPY, dtype=graph.tensors[node.output].code, src0=source, dst=target,
