@@ -29,8 +29,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from minisim.compiler.dtypes import NAME
+from minisim.compiler.example_inputs import index_inputs
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.lookups import indices_of
 from minisim.compiler.mapping import Edges, check_mapping
 from minisim.compiler.passes.attend import Attend
 from minisim.compiler.passes.base import IR, Pass
@@ -222,14 +224,15 @@ def _tell(on_stage: Stage | None, number: int, name: str, ir: IR) -> None:
 def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of the graph.
 
-    What the passes after `slice` read is the tiled graph with its slices, which weights are compressed or packed, and
-    the machine without its speed (`untimed`).
+    What the passes after `slice` read is the tiled graph with its slices, which weights are compressed or packed, which
+    rows are looked up, and the machine without its speed (`untimed`).
     """
     of, graph_key = tiled.graph.tensors, []
     for node in tiled.executed():
         stored = [(of[name].kept, of[name].packed) for name in node.present]
         graph_key.append((node.name, node.op, tiled.tilings[node.name], stored))
-    return hashlib.sha256(repr((untimed(machine).flat(), graph_key, tiled.slices)).encode()).hexdigest()
+    rows = [(name, x.tobytes()) for name, x in indices_of(tiled.graph, index_inputs(tiled.graph)).items()]
+    return hashlib.sha256(repr((untimed(machine).flat(), graph_key, rows, tiled.slices)).encode()).hexdigest()
 
 
 def dump_to(folder: Path, write: Callable[[Path, bytes], object] = Path.write_bytes) -> Stage:

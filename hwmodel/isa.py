@@ -41,6 +41,14 @@ the writes of all. A tile in a stack is read once the stack is complete.
 is loaded or stored lies in one page: a tile of several is a stack of these parts, which are transfers of their own, in
 order, and there once the last one is. They follow each other in `tiles`; the first and the last may have fewer rows.
 
+**Gathers.** A tensor may be rows of another one, its table, that indices say at run time (`indices`, `choices`). It is
+a view of the table's buffer, and each of its rows is a page by itself: element i of the indices, an INT32 column, says
+which row of the table row i is; from the last one on if it is negative. Such a row is only loaded, never stored. The
+DMA reads its index in SRAM, out of the tile `list` of the transfer, which is the indices of all rows of its stack: so
+the load waits until that tile is there. Whatever the index, the whole table counts as read. The engine takes the index
+that it finds; `moved` is where the row lies for the indices that the schedule is timed with, which whoever times it
+puts there (compiler/lookups.py), so equal schedules have equal ones, and equal cycles.
+
 **Types.** A matmul's `dtype` is that of A; which types B may have beside it, and what the sums are, is in `PAIRS`.
 Without `acc` the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be
 narrower). With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads
@@ -127,7 +135,7 @@ NONE = 0xFFFFFFFF
 REDUCE_WIDTH = 32
 """The partial results of a reduction: part of its definition (kernels.hpp), another number gives other bits."""
 
-FORMAT_VERSION = 9
+FORMAT_VERSION = 10
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -257,6 +265,8 @@ TRANSFER_DTYPE = np.dtype(
         ("tile", "u4"),
         ("version", "u4"),  # of the content moved: below tiles.final for a spilled partial sum
         ("sram", "u4"),
+        ("list", "u4"),  # of a row that is gathered: the tile of the indices that say which; else NONE
+        ("list_sram", "u4"),
     ]
 )
 
@@ -397,7 +407,7 @@ TILE_DTYPE = np.dtype(
         ("final", "u4"),  # the version that is complete; 0 for inputs and weights
         ("stack", "u4"),  # 0: it lies by itself; else in the tile so many before it in this table, as rows of that one
         ("part", "u4"),  # tiles of its stack before it
-        ("moved", "i8"),  # bytes of DRAM from where its rows would lie without pages to where its page is
+        ("moved", "i8"),  # bytes of DRAM from where its rows would lie without pages to where its page, or row, is
     ]
 )
 
@@ -421,6 +431,8 @@ TENSOR_DTYPE = np.dtype(
         ("zeros", "u1"),  # 1: each block has a zero point
         ("unpacker", "u1"),  # who unpacks it (packing.UNPACKERS)
         ("reserved", "u1"),
+        ("indices", "u4"),  # of gathered rows: tensors in this table from that of their indices to it; else 0
+        ("choices", "u4"),  # rows of the table that they are taken from, which lies at `address`; else 0
     ]
 )
 
@@ -520,7 +532,11 @@ class Schedule:
         if np.any(self.tiles["stack"] > np.arange(len(self.tiles))) or np.any(self.tiles["stack"][self.held()]):
             raise ScheduleError("a stack of tiles must be a tile before them, by itself")
         place = self.offsets(), self.tile_bytes()[self.held()]
-        for table, names in ((self.transfers, ("",)), (self.matmuls, MATMUL_OPERANDS), (self.vectors, VECTOR_OPERANDS)):
+        for table, names in (
+            (self.transfers, ("", "list")),
+            (self.matmuls, MATMUL_OPERANDS),
+            (self.vectors, VECTOR_OPERANDS),
+        ):
             for name in names:
                 self._verify_operand(table, name, *place)
         self._verify_operand(self.pieces, "", *place)
@@ -730,7 +746,8 @@ class Schedule:
         match Opcode(op["opcode"]):
             case Opcode.LOAD:
                 t = self.transfers[row]
-                return f"LOAD {self.tile_name(t['tile'], t['version'])} -> {t['sram']:#x}"
+                by = "" if t["list"] == NONE else f" by {self._operand(t, 'list')}"
+                return f"LOAD {self.tile_name(t['tile'], t['version'])} -> {t['sram']:#x}{by}"
             case Opcode.STORE:
                 t = self.transfers[row]
                 return f"STORE {self.tile_name(t['tile'], t['version'])} <- {t['sram']:#x}"

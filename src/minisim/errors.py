@@ -85,6 +85,18 @@ class ScheduleHazard(MinisimError):
         self.op, self.other, self.cycle = op, other, cycle
 
 
+class IndexRangeError(ModelError):
+    """A row is looked up that its table does not have.
+
+    Attributes:
+        op: stream position of the load that would have gathered it; -1: it was found before.
+    """
+
+    def __init__(self, message: str, op: int = -1) -> None:
+        super().__init__(message, op)
+        self.op = op
+
+
 class Deadlock(ScheduleHazard):
     """The operations of a schedule wait for each other in a circle; `op` is the first that does."""
 
