@@ -62,6 +62,9 @@ TURNS, MANY_TURNS = 2, 8
 STACKED, TALLEST = 0.4, 512
 """The part of the SRAM that a stack may take, and its rows: keys and values of all its heads are loaded beside it."""
 
+SCALE = 4
+"""The bytes of a scale of a row."""
+
 PIPES = 3
 """Stacks of a core, of many heads: the array works for one while the vector unit does for another."""
 
@@ -121,6 +124,7 @@ class AttentionSizes:
         keys, inner, values: columns of the scores, of queries and keys, and of values.
         steps: the operations on each score before its weight; `mask` the bytes of what they read beside it.
         period: after so many units, the masks are the same again; 0: no mask has more than a row.
+        stored: the type of keys and values in memory; unpacking: what makes floats of a tile of them, if they are none.
     """
 
     rows: int
@@ -132,6 +136,13 @@ class AttentionSizes:
     steps: tuple[VectorOp, ...] = ()
     mask: int = 0
     period: int = 0
+    stored: isa.DType | None = None
+    unpacking: VectorOp | None = None
+
+    @property
+    def kept(self) -> int:
+        """The bytes of an element of keys and values in memory."""
+        return isa.ITEMSIZE[self.dtype if self.stored is None else self.stored]
 
     @property
     def item(self) -> int:
@@ -223,6 +234,9 @@ def _largest(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> in
     products = _bytes(item, tall * keys, keys * values, 2 * tall * values) + _bytes(apart, tall * values)
     width = min(plan.width, sizes.keys)
     vector = _bytes(item, 3 * tall * width, 2 * tall) + _bytes(4, 2 * tall * isa.REDUCE_WIDTH)
+    if sizes.unpacking is not None:
+        tile = keys * max(inner, values)
+        vector = max(vector, _bytes(item, tile) + _bytes(sizes.kept, tile) + _bytes(SCALE, keys))
     return max(scores, products, vector)
 
 
@@ -283,9 +297,11 @@ def _occupied(plan: AttentionPlan, sizes: AttentionSizes) -> int:
 
 def _passing(plan: AttentionPlan, sizes: AttentionSizes) -> int:
     """The bytes of keys and values that are there at least: of a group that shares them a block, else two tiles."""
+    tile = min(plan.keys, sizes.keys) * max(plan.inner, plan.values)
+    before = 0 if sizes.unpacking is None else 2 * sizes.kept * tile
     if plan.group > 1 and plan.stack == 1:
-        return sizes.block_bytes
-    return 2 * sizes.item * min(plan.keys, sizes.keys) * max(plan.inner, plan.values)
+        return sizes.block_bytes + before
+    return 2 * sizes.item * tile + before
 
 
 def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> float:
@@ -310,10 +326,11 @@ def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> flo
     groups = max(1, -(-strips // plan.group))
     moved = sizes.item * sizes.units * sizes.rows * (sizes.inner + sizes.values)
     passing = plan.stack * max(1, plan.group // -(-sizes.rows // m))
-    moved += groups * passing * sizes.item * sizes.keys * (sizes.inner + sizes.values)
+    moved += groups * passing * sizes.kept * sizes.keys * (sizes.inner + sizes.values)
     moved += sizes.mask * sizes.units * sizes.rows * sizes.keys
     load = moved * max(float(1 / machine.memory_bytes_per_cycle), 1 / machine.dma.bytes_per_cycle)
-    parts = (steps * of_vector, steps * array, load)
+    unpacking = groups * passing * _unpacking(plan, sizes, machine)
+    parts = (steps * of_vector + unpacking, steps * array, load)
     if plan.stack > 1:
         return max(parts) + (sum(parts) - max(parts)) / 10
     spare = machine.sram.bytes - _occupied(plan, sizes) - _passing(plan, sizes)
@@ -323,3 +340,14 @@ def _cycles(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> flo
         return max(parts[:2]) + load  # a block can only be loaded once the last one is done
     coarse = 1 + COARSE * plan.turns * _worked_on(plan, sizes) / machine.sram.bytes
     return coarse * (max(parts) + (sum(parts) - max(parts)) / 10)
+
+
+def _unpacking(plan: AttentionPlan, sizes: AttentionSizes, machine: Machine) -> float:
+    """The cycles in which the vector unit makes floats of all keys and values of a head."""
+    if sizes.unpacking is None:
+        return 0
+    keys, found = min(plan.keys, sizes.keys), 0
+    for width, count in ((plan.inner, -(-sizes.inner // plan.inner)), (plan.values, -(-sizes.values // plan.values))):
+        busy = int(cost.vector_cycles(sizes.unpacking, keys, width, machine))
+        found += count * -(-sizes.keys // keys) * max(busy, machine.vector.setup_cycles)
+    return found

@@ -115,16 +115,31 @@ class AttentionAttributes(Attributes):
         scores: of the product of queries and keys.
         steps: what is done to the scores: scaled, masked.
         products: of the product of weights and values.
+        floats_by: the conversion that makes floats of keys and values as they are read: "Cast", or "Rescale", by scales
+            of rows of heads, those of keys and of values, which are the last two operands; "" if they are floats.
     """
 
     scores: MatMulAttributes
     steps: tuple[ScoreStep, ...]
     products: MatMulAttributes
+    floats_by: str = ""
 
     def text(self) -> str:
         """The operations in their order, and how operands lie."""
         inner = " ".join(step.op for step in self.steps)
-        return f" scores({self.scores.text().strip()}) {inner} products({self.products.text().strip()})"
+        kept = f" keys, values by {self.floats_by}" if self.floats_by else ""
+        return f" scores({self.scores.text().strip()}) {inner} products({self.products.text().strip()}){kept}"
+
+
+@dataclass(frozen=True)
+class RowScalesAttributes(Attributes):
+    """The heads that lie beside each other in a row, each of which has a scale."""
+
+    heads: int
+
+    def check(self) -> None:
+        if self.heads < 1:
+            raise ShapeError(f"heads must be from 1, not {shown(self.heads)}")
 
 
 @dataclass(frozen=True)

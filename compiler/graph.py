@@ -56,7 +56,7 @@ from minisim.compiler.attributes import (
     SplitAttributes,
 )
 from minisim.compiler.conv_methods import ConvMethods
-from minisim.compiler.dtypes import CODE, INTEGERS, is_integer, wrapped
+from minisim.compiler.dtypes import CODE, FLOATS, FLOATS8, INTEGERS, is_integer, wrapped
 from minisim.compiler.elementwise import ElementwiseMethods
 from minisim.compiler.geometry import CHANNELS, order_of_k
 from minisim.compiler.movement_methods import MovementMethods, is_rectangle
@@ -64,6 +64,7 @@ from minisim.compiler.nodes import Node, Operand, Window, outcome, view_2d
 from minisim.compiler.pool_methods import PoolMethods
 from minisim.compiler.row_methods import RowMethods
 from minisim.compiler.semantics import SEMANTICS
+from minisim.compiler.state_methods import StateMethods
 from minisim.compiler.values import Lazy, Values, arranged, example_values, materialised
 from minisim.errors import ModelError, ShapeError, UnsupportedError, UsageError, did_you_mean, printable, shown, truth
 from minisim.hwmodel.isa import ITEMSIZE, TENSOR_DTYPE, DType, align
@@ -93,6 +94,7 @@ class Tensor:
             in the tensor as a whole; else 0. The pass `tile` finds it.
         kept: of a weight that is compressed how (`hwmodel/sparsity.py`). The pass `sparse` finds it.
         packed: of a weight of 4 bits how it lies in memory (`hwmodel/packing.py`). The pass `pack` finds it.
+        scales: of a state whose rows are quantised, the name of the state of their scales; else "".
     """
 
     graph: Graph = field(repr=False)
@@ -108,6 +110,7 @@ class Tensor:
     slab: int = 0
     kept: Kept | None = None
     packed: Packed | None = None
+    scales: str = ""
 
     __array_ufunc__ = (
         None  # an array beside an operator leaves it to the tensor, and does not take it element by element
@@ -172,6 +175,7 @@ class Graph(
     ConvMethods["Tensor"],
     PoolMethods["Tensor"],
     AttentionMethods["Tensor"],
+    StateMethods["Tensor"],
 ):
     """A model under construction, and the compiler's first IR.
 
@@ -208,13 +212,24 @@ class Graph(
         self.inputs.append(name)
         return tensor
 
-    def state(self, name: str, shape: Sequence[int], held: int, dtype: str = "float32", *, page: int = 0) -> Tensor:
+    def state(
+        self,
+        name: str,
+        shape: Sequence[int],
+        held: int,
+        dtype: str = "float32",
+        *,
+        page: int = 0,
+        heads: int | None = None,
+    ) -> Tensor:
         """Declare a state (rows, columns): what programs share that run one after the other, as a cache of keys.
 
         It is an input, of whose values the first `held` rows count; `append_rows` adds rows behind them.
 
         Args:
             page: its rows lie in pages of so many, each anywhere in DRAM; 0: all behind each other.
+            heads: a state of int8 keeps floats: of each row, each of so many equal runs of columns has a scale. These
+                are a second state, ``name.scales``, float32 (rows, heads).
         """
         held, page = integers("held", (held,))[0], integers("page", (page,))[0]
         if not 0 <= page <= MOST_IN_A_PAGE:
@@ -223,21 +238,51 @@ class Graph(
         if len(tensor.shape) != 2 or not 0 <= held < tensor.shape[0]:
             rule = f"must have two dimensions, and more rows than are held ({held})"
             raise ShapeError(f"{caller()}state {name!r} {tensor.shape} {rule}")
-        self.tensors[name] = replace(tensor, held=held, page=page)
+        scales = "" if heads is None else f"{name}.scales"
+        self.tensors[name] = replace(tensor, held=held, page=page, scales=scales)
+        if heads is not None:
+            (heads,) = integers("heads", (heads,))
+            if dtype != "int8":
+                raise UnsupportedError(f"{caller()}state {name!r}: rows of heads with scales are int8, not {dtype}")
+            if heads < 1 or tensor.shape[1] % heads:
+                raise ShapeError(f"{caller()}state {name!r} {tensor.shape}: its columns are not those of {heads} heads")
+            self.state(scales, (tensor.shape[0], heads), held, page=page)
         return self.tensors[name]
 
-    def append_rows(self, state: Tensor, rows: Tensor, *, name: str | None = None) -> Tensor:
+    def append_rows(self, state: Tensor, rows: Tensor, *, first: int = 0, name: str | None = None) -> Tensor:
         """All rows that a state holds, with `rows` (n, columns) behind them; these lie in the state from now on.
 
         Whoever makes `rows` writes them there, and nothing is moved; but what lies elsewhere already, or must, is
-        copied: constants, inputs, views, outputs of the model.
+        copied: constants, inputs, views, outputs of the model. Floats become what the state keeps, and what is
+        returned is floats again: of int8 with scales (`quantize_rows`), of floats of 8 bits by a cast.
+
+        Args:
+            first: rows before that one are left out of what is returned.
         """
         self._own(state)
         self._own(rows)
         taken = any(node.op == "Append" and node.present[0] == state.name for node in self.nodes)
         if state.held is None or taken:
             raise ModelError(f"{caller()}rows are appended to a state, once in a program, not to {state.name!r}")
-        return self.add_node("Append", [state, rows], AppendAttributes(state.held), name)
+        (first,) = integers("first", (first,))
+        if not 0 <= first < state.held + view_2d(rows.shape)[0]:
+            raise ShapeError(f"{caller()}first must be one of the rows of {state.name!r}, not {first}")
+        if state.scales:
+            scales = self.tensors[state.scales]
+            parts = zip((state, scales), self.quantize_rows(rows, scales.shape[1], name=name), strict=True)
+            found = [self._appended(to, part, first, name and f"{name}/{to.dtype}") for to, part in parts]
+            return self.dequantize_rows(*found, name=name)
+        if state.dtype in FLOATS8 and rows.dtype in FLOATS:
+            narrow = self.cast(rows, state.dtype, name=name and f"{name}/narrow")
+            whole = self._appended(state, narrow, first, name and f"{name}/{state.dtype}")
+            return self.cast(whole, rows.dtype, name=name)
+        return self._appended(state, rows, first, name)
+
+    def _appended(self, state: Tensor, rows: Tensor, first: int, name: str | None) -> Tensor:
+        """The rows of a state from `first` on, these behind them."""
+        assert state.held is not None
+        found = self.add_node("Append", [state, rows], AppendAttributes(state.held), name)
+        return self.slice(found, [first], [found.shape[0]], [0], name=name and f"{name}.seen") if first else found
 
     def weight(
         self, name: str, data: Array | Lazy | None = None, dtype: str = "float32", *, shape: Sequence[int] | None = None

@@ -26,8 +26,10 @@ from minisim.compiler.attributes import SCORES, AttentionAttributes
 from minisim.compiler.builder import ProgramBuilder
 from minisim.compiler.dtypes import FLOATS, one_of
 from minisim.compiler.graph import Graph, Node, Shape, view_2d
+from minisim.compiler.ops.attention_kept import UNPACKING
 from minisim.compiler.ops.attention_walk import Walk
 from minisim.compiler.ops.base import OPERATORS, Operator, register
+from minisim.compiler.ops.dequantize_rows import floats_of
 from minisim.compiler.ops.elementwise import Elementwise, number_of
 from minisim.compiler.ops.matmul import Product
 from minisim.compiler.ops.vector_pace import vector_pace
@@ -44,7 +46,8 @@ Q, K, V = range(3)
 
 @register
 class Attention(Operator[AttentionAttributes]):
-    """Inputs q, k, v, and what the operations on the scores read beside them: numbers, masks."""
+    """Inputs q, k, v, and what the operations on the scores read beside them: numbers, masks. Behind them are scales of
+    keys and values, if these are integers that have any."""
 
     name = "Attention"
     by_grids = True
@@ -66,7 +69,9 @@ class Attention(Operator[AttentionAttributes]):
         kinds: dict[int, str] = {}
         for step in attributes.steps:
             kinds.update(zip(step.operands, _code(step.op).kinds, strict=True))
-        wanted = [dtype for place, dtype in enumerate(dtypes) if kinds.get(place) != "c"]
+        others = {K, V, len(dtypes) - 2, len(dtypes) - 1} if attributes.floats_by == "Rescale" else {K, V}
+        others = others if attributes.floats_by else set()
+        wanted = [dtype for place, dtype in enumerate(dtypes) if kinds.get(place) != "c" and place not in others]
         if len(set(wanted)) != 1 or wanted[0] not in FLOATS:
             raise UnsupportedError(f"attention must be of one type, {one_of(sorted(FLOATS))}")
         return (wanted[0],)
@@ -79,6 +84,9 @@ class Attention(Operator[AttentionAttributes]):
 
     def evaluate(self, inputs: Sequence[Array], attributes: AttentionAttributes) -> tuple[Array, ...]:
         matmul = SEMANTICS["MatMul"]
+        if attributes.floats_by == "Rescale":
+            q, k, v, *_, of_k, of_v = inputs
+            inputs = [q, floats_of(k, of_k), floats_of(v, of_v), *inputs[3:]]
         (scores,) = matmul.evaluate(inputs[:V], attributes.scores)
         shape = scores.shape
         for step in attributes.steps:
@@ -108,10 +116,11 @@ class Attention(Operator[AttentionAttributes]):
     def reads(self, node: Node, graph: Graph, tiling: Tiling) -> tuple[Read, ...]:
         whole = Heads.of(node, graph)
         q, k, v = node.present[:3]
-        beside = whole.attributes.scores.a_heads
-        of_q = Read(q, ("", 1) if beside else ("m", tiling.m), ("", whole.sizes.inner), apart=BESIDE)
+        rows = ("", 1) if whole.attributes.scores.a_heads else ("m", tiling.m)
+        of_q = Read(q, rows, ("", whole.sizes.inner), apart=BESIDE)
+        beside = node.present[-2:] if whole.attributes.floats_by == "Rescale" else ()
         return (of_q, *(Read(name, ("k", tiling.k), ("", view_2d(graph.tensors[name].shape)[1]), apart=BESIDE)
-                        for name in (k, v)))  # fmt: skip
+                        for name in (k, v, *beside)))  # fmt: skip
 
     def pace(self, node: Node, graph: Graph, tiling: Tiling, machine: Machine) -> Pace:
         busy = 8 * int(cost.vector_cycles(isa.VectorOp.MUL, tiling.m, tiling.k, machine))
@@ -175,7 +184,8 @@ class Heads:
         period = math.gcd(*(own // rows for own in owns))
         dtype = graph.tensors[node.output].code
         sizes = AttentionSizes(rows, scores.slabs * scores.m // rows, scores.n, scores.k, products.n, dtype,
-                               tuple(_code(step.op) for step in attributes.steps), mask, period)  # fmt: skip
+                               tuple(_code(step.op) for step in attributes.steps), mask, period,
+                               graph.tensors[node.present[K]].code, UNPACKING.get(attributes.floats_by))  # fmt: skip
         return cls(attributes, scores, products, rows, sizes)
 
 

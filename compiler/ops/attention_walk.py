@@ -18,6 +18,7 @@ from minisim.compiler.attributes import SCORES, AttentionAttributes
 from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.grids import Grid
+from minisim.compiler.ops.attention_kept import Kept
 from minisim.compiler.ops.attention_order import MULTIPLYING, SCORING, WEIGHING, Order
 from minisim.compiler.ops.base import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise, number_of
@@ -117,6 +118,7 @@ class Walk:
         self.order_of_parts = self.order.repeated(stack)
         self.block = self._operation = 0
         self._names: dict[str, str] = {}
+        self._kept_operands: dict[int, Kept | None] = {}
         self._rows: dict[isa.Opcode, list[_Rows]] = {isa.Opcode.EXECUTE: [], isa.Opcode.VECTOR: []}
 
     # -- the recipe ----------------------------------------------------------------------------------------
@@ -159,10 +161,12 @@ class Walk:
         """The scores of each strip with the keys of a tile, summed up over the tiles of inner columns."""
         plan, product, attributes = self.plan, self.scores, self.attributes.scores
         slab, row = self._matrix(product)
+        heads = np.array(product.b_slabs)[slab]
         q = self._matrices(self.node.present[0], product.m, plan.inner, product.k, attributes.a_heads)
         of_q = np.array(product.a_slabs)[slab]
         edges = Tiling.flip(plan.inner, plan.keys, attributes.transpose_b)
         k = Matrices.of(self.program, self.node.present[1], edges, (product.b_rows, product.b_cols), attributes.b_heads)
+        kept = self._kept(1, edges, heads)
         steps = -(-product.k // plan.inner)
         column, first = keys[0] // plan.keys, keys[0]
         to = self._grid("scores", self.all_rows, product.n, plan.keys, self._final(steps) * plan.stack)
@@ -170,8 +174,10 @@ class Walk:
         acc = self._sums(".scores", product.n, plan.keys, steps, column)
         for step in range(steps):
             at = Tiling.flip(0 * slab + step, 0 * slab + column, attributes.transpose_b)
-            a, b = q.ids(of_q, row, step), k.ids(np.array(product.b_slabs)[slab], *at)
+            a, b = q.ids(of_q, row, step), k.ids(heads, *at)
             inner = min(plan.inner, product.k - step * plan.inner)
+            if kept is not None:
+                b = self._floats(kept, SCORING, (column, step), (keys[1] - first, inner), step, steps)
             self._execute(SCORING, Part.alone(a), b, c, acc, step, steps, k=inner, n=keys[1] - first,
                           b_transposed=attributes.transpose_b)  # fmt: skip
         return Operand(to.ids(self.strips, column), keys[1] - first)
@@ -238,7 +244,9 @@ class Walk:
         """The weights times their values, and behind that the share of what there was before."""
         plan, product, attributes = self.plan, self.products, self.attributes.products
         slab, _ = self._matrix(product)
+        heads = np.array(product.b_slabs)[slab]
         edges = Tiling.flip(plan.keys, plan.values, attributes.transpose_b)
+        kept = self._kept(2, edges, heads)
         v = Matrices.of(self.program, self.node.present[2], edges, (product.b_rows, product.b_cols), attributes.b_heads)
         cut = plan.keys != plan.width  # by way of DRAM
         grid = self._grid("weights", self.all_rows, self.scores.n, plan.keys, 0 if cut else 1)
@@ -264,10 +272,36 @@ class Walk:
             acc = self._sums(name, self.blocks * product.n, plan.values, len(parts), column, product.n)
             for step, (first, end) in enumerate(parts):
                 at = Tiling.flip(0 * slab + first // plan.keys, 0 * slab + n, attributes.transpose_b)
-                b = v.ids(np.array(product.b_slabs)[slab], *at)
+                b = v.ids(heads, *at)
+                if kept is not None:
+                    b = self._floats(kept, MULTIPLYING, (first // plan.keys, n), (end - first, cols), step, len(parts))
                 self._execute(MULTIPLYING, a[step], b, c, acc, step, len(parts), k=end - first, n=cols,
                               b_transposed=attributes.transpose_b, residual=residual)  # fmt: skip
         return found
+
+    def _kept(self, place: int, edges: tuple[int, int], heads: Ids) -> Kept | None:
+        """The keys, or the values, if they are no floats in memory; made once."""
+        if place not in self._kept_operands:
+            self._kept_operands[place] = Kept.of(
+                self.node, self.graph, self.program, place, edges, heads, self.order_of_parts
+            )
+        return self._kept_operands[place]
+
+    def _floats(self, kept: Kept, stage: int, at: tuple[int, int], size: tuple[int, int], step: int, steps: int) -> Ids:
+        """The tile of floats that each part reads at a step of its product, made where the first part wants it."""
+        operands, loads = kept.made(*at)
+        table = _empty(isa.VECTOR_DTYPE, isa.VECTOR_OPERANDS, len(kept.first))
+        table["op"], table["dtype"], (table["rows"], table["cols"]) = kept.op, kept.dtype, size
+        for name, tiles in operands.items():
+            table[name] = tiles
+        keys = self._keys_of_step(stage, step, steps) - 1
+        self._add(isa.Opcode.VECTOR, keys[kept.first], table, loads, table["dst"])
+        return kept.ids(*at)
+
+    def _keys_of_step(self, stage: int, step: int, steps: int) -> Ids:
+        """When it is each part's turn for a step of a product; the number before is for what makes its operand."""
+        operation = self._operation + 2 * (self.parts % self.plan.stack * steps + step) + 1
+        return self.order_of_parts.keys(self.block, stage, operation, self.plan.on_chip)
 
     # -- where things lie ----------------------------------------------------------------------------------
 
@@ -367,10 +401,8 @@ class Walk:
         table["step"], table["last"], table["b_transposed"], table["dtype"] = step, last, b_transposed, self.dtype
         loads = [a.places, b, table["residual"] if residual is None else residual.places]
         complete = last & ((c.places == c.tiles) | (self.parts % stack == stack - 1))
-        keys = self.order_of_parts.keys(
-            self.block, stage, self._operation + self.parts % stack * steps + step, self.plan.on_chip
-        )
-        self._operation += stack * steps if last else 0
+        keys = self._keys_of_step(stage, step, steps)
+        self._operation += 2 * stack * steps if last else 0
         self._add(isa.Opcode.EXECUTE, keys, table, loads, np.where(complete, c.places, isa.NONE))
 
     def _vector(

@@ -4,6 +4,9 @@ keys than a block has (`ops/attention.py`).
 With so many keys the rows of scores are long, and attention means blocks of keys, on whatever machine: so it is found
 by what the graph says alone. The scores must be nobody else's, and of one type with queries, keys and values. Scores of
 fewer keys are left as they are: a block by itself is the plain softmax, and a slice keeps them on chip (`slicing.py`).
+
+Keys and values of a cache that keeps them in fewer bits are read as they lie there, also if they are few: attention
+makes floats of a tile where it needs it, and no floats of all of them go through DRAM.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from minisim.compiler.attention_plan import KEYS
 from minisim.compiler.attributes import SCORES, AttentionAttributes, MatMulAttributes, ScoreStep
-from minisim.compiler.dtypes import FLOATS
+from minisim.compiler.dtypes import FLOATS, FLOATS8
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.attention import rows_of
@@ -28,9 +31,9 @@ class Attend:
     name: str = "attend"
 
     def apply(self, graph: Graph) -> Graph:
-        long = (node for node in graph.nodes if node.op == "Softmax" and graph.tensors[node.output].shape[-1] > KEYS)
         finder = _Finder(graph)
-        found = [group for node in long if (group := finder.group(node)) is not None]
+        softmaxes = (node for node in graph.nodes if node.op == "Softmax")
+        found = [group for node in softmaxes if (group := finder.group(node)) is not None]
         if not found:
             return graph
         made = {group.members[-1]: group.node for group in found}
@@ -88,9 +91,28 @@ class _Finder:
         dtypes = {graph.tensors[name].dtype for name in (q, k, v, matmul.output, softmax.output, last.output)}
         if len(dtypes) > 1 or not dtypes <= FLOATS:
             return None
-        attributes = AttentionAttributes(scores=scores, steps=tuple(steps), products=products)
+        kept = self._kept(k, scores), self._kept(v, products)
         members = (*(node.name for node in nodes), softmax.name, *(node.name for node in behind))
-        return _Group(members, replace(last, op="Attention", inputs=(q, k, v, *extra), attributes=attributes))
+        floats_by, scales = "", []
+        lie = scores.transpose_b and not products.transpose_b
+        if kept[0] is not None and kept[1] is not None and lie and kept[0].op == kept[1].op:
+            members = (*(node.name for node in kept if node is not None), *members)
+            (k, *of_k), (v, *of_v) = kept[0].present, kept[1].present
+            floats_by, scales = FLOATS_BY[kept[0].op], [*of_k, *of_v]
+        elif graph.tensors[softmax.output].shape[-1] <= KEYS:
+            return None
+        attributes = AttentionAttributes(scores=scores, steps=tuple(steps), products=products, floats_by=floats_by)
+        inputs = (q, k, v, *extra, *scales)
+        return _Group(members, replace(last, op="Attention", inputs=inputs, attributes=attributes))
+
+    def _kept(self, name: str, product: MatMulAttributes) -> Node | None:
+        """What makes floats of keys, or of values, that a cache keeps in fewer bits, for one product alone."""
+        node = self.makers.get(name)
+        if node is None or node.op not in FLOATS_BY or not self._is_inner(name) or not product.b_heads:
+            return None
+        kept, *scales = (self.graph.tensors[each] for each in node.present)
+        fits = scales[0].shape[1] == product.b_heads if scales else kept.dtype in FLOATS8
+        return node if fits else None
 
     def _is_inner(self, name: str) -> bool:
         """Whether a tensor is nobody's but the one node's that reads it."""
@@ -147,6 +169,9 @@ class _Finder:
             name = node.output
         return None
 
+
+FLOATS_BY = {"DequantizeRows": "Rescale", "Cast": "Cast"}
+"""What `AttentionAttributes.floats_by` says of the nodes that make floats of a cache."""
 
 LONGEST = 20
 """Operations between scores and their softmax that are looked at."""

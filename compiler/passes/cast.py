@@ -1,7 +1,8 @@
 """Casting: a float32 model for a machine that computes in bfloat16 or float16.
 
 Every float32 tensor takes that type: weights are rounded here, once, inputs when they are set; what an operation
-computes is rounded when it leaves the unit. Factors, scales and zero points of conversions stay as they are; those that
+computes is rounded when it leaves the unit. Factors, scales and zero points of conversions stay as they are, and so do
+scales of rows (`RowScales`), in the states that keep them, too; others that
 are computed become float32 again before the conversion. Sums, and all between them and the
 end of a fused operation, stay float32.
 """
@@ -16,6 +17,7 @@ from minisim.compiler.blocked import Blocked
 from minisim.compiler.dtypes import converted
 from minisim.compiler.graph import Graph, Node, Tensor
 from minisim.compiler.quantising import CONVERSIONS
+from minisim.compiler.semantics import SEMANTICS
 from minisim.compiler.values import mapped
 
 
@@ -30,7 +32,7 @@ class Cast:
         result = graph.anew()
         result.inputs, result.outputs = list(graph.inputs), dict(graph.outputs)
         scales = {name for node in graph.nodes if node.op in CONVERSIONS for name in node.present[1:]}
-        kept = {name for name in scales if graph.tensors[name].is_weight}  # float32 on every machine
+        kept = {name for name in scales if graph.tensors[name].is_weight} | _scales_of_rows(graph)
         result.tensors = {name: self._cast(tensor, result, name in kept) for name, tensor in graph.tensors.items()}
         for node in graph.nodes:
             computed = [name for name in node.present[1:] if node.op in CONVERSIONS and name not in kept]
@@ -55,3 +57,14 @@ class Cast:
             return replace(tensor, graph=owner, values=tensor.values.as_type(self.dtype), dtype=self.dtype)
         values = mapped(tensor.values, partial(converted, dtype=self.dtype))
         return replace(tensor, graph=owner, values=values, dtype=self.dtype)
+
+
+def _scales_of_rows(graph: Graph) -> set[str]:
+    """The scales of rows, their views, and the states that they are appended to: float32 on every machine."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.op == "RowScales":
+            found.update(node.outputs)
+        elif SEMANTICS[node.op].is_view and node.present[-1] in found:
+            found.update((*node.present, *node.outputs))
+    return found

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.attributes import CastAttributes, EpilogueAttributes, MatMulAttributes
-from minisim.compiler.dtypes import HELD_AS, quantize
+from minisim.compiler.dtypes import FLOATS8, HELD_AS, quantize
 from minisim.compiler.example_inputs import example_inputs
 from minisim.compiler.graph import Graph, Node
 from minisim.compiler.ops.epilogue import BIAS
@@ -56,7 +56,7 @@ class Quantize:
         channels: whether each column of a constant matrix, and each filter, has a scale of its own.
 
     Raises:
-        ModelError: a value is not finite.
+        ModelError: a value is not finite; or rows are kept in fewer bits with scales of their own.
     """
 
     numerics: bool = True
@@ -64,9 +64,22 @@ class Quantize:
     name: str = "quantize"
 
     def apply(self, graph: Graph) -> Graph:
+        _check_kept(graph)
         apart = separated(graph)
         values = apart.evaluate(example_inputs(graph)) if self.numerics else None
         return _Quantizer(without_clips(apart), values, self.channels).run()
+
+
+def _check_kept(graph: Graph) -> None:
+    """What a model keeps in fewer bits would have scales twice."""
+    states = (tensor for tensor in graph.tensors.values() if tensor.held is not None)
+    kept = [f"state {tensor.name!r}" for tensor in states if tensor.scales or tensor.dtype in FLOATS8]
+    kept += [f"node {node.name!r}" for node in graph.nodes if node.op == "RowScales"]
+    if kept:
+        raise ModelError(
+            f"model {graph.name!r}: {kept[0]} keeps floats in fewer bits (kv_type, heads); a machine that quantises "
+            f"(matrix.dtype int8) keeps all states in int8, with one scale each"
+        )
 
 
 class _Quantizer:

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from minisim.compiler.graph import Graph
 from minisim.compiler.transformers.blocks import built
-from minisim.compiler.transformers.table import FAMILIES, TRANSFORMERS, Transformer, is_transformer, transformer
+from minisim.compiler.transformers.table import (
+    FAMILIES,
+    KV_TYPES,
+    TRANSFORMERS,
+    Transformer,
+    is_transformer,
+    transformer,
+)
 
-__all__ = ["FAMILIES", "TRANSFORMERS", "Transformer", "built", "is_transformer", "load_transformer", "transformer"]
+__all__ = ["FAMILIES", "KV_TYPES", "TRANSFORMERS", "Transformer", "built", "is_transformer", "load_transformer",
+           "transformer"]  # fmt: skip
 
 
 def load_transformer(spec: str, tokens: int | None = None) -> Graph:

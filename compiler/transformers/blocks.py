@@ -19,7 +19,7 @@ from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.movement_methods import runs_of
 from minisim.compiler.transformers.experts import gates, mixed
 from minisim.compiler.transformers.routing import routed
-from minisim.compiler.transformers.table import Transformer
+from minisim.compiler.transformers.table import KV_TYPES, Transformer
 from minisim.compiler.values import Array, Lazy
 from minisim.compiler.zoo.layers import Layers
 from minisim.errors import ModelError
@@ -162,14 +162,24 @@ class _Builder:
     def _remembered(self, rows: Tensor, name: str) -> Tensor:
         """The keys, or the values, of all tokens that the new ones see: those in the cache, and these behind them."""
         if not self.capacity:
-            return rows
+            return self._as_kept(rows, name)
+        heads, dtype = self.batch * self.model.kv_heads, KV_TYPES[self.model.kv_type]
+        shape = (self.capacity, self.batch * self.model.kv)
         state = self.graph.state(
-            f"{name}.cache", (self.capacity, self.batch * self.model.kv), self.past, page=self.page
+            f"{name}.cache", shape, self.past, dtype, page=self.page, heads=heads if dtype == "int8" else None
         )
-        found = self.graph.append_rows(state, rows, name=name)
-        return (
-            self.graph.slice(found, [self.first], [found.shape[0]], [0], name=f"{name}.seen") if self.first else found
-        )
+        return self.graph.append_rows(state, rows, first=self.first, name=name)
+
+    def _as_kept(self, rows: Tensor, name: str) -> Tensor:
+        """The same without a cache: with what one would have kept of them, so that the bits are those with it."""
+        graph, kept = self.graph, self.model.kv_type
+        if kept == "float":
+            return rows
+        if kept == "int8":
+            heads = self.batch * self.model.kv_heads
+            return graph.dequantize_rows(*graph.quantize_rows(rows, heads, name=name), name=name)
+        narrow = graph.cast(rows, KV_TYPES[kept], name=f"{name}/narrow")
+        return graph.cast(narrow, "float32", name=name)
 
     def _experts(self, x: Tensor, name: str) -> Tensor:
         """The experts of a layer, of which each token takes its own."""

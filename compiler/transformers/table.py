@@ -35,6 +35,7 @@ class Transformer:
         window: how many tokens one sees of those, itself the last of them; 0: all.
         epsilon: of the norms.
         bits: of the weights of its matrices, 4 in blocks of `block` along k with a scale each; 0: floats.
+        kv_type: what a cache keeps keys and values as: "float", "int8" or "fp8" (`KV_TYPES`).
     """
 
     family: str
@@ -61,6 +62,7 @@ class Transformer:
     epsilon: float = 1e-5
     bits: int = 0
     block: int = 32
+    kv_type: str = "float"
 
     @property
     def name(self) -> str:
@@ -156,8 +158,13 @@ CHANGED = {
     "prefill": "tokens",
     "weights": "float or int4: what the matrices hold",
     "block": "weights of 4 bits that share a scale",
+    "kv_type": "float, int8 or fp8: what a cache keeps keys and values as",
 }
-"""What a user may change of a model behind its name: a whole number each, but for `weights` and `popularity`."""
+"""What a user may change of a model behind its name: a whole number each, but for `weights`, `popularity` and
+`kv_type`."""
+
+KV_TYPES = {"float": "float32", "int8": "int8", "fp8": "float8_e4m3fn"}
+"""What a cache may keep: floats of the machine's type; int8 with a scale for each token and head; floats of 8 bits."""
 
 WEIGHTS = {"float": 0, "int4": 4}
 """What the matrices may hold, by its bits; floats have those of the machine's type."""
@@ -192,7 +199,7 @@ def transformer(spec: str) -> Transformer:
 
 
 def _changed(model: Transformer, changes: list[str]) -> Transformer:
-    given: dict[str, int | tuple[int, ...]] = {}
+    given: dict[str, int | str | tuple[int, ...]] = {}
     for part in changes:
         key, equals, value = part.partition("=")
         if key not in CHANGED or not equals:
@@ -202,6 +209,8 @@ def _changed(model: Transformer, changes: list[str]) -> Transformer:
             raise ModelError(f"{key} is given twice")
         if key == "weights":
             given["bits"] = _bits(value)
+        elif key == "kv_type":
+            given["kv_type"] = _kv_type(value)
         else:
             given[key] = _popularity(value) if key == "popularity" else _number(key, value)
     if "heads" in given and model.kv_heads == model.heads:
@@ -217,6 +226,8 @@ def _changed(model: Transformer, changes: list[str]) -> Transformer:
         raise ModelError(f"{found.heads} heads do not share {found.hidden} elements of a token in equal, even parts")
     if found.window and not found.causal:
         raise ModelError("a token of an encoder sees all others: it has no window")
+    if found.kv_type != "float" and not found.causal:
+        raise ModelError("an encoder has no cache: it has no kv_type")
     if found.heads % found.kv_heads:
         raise ModelError(f"heads ({found.heads}) must be a multiple of kv_heads ({found.kv_heads})")
     if not 1 <= found.top <= found.experts and (found.experts or found.top):
@@ -239,6 +250,13 @@ def _bits(value: str) -> int:
     if value not in WEIGHTS:
         raise ModelError(f"weights must be {' or '.join(WEIGHTS)}, not {shown(value)}{did_you_mean(value, WEIGHTS)}")
     return WEIGHTS[value]
+
+
+def _kv_type(value: str) -> str:
+    if value not in KV_TYPES:
+        known = ", ".join(KV_TYPES)
+        raise ModelError(f"kv_type must be one of {known}, not {shown(value)}{did_you_mean(value, KV_TYPES)}")
+    return value
 
 
 def _popularity(value: str) -> tuple[int, ...]:

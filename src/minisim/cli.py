@@ -231,6 +231,8 @@ def run_command(
     _check_numerics(model, against, check_borders, no_numerics, seed)
     if tokens.window is not None:
         model = _of_tokens("--window", model, f",window={tokens.window}")
+    if tokens.kv_type is not None and tokens.decode is not None:
+        model = _of_tokens("--kv-type", model, f",kv_type={tokens.kv_type}")
     if tokens.decode is not None:
         others = {"--check": against, "--dump-ir": dump_ir, "--timeline": with_timeline, "--trace": trace,
                   "--mapping": mapping_file, "--timing simpy": timing == "simpy", "--seed": seed}  # fmt: skip
@@ -333,7 +335,7 @@ def _check_tokens(model: str, tokens: Tokens, against: str | None) -> None:
     from minisim.decode_command import is_file
 
     of_file = tokens.prefill is not None and is_file(model)
-    alone = {"--chunk": tokens.chunk, "--kv-page": tokens.kv_page}
+    alone = {"--chunk": tokens.chunk, "--kv-page": tokens.kv_page, "--kv-type": tokens.kv_type}
     for option, value in {**alone, "--batch": tokens.batch, "--state": tokens.states}.items():
         if value and (option in alone or not of_file):
             raise UsageError(f"{option}: goes with --decode{'' if option in alone else ', or --prefill of a file'}")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from minisim.compiler.decoders import Decoder, Text
 from minisim.compiler.decoding import TokenPrograms
+from minisim.compiler.dtypes import HELD_AS
 from minisim.compiler.frontend.pasts import Place
 from minisim.compiler.graph import Graph
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
@@ -118,8 +119,8 @@ class _Decoding:
         values = self.model.inputs(graph, place)
         states = [name for name in graph.inputs if graph.tensors[name].held is not None]
         for name in states:
-            held = self.cache.get(name)
-            values[name] = np.zeros(graph.tensors[name].shape, np.float32 if held is None else held.dtype)
+            held, tensor = self.cache.get(name), graph.tensors[name]
+            values[name] = np.zeros(tensor.shape, HELD_AS[tensor.dtype] if held is None else held.dtype)
             if held is not None:
                 values[name][: len(held)] = held
         for name, array in values.items():
@@ -166,8 +167,9 @@ def _bytes_of(schedule: Schedule, role: Role, opcode: Opcode, once: bool = False
 
 
 def _tiles_of(schedule: Schedule, role: Role, opcode: Opcode) -> npt.NDArray[np.uint32]:
-    """The tiles that are loaded from, or stored into, tensors of a role."""
+    """The tiles that are loaded from, or stored into, tensors of a role, or other views of these."""
     rows = schedule.stream["row"][schedule.stream["opcode"] == opcode]
-    tiles = schedule.transfers["tile"][rows]
-    found: npt.NDArray[np.uint32] = tiles[schedule.tensors["role"][schedule.tiles["tensor"][tiles]] == role]
+    tiles, tensors = schedule.transfers["tile"][rows], schedule.tensors
+    of = tensors["storage"][schedule.tiles["tensor"][tiles]]
+    found: npt.NDArray[np.uint32] = tiles[tensors["role"][of] == role]
     return found

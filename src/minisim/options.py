@@ -16,7 +16,8 @@ from minisim.compiler.frontend.dims import Dims, parse_dims, parse_shapes
 from minisim.compiler.graph import MOST_IN_A_PAGE
 from minisim.compiler.memory import MEMORY_LIMIT
 from minisim.compiler.passes.tile import MAX_OPERATIONS
-from minisim.errors import UsageError, shown
+from minisim.compiler.transformers import KV_TYPES
+from minisim.errors import UsageError, did_you_mean, shown
 from minisim.hwmodel.units import SIZE, format_size
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,6 +51,7 @@ class Tokens(NamedTuple):
     chunk: int | None
     window: int | None
     kv_page: int | None
+    kv_type: str | None
     states: tuple[str, ...]
 
 
@@ -63,6 +65,18 @@ class Size(click.ParamType[int]):
             return int(SIZE.parse(value))
         except ValueError as e:
             self.fail(str(e), param, ctx)
+
+
+class KvType(click.ParamType[str]):
+    """What a transformer's cache keeps, by name."""
+
+    name = "type"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in KV_TYPES:
+            near = did_you_mean(value, KV_TYPES)
+            raise UsageError(f"--kv-type: must be one of {', '.join(KV_TYPES)}, not {shown(value)}{near}")
+        return str(value)
 
 
 def together(name: str, kind: type[Bindings] | type[Tokens], *options: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -141,6 +155,12 @@ tokens = together(
         type=click.IntRange(min=1, max=MOST_IN_A_PAGE),
         metavar="TOKENS",
         help="With --decode: the cache lies in pages of so many tokens, each anywhere in DRAM.",
+    ),
+    click.option(
+        "--kv-type",
+        type=KvType(),
+        metavar="TYPE",
+        help="With --decode: what a transformer's cache keeps: float, int8 (a scale for each token and head) or fp8.",
     ),
     click.option(
         "--state",

@@ -141,7 +141,8 @@ class Runtime:
             raise with_node(e, self.schedule) from None
 
     def state(self, name: str) -> Array:
-        """A copy of the rows that state `name` holds after the run, in the type in which they lie in memory.
+        """A copy of the rows that state `name` holds after the run, in the type in which they lie in memory, as numpy
+        has it (bfloat16 and floats of 8 bits as float32).
 
         Raises:
             UsageError: there is no such state.
@@ -150,7 +151,7 @@ class Runtime:
         if name not in states:
             raise UsageError(f"{shown(name)} is not a state of {self.graph.name!r}{did_you_mean(name, states)}")
         (node,) = (node for node in self.graph.nodes if node.op == "Append" and node.present[0] == name)
-        return self.engine.tensor(self._index[name])[: self.graph.tensors[node.output].shape[0]]
+        return self._lies_at(self.computed.tensors[name])[: self.graph.tensors[node.output].shape[0]]
 
     def get(self, name: str) -> Array:
         """A copy of an output, in its shape.

@@ -106,7 +106,8 @@ def test_rotary_positions_are_relative() -> None:
         ("llama:8b", "model 'llama:8b': there is no transformer 'llama:8b'; did you mean 'llama"),
         ("gpt2:smal", "did you mean 'gpt2:small'?"),
         ("gpt2:small,layer=2", "'layer=2' is no parameter of a transformer (layers=, hidden=, heads=, kv_heads=, ffn=, "
-         "vocab=, experts=, top=, routing=, popularity=, window=, prefill=, weights=, block=); did you mean 'layers'?"),
+         "vocab=, experts=, top=, routing=, popularity=, window=, prefill=, weights=, block=, kv_type=); did you mean "
+         "'layers'?"),
         ("gpt2:small,layers=0", "layers (layers) must be a whole number from 1, not '0'"),
         ("gpt2:small,layers=1,layers=1", "layers is given twice"),
         ("gpt2:small,heads=7", "7 heads do not share 768 elements of a token in equal, even parts"),
