@@ -237,7 +237,7 @@ def test_a_sweep_of_nothing_is_refused(args: tuple[Any, ...], keys: dict[str, An
 
 
 def test_a_sweep_of_which_nothing_ran_says_so() -> None:
-    none = ms.sweep("gemm:64x64x64", None, sram_bytes=["256B"])
+    none = ms.sweep("gemm:64x64x64", None, sram_bytes=["64B"])
     assert repr(none) == "<Sweep of 'gemm': 1 points (1 infeasible)>"
     with pytest.raises(MinisimError, match="no point of the sweep ran"):
         none.best()

@@ -203,7 +203,7 @@ CASES = [
     Case("built-in with a word", "run gemm:8x8xa"),
     Case("built-in with a zero", "run gemm:8x0x8"),
     Case("built-in that is too large", "run gemm:99999x99999x9"),
-    Case("accumulator memory too small for a tile", f"run gemm:64x64x64 --set accumulator.bytes=1KiB {ARRAYS_TILES}"),
+    Case("accumulator memory too small for a tile", f"run gemm:64x64x64 --set accumulator.bytes=128 {ARRAYS_TILES}"),
     Case("values that int8 does not cover", "run model.py --set matrix.dtype=int8",
          {"model.py": f"{GRAPH}    g.output((x / 0.0) @ g.weight('w', [[1.0]] * 6), 'y')\n    return g\n"}),
     model("operation that int8 does not have", f"{GRAPH}    g.sigmoid(g.input('q', (2, 2), dtype='int8'))\n"),
@@ -255,7 +255,7 @@ CASES = [
     model("ONNX file with values outside its folder", damaged_onnx(lambda m: outside(m, location="../w")),
           "model.onnx"),
     # -- SRAM too small
-    Case("SRAM that holds no operation", f"run gemm:64x64x64 --set sram.bytes=4KiB {ARRAYS_TILES}"),
+    Case("SRAM that holds no operation", f"run gemm:64x64x64 --set sram.bytes=512 {ARRAYS_TILES}"),
     Case("SRAM of one granule", "run gemm:64x64x64 --set sram.bytes=64"),
     # -- too many operations
     Case("more operations than there may be", "run softmax:20000000x4 --set tile.m=1 --no-numerics"),
@@ -273,7 +273,7 @@ CASES = [
     Case("explain a missing model", "explain nothing.py"),
     Case("explain with a bad override", "explain gemm:8x8x8 --set srma.bytes=3"),
     Case("explain on an SRAM that holds no operation",
-         f"explain gemm:64x64x64 --set sram.bytes=4KiB {ARRAYS_TILES} --out out"),
+         f"explain gemm:64x64x64 --set sram.bytes=512 {ARRAYS_TILES} --out out"),
     Case("file as output folder of explain", "explain gemm:8x8x8 --out out.csv", {"out.csv": "mine"}),
     # -- folders
     Case("file as output folder", "run gemm:8x8x8 --out out.csv", {"out.csv": "mine"}),

@@ -343,7 +343,7 @@ def test_sums_that_do_not_fit_are_spilled(memory: str) -> None:
 def test_an_accumulator_memory_that_is_too_small(k: int) -> None:
     """It has to hold the sums of one operation, also of an only step."""
     graph = ms.load_model(f"gemm:40x{k}x32", "int8")
-    base = machine(accumulator__bytes="4KiB", matrix__dtype="int8")
+    base = machine(accumulator__bytes="4KiB", matrix__dtype="int8", tile__m=32, tile__k=32, tile__n=32)
     assert least_accumulator(graph, base) == 4096
     ms.compile_graph(graph, base)
     with pytest.raises(CapacityError, match=r"accumulator\.bytes: layer 'c' needs at least 4096 bytes .*, not 4032"):

@@ -79,7 +79,7 @@ def test_a_search_on_a_cluster_is_the_local_search(
 
     monkeypatch.setattr(cluster, "Client", counted)
     asked = ("search", "gemm:32x32x32", "--no-numerics", "--set", "compiler.effort=0", "--evaluations", "22", "--seed",
-             "3", "--param", "sram.bytes=1KiB,64KiB,128KiB,1MiB", "--param", "matrix.rows=8:32:x2",
+             "3", "--param", "sram.bytes=256B,64KiB,128KiB,1MiB", "--param", "matrix.rows=8:32:x2",
              "--param", "matrix.cols=8:32:x2", "--where", "energy <= 1uJ")  # fmt: skip
     for where in (("--jobs", "1", "--out", "here"), ("--cluster", address, "--out", "there")):
         result = CliRunner().invoke(main, [*asked, *where])
