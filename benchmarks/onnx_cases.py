@@ -40,6 +40,9 @@ FLOATS8 = ("float8_e4m3fn", "float8_e5m2")
 BFLOAT16_UNIT = 2.0**-7
 """What two neighbours in bfloat16 differ by at the most, relatively."""
 
+AT_RUN_TIME = {"Gather"}
+"""Operators whose integers are inputs like others: indices that are known at run time alone."""
+
 CONSTANT = {"If", "ConstantOfShape"}
 """Operators of which all operands are bound."""
 
@@ -90,7 +93,8 @@ def passes(operator: str, case: Any, folder: Path) -> str:
         for i, (info, value) in enumerate(zip(case.model.graph.input, inputs, strict=False)):
             array = np.asarray(value)
             counts = operator == "Loop" and array.dtype.kind in "iub"  # how many trips, and whether there are any
-            if (i and (array.dtype.kind in "iu" or operator in BOUND)) or operator in CONSTANT or counts:
+            fixed = i and (array.dtype.kind in "iu" or operator in BOUND) and operator not in AT_RUN_TIME
+            if fixed or operator in CONSTANT or counts:
                 model.graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
                 bound.add(info.name)
             else:

@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.columns import Chunks, Run, renumber, rows_of_stacks, windows_of
+from minisim.compiler.example_inputs import index_inputs
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.grids import Grid, Rectangle, edges_of
+from minisim.compiler.lookups import indices_of, with_rows
 from minisim.compiler.paging import in_pages
 from minisim.compiler.placement import Own, buffer_of, placed, tensor_table
 from minisim.compiler.program import UOP_DTYPE, Ids, Program
@@ -181,6 +183,23 @@ class ProgramBuilder:
         table["rows"], table["cols"] = rows, cols
         return self._tiles.add(table)
 
+    def gathered(
+        self, table: str, indices: str, size: tuple[int, int], at: tuple[Ids, Ids], sizes: tuple[Ids, Ids]
+    ) -> Ids:
+        """Tiles of rows of `table` that the elements of `indices` say, both packed: "Gathers" in isa.py.
+
+        Args:
+            size: how many rows are gathered, and the elements of each.
+            at, sizes: of each tile the first row and column; rows and columns.
+        """
+        of = self.graph.tensors[table]
+        column = self._tensor_ids[self._views[buffer_of(self.graph.tensors[indices]), 1]]  # `tiles_at` has cut it up
+        own = Own(table, ".gathered", *size, of.code, view_of=table, indices=column, choices=of.shape[0])
+        found = np.zeros(len(at[0]), dtype=isa.TILE_DTYPE)
+        found["tensor"] = self._tensor_ids[self._add_own(own)]
+        (found["row"], found["col"]), (found["rows"], found["cols"]) = at, sizes
+        return self._tiles.add(found)
+
     def beside(self, tensor: str, count: int) -> str:
         """The first of every `count` rows of `tensor`, for `grid`: a view in which so many lie beside each other."""
         of = self.graph.tensors[tensor]
@@ -342,7 +361,8 @@ class ProgramBuilder:
         kinds = {name: kind for (_, kind), name in alone._views.items()}
         for name, own in zip(list(alone._tensor_ids)[len(found) :], alone._own, strict=True):
             of = names[own.of] if own.sums or own.view_of else node.name
-            mine = own._replace(of=of, view_of=names.get(own.view_of, ""))
+            column = int(found[own.indices]) if own.indices else 0
+            mine = own._replace(of=of, view_of=names.get(own.view_of, ""), indices=column)
             if name not in kinds:
                 added = self._add_own(mine)
             elif (of, kinds[name]) in self._views:
@@ -399,6 +419,9 @@ class ProgramBuilder:
         for i, layer in enumerate(self._layers):
             layers[i] = (layer.macs, layer.uops, layer.loads, 0, 0, i, 0)
         tensors = tensor_table(self.graph, self._own, self.machine)
+        tiles = in_pages(self._tiles.joined(), tensors)
+        if np.any(tensors["indices"]):
+            tiles = with_rows(tiles, tensors, names, indices_of(self.graph, index_inputs(self.graph)))
         ahead, horizon = (self._by_core([getattr(x, of) for x in self._layers]) for of in ("ahead", "horizon"))
         if self.machine.compiler.order == "auto":  # loop nests stay as written
             says_nothing = ~ahead.any(axis=1, keepdims=True) & ~horizon.any(axis=1, keepdims=True)
@@ -412,7 +435,7 @@ class ProgramBuilder:
             pieces=self._pieces.joined(),
             windows=windows_of(self._window_runs),
             convolutions=self._convolutions.joined(),
-            tiles=in_pages(self._tiles.joined(), tensors),
+            tiles=tiles,
             tensors=tensors,
             layers=layers,
             tensor_names=names,

@@ -21,9 +21,10 @@ from minisim.compiler.passes.measure import FEW
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile, with_slabs
 from minisim.compiler.pipeline import computed_graph
+from minisim.compiler.room import with_room
 from minisim.compiler.scales import Scale, mapped, with_edges
 from minisim.compiler.tiling import TiledGraph, executed_of
-from minisim.errors import CapacityError
+from minisim.errors import CapacityError, NoRoomError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.native import simulate_native
@@ -75,7 +76,7 @@ class TokenPrograms:
         longer than its neighbours. So one that is late (`LATE`) is also tried with the other edges.
         """
         if self.edges is None:
-            self.edges, *self._others = self._chosen(past)
+            self.edges, *self._others = with_room(self.machine, (), lambda on: self._chosen(on, past))
         found = self._program(past, self.edges)
         slack = self._slack_of(found)
         for edges in self._others:
@@ -112,18 +113,18 @@ class TokenPrograms:
         program = Lower(self.machine).apply(tiled)
         return Dispatch(self.machine).apply(Allocate(self.machine, in_place=True).apply(program))
 
-    def _chosen(self, past: int) -> list[Edges]:
-        """The edges with which it ends soonest (or the short model does), those of the fewest operations first; and
-        behind them others that end about as soon."""
+    def _chosen(self, on: Machine, past: int) -> list[Edges]:
+        """The edges, those of `on` or parts of them, with which it ends soonest (or the short model does), those of the
+        fewest operations first; and behind them others that end about as soon."""
         tried: list[tuple[int, int, Edges]] = []
         refused: CapacityError | None = None
         is_free = self.machine.compiler.order == "auto" and self.machine.matrix.model != "scalesim"
         scales = SCALES[self.machine.compiler.effort] if is_free else SCALES[0]
-        for edges in dict.fromkeys(_edges(with_edges(self.machine, scale)) for scale in scales):
+        for edges in dict.fromkeys(_edges(with_edges(on, scale)) for scale in scales):
             try:
                 schedule = self._scheduled(self._tiled(self.model.short(self.batch), past, edges))
             except CapacityError as e:
-                refused = e
+                refused = refused if isinstance(refused, NoRoomError) else e
                 continue
             tried.append((simulate_native(schedule, self.machine).cycles, len(schedule), edges))
         if not tried:

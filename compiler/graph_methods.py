@@ -24,6 +24,9 @@ class Shaped(Protocol):
     @property
     def dtype(self) -> str: ...
 
+    @property
+    def window(self) -> object: ...
+
 
 T = TypeVar("T", bound=Shaped)
 """The graph's tensors."""

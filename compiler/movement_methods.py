@@ -68,6 +68,23 @@ class MovementMethods(GraphMethods[T]):
         ]
         return self.add_node("Take", [x], TakeAttributes(kind, tuple(runs), number("fill", fill)), name)
 
+    def gather(self, table: T, indices: T, *, name: str | None = None) -> T:
+        """Rows of `table` by `indices`, int32 of any shape, which are known at run time only: ``table[indices]``, as
+        embeddings are looked up. They lie in [-rows, rows), and count from the last row on if they are negative.
+
+        Each row is loaded by itself, and no others are. By numbers that are known now it is `take`.
+        """
+        self._own(table)
+        self._own(indices)
+        whole = [self._apart(x, what, name) for x, what in ((table, "table"), (indices, "indices"))]
+        return self.add_node("Gather", whole, name=name)
+
+    def _apart(self, x: T, what: str, name: str | None) -> T:
+        """`x`, or a copy of it if it is a part of another tensor."""
+        if x.window is None:
+            return x
+        return self.take(x, [None] * len(x.shape), kind="Copy", name=name and f"{name}/{what}")
+
     def slice(
         self,
         x: T,

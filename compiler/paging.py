@@ -3,6 +3,8 @@
 A page is so many whole rows behind each other. The pages of all states whose pages are equally large share the places
 that these states would take without pages, in a drawn order: as in a pool from which pages are taken as texts grow. The
 draw depends on how many there are and on `SEED` alone, so every program of a decoding finds them in the same order.
+
+Rows that are gathered (isa.py) are pages of one row each; where they lie is in `lookups.py`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ Column = npt.NDArray[np.int64]
 
 def places_of_pages(tensors: isa.Table) -> dict[int, Column]:
     """Of each tensor with pages the address of each of these."""
-    paged = np.flatnonzero(tensors["page"]).tolist()
+    paged = np.flatnonzero((tensors["page"] > 0) & (tensors["indices"] == 0)).tolist()
     page_bytes = tensors["page"].astype(np.int64) * tensors["pitch"]
     count = -(-tensors["rows"].astype(np.int64) // np.maximum(tensors["page"], 1))
     own = {i: int(tensors["address"][i]) + page_bytes[i] * np.arange(count[i]) for i in paged}

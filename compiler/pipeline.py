@@ -29,8 +29,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from minisim.compiler.dtypes import NAME
+from minisim.compiler.example_inputs import index_inputs
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.lookups import indices_of
 from minisim.compiler.mapping import Edges, check_mapping
 from minisim.compiler.passes.attend import Attend
 from minisim.compiler.passes.base import IR, Pass
@@ -47,6 +49,7 @@ from minisim.compiler.passes.quantize import Quantize
 from minisim.compiler.passes.schedule import Allocate
 from minisim.compiler.passes.sparse import Sparse
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
+from minisim.compiler.room import with_room
 from minisim.compiler.tiling import TiledGraph
 from minisim.compiler.untimed import untimed
 from minisim.errors import UsageError, one_line, printable, shown, truth, whole
@@ -142,21 +145,23 @@ def compile_graph(
     if undispatched is not None:
         return Dispatch(machine).apply(undispatched)
     mapping = check_mapping(mapping)
-    deciding, making = (
-        deciding_passes(machine, max_operations, mapping),
-        (*making_passes(machine), (50, Dispatch(machine))),
-    )
-    steps = (*graph_passes(machine, numerics, has_states(graph), is_blocked(graph)), *deciding, *making)
-    schedule = _through(steps, graph, on_stage)
-    assert isinstance(schedule, Schedule)
-    return schedule
+    to_computed = graph_passes(machine, numerics, has_states(graph), is_blocked(graph))
+    computed = _through(to_computed, _imported(graph, on_stage), on_stage)
+
+    def compiled(on: Machine) -> Schedule:
+        deciding = deciding_passes(on, max_operations, mapping)
+        schedule = _through((*deciding, *making_passes(on), (50, Dispatch(on))), computed, on_stage)
+        assert isinstance(schedule, Schedule)
+        return schedule
+
+    return with_room(machine, mapping, compiled)
 
 
 def compile_undispatched(
     graph: Graph, machine: Machine, max_operations: int = MAX_OPERATIONS, numerics: bool = True
 ) -> Schedule:
     """What many machines have in common (see `schedule_key`); raises as `compile_graph` does."""
-    return compile_tiled(tiled_graph(graph, machine, max_operations, numerics), machine)
+    return with_room(machine, (), lambda on: compile_tiled(tiled_graph(graph, on, max_operations, numerics), on))
 
 
 def tiled_graph(
@@ -167,10 +172,10 @@ def tiled_graph(
     mapping: Mapping[str, Edges] | None = None,
 ) -> TiledGraph:
     """`graph` as the machine walks it: what is decided before anything is made of it; raises as `compile_graph`
-    does."""
+    does, but for want of room: that is found out when it is made (`with_room`)."""
     to_computed = graph_passes(machine, numerics, has_states(graph), is_blocked(graph))
     steps = (*to_computed, *deciding_passes(machine, max_operations, mapping))
-    found = _through(steps, graph, None)
+    found = _through(steps, _imported(graph), None)
     assert isinstance(found, TiledGraph)
     return found
 
@@ -184,15 +189,20 @@ def compile_tiled(tiled: TiledGraph, machine: Machine) -> Schedule:
 
 def computed_graph(graph: Graph, machine: Machine, numerics: bool = True) -> Graph:
     """`graph` as the machine computes it: fused, its tensors in the types in which they lie in memory."""
-    found = _through(graph_passes(machine, numerics, has_states(graph), is_blocked(graph)), graph, None)
+    found = _through(graph_passes(machine, numerics, has_states(graph), is_blocked(graph)), _imported(graph), None)
     assert isinstance(found, Graph)
     return found
 
 
+def _imported(graph: Graph, on_stage: Stage | None = None) -> Graph:
+    """`graph`, verified and shown as what the passes begin with."""
+    graph.verify()
+    _tell(on_stage, 0, "import", graph)
+    return graph
+
+
 def _through(steps: Sequence[Step], ir: IR, on_stage: Stage | None) -> IR:
-    """Apply `steps` one after the other; verify and show the IR before the first and after each."""
-    ir.verify()
-    _tell(on_stage, 0, "import", ir)
+    """Apply `steps` one after the other; verify and show the IR after each."""
     for number, step in steps:
         ir = step.apply(ir)
         ir.verify()
@@ -214,14 +224,15 @@ def _tell(on_stage: Stage | None, number: int, name: str, ir: IR) -> None:
 def schedule_key(tiled: TiledGraph, machine: Machine) -> str:
     """Equal keys, equal schedules before dispatch: machines with one key need one compilation of the graph.
 
-    What the passes after `slice` read is the tiled graph with its slices, which weights are compressed or packed, and
-    the machine without its speed (`untimed`).
+    What the passes after `slice` read is the tiled graph with its slices, which weights are compressed or packed, which
+    rows are looked up, and the machine without its speed (`untimed`).
     """
     of, graph_key = tiled.graph.tensors, []
     for node in tiled.executed():
         stored = [(of[name].kept, of[name].packed) for name in node.present]
         graph_key.append((node.name, node.op, tiled.tilings[node.name], stored))
-    return hashlib.sha256(repr((untimed(machine).flat(), graph_key, tiled.slices)).encode()).hexdigest()
+    rows = [(name, x.tobytes()) for name, x in indices_of(tiled.graph, index_inputs(tiled.graph)).items()]
+    return hashlib.sha256(repr((untimed(machine).flat(), graph_key, rows, tiled.slices)).encode()).hexdigest()
 
 
 def dump_to(folder: Path, write: Callable[[Path, bytes], object] = Path.write_bytes) -> Stage:

@@ -17,7 +17,8 @@ from minisim.hwmodel.packing import Packed
 
 class Own(NamedTuple):
     """A tensor of the program's own, no value of the graph: scratch between operations, partial sums, or the buffer of
-    the graph's tensor `view_of` in rows of another length, of which the first `used` columns are cut up (0: all).
+    the graph's tensor `view_of` in rows of another length, of which the first `used` columns are cut up (0: all); or
+    rows of that tensor, as a table of so many `choices`, by the program's tensor number `indices` (0: no such ones).
 
     Attributes:
         of, more: its name is that of the graph's tensor that it belongs to, or of a node, and more; and a number, if
@@ -32,6 +33,8 @@ class Own(NamedTuple):
     sums: bool = False
     view_of: str = ""
     used: int = 0
+    indices: int = 0
+    choices: int = 0
 
 
 def tensor_table(graph: Graph, own: Sequence[Own], machine: Machine) -> isa.Table:
@@ -72,6 +75,8 @@ def tensor_table(graph: Graph, own: Sequence[Own], machine: Machine) -> isa.Tabl
             root = table[index[storage[each.view_of]]]
             row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, root["storage"], root["address"]
             _set_form(row, each.rows, each.cols, each.dtype, None)
+            if each.indices:
+                row["page"], row["indices"], row["choices"] = 1, i - each.indices, each.choices
             continue
         row["role"], row["storage"], row["address"] = isa.Role.INTERMEDIATE, i, address
         address += _set_form(row, each.rows, each.cols, each.dtype, machine)

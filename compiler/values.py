@@ -198,3 +198,8 @@ def example_values(name: str, shape: tuple[int, ...], dtype: str, seed: int = 0)
         part = flat[begin : begin + DRAWN_AT_ONCE]
         part[:] = converted(0.1 * rng.standard_normal(part.size), dtype)
     return values
+
+
+def example_rows(name: str, shape: tuple[int, ...], rows: int, seed: int = 0) -> Array:
+    """Indices of a table of so many rows, int32, uniform over all of these."""
+    return drawn_integers([seed, zlib.crc32(name.encode())], shape, 0, rows, "int32")

@@ -306,7 +306,7 @@ def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cy
 def packed_bytes(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
     """The bytes of the B of each matmul in SRAM where the array unpacks it; else 0."""
     tensor = schedule.tiles["tensor"][matmuls["b"]]
-    return np.where(packing.on_chip(schedule.tensors)[tensor], schedule.tile_bytes()[matmuls["b"]], 0)
+    return np.where(packing.on_chip(schedule.tensors)[tensor], schedule.tile_bytes(matmuls["b"]), 0)
 
 
 def _pitch_of_pieces(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
@@ -320,14 +320,21 @@ def _pitch_of_pieces(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
 
 
 def _vector_sram_cycles(schedule: isa.Schedule, v: isa.Table, machine: Machine) -> Cycles:
-    sizes = np.append(schedule.tile_bytes(), 0)  # the last one is that of NONE
-    *sources, result = (sizes[np.minimum(v[name], len(sizes) - 1)] for name in isa.VECTOR_OPERANDS)
+    *sources, result = (_bytes_if_any(schedule, v[name]) for name in isa.VECTOR_OPERANDS)
     read = np.asarray(sum(sources)) + isa.elements_read(schedule, v) * isa.item_sizes()[v["dtype"]]
     turned = v["op"] == isa.VectorOp.TRANSPOSE  # it walks down the columns of its source, which has as many as dst rows
     rows, elements = v["rows"].astype(np.int64), v["rows"].astype(np.int64) * v["cols"]
     item = result // np.maximum(elements, 1)
     taken = result + np.where(turned, walk_bytes(elements, rows * item, item, machine.sram), read)
     return np.asarray(np.maximum(port_cycles(read, result, machine.sram), bank_cycles(taken, machine.sram)))
+
+
+def _bytes_if_any(schedule: isa.Schedule, tiles: npt.NDArray[np.uint32]) -> Cycles:
+    """The bytes of tiles in SRAM; 0 of NONE."""
+    found = np.zeros(len(tiles), dtype=np.int64)
+    there = tiles != isa.NONE
+    found[there] = schedule.tile_bytes(tiles[there])
+    return found
 
 
 def result_sizes(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:

@@ -78,6 +78,9 @@ def follows(schedule: isa.Schedule, tiles: Rectangles) -> Flags:
     fits &= np.all([column[1:] == column[:-1] for column in plane], axis=0)
     fits &= np.all(stream["wait"][1:] <= stream["wait"][:-1], axis=1) & (stream["sync"][1:] == isa.NONE)
     fits &= stream["core"][1:] == stream["core"][:-1]
+    by_list = np.zeros(len(stream), dtype=np.bool_)  # a DMA knows where such rows lie when it has read the list
+    by_list[moves] = schedule.transfers["list"][stream["row"][moves]] != isa.NONE
+    fits &= ~by_list[1:]
     strides = np.diff(np.stack([tiles.address[tile], sram]), axis=1)
     return np.concatenate([np.zeros(1, dtype=np.bool_), _runs(fits, strides)])
 

@@ -77,6 +77,9 @@ class Accesses:
         return self.dram_read + self.dram_write
 
 
+INDEX = isa.ITEMSIZE[isa.DType.INT32]
+"""Bytes that a load reads in SRAM to find the row that it gathers."""
+
 BLOCK = 1 << 20
 """Operations of which columns of bytes and energies are made at once."""
 
@@ -115,6 +118,8 @@ def accesses(schedule: isa.Schedule) -> Accesses:
         (found.dram_read if is_load else found.dram_write)[way] = stored[t["tile"]]
         reads, writes = (none, of_tile) if is_load else (of_tile, none)
         moved(way, reads, writes, t["sram"])
+        by_list = t["list"] != isa.NONE
+        moved(way, np.where(by_list, INDEX, 0), none, np.where(by_list, t["list_sram"], 0))
 
     executes = opcode == isa.Opcode.EXECUTE
     x = schedule.matmuls[row[executes]]

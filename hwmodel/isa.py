@@ -41,6 +41,14 @@ the writes of all. A tile in a stack is read once the stack is complete.
 is loaded or stored lies in one page: a tile of several is a stack of these parts, which are transfers of their own, in
 order, and there once the last one is. They follow each other in `tiles`; the first and the last may have fewer rows.
 
+**Gathers.** A tensor may be rows of another one, its table, that indices say at run time (`indices`, `choices`). It is
+a view of the table's buffer, and each of its rows is a page by itself: element i of the indices, an INT32 column, says
+which row of the table row i is; from the last one on if it is negative. Such a row is only loaded, never stored. The
+DMA reads its index in SRAM, out of the tile `list` of the transfer, which is the indices of all rows of its stack: so
+the load waits until that tile is there. Whatever the index, the whole table counts as read. The engine takes the index
+that it finds; `moved` is where the row lies for the indices that the schedule is timed with, which whoever times it
+puts there (compiler/lookups.py), so equal schedules have equal ones, and equal cycles.
+
 **Types.** A matmul's `dtype` is that of A; which types B may have beside it, and what the sums are, is in `PAIRS`.
 Without `acc` the sums live in C, step by step, so C has their type (a single step rounds at once, so there C may be
 narrower). With `acc`, a tile of another tensor, every step but the last leaves its sums there; the last one reads
@@ -127,7 +135,7 @@ NONE = 0xFFFFFFFF
 REDUCE_WIDTH = 32
 """The partial results of a reduction: part of its definition (kernels.hpp), another number gives other bits."""
 
-FORMAT_VERSION = 9
+FORMAT_VERSION = 10
 """The version of the file that `Schedule.save` writes."""
 
 
@@ -257,6 +265,8 @@ TRANSFER_DTYPE = np.dtype(
         ("tile", "u4"),
         ("version", "u4"),  # of the content moved: below tiles.final for a spilled partial sum
         ("sram", "u4"),
+        ("list", "u4"),  # of a row that is gathered: the tile of the indices that say which; else NONE
+        ("list_sram", "u4"),
     ]
 )
 
@@ -397,7 +407,7 @@ TILE_DTYPE = np.dtype(
         ("final", "u4"),  # the version that is complete; 0 for inputs and weights
         ("stack", "u4"),  # 0: it lies by itself; else in the tile so many before it in this table, as rows of that one
         ("part", "u4"),  # tiles of its stack before it
-        ("moved", "i8"),  # bytes of DRAM from where its rows would lie without pages to where its page is
+        ("moved", "i8"),  # bytes of DRAM from where its rows would lie without pages to where its page, or row, is
     ]
 )
 
@@ -421,6 +431,8 @@ TENSOR_DTYPE = np.dtype(
         ("zeros", "u1"),  # 1: each block has a zero point
         ("unpacker", "u1"),  # who unpacks it (packing.UNPACKERS)
         ("reserved", "u1"),
+        ("indices", "u4"),  # of gathered rows: tensors in this table from that of their indices to it; else 0
+        ("choices", "u4"),  # rows of the table that they are taken from, which lies at `address`; else 0
     ]
 )
 
@@ -519,11 +531,15 @@ class Schedule:
                 raise ScheduleError(f"{code.name} operation refers beyond its operand table")
         if np.any(self.tiles["stack"] > np.arange(len(self.tiles))) or np.any(self.tiles["stack"][self.held()]):
             raise ScheduleError("a stack of tiles must be a tile before them, by itself")
-        sizes = self.tile_bytes()
-        for table, names in ((self.transfers, ("",)), (self.matmuls, MATMUL_OPERANDS), (self.vectors, VECTOR_OPERANDS)):
+        place = self.offsets(), self.tile_bytes()[self.held()]
+        for table, names in (
+            (self.transfers, ("", "list")),
+            (self.matmuls, MATMUL_OPERANDS),
+            (self.vectors, VECTOR_OPERANDS),
+        ):
             for name in names:
-                self._verify_operand(table, name, sizes)
-        self._verify_operand(self.pieces, "", sizes)
+                self._verify_operand(table, name, *place)
+        self._verify_operand(self.pieces, "", *place)
         verify_pieces(self)
         if np.any(self.stream["core"] >= self.cores):
             raise ScheduleError(f"an operation belongs to a core beyond the {self.cores} there are")
@@ -575,8 +591,14 @@ class Schedule:
             yield core * len(Queue) + queue, count
             row = row + 1 if more else NONE
 
-    def _verify_operand(self, table: Table, name: str, sizes: npt.NDArray[np.int64]) -> None:
-        """Check that each row's tile exists, and lies aligned in the scratchpad or in the accumulator memory."""
+    def _verify_operand(
+        self, table: Table, name: str, offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+    ) -> None:
+        """Check that each row's tile exists, and lies aligned in the scratchpad or in the accumulator memory.
+
+        Args:
+            offsets, sizes: of each tile, the bytes of its stack before it, and of its stack.
+        """
         label = name or "tile"
         tile, address = table[label], table[f"{name}_sram".strip("_")].astype(np.int64)
         used = tile != NONE
@@ -584,8 +606,8 @@ class Schedule:
             raise ScheduleError(f"operand {label!r} refers to a tile that does not exist")
         if table.dtype == MATMUL_DTYPE and name in ("c", "acc"):
             used &= touches(table, name) | (address != NONE)
-        begin = address[used] - self.offsets()[tile[used]]
-        end = begin + sizes[self.held()[tile[used]]]
+        begin = address[used] - offsets[tile[used]]
+        end = begin + sizes[tile[used]]
         size, both = self.sram_bytes, self.sram_bytes + self.accumulator_bytes
         if np.any(begin % ALIGNMENT) or np.any(begin < 0) or np.any(end > np.where(begin < size, size, both)):
             where = "the SRAM and the accumulator memory" if self.accumulator_bytes else "the SRAM"
@@ -598,10 +620,11 @@ class Schedule:
         counted = np.bincount(self.stream["opcode"], minlength=len(Opcode))
         return {op: int(counted[op]) for op in Opcode}
 
-    def tile_bytes(self) -> npt.NDArray[np.int64]:
-        """The bytes of each tile in SRAM, int64 of shape (len(tiles),); in DRAM: `sparsity.moved_bytes`."""
-        tensors = self.tensors[self.tiles["tensor"]]
-        return packing.sram_bytes(self.tiles, tensors, item_sizes()[tensors["dtype"]])
+    def tile_bytes(self, of: npt.NDArray[np.integer[Any]] | None = None) -> npt.NDArray[np.int64]:
+        """The bytes in SRAM of the tiles of these numbers, or of all, int64; in DRAM: `sparsity.moved_bytes`."""
+        tiles = self.tiles if of is None else self.tiles[of]
+        tensors = self.tensors[tiles["tensor"]]
+        return packing.sram_bytes(tiles, tensors, item_sizes()[tensors["dtype"]])
 
     def held(self) -> npt.NDArray[np.int64]:
         """Of each tile that in whose place it lies, int64 of shape (len(tiles),): itself, or its stack."""
@@ -723,7 +746,8 @@ class Schedule:
         match Opcode(op["opcode"]):
             case Opcode.LOAD:
                 t = self.transfers[row]
-                return f"LOAD {self.tile_name(t['tile'], t['version'])} -> {t['sram']:#x}"
+                by = "" if t["list"] == NONE else f" by {self._operand(t, 'list')}"
+                return f"LOAD {self.tile_name(t['tile'], t['version'])} -> {t['sram']:#x}{by}"
             case Opcode.STORE:
                 t = self.transfers[row]
                 return f"STORE {self.tile_name(t['tile'], t['version'])} <- {t['sram']:#x}"

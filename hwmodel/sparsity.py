@@ -158,7 +158,8 @@ def whole_tensors(schedule: isa.Schedule) -> Rectangles:
     """Where each tensor lies in DRAM as a whole, compressed, packed or neither."""
     tensors = schedule.tensors
     whole = np.zeros(len(tensors), dtype=isa.TILE_DTYPE)
-    whole["tensor"], whole["rows"], whole["cols"] = np.arange(len(tensors)), tensors["rows"], tensors["cols"]
+    rows = np.where(tensors["indices"] > 0, tensors["choices"], tensors["rows"])  # of gathered ones the table's
+    whole["tensor"], whole["rows"], whole["cols"] = np.arange(len(tensors)), rows, tensors["cols"]
     return rectangles(schedule.replace(tiles=whole))
 
 

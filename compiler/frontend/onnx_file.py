@@ -39,6 +39,7 @@ from minisim.compiler.frontend.pasts import (
 from minisim.compiler.frontend.refusals import Refusals
 from minisim.compiler.frontend.spread import spread_quantised
 from minisim.compiler.frontend.turned import Turned
+from minisim.compiler.frontend.wide import wide_inputs_of
 from minisim.compiler.graph import Array, Graph, Tensor
 from minisim.compiler.memory import MEMORY_LIMIT, Budget
 from minisim.compiler.ops import ONNX_IMPORTERS
@@ -333,6 +334,7 @@ class _Import(Bodies):
         self._of_bound = set(bound)  # and the constants that are computed of these
         self._tensors: dict[str, Tensor] = {}
         self._wide: set[str] = set()  # values that are int64 in the file, and int32 in the graph, which has all of them
+        self._taken_wide = wide_inputs_of(model, MOVES, COMPARES)
         self._beside_wide = False  # whether the node that is imported reads one of these
         self._lost: set[str] = set()
         self._refusals = Refusals()
@@ -426,12 +428,15 @@ class _Import(Bodies):
     # -- the parts of a model --------------------------------------------------------------------------
 
     def _add_input(self, info: onnx.ValueInfoProto) -> None:
-        if problems := list(_input_problems(info)):
+        if problems := list(_input_problems(info, info.name in self._taken_wide)):
             for problem in problems:
                 self._lose(f"input {shown(info.name)}{problem}", [info.name])
             return
         dims = [d.dim_value for d in info.type.tensor_type.shape.dim]
-        dtype = ONNX_TYPES[info.type.tensor_type.elem_type]
+        is_wide = info.name in self._taken_wide
+        dtype = "int32" if is_wide else ONNX_TYPES[info.type.tensor_type.elem_type]
+        if is_wide:
+            self._wide.add(info.name)
         if info.name in self.states:
             assert self.place is not None
             self._tensors[info.name] = past_of(self.graph, info.name, dims, dtype, self.place)
@@ -480,7 +485,8 @@ class _Import(Bodies):
 
     def _wide_outputs(self, node: OnnxNode) -> Iterable[int]:
         """The places of the outputs that are int64 in the file."""
-        if node.op_type in MOVES and not self._wide.isdisjoint(node.inputs):
+        values = node.inputs[:1] if node.op_type == "Gather" else node.inputs  # its indices only say which
+        if node.op_type in MOVES and not self._wide.isdisjoint(values):
             return range(len(node.outputs))
         return (place for place in ONNX_IMPORTERS[node.op_type].int64_outputs if place < len(node.outputs))
 
@@ -590,13 +596,13 @@ def _shape_of(node: OnnxNode, x: Tensor) -> Constant:
     return Constant(np.dtype(np.int64), np.array(chosen, np.int64))
 
 
-def _input_problems(info: onnx.ValueInfoProto) -> Iterator[str]:
-    """Why an input cannot be taken, to follow its name."""
+def _input_problems(info: onnx.ValueInfoProto, is_taken: bool) -> Iterator[str]:
+    """Why an input cannot be taken, to follow its name; `is_taken`: its type can, whatever it is."""
     if not info.type.HasField("tensor_type"):
         yield f" must be a tensor, not a {info.type.WhichOneof('value')}"
         return
     tensor = info.type.tensor_type
-    if tensor.elem_type not in ONNX_TYPES:
+    if tensor.elem_type not in ONNX_TYPES and not is_taken:
         types = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
         what_to_do = how_to_bind_value(info) if tensor.elem_type == onnx.TensorProto.INT64 else ""
         yield f" must be {one_of(CODE)}, not {types.get(tensor.elem_type, f'type {tensor.elem_type}')}{what_to_do}"

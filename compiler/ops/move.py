@@ -13,6 +13,7 @@ from minisim.compiler.boxes import Boxes, Piece, boxes_of, edges_of, tiles_of
 from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import Graph, Node, Shape, Tensor, view_2d
+from minisim.compiler.lookups import LOOKUP
 from minisim.compiler.memory import in_units
 from minisim.compiler.ops.base import Operator
 from minisim.compiler.ops.vector_pace import vector_pace
@@ -61,7 +62,7 @@ class Move(Operator[A]):
         loads, targets, vectors = [], [], []
         for boxes in self._boxes(node, graph):
             tiles = tiles_of(boxes, *_edges(node, graph, boxes, tiling.m, tiling.n))
-            pitch, begin = _of_target(node, graph, boxes)
+            pitch, begin = of_target(node, graph, boxes.target_pitch)
             target = program.tiles_at(node.output, pitch, begin + tiles.targets, tiles.rows, tiles.cols, final=1)
             source = np.full(len(target), isa.NONE, dtype=np.int64)
             if boxes.operand is not None:
@@ -109,12 +110,12 @@ def _edges(node: Node, graph: Graph, boxes: Boxes, m: int, n: int) -> tuple[int,
     return (height, width) if graph.tensors[node.output].window is None else (1, width)
 
 
-def _of_target(node: Node, graph: Graph, boxes: Boxes) -> tuple[int, int]:
-    """Elements from row to row of the output, and the number of its first one in the buffer that it lies in. A state is
-    a buffer of a single row."""
+def of_target(node: Node, graph: Graph, pitch: int) -> tuple[int, int]:
+    """Elements from row to row of the output, `pitch` by itself, and the number of its first one in the buffer that it
+    lies in. A state is a buffer of a single row."""
     window = graph.tensors[node.output].window
     if window is None:
-        return boxes.target_pitch, 0
+        return pitch, 0
     return 0, window.row * view_2d(graph.tensors[window.tensor].shape)[1]
 
 
@@ -148,7 +149,7 @@ def movements(graph: Graph) -> Iterator[str]:
     moved = [
         f"{node.name} ({node.title}, {in_units(_bytes_moved(node, graph))})"
         for node in graph.nodes
-        if isinstance(SEMANTICS[node.op], Move)
+        if isinstance(SEMANTICS[node.op], Move) or node.op == LOOKUP
     ]
     for what, names in (("views, which move nothing", views), ("moved, read and written", moved)):
         if names:

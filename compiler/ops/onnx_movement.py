@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minisim.compiler.arguments import checked_axes
-from minisim.compiler.graph import Tensor
+from minisim.compiler.graph import Graph, Tensor
 from minisim.compiler.ops.base import OnnxContext, OnnxNode, onnx_import
 from minisim.compiler.ops.onnx_past import Past
 from minisim.compiler.semantics import Array
@@ -102,12 +102,12 @@ def import_tile(context: OnnxContext, node: OnnxNode) -> Tensor:
 
 @onnx_import("Gather", attributes=["axis"])
 def import_gather(context: OnnxContext, node: OnnxNode) -> Tensor:
-    """By constant indices, which may have any shape: it stands in place of the axis."""
+    """By indices of any shape, which stands in place of the axis: constants, or such as are known at run time alone."""
     x, graph = context.value(node.inputs[0]), context.graph
     constant: Array | None = materialised(context.constant(node.inputs[1]))
-    if constant is None:
-        raise UnsupportedError("indices that are computed at run time are not supported")
     (axis,) = checked_axes(x.shape, int(node.attrs.get("axis", 0))) or (0,)
+    if constant is None:
+        return looked_up(graph, x, context.value(node.inputs[1]), axis, node.name)
     wanted = (*x.shape[:axis], *constant.shape, *x.shape[axis + 1 :])
     flat = [int(i) for i in np.asarray(constant).reshape(-1)]
     name = node.name if constant.ndim == 1 else f"{node.name}/taken"
@@ -118,6 +118,17 @@ def import_gather(context: OnnxContext, node: OnnxNode) -> Tensor:
         indices = [flat if i == axis else None for i in range(len(x.shape))]
         found = graph.take(x, indices, kind="Gather", name=name)
     return found if found.shape == wanted else graph.reshape(found, wanted, name=node.name)
+
+
+def looked_up(graph: Graph, x: Tensor, indices: Tensor, axis: int, name: str) -> Tensor:
+    """Elements of x along an axis by indices that are tensors: rows, of x turned so that this axis is the first."""
+    if not axis:
+        return graph.gather(x, indices, name=name)
+    rank, at = len(x.shape), len(indices.shape)
+    first = [axis, *(i for i in range(rank) if i != axis)]
+    table = graph.transpose(x, first, name=f"{name}/table")
+    rows = graph.gather(table, indices, name=f"{name}/rows")
+    return graph.transpose(rows, [*range(at, at + axis), *range(at), *range(at + axis, at + rank - 1)], name=name)
 
 
 @onnx_import("Squeeze", attributes=["axes"])

@@ -120,7 +120,7 @@ class _Tried(NamedTuple):
         moves = stream["opcode"] <= Opcode.STORE
         tiles = schedule.transfers["tile"][stream["row"][moves]]
         once = len(np.unique(tiles)) == len(tiles)
-        largest = int(schedule.tile_bytes()[tiles].max(initial=0))
+        largest = int(schedule.tile_bytes(tiles).max(initial=0))
         unit = stream["core"].astype(np.int64) * len(Queue) + stream["queue"]
         busiest = np.bincount(unit, weights=found.alone).max()
         near = bool(once and end <= NEAR * max(busiest, found.dram.sum()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from minisim.compiler.attributes import AppendAttributes, Run, TakeAttributes
 from minisim.compiler.graph import Graph, Node, view_2d
+from minisim.compiler.lookups import LOOKUP
 from minisim.compiler.nodes import Window
 from minisim.compiler.ops.move import Move
 from minisim.compiler.semantics import SEMANTICS
@@ -71,6 +72,8 @@ def _fixed(graph: Graph) -> set[str]:
     for node in graph.nodes:
         if SEMANTICS[node.op].is_view or isinstance(SEMANTICS[node.op], Move):
             found.update(node.outputs)
+        elif node.op == LOOKUP:  # its table and its indices are buffers of their own
+            found.update((*node.present, *node.outputs))
     return found
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 from minisim._engine import memory_needed, walk
 from minisim.compiler.program import Program
-from minisim.errors import CapacityError
+from minisim.errors import NoRoomError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 
@@ -40,7 +40,7 @@ class Allocate:
         in_place: the program is not needed any more: its operands' tables become the schedule's, without a copy.
 
     Raises:
-        CapacityError: the SRAM, or the accumulator memory, is too small for one operation's operands.
+        NoRoomError: the SRAM, or the accumulator memory, is too small for one operation's operands.
     """
 
     machine: Machine
@@ -51,14 +51,18 @@ class Allocate:
         sram, accumulator = self.machine.sram.bytes, self.machine.accumulator.bytes
         needed = Needed.of(program, sums_apart=accumulator > 0)
         if needed.scratchpad > sram:
-            raise CapacityError(
+            raise NoRoomError(
                 f"sram.bytes: layer {needed.scratchpad_layer!r} needs at least {needed.scratchpad} bytes for the "
-                f"operands of one operation, not {sram}"
+                f"operands of one operation, not {sram}",
+                needed.scratchpad,
+                sram,
             )
         if accumulator and needed.accumulator > accumulator:
-            raise CapacityError(
+            raise NoRoomError(
                 f"accumulator.bytes: layer {needed.accumulator_layer!r} needs at least {needed.accumulator} bytes for "
-                f"the sums of one operation, not {accumulator}"
+                f"the sums of one operation, not {accumulator}",
+                needed.accumulator,
+                accumulator,
             )
         placed = program if self.in_place else _with_own_operands(program)
         found = walk(placed, sram, accumulator, self.machine.compiler.keep_on_chip)

@@ -38,6 +38,8 @@ void translate(std::exception_ptr error) {
         if (error) std::rethrow_exception(error);
     } catch (const Hazard& e) {
         raise("ScheduleHazard", e.what(), e.op, e.other, e.cycle);
+    } catch (const IndexOutOfRange& e) {
+        raise("IndexRangeError", e.what(), e.op);
     } catch (const ScheduleError& e) {
         raise("ScheduleError", e.what());
     } catch (const UsageError& e) {

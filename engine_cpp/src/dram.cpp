@@ -38,7 +38,8 @@ bool fit_together(const TensorRow& x, const TensorRow& y) {
 // The buffers are made when all views of each are known.
 Dram::Dram(const Table<TensorRow>& tensors) {
     std::unordered_map<std::uint32_t, std::uint32_t> index;  // by the storage's id in the tables
-    for (const TensorRow& tensor : tensors) {
+    for (const TensorRow& row : tensors) {
+        const TensorRow tensor = laid(row);
         const auto next = static_cast<std::uint32_t>(storages_.size());
         const auto [found, is_new] = index.try_emplace(tensor.storage, next);
         if (is_new) storages_.push_back({tensor, 0, false, true, nullptr});

@@ -66,7 +66,7 @@ DType outside_type(const TensorRow& row) {
 }
 
 std::pair<std::size_t, std::size_t> outside_shape(const TensorRow& row) {
-    if (!is_packed(row)) return {row.rows, row.cols};
+    if (!is_packed(row)) return {laid(row).rows, row.cols};
     return {static_cast<std::size_t>(stored_rows(row)), static_cast<std::size_t>(stored_row_bytes(row))};
 }
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 
+#include "minisim/errors.hpp"
 #include "minisim/integers.hpp"
 #include "minisim/interrupt.hpp"
 #include "minisim/vector_definitions.hpp"
@@ -137,15 +139,15 @@ void Executor::make_room(const VectorRow& x) {
 void Executor::perform(std::uint32_t op) {
     core_ = program_.stream[op].core;
     switch (program_.opcode(op)) {
-        case Opcode::kLoad: load(program_.transfer(op)); return;
+        case Opcode::kLoad: load(op, program_.transfer(op)); return;
         case Opcode::kStore: store(program_.transfer(op)); return;
         case Opcode::kExecute: execute(program_.matmul(op)); return;
         case Opcode::kVector: vector(program_.vector(op)); return;
     }
 }
 
-void Executor::load(const TransferRow& x) {
-    const DramTile t = dram_tile(x.tile);
+void Executor::load(std::uint32_t op, const TransferRow& x) {
+    const DramTile t = x.list == kNone ? dram_tile(x.tile) : gathered_row(op, x);
     std::byte* to = write(x.tile, x.sram);
     const TensorRow& tensor = program_.tensor_of(x.tile);
     if (unpacked_by_dma(tensor)) {
@@ -386,6 +388,27 @@ Executor::DramTile Executor::dram_tile(std::uint32_t tile) {
     }
     std::byte* data = dram_.data(t.tensor) + std::size_t{t.row} * tensor.pitch + t.col * item;
     return {data, tensor.pitch, t.rows, t.cols * item};
+}
+
+// The row of the table that the list says; none that is not there, whatever the list holds.
+Executor::DramTile Executor::gathered_row(std::uint32_t op, const TransferRow& x) {
+    const TileRow& t = program_.tiles[x.tile];
+    const TensorRow& tensor = program_.tensors[t.tensor];
+    const std::uint32_t place = t.row - program_.tiles[program_.held(x.tile)].row;
+    std::int32_t index;
+    std::memcpy(&index, arenas_[core_].at(x.list_sram, program_.tile_bytes(x.list)) + place * sizeof index, sizeof index);
+    stats_.sram_read_bytes += sizeof index;
+    if (x.list_sram >= sram_bytes_) stats_.accumulator_read_bytes += sizeof index;
+    const auto rows = static_cast<std::int64_t>(tensor.choices);
+    const std::int64_t row = index < 0 ? index + rows : index;
+    if (row < 0 || row >= rows) {
+        throw IndexOutOfRange("index " + std::to_string(t.row) + " must lie in [" + std::to_string(-rows) + ", " +
+                                  std::to_string(rows - 1) + "], not be " + std::to_string(index),
+                              op);
+    }
+    const std::size_t item = item_size(static_cast<DType>(tensor.dtype));
+    std::byte* data = dram_.data(t.tensor) + static_cast<std::size_t>(row) * tensor.pitch + t.col * item;
+    return {data, tensor.pitch, 1, t.cols * item};
 }
 
 std::byte* Executor::read(std::uint32_t tile, std::uint32_t sram) {

@@ -73,8 +73,9 @@ public:
             case Opcode::kLoad:
             case Opcode::kStore: {
                 const TransferRow& x = program_.transfer(op);
+                const std::uint64_t list = x.list == kNone ? 0 : 1 + in_accumulator(x.list_sram);
                 return {program_.stream[op].opcode, rectangle(x.tile), planes != 0, in_accumulator(x.sram),
-                        bytes(x.tile), elements_of(x.tile)};
+                        bytes(x.tile), elements_of(x.tile), list};
             }
             case Opcode::kExecute: return matmul(program_.matmul(op));
             case Opcode::kVector: return vector(program_.vector(op));

@@ -18,14 +18,16 @@ void Tracker::grow() {
     std::vector<DramGrid> grids = whole_storages();
     for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
         DramGrid& grid = grids[dram_.storage_of(i)];
-        const TensorRow& t = program_.tensors[i];
+        const TensorRow t = laid(program_.tensors[i]);
         grid.cut(grid.span(t, 0, t.rows, 0, t.cols));
         if (grain_ == Grain::kByItem) grid.cut_to_items(item_size(static_cast<DType>(t.dtype)));
     }
     for (const TileRow& t : program_.tiles) {
-        if (t.stack != 0 && program_.tensors[t.tensor].page == 0) continue;  // no transfer moves it
+        const TensorRow& tensor = program_.tensors[t.tensor];
+        if (t.stack != 0 && tensor.page == 0) continue;  // no transfer moves it
+        if (tensor.indices != 0) continue;  // it may be any row of the table, which is cut as a whole
         DramGrid& grid = grids[dram_.storage_of(t.tensor)];
-        grid.cut(grid.span(program_.tensors[t.tensor], t.row, t.rows, t.col, t.cols));
+        grid.cut(grid.span(tensor, t.row, t.rows, t.col, t.cols));
     }
     for (std::size_t i = storages_.size(); i < grids.size(); ++i) {
         storages_.push_back({grids[i], Cells(grids[i].cells(), 1, srams_.size())});
@@ -40,7 +42,7 @@ std::vector<DramGrid> Tracker::whole_storages() const {
     for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
         const std::uint32_t storage = dram_.storage_of(i);
         if (first[storage] == kNoTensor) first[storage] = i;
-        const TensorRow &t = program_.tensors[i], &other = program_.tensors[first[storage]];
+        const TensorRow t = laid(program_.tensors[i]), other = laid(program_.tensors[first[storage]]);
         const bool alike = t.rows == other.rows && t.cols == other.cols;
         if (first[storage] == i) {
             grids[storage] = {t.rows, t.cols * item_size(static_cast<DType>(t.dtype))};
@@ -96,6 +98,7 @@ void Tracker::start(std::uint32_t op, std::int64_t cycle) {
             const TransferRow& x = program_.transfer(op);
             const std::uint32_t part = program_.tiles[x.tile].part;
             read_dram({op, cycle, {x.tile, x.version}, false, false});
+            if (x.list != kNone) read_sram({op, cycle, final_of(x.list), false, true, x.list_sram});
             if (program_.tiles[x.tile].stack == 0) {
                 write_sram({op, cycle, {x.tile, x.version}, true, true, x.sram});
                 return;
@@ -268,8 +271,10 @@ template <class Visit>
 void Tracker::for_each_run(const TileRow& tile, Visit visit) {
     Storage& storage = storages_[dram_.storage_of(tile.tensor)];
     const DramGrid& grid = storage.grid;
-    const TensorRow& tensor = program_.tensors[tile.tensor];
-    const DramSpan span = grid.span(tensor, tile.row, tile.rows, tile.col, tile.cols);
+    const TensorRow tensor = laid(program_.tensors[tile.tensor]);
+    const bool anywhere = tensor.indices != 0;  // gathered rows: whichever they are, the whole table counts as read
+    const DramSpan span = anywhere ? grid.span(tensor, 0, tensor.rows, 0, tensor.cols)
+                                   : grid.span(tensor, tile.row, tile.rows, tile.col, tile.cols);
     grid.for_each_run(span, [&](std::uint64_t begin, std::uint64_t end) {
         visit(storage.cells.run(begin, end));
     });

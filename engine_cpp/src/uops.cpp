@@ -64,6 +64,9 @@ void UopProgram::check() const {
         if (x.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
         if (x.storage >= tensors.size) throw ScheduleError("a tensor lies in a buffer that does not exist");
         if (x.unpacker >= kUnpackers) throw ScheduleError("a tensor has an unpacker that does not exist");
+        if (x.indices > static_cast<std::size_t>(&x - tensors.begin())) {
+            throw ScheduleError("a tensor has indices that do not exist");
+        }
     }
     for (std::uint32_t i = 0; i < tiles.size; ++i) {
         const TileRow& x = tiles[i];

@@ -1,5 +1,6 @@
 #include "minisim/validate.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -48,6 +49,7 @@ void Validator::tensor(std::size_t row) const {
     at.below("role", t.role, kRoles);
     if (t.rows == 0 || t.cols == 0) at.fail("rows and cols must be at least 1");
     packed(at, t);
+    by_indices(at, row);
     const std::uint32_t item = item_size(static_cast<DType>(t.dtype));
     if (!is_packed(t) && (t.pitch < std::uint64_t{t.cols} * item || t.pitch % item != 0)) {
         at.fail("pitch must be a multiple of " + std::to_string(item) + " and at least " +
@@ -56,7 +58,7 @@ void Validator::tensor(std::size_t row) const {
     }
     // So that no sum or product of sizes and addresses can overflow, signed or doubled.
     constexpr std::uint64_t kLimit = std::uint64_t{1} << 62;
-    const std::uint64_t bytes = std::uint64_t{t.rows} * t.pitch;
+    const std::uint64_t bytes = std::uint64_t{std::max(t.rows, t.choices)} * t.pitch;
     if (bytes > kLimit || t.address > kLimit - bytes) {
         at.fail("a tensor must end at or below address 2^62, not take " + std::to_string(t.rows) +
                 " rows of " + std::to_string(t.pitch) + " bytes from address " +
@@ -65,6 +67,25 @@ void Validator::tensor(std::size_t row) const {
     if (t.address % kAlignment != 0) {
         at.fail("address must be a multiple of " + std::to_string(kAlignment) + ", not " +
                 std::to_string(t.address));
+    }
+}
+
+// Rows that are gathered: each is a page by itself, and which one of the table's an element of another tensor says.
+void Validator::by_indices(const Place& at, std::size_t row) const {
+    const TensorRow& t = program_.tensors[row];
+    if (t.indices == 0) return at.equal("choices", t.choices, 0, "its rows are not gathered");
+    at.below("indices", t.indices, row + 1);
+    const TensorRow& list = program_.tensors[row - t.indices];
+    constexpr const char* kGathered = "its rows are gathered";
+    at.equal("role", t.role, static_cast<std::uint64_t>(Role::kIntermediate), kGathered);
+    at.equal("page", t.page, 1, kGathered);
+    at.equal("keeps", t.keeps, 0, kGathered);
+    at.equal("packs", t.packs, 0, kGathered);
+    if (t.choices == 0) at.fail("choices must be at least 1: its rows are gathered");
+    const bool is_int32 = list.dtype == static_cast<std::uint8_t>(DType::kInt32);
+    if (!is_int32 || list.indices != 0 || list.cols != 1 || list.rows != t.rows || list.page != 0) {
+        at.fail("its indices must be a column of " + std::to_string(t.rows) + " INT32, as tensor " +
+                std::to_string(row - t.indices) + " is not");
     }
 }
 
@@ -148,11 +169,31 @@ void Validator::transfer(std::size_t row) const {
         at.fail("tile must lie in one page of " + std::to_string(page) + " rows: " + program_.tile_name(x.tile));
     }
     placed(at, "tile", x.tile, x.sram);
+    list(at, x);
     const std::uint32_t final = program_.tiles[x.tile].final;
     if (x.version > final) {
         at.fail("version must be at most the tile's final one, " + std::to_string(final) +
                 ", not " + std::to_string(x.version));
     }
+}
+
+// The tile of indices that says which row of its table a tile of gathered rows is; of others there is none.
+void Validator::list(const Place& at, const TransferRow& x) const {
+    const TileRow &t = program_.tiles[x.tile], &whole = program_.tiles[program_.held(x.tile)];
+    const std::uint32_t back = program_.tensors[t.tensor].indices;
+    if (back == 0) {
+        at.equal("list", x.list, kNone, "its rows are not gathered");
+        at.equal("list_sram", x.list_sram, kNone, "its rows are not gathered");
+        return;
+    }
+    at.below("list", x.list, program_.tiles.size);
+    const TileRow& found = program_.tiles[x.list];
+    if (found.tensor != t.tensor - back || found.row != whole.row || found.rows != whole.rows || found.stack != 0) {
+        at.fail("list must be the tile of the indices of " + program_.tile_name(program_.held(x.tile)) + ", not " +
+                program_.tile_name(x.list));
+    }
+    placed(at, "list", x.list, x.list_sram);
+    apart(at, "list", x.list, x.list_sram, x.tile, x.sram);
 }
 
 void Validator::matmul(std::size_t row) const {
@@ -538,6 +579,7 @@ void Validator::op(std::size_t row) const {
         case Opcode::kStore:
             at.below("row", x.row, program_.transfers.size);
             if (is_packed(program_.tensor_of(program_.transfers[x.row].tile))) at.fail("nothing packs what is stored");
+            if (program_.transfers[x.row].list != kNone) at.fail("rows are gathered, not scattered: nothing stores them");
             break;
         case Opcode::kExecute: at.below("row", x.row, program_.matmuls.size); break;
         case Opcode::kVector: at.below("row", x.row, program_.vectors.size); break;

@@ -98,7 +98,9 @@ private:
 
     void prepare_copies();
     void prepare_pages();
-    std::uint32_t move(Opcode opcode, std::uint32_t copy, const Clock& wait, std::uint32_t sync = kNone);
+    std::uint32_t move(Opcode opcode, std::uint32_t copy, const Clock& wait, std::uint32_t sync = kNone,
+                       std::uint32_t list = kNone);
+    std::uint32_t list_of(std::uint32_t tile) const;
     std::vector<bool> crossing() const;
 
     const UopProgram& program_;
@@ -319,10 +321,13 @@ void Walk::make_room_ahead() {
 void Walk::load(std::uint32_t copy) {
     Clock wait = place(copy);
     Copy& x = copy_[copy];
+    const std::uint32_t list = list_of(x.tile);
+    if (list != kNone) wait_for_writer(list, wait);
     const Grown<SyncRow>& syncs = after_stores(x.tile, wait);
     const auto first = static_cast<std::uint32_t>(out_.syncs.size());
     out_.syncs.append(syncs.begin(), syncs.size());
-    const std::uint32_t count = move(Opcode::kLoad, copy, wait, syncs.size() > 0 ? first : kNone);
+    const std::uint32_t count = move(Opcode::kLoad, copy, wait, syncs.size() > 0 ? first : kNone, list);
+    if (list != kNone) copy_[list].touched[index(Queue::kLoad)] = count;
     x.writer = static_cast<std::uint8_t>(Queue::kLoad);
     x.writer_count = count;
     x.touched[index(Queue::kLoad)] = count;
@@ -370,12 +375,27 @@ void Walk::store(std::uint32_t copy) {
     stores.push_back({core_number_, count});
 }
 
+// Of a tile of gathered rows the copy of their indices: an operand of the same operation, loaded before. Else kNone.
+std::uint32_t Walk::list_of(std::uint32_t tile) const {
+    const TileRow& x = program_.tiles[tile];
+    const std::uint32_t back = program_.tensors[x.tensor].indices;
+    if (back == 0) return kNone;
+    for (const std::uint32_t copy : operands_) {
+        const TileRow& list = program_.tiles[copy_[copy].tile];
+        if (list.tensor == x.tensor - back && list.row == x.row && list.rows == x.rows) return copy;
+    }
+    throw ScheduleError("a uOp loads tile " + std::to_string(tile) + " by indices that are not in SRAM");
+}
+
 // Appends the transfer of a tile, or of each of its pages; returns how many its queue then holds.
-std::uint32_t Walk::move(Opcode opcode, std::uint32_t copy, const Clock& wait, std::uint32_t sync) {
+std::uint32_t Walk::move(Opcode opcode, std::uint32_t copy, const Clock& wait, std::uint32_t sync, std::uint32_t list) {
     const std::uint32_t tile = copy_[copy].tile;
+    const std::uint32_t list_tile = list == kNone ? kNone : copy_[list].tile;
+    const std::uint32_t list_sram = list == kNone ? kNone : copy_[list].address;
     std::uint32_t count = 0;
     const auto one = [&](std::uint32_t part) {
-        out_.transfers.push_back({part, tile_[tile].version, copy_[copy].address + program_.offset(part)});
+        const std::uint32_t at = copy_[copy].address + program_.offset(part);
+        out_.transfers.push_back({part, tile_[tile].version, at, list_tile, list_sram});
         count = emit(opcode, static_cast<std::uint32_t>(out_.transfers.size() - 1), wait, sync);
     };
     if (paged_.empty() || paged_[tile] == 0) {

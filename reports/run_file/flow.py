@@ -33,7 +33,7 @@ def edges(schedule: isa.Schedule) -> list[list[int]]:
 
 
 def _touched(schedule: isa.Schedule) -> tuple[Pairs, Pairs]:
-    """(layer, tensor) of all that is written by a compute unit, and of all that one reads."""
+    """(layer, tensor) of all that is written by a compute unit, and of all that one reads, or a gather as indices."""
     opcode, row = schedule.stream["opcode"], schedule.stream["row"]
     shape = (len(schedule.layers), len(schedule.tensors))
     writes, reads = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
@@ -48,6 +48,10 @@ def _touched(schedule: isa.Schedule) -> tuple[Pairs, Pairs]:
             (writes if name == target else reads)[layer[used], schedule.tiles["tensor"][x[name][used]]] = True
         owner, pieces = isa.pieces_of(schedule.pieces, x)
         reads[layer[owner], schedule.tiles["tensor"][schedule.pieces["tile"][pieces]]] = True
+    loads = np.flatnonzero(opcode == isa.Opcode.LOAD)
+    lists = schedule.transfers["list"][row[loads]]
+    used = lists != isa.NONE
+    reads[schedule.stream["layer"][loads[used]], schedule.tiles["tensor"][lists[used]]] = True
     return np.argwhere(writes), np.argwhere(reads)
 
 
@@ -59,7 +63,7 @@ def _overlap(tensors: Rectangles, one: int, other: int) -> bool:
         return False
     if pitch[one] != pitch[other] or not pitch[one]:
         return True
-    start = (tensors.address[other] - tensors.address[one]) % pitch[one]  # of the other's row, within a row of the first
+    start = (tensors.address[other] - tensors.address[one]) % pitch[one]  # of the other in a row of the first
     return bool(start < width[one] or start + width[other] > pitch[one])
 
 

@@ -24,9 +24,10 @@ from minisim.boundary import report, users_line, write_report
 from minisim.commands import check_folder, keep_arguments, tell_without_effect, typed_command
 from minisim.compare_command import compare_command
 from minisim.compiler.dtypes import NAME
-from minisim.compiler.example_inputs import example_inputs
+from minisim.compiler.example_inputs import example_inputs, index_inputs
 from minisim.compiler.frontend import load_model, torch_model
 from minisim.compiler.graph import Graph
+from minisim.compiler.lookups import lookups
 from minisim.compiler.mapping import Edges, mapping_text, read_mapping
 from minisim.compiler.ops.move import movements
 from minisim.compiler.passes.base import IR
@@ -245,6 +246,8 @@ def run_command(
     _check_tokens(model, tokens, against)
     machine = _asked_machine(source, overrides)
     graph, comparison = _read(model, machine, tokens, bindings, numerics, memory_limit, against, check_borders)
+    if seed and no_numerics and not lookups(graph):  # else time depends on the rows that are drawn
+        raise UsageError("--seed: draws other inputs, and goes without --no-numerics")
     check_folder("--out", out)
     if dump_ir:
         check_folder("--dump-ir", dump_ir)
@@ -260,7 +263,7 @@ def run_command(
         result = run(
             graph,
             machine,
-            inputs=example_inputs(graph, seed) if seed else None,
+            inputs=(index_inputs if no_numerics else example_inputs)(graph, seed) if seed else None,
             timing=timing,
             numerics=numerics,
             check=check,
@@ -292,9 +295,10 @@ def run_command(
 
 def _check_numerics(model: str, against: str | None, check_borders: bool, no_numerics: bool, seed: int) -> None:
     """Say which options of what is computed do not go together."""
-    if seed and (against or no_numerics):
-        without = "--no-numerics" if no_numerics else "--check"
-        raise UsageError(f"--seed: draws other inputs, and goes without {without}")
+    if seed and against:
+        raise UsageError(
+            f"--seed: draws other inputs, and goes without {'--no-numerics' if no_numerics else '--check'}"
+        )
     if against:
         _check_checkable(model, against, no_numerics)
     if check_borders and against != "onnxruntime":

@@ -46,7 +46,22 @@ class UnsupportedError(ModelError):
 
 
 class CapacityError(MinisimError):
-    """The SRAM cannot hold even the operands of one operation."""
+    """The machine, or the host that compiles for it, cannot hold what the model takes."""
+
+
+class NoRoomError(CapacityError):
+    """The SRAM, or the accumulator memory, cannot hold even the operands of one operation.
+
+    Attributes:
+        needed, room: the bytes that it should have, and has.
+    """
+
+    def __init__(self, message: str, needed: int, room: int) -> None:
+        super().__init__(message, needed, room)
+        self.needed, self.room = needed, room
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class MemoryLimitError(MinisimError):
@@ -68,6 +83,18 @@ class ScheduleHazard(MinisimError):
     def __init__(self, message: str, op: int = -1, other: int = -1, cycle: int = -1) -> None:
         super().__init__(message, op, other, cycle)
         self.op, self.other, self.cycle = op, other, cycle
+
+
+class IndexRangeError(ModelError):
+    """A row is looked up that its table does not have.
+
+    Attributes:
+        op: stream position of the load that would have gathered it; -1: it was found before.
+    """
+
+    def __init__(self, message: str, op: int = -1) -> None:
+        super().__init__(message, op)
+        self.op = op
 
 
 class Deadlock(ScheduleHazard):

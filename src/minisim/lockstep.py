@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minisim._engine import Engine
-from minisim.errors import Deadlock, ScheduleHazard
+from minisim.errors import Deadlock, IndexRangeError, ScheduleHazard, printable
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.native import simulate_native
@@ -73,6 +73,8 @@ class Lockstep:
             self.engine.replay(events, cycles)
         except ScheduleHazard as hazard:
             raise explained(hazard, self.schedule) from None
+        except IndexRangeError as e:
+            raise with_node(e, self.schedule) from None
 
 
 def in_lockstep(
@@ -85,6 +87,7 @@ def in_lockstep(
 
     Raises:
         ScheduleHazard: naming both operations, the range and the cycle.
+        IndexRangeError: an index that was computed leads beyond its table.
     """
     if timing == "simpy":
         lockstep = Lockstep(schedule, engine)
@@ -98,8 +101,16 @@ def in_lockstep(
         raise  # it says all
     except ScheduleHazard as hazard:
         raise explained(hazard, schedule) from None
+    except IndexRangeError as e:
+        raise with_node(e, schedule) from None
     tell(timeline, observers)
     return timeline
+
+
+def with_node(error: IndexRangeError, schedule: Schedule) -> IndexRangeError:
+    """The error with the node that looks the row up."""
+    node = schedule.layer_names[int(schedule.stream["layer"][error.op])]
+    return IndexRangeError(f"node {printable(node)!r} (Gather): {error}", error.op)
 
 
 def explained(hazard: ScheduleHazard, schedule: Schedule) -> ScheduleHazard:

@@ -237,7 +237,9 @@ def _by_onnxruntime(
     wanted = [*more, *graph.outputs, *graph.given]
     try:
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        found = session.run(wanted, {name: np.asarray(inputs[name]) for name in (*graph.inputs, *graph.bound)})
+        wide = {each.name for each in session.get_inputs() if each.type == "tensor(int64)"}  # int32 here
+        given = {name: np.asarray(inputs[name]) for name in (*graph.inputs, *graph.bound)}
+        found = session.run(wanted, {name: x.astype(np.int64) if name in wide else x for name, x in given.items()})
     except Exception as e:  # its exceptions have no common base
         raise UsageError(
             f"ONNX Runtime {onnxruntime.__version__} cannot compute {str(path)!r}: {described(e)}"

@@ -21,8 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from minisim.compiler.dtypes import NAME
+from minisim.compiler.example_inputs import index_inputs
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Graph
+from minisim.compiler.lookups import timed_with, with_indices
 from minisim.compiler.mapping import Edges, check_mapping
 from minisim.compiler.memory import MEMORY_LIMIT, check_numerics
 from minisim.compiler.passes.tile import MAX_OPERATIONS
@@ -36,7 +38,7 @@ from minisim.hwmodel.state import Observer
 from minisim.hwmodel.timeline import Timeline
 from minisim.hwmodel.timing import check_observers, check_timing, simulate
 from minisim.lockstep import in_lockstep
-from minisim.runtime import Array, Runtime, example_inputs
+from minisim.runtime import Array, Runtime, check_schedule, example_inputs
 from minisim.weightless import without_weights
 
 if TYPE_CHECKING:
@@ -230,7 +232,8 @@ def run(
         graph: a Graph, or what names one: the path of a .py or .onnx file, a built-in shape ("gemm:512x512x512").
         machine: a Machine, or what names one: a preset, the path of a machine file, a mapping of keys to values;
             default: the reference machine.
-        inputs: arrays by name; what is missing is drawn as `example_inputs` says. Of an ONNX file that is read here
+        inputs: arrays by name; what is missing is drawn as `example_inputs` says. Time depends on those alone that say
+            which rows of a table are looked up. Of an ONNX file that is read here
             one that is int64 is bound: shapes, axes, pads and indices are.
         timing: the timing core: "native", or "simpy", which defines it and takes longer for the same cycles.
         numerics: also compute, in lockstep.
@@ -253,6 +256,7 @@ def run(
     numerics, check = truth("numerics", numerics), truth("check", check)
     memory_limit, mapping = whole("memory_limit", memory_limit), check_mapping(mapping)
     check_observers(observers)
+    check_schedule(schedule)
     machine = Machine.of(machine)
     graph = as_graph(graph, NAME[machine.dtype], numerics, memory_limit, inputs)
     if numerics:
@@ -262,6 +266,9 @@ def run(
         schedule = compile_graph(
             graph, machine, on_stage, max_operations=max_operations, numerics=numerics, mapping=mapping
         )
+    drawn = example_inputs(graph) if numerics else index_inputs(graph)
+    values: dict[str, Any] = {**drawn, **(inputs or {})}
+    schedule, graph = timed_with(schedule, graph, values), with_indices(graph, values)
     compiled = time.perf_counter()
     if not numerics:
         timeline = simulate(schedule, machine, observers, timing=timing)
@@ -269,7 +276,6 @@ def run(
         return Result(graph, machine, schedule, timeline, {}, None, timing, *walls, mapping)
 
     runtime = Runtime(graph, machine, schedule)
-    values = {**example_inputs(graph), **(inputs or {})}
     for name, array in values.items():
         runtime.set(name, array)
     timeline = in_lockstep(schedule, machine, runtime.engine, observers, timing)

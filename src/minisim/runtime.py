@@ -16,9 +16,10 @@ from minisim.compiler.float8 import from_bits, to_bits
 from minisim.compiler.frontend import ModelLike, as_graph
 from minisim.compiler.graph import Tensor, view_2d
 from minisim.compiler.pipeline import compile_graph, computed_graph
-from minisim.errors import UsageError, did_you_mean, shown
+from minisim.errors import IndexRangeError, UsageError, did_you_mean, shown
 from minisim.hwmodel.config import Machine, MachineLike
 from minisim.hwmodel.isa import DType, Schedule
+from minisim.lockstep import with_node
 
 __all__ = ["Array", "Runtime", "example_inputs"]
 
@@ -52,8 +53,7 @@ class Runtime:
         schedule: Schedule | None = None,
         kernel: str = "auto",
     ) -> None:
-        if schedule is not None and not isinstance(schedule, Schedule):
-            raise UsageError(f"schedule must be a Schedule, such as compile_graph returns, not {shown(schedule)}")
+        check_schedule(schedule)
         if not isinstance(kernel, str) or not kernel.isascii():
             raise UsageError(f"kernel must be a text such as 'auto', not {shown(kernel)}")
         machine = Machine.of(machine)
@@ -130,11 +130,15 @@ class Runtime:
 
         Raises:
             ScheduleHazard: an input was not set, or the schedule is wrong.
+            IndexRangeError: a row is looked up that its table does not have.
         """
         self.engine.reset()
         for name, rows in self._states.items():
             self.engine.set_tensor(self._index[name], rows)
-        self.engine.run()
+        try:
+            self.engine.run()
+        except IndexRangeError as e:
+            raise with_node(e, self.schedule) from None
 
     def state(self, name: str) -> Array:
         """A copy of the rows that state `name` holds after the run, in the type in which they lie in memory, as numpy
@@ -208,6 +212,12 @@ class Runtime:
             self._states[tensor.name] = array
         shape = view_2d(tensor.shape) if tensor.held is None else array.shape
         self.engine.set_tensor(self._index[tensor.name], array.reshape(shape))
+
+
+def check_schedule(schedule: Schedule | None) -> None:
+    """Raise a UsageError if it is something else."""
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise UsageError(f"schedule must be a Schedule, such as compile_graph returns, not {shown(schedule)}")
 
 
 def _is_so_packed(row: np.void, tensor: Tensor) -> bool:

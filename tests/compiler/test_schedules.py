@@ -175,7 +175,7 @@ def _loaded(schedule: ms.Schedule) -> Table:
 # -- order ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(compiled())
 def test_waits_keep_conflicting_accesses_apart(case: tuple[ms.Graph, ms.Machine, ms.Schedule]) -> None:
     """By the engine's hazard tracker, and by a check of all pairs that knows nothing of it."""

@@ -36,7 +36,7 @@ def run(folder: Path, data: bytes, x: Array) -> ms.Result:
     return ms.run(str(path), inputs={"x": x})
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_resize(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """By scales or to sizes, of all axes or some, of images or of anything else."""

@@ -23,7 +23,7 @@ from minisim.hwmodel.cost import burst_rules, costs, rectangles, roofline
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
 from minisim.hwmodel.simulate import simulate
 
-many = settings(deadline=None, max_examples=150)
+many = settings(deadline=None, max_examples=75)
 
 
 fidelity = benchmark("dma")

@@ -88,7 +88,7 @@ def machine_of(rules: BurstRules) -> Machine:
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(descriptors_drawn, min_size=1, max_size=20), rules_drawn, st.booleans())
 def test_a_schedule_of_transfers_keeps_the_law_to_the_cycle(
     descriptors: list[Descriptor], rules: BurstRules, load: bool
@@ -305,7 +305,7 @@ def test_what_ends_a_run(breaks: str) -> None:
 pairs = st.lists(st.tuples(st.booleans(), st.integers(0, 2)), min_size=1, max_size=30)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(pairs)
 def test_runs_are_taken_from_the_front(drawn: list[tuple[bool, int]]) -> None:
     fits, strides = np.array([f for f, _ in drawn]), np.array([[s for _, s in drawn], [0] * len(drawn)])

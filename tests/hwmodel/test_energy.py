@@ -71,7 +71,7 @@ def cases(draw: st.DrawFn) -> tuple[Graph, Machine]:
 # -- sums ------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases(), st.randoms(use_true_random=False))
 def test_layers_and_components_add_up_exactly(case: tuple[Graph, Machine], rng: Any) -> None:
     graph, on = case

@@ -592,7 +592,7 @@ class Gates:
         return retires if before is None else max(retires, int(self.t.end[before]))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 @given(any_machines, programs())
 def test_every_column_is_the_greatest_of_its_gates(machine: Machine, program: Program) -> None:
     schedule = program.schedule()

@@ -137,5 +137,5 @@ def test_files_of_another_version_are_refused(tmp_path: Path, monkeypatch: pytes
     with monkeypatch.context() as old:
         old.setattr(isa, "FORMAT_VERSION", 1)
         schedule().save(tmp_path / "schedule")
-    with pytest.raises(ScheduleError, match="schedule format must be 9, not 1"):
+    with pytest.raises(ScheduleError, match="schedule format must be 10, not 1"):
         Schedule.load(tmp_path / "schedule")

@@ -49,7 +49,7 @@ def timed(descriptors: list[Descriptor], stores: list[bool], **keys: Any) -> Tim
     return t
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(aligned, st.booleans()), min_size=1, max_size=12), bursts)
 def test_stores_pass_a_shared_port_as_if_they_were_loads(
     transfers: list[tuple[Descriptor, bool]], keys: dict[str, Any]
@@ -63,7 +63,7 @@ def test_stores_pass_a_shared_port_as_if_they_were_loads(
         assert np.array_equal(getattr(mixed, name), getattr(loads, name)), name
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(
     st.tuples(aligned, st.lists(st.booleans(), min_size=1, max_size=10)),
     st.one_of(bursts, st.just({})),

@@ -27,7 +27,7 @@ def machines(draw: st.DrawFn) -> ms.Machine:
     return ms.Machine().with_overrides({**chosen, "compiler.order": order, "compiler.keep_on_chip": keep})
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(machines(), st.one_of(graphs(), int8_graphs()), st.sampled_from(["fp32", "bf16"]))
 def test_any_machine_gives_the_bits_of_a_plain_one_and_accounts_for_every_cycle(
     machine: ms.Machine, graph: ms.Graph, dtype: str

@@ -33,7 +33,7 @@ def check_bits(data: st.DataObject, graph: ms.Graph, inputs: dict[str, Array], m
         assert bits(dict(result.outputs)) == bits(expected)
 
 
-@settings(max_examples=90)
+@settings(max_examples=60)
 @given(st.data(), graphs(), SEEDS)
 def test_every_machine_gives_the_bits_of_the_definition(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
     check_bits(data, graph, inputs_of(graph, seed), machines=3)

@@ -43,7 +43,7 @@ def test_narrow_floats(data: st.DataObject, graph: ms.Graph, seed: int, dtype: s
         assert bits(dict(result.outputs)) == bits(expected)
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(st.data(), mixed_graphs(), SEEDS, st.sampled_from(["fp32", "bf16", "fp16"]))
 def test_mixed_types(data: st.DataObject, graph: ms.Graph, seed: int, dtype: str) -> None:
     """All types in one model, which stay what they are; but float32 is what the machine computes in."""
@@ -72,7 +72,7 @@ def test_int8(data: st.DataObject, graph: ms.Graph, seed: int, dtype: str) -> No
         assert result.max_abs_error == 0
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(st.data(), graphs(), SEEDS)
 def test_quantised(data: st.DataObject, graph: ms.Graph, seed: int) -> None:
     """A float model on an int8 machine: the bits of the quantised graph, in integers and in floats between them."""

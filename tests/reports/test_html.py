@@ -181,7 +181,7 @@ COSTS = st.lists(st.tuples(st.integers(1, 9).map(float), st.integers(1, 9).map(f
 
 
 @given(COSTS)
-@settings(max_examples=80)
+@settings(max_examples=60)
 def test_a_front_is_what_nothing_beats(costs: list[tuple[float, float]]) -> None:
     found = front(costs)
     chosen = {costs[i] for i in found}

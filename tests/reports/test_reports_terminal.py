@@ -191,7 +191,7 @@ def test_stores_at_the_end_are_named(record: Record) -> None:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(records())
 def test_hints_are_sorted_and_speak_of_cycles_there_are(record: RunRecord) -> None:
     found = hints(record)

@@ -51,6 +51,7 @@ def accesses(schedule: Schedule) -> Iterator[Access]:
                 x = schedule.transfers[row]
                 in_sram = (op, "transfers", row, "sram", int(x["tile"]), int(x["sram"]), opcode == Opcode.LOAD)
                 in_dram = (op, "transfers", row, "sram", int(x["tile"]), -1, opcode == Opcode.STORE)
+                yield from _operand(op, "transfers", row, x, "list", writes=False)
                 pair = [Access(*in_dram), Access(*in_sram)]
                 yield from pair if opcode == Opcode.LOAD else reversed(pair)
             case Opcode.EXECUTE:
@@ -170,8 +171,12 @@ def _elements(schedule: Schedule, tile: int) -> Mask:
     mine = tensors[t["tensor"]]
     views = tensors[tensors["storage"] == mine["storage"]]
     item = int(item_sizes()[mine["dtype"]])
-    size = int((views["rows"].astype(np.int64) * views["pitch"]).max()) // item
+    rows = np.where(views["indices"] > 0, views["choices"], views["rows"]).astype(np.int64)
+    size = int((rows * views["pitch"]).max()) // item
     covered = np.zeros(size, dtype=bool)
+    if mine["indices"]:  # a row of the table, whichever
+        covered[:] = True
+        return covered
     pitch = int(mine["pitch"]) // item
     for row in range(int(t["row"]), int(t["row"] + t["rows"])):
         start = row * pitch + int(t["col"])

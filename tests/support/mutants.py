@@ -383,6 +383,21 @@ def change_stack(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
 
 
 @mutation
+def change_list(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
+    """A row is gathered by another list, at another place, or by none; or what is no such row by one."""
+    row = _pick(rng, np.flatnonzero(schedule.transfers["list"] != NONE))
+    if row is None:
+        return None
+    if rng.random() < 0.5:
+        change = int(rng.choice([-2, -1, 1, 2])) * ALIGNMENT
+        return _change(
+            schedule, "transfers", row, "list_sram", max(0, int(schedule.transfers["list_sram"][row]) + change)
+        )
+    other = int(rng.choice([NONE, rng.integers(len(schedule.tiles))]))
+    return _change(schedule, "transfers", int(rng.choice([row, rng.integers(len(schedule.transfers))])), "list", other)
+
+
+@mutation
 def exchange_operand_rows(schedule: ms.Schedule, rng: Rng) -> ms.Schedule | None:
     """Two rows of one operand table: the operations do each other's work at their own places' times."""
     table = str(rng.choice(["transfers", "matmuls", "vectors"]))
@@ -492,6 +507,8 @@ def cases() -> list[Case]:
     for name, page in itertools.product(("auto", "2 cores"), (3, 16)):
         tight = with_sram({**machines, **many}[name], 16 << 10)
         found.append(Case.of(f"pages of {page} on {name}", pages(page), tight))
+    for name in ("auto", "2 cores"):
+        found.append(Case.of(f"lookups on {name}", lookups(), with_sram({**machines, **many}[name], 8 << 10)))
     return found
 
 
@@ -531,6 +548,17 @@ def pages(page: int) -> ms.Graph:
     rows = g.append_rows(g.state("s", (50, 12), 40, page=page), g.relu(g.input("x", (2, 12))))
     g.output(g.matmul(g.input("q", (5, 12)), rows, transpose_b=True), "scores")
     g.output(g.relu(rows), "positive")
+    return g
+
+
+def lookups() -> ms.Graph:
+    """Rows of a computed table by computed indices, and by constant ones."""
+    g = ms.Graph("lookups")
+    table = g.relu(g.input("x", (40, 20)))
+    ids = g.cast(g.clip(g.input("i", (30,)), -3.0, 3.0), "int32")
+    given = g.weight("j", np.arange(12) % 5 - 2, dtype="int32")
+    g.output(g.add(g.gather(table, ids), 1.0), "y")
+    g.output(g.gather(g.gather(table, given), given), "z")
     return g
 
 

@@ -125,6 +125,11 @@ def _graph(draw: random.Random) -> Graph:
             y = g.softmax(y)
         else:
             y = g.sigmoid(y) if kind < 0.9 else y + y
+    if draw.random() < 0.25:  # rows of what was computed, or of a weight, drawn or computed
+        count, rows = draw.choice([1, 3, 20, 70]), draw.choice([1, 40])
+        table = y if draw.random() < 0.5 else g.weight("table", np.zeros((rows, width), np.float32))
+        ids = g.input("ids", (count,), dtype="int32")
+        y = g.gather(table, ids if draw.random() < 0.7 else g.relu(ids))
     g.output(y, "y")
     return g
 

@@ -17,6 +17,14 @@ class UsageError : public std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
+// A row was to be gathered that its table does not have.
+class IndexOutOfRange : public std::runtime_error {
+public:
+    IndexOutOfRange(const std::string& message, std::int64_t op_) : std::runtime_error(message), op(op_) {}
+
+    std::int64_t op;  // stream position of the load
+};
+
 // An operation met data that is not, or not yet, what the program says it should be.
 class Hazard : public std::runtime_error {
 public:

@@ -79,8 +79,9 @@ private:
         std::size_t pitch, rows, row_bytes;
     };
     DramTile dram_tile(std::uint32_t tile);
+    DramTile gathered_row(std::uint32_t op, const TransferRow& x);
 
-    void load(const TransferRow& x);
+    void load(std::uint32_t op, const TransferRow& x);
     void store(const TransferRow& x);
     void execute(const MatmulRow& x);
     void vector(const VectorRow& x);

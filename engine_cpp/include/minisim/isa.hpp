@@ -185,6 +185,7 @@ struct TransferRow {
     std::uint32_t tile;
     std::uint32_t version;
     std::uint32_t sram;
+    std::uint32_t list = kNone, list_sram = kNone;  // of a row that is gathered: the tile of indices that says which
 };
 
 struct MatmulRow {
@@ -259,7 +260,15 @@ struct TensorRow {
     std::uint16_t packs, block_bytes;  // of a packed weight (packing.hpp): weights and bytes of a block; else 0
     std::uint8_t scales, zeros, unpacker;  // type of its scales, whether blocks have zero points, who unpacks
     std::uint8_t reserved;
+    std::uint32_t indices = 0;  // of gathered rows: tensors from the one of their indices to this one; else 0
+    std::uint32_t choices = 0;  // rows of the table that they are taken from, which lies at the address; else 0
 };
+
+// What a tensor is in DRAM: itself; of gathered rows the table that they are taken from.
+inline TensorRow laid(TensorRow t) {
+    if (t.indices != 0) t.rows = t.choices;
+    return t;
+}
 
 // The fields of every row, once: FIELD(row, name, offset). The asserts below and the layout that
 // Python compares with numpy are both made from this list.
@@ -278,6 +287,8 @@ struct TensorRow {
     FIELD(TransferRow, tile, 0)                                                                    \
     FIELD(TransferRow, version, 4)                                                                 \
     FIELD(TransferRow, sram, 8)                                                                    \
+    FIELD(TransferRow, list, 12)                                                                   \
+    FIELD(TransferRow, list_sram, 16)                                                              \
     FIELD(MatmulRow, a, 0)                                                                         \
     FIELD(MatmulRow, b, 4)                                                                         \
     FIELD(MatmulRow, c, 8)                                                                         \
@@ -395,7 +406,9 @@ struct TensorRow {
     FIELD(TensorRow, scales, 36)                                                                   \
     FIELD(TensorRow, zeros, 37)                                                                    \
     FIELD(TensorRow, unpacker, 38)                                                                 \
-    FIELD(TensorRow, reserved, 39)
+    FIELD(TensorRow, reserved, 39)                                                                 \
+    FIELD(TensorRow, indices, 40)                                                                  \
+    FIELD(TensorRow, choices, 44)
 
 #define MINISIM_ASSERT_OFFSET(type, field, offset)                                                 \
     static_assert(offsetof(type, field) == (offset), #type "." #field " moved");
@@ -404,13 +417,13 @@ MINISIM_ISA_FIELDS(MINISIM_ASSERT_OFFSET)
 
 static_assert(sizeof(StreamRow) == 32);
 static_assert(sizeof(SyncRow) == 8);
-static_assert(sizeof(TransferRow) == 12);
+static_assert(sizeof(TransferRow) == 20);
 static_assert(sizeof(MatmulRow) == 84);
 static_assert(sizeof(PieceRow) == 16);
 static_assert(sizeof(WindowRow) == 48);
 static_assert(sizeof(VectorRow) == 72);
 static_assert(sizeof(ConvolutionRow) == 116);
 static_assert(sizeof(TileRow) == 40);
-static_assert(sizeof(TensorRow) == 40);
+static_assert(sizeof(TensorRow) == 48);
 
 }  // namespace minisim

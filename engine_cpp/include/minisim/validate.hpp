@@ -35,6 +35,8 @@ public:
 private:
     struct Place;  // table and row, for messages
     void packed(const Place& at, const TensorRow& t) const;
+    void by_indices(const Place& at, std::size_t row) const;
+    void list(const Place& at, const TransferRow& x) const;
 
     void operand(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
                  DTypes allowed, const char* reason) const;

@@ -17,6 +17,7 @@ from minisim.compiler.graph import Graph
 from minisim.compiler.mapping import Edges
 from minisim.compiler.memory import check_numerics
 from minisim.compiler.pipeline import compile_graph, compile_tiled, schedule_key, tiled_graph
+from minisim.compiler.room import with_room
 from minisim.errors import CapacityError, MemoryLimitError, MinisimError, UnsupportedError, described, one_line
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
@@ -102,6 +103,10 @@ class _Compiled:
 
     def schedule(self, machine: Machine, how: How) -> tuple[Schedule, bool]:
         """The schedule for a machine, and whether another machine's was taken as far as it goes."""
+        found, is_known = with_room(machine, how.mapping, lambda on: self._undispatched(on, how))
+        return compile_graph(self.graph, machine, undispatched=found), is_known
+
+    def _undispatched(self, machine: Machine, how: How) -> tuple[Schedule, bool]:
         tiled = tiled_graph(self.graph, machine, how.max_operations, how.numerics, how.mapping)
         key = schedule_key(tiled, machine)
         known = self._known.pop(key, None)
@@ -109,7 +114,7 @@ class _Compiled:
         self._known[key] = found  # the last one used is the last one
         while len(self._known) > 1 and sum(map(len, self._known.values())) > KEPT:
             del self._known[next(iter(self._known))]
-        return compile_graph(self.graph, machine, undispatched=found), known is not None
+        return found, known is not None
 
 
 def _computed(compiled: _Compiled, task: Task, how: How) -> Outcome:
