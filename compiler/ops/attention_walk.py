@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from minisim.compiler.attention_plan import KEYS
 from minisim.compiler.attributes import SCORES, AttentionAttributes
@@ -19,6 +18,7 @@ from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.graph import Graph, Node, view_2d
 from minisim.compiler.grids import Grid
 from minisim.compiler.ops.attention_kept import Kept
+from minisim.compiler.ops.attention_operands import LOWEST, Beside, Operand, Part, Tiles, empty
 from minisim.compiler.ops.attention_order import MULTIPLYING, SCORING, WEIGHING, Order
 from minisim.compiler.ops.base import OPERATORS
 from minisim.compiler.ops.elementwise import Elementwise, number_of
@@ -36,42 +36,6 @@ AHEAD = 0.1
 
 NEAR = 1.25
 """What is used again within so many times the uOps of a group at a block stays where it is."""
-
-
-Tiles = npt.NDArray[np.uint32]
-"""Tile ids as the tables have them."""
-
-
-class Operand(NamedTuple):
-    """What a vector operation reads or writes: for each strip a tile of `cols` columns; or a number."""
-
-    tiles: Ids | None
-    cols: int = 1
-    number: float = 0.0
-
-
-class Part(NamedTuple):
-    """What a matmul reads or writes: for each part of a strip (each head of a stack) its tile, and the one in whose
-    place that lies."""
-
-    tiles: Ids
-    places: Ids
-
-    @classmethod
-    def alone(cls, tiles: Ids) -> Part:
-        """Tiles that lie by themselves."""
-        return cls(tiles, tiles)
-
-
-class Beside(NamedTuple):
-    """Tiles of a tensor that is many matrices: from one to the next so many tiles down, or to the right."""
-
-    grid: Grid
-    down: int
-    right: int
-
-    def ids(self, matrix: Ids, row: Ids, col: int) -> Ids:
-        return self.grid.ids(matrix * self.down + row, matrix * self.right + col)
 
 
 class _Rows(NamedTuple):
@@ -290,7 +254,7 @@ class Walk:
     def _floats(self, kept: Kept, stage: int, at: tuple[int, int], size: tuple[int, int], step: int, steps: int) -> Ids:
         """The tile of floats that each part reads at a step of its product, made where the first part wants it."""
         operands, loads = kept.made(*at)
-        table = _empty(isa.VECTOR_DTYPE, isa.VECTOR_OPERANDS, len(kept.first))
+        table = empty(isa.VECTOR_DTYPE, isa.VECTOR_OPERANDS, len(kept.first))
         table["op"], table["dtype"], (table["rows"], table["cols"]) = kept.op, kept.dtype, size
         for name, tiles in operands.items():
             table[name] = tiles
@@ -393,7 +357,7 @@ class Walk:
         """One step of a product of each part; the parts of a stack come one after the other, with all their steps."""
         last, stack = step == steps - 1, self.plan.stack
         residual = residual if last else None
-        table = _empty(isa.MATMUL_DTYPE, isa.MATMUL_OPERANDS, len(self.parts))
+        table = empty(isa.MATMUL_DTYPE, isa.MATMUL_OPERANDS, len(self.parts))
         table["a"], table["b"], table["c"] = a.tiles, b, c.tiles
         table["acc"] = isa.NONE if acc is None else acc
         table["residual"] = isa.NONE if residual is None else residual.tiles
@@ -409,7 +373,7 @@ class Walk:
         self, op: VectorOp, sources: Sequence[Operand], to: Operand, stage: int = WEIGHING, acc: Operand | None = None
     ) -> None:
         """An operation of the vector unit on each strip."""
-        table = _empty(isa.VECTOR_DTYPE, isa.VECTOR_OPERANDS, len(self.strips))
+        table = empty(isa.VECTOR_DTYPE, isa.VECTOR_OPERANDS, len(self.strips))
         table["op"], table["dtype"], table["rows"], table["cols"] = op, self.dtype, self.tall, to.cols
         for i, source in enumerate(sources):
             if source.tiles is None:
@@ -456,20 +420,3 @@ class Walk:
         cores = self.program.machine.cores.count
         ahead = int(AHEAD * self.program.machine.sram.bytes)
         self.program.layer(self.node.name, self.node.title, macs, slots, [ahead] * cores, [horizon] * cores, cores=core)
-
-
-def _empty(dtype: np.dtype[np.void], operands: Sequence[str], count: int) -> isa.Table:
-    """Rows without any operand."""
-    table = np.zeros(count, dtype=dtype)
-    for name in dtype.names or ():
-        if name in operands or name.endswith(("_sram", "_pieces")):
-            table[name] = isa.NONE
-    return table
-
-
-LOWEST = {
-    isa.DType.FP32: float(np.finfo(np.float32).min),
-    isa.DType.BF16: -float(2**128 - 2**120),
-    isa.DType.FP16: float(np.finfo(np.float16).min),
-}
-"""The lowest number of each type of floats."""

@@ -70,7 +70,7 @@ ODD = np.array([0, -0.0, 1e-45, 3e-38, 1, -1, 0.5, 63.5, 127, -127, 3.4e38, -3.4
 """Zeros, the least numbers, halves of a unit, the greatest; and none."""
 
 
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.data())
 def test_rows_have_the_bits_of_the_definition(data: st.DataObject) -> None:
     """Ragged heads of one column and more, one row and many, few bytes of SRAM, odd values: rows of zeros too."""
@@ -135,7 +135,7 @@ def test_floats_of_8_bits_are_a_cast() -> None:
 # -- tokens ------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(st.data())
 def test_token_by_token_has_the_bits_of_all_at_once(data: st.DataObject) -> None:
     """With pages, chunks, windows, several sequences, grouped queries, on each type of machine; all at once is a model
@@ -154,12 +154,11 @@ def test_token_by_token_has_the_bits_of_all_at_once(data: st.DataObject) -> None
     same_as_at_once(model, machine(**keys), text)
 
 
-@pytest.mark.parametrize(("kv_type", "keys"), [("int8", {"cores__count": 2}), ("fp8", {"matrix__dtype": "bf16"})])
-def test_blocks_of_keys(kv_type: str, keys: dict[str, Any]) -> None:
+def test_blocks_of_keys() -> None:
     """More than 256 keys, a window that leaves a block out, and a chunk of the prefill."""
-    model = decoder("mistral:7b,kv_heads=1,window=20,layers=1,hidden=8,heads=2,ffn=4,vocab=4", kv_type)
-    on = machine(sram__bytes=32 << 10, compiler__effort=0, **keys)
-    same_as_at_once(model, on, Text(290, 1, chunk=270, page=64))
+    model = decoder("mistral:7b,kv_heads=1,window=5,layers=1,hidden=8,heads=2,ffn=4,vocab=4", "int8")
+    on = machine(compiler__effort=0, compiler__slices=False, cores__count=2, matrix__dtype="bf16")
+    same_as_at_once(model, on, Text(264, 1, chunk=259, page=64))
 
 
 def same_as_at_once(model: TransformerDecoder, on: ms.Machine, text: Text) -> None:
@@ -178,7 +177,7 @@ def test_numpy_says_the_same(kv_type: str) -> None:
 
 
 def test_what_it_costs_in_bits_is_little_and_not_nothing() -> None:
-    text, on = Text(12, 1), machine(compiler__effort=0)
+    text, on = Text(6, 1), machine(compiler__effort=0, compiler__slices=False)
     floats, *others = (decode(decoder(MODELS[0], kv_type), on, text, check=False) for kv_type in ("float", *TYPES))
     apart = [error(each, floats) for each in others]
     assert 1e-4 < apart[0] < apart[1] < 0.05
@@ -205,7 +204,7 @@ def kv_bytes(schedule: Schedule, opcode: Opcode) -> int:
 
 
 @pytest.mark.parametrize("model", MODELS[:2])
-@pytest.mark.parametrize(("past", "batch", "page"), [(1, 1, 0), (40, 1, 16), (40, 3, 0)])
+@pytest.mark.parametrize(("past", "batch", "page"), [(1, 1, 0), (40, 3, 16)])
 def test_only_the_kept_bytes_go_through_dram(model: str, past: int, batch: int, page: int) -> None:
     """A byte for each element, and for int8 four more for each token and head; reads of all rows, writes of one."""
     of, on = transformer(model), machine(sram__bytes=1 << 20, compiler__effort=0)
@@ -228,21 +227,20 @@ def vectors(schedule: Schedule, op: VectorOp) -> np.ndarray:
     return np.asarray(schedule.vectors[schedule.vectors["op"] == op])
 
 
-@pytest.mark.parametrize(("past", "batch"), [(30, 1), (30, 2), (300, 1)])
-def test_every_element_is_unpacked_once_and_every_new_one_quantised(past: int, batch: int) -> None:
-    """By vector operations, which take their passes; the floats of keys and values never leave the chip."""
+@pytest.mark.parametrize(("model", "past", "batch"), [(MODELS[0], 30, 2), (MODELS[1], 300, 1)])
+def test_every_element_is_unpacked_once_and_every_new_one_quantised(model: str, past: int, batch: int) -> None:
+    """By vector operations, which take their passes."""
     on = machine(sram__bytes=1 << 20, compiler__effort=0)
-    for model in MODELS[:2]:
-        kv = batch * transformer(model).kv
-        for kv_type, op in (("int8", VectorOp.RESCALE), ("fp8", VectorOp.CAST)):
-            schedule = step(model, kv_type, past, on, batch)
-            work = vectors(schedule, op)
-            of = {DType.INT8, DType.FP8E4M3}
-            unpacked = work[np.isin(work["dtype"], list(of))]
-            assert int((unpacked["rows"].astype(int) * unpacked["cols"]).sum()) == 2 * (past + 1) * kv
-            assert "DequantizeRows" not in schedule.layer_ops
-        made = vectors(step(model, "int8", past, on, batch), VectorOp.QUANTIZE)
-        assert int((made["rows"].astype(int) * made["cols"]).sum()) == 2 * kv
+    kv = batch * transformer(model).kv
+    for kv_type, op, of in (("int8", VectorOp.RESCALE, DType.INT8), ("fp8", VectorOp.CAST, DType.FP8E4M3)):
+        schedule = step(model, kv_type, past, on, batch)
+        work = vectors(schedule, op)
+        unpacked = work[work["dtype"] == of]
+        assert int((unpacked["rows"].astype(int) * unpacked["cols"]).sum()) == 2 * (past + 1) * kv
+        assert "DequantizeRows" not in schedule.layer_ops
+        if kv_type == "int8":
+            made = vectors(schedule, VectorOp.QUANTIZE)
+            assert int((made["rows"].astype(int) * made["cols"]).sum()) == 2 * kv
 
 
 def test_floats_of_the_cache_stay_on_chip() -> None:
@@ -254,6 +252,18 @@ def test_floats_of_the_cache_stay_on_chip() -> None:
     assert {"layer0.keys.cache", "layer0.keys.cache.scales", "layer0.values.cache"} <= names
     roles = {schedule.tensor_names[i]: Role(role) for i, role in enumerate(schedule.tensors["role"])}
     assert roles["layer0.keys.cache.scales"] == Role.STATE
+
+
+def test_scales_lie_in_pages_too() -> None:
+    """Each page of a state of scales is a transfer, as are those of the rows that they are of."""
+    on = machine(sram__bytes=1 << 20, compiler__effort=0)
+    schedule = step(MODELS[1], "int8", 30, on, page=4)
+    of_states = schedule.tensors["role"] == Role.STATE
+    assert np.count_nonzero(of_states) == 4 and (schedule.tensors["page"][of_states] == 4).all()
+    stream, tiles = schedule.stream, schedule.transfers["tile"]
+    loads = schedule.tiles["tensor"][tiles[stream["row"][stream["opcode"] == Opcode.LOAD]]]
+    heads, pages = transformer(MODELS[1]).kv_heads, -(-31 // 4)
+    assert [int((loads == i).sum()) for i in np.flatnonzero(of_states)] == [heads * pages] * 4
 
 
 def test_a_slow_dram_gives_back_what_fewer_bytes_take() -> None:
