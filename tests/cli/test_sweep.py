@@ -79,9 +79,9 @@ def test_processes_give_the_same_rows() -> None:
 
 
 def test_a_point_without_room_keeps_its_reason() -> None:
-    rows = point_rows(load_model(GEMM), points("sram.bytes=4KiB,64KiB", "compiler.effort=0"), jobs=1, numerics=False)
+    rows = point_rows(load_model(GEMM), points("sram.bytes=512B,64KiB", "compiler.effort=0"), jobs=1, numerics=False)
     assert [row["status"] for row in rows] == ["infeasible", "ok"]
-    least = 3 * 4 * 32 * 32  # a tile of each operand
+    least = 3 * 4 * 8 * 8  # a tile of each operand
     assert str(least) in rows[0]["reason"] and rows[0]["reason"].startswith("sram.bytes: layer 'c' needs at least")
     assert "cycles_total" not in rows[0]
 
@@ -163,11 +163,11 @@ def test_a_process_that_is_killed_costs_its_point_only(folder: Path, monkeypatch
 def test_the_command_writes_a_row_for_each_point_in_grid_order(minisim: Any) -> None:
     result = minisim("sweep", GEMM, "--jobs", "1", "--no-numerics",
                      "--set", "compiler.effort=0",
-                     "--param", "sram.bytes=4KiB,64KiB", "--param", "tile.m=16,32")  # fmt: skip
+                     "--param", "sram.bytes=512B,64KiB", "--param", "tile.m=16,32")  # fmt: skip
     rows = read_rows()
     assert list(rows[0])[:4] == ["sram.bytes", "tile.m", "status", "reason"]
     assert [(row["sram.bytes"], row["tile.m"]) for row in rows] == [
-        ("4KiB", "16"), ("4KiB", "32"), ("64KiB", "16"), ("64KiB", "32"),
+        ("512B", "16"), ("512B", "32"), ("64KiB", "16"), ("64KiB", "32"),
     ]  # fmt: skip
     assert [row["status"] for row in rows] == ["infeasible", "infeasible", "ok", "ok"]
     assert [bool(row["reason"]) for row in rows] == [True, True, False, False]

@@ -165,4 +165,4 @@ def test_a_scratchpad_that_is_too_small_is_told() -> None:
     g, y = depthwise()
     g.output(y, "y")
     with pytest.raises(ms.errors.CapacityError, match="needs at least"):
-        ms.compile_graph(g, machine(sram__bytes=1024))
+        ms.compile_graph(g, machine(sram__bytes=256))

@@ -130,8 +130,8 @@ def test_no_two_cores_meet_in_dram_unordered(data: st.DataObject, graph: ms.Grap
 
 def test_each_cores_sram_must_hold_one_operation() -> None:
     """Many small SRAMs are not a large one."""
-    graph, on = mlp(64, 64, 64), machine(cores__count=16, sram__bytes=3 * 4096 - 64)
-    with pytest.raises(CapacityError, match=r"sram\.bytes: layer 'matmul' needs at least 12288 bytes"):
+    graph, on = mlp(64, 64, 64), machine(cores__count=16, sram__bytes=3 * 256 - 64)
+    with pytest.raises(CapacityError, match=r"sram\.bytes: layer 'matmul' needs at least 768 bytes"):
         ms.compile_graph(graph, on)
 
 
