@@ -22,7 +22,6 @@ from minisim.compiler.decoding import TokenPrograms
 from minisim.compiler.transformers import KV_TYPES, transformer
 from minisim.decode import decode
 from minisim.hwmodel.isa import Opcode, Role, Schedule
-from minisim.hwmodel.native import simulate_native
 
 MACHINES = ("npu_32x32", "tpu_like_128x128", "tpu_v3", "gemmini_16x16")
 PREFILLED = {"gpt2:small": 512, "llama:7b": 2048}
@@ -56,8 +55,8 @@ def against_the_bound(model: str, machine: ms.Machine, past: int, tokens: int) -
     cycles, bytes_, operations, seconds = 0, 0, 0, []
     for token in range(tokens):
         begin = time.process_time()
-        schedule = programs.schedule(past + token)
-        cycles += simulate_native(schedule, machine).cycles
+        schedule, taken = programs.timed(past + token)
+        cycles += taken
         seconds.append(time.process_time() - begin)
         bytes_ += moved(schedule)
         operations = len(schedule)
@@ -72,8 +71,7 @@ def in_pages(model: str, machine: ms.Machine, past: int) -> None:
     for batch in BATCHES:
         for page in PAGES:
             programs = TokenPrograms(TransformerDecoder(transformer(model)), machine, past + 1, batch=batch, page=page)
-            schedule = programs.schedule(past)
-            cycles = simulate_native(schedule, machine).cycles
+            schedule, cycles = programs.timed(past)
             print(f"{model:>11}{machine.name:>18}{batch:>7}{page or 'whole':>7}{len(schedule):>12,}{cycles:>16,}",
                   flush=True)  # fmt: skip
 
@@ -85,8 +83,7 @@ def of_types(model: str, machine: ms.Machine, past: int) -> None:
         floats = 0.0
         for kv_type in KV_TYPES:
             decoder = TransformerDecoder(transformer(f"{model},kv_type={kv_type}"))
-            schedule = TokenPrograms(decoder, machine, past + 1, batch=batch).schedule(past)
-            cycles = simulate_native(schedule, machine).cycles
+            schedule, cycles = TokenPrograms(decoder, machine, past + 1, batch=batch).timed(past)
             rate = batch * hertz / cycles
             floats = floats or rate
             cache = moved(schedule, (Role.STATE,))

@@ -322,6 +322,12 @@ class ProgramBuilder:
         tables = (self._tiles, self._uops, self._matmuls, self._vectors, self._pieces)
         return self._window_count * isa.WINDOW_DTYPE.itemsize + sum(table.nbytes for table in tables)
 
+    def settle(self) -> None:
+        """Join what was emitted bit by bit, hundreds of bits by attention, before it is placed into programs."""
+        for table in (self._matmuls, self._vectors, self._pieces, self._convolutions):
+            table.merge()
+        self._tiles.merge(apart={grid.base for grid in self._grids.values()})
+
     def place(self, alone: ProgramBuilder, node: Node) -> None:
         """Append the layer of a program of one, as if `node`, which it is equal to but for names, were lowered here."""
         tensors = self._placed_tensors(alone, node)
@@ -384,18 +390,26 @@ class ProgramBuilder:
         base = 0
         for chunk in alone._tiles:
             if base in cuts:
-                part, *edges = cuts[base]
-                row_edges, col_edges = (np.frombuffer(each, dtype=np.int64) for each in edges)
+                part, row_edges, col_edges = cuts[base]
                 row, col = begins[part.tensor] if part.tensor < len(begins) else (0, 0)
                 moved = part._replace(tensor=int(tensors[part.tensor]), row=part.row + row, col=part.col + col)
-                first = self._grid(moved, row_edges, col_edges, int(chunk["final"][0])).base
+                key = moved, row_edges, col_edges
+                if key not in self._grids:
+                    table = chunk.copy()
+                    table["tensor"] = moved.tensor
+                    table["row"] += np.uint32(row)
+                    table["col"] += np.uint32(col)
+                    self._grids[key] = Grid(self._tiles.rows, alone._grids[cuts[base]].stride)
+                    self._tiles.add(table)
+                first = self._grids[key].base
             else:
                 table = chunk.copy()
                 table["tensor"] = tensors[chunk["tensor"]]
                 first = self._tiles.rows
                 if np.any(chunk["stack"]):
                     stacks = np.arange(base, base + len(chunk)) - chunk["stack"]
-                    table["stack"] = first + np.arange(len(chunk)) - np.concatenate(found)[stacks]
+                    numbers = np.arange(first, first + len(chunk))
+                    table["stack"] = numbers - np.concatenate([*found, numbers])[stacks]
                 self._tiles.add(table)
             found.append(np.arange(first, first + len(chunk)))
             base += len(chunk)

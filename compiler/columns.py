@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,18 @@ class Chunks:
         begins = np.cumsum([0, *map(len, self._chunks)])
         return self._chunks[int(np.searchsorted(begins, row))]
 
+    def merge(self, apart: Collection[int] = ()) -> None:
+        """Join chunks that follow each other to one, but for those that begin with these rows."""
+        runs: list[list[isa.Table]] = [[]]
+        row = 0
+        for chunk in self._chunks:
+            if row in apart:
+                runs += [[chunk], []]
+            else:
+                runs[-1].append(chunk)
+            row += len(chunk)
+        self._chunks = [_stacked(run, self.dtype) for run in runs if run]
+
     def joined(self) -> isa.Table:
         """The rows as one table. The chunks are given up one by one, so that a large program is not there twice."""
         if len(self._chunks) == 1:
@@ -68,6 +80,17 @@ class Chunks:
             table[end - len(chunk) : end] = chunk
             end -= len(chunk)
         return table
+
+
+def _stacked(tables: Sequence[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
+    if len(tables) == 1:
+        return tables[0]
+    found = np.empty(sum(map(len, tables)), dtype=dtype)
+    end = 0
+    for table in tables:
+        found[end : end + len(table)] = table
+        end += len(table)
+    return found
 
 
 def renumber(column: npt.NDArray[np.uint32], numbers: Ids) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from minisim.compiler.decoders import Decoder
 from minisim.compiler.frontend.pasts import Place
@@ -44,6 +45,13 @@ SCALES: tuple[tuple[Scale, ...], ...] = (
 """The edges of tiles that are tried, in parts of the usual ones, by `compiler.effort`."""
 
 
+class Timed(NamedTuple):
+    """A program, and the cycles that it takes."""
+
+    schedule: Schedule
+    cycles: int
+
+
 @dataclass
 class TokenPrograms:
     """The programs that decode `model` on `machine`, with a cache of `capacity` tokens.
@@ -70,7 +78,11 @@ class TokenPrograms:
         self._quick = self.machine.model_copy(update={"compiler": compiler})
 
     def schedule(self, past: int) -> Schedule:
-        """The program of the token behind `past` ones; raises as `compile_graph` does.
+        """The program of the token behind `past` ones; raises as `compile_graph` does."""
+        return self.timed(past).schedule
+
+    def timed(self, past: int) -> Timed:
+        """The same, with its cycles.
 
         Now and then the tiles of a token lie in SRAM so that large ones find no room ahead, and it takes some percent
         longer than its neighbours. So one that is late (`LATE`) is also tried with the other edges.
@@ -88,19 +100,19 @@ class TokenPrograms:
         self._slack = min(self._slack, slack)
         return found
 
-    def _slack_of(self, schedule: Schedule) -> float:
+    def _slack_of(self, timed: Timed) -> float:
         """Its cycles over those in which the DRAM moves its bytes."""
-        moved = int(moved_bytes(schedule)[schedule.transfers["tile"]].sum())
-        return simulate_native(schedule, self.machine).cycles * float(self.machine.memory_bytes_per_cycle) / moved
+        moved = int(moved_bytes(timed.schedule)[timed.schedule.transfers["tile"]].sum())
+        return timed.cycles * float(self.machine.memory_bytes_per_cycle) / moved
 
-    def _program(self, past: int, edges: Edges) -> Schedule:
+    def _program(self, past: int, edges: Edges) -> Timed:
         graph, short = self._computed(self.model, past), self.model.short(self.batch)
         tiled = self._tiled(short, past, edges)
         if short != self.model:
             tilings = {node.name: tiled.tilings[self.model.stands_for(node.name)] for node in executed_of(graph)}
             (machine,) = mapped(self._quick, {ALL: edges}).values()
             tiled = TiledGraph(with_slabs(graph, machine), tilings, edges=edges)
-        return self._scheduled(tiled)
+        return self._timed(tiled)
 
     def _computed(self, model: Decoder, past: int) -> Graph:
         place = Place(1, past, self.capacity, self.batch, self.page)
@@ -109,9 +121,10 @@ class TokenPrograms:
     def _tiled(self, model: Decoder, past: int, edges: Edges) -> TiledGraph:
         return Tile(self._quick, self.max_operations, {ALL: edges}).apply(self._computed(model, past))
 
-    def _scheduled(self, tiled: TiledGraph) -> Schedule:
-        program = Lower(self.machine).apply(tiled)
-        return Dispatch(self.machine).apply(Allocate(self.machine, in_place=True).apply(program))
+    def _timed(self, tiled: TiledGraph) -> Timed:
+        allocated = Allocate(self.machine, in_place=True).apply(Lower(self.machine).apply(tiled))
+        schedule, costs = Dispatch(self.machine).with_costs(allocated)
+        return Timed(schedule, simulate_native(schedule, self.machine, by_class=costs).cycles)
 
     def _chosen(self, on: Machine, past: int) -> list[Edges]:
         """The edges, those of `on` or parts of them, with which it ends soonest (or the short model does), those of the
@@ -122,11 +135,11 @@ class TokenPrograms:
         scales = SCALES[self.machine.compiler.effort] if is_free else SCALES[0]
         for edges in dict.fromkeys(_edges(with_edges(on, scale)) for scale in scales):
             try:
-                schedule = self._scheduled(self._tiled(self.model.short(self.batch), past, edges))
+                timed = self._timed(self._tiled(self.model.short(self.batch), past, edges))
             except CapacityError as e:
                 refused = refused if isinstance(refused, NoRoomError) else e
                 continue
-            tried.append((simulate_native(schedule, self.machine).cycles, len(schedule), edges))
+            tried.append((timed.cycles, len(timed.schedule), edges))
         if not tried:
             assert refused is not None
             raise refused

@@ -48,6 +48,7 @@ class Layer:
         (node,) = alone.nodes
         program = ProgramBuilder(alone, self.machine)
         OPERATORS[node.op].lower(node, alone, self.tiling, program)
+        program.settle()
         return program
 
     def __hash__(self) -> int:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -103,13 +104,12 @@ class _Decoding:
         if place.past < self.text.prefill:
             graph = self.model.graph(place)
             schedule = compile_graph(graph, self.machine, max_operations=self.max_operations, numerics=numerics)
+            cycles = 0 if numerics else simulate_native(schedule, self.machine).cycles
         else:
-            schedule = self.programs.schedule(place.past)
+            schedule, cycles = self.programs.timed(place.past)
         output, apart = None, None
         if numerics:
             cycles, output, apart = self._computed(schedule, place)
-        else:
-            cycles = simulate_native(schedule, self.machine).cycles
         return self._step(schedule, place, cycles, time.perf_counter() - began), output, apart
 
     def _computed(self, schedule: Schedule, place: Place) -> tuple[int, Array, Difference | None]:
@@ -132,8 +132,9 @@ class _Decoding:
         return timeline.cycles, outputs[first], _compared(graph, values, outputs) if self.check else None
 
     def _step(self, schedule: Schedule, place: Place, cycles: int, wall: float) -> Step:
-        read, written = (_bytes_of(schedule, Role.STATE, opcode) for opcode in (Opcode.LOAD, Opcode.STORE))
-        weights, needed = (_bytes_of(schedule, role, Opcode.LOAD, once=True) for role in (Role.WEIGHT, Role.STATE))
+        traffic = Traffic.of(schedule)
+        weights, needed = (int(traffic.loaded_once[role]) for role in (Role.WEIGHT, Role.STATE))
+        read, written = traffic.moved[:, Role.STATE].tolist()
         return Step(
             phase=PREFILL if place.past < self.text.prefill else DECODE,
             position=place.past + place.tokens,
@@ -142,10 +143,8 @@ class _Decoding:
             weight_bytes=weights,
             kv_read_bytes=read,
             kv_written_bytes=written,
-            kv_transfers=sum(len(_tiles_of(schedule, Role.STATE, opcode)) for opcode in (Opcode.LOAD, Opcode.STORE)),
-            dram_bytes=sum(
-                _bytes_of(schedule, role, opcode) for role in Role for opcode in (Opcode.LOAD, Opcode.STORE)
-            ),
+            kv_transfers=int(traffic.transfers[:, Role.STATE].sum()),
+            dram_bytes=int(traffic.moved.sum()),
             bound=(weights + needed + written) / float(self.machine.memory_bytes_per_cycle),
             operations=len(schedule),
             wall_s=wall,
@@ -160,16 +159,28 @@ def _compared(graph: Graph, values: dict[str, Array], outputs: dict[str, Array])
     return difference(outputs, {public: plain[name] for public, name in graph.outputs.items()})
 
 
-def _bytes_of(schedule: Schedule, role: Role, opcode: Opcode, once: bool = False) -> int:
-    """The bytes that are loaded from, or stored into, tensors of a role; `once`: of each tile."""
-    tiles = _tiles_of(schedule, role, opcode)
-    return int(moved_bytes(schedule)[np.unique(tiles) if once else tiles].sum())
+class Traffic(NamedTuple):
+    """What a program moves to and from DRAM, by role of the tensor, or of the one that it is a view of.
 
+    Attributes:
+        moved: bytes, int64 of shape (2, roles): loaded, and stored.
+        transfers: how many, likewise.
+        loaded_once: bytes of the tiles that are loaded, each counted once, int64 of shape (roles,).
+    """
 
-def _tiles_of(schedule: Schedule, role: Role, opcode: Opcode) -> npt.NDArray[np.uint32]:
-    """The tiles that are loaded from, or stored into, tensors of a role, or other views of these."""
-    rows = schedule.stream["row"][schedule.stream["opcode"] == opcode]
-    tiles, tensors = schedule.transfers["tile"][rows], schedule.tensors
-    of = tensors["storage"][schedule.tiles["tensor"][tiles]]
-    found: npt.NDArray[np.uint32] = tiles[tensors["role"][of] == role]
-    return found
+    moved: npt.NDArray[np.int64]
+    transfers: npt.NDArray[np.int64]
+    loaded_once: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, schedule: Schedule) -> Traffic:
+        stream, tensors = schedule.stream, schedule.tensors
+        moves = stream[stream["opcode"] <= Opcode.STORE]
+        tile, stores = schedule.transfers["tile"][moves["row"]], moves["opcode"] == Opcode.STORE
+        size, role = moved_bytes(schedule), tensors["role"][tensors["storage"][schedule.tiles["tensor"]]]
+        moved, transfers = np.zeros((2, len(Role)), dtype=np.int64), np.zeros((2, len(Role)), dtype=np.int64)
+        np.add.at(moved, (stores.astype(np.intp), role[tile]), size[tile])
+        np.add.at(transfers, (stores.astype(np.intp), role[tile]), 1)
+        once, loaded = np.zeros(len(Role), dtype=np.int64), np.unique(tile[~stores])
+        np.add.at(once, role[loaded], size[loaded])
+        return cls(moved, transfers, once)
