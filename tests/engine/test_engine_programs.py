@@ -47,7 +47,7 @@ def gemm(m, k, n, edge=32):
     def load(t):
         if t not in loaded:
             loaded.add(t)
-            emit(Opcode.LOAD, transfers, (t, 0, where[t]))
+            emit(Opcode.LOAD, transfers, (t, 0, where[t], NONE, NONE))
 
     k_steps = -(-k // edge)
     loaded: set[int] = set()
@@ -63,7 +63,7 @@ def gemm(m, k, n, edge=32):
                 size = (tiles[a][3], tiles[a][4], tiles[b][4])
                 flags = (last, Activation.RELU if last else 0, 0, 0, 0, (0,) * 3)
                 emit(Opcode.EXECUTE, matmuls, (a, b, c, bias, NONE, NONE, *sram, NONE, *size, 1, p, 0.0, *flags))
-            emit(Opcode.STORE, transfers, (c, k_steps, where[c]))
+            emit(Opcode.STORE, transfers, (c, k_steps, where[c], NONE, NONE))
     tables = {
         "stream": np.array(stream, isa.STREAM_DTYPE),
         "transfers": np.array(transfers, isa.TRANSFER_DTYPE),

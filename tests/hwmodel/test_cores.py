@@ -101,7 +101,7 @@ class Program:
     def schedule(self) -> Schedule:
         return Schedule(
             stream=np.array(self.stream, isa.STREAM_DTYPE),
-            transfers=np.array([(i, 0, 0) for i in range(len(self.sizes))], isa.TRANSFER_DTYPE),
+            transfers=np.array([(i, 0, 0, NONE, NONE) for i in range(len(self.sizes))], isa.TRANSFER_DTYPE),
             matmuls=np.zeros(0, isa.MATMUL_DTYPE),
             vectors=np.zeros(0, isa.VECTOR_DTYPE),
             tiles=np.array([(0, 0, 0, 1, size // 4, 0, 0, 0, 0) for size in self.sizes], isa.TILE_DTYPE),

@@ -93,7 +93,7 @@ class Program:
     def _transfer(self, opcode: Opcode, size: int, waits: dict[str, int]) -> int:
         assert size % 4 == 0
         self.words.append(size // 4)
-        self.transfers.append((len(self.words) - 1, 0, 0))
+        self.transfers.append((len(self.words) - 1, 0, 0, NONE, NONE))
         return self._emit(opcode, len(self.transfers), waits)
 
     def _emit(self, opcode: Opcode, count: int, waits: dict[str, int]) -> int:
