@@ -45,11 +45,10 @@ def test_in_a_small_sram_smaller_tiles_take_half_the_cycles() -> None:
 
 
 def test_a_layer_that_no_tile_of_the_arrays_size_has_room_for_runs() -> None:
-    """A tile of 128 x 128 floats takes 64 KiB."""
+    """A tile of 128 x 128 floats takes 64 KiB. Without a search the largest halves are taken that have room."""
     model = "gemm:200x300x260"
-    with pytest.raises(CapacityError, match=r"needs at least \d+ bytes"):
-        cycles(model, "sram.bytes=64KiB", "compiler.effort=0", preset="tpu_like_128x128")
-    assert cycles(model, "sram.bytes=64KiB", preset="tpu_like_128x128") > 0
+    quick = cycles(model, "sram.bytes=64KiB", "compiler.effort=0", preset="tpu_like_128x128")
+    assert 0 < cycles(model, "sram.bytes=64KiB", preset="tpu_like_128x128") <= quick
 
 
 def test_edges_that_are_written_stay() -> None:
@@ -208,9 +207,11 @@ def test_convolutions_and_pools_take_the_scale_that_suits_the_network() -> None:
 
 def test_what_fits_on_smaller_tiles_alone_is_compiled() -> None:
     machine = ms.Machine.load(CONVS[0]).replace("sram.bytes=40KiB")
+    tile = machine.tile
     with pytest.raises(CapacityError):
-        compile_graph(convs(), machine.replace("compiler.effort=0"), numerics=False)
-    assert len(compile_graph(convs(), machine, numerics=False))
+        compile_graph(convs(), machine, numerics=False, mapping={ALL: (tile.m, tile.k, tile.n)})
+    for effort in (0, 1):
+        assert len(compile_graph(convs(), machine.replace(f"compiler.effort={effort}"), numerics=False))
 
 
 @pytest.mark.parametrize("scale", [(1, 1, 1), (0.5, 1, 1), (2, 1, 1), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)])
