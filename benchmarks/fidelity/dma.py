@@ -120,7 +120,7 @@ def loads(descriptors: list[Descriptor]) -> isa.Schedule:
         stream=np.array(
             [(isa.Opcode.LOAD, isa.Queue.LOAD, 0, 0, i, (0,) * 4, isa.NONE) for i in range(n)], isa.STREAM_DTYPE
         ),
-        transfers=np.array([(i, 0, 0) for i in range(n)], isa.TRANSFER_DTYPE),
+        transfers=np.array([(i, 0, 0, isa.NONE, isa.NONE) for i in range(n)], isa.TRANSFER_DTYPE),
         matmuls=np.zeros(0, isa.MATMUL_DTYPE),
         vectors=np.zeros(0, isa.VECTOR_DTYPE),
         tiles=np.array(

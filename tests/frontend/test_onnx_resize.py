@@ -74,6 +74,10 @@ def test_any_resize(tmp_path_factory: pytest.TempPathFactory, data: st.DataObjec
         if min(scales) * min(shape[a] for a in axes) < 0.5 and attributes["keep_aspect_ratio_policy"] == "not_larger":
             return
         inputs = ["x", "roi" if "roi" in constants else "", "", "sizes"]
+    if attributes.get("antialias") and attributes["coordinate_transformation_mode"] == "pytorch_half_pixel":
+        resized = [n * s for n, s in zip((shape[a] for a in axes), constants.get("scales", []), strict=False)]
+        if min([*resized, *constants.get("sizes", [])]) < 2:
+            return  # the reference looks at -0.5 where ONNX says 0, as ONNX Runtime does (a clamp hides it elsewhere)
     data_of = model([make_node("Resize", inputs, ["y"], **attributes)], shape, constants, 19)
     x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     (expected,) = ReferenceEvaluator(onnx.load_from_string(data_of)).run(None, {"x": x})
