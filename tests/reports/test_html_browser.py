@@ -53,7 +53,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def sweep_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     command = ["sweep", "gemm:64x64x64", "--no-numerics", "--jobs", "1", "--out", str(folder),
-               "--param", "sram.bytes=1KiB,16KiB,32KiB,64KiB", "--param", "dma.channels=1,2",
+               "--param", "sram.bytes=512B,16KiB,32KiB,64KiB", "--param", "dma.channels=1,2",
                "--param", "matrix.rows=16,32", "--set", "compiler.effort=0"]  # fmt: skip
     for args in (command, ["report", str(folder)]):
         result = CliRunner().invoke(main, args)
