@@ -13,8 +13,8 @@ from minisim.hwmodel.isa import NONE
 
 COUNT = 1500
 
-WINDOWS = 100
-"""Of them, faults of windows alone."""
+OF_FEW = 100
+"""Of them, faults that few of the cases can have: of windows, and of sums that two operations add to."""
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def correct() -> list[Case]:
 @pytest.fixture(scope="module")
 def tally(correct: list[Case]) -> Tally:
     tally = Tally()
-    of_windows = tuple(kind for kind in MUTATIONS if kind.endswith("window"))  # which few of the cases have
-    for mutant in (*mutants(correct, COUNT - WINDOWS), *mutants(correct, WINDOWS, 1, of_windows)):
+    of_few = tuple(kind for kind in MUTATIONS if kind.endswith(("window", "partials")))
+    for mutant in (*mutants(correct, COUNT - OF_FEW), *mutants(correct, OF_FEW, 1, of_few)):
         tally.add(mutant)
     return tally
 
