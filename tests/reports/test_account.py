@@ -267,7 +267,7 @@ def test_one_more_cycle_anywhere_on_the_path_makes_the_run_longer() -> None:
     """No link is slack. (A cycle that changes the order in which the DRAM serves proves nothing.)"""
     proved = Counter[str]()
 
-    @settings(max_examples=75, deadline=None)
+    @settings(max_examples=150, deadline=None)
     @given(record=st.one_of(records(), other_records(), dma_records(bursts=False)), data=st.data())
     def check(record: RunRecord, data: st.DataObject) -> None:
         proved[one_more_cycle(record, data)] += 1
