@@ -50,7 +50,7 @@ def test_edges_that_are_written_or_given_stay() -> None:
 
 
 def test_the_bytes_that_are_wanting_say_how_much_smaller() -> None:
-    """100 times too much is 5 times too few for edges of an eighth (64): so these are tried second."""
+    """So not every half is tried on the way, and the end is told as it is."""
     tried: list[tuple[int, int, int]] = []
 
     def made(on: ms.Machine) -> tuple[int, int, int]:
@@ -64,10 +64,22 @@ def test_the_bytes_that_are_wanting_say_how_much_smaller() -> None:
     machine = ms.Machine().replace("matrix.rows=256", "matrix.cols=16")
     assert with_room(machine, (), made) == tried[-1]
     assert tried[0] == (machine.tile.m, machine.tile.k, machine.tile.n) and len(tried) == 2
-    assert tried[1][2] == 8  # an edge of 16 is not made shorter than that
+    assert tried[1] == (16, 16, 8)  # 87 times too much are four halvings; an edge of 16 is not made shorter than 8
     with pytest.raises(NoRoomError, match="no room"):
         with_room(machine, {ALL}, made)
     assert len(tried) == 3
+
+
+def test_what_has_no_room_on_the_smallest_tiles_is_told() -> None:
+    tried = []
+
+    def never(on: ms.Machine) -> None:
+        tried.append(on.tile.k)
+        raise NoRoomError("no room", 2000, 1000)
+
+    with pytest.raises(NoRoomError, match="no room"):
+        with_room(ms.Machine().replace(*WIDE), (), never)
+    assert tried == [256, 128, 64, 32, 16, 8]
 
 
 def test_too_many_operations_are_told_as_the_want_of_room_that_they_come_of() -> None:
