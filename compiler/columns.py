@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,30 +67,24 @@ class Chunks:
             else:
                 runs[-1].append(chunk)
             row += len(chunk)
-        self._chunks = [_stacked(run, self.dtype) for run in runs if run]
+        self._chunks = [_joined(run, self.dtype) for run in runs if run]
 
     def joined(self) -> isa.Table:
         """The rows as one table. The chunks are given up one by one, so that a large program is not there twice."""
-        if len(self._chunks) == 1:
-            return self._chunks.pop()
-        table = np.empty(self.rows, dtype=self.dtype)
-        end = self.rows
-        while self._chunks:
-            chunk = self._chunks.pop()
-            table[end - len(chunk) : end] = chunk
-            end -= len(chunk)
-        return table
+        return _joined(self._chunks, self.dtype)
 
 
-def _stacked(tables: Sequence[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
-    if len(tables) == 1:
-        return tables[0]
-    found = np.empty(sum(map(len, tables)), dtype=dtype)
-    end = 0
-    for table in tables:
-        found[end : end + len(table)] = table
-        end += len(table)
-    return found
+def _joined(chunks: list[isa.Table], dtype: np.dtype[Any]) -> isa.Table:
+    """Take all chunks out of a list, and put them together."""
+    if len(chunks) == 1:
+        return chunks.pop()
+    end = sum(map(len, chunks))
+    table = np.empty(end, dtype=dtype)
+    while chunks:
+        chunk = chunks.pop()
+        table[end - len(chunk) : end] = chunk
+        end -= len(chunk)
+    return table
 
 
 def renumber(column: npt.NDArray[np.uint32], numbers: Ids) -> None:

@@ -24,7 +24,7 @@ from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile, with_slabs
 from minisim.compiler.pipeline import computed_graph
 from minisim.compiler.room import with_room
 from minisim.compiler.scales import Scale, mapped, with_edges
-from minisim.compiler.tiling import TiledGraph, executed_of
+from minisim.compiler.tiling import TiledGraph, chooses, executed_of
 from minisim.errors import CapacityError, NoRoomError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import Schedule
@@ -82,7 +82,7 @@ class TokenPrograms:
         return self.timed(past).schedule
 
     def timed(self, past: int) -> Timed:
-        """The same, with its cycles.
+        """The program of the token behind `past` ones, and the cycles that it takes.
 
         Now and then the tiles of a token lie in SRAM so that large ones find no room ahead, and it takes some percent
         longer than its neighbours. So one that is late (`LATE`) is also tried with the other edges.
@@ -131,8 +131,7 @@ class TokenPrograms:
         fewest operations first; and behind them others that end about as soon."""
         tried: list[tuple[int, int, Edges]] = []
         refused: CapacityError | None = None
-        is_free = self.machine.compiler.order == "auto" and self.machine.matrix.model != "scalesim"
-        scales = SCALES[self.machine.compiler.effort] if is_free else SCALES[0]
+        scales = SCALES[self.machine.compiler.effort if chooses(self.machine) else 0]
         for edges in dict.fromkeys(_edges(with_edges(on, scale)) for scale in scales):
             try:
                 timed = self._timed(self._tiled(self.model.short(self.batch), past, edges))

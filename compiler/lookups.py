@@ -69,7 +69,7 @@ def indices_of(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
         values = _value(indices, graph, makers, inputs)
         if values is None:
             continue
-        check_range(node, values, graph.tensors[table].shape[0])
+        check_range(values, graph.tensors[table].shape[0], f"node {printable(node.name)!r} (Gather): ")
         buffer = indices
         while buffer in makers and SEMANTICS[makers[buffer].op].is_view:
             (buffer,) = makers[buffer].present
@@ -77,16 +77,13 @@ def indices_of(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
     return found
 
 
-def check_range(node: Node, indices: Array, rows: int) -> None:
-    """Raise an IndexRangeError if a table of so many rows does not have them all."""
+def check_range(indices: Array, rows: int, where: str = "") -> None:
+    """Raise an IndexRangeError, which begins with `where`, if a table of so many rows does not have them all."""
     wrong = np.flatnonzero((indices < -rows) | (indices >= rows))
     if len(wrong):
         at = np.unravel_index(int(wrong[0]), indices.shape)
         place = "" if not indices.shape else f" {[int(i) for i in at]}"
-        raise IndexRangeError(
-            f"node {printable(node.name)!r} (Gather): index{place} must lie in [-{rows}, {rows - 1}], not be "
-            f"{int(indices[at])}"
-        )
+        raise IndexRangeError(f"{where}index{place} must lie in [-{rows}, {rows - 1}], not be {int(indices[at])}")
 
 
 def with_rows(tiles: isa.Table, tensors: isa.Table, names: Sequence[str], indices: Mapping[str, Array]) -> isa.Table:

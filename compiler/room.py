@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from minisim.compiler.mapping import ALL
 from minisim.compiler.scales import Scale, with_edges
+from minisim.compiler.tiling import chooses
 from minisim.errors import CapacityError, NoRoomError
 from minisim.hwmodel.config import Machine
 
@@ -45,14 +46,9 @@ def with_room(machine: Machine, mapping: Collection[str], make: Callable[[Machin
         while times > 1:  # a tile with half the edges has a quarter of the bytes
             part, times = part / 2, times / 4
         smaller = with_edges(machine, _parts(machine, part))
-        if not _is_free(machine, mapping) or smaller.tile == on.tile:
+        if ALL in mapping or not chooses(machine) or smaller.tile == on.tile:
             raise refused
         on = smaller
-
-
-def _is_free(machine: Machine, mapping: Collection[str]) -> bool:
-    """Whether edges of tiles are the compiler's to choose."""
-    return ALL not in mapping and machine.compiler.order == "auto" and machine.matrix.model != "scalesim"
 
 
 def _parts(machine: Machine, part: float) -> Scale:

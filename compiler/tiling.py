@@ -36,6 +36,11 @@ AMPLE, AMPLE_SUMS = 32, 8
 one."""
 
 
+def chooses(machine: Machine) -> bool:
+    """Whether tiles are the compiler's to choose: loop nests and SCALE-Sim's formulas have tiles of their own."""
+    return machine.compiler.order == "auto" and machine.matrix.model != "scalesim"
+
+
 def tile_height(rows: int, machine: Machine) -> int:
     """The m edge of the tiles that `rows` rows of a matmul's result are cut into, in elements.
 

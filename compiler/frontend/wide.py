@@ -21,28 +21,32 @@ def wide_inputs_of(model: onnx.ModelProto, moves: Collection[str], compares: Col
     Args:
         moves, compares: types of nodes that take int64 values along, and that make another type of them.
     """
-    inside = set(_used_inside(model.graph.node))
     results = {info.name for info in model.graph.output}
     int64 = onnx.TensorProto.INT64
-    names = [info.name for info in model.graph.input if info.type.tensor_type.elem_type == int64]
-    return {name for name in names if name not in results and _is_taken(name, model.graph, inside, moves, compares)}
+    names = {info.name for info in model.graph.input if info.type.tensor_type.elem_type == int64}
+    return names - results - _computed_with(model.graph, moves, compares)
 
 
-def _is_taken(
-    name: str, graph: onnx.GraphProto, inside: set[str], moves: Collection[str], compares: Collection[str]
-) -> bool:
-    values = {name}
-    for node in graph.node:
-        places = [place for place, each in enumerate(node.input) if each in values]
-        if node.op_type in FORMS or (node.op_type == "Gather" and places == [1]) or not places:
-            continue
-        along = node.op_type in moves and (places == [0] or node.op_type == "Concat")
+def _computed_with(graph: onnx.GraphProto, moves: Collection[str], compares: Collection[str]) -> set[str]:
+    """The names whose values, if they are int64, somebody computes with, or a body reads: as they are, or moved.
+
+    From the last node to the first, so that it is known of what a node makes when the node itself is looked at.
+    """
+    found = set(_used_inside(graph.node))
+    for node in reversed(graph.node):
         to_wide = any(each.name == "to" and each.i == onnx.TensorProto.INT64 for each in node.attribute)
-        if not along and node.op_type not in compares:
-            return False
-        if along or (node.op_type == "Cast" and to_wide):
-            values.update(node.output)
-    return values.isdisjoint(inside)
+        is_lost = not found.isdisjoint(node.output)
+        for place, name in enumerate(node.input):
+            if node.op_type in FORMS or (node.op_type == "Gather" and place == 1):
+                continue
+            along = node.op_type in moves and (place == 0 or node.op_type == "Concat")
+            if along or (node.op_type == "Cast" and to_wide):
+                is_taken = not is_lost
+            else:
+                is_taken = node.op_type in compares
+            if not is_taken:
+                found.add(name)
+    return found
 
 
 def _used_inside(nodes: Iterable[onnx.NodeProto]) -> Iterable[str]:

@@ -21,10 +21,10 @@ from minisim.compiler.graph import Graph, Node, Shape, view_2d
 from minisim.compiler.grids import edges_of
 from minisim.compiler.layer_tile import Edges, matmul_edges
 from minisim.compiler.ops.base import register
-from minisim.compiler.ops.conv_cuts import Convolution, chooses, cuts, pace, squares, swept
+from minisim.compiler.ops.conv_cuts import Convolution, cuts, pace, squares, swept
 from minisim.compiler.ops.epilogue import Multiplication, by_place, finished, multiplied
 from minisim.compiler.semantics import Array
-from minisim.compiler.tiling import PARTS, Read, Share, Tiling
+from minisim.compiler.tiling import PARTS, Read, Share, Tiling, chooses
 from minisim.errors import ShapeError
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine

@@ -193,11 +193,6 @@ def cuts(of: Convolution, machine: Machine) -> tuple[Tiling, ...]:
     return tuple(tiling for *_, tiling in sorted(ordered, key=lambda rank: rank[:3])[:MOST])
 
 
-def chooses(machine: Machine) -> bool:
-    """Whether there is anything to choose: loop nests and SCALE-Sim's formulas have tiles of their own."""
-    return machine.compiler.order == "auto" and machine.matrix.model != "scalesim"
-
-
 def swept(
     of: Convolution, tiling: Tiling, share: tuple[int, int, int, int], pace: Pace, machine: Machine
 ) -> list[Candidate]:

@@ -16,14 +16,14 @@ from minisim.compiler.attributes import Attributes
 from minisim.compiler.builder import ProgramBuilder, Slot
 from minisim.compiler.dtypes import CODE
 from minisim.compiler.graph import Graph, Node, Shape
-from minisim.compiler.lookups import LOOKUP
+from minisim.compiler.lookups import LOOKUP, check_range
 from minisim.compiler.ops.base import Operator, register
 from minisim.compiler.ops.move import of_target
 from minisim.compiler.ops.vector_pace import vector_pace
 from minisim.compiler.panels import Pace
 from minisim.compiler.semantics import Array
 from minisim.compiler.tiling import Read, Tiling
-from minisim.errors import IndexRangeError, ShapeError, UnsupportedError
+from minisim.errors import ShapeError, UnsupportedError
 from minisim.hwmodel import cost, isa
 from minisim.hwmodel.config import Machine
 
@@ -55,10 +55,7 @@ class Gather(Operator[Attributes]):
 
     def evaluate(self, inputs: Sequence[Array], attributes: Attributes) -> tuple[Array, ...]:
         table, indices = inputs
-        wrong = (indices < -len(table)) | (indices >= len(table))
-        if wrong.any():
-            at = int(np.asarray(indices[wrong]).reshape(-1)[0])
-            raise IndexRangeError(f"an index must lie in [-{len(table)}, {len(table) - 1}], not be {at}")
+        check_range(indices, len(table))
         return (table[indices],)
 
     def tile(self, node: Node, graph: Graph, machine: Machine) -> Tiling:

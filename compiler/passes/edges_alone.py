@@ -18,7 +18,7 @@ from minisim.compiler.passes.excerpt import Excerpt
 from minisim.compiler.passes.measure import FEW, Measured, measured
 from minisim.compiler.scales import HALF, USUAL, Scale, sizes_of, with_edges
 from minisim.compiler.shares import Splitter
-from minisim.compiler.tiling import TiledGraph
+from minisim.compiler.tiling import TiledGraph, chooses
 from minisim.hwmodel import isa
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import array_bound, matmul_cycles, roofline
@@ -53,8 +53,7 @@ Tried = Mapping[Scale, Measured]
 
 def scales_of(machine: Machine) -> Sequence[Scale]:
     """What is tried on a machine."""
-    is_free = machine.compiler.order == "auto" and machine.matrix.model != "scalesim"
-    return SCALES[machine.compiler.effort] if is_free else ()
+    return SCALES[machine.compiler.effort] if chooses(machine) else ()
 
 
 @lru_cache(maxsize=512)

@@ -29,7 +29,7 @@ from minisim.compiler.passes.measure import Measured, timed
 from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import MAX_OPERATIONS, Tile
 from minisim.compiler.scales import mapped
-from minisim.compiler.tiling import TiledGraph
+from minisim.compiler.tiling import TiledGraph, chooses
 from minisim.errors import CapacityError, ModelError, UnsupportedError
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.isa import ALIGNMENT
@@ -64,9 +64,8 @@ class Nest:
 
     def apply(self, tiled: TiledGraph) -> TiledGraph:
         tiled = Slice(self.machine).apply(tiled)
-        compiler = self.machine.compiler
-        left = OPERATIONS[compiler.effort]
-        if not left or compiler.order != "auto" or self.machine.matrix.model == "scalesim":
+        left = OPERATIONS[self.machine.compiler.effort]
+        if not left or not chooses(self.machine):
             return tiled
         if 2 * sum(map(operations, tiled.tilings.values())) > left:  # it cannot be timed, and another one beside it
             return tiled

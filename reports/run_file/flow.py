@@ -57,14 +57,15 @@ def _touched(schedule: isa.Schedule) -> tuple[Pairs, Pairs]:
 
 def _overlap(tensors: Rectangles, one: int, other: int) -> bool:
     """Whether two views of one buffer share an element; of views with unlike rows: whether their bytes may."""
-    pitch, width = tensors.pitch, tensors.row_bytes
-    end = tensors.address + (tensors.rows - 1) * pitch + width
-    if end[one] <= tensors.address[other] or end[other] <= tensors.address[one]:
+    (a, width, rows, pitch), (b, of_other, rows_of_other, its_pitch) = (
+        [int(column[tensor]) for column in tensors] for tensor in (one, other)
+    )
+    if a + (rows - 1) * pitch + width <= b or b + (rows_of_other - 1) * its_pitch + of_other <= a:
         return False
-    if pitch[one] != pitch[other] or not pitch[one]:
+    if pitch != its_pitch or not pitch:
         return True
-    start = (tensors.address[other] - tensors.address[one]) % pitch[one]  # of the other in a row of the first
-    return bool(start < width[one] or start + width[other] > pitch[one])
+    start = (b - a) % pitch  # of the other one's row, within a row of the first
+    return start < width or start + of_other > pitch
 
 
 def traffic(record: RunRecord) -> dict[str, Any]:

@@ -212,7 +212,7 @@ def test_a_computed_index_beyond_the_table_is_told(timing: str) -> None:
     runtime.set("x", np.array([0, -5, 4, 5], np.float32))
     with pytest.raises(IndexRangeError, match=rule):
         runtime.execute()
-    with pytest.raises(IndexRangeError, match=r"an index must lie in \[-5, 4\], not be 5"):
+    with pytest.raises(IndexRangeError, match=r"index \[3\] must lie in \[-5, 4\], not be 5"):
         g.evaluate({"x": np.array([0, -5, 4, 5])})
 
 

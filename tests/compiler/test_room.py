@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.graphs import graphs, values
-from support.machines import machines
+from support.machines import least_sram, with_sram
 
 import minisim as ms
 from minisim.compiler.decoders import TransformerDecoder
@@ -16,6 +17,7 @@ from minisim.compiler.pipeline import compile_undispatched
 from minisim.compiler.room import with_room
 from minisim.compiler.transformers.table import transformer
 from minisim.errors import CapacityError, NoRoomError
+from minisim.hwmodel.isa import align
 
 WIDE = ["matrix.rows=256", "matrix.cols=256"]
 
@@ -101,15 +103,23 @@ def test_a_token_has_room_too() -> None:
     assert len(programs.schedule(4)) and programs.edges is not None and max(programs.edges) < 256
 
 
-@settings(deadline=None, max_examples=25)
-@given(machines(), graphs())
-def test_where_there_is_room_nothing_changes(machine: ms.Machine, graph: ms.Graph) -> None:
-    """The program for edges that are written as the usual ones is the same, or there is none."""
-    machine = machine.replace("compiler.effort=0")
+@settings(deadline=None, max_examples=40)
+@given(graphs(), st.sampled_from([1, 8, 32, 128]), st.sampled_from([8, 32, 128]), st.integers(1, 10))
+def test_any_size_of_memory(graph: ms.Graph, rows: int, cols: int, part: int) -> None:
+    """Where the usual edges have room, the program is the one of edges that are written so; where they have none, the
+    smaller ones give the bits that an ample memory does, or it is told that there is no room at all."""
+    keys = [f"matrix.rows={rows}", f"matrix.cols={cols}", "compiler.effort=0"]
+    least = least_sram(graph, ms.Machine().replace(*keys))
+    machine = with_sram(ms.Machine().replace(*keys), align(least * part // 8))
     tile = machine.tile
     written = machine.replace(f"tile.m={tile.m}", f"tile.k={tile.k}", f"tile.n={tile.n}")
     try:
         expected = ms.compile_graph(graph, written, numerics=False)
     except NoRoomError:
-        return
-    assert ms.compile_graph(graph, machine, numerics=False).digest() == expected.digest()
+        try:
+            found = ms.run(graph, machine, check=False)
+        except NoRoomError:
+            return
+        assert found.output_sha256 == ms.run(graph, machine.replace("sram.bytes=64MiB"), check=False).output_sha256
+    else:
+        assert ms.compile_graph(graph, machine, numerics=False).digest() == expected.digest()
