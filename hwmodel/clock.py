@@ -28,11 +28,11 @@ FREE, START, PLACE, SERVE = range(4)
 
 
 class Call(Event):
-    """A function that is called `delay` cycles from now, in a phase."""
+    """Functions that are called `delay` cycles from now, in a phase, one after the other."""
 
-    def __init__(self, env: Environment, delay: int, phase: int, function: Callable[[Event], None]) -> None:
+    def __init__(self, env: Environment, delay: float, phase: int, functions: list[Callable[[Event], None]]) -> None:
         self.env = env
-        self.callbacks = [function]
+        self.callbacks = functions
         self._ok = True
         self._value = None
         env.schedule(self, phase, delay)  # type: ignore[arg-type]  # SimPy compares priorities, whatever they are called

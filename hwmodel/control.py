@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from minisim.hwmodel.gates import CODE
+from minisim.hwmodel.gates import CODE, Point
 from minisim.hwmodel.state import State
 
-_DISPATCH, _LAUNCH, _QUEUE, _DESCRIPTOR = (CODE[name] for name in ("dispatch", "launch", "queue", "descriptor"))
+_LAUNCH, _QUEUE, _DESCRIPTOR = (CODE[name] for name in ("launch", "queue", "descriptor"))
 
 
 class Dispatched(Protocol):
@@ -39,7 +39,6 @@ class Control:
         self._units = units
         self._pace = pace
         self._at = launch  # of the last dispatch
-        self._last = -1
         self._next = 0
         self._stalled: Dispatched | None = None
 
@@ -54,7 +53,8 @@ class Control:
         while self._next < len(ops):
             op = ops[self._next]
             if state.follows[op]:
-                state.issued(op, self._at, _DESCRIPTOR, self._last)
+                state.issued(op, self._at)
+                state.opened(Point.ISSUE, op, _DESCRIPTOR, ops[self._next - 1])
             else:
                 unit = self._units[state.queue_of[op]]
                 out = len(unit.taken) - unit.depth  # the descriptor whose place this one takes
@@ -64,10 +64,10 @@ class Control:
                 self._at += pace
                 if out >= 0 and state.start[unit.taken[out]] > self._at:
                     self._at = state.start[unit.taken[out]]
-                    state.issued(op, self._at, _QUEUE, unit.taken[out])
-                else:
-                    state.issued(op, self._at, _DISPATCH if self._last >= 0 else _LAUNCH, self._last)
+                    state.opened(Point.ISSUE, op, _QUEUE, unit.taken[out])
+                elif not self._next:
+                    state.opened(Point.ISSUE, op, _LAUNCH, -1)
+                state.issued(op, self._at)
                 unit.put(op)
-            self._last = op
             self._next += 1
         self._stalled = None

@@ -26,7 +26,7 @@ from simpy import Event
 
 from minisim.hwmodel import isa
 from minisim.hwmodel.bursts import BurstRules, Descriptor
-from minisim.hwmodel.clock import FREE, PLACE, SERVE, Call
+from minisim.hwmodel.clock import FOREVER, FREE, PLACE, SERVE, START
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import burst_rules, rectangles
 from minisim.hwmodel.descriptors import tiles_of
@@ -90,7 +90,8 @@ class Decoded(NamedTuple):
 class Port:
     """What the transfers of a channel pass one after the other: of one direction, or of both."""
 
-    def __init__(self, number: int, rules: BurstRules) -> None:
+    def __init__(self, number: int, rules: BurstRules, most: int) -> None:
+        """`most`: places in flight."""
         self.number = number
         self.bus = Bus(rules)
         self.free = 0  # without bursts
@@ -98,13 +99,21 @@ class Port:
         self.line: deque[Decoded] = deque()
         self.begun = 0
         """Descriptors that have had a place in flight."""
-        self.landed: list[tuple[int, int]] = []
-        """Cycle and last operation of each that has landed, in this order."""
+        self._most = most
+        self._landings: list[tuple[int, int]] = []
+        """Cycle and last operation of each that has landed or will, in this order, as far as that is known."""
 
-    def place(self, most: int) -> tuple[int, int]:
-        """Cycle and operation of the landing that freed the place which the next descriptor takes; (-1, -1) if none."""
-        out = self.begun - most
-        return self.landed[out] if out >= 0 else (-1, -1)
+    def lands(self, op: int, cycle: int) -> None:
+        """The last transfer of a descriptor will land. One that hits a cache may overtake another."""
+        insort(self._landings, (cycle, op))
+
+    def place(self) -> tuple[int, int]:
+        """Cycle and operation of the landing that frees the place of the next descriptor: (-1, -1) if one was never
+        taken, (FOREVER, -1) if none is known to land. It is final when the cycle has come."""
+        out = self.begun - self._most
+        if out < 0:
+            return -1, -1
+        return self._landings[out] if out < len(self._landings) else (FOREVER, -1)
 
 
 class Ports:
@@ -112,7 +121,8 @@ class Ports:
 
     def __init__(self, machine: Machine) -> None:
         rules = burst_rules(machine, load=True)  # a bus that is idle has none of either direction
-        self.ports = [Port(number, rules) for number in range(machine.dma.channels)]
+        most = machine.dma.max_outstanding
+        self.ports = [Port(number, rules, most) for number in range(machine.dma.channels)]
         self.units: list[DmaUnit] = []
         self._wanting: dict[DmaUnit, int] = {}
         """If both directions share the ports: since when each has waited for a place."""
@@ -120,15 +130,17 @@ class Ports:
     def want(self, unit: DmaUnit, now: int) -> None:
         """The first descriptor of `unit` may start, but for a place in flight: it gets one in the phase PLACE."""
         self._wanting.setdefault(unit, now)
-        Call(unit.state.env, 0, PLACE, self._give)
+        unit.state.call(now, PLACE, self._give)
 
     def _give(self, event: Event) -> None:
         for unit, _ in sorted(self._wanting.items(), key=lambda item: (item[1], item[0].queue[0])):
             now = unit.state.now
-            if channel := unit.with_room():
+            if channel := unit.with_room(now):
                 del self._wanting[unit]
                 unit.begin(channel, now)
-                unit.wake(now, now)
+                unit.wake(now)
+            else:
+                unit.look_for_place()
 
 
 class MemoryArbiter:
@@ -144,7 +156,7 @@ class MemoryArbiter:
             self._rounds[cycle].append(port)
             return
         self._rounds[cycle] = [port]
-        Call(self._state.env, cycle - now, SERVE, self._serve)
+        self._state.call(cycle, SERVE, self._serve)
 
     def _serve(self, event: Event) -> None:
         now = self._state.now
@@ -164,17 +176,10 @@ class DmaChannel:
         self.bursts = bursts
         self.last = -1  # the operation that was decoded last
         self.planes = 0  # of its descriptor, that have not started
-        self.flying: list[tuple[int, int]] = []
-        """Of its transfers in flight, when each arrives; one that hits a cache may overtake another."""
 
-    def decoded(self, event: Event) -> None:
-        """The decoder is free of the operation before."""
-        self.unit.decoded(self, self.unit.state.now)
-
-    def land(self, event: Event) -> None:
-        """A transfer in flight has arrived."""
-        cycle, op = self.flying.pop(0)
-        self.unit.land(self, op, cycle)
+    def next_plane(self, event: Event) -> None:
+        """The decoder is free of the plane before."""
+        self.unit.next_plane(self, self.unit.state.now)
 
 
 class DmaUnit(Unit):
@@ -193,7 +198,6 @@ class DmaUnit(Unit):
         super().__init__(state, core, queue, machine.control.queue_depth)
         self.ports = ports
         self._arbiter = arbiter
-        self._most = machine.dma.max_outstanding
         self._shared, self._several = machine.dma.shared, machine.dma.channels > 1
         self._gap, self._completion = machine.dma.gap_cycles, machine.dma.completion_cycles
         self._handshake = machine.dma.store_burst_cycles if queue == Queue.STORE else 0
@@ -207,40 +211,65 @@ class DmaUnit(Unit):
             (0, port.number, DmaChannel(self, port, BurstPort(rules, port.bus) if self._cuts else None))
             for port in ports.ports
         ]
-        """Channels whose decoder is free: since when, number, channel; the next descriptor's first."""
+        """Channels whose decoder is free, or known to be: since when, number, channel; the next descriptor's first."""
         self._latest = self._idle[0][2]  # the channel of the last descriptor
-        self.wants_place = False  # a landing may let the first descriptor start
+        self._looks_at = FOREVER
+        self._wants_place = False  # a landing may let the first descriptor start
         self._before = -1  # the operation that started last
-        self._place = 0  # of the first operation that has not retired, among the lane's
-        self._arrived: set[int] = set()
+        self._place = 0  # of the first operation of the lane whose retirement is not known
+        self._arrivals: dict[int, int] = {}
+        """When each transfer behind that place arrives, as far as that is known."""
+        self._retires = 0  # the one before that place
 
     # -- descriptors -------------------------------------------------------------------------------------
 
+    def wake(self, cycle: int) -> None:
+        """Look in the phase START of `cycle`, or of this one if that is past."""
+        cycle = max(cycle, self.state.now)
+        if cycle < self._looks_at:
+            self._looks_at = cycle
+            self.state.call(cycle, START, self._look)
+
+    def _look(self, event: Event) -> None:
+        self._looks_at = FOREVER
+        self.look(self.state.now)
+
     def look(self, now: int) -> None:
+        """Start what may start now. Whatever may not is looked at again when it may, as soon as that is known."""
         while self.queue:
             op = self.queue[0]
             # A queue starts in order: the last descriptor's planes go first.
-            if not self._idle or self._latest.planes or not self.retired_for(op):
+            if not self._idle or self._latest.planes:
                 return
-            if self.state.issue[op] > now:
-                self.wake(self.state.issue[op], now)
+            earliest = max(self.waits_until(op), self.state.issue[op], self._idle[0][0])
+            if earliest > now:
+                if earliest < FOREVER:
+                    self.wake(earliest)
                 return
             if self._shared:
-                self.wants_place = True
+                self._wants_place = True
                 self.ports.want(self, now)
                 return
-            channel = self.with_room()
-            self.wants_place = channel is None
+            channel = self.with_room(now)
+            self._wants_place = channel is None
             if channel is None:
+                self.look_for_place()
                 return
             self.begin(channel, now)
 
-    def with_room(self) -> DmaChannel | None:
+    def with_room(self, now: int) -> DmaChannel | None:
         """The channel for the next descriptor."""
-        for _, _, channel in self._idle:
-            if channel.port.begun - len(channel.port.landed) < self._most:
+        for since, _, channel in self._idle:
+            if since <= now and channel.port.place()[0] <= now:
                 return channel
         return None
+
+    def look_for_place(self) -> None:
+        """If the first descriptor wants a place in flight, look when the next is known to be free."""
+        if self._wants_place and self._idle:
+            free = min(max(since, channel.port.place()[0]) for since, _, channel in self._idle)
+            if free < FOREVER:
+                self.wake(free)
 
     def begin(self, channel: DmaChannel, now: int) -> None:
         """The first descriptor starts on `channel`."""
@@ -250,15 +279,16 @@ class DmaUnit(Unit):
         gate, holder = self._gate(op, channel, since, now)
         channel.port.begun += 1
         channel.planes, self._latest = state.planes[op], channel
-        self.leave_queue(op, now, gate, holder)
         self._started(op, channel, now)
+        self.leave_queue(op, now, gate, holder)
+        self.control.started(self)
 
     def _gate(self, op: int, channel: DmaChannel, since: int, now: int) -> tuple[int, int]:
         if channel.last >= 0 and since == now:
             return (_DECODER if channel.bursts else _FIRST_STAGE), channel.last
         if found := self.awaited(op, now):
             return found
-        cycle, holder = channel.port.place(self._most)
+        cycle, holder = channel.port.place()
         if cycle == now:
             return _PLACE, holder
         if self._several and self._before >= 0 and self.state.start[self._before] == now:
@@ -273,34 +303,25 @@ class DmaUnit(Unit):
         due = now + state.setup[op]
         entry = Decoded(due, op, channel)
         if self._shared and due > now:
-            Call(state.env, due - now, FREE, lambda _: self._line_up(entry, due))
+            state.call(due, FREE, lambda _: self._line_up(entry, due))
         else:
             self._line_up(entry, now)
         if channel.bursts:
-            self._decoder_done(channel, due + state.hold[op], now)
-        elif self._several and not channel.planes:
-            self.wake(now, now)  # for the next descriptor, on another channel
+            self._decoder_free(channel, due + state.hold[op])
 
-    def _decoder_done(self, channel: DmaChannel, cycle: int, now: int) -> None:
-        """The decoder of `channel` is free at `cycle`."""
-        if cycle > now or channel.planes:  # planes would start each other without end
-            Call(self.state.env, cycle - now, FREE, channel.decoded)
-        else:
-            self.decoded(channel, now)
-
-    def decoded(self, channel: DmaChannel, now: int) -> None:
+    def _decoder_free(self, channel: DmaChannel, cycle: int) -> None:
+        """The decoder of `channel` is free at `cycle`: for the next plane, or another descriptor."""
         if channel.planes:
-            op, gate = channel.last + 1, _DECODER if channel.bursts else _FIRST_STAGE
-            self.state.started(op, now, gate, channel.last)
-            self._started(op, channel, now)
+            self.state.call(cycle, FREE, channel.next_plane)
         else:
-            insort(self._idle, (now, channel.port.number, channel))  # of one cycle, the lowest number first
-        if not self.queue or channel.planes:
-            return
-        if self._several or self._shared:
-            self.wake(now, now)
-        else:
-            self.look(now)  # at once: nothing else can make a difference
+            insort(self._idle, (cycle, channel.port.number, channel))  # of one cycle, the lowest number first
+
+    def next_plane(self, channel: DmaChannel, now: int) -> None:
+        op, gate = channel.last + 1, _DECODER if channel.bursts else _FIRST_STAGE
+        self.state.started(op, now, gate, channel.last)
+        self._started(op, channel, now)
+        if not channel.planes:
+            self.wake(now)  # for the next descriptor, on whatever channel
 
     # -- port --------------------------------------------------------------------------------------------
 
@@ -353,13 +374,15 @@ class DmaUnit(Unit):
         state.begin[op], state.done[op] = begin, done
         state.dram_begin[op], state.dram_end[op] = served.begin, served.end
         port.last = op
-        arrives = done + state.latency[op]
-        insort(channel.flying, (arrives, op))
-        Call(state.env, arrives - now, FREE, channel.land)
+        self._lands(op, port, done + state.latency[op])
         if port.line:
             self._ask(port, now)
         if not channel.bursts:
-            self._decoder_done(channel, now + state.hold[op], now)
+            self._decoder_free(channel, now + state.hold[op])
+            if not self._several and not self._shared:
+                self.look(now)  # at once: nothing else can make a difference
+            elif self.queue and not channel.planes:
+                self.wake(now + state.hold[op])
 
     def _arrival(self, latency: int) -> int:
         """Cycles from DONE until the data have arrived, or a write is known to be through.
@@ -370,19 +393,20 @@ class DmaUnit(Unit):
             return latency + self._handshake + self._completion
         return max(latency - self._gap, 0) + self._completion  # part of it passes while the port rests
 
-    def land(self, channel: DmaChannel, op: int, now: int) -> None:
-        """`op` has arrived: it retires with all that it kept waiting, and if it was the last of its descriptor, there
-        is a place in flight."""
+    def _lands(self, op: int, port: Port, cycle: int) -> None:
+        """`op` arrives at `cycle`, and retires with all that it keeps waiting; if it is the last of its descriptor, there
+        is a place in flight then."""
         state, ops = self.state, self.state.lane_ops[self.lane]
-        self._arrived.add(op)
-        while self._place < len(ops) and (first := ops[self._place]) in self._arrived:
-            self._arrived.remove(first)
-            if state.done[first] + state.latency[first] != now:
+        self._arrivals[op] = cycle
+        while self._place < len(ops) and (first := ops[self._place]) in self._arrivals:
+            arrives = self._arrivals.pop(first)
+            if arrives >= self._retires:
+                self._retires = arrives
+            else:
                 state.opened(Point.END, first, _RETIRE_ORDER, ops[self._place - 1])
             self._place += 1
-            state.retired(first, now, self.lane)
+            state.retires(first, self._retires, self.lane)
         if op + 1 == len(state.planes) or state.planes[op + 1]:
-            insort(channel.port.landed, (now, op))
+            port.lands(op, cycle)
             for unit in self.ports.units:
-                if unit.wants_place:
-                    unit.wake(now, now)
+                unit.look_for_place()

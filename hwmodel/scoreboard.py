@@ -1,4 +1,4 @@
-"""How many operations of each queue have retired, and who waits for more."""
+"""When the operations of each queue retire, and who waits for that."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from minisim.hwmodel.isa import NONE, Queue, Schedule
 
 
 class Waiter(Protocol):
-    def wake(self, cycle: int, now: int) -> None:
-        """Look again in the phase START of `cycle`, which is now or later."""
+    def wake(self, cycle: int) -> None:
+        """What was waited for happens at `cycle`, now or later."""
 
 
 class Syncs:
@@ -32,21 +32,27 @@ class Syncs:
 
 
 class Scoreboard:
-    """The counts of all lanes (a lane is a queue of a core)."""
+    """When the operations of each lane retire (a lane is a queue of a core), as far as that is known.
+
+    It often is long before: what computes has fixed times from its start on, a transfer from when it is served.
+
+    Attributes:
+        ends: by lane, the cycles at which its first operations retire; ascending, perhaps in the future.
+    """
 
     def __init__(self, lanes: int) -> None:
-        self.retired = [0] * lanes
+        self.ends: list[list[int]] = [[] for _ in range(lanes)]
         self._waiting: list[list[tuple[int, Waiter]]] = [[] for _ in range(lanes)]
 
-    def retire(self, lane: int, cycle: int) -> None:
-        """Count one more; wake those for whom it is enough."""
-        self.retired[lane] += 1
+    def retires(self, lane: int, cycle: int) -> None:
+        """The next operation of a lane retires at `cycle`; wakes those who wait for it."""
+        ends = self.ends[lane]
+        ends.append(cycle)
         if waiting := self._waiting[lane]:
-            count = self.retired[lane]
-            for item in [item for item in waiting if item[0] <= count]:
+            for item in [item for item in waiting if item[0] <= len(ends)]:
                 waiting.remove(item)
-                item[1].wake(cycle, cycle)
+                item[1].wake(cycle)
 
     def await_count(self, lane: int, count: int, waiter: Waiter) -> None:
-        """Wake `waiter` when `count` operations of `lane` have retired."""
+        """Wake `waiter` when it is known when the `count`-th operation of `lane` retires."""
         self._waiting[lane].append((count, waiter))

@@ -69,6 +69,7 @@ def run(state: State, units: Sequence[Unit]) -> Timeline:
         for unit in mine:
             unit.control = control
         control.advance()
+    state.settle()
     state.env.run()
     state.finish()
     if state.unretired:
@@ -77,15 +78,16 @@ def run(state: State, units: Sequence[Unit]) -> Timeline:
 
 
 def _deadlock(state: State, units: Sequence[Unit]) -> Deadlock:
-    schedule, retired, now = state.schedule, state.scoreboard.retired, state.now
+    schedule, ends = state.schedule, state.scoreboard.ends
+    now = max(max(cycles, default=0) for cycles in (state.issue, *ends))
     stuck = []
     for unit in units:
         if unit.queue:
             op = unit.queue[0]
             needed = [(unit.first_lane + queue, counts[op]) for queue, counts in enumerate(state.waits)]
-            short = [(lane, count) for lane, count in (*needed, *state.syncs(op)) if retired[lane] < count]
+            short = [(lane, count) for lane, count in (*needed, *state.syncs(op)) if len(ends[lane]) < count]
             needs = ", ".join(
-                f"{count} of {schedule.lane_name(lane)} (retired {retired[lane]})" for lane, count in short
+                f"{count} of {schedule.lane_name(lane)} (retired {len(ends[lane])})" for lane, count in short
             )
             core = f" of core {unit.core}" if schedule.cores > 1 else ""
             stuck.append((op, f"operation {op}{core} ({schedule.describe(op)}) waits for {needs or 'its unit'}"))

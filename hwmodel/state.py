@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Protocol
 
 import numpy as np
-from simpy import Environment
+import numpy.typing as npt
+from simpy import Environment, Event
 
-from minisim.hwmodel.clock import FOREVER
+from minisim.hwmodel.clock import FOREVER, Call
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import costs
 from minisim.hwmodel.descriptors import planes
@@ -36,6 +37,12 @@ class Observer(Protocol):
     def on_retire(self, op: int, cycle: int) -> None: ...
 
 
+class WorksAhead(Protocol):
+    """A unit whose operations' times follow from what is known, without an event."""
+
+    def work_ahead(self) -> None: ...
+
+
 class Steps:
     """Tells observers of the steps, in their order, whatever the order in which the model finds them."""
 
@@ -50,15 +57,13 @@ class Steps:
         heapq.heappush(self._waiting, (cycle, self._ISSUE, op))
 
     def started(self, op: int, cycle: int) -> None:
-        self.tell(cycle)
         heapq.heappush(self._waiting, (cycle, self._START, op))
 
-    def retired(self, op: int, cycle: int) -> None:
-        self.tell(cycle)
+    def retires(self, op: int, cycle: int) -> None:
         heapq.heappush(self._waiting, (cycle, self._RETIRE, op))
 
     def tell(self, before: int) -> None:
-        """Of all steps before a cycle."""
+        """Of all steps before a cycle, which are all known."""
         if before == self._now:
             return
         self._now, waiting = before, self._waiting
@@ -105,17 +110,18 @@ class State:
         self._steps = Steps(observers) if observers else None
 
         n = len(schedule)
-        self.issue, self.start, self.begin, self.done, self.end = (array("q", bytes(8 * n)) for _ in range(5))
+        self.issue, self.start, self.begin, self.done = (array("q", bytes(8 * n)) for _ in range(4))
         self.dram_begin, self.dram_end = (array("q", bytes(8 * n)) for _ in range(2))
         self.channel = bytearray(n)
         self.answers: dict[str, array[int]] | None = None
         if machine.l2.bytes or machine.noc.limits or machine.dram.channels > 1:
             self.answers = {each.name: array("q", bytes(8 * n)) for each in fields(Answers)}
-        # The commonest gate of each point stands there from the start: of the operation itself.
+        # The commonest gate of each point stands there from the start: of issue that of the operation before, else its own.
         usual = [CODE[name] for name in ("dispatch", "issued", "setup", "ready", "service", "busy", "latency")]
         self.gate = [bytearray([code]) * n for code in usual]
         self.holder = [array("I", range(n)) for _ in Point]
-        self.unretired = n
+        self.holder[Point.ISSUE] = array("I", _before_in_its_core(schedule).tobytes())
+        self._ahead: list[WorksAhead] = []
 
     @property
     def now(self) -> int:
@@ -124,6 +130,23 @@ class State:
     def syncs(self, op: int) -> Iterator[tuple[int, int]]:
         """The pairs (lane of another core, count) that must be reached as well."""
         return self._syncs.run(self.sync[op])
+
+    # -- events ------------------------------------------------------------------------------------------
+
+    def call(self, cycle: int, phase: int, function: Callable[[Event], None]) -> None:
+        """Call `function` at `cycle`, which is now or later, in a phase, and then settle what follows from it."""
+        Call(self.env, cycle - self.env.now, phase, [function, self.settle])
+
+    def work_ahead(self, unit: WorksAhead) -> None:
+        """Something is known that `unit` may have waited for: it is its turn when this event has done its work."""
+        self._ahead.append(unit)
+
+    def settle(self, event: Event | None = None) -> None:
+        """Let units work ahead until none can; tell observers of what is past."""
+        while self._ahead:
+            self._ahead.pop().work_ahead()
+        if self._steps:
+            self._steps.tell(self.now)
 
     # -- points ------------------------------------------------------------------------------------------
 
@@ -144,9 +167,8 @@ class State:
         ):
             self.answers[name][op] = found
 
-    def issued(self, op: int, cycle: int, gate: int, holder: int) -> None:
+    def issued(self, op: int, cycle: int) -> None:
         self.issue[op] = cycle
-        self.opened(Point.ISSUE, op, gate, holder)
         if self._steps:
             self._steps.issued(op, cycle)
 
@@ -157,28 +179,34 @@ class State:
         if self._steps:
             self._steps.started(op, cycle)
 
-    def retired(self, op: int, cycle: int, lane: int) -> None:
-        self.end[op] = cycle
-        self.unretired -= 1
+    def retires(self, op: int, cycle: int, lane: int) -> None:
+        """`op`, the next of `lane`, retires at `cycle`."""
         if self._steps:
-            self._steps.retired(op, cycle)
-        self.scoreboard.retire(lane, cycle)
+            self._steps.retires(op, cycle)
+        self.scoreboard.retires(lane, cycle)
 
     def finish(self) -> None:
         """Nothing more will happen: tell of what has not been told."""
         if self._steps:
             self._steps.tell(FOREVER)
 
+    @property
+    def unretired(self) -> int:
+        return len(self.schedule) - sum(len(ends) for ends in self.scoreboard.ends)
+
     def timeline(self) -> Timeline:
         def column(cycles: array[int]) -> Cycles:
             return np.frombuffer(cycles, dtype=np.int64)
 
+        end = np.zeros(len(self.schedule), dtype=np.int64)
+        for ops, ends in zip(self.lane_ops, self.scoreboard.ends, strict=True):
+            end[ops] = ends
         return Timeline(
             issue=column(self.issue),
             start=column(self.start),
             begin=column(self.begin),
             done=column(self.done),
-            end=column(self.end),
+            end=end,
             channel=np.frombuffer(self.channel, dtype=np.uint8),
             dram_begin=column(self.dram_begin),
             dram_end=column(self.dram_end),
@@ -189,3 +217,12 @@ class State:
             answers=Answers(**{name: column(found) for name, found in self.answers.items()}) if self.answers else None,
             launch=np.full(self.schedule.cores, self.machine.control.launch_cycles, dtype=np.int64),
         )
+
+
+def _before_in_its_core(schedule: Schedule) -> npt.NDArray[np.uint32]:
+    """Of each operation, the one before it in its core's program; NONE if there is none."""
+    found = np.full(len(schedule), NONE, dtype=np.uint32)
+    for core in range(schedule.cores):
+        ops = np.flatnonzero(schedule.stream["core"] == core)
+        found[ops[1:]] = ops[:-1]
+    return found

@@ -2,15 +2,16 @@
 
 A unit is a two-stage pipeline (see `cost.py`): `setup` of an operation overlaps with `busy` of the one
 before it, and its `latency` with whatever follows.
+
+Units that compute share nothing: an operation's times follow from those of what it waits for, so they are worked out
+as soon as these are known, cycles ahead and without an event. Events are for what has to be put in order, the transfers.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from simpy import Event
-
-from minisim.hwmodel.clock import FOREVER, FREE, START, Call
+from minisim.hwmodel.clock import FOREVER
 from minisim.hwmodel.control import Control
 from minisim.hwmodel.gates import CODE, Point
 from minisim.hwmodel.isa import NONE, Queue
@@ -24,7 +25,7 @@ _AFTER = tuple(
 
 
 class Unit:
-    """What all units have in common: the queue, and looking whether its first operation may start.
+    """What all units have in common: the queue, and when its first operation may start.
 
     Args:
         core, queue: whose queue it serves, and which.
@@ -41,9 +42,8 @@ class Unit:
         self.taken: list[int] = []
         """What was put into the queue, in order: the first operation of each descriptor."""
         self.starts = 0
-        """How many of them have started."""
+        """How many of them have started, or are known to start."""
         self.control: Control
-        self._looks_at = FOREVER
         self._awaits = (-1, 0)  # the lane and the count that it was short of last
 
     def put(self, op: int) -> None:
@@ -51,67 +51,61 @@ class Unit:
         self.taken.append(op)
         self.queue.append(op)
         if len(self.queue) == 1:
-            now = self.state.now
-            self.wake(max(self.state.issue[op], now), now)
+            self.wake(self.state.issue[op])
 
-    def wake(self, cycle: int, now: int) -> None:
-        """Look in the phase START of `cycle`, which is now or later."""
-        if cycle < self._looks_at:
-            self._looks_at = cycle
-            Call(self.state.env, cycle - now, START, self._look)
-
-    def _look(self, event: Event) -> None:
-        self._looks_at = FOREVER
-        self.look(self.state.env.now)  # type: ignore[arg-type]  # all delays are whole
-
-    def look(self, now: int) -> None:
-        """Start what may start now. Whoever may not is woken by what it waits for."""
+    def wake(self, cycle: int) -> None:
+        """At `cycle`, or now if that is past, something that kept the first operation is over."""
         raise NotImplementedError
 
-    def retired_for(self, op: int) -> bool:
-        """Whether all that `op` waits for has retired; if not, whoever is short will wake this unit."""
-        state, lane = self.state, self.first_lane
-        retired = state.scoreboard.retired
+    def waits_until(self, op: int) -> int:
+        """When all that `op` waits for has retired; FOREVER if that is not known yet: whoever is short will wake this
+        unit."""
+        state, lane, latest = self.state, self.first_lane, 0
+        ends = state.scoreboard.ends
         for counts in state.waits:
-            if retired[lane] < counts[op]:
-                return self._await(lane, counts[op])
+            if count := counts[op]:
+                if len(ends[lane]) < count:
+                    return self._await(lane, count)
+                if ends[lane][count - 1] > latest:
+                    latest = ends[lane][count - 1]
             lane += 1
         if state.sync[op] != NONE:
             for lane, count in state.syncs(op):
-                if retired[lane] < count:
+                if len(ends[lane]) < count:
                     return self._await(lane, count)
-        return True
+                if count:
+                    latest = max(latest, ends[lane][count - 1])
+        return latest
 
-    def _await(self, lane: int, count: int) -> bool:
+    def _await(self, lane: int, count: int) -> int:
         if self._awaits != (lane, count):  # looked again, for another reason
             self._awaits = (lane, count)
             self.state.scoreboard.await_count(lane, count, self)
-        return False
+        return FOREVER
 
-    def awaited(self, op: int, now: int) -> tuple[int, int] | None:
-        """The gate and the operation whose retirement let `op` start now, if one did."""
+    def awaited(self, op: int, start: int) -> tuple[int, int] | None:
+        """The gate and the operation whose retirement let `op` start at `start`, if one did."""
         state, first = self.state, self.first_lane
-        end, lane_ops = state.end, state.lane_ops
+        ends, lane_ops = state.scoreboard.ends, state.lane_ops
         for queue, gate in _AFTER:
             count = state.waits[queue][op]
-            if count and end[other := lane_ops[first + queue][count - 1]] == now:
-                return gate, other
+            if count and ends[first + queue][count - 1] == start:
+                return gate, lane_ops[first + queue][count - 1]
         if state.sync[op] != NONE:
             for lane, count in state.syncs(op):
-                if count and end[other := lane_ops[lane][count - 1]] == now:
-                    return _SYNC, other
+                if count and ends[lane][count - 1] == start:
+                    return _SYNC, lane_ops[lane][count - 1]
         return None
 
-    def leave_queue(self, op: int, now: int, gate: int, holder: int) -> None:
+    def leave_queue(self, op: int, start: int, gate: int, holder: int) -> None:
         """The first of the queue starts."""
         self.queue.popleft()
         self.starts += 1
-        self.state.started(op, now, gate, holder)
-        self.control.started(self)
+        self.state.started(op, start, gate, holder)
 
 
 class ComputeUnit(Unit):
-    """The matrix unit or the vector unit: all that follows from an operation's start is known when it starts."""
+    """The matrix unit or the vector unit: all that follows from an operation's start is known when that is."""
 
     def __init__(self, state: State, core: int, queue: Queue, depth: int) -> None:
         super().__init__(state, core, queue, depth)
@@ -119,28 +113,35 @@ class ComputeUnit(Unit):
         self._stage_free = 0  # of it, as all of these
         self._free = 0
         self._retires = 0
-        self._in_flight: deque[int] = deque()
 
-    def look(self, now: int) -> None:
-        state = self.state
+    def wake(self, cycle: int) -> None:
+        self.state.work_ahead(self)
+
+    def work_ahead(self) -> None:
+        """Work out whatever is known to start, now or later."""
+        issue = self.state.issue
         while self.queue:
             op = self.queue[0]
-            if (earliest := max(state.issue[op], self._stage_free)) > now:
-                self.wake(earliest, now)
-                return
-            if not self.retired_for(op):
-                return
-            self.leave_queue(op, now, *self._gate(op, now))
-            self._work(op, now)
+            start = self.waits_until(op)
+            if start == FOREVER:
+                break
+            if issue[op] > start:
+                start = issue[op]
+            if self._stage_free > start:
+                start = self._stage_free
+            gate, holder = self._gate(op, start)
+            self._work(op, start)
+            self.leave_queue(op, start, gate, holder)
+        self.control.started(self)
 
-    def _gate(self, op: int, now: int) -> tuple[int, int]:
-        if self._last >= 0 and self._stage_free == now:
+    def _gate(self, op: int, start: int) -> tuple[int, int]:
+        if self._last >= 0 and self._stage_free == start:
             return _FIRST_STAGE, self._last
-        return self.awaited(op, now) or (_ISSUED, op)
+        return self.awaited(op, start) or (_ISSUED, op)
 
-    def _work(self, op: int, now: int) -> None:
+    def _work(self, op: int, start: int) -> None:
         state, last = self.state, self._last
-        ready = now + state.setup[op]
+        ready = start + state.setup[op]
         if last >= 0 and self._free >= ready:
             ready = self._free
             state.opened(Point.READY, op, _UNIT, last)
@@ -152,9 +153,4 @@ class ComputeUnit(Unit):
         else:
             state.opened(Point.END, op, _RETIRE_ORDER, last)
         self._last, self._free, self._stage_free = op, done, ready + state.hold[op]
-        self._in_flight.append(op)
-        Call(state.env, self._retires - now, FREE, self._retire)
-
-    def _retire(self, event: Event) -> None:
-        state = self.state
-        state.retired(self._in_flight.popleft(), state.now, self.lane)
+        state.retires(op, self._retires, self.lane)

@@ -29,13 +29,13 @@ COOLING = Gate("cooling", Point.START, "done", (Term(REST, "thermal"),))
 class HotUnit(ComputeUnit):
     """A unit that has to cool down after each operation."""
 
-    def _gate(self, op: int, now: int) -> tuple[int, int]:
-        if self._last >= 0 and self._free + REST == now:
+    def _gate(self, op: int, start: int) -> tuple[int, int]:
+        if self._last >= 0 and self._free + REST == start:
             return len(GATES), self._last
-        return super()._gate(op, now)
+        return super()._gate(op, start)
 
-    def _work(self, op: int, now: int) -> None:
-        super()._work(op, now)
+    def _work(self, op: int, start: int) -> None:
+        super()._work(op, start)
         self._stage_free = max(self._stage_free, self._free + REST)
 
 
