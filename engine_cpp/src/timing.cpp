@@ -1,4 +1,5 @@
-// The loop, control, and the units that compute: hwmodel/{simulate,control,unit,scoreboard}.py.
+// The loop, control, and the units that compute: hwmodel/{simulate,control,unit,scoreboard}.py. Events are for what has to be
+// put in order, the transfers; what computes follows from what is known.
 #include "minisim/timing.hpp"
 
 #include <limits>
@@ -9,8 +10,7 @@
 namespace minisim {
 namespace {
 
-constexpr std::size_t kBatch = 16384;      // steps told at once
-constexpr std::uint64_t kWork = 64;        // of an event, for whoever wants to interrupt
+constexpr std::uint64_t kWork = 64;  // of an operation or an event, for whoever wants to interrupt
 
 struct Awaited {
     Queue queue;
@@ -25,30 +25,46 @@ constexpr Awaited kAwaited[] = {{Queue::kMatrix, Gate::kAfterMatrix},
 
 // -- steps ----------------------------------------------------------------------------------------
 
-void Steps::end_cycle() {
-    // Within a cycle retirements come first, and each kind in program order.
-    for (auto* ops : {&retirements_, &starts_}) {
-        std::sort(ops->begin(), ops->end());
-        const std::uint32_t retires = ops == &retirements_ ? 1 : 0;
-        for (const std::uint32_t op : *ops) {
-            events_.push_back(2 * op + retires);
-            cycles_.push_back(now_);
-        }
-        ops->clear();
+void Steps::tell(Cycle before) {
+    steps_.clear();
+    runs_.assign(1, 0);
+    for (std::vector<Step>& found : found_) {
+        const auto end = std::lower_bound(found.begin(), found.end(), Step{before, 0});
+        if (end == found.begin()) continue;
+        steps_.insert(steps_.end(), found.begin(), end);
+        runs_.push_back(steps_.size());
+        found.erase(found.begin(), end);
     }
-    if (events_.size() >= kBatch) tell();
-}
-
-void Steps::tell() {
-    listener_->steps(events_.data(), cycles_.data(), events_.size());
+    waiting_ -= steps_.size();
+    enough_ = waiting_ + kBatch;
+    if (steps_.empty()) return;
+    merge();
     events_.clear();
     cycles_.clear();
+    for (const Step& step : steps_) {
+        events_.push_back(2 * (step.which & ~kStarts) + (step.which & kStarts ? 0 : 1));
+        cycles_.push_back(step.cycle);
+    }
+    listener_->steps(events_.data(), cycles_.data(), events_.size());
 }
 
-void Steps::finish() {
-    if (!listener_) return;
-    end_cycle();
-    if (!events_.empty()) tell();
+// The runs of steps_ become one: two by two, until one is left.
+void Steps::merge() {
+    merged_.resize(steps_.size());
+    const auto at = [](std::vector<Step>& steps, std::size_t place) {
+        return steps.begin() + static_cast<std::ptrdiff_t>(place);
+    };
+    while (runs_.size() > 2) {
+        std::size_t left = 1;
+        for (std::size_t i = 0; i + 1 < runs_.size(); i += 2) {
+            const std::size_t middle = runs_[i + 1], end = i + 2 < runs_.size() ? runs_[i + 2] : middle;
+            std::merge(at(steps_, runs_[i]), at(steps_, middle), at(steps_, middle), at(steps_, end),
+                       at(merged_, runs_[i]));
+            runs_[left++] = end;
+        }
+        runs_.resize(left);
+        std::swap(steps_, merged_);
+    }
 }
 
 // -- the loop -------------------------------------------------------------------------------------
@@ -63,13 +79,12 @@ Loop::Loop(const Program& program, std::uint32_t cores, const TimingMachine& mac
       classes_(classes),
       planes_(planes),
       columns_(columns),
-      steps_(listener),
-      unretired_(program.stream.size),
+      steps_(listener, std::size_t{cores} * kQueues),
       memory_(make_memory(machine.memory, cores)),
       answers_(machine.memory.answers()) {
     const std::size_t lanes = std::size_t{cores} * kQueues, size = program.stream.size;
     lane_ops_.resize(lanes);
-    retired_.assign(lanes, 0);
+    known_.assign(lanes, 0);
     waiting_.resize(lanes);
     controls_.resize(cores);
     std::vector<std::size_t> counts(lanes, 0);
@@ -100,28 +115,43 @@ Loop::Loop(const Program& program, std::uint32_t cores, const TimingMachine& mac
 
 TimingResult Loop::run() {
     for (Control& control : controls_) advance(control);
+    settle();
     while (!agenda_.empty()) {
         const Event event = agenda_.next();
         now_ = event.cycle;
         interruptible(kWork);
         handle(event);
+        settle();
     }
     steps_.finish();
-    TimingResult found{unretired_, {}};
+    TimingResult found{program_.stream.size, {}};
+    for (const std::uint32_t known : known_) found.unretired -= known;
     memory_->count(found.counters);
     return found;
 }
 
 void Loop::handle(const Event& event) {
     switch (event.kind) {
-        case Event::Kind::kLook: look(event.who); break;
-        case Event::Kind::kRetire: retired_compute(units_[event.who]); break;
-        case Event::Kind::kDecoded: decoded(event.who); break;
-        case Event::Kind::kLand: land(event.who); break;
+        case Event::Kind::kLook:
+            units_[event.who].looks_at = kForever;
+            look(units_[event.who]);
+            break;
+        case Event::Kind::kNextPlane: next_plane(event.who); break;
         case Event::Kind::kLineUp: line_up({now_, event.op, event.who}); break;
         case Event::Kind::kGive: give(event.who); break;
         case Event::Kind::kServe: serve(); break;
     }
+}
+
+// What follows from an event for units that compute; the listener is told of what is past.
+void Loop::settle() {
+    while (!ahead_.empty()) {
+        Unit& unit = units_[ahead_.back()];
+        ahead_.pop_back();
+        unit.works_ahead = false;
+        work_ahead(unit);
+    }
+    steps_.settled(now_);
 }
 
 // -- control --------------------------------------------------------------------------------------
@@ -154,7 +184,7 @@ void Loop::advance(Control& control) {
             columns_.issue[op] = control.at;
             const bool was_empty = !unit.queued();
             unit.taken.push(op, machine_.depth, unit.starts);
-            if (was_empty) wake(id(unit), control.at);
+            if (was_empty) wake(unit, control.at);
         }
         control.last = op;
         ++control.next;
@@ -163,98 +193,92 @@ void Loop::advance(Control& control) {
 
 // -- what all units have in common ----------------------------------------------------------------
 
-void Loop::wake(std::uint32_t unit, Cycle cycle) {
-    cycle = std::max(cycle, now_);
-    if (cycle >= units_[unit].looks_at) return;
-    units_[unit].looks_at = cycle;
-    agenda_.add({cycle, Phase::kStart, Event::Kind::kLook, unit, 0});
-}
-
-void Loop::look(std::uint32_t unit) {
-    units_[unit].looks_at = kForever;
-    if (units_[unit].moves) {
-        look_dma(units_[unit]);
-    } else {
-        compute(units_[unit]);
+// At `cycle`, or now if that is past, something that kept the first operation of `unit` is over.
+void Loop::wake(Unit& unit, Cycle cycle) {
+    if (!unit.moves) {
+        if (!unit.works_ahead) ahead_.push_back(id(unit));
+        unit.works_ahead = true;
+        return;
     }
+    cycle = std::max(cycle, now_);
+    if (cycle >= unit.looks_at) return;
+    unit.looks_at = cycle;
+    agenda_.add({cycle, Phase::kStart, Event::Kind::kLook, id(unit), 0});
 }
 
-bool Loop::short_of(Unit& unit, std::uint32_t lane, std::uint32_t count) {
-    if (retired_[lane] >= count) return false;
-    const std::pair<std::uint32_t, std::uint32_t> wait{lane, count};
+// When all that `op` waits for has retired; kForever if that is not known yet: whatever is short will wake the unit.
+Cycle Loop::waits_until(Unit& unit, std::uint32_t op) {
+    const StreamRow& row = program_.stream[op];
+    Cycle latest = 0;
+    for (std::uint32_t queue = 0; queue < kQueues; ++queue) {
+        const std::uint32_t lane = unit.first_lane + queue, count = row.wait[queue];
+        if (count == 0) continue;
+        if (known_[lane] < count) return await(unit, lane, count);
+        latest = std::max(latest, end(lane, count));
+    }
+    for (std::size_t i = row.sync; i != kNone; ++i) {
+        const SyncRow& sync = program_.syncs[i];
+        const std::uint32_t lane = sync.core * kQueues + sync.queue;
+        if (known_[lane] < sync.count) return await(unit, lane, sync.count);
+        if (sync.count) latest = std::max(latest, end(lane, sync.count));
+        if (!sync.more) break;
+    }
+    return latest;
+}
+
+Cycle Loop::await(Unit& unit, std::uint32_t lane, std::uint32_t count) {
+    const std::pair wait{lane, count};
     if (unit.awaits != wait) {
         unit.awaits = wait;
         waiting_[lane].push_back({count, id(unit)});
     }
-    return true;
+    return kForever;
 }
 
-// Whether all that `op` waits for has retired; if not, whatever is short will wake the unit.
-bool Loop::retired_for(Unit& unit, std::uint32_t op) {
+// Whether a retirement that `op` waited for let it start at `start`: if so, notes which.
+bool Loop::awaited(const Unit& unit, std::uint32_t op, Cycle start) {
     const StreamRow& row = program_.stream[op];
-    for (std::uint32_t queue = 0; queue < kQueues; ++queue) {
-        if (short_of(unit, unit.first_lane + queue, row.wait[queue])) return false;
-    }
-    for (std::size_t i = row.sync; i != kNone; ++i) {
-        const SyncRow& sync = program_.syncs[i];
-        if (short_of(unit, sync.core * kQueues + sync.queue, sync.count)) return false;
-        if (!sync.more) break;
-    }
-    unit.awaits = {kNobody, 0};
-    return true;
-}
-
-// Whether a retirement that `op` waited for let it start now: if so, notes which.
-bool Loop::awaited(const Unit& unit, std::uint32_t op) {
-    const StreamRow& row = program_.stream[op];
+    const auto note = [&](Gate gate, std::uint32_t lane, std::uint32_t count) {
+        if (count == 0 || end(lane, count) != start) return false;
+        opened(Point::kStart, op, gate, lane_ops_[lane][count - 1]);
+        return true;
+    };
     for (const Awaited& wait : kAwaited) {
         const auto queue = static_cast<std::uint32_t>(wait.queue);
-        const std::uint32_t count = row.wait[queue];
-        if (count == 0) continue;
-        const std::uint32_t other = lane_ops_[unit.first_lane + queue][count - 1];
-        if (columns_.end[other] == now_) {
-            opened(Point::kStart, op, wait.gate, other);
-            return true;
-        }
+        if (note(wait.gate, unit.first_lane + queue, row.wait[queue])) return true;
     }
     for (std::size_t i = row.sync; i != kNone; ++i) {
         const SyncRow& sync = program_.syncs[i];
-        if (sync.count) {
-            const std::uint32_t other =
-                lane_ops_[sync.core * kQueues + sync.queue][sync.count - 1];
-            if (columns_.end[other] == now_) {
-                opened(Point::kStart, op, Gate::kAfterCore, other);
-                return true;
-            }
-        }
+        if (note(Gate::kAfterCore, sync.core * kQueues + sync.queue, sync.count)) return true;
         if (!sync.more) break;
     }
     return false;
 }
 
-void Loop::leave_queue(Unit& unit, std::uint32_t op) {
+void Loop::leave_queue(Unit& unit, std::uint32_t op, Cycle start) {
     ++unit.starts;
-    columns_.start[op] = now_;
-    steps_.started(op, now_);
+    columns_.start[op] = start;
+    steps_.starts(unit.lane, op, start);
+}
+
+// There are places in the queue of `unit`: control may have waited for one.
+void Loop::started(const Unit& unit) {
     Control& control = controls_[unit.first_lane / kQueues];
     if (control.stalled == id(unit)) advance(control);
 }
 
-void Loop::retire(Unit& unit, std::uint32_t op) {
-    columns_.end[op] = now_;
-    --unretired_;
-    ++unit.retired;
-    steps_.retired(op, now_);
-    const std::uint32_t count = ++retired_[unit.lane];
+// `op`, the next of its lane, retires when its unit says.
+void Loop::retires(const Unit& unit, std::uint32_t op) {
+    columns_.end[op] = unit.retires;
+    steps_.retires(unit.lane, op, unit.retires);
+    const std::uint32_t count = ++known_[unit.lane];
     auto& waiting = waiting_[unit.lane];
     for (std::size_t i = 0; i < waiting.size();) {
         if (waiting[i].first > count) {
             ++i;
             continue;
         }
-        Unit& waiter = units_[waiting[i].second];
-        if (waiter.awaits == std::pair{unit.lane, waiting[i].first}) waiter.awaits = {kNobody, 0};
-        wake(waiting[i].second, now_);
+        wake(units_[waiting[i].second], unit.retires);
         waiting[i] = waiting.back();
         waiting.pop_back();
     }
@@ -262,20 +286,21 @@ void Loop::retire(Unit& unit, std::uint32_t op) {
 
 // -- units that compute ---------------------------------------------------------------------------
 
-void Loop::compute(Unit& unit) {
+// Whatever is known to start, now or later: nothing else can come between.
+void Loop::work_ahead(Unit& unit) {
     while (unit.queued()) {
+        interruptible(kWork);
         const std::uint32_t op = unit.head();
-        const Cycle earliest = std::max(columns_.issue[op], unit.stage_free);
-        if (earliest > now_) return wake(id(unit), earliest);
-        if (!retired_for(unit, op)) return;
-        if (unit.last != kNobody && unit.stage_free == now_) {
+        const Cycle waited = waits_until(unit, op);
+        if (waited == kForever) break;
+        const Cycle start = std::max({waited, columns_.issue[op], unit.stage_free});
+        if (unit.last != kNobody && unit.stage_free == start) {
             opened(Point::kStart, op, Gate::kFirstStage, unit.last);
-        } else if (!awaited(unit, op)) {
+        } else if (!awaited(unit, op, start)) {
             opened(Point::kStart, op, Gate::kIssued, op);
         }
-        leave_queue(unit, op);
         const OpCost& takes = cost(op);
-        Cycle ready = now_ + takes.setup;
+        Cycle ready = start + takes.setup;
         if (unit.last != kNobody && unit.free >= ready) {
             ready = unit.free;
             opened(Point::kReady, op, Gate::kUnit, unit.last);
@@ -297,25 +322,13 @@ void Loop::compute(Unit& unit) {
         } else {
             opened(Point::kEnd, op, Gate::kRetireOrder, unit.last);
         }
-        columns_.end[op] = unit.retires;
         unit.last = op;
         unit.free = done;
         unit.stage_free = ready + takes.hold;
-        // Only the first in flight has an event: the others' follow it.
-        if (unit.starts == unit.retired + 1) {
-            agenda_.add({unit.retires, Phase::kFree, Event::Kind::kRetire, id(unit), 0});
-        }
+        leave_queue(unit, op, start);
+        retires(unit, op);
     }
-}
-
-void Loop::retired_compute(Unit& unit) {
-    const std::vector<std::uint32_t>& ops = lane_ops_[unit.lane];
-    while (unit.retired < unit.starts && columns_.end[ops[unit.retired]] == now_) {
-        retire(unit, ops[unit.retired]);
-    }
-    if (unit.retired < unit.starts) {
-        agenda_.add({columns_.end[ops[unit.retired]], Phase::kFree, Event::Kind::kRetire, id(unit), 0});
-    }
+    started(unit);
 }
 
 TimingResult time_program(const Program& program, std::uint32_t cores,

@@ -33,33 +33,50 @@ void Loop::make_dma(std::uint32_t core) {
             channel.number = number;
             channels_.push_back(std::move(channel));
         }
-        if (overtakes()) unit.arrived.resize(lane_ops_[unit.lane].size());
+        if (overtakes()) unit.arrives.resize(lane_ops_[unit.lane].size());
     }
 }
 
-void Loop::look_dma(Unit& unit) {
+// Starts what may start now. Whatever may not is looked at again when it may, as soon as that is known.
+void Loop::look(Unit& unit) {
     while (unit.queued()) {
         const std::uint32_t op = unit.head();
-        if (columns_.issue[op] > now_) return wake(id(unit), columns_.issue[op]);
         // A queue starts in order: the last descriptor's planes go first.
         if (unit.idle.empty() || channels_[unit.latest].planes > 0) return;
-        if (!retired_for(unit, op)) return;
+        const Cycle earliest = std::max({waits_until(unit, op), columns_.issue[op], unit.idle.front().first});
+        if (earliest > now_) {
+            if (earliest < kForever) wake(unit, earliest);
+            return;
+        }
         if (machine_.shared) {
+            unit.wants_place = true;
             unit.wants_since = std::min(unit.wants_since, now_);
             agenda_.add({now_, Phase::kPlace, Event::Kind::kGive, unit.group, 0});
             return;
         }
         const std::uint32_t channel = with_room(unit);
-        if (channel == kNobody) return;
+        unit.wants_place = channel == kNobody;
+        if (channel == kNobody) return look_for_place(unit);
         begin(unit, channel);
     }
 }
 
 std::uint32_t Loop::with_room(const Unit& unit) const {
     for (const auto& [since, channel] : unit.idle) {
-        if (ports_[channels_[channel].port].in_flight() < machine_.in_flight) return channel;
+        const Port& port = ports_[channels_[channel].port];
+        if (since <= now_ && port.place(machine_.in_flight).first <= now_) return channel;
     }
     return kNobody;
+}
+
+// If the first descriptor wants a place in flight, looks when the next is known to be free.
+void Loop::look_for_place(Unit& unit) {
+    if (!unit.wants_place) return;
+    Cycle free = kForever;
+    for (const auto& [since, channel] : unit.idle) {
+        free = std::min(free, std::max(since, ports_[channels_[channel].port].place(machine_.in_flight).first));
+    }
+    if (free < kForever) wake(unit, free);
 }
 
 // Places in flight that both directions want: to the one that has waited longest.
@@ -74,10 +91,13 @@ void Loop::give(std::uint32_t group) {
     });
     for (const std::uint32_t unit : wanting) {
         const std::uint32_t channel = with_room(units_[unit]);
-        if (channel == kNobody) continue;
+        if (channel == kNobody) {
+            look_for_place(units_[unit]);
+            continue;
+        }
         units_[unit].wants_since = kForever;
         begin(units_[unit], channel);
-        wake(unit, now_);
+        wake(units_[unit], now_);
     }
 }
 
@@ -91,8 +111,9 @@ void Loop::begin(Unit& unit, std::uint32_t channel) {
     ++ports_[channels_[channel].port].begun;
     channels_[channel].planes = planes(op);
     unit.latest = channel;
-    leave_queue(unit, op);
+    leave_queue(unit, op, now_);
     started(unit, op, channel);
+    started(unit);
 }
 
 void Loop::note_start(Unit& unit, std::uint32_t op, std::uint32_t channel, Cycle since) {
@@ -101,13 +122,9 @@ void Loop::note_start(Unit& unit, std::uint32_t op, std::uint32_t channel, Cycle
         const Gate gate = machine_.load_bursts ? Gate::kDecoder : Gate::kFirstStage;
         return opened(Point::kStart, op, gate, on.last);
     }
-    if (awaited(unit, op)) return;
-    const Port& port = ports_[on.port];
-    const std::int64_t out = port.begun - machine_.in_flight;
-    if (out >= 0) {
-        const auto& [cycle, holder] = port.landed[static_cast<std::size_t>(out - port.forgotten)];
-        if (cycle == now_) return opened(Point::kStart, op, Gate::kPlace, holder);
-    }
+    if (awaited(unit, op, now_)) return;
+    const auto [landing, holder] = ports_[on.port].place(machine_.in_flight);
+    if (landing == now_) return opened(Point::kStart, op, Gate::kPlace, holder);
     if (machine_.channels > 1 && unit.last != kNobody && columns_.start[unit.last] == now_) {
         return opened(Point::kStart, op, Gate::kOrder, unit.last);
     }
@@ -126,35 +143,27 @@ void Loop::started(Unit& unit, std::uint32_t op, std::uint32_t channel) {
     } else {
         line_up({due, op, channel});
     }
-    if (machine_.load_bursts) {
-        decoder_done(channel, due + cost(op).hold);
-    } else if (machine_.channels > 1 && channels_[channel].planes == 0) {
-        wake(id(unit), now_);  // for the next descriptor, on another channel
-    }
+    if (machine_.load_bursts) decoder_free(unit, channel, due + cost(op).hold);
 }
 
-void Loop::decoder_done(std::uint32_t channel, Cycle cycle) {
-    if (cycle > now_ || channels_[channel].planes > 0) {
-        agenda_.add({cycle, Phase::kFree, Event::Kind::kDecoded, channel, 0});
-    } else {
-        decoded(channel);
-    }
-}
-
-void Loop::decoded(std::uint32_t channel) {
-    Unit& unit = units_[channels_[channel].unit];
+// For the next plane, or another descriptor.
+void Loop::decoder_free(Unit& unit, std::uint32_t channel, Cycle cycle) {
     if (channels_[channel].planes > 0) {
-        const std::uint32_t before = channels_[channel].last, op = before + 1;
-        const Gate gate = machine_.load_bursts ? Gate::kDecoder : Gate::kFirstStage;
-        opened(Point::kStart, op, gate, before);
-        columns_.start[op] = now_;
-        steps_.started(op, now_);
-        started(unit, op, channel);
+        agenda_.add({cycle, Phase::kFree, Event::Kind::kNextPlane, channel, 0});
     } else {
-        const std::pair<Cycle, std::uint32_t> item{now_, channel};
+        const std::pair item{cycle, channel};
         unit.idle.insert(std::upper_bound(unit.idle.begin(), unit.idle.end(), item), item);
     }
-    if (channels_[channel].planes == 0) wake(id(unit), now_);
+}
+
+void Loop::next_plane(std::uint32_t channel) {
+    Unit& unit = units_[channels_[channel].unit];
+    const std::uint32_t before = channels_[channel].last, op = before + 1;
+    opened(Point::kStart, op, machine_.load_bursts ? Gate::kDecoder : Gate::kFirstStage, before);
+    columns_.start[op] = now_;
+    steps_.starts(unit.lane, op, now_);
+    started(unit, op, channel);
+    if (channels_[channel].planes == 0) wake(unit, now_);  // for the next descriptor, on whatever channel
 }
 
 // -- port -----------------------------------------------------------------------------------------
@@ -267,53 +276,38 @@ void Loop::take(std::uint32_t port) {
     columns_.dram_begin[op] = answer.begin;
     columns_.dram_end[op] = answer.end;
     through.last = op;
-    // Only the first in flight needs an event: the others' follow it.
-    auto& flying = channels_[channel].flying;
-    const std::pair<Cycle, std::uint32_t> item{arrival(op), op};
-    flying.insert(std::upper_bound(flying.begin(), flying.end(), item), item);
-    if (flying.front() == item) {
-        agenda_.add({item.first, Phase::kFree, Event::Kind::kLand, channel, 0});
-    }
+    Unit& unit = units_[channels_[channel].unit];
+    lands(unit, through, op);
     if (!through.line.empty()) ask(port);
-    if (!machine_.load_bursts) decoder_done(channel, now_ + takes.hold);
-}
-
-void Loop::land(std::uint32_t channel) {
-    auto& flying = channels_[channel].flying;
-    while (!flying.empty() && flying.front().first == now_) {
-        const std::uint32_t op = flying.front().second;
-        flying.pop_front();
-        landed(channels_[channel], op);
+    if (machine_.load_bursts) return;
+    decoder_free(unit, channel, now_ + takes.hold);
+    if (machine_.channels == 1 && !machine_.shared) {
+        look(unit);  // at once: nothing else can make a difference
+    } else if (unit.queued() && channels_[channel].planes == 0) {
+        wake(unit, now_ + takes.hold);
     }
-    if (flying.empty()) return;
-    agenda_.add({flying.front().first, Phase::kFree, Event::Kind::kLand, channel, 0});
 }
 
-void Loop::landed(const Channel& on, std::uint32_t op) {
-    Unit& unit = units_[on.unit];
+// `op` retires when it arrives, with all that it keeps waiting; if it is the last of its descriptor, there is a place in
+// flight then.
+void Loop::lands(Unit& unit, Port& port, std::uint32_t op) {
     const std::vector<std::uint32_t>& ops = lane_ops_[unit.lane];
-    if (!unit.arrived.empty()) unit.arrived[place_[op]] = true;
-    while (unit.retired < ops.size() &&
-           (unit.arrived.empty() ? ops[unit.retired] == op : unit.arrived[unit.retired])) {
-        const std::uint32_t first = ops[unit.retired];
-        if (arrival(first) == now_) {
+    if (!unit.arrives.empty()) unit.arrives[place_[op]] = true;
+    for (std::uint32_t next = known_[unit.lane]; next < ops.size(); ++next) {
+        const std::uint32_t first = ops[next];
+        if (unit.arrives.empty() ? first != op : !unit.arrives[next]) break;
+        if (arrival(first) >= unit.retires) {
+            unit.retires = arrival(first);
             opened(Point::kEnd, first, Gate::kLatency, first);
         } else {
-            opened(Point::kEnd, first, Gate::kRetireOrder, ops[unit.retired - 1]);
+            opened(Point::kEnd, first, Gate::kRetireOrder, ops[next - 1]);
         }
-        retire(unit, first);
+        retires(unit, first);
     }
     const bool last_plane = op + 1 == program_.stream.size || planes(op + 1) > 0;
     if (!last_plane) return;
-    Port& port = ports_[on.port];
-    const std::pair<Cycle, std::uint32_t> item{now_, op};
-    port.landed.insert(std::upper_bound(port.landed.begin(), port.landed.end(), item), item);
-    // Nobody asks for landings before the last `in_flight` ones.
-    while (static_cast<std::int64_t>(port.landed.size()) > machine_.in_flight) {
-        port.landed.pop_front();
-        ++port.forgotten;
-    }
-    for (const std::uint32_t waiter : groups_[unit.group]) wake(waiter, now_);
+    port.lands(op, arrival(op), machine_.in_flight);
+    for (const std::uint32_t waiter : groups_[unit.group]) look_for_place(units_[waiter]);
 }
 
 }  // namespace minisim

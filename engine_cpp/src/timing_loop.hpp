@@ -19,7 +19,7 @@ enum class Phase : std::uint8_t { kFree, kStart, kPlace, kServe };
 
 // What is to be done at a cycle, in a phase. Within a phase the order makes no difference.
 struct Event {
-    enum class Kind : std::uint8_t { kLook, kRetire, kDecoded, kLand, kLineUp, kGive, kServe };
+    enum class Kind : std::uint8_t { kLook, kNextPlane, kLineUp, kGive, kServe };
     Cycle cycle;
     Phase phase;
     Kind kind;
@@ -67,34 +67,46 @@ private:
     std::vector<Event> events_;
 };
 
-// Steps in the order in which a listener is told of them.
+// Steps in the order in which a listener is told of them. They are found lane by lane, perhaps long before their cycle.
 class Steps {
 public:
-    explicit Steps(StepListener* listener) : listener_(listener) {}
-    void started(std::uint32_t op, Cycle cycle) {
-        if (!listener_) return;
-        turn(cycle);
-        starts_.push_back(op);
+    Steps(StepListener* listener, std::size_t lanes) : listener_(listener), found_(2 * lanes) {}
+    void starts(std::size_t lane, std::uint32_t op, Cycle cycle) { add(2 * lane, {cycle, kStarts | op}); }
+    void retires(std::size_t lane, std::uint32_t op, Cycle cycle) { add(2 * lane + 1, {cycle, op}); }
+    // All steps before `now` are known.
+    void settled(Cycle now) {
+        if (waiting_ >= enough_) tell(now);
     }
-    void retired(std::uint32_t op, Cycle cycle) {
-        if (!listener_) return;
-        turn(cycle);
-        retirements_.push_back(op);
+    void finish() {
+        if (listener_) tell(kForever);
     }
-    void finish();
 
 private:
-    void turn(Cycle cycle) {
-        if (cycle != now_) end_cycle();
-        now_ = cycle;
+    struct Step {
+        Cycle cycle;
+        std::uint32_t which;  // within a cycle retirements come first, and each kind in program order
+        bool operator<(const Step& other) const {
+            return cycle != other.cycle ? cycle < other.cycle : which < other.which;
+        }
+    };
+    static constexpr std::uint32_t kStarts = std::uint32_t{1} << 31;  // operations are fewer
+    static constexpr std::size_t kBatch = 16384;                      // steps told at once
+
+    void add(std::size_t kind, Step step) {
+        if (!listener_) return;
+        found_[kind].push_back(step);
+        ++waiting_;
     }
-    void end_cycle();
-    void tell();
+    void tell(Cycle before);
+    void merge();
 
     StepListener* listener_;
-    Cycle now_ = 0;
-    std::vector<std::uint32_t> starts_, retirements_;  // of this cycle
-    std::vector<std::uint32_t> events_;                // not yet told
+    std::vector<std::vector<Step>> found_;  // of each lane its starts, and its retirements: in order
+    std::size_t waiting_ = 0, enough_ = kBatch;
+    // of a batch: its steps, and where in them each run in order begins
+    std::vector<Step> steps_, merged_;
+    std::vector<std::size_t> runs_;
+    std::vector<std::uint32_t> events_;
     std::vector<Cycle> cycles_;
 };
 
@@ -120,21 +132,23 @@ struct Unit {
     std::uint32_t first_lane = 0, lane = 0;  // of its core, and its own
     bool moves = false;                      // a direction of a DMA
     Taken taken;                             // put into the queue: the first of each descriptor
-    std::size_t starts = 0;                  // of them have started
-    Cycle looks_at = kForever;
-    std::pair<std::uint32_t, std::uint32_t> awaits{kNobody, 0};  // lane and count, while it waits
+    std::size_t starts = 0;                  // of them have started, or are known to start
+    std::pair<std::uint32_t, std::uint32_t> awaits{kNobody, 0};  // lane and count that it was short of last
+    std::uint32_t last = kNobody;            // the operation that started last
+    Cycle retires = 0;                       // the last one whose retirement is known
 
     // of a unit that computes
-    std::uint32_t last = kNobody;  // the operation before; of a DMA's, the one that started last
-    Cycle stage_free = 0, free = 0, retires = 0;
-    std::size_t retired = 0;  // of the lane's operations
+    bool works_ahead = false;  // before the next event
+    Cycle stage_free = 0, free = 0;  // of `last`
 
     // of a DMA's direction
+    Cycle looks_at = kForever;
     std::uint32_t first_channel = 0, group = 0;
-    std::vector<std::pair<Cycle, std::uint32_t>> idle;  // since when, channel; the next one's first
+    std::vector<std::pair<Cycle, std::uint32_t>> idle;  // from when on, channel; the next one's first
     std::uint32_t latest = 0;                           // the channel of the last descriptor
-    std::vector<bool> arrived;  // of the lane's operations from `retired` on, by place; empty if in order
-    Cycle wants_since = kForever;
+    std::vector<bool> arrives;  // of the lane's operations, by place, whether it is known when; empty if in order
+    bool wants_place = false;   // a landing may let the first descriptor start
+    Cycle wants_since = kForever;  // if both directions share places
 
     bool queued() const { return starts < taken.size(); }
     std::uint32_t head() const { return taken[starts]; }
@@ -154,20 +168,31 @@ struct Port {
     Cycle free = 0;
     std::uint32_t last = kNobody;
     std::deque<Decoded> line;
-    std::int64_t begun = 0;
-    std::deque<std::pair<Cycle, std::uint32_t>> landed;  // the last ones
-    std::int64_t forgotten = 0;                          // of `landed`
+    std::int64_t begun = 0;  // descriptors that have had a place in flight
+    // Cycle and last operation of each that has landed or will, as far as that is known, but for those that nobody asks for
+    // any more.
+    std::deque<std::pair<Cycle, std::uint32_t>> landings;
+    std::int64_t forgotten = 0;
 
-    std::int64_t in_flight() const {
-        return begun - forgotten - static_cast<std::int64_t>(landed.size());
+    // One that hits a cache may overtake another.
+    void lands(std::uint32_t op, Cycle cycle, std::int64_t places) {
+        const std::pair item{cycle, op};
+        landings.insert(std::upper_bound(landings.begin(), landings.end(), item), item);
+        for (; forgotten < begun - places; ++forgotten) landings.pop_front();
+    }
+    // The landing that frees the place of the next descriptor: before cycle 0 if one was never taken, kForever if none is
+    // known. It is final when its cycle has come.
+    std::pair<Cycle, std::uint32_t> place(std::int64_t places) const {
+        const std::int64_t out = begun - places;
+        if (out < 0) return {-1, kNobody};
+        const auto at = static_cast<std::size_t>(out - forgotten);
+        return at < landings.size() ? landings[at] : std::pair{kForever, kNobody};
     }
 };
 
 struct Channel {
     std::uint32_t unit = 0, port = 0, number = 0;
     std::uint32_t last = kNobody, planes = 0;
-    // Of its transfers in flight, when each arrives: one that hits a cache may overtake another.
-    std::deque<std::pair<Cycle, std::uint32_t>> flying;
 };
 
 struct Control {
@@ -190,32 +215,35 @@ private:
     // timing.cpp
     void handle(const Event& event);
     void advance(Control& control);
-    void wake(std::uint32_t unit, Cycle cycle);
-    void look(std::uint32_t unit);
-    bool retired_for(Unit& unit, std::uint32_t op);
-    bool short_of(Unit& unit, std::uint32_t lane, std::uint32_t count);
-    bool awaited(const Unit& unit, std::uint32_t op);  // if so, notes it
-    void leave_queue(Unit& unit, std::uint32_t op);
-    void compute(Unit& unit);
-    void retire(Unit& unit, std::uint32_t op);
-    void retired_compute(Unit& unit);
+    void settle();
+    void wake(Unit& unit, Cycle cycle);
+    Cycle waits_until(Unit& unit, std::uint32_t op);
+    Cycle await(Unit& unit, std::uint32_t lane, std::uint32_t count);
+    bool awaited(const Unit& unit, std::uint32_t op, Cycle start);  // if so, notes it
+    void leave_queue(Unit& unit, std::uint32_t op, Cycle start);
+    void started(const Unit& unit);
+    void work_ahead(Unit& unit);
+    void retires(const Unit& unit, std::uint32_t op);
+    Cycle end(std::uint32_t lane, std::uint32_t count) const {
+        return columns_.end[lane_ops_[lane][count - 1]];
+    }
 
     // timing_dma.cpp
     void make_dma(std::uint32_t core);
-    void look_dma(Unit& unit);
+    void look(Unit& unit);
     std::uint32_t with_room(const Unit& unit) const;
+    void look_for_place(Unit& unit);
     void begin(Unit& unit, std::uint32_t channel);
     void note_start(Unit& unit, std::uint32_t op, std::uint32_t channel, Cycle since);
     void started(Unit& unit, std::uint32_t op, std::uint32_t channel);
-    void decoder_done(std::uint32_t channel, Cycle cycle);
-    void decoded(std::uint32_t channel);
+    void decoder_free(Unit& unit, std::uint32_t channel, Cycle cycle);
+    void next_plane(std::uint32_t channel);
     void line_up(const Decoded& entry);
     void ask(std::uint32_t port);
     void give(std::uint32_t group);
     void serve();
     void take(std::uint32_t port);
-    void land(std::uint32_t channel);
-    void landed(const Channel& on, std::uint32_t op);
+    void lands(Unit& unit, Port& port, std::uint32_t op);
     const Cut& cut_of(std::uint32_t op);
     Asked asked(std::uint32_t op) const;
     void note_answer(std::uint32_t op, Cycle latency, const Answer& answer) {
@@ -249,7 +277,6 @@ private:
     Steps steps_;
     Agenda agenda_;
     Cycle now_ = 0;
-    std::size_t unretired_;
 
     std::vector<Unit> units_;  // lane by lane
     std::vector<Control> controls_;
@@ -258,8 +285,9 @@ private:
     std::vector<std::vector<std::uint32_t>> groups_;  // of ports that share units: those units
     std::vector<std::vector<std::uint32_t>> lane_ops_;
     std::vector<std::uint32_t> place_;  // of each operation in its lane; only if arrivals need it
-    std::vector<std::uint32_t> retired_;  // by lane
+    std::vector<std::uint32_t> known_;  // by lane: of so many operations it is known when they retire
     std::vector<std::vector<std::pair<std::uint32_t, std::uint32_t>>> waiting_;  // count, unit
+    std::vector<std::uint32_t> ahead_;  // units that compute, and have something to work out
     std::vector<std::uint32_t> asking_;  // ports, in this round or a later one
     std::vector<Cycle> asks_at_;         // by port
     std::vector<std::optional<Cut>> cuts_;  // by class
