@@ -2,7 +2,8 @@
 
     python benchmarks/speed.py [--runs 5] [--sizes 256,512,1024] [--tile 32]
 
-Medians of several runs; CPU time but for the command, which is timed as a user waits for it. Machines differ and are
+Medians of several runs; CPU time, but for the command and for timing and engine together, which work in two threads:
+they are timed as a user waits for them. Machines differ and are
 noisy: compare ratios, in one run. How each stage grows with the operations: growth.py.
 """
 
@@ -83,7 +84,8 @@ def stage_rows(size: int, tile: int, runs: int) -> None:
         "SimPy + engine": lambda: lockstep(runtime, machine, "simpy"),
     }
     for name, work in stages.items():
-        seconds = median_seconds(work, runs)
+        both = " + engine" in name
+        seconds = median_seconds(work, runs, time.perf_counter if both else time.process_time)
         flops = f"{2 * size**3 / seconds / 1e9:8.1f} GFLOP/s" if "engine" in name else ""
         print(f"  {name:<16} {seconds * 1e3:10.1f} ms {operations / seconds:14,.0f} operations/s {flops}")
 

@@ -8,6 +8,9 @@ a later phase in the same cycle begins a new round of them:
     PLACE   places in flight that both directions of a DMA want go to who has waited for one longest
     SERVE   transfers that are ready go to the DRAM, which serves them one after the other
 
+Only what has to be put in order is an event. When an operation retires, a transfer lands or a decoder is free is known
+long before, and whoever wants it looks in the phase START of that cycle, as if it had been an event of FREE.
+
 Among equals the oldest goes first: the operation that comes first in program order. Within a phase no other order
 makes a difference: what is shared is given out in PLACE and SERVE alone, to all who ask for it in the round at once.
 So equal cycles do not depend on which event was made first, and another event loop (`engine_cpp/src/timing.cpp`) that

@@ -305,8 +305,10 @@ def port_cycles(read: Cycles, written: Cycles, memory: Sram | Accumulator) -> Cy
 
 def packed_bytes(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:
     """The bytes of the B of each matmul in SRAM where the array unpacks it; else 0."""
-    tensor = schedule.tiles["tensor"][matmuls["b"]]
-    return np.where(packing.on_chip(schedule.tensors)[tensor], schedule.tile_bytes(matmuls["b"]), 0)
+    packed = packing.on_chip(schedule.tensors)[schedule.tiles["tensor"][matmuls["b"]]]
+    found = np.zeros(len(matmuls), dtype=np.int64)
+    found[packed] = schedule.tile_bytes(matmuls["b"][packed])
+    return found
 
 
 def _pitch_of_pieces(schedule: isa.Schedule, matmuls: isa.Table) -> Cycles:

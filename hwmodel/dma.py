@@ -394,8 +394,8 @@ class DmaUnit(Unit):
         return max(latency - self._gap, 0) + self._completion  # part of it passes while the port rests
 
     def _lands(self, op: int, port: Port, cycle: int) -> None:
-        """`op` arrives at `cycle`, and retires with all that it keeps waiting; if it is the last of its descriptor, there
-        is a place in flight then."""
+        """`op` arrives at `cycle`, and retires with all that it keeps waiting; if it is the last of its descriptor, a
+        place in flight is free then."""
         state, ops = self.state, self.state.lane_ops[self.lane]
         self._arrivals[op] = cycle
         while self._place < len(ops) and (first := ops[self._place]) in self._arrivals:

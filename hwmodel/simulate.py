@@ -1,10 +1,10 @@
 """The event model: a schedule and a machine in, a timeline out.
 
 Each core's control (`control.py`) dispatches its operations in program order into the queues of its units. Each unit
-(`unit.py`, `dma.py`) starts them in order, the scoreboard between the queues is in `scoreboard.py`, the memory, which
-all cores share, in `memory.py`, and all durations that depend on nothing but the operands in `cost.py`. What happens
-first in a cycle is written in `clock.py`. The model prints and logs nothing: whoever wants to see it at work passes
-observers.
+starts them in order: transfers as events (`dma.py`), what computes as soon as it is known when (`unit.py`). The
+scoreboard between the queues is in `scoreboard.py`, the memory, which all cores share, in `memory.py`, and all
+durations that depend on nothing but the operands in `cost.py`. What happens first in a cycle is written in `clock.py`.
+The model prints and logs nothing: whoever wants to see it at work passes observers.
 """
 
 from __future__ import annotations

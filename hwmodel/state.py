@@ -116,7 +116,8 @@ class State:
         self.answers: dict[str, array[int]] | None = None
         if machine.l2.bytes or machine.noc.limits or machine.dram.channels > 1:
             self.answers = {each.name: array("q", bytes(8 * n)) for each in fields(Answers)}
-        # The commonest gate of each point stands there from the start: of issue that of the operation before, else its own.
+        # The commonest gate of each point stands there from the start; the operation itself holds it, or for issue the
+        # one before it.
         usual = [CODE[name] for name in ("dispatch", "issued", "setup", "ready", "service", "busy", "latency")]
         self.gate = [bytearray([code]) * n for code in usual]
         self.holder = [array("I", range(n)) for _ in Point]

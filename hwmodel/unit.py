@@ -4,7 +4,7 @@ A unit is a two-stage pipeline (see `cost.py`): `setup` of an operation overlaps
 before it, and its `latency` with whatever follows.
 
 Units that compute share nothing: an operation's times follow from those of what it waits for, so they are worked out
-as soon as these are known, cycles ahead and without an event. Events are for what has to be put in order, the transfers.
+as soon as these are known, cycles ahead and without an event.
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ class ComputeUnit(Unit):
 
     def work_ahead(self) -> None:
         """Work out whatever is known to start, now or later."""
-        issue = self.state.issue
-        while self.queue:
-            op = self.queue[0]
+        queue, issue = self.queue, self.state.issue
+        while queue:
+            op = queue[0]
             start = self.waits_until(op)
             if start == FOREVER:
                 break

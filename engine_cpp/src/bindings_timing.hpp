@@ -14,6 +14,7 @@
 #include "arrays.hpp"
 #include "bindings_dram.hpp"
 #include "docstrings_timing.hpp"
+#include "minisim/alongside.hpp"
 #include "minisim/shared_engine.hpp"
 #include "minisim/timing.hpp"
 #include "minisim/way_back.hpp"
@@ -231,9 +232,11 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
         const py::gil_scoped_release without_gil;
         check_references(program, borrowed.cores);
         std::optional<EngineSteps> steps;
-        if (engine) steps.emplace(*engine);
+        std::optional<Alongside> alongside;
+        if (engine) alongside.emplace(steps.emplace(*engine));
         result = time_program(program, borrowed.cores, of, rows, of_class, each, columns,
-                              steps ? &*steps : nullptr);
+                              alongside ? &*alongside : nullptr);
+        if (alongside) alongside->finish();
     }
     found["unretired"] = result.unretired;
     found["counters"] = result.counters;

@@ -66,8 +66,7 @@ std::uint64_t stored_row_bytes(const TensorRow& x) {
     return blocks_of({0, 0, 0, x.rows, x.cols, 0}, x).cols * x.block_bytes;
 }
 
-std::uint64_t sram_bytes(const TileRow& t, const TensorRow& x) {
-    if (!packed_on_chip(x)) return std::uint64_t{t.rows} * t.cols * item_size(static_cast<DType>(x.dtype));
+std::uint64_t packed_sram_bytes(const TileRow& t, const TensorRow& x) {
     const Blocks blocks = blocks_of(t, x);
     return blocks.rows * blocks.cols * x.block_bytes;
 }

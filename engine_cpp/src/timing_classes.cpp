@@ -54,7 +54,8 @@ public:
         : program_(program),
           period_(static_cast<std::uint64_t>(period)),
           sram_bytes_(sram_bytes),
-          rectangles_(program.tiles.size, kNone) {}
+          rectangles_(program.tiles.size, kNone),
+          bytes_(program.tiles.size, kUnknown) {}
 
     // The class of the rectangle under a tile: how it lies in DRAM, up to a multiple of the period.
     std::uint32_t rectangle(std::uint32_t tile) {
@@ -88,8 +89,13 @@ private:
     std::uint64_t in_accumulator(std::uint32_t address) const { return address >= sram_bytes_; }
 
     // The bytes of a tile that pass a port.
-    std::uint64_t bytes(std::uint32_t tile) const {
+    std::uint64_t bytes(std::uint32_t tile) {
         if (tile == kNone) return 0;
+        if (bytes_[tile] == kUnknown) bytes_[tile] = bytes_of(tile);
+        return bytes_[tile];
+    }
+
+    std::uint64_t bytes_of(std::uint32_t tile) const {
         if (!program_.tensors[program_.tiles[tile].tensor].keeps) return program_.tile_bytes(tile);
         const Rectangle at = rectangle_of(program_, tile);
         return static_cast<std::uint64_t>(at.rows * at.row_bytes);
@@ -161,13 +167,19 @@ private:
 
     const Program& program_;
     std::uint64_t period_, sram_bytes_;
+    static constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
     std::vector<std::uint32_t> rectangles_;
+    std::vector<std::uint64_t> bytes_;  // by tile
     std::unordered_map<std::uint32_t, std::uint64_t> elements_;  // of the run of windows that begins there
     Numbers tiles_;
 };
 
-void require(bool holds, std::size_t op, const char* what) {
-    if (!holds) throw ScheduleError("operation " + std::to_string(op) + " " + what);
+[[noreturn]] void refuse(std::size_t op, const char* what) {
+    throw ScheduleError("operation " + std::to_string(op) + " " + what);
+}
+
+inline void require(bool holds, std::size_t op, const char* what) {
+    if (!holds) refuse(op, what);
 }
 
 }  // namespace
@@ -197,8 +209,9 @@ namespace {
 
 // The runs of pieces that begin at `first` (NONE: there are none) and of their windows end within their tables.
 void check_pieces(const Program& program, std::size_t op, std::uint32_t first) {
+    if (first == kNone) return;
     const bool ends = program.windows.size == 0 || program.windows[program.windows.size - 1].more == 0;
-    bool more = first != kNone;
+    bool more = true;
     for (std::size_t i = first; more; ++i) {
         require(i < program.pieces.size, op, "refers beyond the pieces");
         const PieceRow& piece = program.pieces[i];

@@ -90,7 +90,7 @@ private:
         }
     };
     static constexpr std::uint32_t kStarts = std::uint32_t{1} << 31;  // operations are fewer
-    static constexpr std::size_t kBatch = 16384;                      // steps told at once
+    static constexpr std::size_t kBatch = 4096;                       // steps told at once
 
     void add(std::size_t kind, Step step) {
         if (!listener_) return;

@@ -44,7 +44,11 @@ std::uint64_t stored_rows(const TensorRow& x);
 std::uint64_t stored_row_bytes(const TensorRow& x);
 
 // The bytes that a tile takes in SRAM.
-std::uint64_t sram_bytes(const TileRow& t, const TensorRow& x);
+std::uint64_t packed_sram_bytes(const TileRow& t, const TensorRow& x);
+inline std::uint64_t sram_bytes(const TileRow& t, const TensorRow& x) {
+    if (packed_on_chip(x)) return packed_sram_bytes(t, x);
+    return std::uint64_t{t.rows} * t.cols * item_size(static_cast<DType>(x.dtype));
+}
 
 // Makes numbers of the tensor's type of a tile's blocks, whose rows lie `pitch` bytes apart: packed (rows, cols).
 //
