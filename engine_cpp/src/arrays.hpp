@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "minisim/errors.hpp"
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 

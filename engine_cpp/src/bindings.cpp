@@ -80,8 +80,8 @@ void load(SharedEngine& self, const py::array& stream, const py::array& transfer
     self.load(std::move(tables));
 }
 
-void load_schedule(SharedEngine& self, const py::object& schedule) {
-    const auto table = [&](const char* name) { return py::array(schedule.attr(name)); };
+void load_schedule(SharedEngine& self, const py::object& given) {
+    const auto table = [&](const char* name) { return py::array(given.attr(name)); };
     load(self, table("stream"), table("transfers"), table("matmuls"), table("vectors"),
          table("tiles"), table("tensors"), table("syncs"), table("pieces"), table("windows"),
          table("convolutions"));

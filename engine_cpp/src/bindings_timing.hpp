@@ -22,28 +22,28 @@
 namespace minisim {
 
 // A schedule's tables, borrowed: they are read-only, and `kept` keeps them alive.
-struct BorrowedProgram {
+struct BorrowedSchedule {
     std::vector<py::array> kept;
-    Program program;
+    Schedule schedule;
     std::uint32_t cores;
 
-    explicit BorrowedProgram(const py::object& schedule)
-        : cores(schedule.attr("cores").cast<std::uint32_t>()) {
-        program.stream = borrow<StreamRow>(schedule, "stream");
-        program.transfers = borrow<TransferRow>(schedule, "transfers");
-        program.matmuls = borrow<MatmulRow>(schedule, "matmuls");
-        program.vectors = borrow<VectorRow>(schedule, "vectors");
-        program.tiles = borrow<TileRow>(schedule, "tiles");
-        program.tensors = borrow<TensorRow>(schedule, "tensors");
-        program.syncs = borrow<SyncRow>(schedule, "syncs");
-        program.pieces = borrow<PieceRow>(schedule, "pieces");
-        program.windows = borrow<WindowRow>(schedule, "windows");
-        program.convolutions = borrow<ConvolutionRow>(schedule, "convolutions");
+    explicit BorrowedSchedule(const py::object& given)
+        : cores(given.attr("cores").cast<std::uint32_t>()) {
+        schedule.stream = borrow<StreamRow>(given, "stream");
+        schedule.transfers = borrow<TransferRow>(given, "transfers");
+        schedule.matmuls = borrow<MatmulRow>(given, "matmuls");
+        schedule.vectors = borrow<VectorRow>(given, "vectors");
+        schedule.tiles = borrow<TileRow>(given, "tiles");
+        schedule.tensors = borrow<TensorRow>(given, "tensors");
+        schedule.syncs = borrow<SyncRow>(given, "syncs");
+        schedule.pieces = borrow<PieceRow>(given, "pieces");
+        schedule.windows = borrow<WindowRow>(given, "windows");
+        schedule.convolutions = borrow<ConvolutionRow>(given, "convolutions");
     }
 
     template <class Row>
-    Table<Row> borrow(const py::object& schedule, const char* name) {
-        kept.push_back(py::array(schedule.attr(name)));
+    Table<Row> borrow(const py::object& given, const char* name) {
+        kept.push_back(py::array(given.attr(name)));
         return borrowed_rows<Row>(kept.back(), name);
     }
 };
@@ -108,32 +108,32 @@ private:
 
 // A descriptor's planes are operations of one queue, one behind the other.
 inline std::vector<std::uint32_t> planes_of(const std::optional<py::array>& planes,
-                                            const Program& program) {
+                                            const Schedule& schedule) {
     if (!planes) return {};
     const auto* found = column<std::uint32_t>(*planes, "planes");
-    const std::size_t size = program.stream.size;
+    const std::size_t size = schedule.stream.size;
     bool fits = static_cast<std::size_t>(planes->size()) == size;
     for (std::size_t first = 0; fits && first < size; first += found[first]) {
         fits = found[first] > 0 && found[first] <= size - first;
         for (std::size_t i = first + 1; fits && i < first + found[first]; ++i) {
-            fits = found[i] == 0 && program.lane(i) == program.lane(first);
+            fits = found[i] == 0 && schedule.lane(i) == schedule.lane(first);
         }
     }
     if (!fits) throw UsageError("planes must count the operations of each descriptor");
     return {found, found + size};
 }
 
-inline py::tuple classify_schedule(const py::object& schedule,
+inline py::tuple classify_schedule(const py::object& given,
                                    const std::optional<py::array>& planes, std::int64_t period) {
     if (period < 1) throw UsageError("period must be at least 1");
-    const BorrowedProgram borrowed(schedule);
-    const auto each = planes_of(planes, borrowed.program);
-    const auto sram_bytes = schedule.attr("sram_bytes").cast<std::uint64_t>();
+    const BorrowedSchedule borrowed(given);
+    const auto each = planes_of(planes, borrowed.schedule);
+    const auto sram_bytes = given.attr("sram_bytes").cast<std::uint64_t>();
     Classes classes;
     {
         const py::gil_scoped_release without_gil;
-        check_references(borrowed.program, borrowed.cores);
-        classes = classify(borrowed.program, each, period, sram_bytes);
+        check_references(borrowed.schedule, borrowed.cores);
+        classes = classify(borrowed.schedule, each, period, sram_bytes);
     }
     return py::make_tuple(array_of(std::move(classes.of)), array_of(std::move(classes.first)));
 }
@@ -161,15 +161,15 @@ inline const std::uint32_t* classes_of(const py::array& classes, std::size_t siz
     return of;
 }
 
-inline py::array expected_starts_of(const py::object& schedule, const py::array& costs,
+inline py::array expected_starts_of(const py::object& given, const py::array& costs,
                                     const py::array& classes, const py::array& sharing,
                                     bool shared) {
-    const BorrowedProgram borrowed(schedule);
-    const Program& program = borrowed.program;
+    const BorrowedSchedule borrowed(given);
+    const Schedule& schedule = borrowed.schedule;
     const std::vector<OpCost> rows = rows_of(costs);
-    const auto* of_class = classes_of(classes, program.stream.size, rows.size());
+    const auto* of_class = classes_of(classes, schedule.stream.size, rows.size());
     const auto* cores = column<std::int64_t>(sharing, "sharing");
-    for (const StreamRow& row : program.stream) {
+    for (const StreamRow& row : schedule.stream) {
         if (row.layer >= static_cast<std::size_t>(sharing.size())) {
             throw UsageError("sharing must have a number for each layer");
         }
@@ -177,25 +177,25 @@ inline py::array expected_starts_of(const py::object& schedule, const py::array&
     std::vector<Cycle> found;
     {
         const py::gil_scoped_release without_gil;
-        check_references(program, borrowed.cores);
-        found = expected_starts(program, borrowed.cores, rows, of_class, cores, shared);
+        check_references(schedule, borrowed.cores);
+        found = expected_starts(schedule, borrowed.cores, rows, of_class, cores, shared);
     }
     return array_of(std::move(found));
 }
 
-inline py::dict time_schedule(const py::object& schedule, const py::object& machine,
+inline py::dict time_schedule(const py::object& given, const py::object& machine,
                               const py::array& costs, const py::array& classes,
                               const std::optional<py::array>& planes, SharedEngine* engine) {
-    const BorrowedProgram borrowed(schedule);
-    const Program& program = borrowed.program;
-    const std::size_t size = program.stream.size;
+    const BorrowedSchedule borrowed(given);
+    const Schedule& schedule = borrowed.schedule;
+    const std::size_t size = schedule.stream.size;
     const TimingMachine of = timing_machine(machine);
     if (of.channels < 1 || of.channels > 255 || of.in_flight < 1 || of.depth < 1) {
         throw UsageError("a machine has at least one channel, place in flight and place in a queue");
     }
     const std::vector<OpCost> rows = rows_of(costs);
     const auto* of_class = classes_of(classes, size, rows.size());
-    const auto each = planes_of(planes, program);
+    const auto each = planes_of(planes, schedule);
 
     py::dict found;
     const auto cycles = [&](const char* name) {
@@ -230,11 +230,11 @@ inline py::dict time_schedule(const py::object& schedule, const py::object& mach
     TimingResult result;
     {
         const py::gil_scoped_release without_gil;
-        check_references(program, borrowed.cores);
+        check_references(schedule, borrowed.cores);
         std::optional<EngineSteps> steps;
         std::optional<Alongside> alongside;
         if (engine) alongside.emplace(steps.emplace(*engine));
-        result = time_program(program, borrowed.cores, of, rows, of_class, each, columns,
+        result = time_operations(schedule, borrowed.cores, of, rows, of_class, each, columns,
                               alongside ? &*alongside : nullptr);
         if (alongside) alongside->finish();
     }

@@ -121,13 +121,13 @@ void Engine::reset() noexcept {
 
 void Engine::start(std::uint32_t op, std::int64_t cycle) {
     Session& x = *session_;
-    x.in_flight.check_start(x.program, op);
+    x.in_flight.check_start(x.schedule, op);
     if (x.tracker) x.tracker->start(op, cycle);
-    x.in_flight.start(x.program, op);
+    x.in_flight.start(x.schedule, op);
 }
 
 void Engine::retire(std::uint32_t op) {
-    session_->in_flight.retire(session_->program, op);
+    session_->in_flight.retire(session_->schedule, op);
     session_->executor.perform(op);
 }
 
@@ -151,10 +151,10 @@ void Engine::replay(const std::uint32_t* events, const std::int64_t* cycles, std
     guarded([&] {
         for (std::size_t i = 0; i < count; ++i) {
             const std::uint32_t op = events[i] / 2;
-            if (op >= program().stream.size) {
+            if (op >= schedule().stream.size) {
                 throw ScheduleError("event " + std::to_string(events[i]) + " is of operation " +
                                     std::to_string(op) + ", but the stream has " +
-                                    std::to_string(program().stream.size));
+                                    std::to_string(schedule().stream.size));
             }
             interruptible(kWorkOfEvent);
             events[i] % 2 == 0 ? start(op, cycles[i]) : retire(op);
@@ -166,7 +166,7 @@ void Engine::finish(std::int64_t cycle) {
     guarded([&] {
         if (!finished()) {
             throw ScheduleError("the events ended, but " + std::to_string(session_->in_flight.retired()) +
-                                " of " + std::to_string(program().stream.size) +
+                                " of " + std::to_string(schedule().stream.size) +
                                 " operations have retired");
         }
         if (session_->tracker) session_->tracker->finish(cycle);
@@ -179,13 +179,13 @@ void Engine::run() {
         throw UsageError("run() needs a program that has not started: call reset() first");
     }
     guarded([&] {
-        for (std::uint32_t op = 0; op < program().stream.size; ++op) {
+        for (std::uint32_t op = 0; op < schedule().stream.size; ++op) {
             interruptible(kWorkOfEvent);
             start(op, op);
             retire(op);
         }
     });
-    finish(program().stream.size);
+    finish(schedule().stream.size);
 }
 
 void Engine::require_usable() const {
@@ -197,11 +197,11 @@ void Engine::require_usable() const {
 // -- tensors --------------------------------------------------------------------------------------
 
 const TensorRow& Engine::row_of(std::uint32_t tensor) const {
-    if (tensor >= program().tensors.size) {
-        throw UsageError("tensor must be below " + std::to_string(program().tensors.size) +
+    if (tensor >= schedule().tensors.size) {
+        throw UsageError("tensor must be below " + std::to_string(schedule().tensors.size) +
                          ", not " + std::to_string(tensor));
     }
-    return program().tensors[tensor];
+    return schedule().tensors[tensor];
 }
 
 void Engine::set_tensor(std::uint32_t tensor, const HostMatrix& values) {

@@ -117,7 +117,7 @@ void Executor::make_room(const MatmulRow& x) {
     const bool whole = x.a != kNone;
     scratch_.make_room(dtype, whole ? x.m : rows_at_once(x), x.k, x.n);
     if (!whole) gathered_.reserve(rows_at_once(x) * x.k * item_size(dtype));
-    const TensorRow& second = program_.tensor_of(x.b);
+    const TensorRow& second = schedule_.tensor_of(x.b);
     if (packed_on_chip(second)) {
         unpacked_.reserve(std::size_t{x.k} * x.n * item_size(static_cast<DType>(second.dtype)));
     }
@@ -137,21 +137,21 @@ void Executor::make_room(const VectorRow& x) {
 }
 
 void Executor::perform(std::uint32_t op) {
-    core_ = program_.stream[op].core;
-    switch (program_.opcode(op)) {
-        case Opcode::kLoad: load(op, program_.transfer(op)); return;
-        case Opcode::kStore: store(program_.transfer(op)); return;
-        case Opcode::kExecute: execute(program_.matmul(op)); return;
-        case Opcode::kVector: vector(program_.vector(op)); return;
+    core_ = schedule_.stream[op].core;
+    switch (schedule_.opcode(op)) {
+        case Opcode::kLoad: load(op, schedule_.transfer(op)); return;
+        case Opcode::kStore: store(schedule_.transfer(op)); return;
+        case Opcode::kExecute: execute(schedule_.matmul(op)); return;
+        case Opcode::kVector: vector(schedule_.vector(op)); return;
     }
 }
 
 void Executor::load(std::uint32_t op, const TransferRow& x) {
     const DramTile t = x.list == kNone ? dram_tile(x.tile) : gathered_row(op, x);
     std::byte* to = write(x.tile, x.sram);
-    const TensorRow& tensor = program_.tensor_of(x.tile);
+    const TensorRow& tensor = schedule_.tensor_of(x.tile);
     if (unpacked_by_dma(tensor)) {
-        unpack(program_.tiles[x.tile], tensor, t.data, t.pitch, to);
+        unpack(schedule_.tiles[x.tile], tensor, t.data, t.pitch, to);
     } else {
         copy_rows(to, t.row_bytes, t.data, t.pitch, t.rows, t.row_bytes);
     }
@@ -181,8 +181,8 @@ void Executor::execute(const MatmulRow& x) {
 // The sums are computed where they will lie: in acc, or in c if it has their type. Otherwise c is
 // narrower, and this is the last step, which rounds.
 bool Executor::rounds(const MatmulRow& x) const {
-    return Program::touches_c(x) &&
-           program_.dtype_of_tile(x.c) != accumulator_of(static_cast<DType>(x.dtype));
+    return Schedule::touches_c(x) &&
+           schedule_.dtype_of_tile(x.c) != accumulator_of(static_cast<DType>(x.dtype));
 }
 
 template <class Sum>
@@ -195,12 +195,12 @@ void Executor::multiply(const MatmulRow& x) {
     if (whole) args.a = read(x.a, x.a_sram);
     args.b = second(x);
     args.a_dtype = static_cast<DType>(x.dtype);
-    args.b_dtype = program_.dtype_of_tile(x.b);
+    args.b_dtype = schedule_.dtype_of_tile(x.b);
     const Sum* before = nullptr;
     if (x.step > 0) {
         before = as<Sum>(x.acc == kNone ? read(x.c, x.c_sram) : read(x.acc, x.acc_sram));
     }
-    std::byte* target = Program::touches_c(x) ? write(x.c, x.c_sram) : write(x.acc, x.acc_sram);
+    std::byte* target = Schedule::touches_c(x) ? write(x.c, x.c_sram) : write(x.acc, x.acc_sram);
     if (rounds) wide.sums.resize(count);
     args.c = rounds ? wide.sums.data() : as<Sum>(target);
     if (before && before != args.c) std::copy_n(before, count, args.c);
@@ -219,15 +219,15 @@ void Executor::multiply(const MatmulRow& x) {
     } else {
         multiply_pieces(x, args);
     }
-    if (rounds) leave(kernel_, args.c, count, x.scale, program_.dtype_of_tile(x.c), target);
+    if (rounds) leave(kernel_, args.c, count, x.scale, schedule_.dtype_of_tile(x.c), target);
 }
 
 // B in the type of its tensor: where the array unpacks, as it leaves the SRAM.
 const std::byte* Executor::second(const MatmulRow& x) {
     const std::byte* values = read(x.b, x.b_sram);
-    const TensorRow& tensor = program_.tensor_of(x.b);
+    const TensorRow& tensor = schedule_.tensor_of(x.b);
     if (!packed_on_chip(tensor)) return values;
-    const TileRow& t = program_.tiles[x.b];
+    const TileRow& t = schedule_.tiles[x.b];
     unpacked_.resize(std::size_t{t.rows} * t.cols * item_size(static_cast<DType>(tensor.dtype)));
     unpack(t, tensor, values, blocks_of(t, tensor).cols * tensor.block_bytes, unpacked_.data());
     return unpacked_.data();
@@ -252,10 +252,10 @@ void Executor::multiply_pieces(const MatmulRow& x, MatmulArgsOf<Sum> args) {
 
 template <class Row>
 void Executor::gather(const Row& x, std::size_t first, std::size_t count, std::size_t cols, std::size_t item) {
-    program_.for_each_piece(x, [&](const PieceRow& piece) {
-        const std::size_t pitch = program_.tiles[piece.tile].cols;
-        const std::byte* tile = arenas_[core_].at(piece.sram, program_.tile_bytes(piece.tile));
-        program_.for_each_window(piece, [&](const WindowRow& w) {
+    schedule_.for_each_piece(x, [&](const PieceRow& piece) {
+        const std::size_t pitch = schedule_.tiles[piece.tile].cols;
+        const std::byte* tile = arenas_[core_].at(piece.sram, schedule_.tile_bytes(piece.tile));
+        schedule_.for_each_window(piece, [&](const WindowRow& w) {
             for (std::size_t i = 0; i < w.outer; ++i) {
                 for (std::size_t j = 0; j < w.inner; ++j) {
                     const std::size_t to = w.at_row + i * w.at_outer + j * w.at_inner;
@@ -273,9 +273,9 @@ void Executor::gather(const Row& x, std::size_t first, std::size_t count, std::s
 template <class Row>
 void Executor::count_pieces(const Row& x) {
     const std::uint64_t item = item_size(static_cast<DType>(x.dtype));
-    program_.for_each_piece(x, [&](const PieceRow& piece) {
+    schedule_.for_each_piece(x, [&](const PieceRow& piece) {
         std::uint64_t bytes = 0;
-        program_.for_each_window(piece, [&](const WindowRow& w) {
+        schedule_.for_each_window(piece, [&](const WindowRow& w) {
             bytes += std::uint64_t{w.outer} * w.inner * w.cols * item;
         });
         stats_.sram_read_bytes += bytes;
@@ -287,9 +287,9 @@ const float* Executor::addend(std::uint32_t tile, std::uint32_t sram,
                               std::vector<float>& widened) {
     if (tile == kNone) return nullptr;
     std::byte* values = read(tile, sram);
-    const DType dtype = program_.dtype_of_tile(tile);
+    const DType dtype = schedule_.dtype_of_tile(tile);
     if (dtype == DType::kFp32) return as<float>(values);
-    widened.resize(program_.tile_bytes(tile) / item_size(dtype));
+    widened.resize(schedule_.tile_bytes(tile) / item_size(dtype));
     for (std::size_t i = 0; i < widened.size(); ++i) {
         widened[i] = dtype == DType::kBf16 ? widen(as<Bf16>(values)[i]) : widen(as<Fp16>(values)[i]);
     }
@@ -312,10 +312,10 @@ void Executor::vector(const VectorRow& x) {
                                                    : source(sources[i].tile, sources[i].sram);
     }
     args.dst = write(x.dst, x.dst_sram);
-    args.dtype = program_.dtype_of_tile(x.dst);
+    args.dtype = schedule_.dtype_of_tile(x.dst);
     args.rows = x.rows;
     args.cols = x.cols;
-    if (info(args.op).is_reduction) args.length = program_.tiles[x.src0].cols;
+    if (info(args.op).is_reduction) args.length = schedule_.tiles[x.src0].cols;
     if (x.acc != kNone) args.acc = read(x.acc, x.acc_sram);
     if (info(args.op).is_move) return move(args, x.src0 == kNone);
     if (info(args.op).is_conversion()) {
@@ -336,7 +336,7 @@ void Executor::fold(const VectorRow& x, VectorArgs args) {
     if (x.src2 != kNone) args.sources[2] = {read(x.src2, x.src2_sram), 0, 1, dtype};
     const std::byte* acc = x.acc == kNone ? nullptr : read(x.acc, x.acc_sram);
     std::byte* dst = write(x.dst, x.dst_sram);
-    args.dtype = program_.dtype_of_tile(x.dst);
+    args.dtype = schedule_.dtype_of_tile(x.dst);
     args.cols = x.cols;
     args.taps = x.taps;
     args.activation = static_cast<Activation>(x.activation);
@@ -371,15 +371,15 @@ void Executor::move(VectorArgs& args, bool fills) {
 }
 
 VectorSource Executor::source(std::uint32_t tile, std::uint32_t sram) {
-    const TileRow& t = program_.tiles[tile];
+    const TileRow& t = schedule_.tiles[tile];
     const std::size_t row_step = t.rows == 1 ? 0 : t.cols;
     const std::size_t col_step = t.cols == 1 ? 0 : 1;
-    return {read(tile, sram), row_step, col_step, program_.dtype_of_tile(tile)};
+    return {read(tile, sram), row_step, col_step, schedule_.dtype_of_tile(tile)};
 }
 
 Executor::DramTile Executor::dram_tile(std::uint32_t tile) {
-    const TileRow& t = program_.tiles[tile];
-    const TensorRow& tensor = program_.tensors[t.tensor];
+    const TileRow& t = schedule_.tiles[tile];
+    const TensorRow& tensor = schedule_.tensors[t.tensor];
     const std::size_t item = item_size(static_cast<DType>(tensor.dtype));
     if (is_packed(tensor)) {
         const Blocks blocks = blocks_of(t, tensor);
@@ -392,11 +392,11 @@ Executor::DramTile Executor::dram_tile(std::uint32_t tile) {
 
 // The row of the table that the list says; none that is not there, whatever the list holds.
 Executor::DramTile Executor::gathered_row(std::uint32_t op, const TransferRow& x) {
-    const TileRow& t = program_.tiles[x.tile];
-    const TensorRow& tensor = program_.tensors[t.tensor];
-    const std::uint32_t place = t.row - program_.tiles[program_.held(x.tile)].row;
+    const TileRow& t = schedule_.tiles[x.tile];
+    const TensorRow& tensor = schedule_.tensors[t.tensor];
+    const std::uint32_t place = t.row - schedule_.tiles[schedule_.held(x.tile)].row;
     std::int32_t index;
-    std::memcpy(&index, arenas_[core_].at(x.list_sram, program_.tile_bytes(x.list)) + place * sizeof index, sizeof index);
+    std::memcpy(&index, arenas_[core_].at(x.list_sram, schedule_.tile_bytes(x.list)) + place * sizeof index, sizeof index);
     stats_.sram_read_bytes += sizeof index;
     if (x.list_sram >= sram_bytes_) stats_.accumulator_read_bytes += sizeof index;
     const auto rows = static_cast<std::int64_t>(tensor.choices);
@@ -412,14 +412,14 @@ Executor::DramTile Executor::gathered_row(std::uint32_t op, const TransferRow& x
 }
 
 std::byte* Executor::read(std::uint32_t tile, std::uint32_t sram) {
-    const std::uint64_t bytes = program_.tile_bytes(tile);
+    const std::uint64_t bytes = schedule_.tile_bytes(tile);
     stats_.sram_read_bytes += bytes;
     if (sram >= sram_bytes_) stats_.accumulator_read_bytes += bytes;
     return arenas_[core_].at(sram, bytes);
 }
 
 std::byte* Executor::write(std::uint32_t tile, std::uint32_t sram) {
-    const std::uint64_t bytes = program_.tile_bytes(tile);
+    const std::uint64_t bytes = schedule_.tile_bytes(tile);
     const bool behind = sram >= sram_bytes_;
     std::uint64_t& peak = behind ? stats_.accumulator_peak_bytes : stats_.sram_peak_bytes;
     peak = std::max(peak, sram + bytes - (behind ? sram_bytes_ : 0));

@@ -6,15 +6,15 @@
 
 namespace minisim {
 
-InFlight::InFlight(const Program& program, std::size_t cores) : lanes_(cores * kQueues) {
-    follower_.reserve(program.stream.size);
-    for (std::size_t op = 0; op < program.stream.size; ++op) append(program);
+InFlight::InFlight(const Schedule& schedule, std::size_t cores) : lanes_(cores * kQueues) {
+    follower_.reserve(schedule.stream.size);
+    for (std::size_t op = 0; op < schedule.stream.size; ++op) append(schedule);
 }
 
-void InFlight::append(const Program& program) {
+void InFlight::append(const Schedule& schedule) {
     const auto op = static_cast<std::uint32_t>(follower_.size());
     follower_.push_back(kNone);
-    Lane& lane = lanes_[program.lane(op)];
+    Lane& lane = lanes_[schedule.lane(op)];
     if (lane.first == kNone) lane.first = op;
     if (lane.oldest == kNone) lane.oldest = op;
     if (lane.next == kNone) lane.next = op;
@@ -33,34 +33,34 @@ void InFlight::forget() noexcept {
     in_flight_ = retired_ = 0;
 }
 
-void InFlight::check_start(const Program& program, std::uint32_t op) const {
-    const std::uint32_t next = lanes_[program.lane(op)].next;
+void InFlight::check_start(const Schedule& schedule, std::uint32_t op) const {
+    const std::uint32_t next = lanes_[schedule.lane(op)].next;
     if (next == kNone) {
-        throw ScheduleError(program.op_name(op) +
+        throw ScheduleError(schedule.op_name(op) +
                             " started, but all operations of its queue have started already");
     }
     if (next != op) {
-        throw ScheduleError(program.op_name(op) +
+        throw ScheduleError(schedule.op_name(op) +
                             " started out of order: the next of its queue is " +
-                            program.op_name(next));
+                            schedule.op_name(next));
     }
 }
 
-void InFlight::start(const Program& program, std::uint32_t op) noexcept {
-    lanes_[program.lane(op)].next = follower_[op];
+void InFlight::start(const Schedule& schedule, std::uint32_t op) noexcept {
+    lanes_[schedule.lane(op)].next = follower_[op];
     ++in_flight_;
 }
 
-void InFlight::retire(const Program& program, std::uint32_t op) {
-    Lane& lane = lanes_[program.lane(op)];
+void InFlight::retire(const Schedule& schedule, std::uint32_t op) {
+    Lane& lane = lanes_[schedule.lane(op)];
     if (lane.oldest == lane.next) {
-        throw ScheduleError(program.op_name(op) +
+        throw ScheduleError(schedule.op_name(op) +
                             " retired, but nothing of its queue is in flight");
     }
     if (lane.oldest != op) {
-        throw ScheduleError(program.op_name(op) +
+        throw ScheduleError(schedule.op_name(op) +
                             " retired out of order: the oldest of its queue in flight is " +
-                            program.op_name(lane.oldest));
+                            schedule.op_name(lane.oldest));
     }
     lane.oldest = follower_[op];
     --in_flight_;

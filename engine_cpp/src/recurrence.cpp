@@ -7,7 +7,7 @@
 
 namespace minisim {
 
-std::vector<Cycle> expected_starts(const Program& program, std::uint32_t cores,
+std::vector<Cycle> expected_starts(const Schedule& schedule, std::uint32_t cores,
                                    const std::vector<OpCost>& costs, const std::uint32_t* classes,
                                    const std::int64_t* sharing, bool shared) {
     struct Lane {
@@ -21,10 +21,10 @@ std::vector<Cycle> expected_starts(const Program& program, std::uint32_t cores,
         }
         return lanes[lane].ends[count];
     };
-    const auto size = static_cast<std::uint32_t>(program.stream.size);
+    const auto size = static_cast<std::uint32_t>(schedule.stream.size);
     std::vector<Cycle> found(size);
     for (std::uint32_t op = 0; op < size; ++op) {
-        const StreamRow& row = program.stream[op];
+        const StreamRow& row = schedule.stream[op];
         const std::size_t own = std::size_t{row.core} * kQueues;
         Lane& lane = lanes[own + row.queue];
         Cycle start = lane.begun;
@@ -32,7 +32,7 @@ std::vector<Cycle> expected_starts(const Program& program, std::uint32_t cores,
             start = std::max(start, end_of(op, own + q, row.wait[q]));
         }
         for (std::size_t i = row.sync; i != kNone; ++i) {
-            const SyncRow& sync = program.syncs[i];
+            const SyncRow& sync = schedule.syncs[i];
             start = std::max(start, end_of(op, sync.core * kQueues + sync.queue, sync.count));
             if (!sync.more) break;
         }

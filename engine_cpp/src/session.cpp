@@ -9,12 +9,12 @@ namespace minisim {
 namespace {
 
 // Also through a view: a reshaped input is the user's, whatever the role of the reshape.
-void refuse_store_to_supplied(const Program& program, const Dram& dram, std::size_t op) {
-    if (program.opcode(op) != Opcode::kStore) return;
-    const std::uint32_t tile = program.transfer(op).tile;
-    if (dram.supplied(program.tiles[tile].tensor)) {
+void refuse_store_to_supplied(const Schedule& schedule, const Dram& dram, std::size_t op) {
+    if (schedule.opcode(op) != Opcode::kStore) return;
+    const std::uint32_t tile = schedule.transfer(op).tile;
+    if (dram.supplied(schedule.tiles[tile].tensor)) {
         throw ScheduleError("stream[" + std::to_string(op) + "]: STORE into " +
-                            program.tile_name(tile) +
+                            schedule.tile_name(tile) +
                             ", which lies in an input or a weight: those belong to the user");
     }
 }
@@ -25,22 +25,22 @@ Session::Session(MachineState& machine, Tables tables, Kind kind)
     : machine_(machine),
       kind_(kind),
       tables_(std::move(tables)),
-      program(checked()),
-      dram(program.tensors),
-      in_flight(program, machine.cores),
-      executor(program, machine.arenas, machine.sram_bytes, dram, machine.kernel) {
-    for (std::size_t op = 0; op < program.stream.size; ++op) {
-        refuse_store_to_supplied(program, dram, op);
+      schedule(checked()),
+      dram(schedule.tensors),
+      in_flight(schedule, machine.cores),
+      executor(schedule, machine.arenas, machine.sram_bytes, dram, machine.kernel) {
+    for (std::size_t op = 0; op < schedule.stream.size; ++op) {
+        refuse_store_to_supplied(schedule, dram, op);
     }
-    for (const MatmulRow& x : program.matmuls) executor.make_room(x);
-    for (const VectorRow& x : program.vectors) executor.make_room(x);
+    for (const MatmulRow& x : schedule.matmuls) executor.make_room(x);
+    for (const VectorRow& x : schedule.vectors) executor.make_room(x);
     if (machine.sram_cells.empty()) return;
     const auto grain = hand_built() ? Tracker::Grain::kByItem : Tracker::Grain::kAsTiled;
-    tracker.emplace(program, dram, in_flight, machine.sram_cells, machine.sram_bytes, grain);
+    tracker.emplace(schedule, dram, in_flight, machine.sram_cells, machine.sram_bytes, grain);
 }
 
-Program Session::checked() const {
-    const Program found = tables_.view();
+Schedule Session::checked() const {
+    const Schedule found = tables_.view();
     Validator(found, machine_.sram_bytes, machine_.accumulator_bytes, machine_.cores).all();
     return found;
 }
@@ -61,22 +61,22 @@ void Session::forget_operations() noexcept {
 
 void Session::rewind(const HandBuilt::Mark& old) noexcept {
     HandBuilt(tables_).rewind(old);
-    program = tables_.view();
+    schedule = tables_.view();
 }
 
 Validator Session::validator() const {
-    return {program, machine_.sram_bytes, machine_.accumulator_bytes, machine_.cores};
+    return {schedule, machine_.sram_bytes, machine_.accumulator_bytes, machine_.cores};
 }
 
 std::uint32_t Session::add_tensor(std::uint32_t rows, std::uint32_t cols, Role role, DType dtype) {
     HandBuilt builder(tables_);
     const HandBuilt::Mark old = builder.mark();
     builder.append(rows, cols, role, dtype);
-    program = tables_.view();
+    schedule = tables_.view();
     bool added = false;
     try {
         validator().tensor(old.tensors);
-        dram.add(program.tensors[old.tensors]);
+        dram.add(schedule.tensors[old.tensors]);
         added = true;
         if (tracker) tracker->grow();
     } catch (...) {
@@ -92,12 +92,12 @@ std::uint32_t Session::append(const SchedOp& op) {
     const HandBuilt::Mark old = builder.mark();
     try {
         builder.append(op);
-        program = tables_.view();
+        schedule = tables_.view();
         check_new_rows(old);
-        for (std::size_t i = old.matmuls; i < program.matmuls.size; ++i) {
-            executor.make_room(program.matmuls[i]);
+        for (std::size_t i = old.matmuls; i < schedule.matmuls.size; ++i) {
+            executor.make_room(schedule.matmuls[i]);
         }
-        in_flight.append(program);
+        in_flight.append(schedule);
     } catch (...) {
         rewind(old);
         throw;
@@ -107,13 +107,13 @@ std::uint32_t Session::append(const SchedOp& op) {
 
 void Session::check_new_rows(const HandBuilt::Mark& old) const {
     const Validator validator = this->validator();
-    for (std::size_t i = old.tiles; i < program.tiles.size; ++i) validator.tile(i);
-    for (std::size_t i = old.transfers; i < program.transfers.size; ++i) validator.transfer(i);
-    for (std::size_t i = old.matmuls; i < program.matmuls.size; ++i) validator.matmul(i);
-    for (std::size_t i = old.vectors; i < program.vectors.size; ++i) validator.vector(i);
-    for (std::size_t i = old.stream; i < program.stream.size; ++i) {
+    for (std::size_t i = old.tiles; i < schedule.tiles.size; ++i) validator.tile(i);
+    for (std::size_t i = old.transfers; i < schedule.transfers.size; ++i) validator.transfer(i);
+    for (std::size_t i = old.matmuls; i < schedule.matmuls.size; ++i) validator.matmul(i);
+    for (std::size_t i = old.vectors; i < schedule.vectors.size; ++i) validator.vector(i);
+    for (std::size_t i = old.stream; i < schedule.stream.size; ++i) {
         validator.op(i);
-        refuse_store_to_supplied(program, dram, i);
+        refuse_store_to_supplied(schedule, dram, i);
     }
 }
 

@@ -69,11 +69,11 @@ void Steps::merge() {
 
 // -- the loop -------------------------------------------------------------------------------------
 
-Loop::Loop(const Program& program, std::uint32_t cores, const TimingMachine& machine,
+Loop::Loop(const Schedule& schedule, std::uint32_t cores, const TimingMachine& machine,
            const std::vector<OpCost>& costs, const std::uint32_t* classes,
            const std::vector<std::uint32_t>& planes, const TimelineColumns& columns,
            StepListener* listener)
-    : program_(program),
+    : schedule_(schedule),
       machine_(machine),
       costs_(costs),
       classes_(classes),
@@ -82,20 +82,20 @@ Loop::Loop(const Program& program, std::uint32_t cores, const TimingMachine& mac
       steps_(listener, std::size_t{cores} * kQueues),
       memory_(make_memory(machine.memory, cores)),
       answers_(machine.memory.answers()) {
-    const std::size_t lanes = std::size_t{cores} * kQueues, size = program.stream.size;
+    const std::size_t lanes = std::size_t{cores} * kQueues, size = schedule.stream.size;
     lane_ops_.resize(lanes);
     known_.assign(lanes, 0);
     waiting_.resize(lanes);
     controls_.resize(cores);
     std::vector<std::size_t> counts(lanes, 0);
-    for (const StreamRow& row : program.stream) ++counts[std::size_t{row.core} * kQueues + row.queue];
+    for (const StreamRow& row : schedule.stream) ++counts[std::size_t{row.core} * kQueues + row.queue];
     for (std::size_t lane = 0; lane < lanes; ++lane) lane_ops_[lane].reserve(counts[lane]);
     if (overtakes()) place_.resize(size);
     for (std::uint32_t op = 0; op < size; ++op) {
-        std::vector<std::uint32_t>& mine = lane_ops_[program.lane(op)];
+        std::vector<std::uint32_t>& mine = lane_ops_[schedule.lane(op)];
         if (!place_.empty()) place_[op] = static_cast<std::uint32_t>(mine.size());
         mine.push_back(op);
-        if (cores > 1) controls_[program.stream[op].core].ops.push_back(op);
+        if (cores > 1) controls_[schedule.stream[op].core].ops.push_back(op);
     }
     units_.resize(lanes);
     for (std::uint32_t core = 0; core < cores; ++core) {
@@ -124,7 +124,7 @@ TimingResult Loop::run() {
         settle();
     }
     steps_.finish();
-    TimingResult found{program_.stream.size, {}};
+    TimingResult found{schedule_.stream.size, {}};
     for (const std::uint32_t known : known_) found.unretired -= known;
     memory_->count(found.counters);
     return found;
@@ -165,7 +165,7 @@ void Loop::advance(Control& control) {
             columns_.issue[op] = control.at;
             opened(Point::kIssue, op, Gate::kDescriptor, control.last);
         } else {
-            Unit& unit = units_[program_.lane(op)];
+            Unit& unit = units_[schedule_.lane(op)];
             const std::size_t put = unit.taken.size();
             const bool full = put >= machine_.depth;
             if (full && put - machine_.depth >= unit.starts) {
@@ -208,7 +208,7 @@ void Loop::wake(Unit& unit, Cycle cycle) {
 
 // When all that `op` waits for has retired; kForever if that is not known yet: whatever is short will wake the unit.
 Cycle Loop::waits_until(Unit& unit, std::uint32_t op) {
-    const StreamRow& row = program_.stream[op];
+    const StreamRow& row = schedule_.stream[op];
     Cycle latest = 0;
     for (std::uint32_t queue = 0; queue < kQueues; ++queue) {
         const std::uint32_t lane = unit.first_lane + queue, count = row.wait[queue];
@@ -217,7 +217,7 @@ Cycle Loop::waits_until(Unit& unit, std::uint32_t op) {
         latest = std::max(latest, end(lane, count));
     }
     for (std::size_t i = row.sync; i != kNone; ++i) {
-        const SyncRow& sync = program_.syncs[i];
+        const SyncRow& sync = schedule_.syncs[i];
         const std::uint32_t lane = sync.core * kQueues + sync.queue;
         if (known_[lane] < sync.count) return await(unit, lane, sync.count);
         if (sync.count) latest = std::max(latest, end(lane, sync.count));
@@ -237,7 +237,7 @@ Cycle Loop::await(Unit& unit, std::uint32_t lane, std::uint32_t count) {
 
 // Whether a retirement that `op` waited for let it start at `start`: if so, notes which.
 bool Loop::awaited(const Unit& unit, std::uint32_t op, Cycle start) {
-    const StreamRow& row = program_.stream[op];
+    const StreamRow& row = schedule_.stream[op];
     const auto note = [&](Gate gate, std::uint32_t lane, std::uint32_t count) {
         if (count == 0 || end(lane, count) != start) return false;
         opened(Point::kStart, op, gate, lane_ops_[lane][count - 1]);
@@ -248,7 +248,7 @@ bool Loop::awaited(const Unit& unit, std::uint32_t op, Cycle start) {
         if (note(wait.gate, unit.first_lane + queue, row.wait[queue])) return true;
     }
     for (std::size_t i = row.sync; i != kNone; ++i) {
-        const SyncRow& sync = program_.syncs[i];
+        const SyncRow& sync = schedule_.syncs[i];
         if (note(Gate::kAfterCore, sync.core * kQueues + sync.queue, sync.count)) return true;
         if (!sync.more) break;
     }
@@ -331,11 +331,11 @@ void Loop::work_ahead(Unit& unit) {
     started(unit);
 }
 
-TimingResult time_program(const Program& program, std::uint32_t cores,
+TimingResult time_operations(const Schedule& schedule, std::uint32_t cores,
                           const TimingMachine& machine, const std::vector<OpCost>& costs,
                           const std::uint32_t* classes, const std::vector<std::uint32_t>& planes,
                           const TimelineColumns& columns, StepListener* listener) {
-    return Loop(program, cores, machine, costs, classes, planes, columns, listener).run();
+    return Loop(schedule, cores, machine, costs, classes, planes, columns, listener).run();
 }
 
 }  // namespace minisim

@@ -50,36 +50,36 @@ std::uint64_t pair(std::uint64_t low, std::uint64_t high) { return low | high <<
 
 class Classifier {
 public:
-    Classifier(const Program& program, std::int64_t period, std::uint64_t sram_bytes)
-        : program_(program),
+    Classifier(const Schedule& schedule, std::int64_t period, std::uint64_t sram_bytes)
+        : schedule_(schedule),
           period_(static_cast<std::uint64_t>(period)),
           sram_bytes_(sram_bytes),
-          rectangles_(program.tiles.size, kNone),
-          bytes_(program.tiles.size, kUnknown) {}
+          rectangles_(schedule.tiles.size, kNone),
+          bytes_(schedule.tiles.size, kUnknown) {}
 
     // The class of the rectangle under a tile: how it lies in DRAM, up to a multiple of the period.
     std::uint32_t rectangle(std::uint32_t tile) {
         std::uint32_t& found = rectangles_[tile];
         if (found == kNone) {
-            const Rectangle at = rectangle_of(program_, tile);
+            const Rectangle at = rectangle_of(schedule_, tile);
             found = tiles_.of({static_cast<std::uint64_t>(at.address) % period_,
                                static_cast<std::uint64_t>(at.rows), static_cast<std::uint64_t>(at.row_bytes),
-                               static_cast<std::uint64_t>(at.pitch), unpacked_by_dma(program_.tensor_of(tile))});
+                               static_cast<std::uint64_t>(at.pitch), unpacked_by_dma(schedule_.tensor_of(tile))});
         }
         return found;
     }
 
     Key key(std::size_t op, std::uint32_t planes) {
-        switch (program_.opcode(op)) {
+        switch (schedule_.opcode(op)) {
             case Opcode::kLoad:
             case Opcode::kStore: {
-                const TransferRow& x = program_.transfer(op);
+                const TransferRow& x = schedule_.transfer(op);
                 const std::uint64_t list = x.list == kNone ? 0 : 1 + in_accumulator(x.list_sram);
-                return {program_.stream[op].opcode, rectangle(x.tile), planes != 0, in_accumulator(x.sram),
+                return {schedule_.stream[op].opcode, rectangle(x.tile), planes != 0, in_accumulator(x.sram),
                         bytes(x.tile), elements_of(x.tile), list};
             }
-            case Opcode::kExecute: return matmul(program_.matmul(op));
-            case Opcode::kVector: return vector(program_.vector(op));
+            case Opcode::kExecute: return matmul(schedule_.matmul(op));
+            case Opcode::kVector: return vector(schedule_.vector(op));
         }
         return {};
     }
@@ -96,13 +96,13 @@ private:
     }
 
     std::uint64_t bytes_of(std::uint32_t tile) const {
-        if (!program_.tensors[program_.tiles[tile].tensor].keeps) return program_.tile_bytes(tile);
-        const Rectangle at = rectangle_of(program_, tile);
+        if (!schedule_.tensors[schedule_.tiles[tile].tensor].keeps) return schedule_.tile_bytes(tile);
+        const Rectangle at = rectangle_of(schedule_, tile);
         return static_cast<std::uint64_t>(at.rows * at.row_bytes);
     }
 
     std::uint64_t elements_of(std::uint32_t tile) const {
-        return std::uint64_t{program_.tiles[tile].rows} * program_.tiles[tile].cols;
+        return std::uint64_t{schedule_.tiles[tile].rows} * schedule_.tiles[tile].cols;
     }
 
     Key matmul(const MatmulRow& x) {
@@ -117,28 +117,28 @@ private:
                 pair(x.m, x.k),
                 pair(x.n, x.taps),
                 pitch,
-                pair(static_cast<std::uint32_t>(kept_steps(program_, x.b)), item_size(program_.dtype_of_tile(x.c))),
+                pair(static_cast<std::uint32_t>(kept_steps(schedule_, x.b)), item_size(schedule_.dtype_of_tile(x.c))),
                 x.a_pieces == kNone ? bytes(x.a) : elements(x),
                 bytes(x.b),
                 bytes(x.c),
                 bytes(x.acc),
                 bytes(x.bias),
                 bytes(x.residual),
-                pair(x.a_pieces != kNone, packed_on_chip(program_.tensor_of(x.b)))};
+                pair(x.a_pieces != kNone, packed_on_chip(schedule_.tensor_of(x.b)))};
     }
 
     // Elements from one row of A to the next where it is made of pieces: those of the first one; else 0.
     std::uint64_t pitch_of_pieces(const MatmulRow& x) const {
         if (x.a_pieces == kNone) return 0;
-        const PieceRow& piece = program_.pieces[x.a_pieces];
-        return std::uint64_t{program_.tiles[piece.tile].cols} * program_.windows[piece.window].from_inner;
+        const PieceRow& piece = schedule_.pieces[x.a_pieces];
+        return std::uint64_t{schedule_.tiles[piece.tile].cols} * schedule_.windows[piece.window].from_inner;
     }
 
     Key vector(const VectorRow& x) {
         const std::uint64_t what = static_cast<std::uint64_t>(Opcode::kVector) | std::uint64_t{x.op} << 8 |
                                    std::uint64_t{x.dtype} << 16 | std::uint64_t{x.activation} << 24 |
                                    std::uint64_t{x.src2 != kNone} << 31;
-        const std::uint32_t cols = x.src0 == kNone ? 0 : program_.tiles[x.src0].cols;
+        const std::uint32_t cols = x.src0 == kNone ? 0 : schedule_.tiles[x.src0].cols;
         return {pair(static_cast<std::uint32_t>(what), cols),
                 pair(x.rows, x.cols),
                 pair(x.taps, x.src0_pieces != kNone),
@@ -153,10 +153,10 @@ private:
     template <class Row>
     std::uint64_t elements(const Row& x) {
         std::uint64_t found = 0;
-        program_.for_each_piece(x, [&](const PieceRow& piece) {
+        schedule_.for_each_piece(x, [&](const PieceRow& piece) {
             const auto [known, is_new] = elements_.try_emplace(piece.window, 0);
             if (is_new) {
-                program_.for_each_window(piece, [&, &sum = known->second](const WindowRow& w) {
+                schedule_.for_each_window(piece, [&, &sum = known->second](const WindowRow& w) {
                     sum += std::uint64_t{w.outer} * w.inner * w.cols;
                 });
             }
@@ -165,7 +165,7 @@ private:
         return found;
     }
 
-    const Program& program_;
+    const Schedule& schedule_;
     std::uint64_t period_, sram_bytes_;
     static constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
     std::vector<std::uint32_t> rectangles_;
@@ -184,16 +184,16 @@ inline void require(bool holds, std::size_t op, const char* what) {
 
 }  // namespace
 
-Classes classify(const Program& program, const std::vector<std::uint32_t>& planes,
+Classes classify(const Schedule& schedule, const std::vector<std::uint32_t>& planes,
                  std::int64_t period, std::uint64_t sram_bytes) {
-    Classifier classifier(program, period, sram_bytes);
+    Classifier classifier(schedule, period, sram_bytes);
     std::array<Numbers, kOpcodes> numbers;
     // A class is numbered when it is met; each opcode keeps its own, and they are joined.
     std::array<std::vector<std::uint32_t>, kOpcodes> joined;
     Classes classes;
-    classes.of.resize(program.stream.size);
-    for (std::size_t op = 0; op < program.stream.size; ++op) {
-        const std::size_t code = program.stream[op].opcode;
+    classes.of.resize(schedule.stream.size);
+    for (std::size_t op = 0; op < schedule.stream.size; ++op) {
+        const std::size_t code = schedule.stream[op].opcode;
         const std::uint32_t own =
             numbers[code].of(classifier.key(op, planes.empty() ? 1 : planes[op]));
         if (own == joined[code].size()) {
@@ -208,14 +208,14 @@ Classes classify(const Program& program, const std::vector<std::uint32_t>& plane
 namespace {
 
 // The runs of pieces that begin at `first` (NONE: there are none) and of their windows end within their tables.
-void check_pieces(const Program& program, std::size_t op, std::uint32_t first) {
+void check_pieces(const Schedule& schedule, std::size_t op, std::uint32_t first) {
     if (first == kNone) return;
-    const bool ends = program.windows.size == 0 || program.windows[program.windows.size - 1].more == 0;
+    const bool ends = schedule.windows.size == 0 || schedule.windows[schedule.windows.size - 1].more == 0;
     bool more = true;
     for (std::size_t i = first; more; ++i) {
-        require(i < program.pieces.size, op, "refers beyond the pieces");
-        const PieceRow& piece = program.pieces[i];
-        require(piece.tile < program.tiles.size && piece.window < program.windows.size && ends, op,
+        require(i < schedule.pieces.size, op, "refers beyond the pieces");
+        const PieceRow& piece = schedule.pieces[i];
+        require(piece.tile < schedule.tiles.size && piece.window < schedule.windows.size && ends, op,
                 "has a piece of a tile or a window that does not exist");
         more = piece.more != 0;
     }
@@ -223,20 +223,20 @@ void check_pieces(const Program& program, std::size_t op, std::uint32_t first) {
 
 }  // namespace
 
-void check_references(const Program& program, std::uint32_t cores) {
-    const std::size_t sizes[kOpcodes] = {program.transfers.size, program.transfers.size,
-                                         program.matmuls.size, program.vectors.size};
-    const auto tile = [&](std::uint32_t id) { return id < program.tiles.size; };
-    for (const TensorRow& row : program.tensors) {
+void check_references(const Schedule& schedule, std::uint32_t cores) {
+    const std::size_t sizes[kOpcodes] = {schedule.transfers.size, schedule.transfers.size,
+                                         schedule.matmuls.size, schedule.vectors.size};
+    const auto tile = [&](std::uint32_t id) { return id < schedule.tiles.size; };
+    for (const TensorRow& row : schedule.tensors) {
         if (row.dtype >= kDTypes) throw ScheduleError("a tensor has a type that does not exist");
         if (row.keeps > row.block) throw ScheduleError("a tensor keeps more of a block than it has");
         if (row.unpacker >= kUnpackers) throw ScheduleError("a tensor has an unpacker that does not exist");
     }
-    for (const TileRow& row : program.tiles) {
-        if (row.tensor >= program.tensors.size) {
+    for (const TileRow& row : schedule.tiles) {
+        if (row.tensor >= schedule.tensors.size) {
             throw ScheduleError("a tile refers to a tensor that does not exist");
         }
-        const TensorRow& tensor = program.tensors[row.tensor];
+        const TensorRow& tensor = schedule.tensors[row.tensor];
         const Wide rows = Wide{row.row} + row.rows, cols = Wide{row.col} + row.cols;
         const Wide end = Wide{tensor.address} + rows * tensor.pitch +
                          cols * item_size(static_cast<DType>(tensor.dtype));
@@ -246,8 +246,8 @@ void check_references(const Program& program, std::uint32_t cores) {
             throw ScheduleError("a tile must end at or below address 2^62");
         }
     }
-    for (std::size_t op = 0; op < program.stream.size; ++op) {
-        const StreamRow& row = program.stream[op];
+    for (std::size_t op = 0; op < schedule.stream.size; ++op) {
+        const StreamRow& row = schedule.stream[op];
         require(row.opcode < kOpcodes, op, "has an opcode that does not exist");
         require(row.queue < kQueues && row.core < cores, op,
                 "is in a queue or of a core that does not exist");
@@ -256,9 +256,9 @@ void check_references(const Program& program, std::uint32_t cores) {
         require(row.row < sizes[row.opcode], op, "refers beyond its operand table");
         switch (static_cast<Opcode>(row.opcode)) {
             case Opcode::kLoad:
-            case Opcode::kStore: require(tile(program.transfer(op).tile), op, "moves no tile"); break;
+            case Opcode::kStore: require(tile(schedule.transfer(op).tile), op, "moves no tile"); break;
             case Opcode::kExecute: {
-                const MatmulRow& x = program.matmul(op);
+                const MatmulRow& x = schedule.matmul(op);
                 require(tile(x.c), op, "has no result");
                 require(tile(x.b), op, "has no second operand");
                 bool exist = true;
@@ -266,24 +266,24 @@ void check_references(const Program& program, std::uint32_t cores) {
                     exist = exist && (operand == kNone || tile(operand));
                 }
                 require(exist, op, "has an operand that does not exist");
-                check_pieces(program, op, x.a_pieces);
+                check_pieces(schedule, op, x.a_pieces);
                 break;
             }
             case Opcode::kVector: {
-                const VectorRow& x = program.vector(op);
+                const VectorRow& x = schedule.vector(op);
                 bool exist = tile(x.dst);
                 for (const std::uint32_t source : {x.src0, x.src1, x.src2, x.acc}) {
                     exist = exist && (source == kNone || tile(source));
                 }
                 require(exist, op, "has an operand that does not exist");
                 require(x.op < kVectorOps, op, "is a vector operation that does not exist");
-                check_pieces(program, op, x.src0_pieces);
+                check_pieces(schedule, op, x.src0_pieces);
                 break;
             }
         }
         for (std::size_t i = row.sync; i != kNone; ++i) {
-            require(i < program.syncs.size, op, "refers beyond the syncs");
-            const SyncRow& sync = program.syncs[i];
+            require(i < schedule.syncs.size, op, "refers beyond the syncs");
+            const SyncRow& sync = schedule.syncs[i];
             require(sync.core < cores && sync.queue < kQueues, op,
                     "waits for a queue or core that does not exist");
             if (!sync.more) break;

@@ -211,9 +211,9 @@ void Loop::serve() {
 const Cut& Loop::cut_of(std::uint32_t op) {
     std::optional<Cut>& found = cuts_[classes_[op]];
     if (!found) {
-        BurstRules rules = program_.opcode(op) == Opcode::kLoad ? *machine_.load_bursts : *machine_.store_bursts;
-        if (unpacked_by_dma(program_.tensor_of(program_.transfer(op).tile))) rules = rules.unpacking();
-        Rectangle at = rectangle_of(program_, program_.transfer(op).tile);
+        BurstRules rules = schedule_.opcode(op) == Opcode::kLoad ? *machine_.load_bursts : *machine_.store_bursts;
+        if (unpacked_by_dma(schedule_.tensor_of(schedule_.transfer(op).tile))) rules = rules.unpacking();
+        Rectangle at = rectangle_of(schedule_, schedule_.transfer(op).tile);
         at.address %= rules.period();
         found = cut(at, rules);
     }
@@ -221,10 +221,10 @@ const Cut& Loop::cut_of(std::uint32_t op) {
 }
 
 Asked Loop::asked(std::uint32_t op) const {
-    const StreamRow& row = program_.stream[op];
-    const auto lane = static_cast<std::uint32_t>(program_.lane(op));
-    const bool write = program_.opcode(op) == Opcode::kStore;
-    const Rectangle at = rectangle_of(program_, program_.transfer(op).tile);
+    const StreamRow& row = schedule_.stream[op];
+    const auto lane = static_cast<std::uint32_t>(schedule_.lane(op));
+    const bool write = schedule_.opcode(op) == Opcode::kStore;
+    const Rectangle at = rectangle_of(schedule_, schedule_.transfer(op).tile);
     return {op, lane, row.core, write, at, cost(op).dram};
 }
 
@@ -242,7 +242,7 @@ void Loop::take(std::uint32_t port) {
     const Cycle there = answer.end + answer.crossing;
     Cycle begin = answer.begin, done, latency = std::max(answer.latency - machine_.gap, Cycle{0});
     if (machine_.load_bursts) {
-        const bool load = program_.opcode(op) == Opcode::kLoad;
+        const bool load = schedule_.opcode(op) == Opcode::kLoad;
         const BurstPort bursts{load ? *machine_.load_bursts : *machine_.store_bursts};
         latency = answer.latency + (load ? 0 : machine_.store_handshake);
         std::tie(begin, done) =
@@ -304,7 +304,7 @@ void Loop::lands(Unit& unit, Port& port, std::uint32_t op) {
         }
         retires(unit, first);
     }
-    const bool last_plane = op + 1 == program_.stream.size || planes(op + 1) > 0;
+    const bool last_plane = op + 1 == schedule_.stream.size || planes(op + 1) > 0;
     if (!last_plane) return;
     port.lands(op, arrival(op), machine_.in_flight);
     for (const std::uint32_t waiter : groups_[unit.group]) look_for_place(units_[waiter]);

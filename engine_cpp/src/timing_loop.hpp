@@ -205,7 +205,7 @@ struct Control {
 
 class Loop {
 public:
-    Loop(const Program& program, std::uint32_t cores, const TimingMachine& machine,
+    Loop(const Schedule& schedule, std::uint32_t cores, const TimingMachine& machine,
          const std::vector<OpCost>& costs, const std::uint32_t* classes,
          const std::vector<std::uint32_t>& planes, const TimelineColumns& columns,
          StepListener* listener);
@@ -268,7 +268,7 @@ private:
         columns_.holder[at] = holder;
     }
 
-    const Program& program_;
+    const Schedule& schedule_;
     const TimingMachine& machine_;
     const std::vector<OpCost>& costs_;
     const std::uint32_t* classes_;

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 namespace minisim {
-Tracker::Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
+Tracker::Tracker(const Schedule& schedule, const Dram& dram, const InFlight& in_flight,
                  std::vector<Cells>& srams, std::uint64_t sram_bytes, Grain grain)
-    : program_(program),
+    : schedule_(schedule),
       dram_(dram),
       in_flight_(in_flight),
       grain_(grain),
@@ -16,14 +16,14 @@ Tracker::Tracker(const Program& program, const Dram& dram, const InFlight& in_fl
 
 void Tracker::grow() {
     std::vector<DramGrid> grids = whole_storages();
-    for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
+    for (std::uint32_t i = 0; i < schedule_.tensors.size; ++i) {
         DramGrid& grid = grids[dram_.storage_of(i)];
-        const TensorRow t = laid(program_.tensors[i]);
+        const TensorRow t = laid(schedule_.tensors[i]);
         grid.cut(grid.span(t, 0, t.rows, 0, t.cols));
         if (grain_ == Grain::kByItem) grid.cut_to_items(item_size(static_cast<DType>(t.dtype)));
     }
-    for (const TileRow& t : program_.tiles) {
-        const TensorRow& tensor = program_.tensors[t.tensor];
+    for (const TileRow& t : schedule_.tiles) {
+        const TensorRow& tensor = schedule_.tensors[t.tensor];
         if (t.stack != 0 && tensor.page == 0) continue;  // no transfer moves it
         if (tensor.indices != 0) continue;  // it may be any row of the table, which is cut as a whole
         DramGrid& grid = grids[dram_.storage_of(t.tensor)];
@@ -39,10 +39,10 @@ std::vector<DramGrid> Tracker::whole_storages() const {
     constexpr std::uint32_t kNoTensor = kNone;
     std::vector<std::uint32_t> first(dram_.storages(), kNoTensor);
     std::vector<DramGrid> grids(dram_.storages());
-    for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
+    for (std::uint32_t i = 0; i < schedule_.tensors.size; ++i) {
         const std::uint32_t storage = dram_.storage_of(i);
         if (first[storage] == kNoTensor) first[storage] = i;
-        const TensorRow t = laid(program_.tensors[i]), other = laid(program_.tensors[first[storage]]);
+        const TensorRow t = laid(schedule_.tensors[i]), other = laid(schedule_.tensors[first[storage]]);
         const bool alike = t.rows == other.rows && t.cols == other.cols;
         if (first[storage] == i) {
             grids[storage] = {t.rows, t.cols * item_size(static_cast<DType>(t.dtype))};
@@ -55,14 +55,14 @@ std::vector<DramGrid> Tracker::whole_storages() const {
 
 void Tracker::restart() noexcept {
     for (Cells& sram : srams_) sram.forget();
-    for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
+    for (std::uint32_t i = 0; i < schedule_.tensors.size; ++i) {
         Cells& cells = storages_[dram_.storage_of(i)].cells;
         dram_.supplied(i) ? cells.forget_readers() : cells.forget();
     }
 }
 
 void Tracker::supplied(std::uint32_t tensor, std::uint32_t rows) noexcept {
-    const TensorRow& t = program_.tensors[tensor];
+    const TensorRow& t = schedule_.tensors[tensor];
     if (rows == 0) return;
     for_each_run({tensor, 0, 0, rows, t.cols, 0}, [](Cells::Run run) {
         for (const Cells::Block block : run) {
@@ -73,8 +73,8 @@ void Tracker::supplied(std::uint32_t tensor, std::uint32_t rows) noexcept {
 }
 
 void Tracker::finish(std::int64_t cycle) {
-    for (std::uint32_t i = 0; i < program_.tensors.size; ++i) {
-        const TensorRow& t = program_.tensors[i];
+    for (std::uint32_t i = 0; i < schedule_.tensors.size; ++i) {
+        const TensorRow& t = schedule_.tensors[i];
         if (static_cast<Role>(t.role) != Role::kOutput) continue;
         for (std::uint32_t row = 0; row < t.rows; ++row) {
             for_each_run({i, row, 0, 1, t.cols, 0}, [&](Cells::Run run) {
@@ -89,28 +89,28 @@ void Tracker::finish(std::int64_t cycle) {
 // Whether what `writer` left in DRAM is a tile's final content.
 bool Tracker::complete(std::int32_t writer) const {
     if (writer < 0) return writer == kUser;
-    return program_.is_final(program_.result(static_cast<std::size_t>(writer)));
+    return schedule_.is_final(schedule_.result(static_cast<std::size_t>(writer)));
 }
 
 void Tracker::start(std::uint32_t op, std::int64_t cycle) {
-    switch (program_.opcode(op)) {
+    switch (schedule_.opcode(op)) {
         case Opcode::kLoad: {
-            const TransferRow& x = program_.transfer(op);
-            const std::uint32_t part = program_.tiles[x.tile].part;
+            const TransferRow& x = schedule_.transfer(op);
+            const std::uint32_t part = schedule_.tiles[x.tile].part;
             read_dram({op, cycle, {x.tile, x.version}, false, false});
             if (x.list != kNone) read_sram({op, cycle, final_of(x.list), false, true, x.list_sram});
-            if (program_.tiles[x.tile].stack == 0) {
+            if (schedule_.tiles[x.tile].stack == 0) {
                 write_sram({op, cycle, {x.tile, x.version}, true, true, x.sram});
                 return;
             }
-            const Content before = {program_.held(x.tile), part == 0 ? 0 : kSomePages | part};
-            goes_on({op, cycle, before, true, true, x.sram - program_.offset(x.tile)});
+            const Content before = {schedule_.held(x.tile), part == 0 ? 0 : kSomePages | part};
+            goes_on({op, cycle, before, true, true, x.sram - schedule_.offset(x.tile)});
             return;
         }
         case Opcode::kStore: {
-            const TransferRow& x = program_.transfer(op);
-            const std::uint64_t at = x.sram - program_.offset(x.tile);
-            read_sram({op, cycle, {program_.held(x.tile), x.version}, false, true, at});
+            const TransferRow& x = schedule_.transfer(op);
+            const std::uint64_t at = x.sram - schedule_.offset(x.tile);
+            read_sram({op, cycle, {schedule_.held(x.tile), x.version}, false, true, at});
             write_dram({op, cycle, {x.tile, x.version}, true, false});
             return;
         }
@@ -132,31 +132,31 @@ void Tracker::goes_on(Access access) {
 }
 
 void Tracker::start_matmul(std::uint32_t op, std::int64_t cycle) {
-    const MatmulRow& x = program_.matmul(op);
+    const MatmulRow& x = schedule_.matmul(op);
     const auto source = [&](std::uint32_t tile, std::uint32_t sram) {
         if (tile == kNone) return;
-        read_sram({op, cycle, final_of(tile), false, true, sram - program_.offset(tile)});
+        read_sram({op, cycle, final_of(tile), false, true, sram - schedule_.offset(tile)});
     };
     source(x.a, x.a_sram);
-    program_.for_each_piece(x, [&](const PieceRow& piece) { source(piece.tile, piece.sram); });
+    schedule_.for_each_piece(x, [&](const PieceRow& piece) { source(piece.tile, piece.sram); });
     source(x.b, x.b_sram);
     source(x.bias, x.bias_sram);
     source(x.residual, x.residual_sram);
     const bool through = x.acc != kNone;
-    if (!Program::touches_c(x)) return goes_on({op, cycle, {x.acc, x.step}, true, true, x.acc_sram});
+    if (!Schedule::touches_c(x)) return goes_on({op, cycle, {x.acc, x.step}, true, true, x.acc_sram});
     if (through && x.step > 0) read_sram({op, cycle, {x.acc, x.step}, false, true, x.acc_sram, false, true});
-    const std::uint32_t before = program_.made_before(x.c) + (through ? 0 : x.step);
-    goes_on({op, cycle, {program_.held(x.c), before}, true, true, x.c_sram - program_.offset(x.c)});
+    const std::uint32_t before = schedule_.made_before(x.c) + (through ? 0 : x.step);
+    goes_on({op, cycle, {schedule_.held(x.c), before}, true, true, x.c_sram - schedule_.offset(x.c)});
 }
 
 void Tracker::start_vector(std::uint32_t op, std::int64_t cycle) {
-    const VectorRow& x = program_.vector(op);
+    const VectorRow& x = schedule_.vector(op);
     const auto source = [&](std::uint32_t tile, std::uint32_t sram) {
         const bool in_place = sram == x.dst_sram;
         if (tile != kNone) read_sram({op, cycle, final_of(tile), false, true, sram, in_place});
     };
     for (const VectorRow::Source& each : x.sources()) source(each.tile, each.sram);
-    program_.for_each_piece(x, [&](const PieceRow& piece) { source(piece.tile, piece.sram); });
+    schedule_.for_each_piece(x, [&](const PieceRow& piece) { source(piece.tile, piece.sram); });
     source(x.acc, x.acc_sram);
     write_sram({op, cycle, {x.dst, 1}, true, true, x.dst_sram});
 }
@@ -170,10 +170,10 @@ void Tracker::read_sram(const Access& access) {
     const Cells::Run run = sram_run(access);
     const std::int32_t writer = (*run.begin()).writer();
     check_read(access, writer);
-    if (program_.result(static_cast<std::size_t>(writer)) != access.content) {
+    if (schedule_.result(static_cast<std::size_t>(writer)) != access.content) {
         wrong_content(access, writer);
     }
-    const auto queue = static_cast<std::size_t>(program_.queue(access.op));
+    const auto queue = static_cast<std::size_t>(schedule_.queue(access.op));
     for (const Cells::Block block : run) {
         if (block.writer() != writer) {
             check_read(access, block.writer());
@@ -188,9 +188,9 @@ void Tracker::read_sram(const Access& access) {
 
 // In DRAM a tile may be the work of several operations: layers cut a tensor as they like.
 void Tracker::read_dram(const Access& access) {
-    const std::size_t core = program_.stream[access.op].core;
+    const std::size_t core = schedule_.stream[access.op].core;
     std::int32_t checked = kNobody;  // the last writer that was found in order
-    for_each_run(program_.tiles[access.content.tile], [&](Cells::Run run) {
+    for_each_run(schedule_.tiles[access.content.tile], [&](Cells::Run run) {
         for (const Cells::Block block : run) {
             const std::int32_t writer = block.writer();
             if (writer != checked || writer == kNobody) {
@@ -213,10 +213,10 @@ void Tracker::check_read(const Access& access, std::int32_t writer) const {
 // A complete tile may be read in other pieces than it was written in, and through another view;
 // a partial sum is only good to the tile that it belongs to.
 bool Tracker::dram_holds(std::int32_t writer, Content expected) const {
-    const bool complete = program_.is_final(expected);
+    const bool complete = schedule_.is_final(expected);
     if (writer == kUser) return complete;
-    const Content written = program_.result(static_cast<std::size_t>(writer));
-    return complete ? program_.is_final(written) : written == expected;
+    const Content written = schedule_.result(static_cast<std::size_t>(writer));
+    return complete ? schedule_.is_final(written) : written == expected;
 }
 
 // -- writes ---------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ bool Tracker::dram_holds(std::int32_t writer, Content expected) const {
 void Tracker::write_sram(const Access& access) { write(access, sram_run(access)); }
 
 void Tracker::write_dram(const Access& access) {
-    for_each_run(program_.tiles[access.content.tile], [&](Cells::Run run) { write(access, run); });
+    for_each_run(schedule_.tiles[access.content.tile], [&](Cells::Run run) { write(access, run); });
 }
 
 void Tracker::write(const Access& access, Cells::Run run) const {
@@ -248,30 +248,30 @@ void Tracker::write(const Access& access, Cells::Run run) const {
 bool Tracker::continues(const Access& access, std::int32_t writer) const {
     if (!access.accumulates || writer < 0) return false;
     const auto op = static_cast<std::size_t>(writer);
-    const bool in_order = program_.opcode(op) == Opcode::kExecute || (access.content.version & kSomePages) != 0;
-    return in_order && program_.result(op) == access.content;
+    const bool in_order = schedule_.opcode(op) == Opcode::kExecute || (access.content.version & kSomePages) != 0;
+    return in_order && schedule_.result(op) == access.content;
 }
 
 bool Tracker::in_flight(std::int32_t op) const {
-    return op >= 0 && in_flight_.contains(op, program_.lane(static_cast<std::size_t>(op)));
+    return op >= 0 && in_flight_.contains(op, schedule_.lane(static_cast<std::size_t>(op)));
 }
 
 // The queue behind a cell's i-th reader: of the SRAM's own core, or the i-th core's load queue.
 std::size_t Tracker::lane_of_reader(const Access& access, std::size_t reader) const {
     if (!access.in_sram) return reader * kQueues + static_cast<std::size_t>(Queue::kLoad);
-    return std::size_t{program_.stream[access.op].core} * kQueues + reader;
+    return std::size_t{schedule_.stream[access.op].core} * kQueues + reader;
 }
 
 Cells::Run Tracker::sram_run(const Access& access) {
-    Cells& sram = srams_[program_.stream[access.op].core];
-    return sram.run(access.sram, access.sram + program_.tile_bytes(access.content.tile));
+    Cells& sram = srams_[schedule_.stream[access.op].core];
+    return sram.run(access.sram, access.sram + schedule_.tile_bytes(access.content.tile));
 }
 
 template <class Visit>
 void Tracker::for_each_run(const TileRow& tile, Visit visit) {
     Storage& storage = storages_[dram_.storage_of(tile.tensor)];
     const DramGrid& grid = storage.grid;
-    const TensorRow tensor = laid(program_.tensors[tile.tensor]);
+    const TensorRow tensor = laid(schedule_.tensors[tile.tensor]);
     const bool anywhere = tensor.indices != 0;  // gathered rows: whichever they are, the whole table counts as read
     const DramSpan span = anywhere ? grid.span(tensor, 0, tensor.rows, 0, tensor.cols)
                                    : grid.span(tensor, tile.row, tile.rows, tile.col, tile.cols);

@@ -20,9 +20,9 @@ std::string hex(std::uint64_t value) {
 // "KIND hazard at cycle 7: LOAD (op 3) writes SRAM [0x0, 0x1000)"
 std::string Tracker::opening(const Access& access, const std::string& kind) const {
     std::string text = kind + " hazard at cycle " + std::to_string(access.cycle) + ": " +
-                       program_.op_name(access.op) + (access.writes ? " writes " : " reads ");
-    if (!access.in_sram) return text + "DRAM " + program_.tile_name(access.content.tile);
-    const std::uint64_t end = access.sram + program_.tile_bytes(access.content.tile);
+                       schedule_.op_name(access.op) + (access.writes ? " writes " : " reads ");
+    if (!access.in_sram) return text + "DRAM " + schedule_.tile_name(access.content.tile);
+    const std::uint64_t end = access.sram + schedule_.tile_bytes(access.content.tile);
     const char* memory = access.sram < sram_bytes_ ? "SRAM [" : "accumulator memory [";
     return text + memory + hex(access.sram) + ", " + hex(end) + ")";
 }
@@ -35,7 +35,7 @@ void Tracker::conflict(const Access& access, std::int32_t other, bool other_writ
     const bool second_writes = too_late ? other_writes : access.writes;
     const std::string kind = std::string(second_writes ? "write" : "read") + "-after-" +
                              (first_writes ? "write" : "read");
-    const std::string name = program_.op_name(static_cast<std::size_t>(other));
+    const std::string name = schedule_.op_name(static_cast<std::size_t>(other));
     const char* verb = other_writes ? "writes" : "reads";
     std::string text = opening(access, too_late ? "out of program order, " + kind : kind);
     text += ", which " + name;
@@ -46,19 +46,19 @@ void Tracker::conflict(const Access& access, std::int32_t other, bool other_writ
 
 void Tracker::never_written(const Access& access) const {
     throw Hazard(opening(access, "never written") + " that nothing wrote, for " +
-                     program_.content_name(access.content),
+                     schedule_.content_name(access.content),
                  access.op, -1, access.cycle);
 }
 
 void Tracker::wrong_content(const Access& access, std::int32_t writer) const {
     std::string text = opening(access, "wrong content") + " for " +
-                       program_.content_name(access.content);
+                       schedule_.content_name(access.content);
     if (writer == kUser) {
         text += ", but what the user supplied lies there";
     } else {
         const auto op = static_cast<std::size_t>(writer);
-        text += ", but " + program_.op_name(op) + " put " +
-                program_.content_name(program_.result(op)) + " there";
+        text += ", but " + schedule_.op_name(op) + " put " +
+                schedule_.content_name(schedule_.result(op)) + " there";
     }
     throw Hazard(text, access.op, std::max(writer, kNobody), access.cycle);
 }
@@ -70,7 +70,7 @@ void Tracker::unfinished(std::uint32_t tensor, std::uint64_t row, std::int32_t w
                        std::to_string(tensor);
     text += writer == kNobody ? " was not stored completely"
                               : " holds a partial sum, from " +
-                                    program_.op_name(static_cast<std::size_t>(writer));
+                                    schedule_.op_name(static_cast<std::size_t>(writer));
     throw Hazard(text, kNobody, writer, cycle);
 }
 

@@ -146,7 +146,7 @@ std::vector<std::uint32_t> next_uses(const UopProgram& program, const Copies& co
         if (opcode == Opcode::kExecute) {
             const MatmulRow& x = program.matmuls[uop.ref];
             tile = program.written(x);
-            if (x.last && Program::touches_acc(x)) next[copies.of(uop.core, x.acc)] = {at, 0, false};
+            if (x.last && Schedule::touches_acc(x)) next[copies.of(uop.core, x.acc)] = {at, 0, false};
         }
         Next& known = next[copies.of(uop.core, tile)];
         const bool load = opcode == Opcode::kLoad;
@@ -167,8 +167,8 @@ Needed scratchpad_needed(const UopProgram& program, bool sums_apart) {
         program.for_each_operand(uop, [&](std::uint32_t tile) { bytes += program.bytes(tile); });
         if (opcode == Opcode::kExecute) {
             const MatmulRow& x = program.matmuls[uop.ref];
-            if (!Program::touches_c(x)) bytes -= program.bytes(program.held(x.c));
-            if (x.acc != kNone && (!Program::touches_acc(x) || sums_apart)) bytes -= program.bytes(x.acc);
+            if (!Schedule::touches_c(x)) bytes -= program.bytes(program.held(x.c));
+            if (x.acc != kNone && (!Schedule::touches_acc(x) || sums_apart)) bytes -= program.bytes(x.acc);
         }
         if (bytes > most.bytes) most = {bytes, uop.layer};
         interruptible(kWork);

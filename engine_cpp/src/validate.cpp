@@ -27,24 +27,24 @@ std::string names_of(DTypes types) {
 }  // namespace
 
 void Validator::all() const {
-    for (std::size_t i = 0; i < program_.tensors.size; ++i) tensor(i);
-    for (std::size_t i = 0; i < program_.tiles.size; ++i) tile(i);
-    for (std::size_t i = 0; i < program_.convolutions.size; ++i) convolution(i);
-    for (std::size_t i = 0; i < program_.transfers.size; ++i) transfer(i);
-    for (std::size_t i = 0; i < program_.matmuls.size; ++i) matmul(i);
-    for (std::size_t i = 0; i < program_.vectors.size; ++i) vector(i);
+    for (std::size_t i = 0; i < schedule_.tensors.size; ++i) tensor(i);
+    for (std::size_t i = 0; i < schedule_.tiles.size; ++i) tile(i);
+    for (std::size_t i = 0; i < schedule_.convolutions.size; ++i) convolution(i);
+    for (std::size_t i = 0; i < schedule_.transfers.size; ++i) transfer(i);
+    for (std::size_t i = 0; i < schedule_.matmuls.size; ++i) matmul(i);
+    for (std::size_t i = 0; i < schedule_.vectors.size; ++i) vector(i);
     // An event is 2 * op + (start or retire) in 32 bits, so stream positions have 31.
-    if (program_.stream.size > 0x7FFFFFFFu) {
+    if (schedule_.stream.size > 0x7FFFFFFFu) {
         throw ScheduleError("a stream holds at most 2147483647 operations, not " +
-                            std::to_string(program_.stream.size));
+                            std::to_string(schedule_.stream.size));
     }
-    for (std::size_t i = 0; i < program_.stream.size; ++i) op(i);
+    for (std::size_t i = 0; i < schedule_.stream.size; ++i) op(i);
     syncs();
 }
 
 void Validator::tensor(std::size_t row) const {
     const Place at{"tensors", row};
-    const TensorRow& t = program_.tensors[row];
+    const TensorRow& t = schedule_.tensors[row];
     at.below("dtype", t.dtype, kDTypes);
     at.below("role", t.role, kRoles);
     if (t.rows == 0 || t.cols == 0) at.fail("rows and cols must be at least 1");
@@ -72,10 +72,10 @@ void Validator::tensor(std::size_t row) const {
 
 // Rows that are gathered: each is a page by itself, and which one of the table's an element of another tensor says.
 void Validator::by_indices(const Place& at, std::size_t row) const {
-    const TensorRow& t = program_.tensors[row];
+    const TensorRow& t = schedule_.tensors[row];
     if (t.indices == 0) return at.equal("choices", t.choices, 0, "its rows are not gathered");
     at.below("indices", t.indices, row + 1);
-    const TensorRow& list = program_.tensors[row - t.indices];
+    const TensorRow& list = schedule_.tensors[row - t.indices];
     constexpr const char* kGathered = "its rows are gathered";
     at.equal("role", t.role, static_cast<std::uint64_t>(Role::kIntermediate), kGathered);
     at.equal("page", t.page, 1, kGathered);
@@ -115,14 +115,14 @@ void Validator::packed(const Place& at, const TensorRow& t) const {
 
 void Validator::tile(std::size_t row) const {
     const Place at{"tiles", row};
-    const TileRow& t = program_.tiles[row];
-    at.below("tensor", t.tensor, program_.tensors.size);
-    const TensorRow& tensor = program_.tensors[t.tensor];
+    const TileRow& t = schedule_.tiles[row];
+    at.below("tensor", t.tensor, schedule_.tensors.size);
+    const TensorRow& tensor = schedule_.tensors[t.tensor];
     if (t.rows == 0 || t.cols == 0) at.fail("rows and cols must be at least 1");
     const std::uint64_t last_row = std::uint64_t{t.row} + t.rows;
     const std::uint64_t last_col = std::uint64_t{t.col} + t.cols;
     if (last_row > tensor.rows || last_col > tensor.cols) {
-        at.fail(program_.tile_name(static_cast<std::uint32_t>(row)) +
+        at.fail(schedule_.tile_name(static_cast<std::uint32_t>(row)) +
                 " reaches beyond the tensor's shape (" + std::to_string(tensor.rows) + ", " +
                 std::to_string(tensor.cols) + ")");
     }
@@ -133,44 +133,44 @@ void Validator::tile(std::size_t row) const {
 
 // A tile in a stack is whole rows of it, as many as each of its other tiles.
 void Validator::stacked(const Place& at, std::size_t row) const {
-    const TileRow& t = program_.tiles[row];
+    const TileRow& t = schedule_.tiles[row];
     at.below("stack", t.stack, row + 1);
-    const TileRow& whole = program_.tiles[row - t.stack];
+    const TileRow& whole = schedule_.tiles[row - t.stack];
     const bool inside = t.tensor == whole.tensor && t.col == whole.col && t.cols == whole.cols && t.row >= whole.row &&
                         std::uint64_t{t.row} + t.rows <= std::uint64_t{whole.row} + whole.rows;
     const std::uint32_t above = t.row - whole.row;
     bool even = whole.rows % t.rows == 0 && above == std::uint64_t{t.part} * t.rows;
-    if (program_.tensors[t.tensor].page != 0) {  // the parts follow each other, in the table and in the stack
-        const TileRow& before = program_.tiles[row - 1];
+    if (schedule_.tensors[t.tensor].page != 0) {  // the parts follow each other, in the table and in the stack
+        const TileRow& before = schedule_.tiles[row - 1];
         even = t.part == 0 ? above == 0
                            : before.stack + 1 == t.stack && before.part + 1 == t.part && before.row + before.rows == t.row;
     }
     if (whole.stack != 0 || !inside || !even) {
         at.fail("a stack must be a tile by itself, of whole tiles like " +
-                program_.tile_name(static_cast<std::uint32_t>(row)) + ", not " +
-                program_.tile_name(static_cast<std::uint32_t>(row - t.stack)));
+                schedule_.tile_name(static_cast<std::uint32_t>(row)) + ", not " +
+                schedule_.tile_name(static_cast<std::uint32_t>(row - t.stack)));
     }
 }
 
 // Only a, c and the residual of a matmul may be tiles in a stack.
 void Validator::alone(const Place& at, const char* field, std::uint32_t tile) const {
-    if (program_.tiles[tile].stack == 0) return;
-    at.fail(std::string(field) + " must be a tile by itself, not one in a stack: " + program_.tile_name(tile));
+    if (schedule_.tiles[tile].stack == 0) return;
+    at.fail(std::string(field) + " must be a tile by itself, not one in a stack: " + schedule_.tile_name(tile));
 }
 
 void Validator::transfer(std::size_t row) const {
     const Place at{"transfers", row};
-    const TransferRow& x = program_.transfers[row];
-    at.below("tile", x.tile, program_.tiles.size);
-    const TileRow& t = program_.tiles[x.tile];
-    const std::uint32_t page = program_.tensors[t.tensor].page;
+    const TransferRow& x = schedule_.transfers[row];
+    at.below("tile", x.tile, schedule_.tiles.size);
+    const TileRow& t = schedule_.tiles[x.tile];
+    const std::uint32_t page = schedule_.tensors[t.tensor].page;
     if (page == 0) alone(at, "tile", x.tile);
     if (page != 0 && t.row / page != (std::uint64_t{t.row} + t.rows - 1) / page) {
-        at.fail("tile must lie in one page of " + std::to_string(page) + " rows: " + program_.tile_name(x.tile));
+        at.fail("tile must lie in one page of " + std::to_string(page) + " rows: " + schedule_.tile_name(x.tile));
     }
     placed(at, "tile", x.tile, x.sram);
     list(at, x);
-    const std::uint32_t final = program_.tiles[x.tile].final;
+    const std::uint32_t final = schedule_.tiles[x.tile].final;
     if (x.version > final) {
         at.fail("version must be at most the tile's final one, " + std::to_string(final) +
                 ", not " + std::to_string(x.version));
@@ -179,18 +179,18 @@ void Validator::transfer(std::size_t row) const {
 
 // The tile of indices that says which row of its table a tile of gathered rows is; of others there is none.
 void Validator::list(const Place& at, const TransferRow& x) const {
-    const TileRow &t = program_.tiles[x.tile], &whole = program_.tiles[program_.held(x.tile)];
-    const std::uint32_t back = program_.tensors[t.tensor].indices;
+    const TileRow &t = schedule_.tiles[x.tile], &whole = schedule_.tiles[schedule_.held(x.tile)];
+    const std::uint32_t back = schedule_.tensors[t.tensor].indices;
     if (back == 0) {
         at.equal("list", x.list, kNone, "its rows are not gathered");
         at.equal("list_sram", x.list_sram, kNone, "its rows are not gathered");
         return;
     }
-    at.below("list", x.list, program_.tiles.size);
-    const TileRow& found = program_.tiles[x.list];
+    at.below("list", x.list, schedule_.tiles.size);
+    const TileRow& found = schedule_.tiles[x.list];
     if (found.tensor != t.tensor - back || found.row != whole.row || found.rows != whole.rows || found.stack != 0) {
-        at.fail("list must be the tile of the indices of " + program_.tile_name(program_.held(x.tile)) + ", not " +
-                program_.tile_name(x.list));
+        at.fail("list must be the tile of the indices of " + schedule_.tile_name(schedule_.held(x.tile)) + ", not " +
+                schedule_.tile_name(x.list));
     }
     placed(at, "list", x.list, x.list_sram);
     apart(at, "list", x.list, x.list_sram, x.tile, x.sram);
@@ -198,7 +198,7 @@ void Validator::list(const Place& at, const TransferRow& x) const {
 
 void Validator::matmul(std::size_t row) const {
     const Place at{"matmuls", row};
-    const MatmulRow& x = program_.matmuls[row];
+    const MatmulRow& x = schedule_.matmuls[row];
     at.below("dtype", x.dtype, kDTypes);
     at.below("activation", x.activation, kActivations);
     at.below("last", x.last, 2);
@@ -216,7 +216,7 @@ void Validator::matmul(std::size_t row) const {
     first_shape(at, x);
     shape(at, "b", x.b, x.b_transposed ? x.n : x.k, x.b_transposed ? x.k : x.n);
     shape(at, "c", x.c, x.m, x.n);
-    const bool to_c = Program::touches_c(x);
+    const bool to_c = Schedule::touches_c(x);
     first_apart(at, x, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     apart(at, "b", x.b, x.b_sram, to_c ? x.c : x.acc, to_c ? x.c_sram : x.acc_sram);
     epilogue(at, x);
@@ -247,8 +247,8 @@ void Validator::first_operand(const Place& at, const MatmulRow& x) const {
 void Validator::pieces(const Place& at, std::uint32_t first, DTypes allowed) const {
     bool more = first != kNone;
     for (std::size_t row = first; more; ++row) {
-        at.below("the row of pieces it refers to", row, program_.pieces.size);
-        const PieceRow& found = program_.pieces[row];
+        at.below("the row of pieces it refers to", row, schedule_.pieces.size);
+        const PieceRow& found = schedule_.pieces[row];
         operand(at, "a piece", found.tile, found.sram, allowed, kAsTheOperation);
         alone(at, "a piece", found.tile);
         at.below("more of a piece", found.more, 2);
@@ -260,13 +260,13 @@ void Validator::first_shape(const Place& at, const MatmulRow& x) const {
     if (x.a != kNone) {
         shape(at, "a", x.a, x.a_transposed ? x.k : x.m, x.a_transposed ? x.m : x.k);
     }
-    program_.for_each_piece(x, [&](const PieceRow& each) { piece(at, x.m, x.k, each); });
+    schedule_.for_each_piece(x, [&](const PieceRow& each) { piece(at, x.m, x.k, each); });
 }
 
 void Validator::first_apart(const Place& at, const MatmulRow& x, std::uint32_t target,
                             std::uint32_t target_sram) const {
     if (x.a != kNone) apart(at, "a", x.a, x.a_sram, target, target_sram);
-    program_.for_each_piece(x, [&](const PieceRow& each) {
+    schedule_.for_each_piece(x, [&](const PieceRow& each) {
         apart(at, "a piece", each.tile, each.sram, target, target_sram);
     });
 }
@@ -276,10 +276,10 @@ void Validator::piece(const Place& at, std::uint64_t rows, std::uint64_t cols,
                       const PieceRow& piece) const {
     bool more = true;
     for (std::size_t row = piece.window; more; ++row) {
-        at.below("the row of windows that a piece refers to", row, program_.windows.size);
-        const WindowRow& found = program_.windows[row];
+        at.below("the row of windows that a piece refers to", row, schedule_.windows.size);
+        const WindowRow& found = schedule_.windows[row];
         at.below("more of a window", found.more, 2);
-        window(at, rows, cols, program_.tiles[piece.tile], found);
+        window(at, rows, cols, schedule_.tiles[piece.tile], found);
         more = found.more != 0;
     }
 }
@@ -318,25 +318,25 @@ void Validator::sums(const Place& at, const MatmulRow& x) const {
     const DType dtype = static_cast<DType>(x.dtype);
     const DTypes wide = only(accumulator_of(dtype));
     typed(at, "c", x.c, results_of(dtype), kAsTheOperation);
-    if (Program::touches_c(x) || x.c_sram != kNone) placed(at, "c", x.c, x.c_sram);
+    if (Schedule::touches_c(x) || x.c_sram != kNone) placed(at, "c", x.c, x.c_sram);
     if (through) {
         typed(at, "acc", x.acc, wide, kAsTheSums);
         alone(at, "acc", x.acc);
-        if (program_.tiles[x.acc].tensor == program_.tiles[x.c].tensor) {
+        if (schedule_.tiles[x.acc].tensor == schedule_.tiles[x.c].tensor) {
             at.fail("acc must be a tile of another tensor than c");
         }
-        if (Program::touches_acc(x) || x.acc_sram != kNone) placed(at, "acc", x.acc, x.acc_sram);
+        if (Schedule::touches_acc(x) || x.acc_sram != kNone) placed(at, "acc", x.acc, x.acc_sram);
         shape(at, "acc", x.acc, x.m, x.n);
-        if (Program::touches_acc(x) && x.last) apart(at, "acc", x.acc, x.acc_sram, x.c, x.c_sram);
-        at.equal("the final version of c", program_.tiles[x.c].final, 1,
+        if (Schedule::touches_acc(x) && x.last) apart(at, "acc", x.acc, x.acc_sram, x.c, x.c_sram);
+        at.equal("the final version of c", schedule_.tiles[x.c].final, 1,
                  "the last step alone writes it");
     }
-    const std::uint32_t steps = program_.tiles[through ? x.acc : x.c].final;
+    const std::uint32_t steps = schedule_.tiles[through ? x.acc : x.c].final;
     at.below("step", x.step, steps);
     at.equal("last", x.last, x.step + 1 == steps,
              through ? "acc's final version counts the steps" : "c is final after its last step");
     if (!through && steps > 1) typed(at, "c", x.c, wide, "the sums of its steps live in it");
-    const TileRow &c = program_.tiles[x.c], &whole = program_.tiles[program_.held(x.c)];
+    const TileRow &c = schedule_.tiles[x.c], &whole = schedule_.tiles[schedule_.held(x.c)];
     if (c.stack == 0) return;
     at.equal("the final version of the stack of c", whole.final, std::uint64_t{whole.rows / c.rows} * c.final,
              "its tiles are made one after the other");
@@ -372,7 +372,7 @@ void Validator::integers(const Place& at, const MatmulRow& x) const {
 }
 
 void Validator::scale(const Place& at, const MatmulRow& x) const {
-    const DType result = program_.dtype_of_tile(x.c);
+    const DType result = schedule_.dtype_of_tile(x.c);
     const bool requantises = x.last && (result == DType::kInt8 || result == DType::kUint8);
     if (requantises && !(x.scale > 0.0f && std::isfinite(x.scale))) {
         at.fail(std::string("scale must be positive and finite (c is ") + dtype_name(result) + "), not " +
@@ -419,7 +419,7 @@ DTypes converted(const VectorRow& x) {
 
 void Validator::vector(std::size_t row) const {
     const Place at{"vectors", row};
-    const VectorRow& x = program_.vectors[row];
+    const VectorRow& x = schedule_.vectors[row];
     at.below("op", x.op, kVectorOps);
     at.below("dtype", x.dtype, kDTypes);
     const DType dtype = static_cast<DType>(x.dtype);
@@ -432,7 +432,7 @@ void Validator::vector(std::size_t row) const {
     operand(at, "dst", x.dst, x.dst_sram, left | (partial ? only(partial_of(dtype)) : 0), kAsTheOperation);
     alone(at, "dst", x.dst);
     shape(at, "dst", x.dst, x.rows, x.cols);
-    at.equal("the final version of dst", program_.tiles[x.dst].final, 1,
+    at.equal("the final version of dst", schedule_.tiles[x.dst].final, 1,
              "one operation completes it");
     if (op.is_fold) return fold(at, x, op);
     no_fold(at, x, op);
@@ -459,7 +459,7 @@ void Validator::vector(std::size_t row) const {
         }
         if (each.tile == kNone) continue;
         has_tile = true;
-        at.below(field.c_str(), each.tile, program_.tiles.size);
+        at.below(field.c_str(), each.tile, schedule_.tiles.size);
         alone(at, field.c_str(), each.tile);
         if (op.is_reduction) {
             reduced(at, x);
@@ -489,7 +489,7 @@ void Validator::fold(const Place& at, const VectorRow& x, const VectorOpInfo& op
     at.equal("src0_sram", x.src0_sram, kNone, "a fold is of pieces");
     if (x.taps == 0) at.fail("taps must be at least 1, not 0");
     pieces(at, x.src0_pieces, only(dtype));
-    program_.for_each_piece(x, [&](const PieceRow& each) {
+    schedule_.for_each_piece(x, [&](const PieceRow& each) {
         piece(at, std::uint64_t{x.rows} * x.taps, x.cols, each);
         apart(at, "a piece", each.tile, each.sram, x.dst, x.dst_sram);
     });
@@ -510,7 +510,7 @@ void Validator::fold(const Place& at, const VectorRow& x, const VectorOpInfo& op
         operand(at, "acc", x.acc, x.acc_sram, only(partial_of(dtype)), kAsTheOperation);
         alone(at, "acc", x.acc);
         shape(at, "acc", x.acc, x.rows, x.cols);
-        const bool in_place = x.acc_sram == x.dst_sram && program_.dtype_of_tile(x.dst) == partial_of(dtype);
+        const bool in_place = x.acc_sram == x.dst_sram && schedule_.dtype_of_tile(x.dst) == partial_of(dtype);
         if (!in_place) apart(at, "acc", x.acc, x.acc_sram, x.dst, x.dst_sram);
     }
     folded(at, x);
@@ -528,7 +528,7 @@ void Validator::no_fold(const Place& at, const VectorRow& x, const VectorOpInfo&
 // partial results, or goes on from those of the part before it, or both.
 void Validator::reduced(const Place& at, const VectorRow& x) const {
     const DType dtype = static_cast<DType>(x.dtype);
-    const std::uint32_t length = program_.tiles[x.src0].cols;
+    const std::uint32_t length = schedule_.tiles[x.src0].cols;
     const bool leaves = x.cols != 1, goes_on = x.acc != kNone;
     operand(at, "src0", x.src0, x.src0_sram, only(dtype), kAsTheOperation);
     shape(at, "src0", x.src0, x.rows, length);
@@ -560,40 +560,40 @@ void Validator::reduced(const Place& at, const VectorRow& x) const {
 void Validator::source(const Place& at, const char* field, const VectorRow& x,
                        const VectorRow::Source& from, DType dtype) const {
     operand(at, field, from.tile, from.sram, only(dtype), kAsTheOperation);
-    const TileRow& t = program_.tiles[from.tile];
+    const TileRow& t = schedule_.tiles[from.tile];
     shape(at, field, from.tile, t.rows == 1 ? 1 : x.rows, t.cols == 1 ? 1 : x.cols);
     const bool in_place = from.sram == x.dst_sram && t.rows == x.rows && t.cols == x.cols &&
-                          dtype == program_.dtype_of_tile(x.dst);
+                          dtype == schedule_.dtype_of_tile(x.dst);
     if (!in_place) apart(at, field, from.tile, from.sram, x.dst, x.dst_sram);
 }
 
 void Validator::op(std::size_t row) const {
     const Place at{"stream", row};
-    const StreamRow& x = program_.stream[row];
+    const StreamRow& x = schedule_.stream[row];
     at.below("opcode", x.opcode, kOpcodes);
     const Opcode opcode = static_cast<Opcode>(x.opcode);
     at.below("core", x.core, cores_);
     at.equal("queue", x.queue, static_cast<std::uint64_t>(queue_of(opcode)), opcode_name(opcode));
     switch (opcode) {
-        case Opcode::kLoad: at.below("row", x.row, program_.transfers.size); break;
+        case Opcode::kLoad: at.below("row", x.row, schedule_.transfers.size); break;
         case Opcode::kStore:
-            at.below("row", x.row, program_.transfers.size);
-            if (is_packed(program_.tensor_of(program_.transfers[x.row].tile))) at.fail("nothing packs what is stored");
-            if (program_.transfers[x.row].list != kNone) at.fail("rows are gathered, not scattered: nothing stores them");
+            at.below("row", x.row, schedule_.transfers.size);
+            if (is_packed(schedule_.tensor_of(schedule_.transfers[x.row].tile))) at.fail("nothing packs what is stored");
+            if (schedule_.transfers[x.row].list != kNone) at.fail("rows are gathered, not scattered: nothing stores them");
             break;
-        case Opcode::kExecute: at.below("row", x.row, program_.matmuls.size); break;
-        case Opcode::kVector: at.below("row", x.row, program_.vectors.size); break;
+        case Opcode::kExecute: at.below("row", x.row, schedule_.matmuls.size); break;
+        case Opcode::kVector: at.below("row", x.row, schedule_.vectors.size); break;
     }
 }
 
 void Validator::syncs() const {
     std::vector<std::uint64_t> earlier(std::size_t{cores_} * kQueues);  // operations, by lane
-    for (std::size_t i = 0; i < program_.stream.size; ++i) {
+    for (std::size_t i = 0; i < schedule_.stream.size; ++i) {
         const Place at{"stream", i};
-        bool more = program_.stream[i].sync != kNone;
-        for (std::size_t row = program_.stream[i].sync; more; ++row) {
-            at.below("the row of syncs it refers to", row, program_.syncs.size);
-            const SyncRow& x = program_.syncs[row];
+        bool more = schedule_.stream[i].sync != kNone;
+        for (std::size_t row = schedule_.stream[i].sync; more; ++row) {
+            at.below("the row of syncs it refers to", row, schedule_.syncs.size);
+            const SyncRow& x = schedule_.syncs[row];
             const Place sync{"syncs", row};
             sync.below("core", x.core, cores_);
             sync.below("queue", x.queue, kQueues);
@@ -606,7 +606,7 @@ void Validator::syncs() const {
             }
             more = x.more != 0;
         }
-        ++earlier[program_.lane(i)];
+        ++earlier[schedule_.lane(i)];
     }
 }
 
@@ -619,11 +619,11 @@ void Validator::operand(const Place& at, const char* field, std::uint32_t tile,
 
 void Validator::typed(const Place& at, const char* field, std::uint32_t tile, DTypes allowed,
                       const char* reason) const {
-    at.below(field, tile, program_.tiles.size);
-    if (packed_on_chip(program_.tensor_of(tile)) && std::string_view(field) != "b") {
+    at.below(field, tile, schedule_.tiles.size);
+    if (packed_on_chip(schedule_.tensor_of(tile)) && std::string_view(field) != "b") {
         at.fail(std::string(field) + " must not be packed: the array unpacks its second operand alone");
     }
-    const DType dtype = program_.dtype_of_tile(tile);
+    const DType dtype = schedule_.dtype_of_tile(tile);
     if (allowed & only(dtype)) return;
     at.fail(std::string(field) + " must be " + names_of(allowed) + " (" + reason + "), not " +
             dtype_name(dtype));
@@ -632,13 +632,13 @@ void Validator::typed(const Place& at, const char* field, std::uint32_t tile, DT
 void Validator::placed(const Place& at, const char* field, std::uint32_t tile,
                        std::uint32_t sram) const {
     // a tile in a stack lies where the stack does
-    const std::uint64_t offset = program_.offset(tile), begin = sram - offset;
+    const std::uint64_t offset = schedule_.offset(tile), begin = sram - offset;
     if (sram < offset || begin % kAlignment != 0) {
         at.fail("the SRAM address of " + std::string(field) + " must be a multiple of " +
                 std::to_string(kAlignment) + (offset == 0 ? "" : " and " + std::to_string(offset) + " more") +
                 ", not " + std::to_string(sram));
     }
-    const std::uint64_t bytes = program_.tile_bytes(program_.held(tile));
+    const std::uint64_t bytes = schedule_.tile_bytes(schedule_.held(tile));
     const std::uint64_t end = begin < sram_bytes_ ? sram_bytes_ : sram_bytes_ + accumulator_bytes_;
     if (begin > end || bytes > end - begin) {
         const std::string behind =
@@ -653,7 +653,7 @@ void Validator::placed(const Place& at, const char* field, std::uint32_t tile,
 
 void Validator::shape(const Place& at, const char* field, std::uint32_t tile, std::uint64_t rows,
                       std::uint64_t cols) const {
-    const TileRow& t = program_.tiles[tile];
+    const TileRow& t = schedule_.tiles[tile];
     if (t.rows != rows || t.cols != cols) {
         at.fail(std::string(field) + " must be a tile of shape (" + std::to_string(rows) + ", " +
                 std::to_string(cols) + "), not (" + std::to_string(t.rows) + ", " +
@@ -664,8 +664,8 @@ void Validator::shape(const Place& at, const char* field, std::uint32_t tile, st
 // An operation may not read where it writes: its result would depend on the kernel's order.
 void Validator::apart(const Place& at, const char* field, std::uint32_t tile, std::uint32_t sram,
                       std::uint32_t target, std::uint32_t target_sram) const {
-    const std::uint64_t end = sram + program_.tile_bytes(tile);
-    const std::uint64_t target_end = target_sram + program_.tile_bytes(target);
+    const std::uint64_t end = sram + schedule_.tile_bytes(tile);
+    const std::uint64_t target_end = target_sram + schedule_.tile_bytes(target);
     if (sram < target_end && target_sram < end) {
         at.fail(std::string(field) + " overlaps the operation's own target in SRAM");
     }

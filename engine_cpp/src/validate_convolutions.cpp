@@ -91,7 +91,7 @@ std::uint32_t bits(std::uint32_t count) {
 
 void Validator::convolution(std::size_t row) const {
     const Place at{"convolutions", row};
-    const ConvolutionRow& x = program_.convolutions[row];
+    const ConvolutionRow& x = schedule_.convolutions[row];
     constexpr std::uint32_t kLimit = std::uint32_t{1} << 31;  // so that no sum or product of two overflows
     for (const std::uint32_t value :
          {x.images, x.height, x.width, x.output_lines, x.output_columns, x.kernel_lines, x.kernel_columns,
@@ -110,8 +110,8 @@ void Validator::convolution(std::size_t row) const {
     // A part of a tensor, of rows x cols elements, each a product of counts.
     const auto part = [&](const char* field, std::uint32_t tensor, std::uint32_t first, std::uint32_t col,
                           std::array<std::uint32_t, 3> rows, std::array<std::uint32_t, 2> cols) {
-        at.below(field, tensor, program_.tensors.size);
-        const TensorRow& found = program_.tensors[tensor];
+        at.below(field, tensor, schedule_.tensors.size);
+        const TensorRow& found = schedule_.tensors[tensor];
         std::uint64_t count = 1, width = std::uint64_t{cols[0]} * cols[1];
         for (const std::uint32_t each : rows) {
             count = std::min<std::uint64_t>(count * each, kLimit);
@@ -145,8 +145,8 @@ bool makes(const ConvolutionRow& x, const TileRow& t) {
 
 // The convolution whose output the tile is a part of; nullptr if there is none.
 const ConvolutionRow* Validator::convolution_of(std::uint32_t tile) const {
-    for (const ConvolutionRow& x : program_.convolutions) {
-        if (makes(x, program_.tiles[tile])) return &x;
+    for (const ConvolutionRow& x : schedule_.convolutions) {
+        if (makes(x, schedule_.tiles[tile])) return &x;
     }
     return nullptr;
 }
@@ -159,7 +159,7 @@ void Validator::gathered(const Place& at, const MatmulRow& row) const {
     if (x.filters == kNone || x.along_channels != 0 || x.taps != x.kernel_lines * x.kernel_columns) {
         at.fail("c must be no part of what folds make");
     }
-    const TileRow &c = program_.tiles[row.c], &b = program_.tiles[row.b];
+    const TileRow &c = schedule_.tiles[row.c], &b = schedule_.tiles[row.b];
     at.equal("a", row.a, kNone, "the operand of a convolution is gathered");
     at.equal("the tensor of b", b.tensor, x.filters, "it has the convolution's filters");
     at.equal("b_transposed", row.b_transposed, 0, "filters lie in the order of k");
@@ -175,10 +175,10 @@ void Validator::gathered(const Place& at, const MatmulRow& row) const {
     const std::vector<Corner> corners = corners_of(x, c.row - x.y_row, row.m);
     std::vector<std::uint32_t> taken(units.size() * row.m);  // channels of a unit, by unit and row: a bit each
     const std::uint64_t first_channel = x.x_col + std::uint64_t{group} * x.channels;
-    program_.for_each_piece(row, [&](const PieceRow& piece) {
-        const TileRow& tile = program_.tiles[piece.tile];
+    schedule_.for_each_piece(row, [&](const PieceRow& piece) {
+        const TileRow& tile = schedule_.tiles[piece.tile];
         at.equal("the tensor of a piece", tile.tensor, x.x, "it is the convolution's input");
-        program_.for_each_window(piece, [&](const WindowRow& w) {
+        schedule_.for_each_window(piece, [&](const WindowRow& w) {
             std::size_t u = 0;
             while (w.at_col >= units[u].at + units[u].width) ++u;
             const Unit& unit = units[u];
@@ -283,7 +283,7 @@ void Validator::goes_on(const Place& at, const VectorRow& row, const Convolution
     const ConvolutionRow* before = convolution_of(row.acc);
     if (before == nullptr || !is_one_chain(*before, x)) at.fail("acc must be of the chain that dst is of");
     at.equal("the taps that acc is made of", before->taps, first, "those before its own");
-    const TileRow &acc = program_.tiles[row.acc], &dst = program_.tiles[row.dst];
+    const TileRow &acc = schedule_.tiles[row.acc], &dst = schedule_.tiles[row.dst];
     at.equal("the first row of acc", acc.row - before->y_row, dst.row - x.y_row, "that of dst");
     at.equal("the first column of acc", acc.col - before->y_col, dst.col - x.y_col, "that of dst");
 }
@@ -304,29 +304,29 @@ void Validator::folded(const Place& at, const VectorRow& row) const {
     const ConvolutionRow& x = *found;
     if (x.channels != 1 || x.filters_each != 1) at.fail("a fold must have a group for each channel");
     if (row.taps > x.taps) at.fail("taps must be at most " + std::to_string(x.taps) + ", those that dst is made of");
-    const TileRow& dst = program_.tiles[row.dst];
+    const TileRow& dst = schedule_.tiles[row.dst];
     const std::uint32_t first_tap = x.taps - row.taps;
     goes_on(at, row, x, first_tap);
     of_chain(at, row, x);
     at.below("rows x taps", std::uint64_t{row.rows} * row.taps, std::uint64_t{1} << 31);
     if (row.src1 != kNone) {
-        const TileRow& weights = program_.tiles[row.src1];
+        const TileRow& weights = schedule_.tiles[row.src1];
         at.equal("the tensor of src1", weights.tensor, x.filters, "the weights of its taps");
         at.equal("the first tap of src1", std::uint64_t{weights.row} - x.filters_row, first_tap, "its own");
         at.equal("the first channel of src1", weights.col - x.filters_col, dst.col - x.y_col, "that of dst");
     }
-    const std::vector<Meant> operands = meant_of(dst, program_.convolutions);
+    const std::vector<Meant> operands = meant_of(dst, schedule_.convolutions);
     if (operands.size() > 1 && !std::all_of(operands.begin(), operands.end(), takes_one)) {
         at.fail("of images that are put together each pixel must be one of theirs");
     }
     std::vector<bool> taken(std::size_t{row.rows} * row.taps);
-    program_.for_each_piece(row, [&](const PieceRow& piece) {
-        const TileRow& tile = program_.tiles[piece.tile];
+    schedule_.for_each_piece(row, [&](const PieceRow& piece) {
+        const TileRow& tile = schedule_.tiles[piece.tile];
         const auto found = std::find_if(operands.begin(), operands.end(),
                                         [&](const Meant& each) { return each.of().x == tile.tensor; });
         const Meant& operand = found == operands.end() ? operands.front() : *found;
         at.equal("the tensor of a piece", tile.tensor, operand.of().x, "it is the fold's input");
-        program_.for_each_window(piece, [&](const WindowRow& w) {
+        schedule_.for_each_window(piece, [&](const WindowRow& w) {
             for_each_row(w, [&](std::uint64_t r, std::uint64_t from) {
                 const auto meant = operand.at(static_cast<std::uint32_t>(r / row.taps),
                                               first_tap + static_cast<std::uint32_t>(r % row.taps));

@@ -253,7 +253,7 @@ void Walk::execute(std::uint32_t row, std::uint32_t next_use) {
     const bool sums_are_read = x.acc != kNone && x.last && x.step > 0;
     const std::uint32_t target = copy_of(program_.written(x));
     const std::uint32_t sums = sums_are_read ? copy_of(x.acc) : kNone;
-    const std::uint32_t before = Program::touches_c(x) ? made_before(program_.tiles, x.c) : 0;
+    const std::uint32_t before = Schedule::touches_c(x) ? made_before(program_.tiles, x.c) : 0;
     const std::uint32_t version = before + (x.acc != kNone && x.last ? 1 : x.step + 1);
     Clock wait{};
     if (sums_are_read) hold(sums, kNotAgain);
@@ -265,10 +265,10 @@ void Walk::execute(std::uint32_t row, std::uint32_t next_use) {
     MatmulRow& placed = placed_.matmuls[row];
     placed.a_sram = address_of(x.a);
     placed.b_sram = address_of(x.b);
-    placed.c_sram = Program::touches_c(x) ? address_of(x.c) : kNone;
+    placed.c_sram = Schedule::touches_c(x) ? address_of(x.c) : kNone;
     placed.bias_sram = address_of(x.bias);
     placed.residual_sram = address_of(x.residual);
-    placed.acc_sram = Program::touches_acc(x) ? address_of(x.acc) : kNone;
+    placed.acc_sram = Schedule::touches_acc(x) ? address_of(x.acc) : kNone;
     address_pieces(x.a_pieces);
     const std::uint32_t count = emit(Opcode::kExecute, row, wait);
     wrote(target, version, Queue::kMatrix, count);

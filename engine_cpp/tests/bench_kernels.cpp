@@ -66,7 +66,7 @@ double bench_engine(bool check_hazards) {
         b.execute(0 == step ? a : 1, 0, 0 == step ? a : 1, 0, c, 0x1000, step);
     }
     Engine engine({1 << 16, "auto", check_hazards});
-    engine.load(b.program());
+    engine.load(b.schedule());
     set(engine, x, std::vector<float>(32 * 32 * kSteps, 0.01f));
     return seconds([&] {
                engine.reset();

@@ -102,7 +102,7 @@ struct Builder : minisim::Tables {
         return push(minisim::Opcode::kVector, id(vectors) - 1);
     }
 
-    minisim::Tables program() const { return *this; }
+    minisim::Tables schedule() const { return *this; }
 
 private:
     template <class Row>

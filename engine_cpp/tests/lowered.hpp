@@ -74,11 +74,11 @@ struct Lowered {
         std::vector<PieceRow> pieces;
     };
     Placed walked(std::uint64_t sram, std::uint64_t accumulator = 0, bool keep = true) {
-        const UopProgram program = view();
-        program.check();
+        const UopProgram schedule = view();
+        schedule.check();
         Placed found{{}, matmuls, vectors, pieces};
         static_cast<Walked&>(found) =
-            walk(program, {sram, accumulator, keep}, {found.matmuls.data(), found.vectors.data(), found.pieces.data()});
+            walk(schedule, {sram, accumulator, keep}, {found.matmuls.data(), found.vectors.data(), found.pieces.data()});
         return found;
     }
 };

@@ -41,7 +41,7 @@ struct Through : Builder {
 struct Machine {
     explicit Machine(const Through& p, const char* kernel = "reference")
         : engine({4096, kernel, true, kAccBytes}) {
-        engine.load(p.program());
+        engine.load(p.schedule());
         switch (static_cast<DType>(p.tensors[p.x].dtype)) {
             case DType::kInt8:
                 set(engine, p.x, std::vector<std::int8_t>(8 * 16, 3));
@@ -62,9 +62,9 @@ void refused(Through p, const std::function<void(Through&)>& spoil, const std::s
     p.step(1, kAcc);
     if (static_cast<DType>(p.tensors[p.y].dtype) == DType::kInt8) p.matmuls[1].scale = 0.5f;
     Engine engine({4096, "auto", true, kAccBytes});
-    engine.load(p.program());  // as it is, it is accepted
+    engine.load(p.schedule());  // as it is, it is accepted
     spoil(p);
-    CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+    CHECK_THROWS(engine.load(p.schedule()), ScheduleError, text);
 }
 
 const Through kFloat(DType::kFp32, DType::kFp32, DType::kFp32);
@@ -309,7 +309,7 @@ TEST(without_acc_the_only_step_may_round) {
         p.tiles[p.c].final = 2;
         p.matmuls[0].last = 0;
         p.matmuls[0].scale = 0.0f;
-        CHECK_THROWS(machine.engine.load(p.program()), ScheduleError,
+        CHECK_THROWS(machine.engine.load(p.schedule()), ScheduleError,
                      integer ?
             "matmuls[0]: c must be INT32 (the sums of its steps live in it), not INT8"
                              :

@@ -18,7 +18,7 @@ const Step kNothing = [](Engine&) {};
 
 // All that can be seen of an engine.
 std::string seen(const Engine& engine) {
-    const Program& p = engine.program();
+    const Schedule& p = engine.schedule();
     std::string text = to_text(engine.stats()) + (engine.finished() ? " finished" : "");
     for (const std::size_t size : {p.stream.size, p.transfers.size, p.matmuls.size, p.vectors.size,
                                    p.tiles.size, p.tensors.size, p.syncs.size}) {
@@ -96,7 +96,7 @@ struct Whole : TwoSteps {
     }
 };
 
-void load_whole(Engine& engine) { engine.load(Whole().program()); }
+void load_whole(Engine& engine) { engine.load(Whole().schedule()); }
 void ready(Engine& engine) {
     load_whole(engine);
     Whole().supply(engine);
@@ -132,7 +132,7 @@ void rest_of_hand_built(Engine& engine) {
 
 // A new tensor is used, and its neighbours still are where they were.
 void use_new_tensor(Engine& engine) {
-    const auto tensor = static_cast<std::uint32_t>(engine.program().tensors.size - 1);
+    const auto tensor = static_cast<std::uint32_t>(engine.schedule().tensors.size - 1);
     set(engine, tensor, std::vector<float>(24, 5.0f));
     engine.dispatch(SchedLoad{{tensor, 0, 0, 4, 6, 0x100}, {}});
     rest_of_hand_built(engine);
@@ -237,7 +237,7 @@ TEST(load_in_the_middle_of_another_program) {
     for (long n = 1, failed = 1; failed; ++n) {
         Engine engine(kConfig);
         half(engine);
-        Tables bad = Whole().program();
+        Tables bad = Whole().schedule();
         bad.stream.back().row = 99;
         failed = throws_with_failing(n, [&] { engine.load(std::move(bad)); });
         Driver{engine}.both({2, 3, 4, 5, 6});
@@ -263,10 +263,10 @@ TEST(performing_asks_for_no_memory_with_any_kernel_and_type) {
         for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kFp16, DType::kInt8, DType::kUint8, DType::kInt16}) {
             for (const bool transposed : {false, true}) {
                 for (const bool narrow : {false, true}) {
-                    const Typed program(dtype, transposed, narrow);
+                    const Typed schedule(dtype, transposed, narrow);
                     const Step before = [&](Engine& engine) {
-                        engine.load(program.program());
-                        program.supply(engine);
+                        engine.load(schedule.schedule());
+                        schedule.supply(engine);
                     };
                     each_allocation_fails({0x8000, kernel.name, true}, before, run, kNothing,
                                           Asks::kForNone);

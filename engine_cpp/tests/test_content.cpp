@@ -163,7 +163,7 @@ TEST(input_never_set) {
     TwoSteps p;
     p.load(p.x0, kA);
     Engine engine({4096, "reference", true});
-    engine.load(p.program());
+    engine.load(p.schedule());
     Driver drive{engine};
     CHECK_HAZARD(drive.start(0),
             "never written hazard at cycle 0: LOAD (op 0) reads DRAM tensor 0 [0:8, 0:8] "

@@ -31,9 +31,9 @@ struct Relay : Builder {
 };
 
 struct TwoCores {
-    explicit TwoCores(const Relay& program) : engine({4096, "reference", true, 0, 2}) {
-        engine.load(program.program());
-        set(engine, program.x, std::vector<float>(64, 3.0f));
+    explicit TwoCores(const Relay& schedule) : engine({4096, "reference", true, 0, 2}) {
+        engine.load(schedule.schedule());
+        set(engine, schedule.x, std::vector<float>(64, 3.0f));
     }
     Engine engine;
     Driver drive{engine};
@@ -43,7 +43,7 @@ void refused(const std::function<void(Relay&)>& spoil, const std::string& text) 
     Relay relay;
     spoil(relay);
     Engine engine({4096, "reference", true, 0, 2});
-    CHECK_THROWS(engine.load(relay.program()), ScheduleError, text);
+    CHECK_THROWS(engine.load(relay.schedule()), ScheduleError, text);
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ TEST(the_same_address_on_another_core_is_no_conflict) {
     first.core = 1;
     const std::uint32_t other = first.load(first.tx, kA);
     Engine engine({4096, "reference", true, 0, 2});
-    engine.load(first.program());
+    engine.load(first.schedule());
     set(engine, first.x, std::vector<float>(64, 3.0f));
     Driver drive{engine};
     drive.start(0);

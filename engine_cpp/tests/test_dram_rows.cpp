@@ -154,7 +154,7 @@ TEST(a_part_that_comes_twice_keeps_to_both) {
 TEST(two_cores_store_into_one_burst) {
     const Narrow p(5, 11);  // 60 bytes, and the rest
     Engine engine({4096, "reference", true, 0, 2});
-    engine.load(p.program());
+    engine.load(p.schedule());
     std::vector<float> values(48);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
     set(engine, p.x, values);
@@ -171,7 +171,7 @@ TEST(two_cores_store_into_one_burst) {
 TEST(two_cores_store_into_one_row) {
     const Narrow p(6, 11);
     Engine engine({4096, "reference", true, 0, 2});
-    engine.load(p.program());
+    engine.load(p.schedule());
     set(engine, p.x, std::vector<float>(48, 1.0f));
     Driver drive{engine};
     drive.both({0, 1, 3, 4});

@@ -114,7 +114,7 @@ template <class T>
 std::vector<T> run(const Signal& p, const std::vector<T>& x, const std::vector<T>& w, const std::vector<T>& b,
                    const char* kernel, EngineStats* stats = nullptr) {
     Engine engine({4096, kernel, true});
-    engine.load(p.program());
+    engine.load(p.schedule());
     set(engine, p.x, x);
     set(engine, p.w, w);
     set(engine, p.b, b);
@@ -146,7 +146,7 @@ void refused(const std::function<void(Signal&)>& spoil, const std::string& text,
     p.whole();
     spoil(p);
     Engine engine({4096, "auto", true});
-    CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+    CHECK_THROWS(engine.load(p.schedule()), ScheduleError, text);
 }
 
 }  // namespace
@@ -244,7 +244,7 @@ TEST(a_bf16_chain_is_rounded_once_however_it_is_cut) {
                 Signal p(op, DType::kBf16);
                 steps ? p.in_steps() : p.whole();
                 Engine engine({4096, kernel.name, true});
-                engine.load(p.program());
+                engine.load(p.schedule());
                 const auto give = [&](std::uint32_t tensor, const std::vector<float>& values) {
                     const TensorView shape = engine.tensor_view(tensor);
                     engine.set_tensor(tensor, matrix(values, shape.rows, shape.cols));
@@ -266,14 +266,14 @@ TEST(a_fold_waits_for_its_pieces_and_for_what_it_goes_on_from) {
     Signal p(VectorOp::kFoldMax);
     p.in_steps();
     Engine engine({4096, "reference", true});
-    engine.load(p.program());
+    engine.load(p.schedule());
     set(engine, p.x, drawn<float>(16, 1));
     Driver drive{engine};
     drive.both({0});
     drive.start(1);
     CHECK_THROWS(drive.start(2), Hazard, "read-after-write hazard at cycle 3: VECTOR (op 2) reads SRAM [0x40, 0x60)");
 
-    engine.load(p.program());
+    engine.load(p.schedule());
     set(engine, p.x, drawn<float>(16, 1));
     Driver later{engine};
     later.both({0, 1});
@@ -283,14 +283,14 @@ TEST(a_fold_waits_for_its_pieces_and_for_what_it_goes_on_from) {
     Signal swapped(VectorOp::kFoldMax);
     swapped.whole();
     std::swap(swapped.pieces[0].sram, swapped.pieces[1].sram);
-    engine.load(swapped.program());
+    engine.load(swapped.schedule());
     set(engine, p.x, drawn<float>(16, 1));
     CHECK_THROWS(engine.run(), Hazard, "wrong content");
 
     Signal again(VectorOp::kFoldMax);  // loads into a piece that is being read
     again.whole();
     again.load(again.top, kBottom);
-    engine.load(again.program());
+    engine.load(again.schedule());
     set(engine, p.x, drawn<float>(16, 1));
     Driver third{engine};
     third.both({0, 1});
@@ -352,7 +352,7 @@ TEST(a_row_in_parts_is_reduced_to_the_bits_of_the_whole) {
                 for (const bool whole : {true, false}) {
                     Rows p(op, type, whole);
                     Engine engine({16384, kernel.name, true});
-                    engine.load(p.program());
+                    engine.load(p.schedule());
                     engine.set_tensor(p.x, matrix(values, 2, 150));
                     engine.run();
                     found.push_back(get(engine, p.y));
@@ -369,7 +369,7 @@ TEST(malformed_parts_of_rows) {
         Rows p(VectorOp::kReduceSum, DType::kFp32, false);
         spoil(p);
         Engine engine({16384, "auto", true});
-        CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+        CHECK_THROWS(engine.load(p.schedule()), ScheduleError, text);
     };
     refused_rows([](Rows& p) { p.vectors[0].cols = 16; p.tiles[p.vectors[0].dst].cols = 16; },
                  "cols must be 1 (a reduction makes a column) or 32 (its partial results), not 16");
@@ -404,7 +404,7 @@ TEST(malformed_folds) {
     Signal narrower(VectorOp::kFoldSum, DType::kBf16);  // its acc is wider than its dst
     narrower.in_steps().vectors[1].dst_sram = kPart;
     Engine engine({4096, "auto", true});
-    CHECK_THROWS(engine.load(narrower.program()), ScheduleError, "acc overlaps the operation's own target");
+    CHECK_THROWS(engine.load(narrower.schedule()), ScheduleError, "acc overlaps the operation's own target");
     refused([](Signal& p) { p.vectors[0].src1 = p.weights; p.vectors[0].src1_sram = kW; },
             "src1 must be 4294967295 (a fold of one source)", VectorOp::kFoldSum);
     refused([](Signal& p) { p.vectors[0].dtype = static_cast<std::uint8_t>(DType::kInt8); },

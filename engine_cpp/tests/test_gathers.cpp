@@ -40,11 +40,11 @@ struct Gathered : Builder {
 };
 
 struct GatherBench {
-    explicit GatherBench(const Gathered& program, std::vector<std::int32_t> ids, bool check = true)
+    explicit GatherBench(const Gathered& schedule, std::vector<std::int32_t> ids, bool check = true)
         : engine({1024, "reference", check}) {
-        engine.load(program.program());
-        set<float>(engine, program.table, {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23});
-        set<std::int32_t>(engine, program.ids, ids);
+        engine.load(schedule.schedule());
+        set<float>(engine, schedule.table, {0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23});
+        set<std::int32_t>(engine, schedule.ids, ids);
     }
     Engine engine;
     Driver drive{engine};
@@ -55,7 +55,7 @@ void gather_refused(Change change, const char* text) {
     Gathered p;
     change(p);
     Engine engine({1024, "reference", true});
-    CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+    CHECK_THROWS(engine.load(p.schedule()), ScheduleError, text);
 }
 
 }  // namespace

@@ -302,7 +302,7 @@ TEST(unchecked_engines_do_not_look) {
     p.load(p.x0, kA);
     p.load(p.x1, kA);
     Engine engine({4096, "reference", false});
-    engine.load(p.program());
+    engine.load(p.schedule());
     Driver drive{engine};
     drive.start(0);
     drive.start(1);

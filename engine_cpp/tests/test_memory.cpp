@@ -43,7 +43,7 @@ TEST(views_share_a_buffer) {
     b.tensor(8, 3, Role::kIntermediate, 12, 5);
     b.tensor(4, 6, Role::kOutput);
     Engine engine({64, "auto", true});
-    engine.load(b.program());
+    engine.load(b.schedule());
     std::vector<float> values(24);
     for (std::size_t i = 0; i < 24; ++i) values[i] = static_cast<float>(i);
     set(engine, 0, values);
@@ -60,7 +60,7 @@ TEST(views_must_fit) {
     padded.tensor(4, 6, Role::kInput, 64, 5);
     padded.tensor(8, 3, Role::kIntermediate, 12, 5);
     Engine engine({64, "auto", true});
-    CHECK_THROWS(engine.load(padded.program()), ScheduleError,
+    CHECK_THROWS(engine.load(padded.schedule()), ScheduleError,
             "tensors[1]: it shares storage 5 with a tensor of another address, dtype or "
             "padded shape");
 
@@ -68,7 +68,7 @@ TEST(views_must_fit) {
     moved.tensor(4, 16, Role::kInput, 64, 5);
     moved.tensor(4, 16, Role::kIntermediate, 64, 5);
     moved.tensors[1].address += 64;
-    CHECK_THROWS(engine.load(moved.program()), ScheduleError,
+    CHECK_THROWS(engine.load(moved.schedule()), ScheduleError,
             "tensors[1]: it shares storage 5 with a tensor of another address, dtype or "
             "padded shape");
 }
@@ -81,7 +81,7 @@ TEST(the_users_data_may_not_be_stored_to) {
     b.load(t, 0);
     b.store(t, 0, 0);
     Engine engine({1024, "auto", true});
-    CHECK_THROWS(engine.load(b.program()), ScheduleError,
+    CHECK_THROWS(engine.load(b.schedule()), ScheduleError,
             "stream[1]: STORE into tensor 1 [0:2, 0:32], which lies in an input or a "
             "weight: those belong to the user");
 }
@@ -97,7 +97,7 @@ TEST(copies_go_row_by_row) {
     b.vector(VectorOp::kRelu, to, 0x80, from, 0x40);
     b.store(to, 0x80, 1);
     Engine engine({256, "auto", true});
-    engine.load(b.program());
+    engine.load(b.schedule());
     std::vector<float> values(35);
     for (std::size_t i = 0; i < 35; ++i) values[i] = static_cast<float>(i);
     set(engine, x, values);
@@ -125,7 +125,7 @@ TEST(set_tensor_takes_any_steps) {
     Builder b;
     b.tensor(2, 3, Role::kInput);
     Engine engine({64, "auto", true});
-    engine.load(b.program());
+    engine.load(b.schedule());
     const float columns[] = {1, 4, 2, 5, 3, 6};  // column-major
     engine.set_tensor(0, {reinterpret_cast<const std::byte*>(columns), 2, 3, 4, 8});
     CHECK((get(engine, 0) == std::vector<float>{1, 2, 3, 4, 5, 6}));
@@ -142,7 +142,7 @@ TEST(a_tensor_in_use_is_not_set) {
     const std::uint32_t x = b.tensor(2, 3, Role::kInput);
     b.load(b.tile(x, 0, 0, 2, 3), 0);
     Engine engine({64, "auto", true});
-    engine.load(b.program());
+    engine.load(b.schedule());
     set(engine, x, std::vector<float>(6));
     Driver{engine}.start(0);
     CHECK_THROWS(set(engine, x, std::vector<float>(6)), UsageError,

@@ -58,7 +58,7 @@ void check_values(DType dtype, const char* kernel) {
     Signal p(dtype);
     p.whole();
     Engine engine({4096, kernel, true});
-    engine.load(p.program());
+    engine.load(p.schedule());
     std::vector<T> x(16), w(24);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(i + 1);
     for (std::size_t i = 0; i < w.size(); ++i) w[i] = static_cast<T>(static_cast<int>(i % 7) - 3);
@@ -88,7 +88,7 @@ void refused(const std::function<void(Signal&)>& spoil, const std::string& text)
     p.whole();
     spoil(p);
     Engine engine({4096, "auto", true});
-    CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+    CHECK_THROWS(engine.load(p.schedule()), ScheduleError, text);
 }
 
 }  // namespace
@@ -107,7 +107,7 @@ TEST(outer_steps_and_the_last_of_two_windows) {
     p.windows = {{2, 2, 2, 0, 0, 4, 1, 0, 0, 1, 2, 1}, {1, 1, 2, 4, 0, 0, 1, 0, 0, 0, 1, 0}};
     p.pieces = {{p.top, kTop, 0, 0}};
     Engine engine({4096, "reference", true});
-    engine.load(p.program());
+    engine.load(p.schedule());
     std::vector<float> w(24);
     w[0] = 1.0f;  // the first column of the operand is what the first filter gives
     set(engine, p.x, std::vector<float>{1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0});
@@ -122,7 +122,7 @@ TEST(an_operand_without_pieces_is_zero) {
     p.whole();
     p.matmuls[0].a_pieces = kNone;
     Engine engine({4096, "fast", true});
-    engine.load(p.program());
+    engine.load(p.schedule());
     set(engine, p.x, std::vector<float>(16, 1.0f));
     set(engine, p.w, std::vector<float>(24, 1.0f));
     engine.run();
@@ -133,7 +133,7 @@ TEST(every_piece_is_checked_as_a_tile) {
     Signal p;
     p.whole();
     Engine engine({4096, "reference", true});
-    engine.load(p.program());
+    engine.load(p.schedule());
     set(engine, p.x, std::vector<float>(16, 1.0f));
     set(engine, p.w, std::vector<float>(24, 1.0f));
     Driver drive{engine};
@@ -144,7 +144,7 @@ TEST(every_piece_is_checked_as_a_tile) {
     Signal swapped;
     swapped.whole();
     std::swap(swapped.pieces[0].sram, swapped.pieces[1].sram);
-    engine.load(swapped.program());
+    engine.load(swapped.schedule());
     set(engine, p.x, std::vector<float>(16, 1.0f));
     set(engine, p.w, std::vector<float>(24, 1.0f));
     CHECK_THROWS(engine.run(), Hazard, "wrong content");
@@ -152,7 +152,7 @@ TEST(every_piece_is_checked_as_a_tile) {
     Signal again;  // loads into a piece that is being read
     again.whole();
     again.load(again.top, kBottom);
-    engine.load(again.program());
+    engine.load(again.schedule());
     set(engine, p.x, std::vector<float>(16, 1.0f));
     set(engine, p.w, std::vector<float>(24, 1.0f));
     drive.both({0, 1, 2});

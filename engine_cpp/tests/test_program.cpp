@@ -73,9 +73,9 @@ void refused(const std::function<void(Sample&)>& spoil, const std::string& text)
     Sample sample;
     spoil(sample);
     Engine engine({1024, "auto", true});
-    CHECK_THROWS_AND(engine.load(sample.program()), ScheduleError, text,
+    CHECK_THROWS_AND(engine.load(sample.schedule()), ScheduleError, text,
                      CHECK_EQUAL(std::string(error.what()), text));
-    CHECK_EQUAL(engine.program().stream.size, 0u);  // nothing changed
+    CHECK_EQUAL(engine.schedule().stream.size, 0u);  // nothing changed
 }
 
 }  // namespace
@@ -83,7 +83,7 @@ void refused(const std::function<void(Sample&)>& spoil, const std::string& text)
 TEST(a_right_program_loads_and_runs) {
     Sample sample;
     Engine engine({1024, "auto", true});
-    engine.load(sample.program());
+    engine.load(sample.schedule());
     set(engine, sample.x, std::vector<float>(32, 1.0f));
     set(engine, sample.w, std::vector<float>(32, 0.5f));
     engine.run();
@@ -101,7 +101,7 @@ TEST(programs_of_other_types_load_and_run) {
     for (const DType dtype : {DType::kFp32, DType::kBf16, DType::kInt8}) {
         const TypedSample sample(dtype);
         Engine engine({1024, "auto", true, 512});
-        engine.load(sample.program());
+        engine.load(sample.schedule());
         clear(engine, 0);
         clear(engine, 1);
         engine.run();
@@ -185,7 +185,7 @@ TEST(moves) {
     Sample number;
     moves(VectorOp::kCopy, kNone)(number);  // alone it may fill a tile
     Engine engine({1024, "auto", true});
-    engine.load(number.program());
+    engine.load(number.schedule());
     refused(moves(VectorOp::kTranspose, kNone), "vectors[0]: src0 of TRANSPOSE must be a tile");
     refused([&](Sample& s) { moves(VectorOp::kTranspose, s.tx)(s); },
             "vectors[0]: src0 must be a tile of shape (4, 4), not (4, 8)");
@@ -263,7 +263,7 @@ TEST(malformed_tiles_and_tensors) {
 TEST(impossible_events) {
     Sample sample;
     Engine engine({1024, "auto", true});
-    engine.load(sample.program());
+    engine.load(sample.schedule());
     set(engine, sample.x, std::vector<float>(32));
     set(engine, sample.w, std::vector<float>(32));
     Driver drive{engine};
@@ -309,7 +309,7 @@ TEST(any_bytes_are_safe) {
         }
         Engine engine({1024, "auto", true, 512});
         try {
-            engine.load(sample.program());
+            engine.load(sample.schedule());
             clear(engine, 0);
             clear(engine, 1);
             engine.run();
@@ -332,15 +332,15 @@ TEST(hand_built_operations_are_taken_back_if_refused) {
     const PlacedTile good = {x, 0, 0, 4, 4, 0x40}, beyond = {x, 0, 0, 4, 5, 0x40};
     CHECK_THROWS(engine.dispatch(SchedLoad{beyond, {}}), ScheduleError,
             "tiles[0]: tensor 0 [0:4, 0:5] reaches beyond the tensor's shape (4, 4)");
-    CHECK_EQUAL(engine.program().stream.size, 0u);
-    CHECK_EQUAL(engine.program().tiles.size, 0u);
+    CHECK_EQUAL(engine.schedule().stream.size, 0u);
+    CHECK_EQUAL(engine.schedule().tiles.size, 0u);
     engine.dispatch(SchedLoad{good, {}});
     CHECK_THROWS(engine.dispatch(SchedStore{good, {}}), ScheduleError,
             "stream[1]: STORE into tensor 0 [0:4, 0:4], which lies in an input or a "
             "weight: those belong to the user");
-    CHECK_EQUAL(engine.program().stream.size, 1u);
+    CHECK_EQUAL(engine.schedule().stream.size, 1u);
     CHECK_THROWS(engine.add_tensor(0, 4, Role::kInput), ScheduleError,
             "tensors[1]: rows and cols must be at least 1");
-    CHECK_EQUAL(engine.program().tensors.size, 1u);
-    engine.load(Sample().program());
+    CHECK_EQUAL(engine.schedule().tensors.size, 1u);
+    engine.load(Sample().schedule());
 }

@@ -44,14 +44,14 @@ struct Stacked : Builder {
 };
 
 struct Bench {
-    explicit Bench(const Stacked& program) : engine({1024, "reference", true}) {
-        engine.load(program.program());
-        set<float>(engine, program.x, {1, 2, 3, 4});
-        set<float>(engine, program.w, {1, 0, 2, 0, 1, 3});
-        set<float>(engine, program.u, {1, 0, 0, 1, 1, 1});
+    explicit Bench(const Stacked& schedule) : engine({1024, "reference", true}) {
+        engine.load(schedule.schedule());
+        set<float>(engine, schedule.x, {1, 2, 3, 4});
+        set<float>(engine, schedule.w, {1, 0, 2, 0, 1, 3});
+        set<float>(engine, schedule.u, {1, 0, 0, 1, 1, 1});
     }
     void all() {
-        for (std::uint32_t op = 0; op < engine.program().stream.size; ++op) drive.both({op});
+        for (std::uint32_t op = 0; op < engine.schedule().stream.size; ++op) drive.both({op});
     }
     Engine engine;
     Driver drive{engine};
@@ -65,7 +65,7 @@ void refused(Change change, const char* text) {
     p.rest();
     change(p);
     Engine engine({1024, "reference", true});
-    CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+    CHECK_THROWS(engine.load(p.schedule()), ScheduleError, text);
 }
 
 }  // namespace
@@ -203,10 +203,10 @@ struct Paged : Builder {
 };
 
 struct PagedBench {
-    explicit PagedBench(const Paged& program) : engine({1024, "reference", true}) {
-        engine.load(program.program());
+    explicit PagedBench(const Paged& schedule) : engine({1024, "reference", true}) {
+        engine.load(schedule.schedule());
         const std::vector<float> rows = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19};
-        engine.set_tensor(program.x, matrix(rows, 5, 4));
+        engine.set_tensor(schedule.x, matrix(rows, 5, 4));
     }
     Engine engine;
     Driver drive{engine};
@@ -219,7 +219,7 @@ void page_refused(Change change, const char* text) {
     p.rest();
     change(p);
     Engine engine({1024, "reference", true});
-    CHECK_THROWS(engine.load(p.program()), ScheduleError, text);
+    CHECK_THROWS(engine.load(p.schedule()), ScheduleError, text);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ const std::vector<Call>& calls() {
         {"load",
          [](SharedEngine& e) {  // one load in two changes the shapes
              static std::atomic<unsigned> count{0};
-             e.load((++count % 2 ? padded : plain).program());
+             e.load((++count % 2 ? padded : plain).schedule());
          }},
         {"set_tensor", [](SharedEngine& e) { supply(e, 0, 1.0f); }},
         {"tensor",
@@ -107,7 +107,7 @@ void together(SharedEngine& engine, const Call& one, const Call& other) {
 
 // Whatever happened before, the engine computes y = x w: 16 products of 1 and 2.
 void works(SharedEngine& engine) {
-    engine.load(Whole(false).program());
+    engine.load(Whole(false).schedule());
     supply(engine, 0, 1.0f);
     supply(engine, 1, 2.0f);
     engine.run();
@@ -126,7 +126,7 @@ TEST(every_pair_of_calls_from_two_threads) {
                 if (hand_built) {
                     engine.add_tensor(8, 16, Role::kInput, DType::kFp32);
                 } else {
-                    engine.load(Whole(true).program());
+                    engine.load(Whole(true).schedule());
                 }
                 supply(engine, 0, 1.0f);
                 together(engine, calls()[i], calls()[j]);

@@ -52,11 +52,11 @@ constexpr OpCost kCost = {3, 10, 2, 5, 0, 4};
 
 Timed timed(const Tables& tables, const TimingMachine& machine, std::uint32_t cores = 1,
             StepListener* listener = nullptr, const OpCost& cost = kCost) {
-    const Program program = tables.view();
-    check_references(program, cores);
-    Timed found(program.stream.size);
-    const std::vector<std::uint32_t> classes(program.stream.size, 0);
-    found.unretired = time_program(program, cores, machine, {cost}, classes.data(), {},
+    const Schedule schedule = tables.view();
+    check_references(schedule, cores);
+    Timed found(schedule.stream.size);
+    const std::vector<std::uint32_t> classes(schedule.stream.size, 0);
+    found.unretired = time_operations(schedule, cores, machine, {cost}, classes.data(), {},
                                    found.columns(), listener)
                           .unretired;
     return found;

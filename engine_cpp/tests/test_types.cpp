@@ -440,7 +440,7 @@ TEST(tensors_of_every_type_are_set_and_read) {
     const std::uint32_t c = b.typed(2, 3, Role::kInput, DType::kInt8);
     const std::uint32_t i = b.typed(2, 3, Role::kInput, DType::kInt32);
     Engine engine({64, "auto", true});
-    engine.load(b.program());
+    engine.load(b.schedule());
     for (const std::uint32_t x : {f, h}) {  // poison
         for (const float value : get(engine, x)) CHECK(std::isnan(value));
     }
@@ -475,7 +475,7 @@ TEST(integers_have_relu_and_no_sigmoid) {
         b.vector(VectorOp::kRelu, to, 64, from, 0);
         b.store(to, 64, 1);
         Engine engine({128, "auto", true});
-        engine.load(b.program());
+        engine.load(b.schedule());
         if (dtype == DType::kInt8) {
             set(engine, x, std::vector<std::int8_t>{-128, 0, 127});
             engine.run();
@@ -489,7 +489,7 @@ TEST(integers_have_relu_and_no_sigmoid) {
                                              INT32_MAX, INT32_MAX}));
         }
         b.vectors[0].op = static_cast<std::uint8_t>(VectorOp::kSigmoid);
-        CHECK_THROWS(engine.load(b.program()), ScheduleError,
+        CHECK_THROWS(engine.load(b.schedule()), ScheduleError,
                      std::string("SIGMOID takes FP32 or BF16 or FP16, not ") + dtype_name(dtype));
     }
 }

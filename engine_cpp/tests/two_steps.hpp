@@ -25,9 +25,9 @@ struct TwoSteps : Builder {
 
 // An engine with the program loaded and its inputs set.
 struct Bench {
-    explicit Bench(const TwoSteps& program) : engine({4096, "reference", true}) {
-        engine.load(program.program());
-        program.supply(engine);
+    explicit Bench(const TwoSteps& schedule) : engine({4096, "reference", true}) {
+        engine.load(schedule.schedule());
+        schedule.supply(engine);
     }
     minisim::Engine engine;
     Driver drive{engine};

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "minisim/buffer.hpp"
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 

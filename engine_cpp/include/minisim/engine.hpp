@@ -59,7 +59,7 @@ public:
     Engine& operator=(const Engine&) = delete;
 
     const EngineConfig& config() const { return config_; }
-    const Program& program() const { return session_->program; }
+    const Schedule& schedule() const { return session_->schedule; }
 
     // Checks a program and makes it the engine's, with fresh memories. Throws ScheduleError.
     void load(Tables tables);
@@ -81,7 +81,7 @@ public:
     // hand-built program only the tensors remain.
     void reset() noexcept;
 
-    bool finished() const { return session_->in_flight.retired() == program().stream.size; }
+    bool finished() const { return session_->in_flight.retired() == schedule().stream.size; }
     const EngineStats& stats() const { return session_->executor.stats(); }
 
     // The content of a tensor, without padding, in the type that stands for it outside: BF16 is

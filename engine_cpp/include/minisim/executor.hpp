@@ -9,7 +9,7 @@
 #include "minisim/arena.hpp"
 #include "minisim/dram.hpp"
 #include "minisim/kernels.hpp"
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
@@ -54,9 +54,9 @@ class Executor {
 public:
     // Keeps references to all of them; the program must have been validated. There is an arena per
     // core: the scratchpad of `sram_bytes` and, behind it, the accumulator memory.
-    Executor(const Program& program, std::vector<Arena>& arenas, std::uint64_t sram_bytes,
+    Executor(const Schedule& schedule, std::vector<Arena>& arenas, std::uint64_t sram_bytes,
              Dram& dram, const Kernel& kernel)
-        : program_(program),
+        : schedule_(schedule),
           arenas_(arenas),
           sram_bytes_(sram_bytes),
           dram_(dram),
@@ -111,7 +111,7 @@ private:
     std::byte* read(std::uint32_t tile, std::uint32_t sram);
     std::byte* write(std::uint32_t tile, std::uint32_t sram);
 
-    const Program& program_;
+    const Schedule& schedule_;
     std::vector<Arena>& arenas_;
     std::uint64_t sram_bytes_;
     std::size_t core_ = 0;  // of the operation at work

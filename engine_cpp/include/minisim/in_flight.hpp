@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
@@ -15,24 +15,24 @@ namespace minisim {
 class InFlight {
 public:
     // Of a machine with so many cores, each with its own queues.
-    InFlight(const Program& program, std::size_t cores);
+    InFlight(const Schedule& schedule, std::size_t cores);
 
     // An operation was appended to the program; no other than that. If this throws, nothing changed.
-    void append(const Program& program);
+    void append(const Schedule& schedule);
 
     void restart() noexcept;  // with nothing started
     void forget() noexcept;   // the program has no operations any more
 
     // Throws ScheduleError unless `op` is the next of its queue that has not started.
-    void check_start(const Program& program, std::uint32_t op) const;
+    void check_start(const Schedule& schedule, std::uint32_t op) const;
 
     // `op`, which check_start approved, is in flight from now on.
-    void start(const Program& program, std::uint32_t op) noexcept;
+    void start(const Schedule& schedule, std::uint32_t op) noexcept;
 
     // Throws ScheduleError unless `op` is the oldest of its queue in flight.
-    void retire(const Program& program, std::uint32_t op);
+    void retire(const Schedule& schedule, std::uint32_t op);
 
-    // Of an operation that has started, and its Program::lane.
+    // Of an operation that has started, and its Schedule::lane.
     bool contains(std::int64_t op, std::size_t lane) const {
         return op >= std::int64_t{lanes_[lane].oldest};
     }
@@ -46,7 +46,7 @@ private:
         std::uint32_t next = kNone;                 // to start; NONE: all have
         std::uint32_t oldest = kNone;               // that has not retired: `next` if none is in flight
     };
-    std::vector<Lane> lanes_;              // by Program::lane
+    std::vector<Lane> lanes_;              // by Schedule::lane
     std::vector<std::uint32_t> follower_;  // of an operation, in its queue
     std::size_t in_flight_ = 0, retired_ = 0;
 };

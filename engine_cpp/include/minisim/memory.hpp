@@ -12,7 +12,7 @@
 
 #include "minisim/burst_port.hpp"
 #include "minisim/dram_memory.hpp"
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 

@@ -55,7 +55,7 @@ public:
     std::uint32_t append(const SchedOp& op);
 
 private:
-    Program checked() const;
+    Schedule checked() const;
     Validator validator() const;
     void check_new_rows(const HandBuilt::Mark& old) const;
     void rewind(const HandBuilt::Mark& old) noexcept;
@@ -65,7 +65,7 @@ private:
     Tables tables_;
 
 public:
-    Program program;  // a view of the tables
+    Schedule schedule;  // a view of the tables
     Dram dram;
     InFlight in_flight;
     Executor executor;

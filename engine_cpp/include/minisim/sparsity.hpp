@@ -7,7 +7,7 @@
 
 #include "minisim/burst_port.hpp"
 #include "minisim/packing.hpp"
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
@@ -28,16 +28,16 @@ inline KeptSpan kept_span(const TileRow& t, const TensorRow& x) {
 }
 
 // The steps of k that a tile keeps; 0 if it is not compressed.
-inline std::int64_t kept_steps(const Program& program, std::uint32_t tile) {
-    const TileRow& t = program.tiles[tile];
-    const TensorRow& x = program.tensors[t.tensor];
+inline std::int64_t kept_steps(const Schedule& schedule, std::uint32_t tile) {
+    const TileRow& t = schedule.tiles[tile];
+    const TensorRow& x = schedule.tensors[t.tensor];
     return x.keeps ? kept_span(t, x).count : 0;
 }
 
 // Where a tile lies in DRAM.
-inline Rectangle rectangle_of(const Program& program, std::uint32_t tile) {
-    const TileRow& t = program.tiles[tile];
-    const TensorRow& x = program.tensors[t.tensor];
+inline Rectangle rectangle_of(const Schedule& schedule, std::uint32_t tile) {
+    const TileRow& t = schedule.tiles[tile];
+    const TensorRow& x = schedule.tensors[t.tensor];
     const std::int64_t item = item_size(static_cast<DType>(x.dtype));
     const std::int64_t base = static_cast<std::int64_t>(x.address) + t.moved, pitch = x.pitch;
     if (is_packed(x)) {

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
@@ -20,7 +20,7 @@ struct Tables {
     std::vector<ConvolutionRow> convolutions;
 
     // Valid until the next change.
-    Program view() const {
+    Schedule view() const {
         return {{stream.data(), stream.size()},   {transfers.data(), transfers.size()},
                 {matmuls.data(), matmuls.size()}, {vectors.data(), vectors.size()},
                 {tiles.data(), tiles.size()},     {tensors.data(), tensors.size()},

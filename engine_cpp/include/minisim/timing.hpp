@@ -12,7 +12,7 @@
 
 #include "minisim/burst_port.hpp"
 #include "minisim/memory.hpp"
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
@@ -97,23 +97,23 @@ struct TimingResult {
     Counters counters;          // of the memory
 };
 
-// Times `program`, whose references are in range (`check_references`).
+// Times `schedule`, whose references are in range (`check_references`).
 //
 // `classes`: of each operation, the row of `costs`. `planes`: of each operation, how many its
 // descriptor moves, 0 for one that follows; empty if all move one.
-TimingResult time_program(const Program& program, std::uint32_t cores, const TimingMachine& machine,
+TimingResult time_operations(const Schedule& schedule, std::uint32_t cores, const TimingMachine& machine,
                           const std::vector<OpCost>& costs, const std::uint32_t* classes,
                           const std::vector<std::uint32_t>& planes, const TimelineColumns& columns,
                           StepListener* listener);
 
 // When each operation could start if dispatching cost nothing; `sharing`: of each layer, how many
 // cores share the DRAM. Throws ScheduleError if one waits for an operation behind it.
-std::vector<Cycle> expected_starts(const Program& program, std::uint32_t cores,
+std::vector<Cycle> expected_starts(const Schedule& schedule, std::uint32_t cores,
                                    const std::vector<OpCost>& costs, const std::uint32_t* classes,
                                    const std::int64_t* sharing, bool shared);
 
 // Throws ScheduleError if a row refers beyond a table. Operations may wait for whatever they like.
-void check_references(const Program& program, std::uint32_t cores);
+void check_references(const Schedule& schedule, std::uint32_t cores);
 
 // Operations that cost the same cycles and energy: of each its class, and of each class the first operation.
 struct Classes {
@@ -122,7 +122,7 @@ struct Classes {
 
 // `period`: bytes by which addresses may differ and be cut into the same bursts; 1 without bursts.
 // `sram_bytes`: of the scratchpad; addresses on chip from there on are the accumulator memory's.
-Classes classify(const Program& program, const std::vector<std::uint32_t>& planes,
+Classes classify(const Schedule& schedule, const std::vector<std::uint32_t>& planes,
                  std::int64_t period, std::uint64_t sram_bytes);
 
 }  // namespace minisim

@@ -20,7 +20,7 @@
 #include "minisim/dram.hpp"
 #include "minisim/dram_grid.hpp"
 #include "minisim/in_flight.hpp"
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
@@ -35,7 +35,7 @@ public:
 
     // Keeps references to all of them; the DRAM must hold every tensor of the program. `srams` are
     // of every core, and outlive programs as the memories do: restart() makes them this program's.
-    Tracker(const Program& program, const Dram& dram, const InFlight& in_flight,
+    Tracker(const Schedule& schedule, const Dram& dram, const InFlight& in_flight,
             std::vector<Cells>& srams, std::uint64_t sram_bytes, Grain grain);
 
     // Checks the accesses of `op`, which is about to start, and records them.
@@ -98,11 +98,11 @@ private:
 
     // What a reader of a tile finds: of one in a stack the whole stack.
     Content final_of(std::uint32_t tile) const {
-        const std::uint32_t held = program_.held(tile);
-        return {held, program_.tiles[held].final};
+        const std::uint32_t held = schedule_.held(tile);
+        return {held, schedule_.tiles[held].final};
     }
 
-    const Program& program_;
+    const Schedule& schedule_;
     const Dram& dram_;
     const InFlight& in_flight_;
     Grain grain_;

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
@@ -39,9 +39,9 @@ struct UopProgram {
     // The bytes of the place that each tile takes: a ragged one takes the place of a full one if it fills half of it,
     // so that one tensor's tiles can follow each other in the same places. Those of partial sums always take full ones.
     std::vector<std::int64_t> place_sizes() const;
-    std::uint32_t written(const MatmulRow& x) const { return Program::touches_c(x) ? held(x.c) : x.acc; }
+    std::uint32_t written(const MatmulRow& x) const { return Schedule::touches_c(x) ? held(x.c) : x.acc; }
 
-    // The tile in whose place a tile lies, and where in it (program.hpp).
+    // The tile in whose place a tile lies, and where in it (schedule.hpp).
     std::uint32_t held(std::uint32_t tile) const { return minisim::held(tiles, tile); }
     std::uint32_t offset(std::uint32_t tile) const;
 
@@ -55,7 +55,7 @@ struct UopProgram {
             for (const std::uint32_t tile : {row.*names...}) {
                 if (tile != kNone) visit(tile < tiles.size ? held(tile) : tile);
             }
-            Program::for_each(pieces, first, [&](const PieceRow& piece) { visit(piece.tile); });
+            Schedule::for_each(pieces, first, [&](const PieceRow& piece) { visit(piece.tile); });
         };
         switch (static_cast<Opcode>(uop.opcode)) {
             case Opcode::kLoad:

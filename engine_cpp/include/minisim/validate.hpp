@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
@@ -14,9 +14,9 @@ namespace minisim {
 // Every method throws ScheduleError, naming table, row, field, the value and the rule.
 class Validator {
 public:
-    Validator(const Program& program, std::uint64_t sram_bytes, std::uint64_t accumulator_bytes,
+    Validator(const Schedule& schedule, std::uint64_t sram_bytes, std::uint64_t accumulator_bytes,
               std::uint32_t cores)
-        : program_(program),
+        : schedule_(schedule),
           sram_bytes_(sram_bytes),
           accumulator_bytes_(accumulator_bytes),
           cores_(cores) {}
@@ -72,7 +72,7 @@ private:
     void fold(const Place& at, const VectorRow& x, const VectorOpInfo& op) const;
     void no_fold(const Place& at, const VectorRow& x, const VectorOpInfo& op) const;
 
-    const Program& program_;
+    const Schedule& schedule_;
     std::uint64_t sram_bytes_, accumulator_bytes_;
     std::uint32_t cores_;
 };

@@ -44,7 +44,7 @@ inline bool operator!=(Content x, Content y) { return !(x == y); }
 
 // Borrowed tables, and the few questions that several parts ask of them. Every accessor trusts
 // its arguments and the tables: validate.hpp checks them once, before anything else looks.
-struct Program {
+struct Schedule {
     Table<StreamRow> stream;
     Table<TransferRow> transfers;
     Table<MatmulRow> matmuls;

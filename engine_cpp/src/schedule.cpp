@@ -1,8 +1,8 @@
-#include "minisim/program.hpp"
+#include "minisim/schedule.hpp"
 
 namespace minisim {
 
-Content Program::result(std::size_t op) const {
+Content Schedule::result(std::size_t op) const {
     switch (opcode(op)) {
         case Opcode::kLoad: {
             const TransferRow& x = transfer(op);
@@ -22,13 +22,13 @@ Content Program::result(std::size_t op) const {
     return {kNone, 0};
 }
 
-std::string Program::op_name(std::size_t op) const {
+std::string Schedule::op_name(std::size_t op) const {
     const std::uint16_t core = stream[op].core;
     return std::string(opcode_name(opcode(op))) + " (op " + std::to_string(op) +
            (core != 0 ? " of core " + std::to_string(core) : "") + ")";
 }
 
-std::string Program::tile_name(std::uint32_t tile) const {
+std::string Schedule::tile_name(std::uint32_t tile) const {
     const TileRow& t = tiles[tile];
     const auto range = [](std::uint64_t begin, std::uint64_t count) {
         return std::to_string(begin) + ":" + std::to_string(begin + count);
@@ -37,7 +37,7 @@ std::string Program::tile_name(std::uint32_t tile) const {
            range(t.col, t.cols) + "]";
 }
 
-std::string Program::content_name(Content content) const {
+std::string Schedule::content_name(Content content) const {
     return "version " + std::to_string(content.version) + " of " + tile_name(content.tile);
 }
 
