@@ -25,12 +25,11 @@ constexpr std::int32_t kUser = -2;  // set_tensor wrote it
 // block of cells, whose first one speaks for all of them.
 class Cells {
 public:
-    // `readers`: queues that may read the memory. Throws std::bad_alloc if there is no memory to
+    // `cell_bytes`: a power of two. `readers`: queues that may read the memory. Throws std::bad_alloc if there is no memory to
     // remember so much.
     Cells(std::uint64_t bytes, std::uint64_t cell_bytes, std::size_t readers)
         : cell_bytes_(cell_bytes), words_(2 + readers), words_of_all_(words(bytes, cell_bytes, words_)) {
         while (cell_bytes >> shift_ > 1) ++shift_;
-        if (cell_bytes >> shift_ << shift_ != cell_bytes) shift_ = kNoShift;
         forget();
     }
 
@@ -84,8 +83,8 @@ public:
         }
     };
     Run run(std::uint64_t begin, std::uint64_t end) noexcept {
-        std::int32_t* const first = words_of_all_.data() + cells_in(begin) * words_;
-        std::int32_t* const last = words_of_all_.data() + cells_in(end + cell_bytes_ - 1) * words_;
+        std::int32_t* const first = words_of_all_.data() + (begin >> shift_) * words_;
+        std::int32_t* const last = words_of_all_.data() + ((end + cell_bytes_ - 1) >> shift_) * words_;
         divide_before(first);
         divide_before(last);
         return {first, last, words_};
@@ -105,10 +104,6 @@ public:
 
 private:
     static constexpr std::size_t kLongest = 256;  // of blocks: to find the one of a cell takes as long
-    static constexpr int kNoShift = -1;
-
-    // Most cells are a power of two, and to divide takes as long as the rest of an access.
-    std::uint64_t cells_in(std::uint64_t bytes) const { return shift_ == kNoShift ? bytes / cell_bytes_ : bytes >> shift_; }
 
     static std::size_t words(std::uint64_t bytes, std::uint64_t cell_bytes, std::size_t words) {
         const std::uint64_t cells = bytes / cell_bytes + (bytes % cell_bytes != 0);
@@ -128,7 +123,7 @@ private:
     }
 
     std::uint64_t cell_bytes_;
-    int shift_ = 0;      // cell_bytes_ is 2 to it, or kNoShift
+    int shift_ = 0;      // cell_bytes_ is 2 to it: to divide takes as long as the rest of an access
     std::size_t words_;  // per cell
     std::vector<std::int32_t> words_of_all_;
 };
