@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from hypothesis import strategies as st
 
 from minisim import Graph, Machine
@@ -30,13 +32,18 @@ def with_sram(base: Machine, size: int) -> Machine:
 def least_sram(graph: Graph, base: Machine) -> int:
     """Bytes for the operands of the greediest operation of `graph`, tiled as the array is (the smallest SRAM
     there can be if nothing is executed). Some operators choose smaller tiles for a smaller SRAM."""
+
+    @functools.cache
+    def needed_in(size: int) -> int:
+        return _needed(graph, base, size)
+
     size = AMPLE
-    while (needed := _needed(graph, base, size)) < size:
+    while (needed := needed_in(size)) < size:
         size = needed
-    while (needed := _needed(graph, base, size)) > size:  # tiles that are higher in an ample SRAM (`tile_height`)
+    while (needed := needed_in(size)) > size:  # tiles that are higher in an ample SRAM (`tile_height`)
         size = needed
-    while (needed := _needed(graph, base, less := max(ALIGNMENT, size - ALIGNMENT))) <= less < size:  # rows in parts
-        size = needed if _needed(graph, base, needed) <= needed else less
+    while (needed := needed_in(less := max(ALIGNMENT, size - ALIGNMENT))) <= less < size:  # rows in parts
+        size = needed if needed_in(needed) <= needed else less
     return size
 
 
@@ -51,7 +58,7 @@ def least_accumulator(graph: Graph, base: Machine) -> int:
 
 def lowered(graph: Graph, base: Machine, sram: int = AMPLE) -> Program:
     """The program of `graph` for `base` with an SRAM of this size, in tiles of the array's edges."""
-    base = with_sram(base, sram).with_overrides({"compiler.effort": 0})
+    base = base.with_overrides({"sram.bytes": sram, "compiler.effort": 0})
     return Lower(base).apply(Tile(base).apply(computed_graph(graph, base)))
 
 
