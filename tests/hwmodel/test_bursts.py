@@ -244,8 +244,11 @@ def columns(descriptors: list[Descriptor]) -> Rectangles:
 
 
 @many
-@given(programs, rules_drawn)
-def test_columns_and_loop_are_one_law(descriptors: list[Descriptor], rules: BurstRules) -> None:
+@given(programs, rules_drawn, st.integers(0, 9), st.integers(0, 3))
+def test_columns_and_loop_are_one_law(
+    descriptors: list[Descriptor], rules: BurstRules, row_decode: int, row_gap: int
+) -> None:
+    rules = replace(rules, row_decode=row_decode, row_gap=row_gap)
     descriptors = [*descriptors, *(Descriptor(8 * i, 100 + i) for i in range(FEW))]
     found = spans(columns(descriptors), rules)
     few = spans(columns(descriptors[:FEW]), rules)
