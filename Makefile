@@ -22,7 +22,7 @@ sweep: $(VENV)/.installed  ## the same model on 21 machines
 	  --param sram.bytes=16KiB,32KiB,64KiB,128KiB,256KiB,512KiB,1MiB --param dram.bandwidth=6.4GB/s,12.8GB/s,25.6GB/s
 
 test: $(VENV)/.test  ## the test suite
-	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 check: lint types  ## lint and types: what CI runs beside the tests
 

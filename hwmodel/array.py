@@ -32,6 +32,8 @@ Checked to the cycle against the RTL of two designs (benchmarks/fidelity/arrays.
 
 from __future__ import annotations
 
+from fractions import Fraction
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +41,7 @@ import numpy.typing as npt
 
 from minisim.errors import UnsupportedError
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import ACCUMULATOR, SECOND_SIZE, DType, item_sizes
+from minisim.hwmodel.isa import ACCUMULATOR, SECOND_SIZE, DType, by_dtype, item_sizes
 from minisim.hwmodel.sections import LIES_ALONG, Matrix
 
 Cycles = npt.NDArray[np.int64]
@@ -59,31 +61,33 @@ def rates(dtype: npt.ArrayLike, matrix: Matrix) -> Rates:
         UnsupportedError: the array does not have one of the types.
     """
     dtype = np.asarray(dtype, dtype=np.int64)
-    table = np.zeros((2, max(DType) + 1), dtype=np.int64)
-    for each in ACCUMULATOR:
-        rate = matrix.rate(each)
-        table[:, each] = (rate.numerator, rate.denominator) if rate else (0, 0)
-    packed, passes = table[:, dtype]
+    packed, passes = (table[dtype] for table in _rate_tables(tuple(matrix.rate(each) for each in ACCUMULATOR)))
     if np.any(passes == 0):
         name = DType(int(dtype[passes == 0].flat[0])).name.lower()
         raise UnsupportedError(f"the array has no {name} (matrix.{name}_rate is 0)")
     return Rates(packed, passes)
 
 
+@lru_cache(maxsize=256)
+def _rate_tables(rates: tuple[Fraction, ...]) -> Rates:
+    """Of all types by their codes: 0 and 0 of a type that the array does not have."""
+    each = dict(zip(ACCUMULATOR, rates, strict=True))
+    return Rates(
+        by_dtype({dtype: rate.numerator for dtype, rate in each.items() if rate}),
+        by_dtype({dtype: rate.denominator for dtype, rate in each.items() if rate}),
+    )
+
+
+@cache
 def accumulator_sizes() -> Cycles:
-    """Bytes per sum of a matmul, indexed by the code of its operands' type."""
-    table, item = np.zeros(max(DType) + 1, dtype=np.int64), item_sizes()
-    for operands, sums in ACCUMULATOR.items():
-        table[operands] = item[sums]
-    return table
+    """Bytes per sum of a matmul, indexed by the code of its operands' type; to be read only."""
+    return by_dtype({operands: int(item_sizes()[sums]) for operands, sums in ACCUMULATOR.items()})
 
 
+@cache
 def second_sizes() -> Cycles:
-    """Bytes per element of B, indexed by the code of A's type."""
-    table = np.zeros(max(DType) + 1, dtype=np.int64)
-    for first, size in SECOND_SIZE.items():
-        table[first] = size
-    return table
+    """Bytes per element of B, indexed by the code of A's type; to be read only."""
+    return by_dtype(SECOND_SIZE)
 
 
 class Block(NamedTuple):

@@ -31,6 +31,7 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -181,8 +182,28 @@ class Spans:
     beats: Column
 
 
+FEW = 8
+"""Up to so many transfers are sooner timed one by one: columns take as long for one transfer as for a hundred."""
+
+
 def spans(transfers: Rectangles, rules: BurstRules) -> Spans:
-    """Time each transfer alone: `replay` of single descriptors, all of them a burst at a time."""
+    """Time each transfer alone: `replay` of single descriptors, more than a few of them a burst at a time."""
+    if len(transfers.address) <= FEW:
+        found = [_span(each, rules) for each in zip(*(column.tolist() for column in transfers), strict=True)]
+        return Spans(*np.array(found, dtype=np.int64).reshape(-1, 3).T)
+    return _spans_at_once(transfers, rules)
+
+
+@lru_cache(maxsize=4096)
+def _span(transfer: tuple[int, int, int, int], rules: BurstRules) -> tuple[int, int, int]:
+    """Cycles, bursts and beats of one. A compiler asks for the same ones again and again."""
+    descriptor = Descriptor(*transfer)
+    beats = [burst.beats for burst in rules.split(descriptor)]
+    return replay([descriptor], rules)[0], len(beats), sum(beats)
+
+
+def _spans_at_once(transfers: Rectangles, rules: BurstRules) -> Spans:
+    """Those that are cut alike once."""
     address, row_bytes, rows, pitch = transfers
     whole = pitch == row_bytes
     columns = (

@@ -109,9 +109,10 @@ import dataclasses
 import hashlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -840,12 +841,19 @@ def lane_name(lane: int, cores: int) -> str:
     return queue if cores == 1 else f"c{lane // len(Queue)}.{queue}"
 
 
+@cache
 def item_sizes() -> npt.NDArray[np.int64]:
-    """The bytes of an element, indexed by dtype code."""
-    sizes = np.zeros(max(DType) + 1, dtype=np.int64)
-    for dtype, size in ITEMSIZE.items():
-        sizes[dtype] = size
-    return sizes
+    """The bytes of an element, indexed by dtype code; to be read only."""
+    return by_dtype(ITEMSIZE)
+
+
+def by_dtype(values: Mapping[DType, int]) -> npt.NDArray[np.int64]:
+    """A table that is indexed by dtype code, 0 where there is no value; to be read only."""
+    table = np.zeros(max(DType) + 1, dtype=np.int64)
+    for dtype, value in values.items():
+        table[dtype] = value
+    table.setflags(write=False)
+    return table
 
 
 def run_rows(table: Table, first: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -35,12 +36,19 @@ def _quantity(unit: units.Unit, to: Callable[[Fraction], Any]) -> BeforeValidato
     return BeforeValidator(parse)
 
 
+def _written(unit: Fraction, suffix: str) -> Callable[[Any], str]:
+    """Writes a quantity in `unit`, which the suffix names. What it wrote it keeps: a machine with one key changed is
+    written and read again as a whole."""
+    return lru_cache(maxsize=1024)(lambda value: f"{units.format_exact(value / unit)}{suffix}")
+
+
 _AS_SIZE = PlainSerializer(units.format_size, return_type=str)
-_AS_GBPS = PlainSerializer(lambda rate: f"{units.format_exact(rate / 10**9)}GB/s", return_type=str)
-_AS_MHZ = PlainSerializer(lambda hertz: f"{units.format_exact(hertz / 10**6)}MHz", return_type=str)
-_AS_NS = PlainSerializer(lambda seconds: f"{units.format_exact(seconds * 10**9)}ns", return_type=str)
-_AS_PJ = PlainSerializer(lambda fj: f"{units.format_exact(Fraction(fj, 1000))}pJ", return_type=str)
-_AS_MW = PlainSerializer(lambda watts: f"{units.format_exact(watts * 1000)}mW", return_type=str)
+_AS_GBPS = PlainSerializer(_written(Fraction(10**9), "GB/s"), return_type=str)
+_AS_MHZ = PlainSerializer(_written(Fraction(10**6), "MHz"), return_type=str)
+_IN_NS = _written(Fraction(1, 10**9), "ns")
+_AS_NS = PlainSerializer(_IN_NS, return_type=str)
+_AS_PJ = PlainSerializer(_written(Fraction(1000), "pJ"), return_type=str)
+_AS_MW = PlainSerializer(_written(Fraction(1, 1000), "mW"), return_type=str)
 _AS_FRACTION = PlainSerializer(str, return_type=str)
 
 Size = Annotated[int, _quantity(units.SIZE, int), _AS_SIZE]
@@ -91,9 +99,7 @@ def _write_latency(value: object) -> Fraction | str:
 WriteLatency = Annotated[
     Fraction | str,
     BeforeValidator(_write_latency),
-    PlainSerializer(
-        lambda value: value if isinstance(value, str) else f"{units.format_exact(value * 10**9)}ns", return_type=str
-    ),
+    PlainSerializer(lambda value: value if isinstance(value, str) else _IN_NS(value), return_type=str),
 ]
 
 

@@ -10,6 +10,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from minisim.errors import did_you_mean
 
@@ -20,7 +21,7 @@ _DECIMAL = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unit:
     """A kind of quantity: its scales and how it is told to a user.
 
@@ -50,6 +51,10 @@ class Unit:
             if not self.bare or (isinstance(value, float) and not math.isfinite(value)):
                 raise ValueError(f"must be {self.what} such as {self.example!r}")
             return Fraction(value)
+        return self._read(value)
+
+    @lru_cache(maxsize=4096)  # noqa: B019  # units are few and stay; a machine is read again with each key that changes
+    def _read(self, value: str) -> Fraction:
         match = _NUMBER.fullmatch(value)
         if match is None or (match[2] == "" and not self.bare):
             raise ValueError(f"must be {self.what} such as {self.example!r}")

@@ -26,6 +26,8 @@ engine adds is its own (kernels.hpp) and the same on every machine.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,10 +37,24 @@ from minisim.hwmodel.sections import Vector
 
 Cycles = npt.NDArray[np.int64]
 
+STEPS = sorted({name for op in VectorOp for name in op.costs})
+"""The classes of steps that have a cost of their own."""
+
 
 def passes(op: VectorOp, vector: Vector) -> int:
     """Passes over the lanes for each group of elements, of all steps; a key that is 0 leaves it to `simple_cost`."""
-    return sum(int(getattr(vector, f"{name}_cost") or vector.simple_cost) for name in op.costs)
+    return int(_passes_by_code(_costs(vector))[op])
+
+
+def _costs(vector: Vector) -> tuple[int, ...]:
+    return tuple(getattr(vector, f"{name}_cost") or vector.simple_cost for name in STEPS)
+
+
+@lru_cache(maxsize=256)
+def _passes_by_code(costs: tuple[int, ...]) -> Cycles:
+    """`passes` of all operations, by their codes, where the steps have these costs; to be read only."""
+    cost = dict(zip(STEPS, costs, strict=True))
+    return np.array([sum(cost[name] for name in op.costs) for op in VectorOp], dtype=np.int64)
 
 
 def vector_cycles(op: npt.ArrayLike, rows: npt.ArrayLike, cols: npt.ArrayLike, machine: Machine) -> Cycles:
@@ -46,7 +62,7 @@ def vector_cycles(op: npt.ArrayLike, rows: npt.ArrayLike, cols: npt.ArrayLike, m
     op, rows, cols = (np.asarray(x, dtype=np.int64) for x in (op, rows, cols))
     lanes = machine.vector.lanes
     groups = np.where(is_reduction(op), rows * -(-cols // lanes), -(-rows * cols // lanes))
-    return np.asarray(groups * np.array([passes(code, machine.vector) for code in VectorOp], dtype=np.int64)[op])
+    return np.asarray(groups * _passes_by_code(_costs(machine.vector))[op])
 
 
 def operation_cycles(schedule: Schedule, vectors: Table, machine: Machine) -> Cycles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,14 @@ from support.paths import GOLDEN
 hypothesis.settings.register_profile("minisim", derandomize=True, deadline=None, print_blob=True, max_examples=60)
 hypothesis.settings.register_profile("hunt", deadline=None, print_blob=True, max_examples=5000)
 hypothesis.settings.load_profile("minisim")
+
+
+# What thousands of tests and their modules are made of stays: it is not looked through for garbage again and again.
+gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

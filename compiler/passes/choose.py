@@ -24,8 +24,8 @@ from minisim.compiler.passes.tried import scheduled
 from minisim.compiler.shares import Splitter
 from minisim.compiler.tiling import TiledGraph, Tiling
 from minisim.errors import CapacityError
+from minisim.hwmodel.classes import class_costs
 from minisim.hwmodel.config import Machine
-from minisim.hwmodel.cost import costs
 from minisim.hwmodel.isa import Opcode, Queue
 from minisim.hwmodel.recurrence import expected_starts
 
@@ -114,8 +114,9 @@ class _Tried(NamedTuple):
             schedule = scheduled(TiledGraph(layer.graph, tilings), machine)
         except CapacityError:
             return cls(np.inf, np.inf)
-        found, stream = costs(schedule, machine), schedule.stream
-        ends = expected_starts(schedule, machine) + found.setup + found.alone + found.latency
+        by_class = class_costs(schedule, machine)
+        found, stream = by_class.of_all(), schedule.stream
+        ends = expected_starts(schedule, machine, by_class) + found.setup + found.alone + found.latency
         end = float(max(ends.max(), found.dram.sum()))
         moves = stream["opcode"] <= Opcode.STORE
         tiles = schedule.transfers["tile"][stream["row"][moves]]

@@ -15,45 +15,46 @@ it, and a C++ engine (`minisim._engine`) executes the very same schedule, in loc
 
 from __future__ import annotations
 
-import minisim_start  # noqa: F401  # first: from it on, Ctrl-C during imports ends python -m minisim with a line
+import minisim_start  # first: from it on, Ctrl-C during imports ends python -m minisim with a line
 
 # isort: split
-from importlib.metadata import PackageNotFoundError, version
+with minisim_start.uncollected():
+    from importlib.metadata import PackageNotFoundError, version
 
-from minisim._engine import (
-    ALIGNMENT,
-    TILE_K,
-    TILE_M,
-    TILE_N,
-    Engine,
-    EngineConfig,
-    EngineStats,
-    SchedExecute,
-    SchedLoad,
-    SchedStore,
-    SchedVector,
-    Tile,
-)
-from minisim.boundary import guarded, public
-from minisim.compare import compare as _compare
-from minisim.compiler.frontend import load_model as _load_model
-from minisim.compiler.frontend.torch_module import from_torch as _from_torch
-from minisim.compiler.graph import Graph, Tensor
-from minisim.compiler.pipeline import compile_graph as _compile_graph
-from minisim.errors import InternalError, MinisimError, ScheduleHazard
-from minisim.hwmodel.config import Machine
-from minisim.hwmodel.isa import Schedule
-from minisim.hwmodel.state import Observer
-from minisim.hwmodel.timeline import Timeline
-from minisim.hwmodel.timing import simulate as _simulate
-from minisim.onnx_check import OnnxCheck
-from minisim.onnx_check import check_onnxruntime as _check_onnxruntime
-from minisim.run import Result
-from minisim.run import run as _run
-from minisim.runtime import Runtime
-from minisim.sweep import search as _search
-from minisim.sweep import sweep as _sweep
-from minisim.torch_check import check_torch as _check_torch
+    from minisim._engine import (
+        ALIGNMENT,
+        TILE_K,
+        TILE_M,
+        TILE_N,
+        Engine,
+        EngineConfig,
+        EngineStats,
+        SchedExecute,
+        SchedLoad,
+        SchedStore,
+        SchedVector,
+        Tile,
+    )
+    from minisim.boundary import guarded, public
+    from minisim.compare import compare as _compare
+    from minisim.compiler.frontend import load_model as _load_model
+    from minisim.compiler.frontend.torch_module import from_torch as _from_torch
+    from minisim.compiler.graph import Graph, Tensor
+    from minisim.compiler.pipeline import compile_graph as _compile_graph
+    from minisim.errors import InternalError, MinisimError, ScheduleHazard
+    from minisim.hwmodel.config import Machine
+    from minisim.hwmodel.isa import Schedule
+    from minisim.hwmodel.state import Observer
+    from minisim.hwmodel.timeline import Timeline
+    from minisim.hwmodel.timing import simulate as _simulate
+    from minisim.onnx_check import OnnxCheck
+    from minisim.onnx_check import check_onnxruntime as _check_onnxruntime
+    from minisim.run import Result
+    from minisim.run import run as _run
+    from minisim.runtime import Runtime
+    from minisim.sweep import search as _search
+    from minisim.sweep import sweep as _sweep
+    from minisim.torch_check import check_torch as _check_torch
 
 try:
     __version__ = version("minisim-npu")

@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from onnx.helper import make_node
+from support.machines import searching_now_and_then
 
 import minisim as ms
 from minisim.errors import MinisimError
@@ -31,7 +32,7 @@ def model(
 def same_as_onnx_runtime(folder: Path, data: bytes, x: np.ndarray) -> ms.Result:
     (path := folder / "m.onnx").write_bytes(data)
     (expected,) = onnxruntime.InferenceSession(data).run(None, {"x": x})
-    result = ms.run(str(path), inputs={"x": x})
+    result = ms.run(str(path), searching_now_and_then(data), inputs={"x": x})
     assert result.outputs["y"].shape == expected.shape
     np.testing.assert_allclose(result.outputs["y"], expected, rtol=1e-3, atol=1e-5 * max(1.0, np.abs(expected).max()))
     return result

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 from onnx.helper import make_node
+from support.machines import searching_now_and_then
 
 import minisim as ms
 
@@ -35,7 +36,7 @@ def drawn(*shape: int) -> Array:
 def run(folder: Path, data: bytes, x: Array) -> ms.Result:
     """A run, whose outputs are ONNX Runtime's."""
     (path := folder / "m.onnx").write_bytes(data)
-    result = ms.run(str(path), inputs={"x": x})
+    result = ms.run(str(path), searching_now_and_then(data), inputs={"x": x})
     session = onnxruntime.InferenceSession(data)
     for found, expected in zip(result.outputs.values(), session.run(None, {"x": x}), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())

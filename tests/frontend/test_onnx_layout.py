@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from support.machines import searching_now_and_then
 
 import minisim as ms
 
@@ -145,7 +146,7 @@ def compare(folder: Path, net: Net, data: bytes) -> ms.Result:
     (path := folder / "net.onnx").write_bytes(data)
     x = np.random.default_rng(2).standard_normal(net.shape).astype(np.float32)
     session = onnxruntime.InferenceSession(data)
-    result = ms.run(str(path), inputs={"x": x})
+    result = ms.run(str(path), searching_now_and_then(data), inputs={"x": x})
     for found, expected in zip(result.outputs.values(), session.run(None, {"x": x}), strict=True):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())

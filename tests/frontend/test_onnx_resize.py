@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onnx import helper
 from onnx.helper import make_node
 from onnx.reference import ReferenceEvaluator
+from support.machines import searching_now_and_then
 
 import minisim as ms
 from minisim.compiler.interpolation import COORDINATES, ROUNDINGS
@@ -33,7 +34,7 @@ def model(nodes: list[onnx.NodeProto], shape: tuple[int, ...], constants: dict[s
 
 def run(folder: Path, data: bytes, x: Array) -> ms.Result:
     (path := folder / "m.onnx").write_bytes(data)
-    return ms.run(str(path), inputs={"x": x})
+    return ms.run(str(path), searching_now_and_then(data), inputs={"x": x})
 
 
 @settings(max_examples=60)

@@ -107,7 +107,7 @@ def hunt(
                     kind, seed = worker.task or ("", 0)
                     failures += [Failure(kind, seed, complaint) for complaint in complaints]
                     done, worker.task = done + 1, None
-                    if complaints:  # its memory, or its state, may be spoilt
+                    if complaints and waiting:  # its memory, or its state, may be spoilt
                         worker.end()
                         workers[workers.index(worker)] = _Worker(folder, subject, cpu_s)
                     if progress:

@@ -17,7 +17,7 @@ from support.machines import machine, machines_for
 
 from minisim.compiler.frontend import load_model
 from minisim.compiler.pipeline import compile_graph
-from minisim.hwmodel.bursts import BurstRules, Descriptor, Rectangles, replay, slot_cycles, spans
+from minisim.hwmodel.bursts import FEW, BurstRules, Descriptor, Rectangles, replay, slot_cycles, spans
 from minisim.hwmodel.config import Machine
 from minisim.hwmodel.cost import burst_rules, costs, rectangles, roofline
 from minisim.hwmodel.isa import Opcode, Queue, Schedule
@@ -244,9 +244,16 @@ def columns(descriptors: list[Descriptor]) -> Rectangles:
 
 
 @many
-@given(programs, rules_drawn)
-def test_columns_and_loop_are_one_law(descriptors: list[Descriptor], rules: BurstRules) -> None:
+@given(programs, rules_drawn, st.integers(0, 9), st.integers(0, 3))
+def test_columns_and_loop_are_one_law(
+    descriptors: list[Descriptor], rules: BurstRules, row_decode: int, row_gap: int
+) -> None:
+    rules = replace(rules, row_decode=row_decode, row_gap=row_gap)
+    descriptors = [*descriptors, *(Descriptor(8 * i, 100 + i) for i in range(FEW))]
     found = spans(columns(descriptors), rules)
+    few = spans(columns(descriptors[:FEW]), rules)
+    for at_once, one_by_one in zip(vars(found).values(), vars(few).values(), strict=True):
+        assert at_once.dtype == one_by_one.dtype and at_once[:FEW].tolist() == one_by_one.tolist()
     assert found.cycles.tolist() == [alone(d, rules) for d in descriptors]
     assert found.beats.tolist() == [sum(sizes(d, rules)) for d in descriptors]
     assert found.bursts.tolist() == [len(sizes(d, rules)) for d in descriptors]

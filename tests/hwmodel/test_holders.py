@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from support.pairs import pair
 from support.paths import ROOT
 
 import minisim as ms
+from minisim.hwmodel.config import Machine
 from minisim.hwmodel.gates import BY_BURSTS, CODE, GATES, Point
-from minisim.hwmodel.isa import Opcode
+from minisim.hwmodel.isa import Opcode, Schedule
 from minisim.hwmodel.native import simulate_native
 from minisim.hwmodel.simulate import simulate
+from minisim.hwmodel.timeline import Timeline
 
 CHUNKS, SIZE = 8, 20
-"""Of SimPy's runs; the native core's columns are the same (test_native.py)."""
+"""Of runs of the native core; of the same pairs, SimPy's columns are the same (test_native.py)."""
 
 WRITTEN = Counter[str]()
 
@@ -27,7 +30,7 @@ WRITTEN = Counter[str]()
 def test_every_row_keeps_the_equation_of_its_gate(chunk: int) -> None:
     for seed in range(chunk * SIZE, (chunk + 1) * SIZE):
         schedule, machine = pair(seed)
-        timeline = simulate(schedule, machine)
+        timeline = simulate_native(schedule, machine)
         try:
             Equations(schedule, machine, timeline).check()
         except AssertionError as error:
@@ -55,12 +58,17 @@ def test_every_gate_is_written_by_some_pair() -> None:
     assert set(WRITTEN) == {gate.name for gate in GATES}
 
 
+@cache
+def some_run() -> tuple[Schedule, Machine, Timeline]:
+    schedule, machine = pair(6)
+    return schedule, machine, simulate(schedule, machine)
+
+
 @pytest.mark.parametrize("point", Point)
 @pytest.mark.parametrize("column", ["gate", "holder"])
 def test_a_wrong_column_is_seen(point: Point, column: str) -> None:
     """Every other gate of the point, and every other holder, in rows all over a run."""
-    schedule, machine = pair(6)
-    timeline = simulate(schedule, machine)
+    schedule, machine, timeline = some_run()
     same_point = [code for code, gate in enumerate(GATES) if gate.point == point]
     seen, tried = 0, 0
     for op in range(0, len(schedule), max(1, len(schedule) // 7)):
@@ -79,8 +87,7 @@ def test_a_wrong_column_is_seen(point: Point, column: str) -> None:
 
 @pytest.mark.parametrize("point", ["issue", "start", "begin", "done", "end", "dram_begin", "dram_end"])
 def test_a_cycle_too_many_is_seen(point: str) -> None:
-    schedule, machine = pair(6)
-    timeline = simulate(schedule, machine)
+    schedule, machine, timeline = some_run()
     op = int(np.flatnonzero(schedule.stream["opcode"] <= Opcode.STORE)[3])
     late = getattr(timeline, point).copy()
     late[op] += 1

@@ -144,7 +144,7 @@ def test_it_can_be_interrupted() -> None:
     """A signal is heard in the middle of the loop, which holds no lock of Python's."""
     keys = {"dram.model": "banked", "sram.bytes": "64KiB", "dma.bytes_per_cycle": 1, "dma.max_burst_beats": 1}
     machine = ms.Machine().with_overrides({**keys, "compiler.order": "mnk", "compiler.keep_on_chip": False})
-    schedule = ms.compile_graph("gemm:512x512x512", machine)
+    schedule = ms.compile_graph("gemm:1024x1024x512", machine)
 
     def seconds() -> float:
         began = time.monotonic()
