@@ -56,16 +56,21 @@ class Slice:
         if not compiler.slices or not compiler.keep_on_chip or compiler.order != "auto" or len(tiled.tilings) < 2:
             return tiled
         short = Short(tiled.graph, (), sum(map(operations, tiled.tilings.values())))
-        found = short.whole(self._found(_shortened(tiled, short))) if short else None
-        return _walked(tiled, self._found(tiled, self.refuses) if found is None else found)
-
-    def _found(self, tiled: TiledGraph, refuses: bool = False) -> tuple[Layers, ...]:
-        lower = Lower(self.machine)
-        plain = lower.apply(tiled)
-        if refuses:
+        if short:
+            kept = _shortened(tiled, short)
+            whole = short.whole(self._slices(Lower(self.machine).apply(kept), self._in_rows(kept)))
+            if whole is not None:
+                return _walked(tiled, whole)
+        plain = Lower(self.machine).apply(tiled)
+        if self.refuses:
             check_room(plain, self.machine)
+        found = tuple(self._slices(plain, self._in_rows(tiled)))
+        return _walked(tiled, found) if found else Lower(self.machine).at_hand(tiled, plain)
+
+    def _in_rows(self, tiled: TiledGraph) -> Program:
+        """The program of a graph whose layers are all walked in rows of tiles."""
         rows = {name: in_rows(tiling) for name, tiling in tiled.tilings.items()}
-        return tuple(self._slices(plain, lower.apply(replace(tiled, tilings=rows))))
+        return Lower(self.machine).apply(replace(tiled, tilings=rows))
 
     def _slices(self, plain: Program, in_rows: Program) -> list[Layers]:
         """Those of the layers that are walked together: the longest runs first, of which it is found out in turn
