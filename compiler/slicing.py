@@ -154,19 +154,16 @@ class Operations:
             ops, used = ops[tiles[used]], used[tiles[used]]
         if not len(ops):
             return 0
-        most = 0
-        cores = self.core[ops]
-        for core in np.unique(cores):
-            at, tile = place[ops[cores == core] - begin], used[cores == core]
-            known, which = np.unique(tile, return_inverse=True)
-            since, until = np.full(len(known), len(order)), np.zeros(len(known), dtype=np.int64)
-            np.minimum.at(since, which, at)
-            np.maximum.at(until, which, at)
-            alive = np.zeros(len(order) + 1, dtype=np.int64)
-            np.add.at(alive, since, self.sizes[known])
-            np.add.at(alive, until + 1, -self.sizes[known])
-            most = max(most, int(np.cumsum(alive).max()))
-        return most
+        first, span = int(used.min()), int(np.ptp(used)) + 1
+        copy = self.core[ops] * span + used - first  # each core has its own of a tile
+        since, until = (np.full(int(copy.max()) + 1, nowhere) for nowhere in (len(order), NOBODY))
+        np.minimum.at(since, copy, place[ops - begin])
+        np.maximum.at(until, copy, place[ops - begin])
+        (there,) = np.nonzero(until != NOBODY)
+        row, sizes = there // span * (len(order) + 1), self.sizes[first + there % span]
+        rows = int(row[-1]) + len(order) + 1
+        alive = np.bincount(row + since[there], sizes, rows) - np.bincount(row + until[there] + 1, sizes, rows)
+        return int(np.cumsum(alive.reshape(-1, len(order) + 1), axis=1).max())
 
     def between(self, layers: Layers) -> npt.NDArray[np.bool_]:
         """Whether each tile is written by one of `layers` and read by a later one of them."""

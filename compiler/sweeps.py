@@ -14,6 +14,7 @@ there is.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,10 @@ class Candidate:
     plan: PanelPlan
 
 
-def parts(size: int) -> list[int]:
+@lru_cache(maxsize=1024)
+def parts(size: int) -> tuple[int, ...]:
     """The sizes that divide `size` into fewer pieces than the next smaller one does."""
-    return sorted({-(-size // count) for count in range(1, size + 1)})
+    return tuple(sorted({-(-size // count) for count in range(1, size + 1)}))
 
 
 def sweeps(work: Work, source: Source, budget: Budget, pace: Pace, most: int) -> list[Candidate]:
@@ -139,7 +141,7 @@ class _Memory:
     def of(cls, work: Work, source: Source, pns: Bytes, aheads: Bytes, budget: Budget) -> _Memory:
         """Heights up to the first at which nothing fits."""
         pms = parts(work.rows)
-        seen = np.array([_seen(source, work.rows, pm) for pm in pms])
+        seen = _seen(source.first.tobytes(), source.last.tobytes())
         panels, tall, shared, read, widest = (column[:, None, None] for column in seen.T)
         height = np.array(pms)[:, None, None]
         low = int((source.last - source.first).max()) + 1
@@ -157,14 +159,23 @@ class _Memory:
                    shared * source.row_bytes, within)  # fmt: skip
 
 
-def _seen(source: Source, rows: int, pm: int) -> tuple[float, ...]:
-    """Of panels so many rows of tiles high: how many there are, and in rows of tiles of the input what the tallest one
-    spans, what neighbours share on average, what all read, and what the one reads that reads most."""
-    begin = np.arange(0, rows, pm)
-    first, last = np.minimum.reduceat(source.first, begin), np.maximum.reduceat(source.last, begin)
-    read = last - first + 1.0
-    shared = float(np.maximum(last[:-1] - first[1:] + 1, 0).mean()) if len(begin) > 1 else 0.0
-    return len(begin), int((last - first).max()) + 1, shared, read.sum(), read.max()
+@lru_cache(maxsize=128)
+def _seen(firsts: bytes, lasts: bytes) -> Bytes:
+    """Of panels of each height (`parts`), a row each: how many there are, and in rows of tiles of the input what the
+    tallest one spans, what neighbours share on average, what all read, and what the one reads that reads most.
+
+    Args:
+        firsts, lasts: `Source.first` and `Source.last`: steps of k, and machines of other speeds, have the same.
+    """
+    every_first, every_last = np.frombuffer(firsts, np.int64), np.frombuffer(lasts, np.int64)
+    found = []
+    for pm in parts(len(every_first)):
+        begin = np.arange(0, len(every_first), pm)
+        first, last = np.minimum.reduceat(every_first, begin), np.maximum.reduceat(every_last, begin)
+        read = last - first + 1.0
+        shared = float(np.maximum(last[:-1] - first[1:] + 1, 0).mean()) if len(begin) > 1 else 0.0
+        found.append((len(begin), int((last - first).max()) + 1, shared, read.sum(), read.max()))
+    return np.array(found)
 
 
 def _stays(room: Bytes, size: Bytes | float, streams: Bytes) -> Bytes:

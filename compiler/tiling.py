@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -264,12 +264,15 @@ class TiledGraph:
     Attributes:
         slices: the nodes that are walked together (`slicing.py`), as ranges of those that are executed.
         edges: m, k and n of the tiles of all nodes that have no others, if that is known.
+        at_hand: the machine without its speed (`untimed`) and the program that this was lowered to for it, if that was
+            done to decide about it. Whoever takes it out has it for himself (`passes/lower.py`).
     """
 
     graph: Graph
     tilings: Mapping[str, Tiling]
     slices: tuple[range, ...] = ()
     edges: tuple[int, int, int] | None = None
+    at_hand: list[tuple[Machine, Any]] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def lines(self) -> Iterator[str]:
         yield from self.graph.lines()

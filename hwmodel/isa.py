@@ -945,11 +945,9 @@ def _verify_windows(schedule: Schedule, operations: Table, rows: npt.NDArray[Any
 
 def _distinct(rows: npt.NDArray[Any], cols: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The distinct sizes among many, and of each which one it is."""
-    heights, row = np.unique(rows, return_inverse=True)
-    widths, col = np.unique(cols, return_inverse=True)
-    pairs, which = np.unique(row * len(widths) + col, return_inverse=True)
-    row, col = np.divmod(pairs, max(len(widths), 1))
-    return np.stack([heights[row], widths[col]], axis=1), which
+    wider = np.uint64(int(cols.max(initial=0)) + 1)
+    pairs, which = np.unique(rows.astype(np.uint64) * wider + cols.astype(np.uint64), return_inverse=True)
+    return np.stack(np.divmod(pairs, wider), axis=1).astype(np.int64), which
 
 
 def convolution_lines(convolutions: Table, tensors: Sequence[str]) -> Iterator[str]:

@@ -114,15 +114,15 @@ class _Tried(NamedTuple):
             schedule = scheduled(TiledGraph(layer.graph, tilings), machine)
         except CapacityError:
             return cls(np.inf, np.inf)
-        by_class = class_costs(schedule, machine)
-        found, stream = by_class.of_all(), schedule.stream
-        ends = expected_starts(schedule, machine, by_class) + found.setup + found.alone + found.latency
-        end = float(max(ends.max(), found.dram.sum()))
+        by_class, stream = class_costs(schedule, machine), schedule.stream
+        each, of, times = by_class.each, by_class.of, by_class.counts
+        ends = expected_starts(schedule, machine, by_class) + (each.setup + each.alone + each.latency)[of]
+        dram = int(each.dram @ times)
+        end = float(max(ends.max(), dram))
         moves = stream["opcode"] <= Opcode.STORE
-        tiles = schedule.transfers["tile"][stream["row"][moves]]
-        once = len(np.unique(tiles)) == len(tiles)
-        largest = int(schedule.tile_bytes(tiles).max(initial=0))
+        moved = np.bincount(schedule.transfers["tile"][stream["row"][moves]], minlength=len(schedule.tiles))
+        largest = int(schedule.tile_bytes()[moved > 0].max(initial=0))
         unit = stream["core"].astype(np.int64) * len(Queue) + stream["queue"]
-        busiest = np.bincount(unit, weights=found.alone).max()
-        near = bool(once and end <= NEAR * max(busiest, found.dram.sum()))
-        return cls(more * end, more * float(found.bytes.sum()), int(more * len(stream)), largest, near)
+        busiest = np.bincount(unit, weights=each.alone[of]).max()
+        near = bool(moved.max(initial=0) <= 1 and end <= NEAR * max(busiest, dram))
+        return cls(more * end, more * float(each.bytes @ times), int(more * len(stream)), largest, near)

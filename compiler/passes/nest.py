@@ -63,12 +63,10 @@ class Nest:
     name: str = "slice"
 
     def apply(self, tiled: TiledGraph) -> TiledGraph:
+        left = OPERATIONS[self.machine.compiler.effort] if chooses(self.machine) else 0
+        if not left or 2 * sum(map(operations, tiled.tilings.values())) > left:  # two plans of it cannot be timed
+            return Slice(self.machine, refuses=True).apply(tiled)
         tiled = Slice(self.machine).apply(tiled)
-        left = OPERATIONS[self.machine.compiler.effort]
-        if not left or not chooses(self.machine):
-            return tiled
-        if 2 * sum(map(operations, tiled.tilings.values())) > left:  # it cannot be timed, and another one beside it
-            return tiled
         plans = list(self._plans(tiled))
         more = what_counts(tiled.graph, self.machine, mapped(self.machine, self.mapping))
         key = key_of(["nest", *tiled.lines(), *more, str(self.max_operations)])

@@ -48,22 +48,8 @@ class Allocate:
     name: str = "schedule"
 
     def apply(self, program: Program) -> isa.Schedule:
+        check_room(program, self.machine)
         sram, accumulator = self.machine.sram.bytes, self.machine.accumulator.bytes
-        needed = Needed.of(program, sums_apart=accumulator > 0)
-        if needed.scratchpad > sram:
-            raise NoRoomError(
-                f"sram.bytes: layer {needed.scratchpad_layer!r} needs at least {needed.scratchpad} bytes for the "
-                f"operands of one operation, not {sram}",
-                needed.scratchpad,
-                sram,
-            )
-        if accumulator and needed.accumulator > accumulator:
-            raise NoRoomError(
-                f"accumulator.bytes: layer {needed.accumulator_layer!r} needs at least {needed.accumulator} bytes for "
-                f"the sums of one operation, not {accumulator}",
-                needed.accumulator,
-                accumulator,
-            )
         placed = program if self.in_place else _with_own_operands(program)
         found = walk(placed, sram, accumulator, self.machine.compiler.keep_on_chip)
         layers = program.layers.copy()
@@ -87,6 +73,30 @@ class Allocate:
             model_name=program.name,
             accumulator_bytes=accumulator,
             cores=program.cores,
+        )
+
+
+def check_room(program: Program, machine: Machine) -> None:
+    """Check that a machine has room for each operation's operands.
+
+    Raises:
+        NoRoomError: its SRAM, or its accumulator memory, is too small for one of them.
+    """
+    sram, accumulator = machine.sram.bytes, machine.accumulator.bytes
+    needed = Needed.of(program, sums_apart=accumulator > 0)
+    if needed.scratchpad > sram:
+        raise NoRoomError(
+            f"sram.bytes: layer {needed.scratchpad_layer!r} needs at least {needed.scratchpad} bytes for the "
+            f"operands of one operation, not {sram}",
+            needed.scratchpad,
+            sram,
+        )
+    if accumulator and needed.accumulator > accumulator:
+        raise NoRoomError(
+            f"accumulator.bytes: layer {needed.accumulator_layer!r} needs at least {needed.accumulator} bytes for "
+            f"the sums of one operation, not {accumulator}",
+            needed.accumulator,
+            accumulator,
         )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from minisim.compiler.passes.choose import operations
 from minisim.compiler.passes.lower import Lower
 from minisim.compiler.passes.repeats import Short
-from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.schedule import Allocate, check_room
 from minisim.compiler.program import Ids, Program
 from minisim.compiler.slicing import Layers, Operations, interleaved, part
 from minisim.compiler.tiling import TiledGraph, Tiling
@@ -38,9 +38,17 @@ class Slice:
     tiles, and not in panels. Where what they pass each other is much larger than the SRAM, that is better. Otherwise
     much of it may stay there anyway, and what a slice gains is that different units work at a time; so both ways are
     scheduled, with the layer behind them, and the sooner finished is taken.
+
+    Attributes:
+        refuses: what has no room is refused at once, as there is no other plan for the graph: slices change the order
+            of operations, and none of their operands.
+
+    Raises:
+        NoRoomError: as `Allocate`, also of two layers that are tried.
     """
 
     machine: Machine
+    refuses: bool = False
     name: str = "slice"
 
     def apply(self, tiled: TiledGraph) -> TiledGraph:
@@ -48,13 +56,21 @@ class Slice:
         if not compiler.slices or not compiler.keep_on_chip or compiler.order != "auto" or len(tiled.tilings) < 2:
             return tiled
         short = Short(tiled.graph, (), sum(map(operations, tiled.tilings.values())))
-        found = short.whole(self._found(_shortened(tiled, short))) if short else None
-        return _walked(tiled, self._found(tiled) if found is None else found)
+        if short:
+            kept = _shortened(tiled, short)
+            whole = short.whole(self._slices(Lower(self.machine).apply(kept), self._in_rows(kept)))
+            if whole is not None:
+                return _walked(tiled, whole)
+        plain = Lower(self.machine).apply(tiled)
+        if self.refuses:
+            check_room(plain, self.machine)
+        found = tuple(self._slices(plain, self._in_rows(tiled)))
+        return _walked(tiled, found) if found else Lower(self.machine).at_hand(tiled, plain)
 
-    def _found(self, tiled: TiledGraph) -> tuple[Layers, ...]:
-        lower = Lower(self.machine)
+    def _in_rows(self, tiled: TiledGraph) -> Program:
+        """The program of a graph whose layers are all walked in rows of tiles."""
         rows = {name: in_rows(tiling) for name, tiling in tiled.tilings.items()}
-        return tuple(self._slices(lower.apply(tiled), lower.apply(replace(tiled, tilings=rows))))
+        return Lower(self.machine).apply(replace(tiled, tilings=rows))
 
     def _slices(self, plain: Program, in_rows: Program) -> list[Layers]:
         """Those of the layers that are walked together: the longest runs first, of which it is found out in turn

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, settings, target
 from hypothesis import strategies as st
 from support.graphs import graphs
 from support.machines import machines_for
@@ -19,11 +19,13 @@ from minisim.compiler.frontend.pasts import Place
 from minisim.compiler.ops import OPERATORS
 from minisim.compiler.ops.attention import Attention
 from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.slice import Slice
 from minisim.compiler.passes.tile import Tile
 from minisim.compiler.pipeline import computed_graph
 from minisim.compiler.program import Program
 from minisim.compiler.tiling import TiledGraph
 from minisim.compiler.transformers import transformer
+from minisim.errors import CapacityError
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +93,39 @@ def test_layers_that_read_a_part_of_a_state_are_the_same_and_lowered_once(
     attentions = [node for node in tiled.executed() if node.op == "Attention"]
     assert len(calls) == len({tiled.tilings[node.name] for node in attentions})
     assert attentions or past < 300
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.data())
+def test_what_slicing_has_lowered_is_what_would_be_lowered(data: st.DataObject) -> None:
+    """And it is handed over once, to a machine that differs in speed alone: scheduling writes to it."""
+    graph = data.draw(graphs())
+    machine = data.draw(machines_for(graph)).replace("compiler.effort=0", "compiler.order=auto")
+    tiled = tiled_for(graph, machine)
+    try:
+        sliced = Slice(machine).apply(tiled)
+    except CapacityError:
+        return
+    plain = TiledGraph(sliced.graph, sliced.tilings, sliced.slices, sliced.edges)
+    expected = Lower(machine).apply(plain)
+    is_at_hand = bool(sliced.at_hand)
+    target(float(is_at_hand))
+    larger = machine.replace(f"sram.bytes={2 * machine.sram.bytes}")
+    assert_equal(Lower(larger).apply(sliced), Lower(larger).apply(plain))
+    assert bool(sliced.at_hand) is is_at_hand and sliced == plain
+    faster = machine.replace(f"vector.lanes={2 * machine.vector.lanes}")
+    for on in (faster, machine):
+        assert_equal(Lower(on).apply(sliced), expected)
+        assert not sliced.at_hand
+
+
+def test_a_graph_without_slices_is_lowered_twice_and_not_three_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    finish = ProgramBuilder.finish
+    monkeypatch.setattr(ProgramBuilder, "finish", lambda self: made.append(1) or finish(self))
+    machine = ms.Machine().replace("compiler.effort=0")
+    ms.compile_graph(of_constants(2.0, 3.0), machine)
+    assert len(made) == 2  # as it is, and in rows of tiles
 
 
 def of_constants(*constants: float, dtype: str = "float32") -> ms.Graph:

@@ -13,7 +13,12 @@ import minisim as ms
 from minisim.compiler.decoders import TransformerDecoder
 from minisim.compiler.decoding import TokenPrograms
 from minisim.compiler.mapping import ALL
-from minisim.compiler.pipeline import compile_undispatched
+from minisim.compiler.passes.lower import Lower
+from minisim.compiler.passes.nest import Nest
+from minisim.compiler.passes.schedule import Allocate
+from minisim.compiler.passes.slice import Slice
+from minisim.compiler.passes.tile import Tile
+from minisim.compiler.pipeline import compile_undispatched, computed_graph
 from minisim.compiler.room import with_room
 from minisim.compiler.transformers.table import transformer
 from minisim.errors import CapacityError, NoRoomError
@@ -39,6 +44,22 @@ def test_a_wide_array_with_a_small_memory_has_room(kib: int, effort: int) -> Non
     assert found.output_sha256 == expected.output_sha256
     assert found.cycles > expected.cycles
     assert compile_undispatched(strided(), small).sram_bytes == small.sram.bytes
+
+
+def test_what_has_no_room_is_refused_before_it_is_sliced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is said of it after that; but where there are other plans for the graph, they are asked, too."""
+    machine = ms.Machine().replace(
+        *WIDE, "sram.bytes=8KiB", "compiler.effort=0", "tile.m=256", "tile.k=64", "tile.n=64"
+    )
+    tiled = Tile(machine).apply(computed_graph(strided(), machine, numerics=False))
+    with pytest.raises(NoRoomError) as told:
+        Allocate(machine).apply(Lower(machine).apply(tiled))
+    monkeypatch.setattr(Slice, "_slices", lambda *_: [])
+    assert Slice(machine).apply(tiled).tilings == tiled.tilings
+    for refuses in (Slice(machine, refuses=True), Nest(machine)):
+        with pytest.raises(NoRoomError) as found:
+            refuses.apply(tiled)
+        assert (str(found.value), found.value.needed) == (str(told.value), told.value.needed)
 
 
 def test_edges_that_are_written_or_given_stay() -> None:
