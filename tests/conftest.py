@@ -25,7 +25,7 @@ hypothesis.settings.load_profile("minisim")
 
 
 # What thousands of tests and their modules are made of stays: it is not looked through for garbage again and again.
-gc.set_threshold(50_000, 20, 20)
+gc.set_threshold(10_000, 10, 10)
 
 
 def pytest_collection_finish() -> None:
