@@ -31,9 +31,11 @@ SWEEP = ("sweep", "resnet50", "--no-numerics", "--report", "--set", "compiler.ef
          "--param", "dma.bytes_per_cycle=16,32,64")  # fmt: skip
 
 BEFORE, AFTER = ("sweeps/before", "sweeps/after")
-SWEEPS = [("sweep", "mobilenet_v2:size=96", "--no-numerics", "--set", "compiler.effort=0", "--set", f"dma.channels={channels}",
-           "--param", "sram.bytes=64KiB,128KiB,256KiB,512KiB,1MiB", "--param", "dram.bandwidth=12.8GB/s,25.6GB/s,51.2GB/s",
-           "--out", folder) for folder, channels in ((BEFORE, 1), (AFTER, 2))]  # fmt: skip
+SWEEPS = [
+    ("sweep", "mobilenet_v2:size=96", "--no-numerics", "--set", "compiler.effort=0", "--set", f"dma.channels={channels}",
+     "--param", "sram.bytes=64KiB,128KiB,256KiB,512KiB,1MiB", "--param", "dram.bandwidth=12.8GB/s,25.6GB/s,51.2GB/s",
+     "--out", folder) for folder, channels in ((BEFORE, 1), (AFTER, 2))
+]  # fmt: skip
 COMPARE_SWEEPS = ("compare", BEFORE, AFTER, "--report", "--out", "sweeps")
 
 COMPARE = ("compare", "npu_32x32", "--change", "sram.bytes=1MiB", "--model", "resnet50", "--report")
