@@ -32,7 +32,8 @@ SWEEP = ("sweep", "resnet50", "--no-numerics", "--report", "--set", "compiler.ef
 
 BEFORE, AFTER = ("sweeps/before", "sweeps/after")
 SWEEPS = [
-    ("sweep", "mobilenet_v2:size=96", "--no-numerics", "--set", "compiler.effort=0", "--set", f"dma.channels={channels}",
+    ("sweep", "mobilenet_v2:size=96", "--no-numerics", "--set", "compiler.effort=0",
+     "--set", f"dma.channels={channels}",
      "--param", "sram.bytes=64KiB,128KiB,256KiB,512KiB,1MiB", "--param", "dram.bandwidth=12.8GB/s,25.6GB/s,51.2GB/s",
      "--out", folder) for folder, channels in ((BEFORE, 1), (AFTER, 2))
 ]  # fmt: skip
