@@ -1,4 +1,4 @@
-"""Pictures of the pages for docs/images: a run of resnet50, a sweep and a comparison.
+"""Pictures of the pages for docs/images: a run of resnet50, a sweep, and comparisons of runs and of sweeps.
 
     python benchmarks/screenshots.py            # runs them, takes the pictures, says how large pages and pictures are
     python benchmarks/screenshots.py --timing   # how long 100,000 bars take to draw, and zoomed in
@@ -30,6 +30,15 @@ SWEEP = ("sweep", "resnet50", "--no-numerics", "--report", "--set", "compiler.ef
          "sram.bytes=64KiB,128KiB,256KiB,512KiB,1MiB,2MiB", "--param", "dram.bandwidth=12.8GB/s,25.6GB/s,51.2GB/s",
          "--param", "dma.bytes_per_cycle=16,32,64")  # fmt: skip
 
+BEFORE, AFTER = ("sweeps/before", "sweeps/after")
+SWEEPS = [
+    ("sweep", "mobilenet_v2:size=96", "--no-numerics", "--set", "compiler.effort=0",
+     "--set", f"dma.channels={channels}",
+     "--param", "sram.bytes=64KiB,128KiB,256KiB,512KiB,1MiB", "--param", "dram.bandwidth=12.8GB/s,25.6GB/s,51.2GB/s",
+     "--out", folder) for folder, channels in ((BEFORE, 1), (AFTER, 2))
+]  # fmt: skip
+COMPARE_SWEEPS = ("compare", BEFORE, AFTER, "--report", "--out", "sweeps")
+
 COMPARE = ("compare", "npu_32x32", "--change", "sram.bytes=1MiB", "--model", "resnet50", "--report")
 
 PICTURES = {
@@ -40,6 +49,7 @@ PICTURES = {
     "sweep-desktop": ("sweep.html", DESKTOP, "", False),
     "sweep-phone": ("sweep.html", PHONE, "", False),
     "compare-desktop": ("compare.html", DESKTOP, "", False),
+    "compare-sweeps-desktop": ("sweeps/compare.html", DESKTOP, "", False),
 }
 """Of each picture the page, the window, the part that is scrolled to, and whether it is dark."""
 
@@ -54,7 +64,9 @@ def main() -> None:
         folder = (given.folder or Path(temporary)).resolve()
         if not given.folder:
             for command in (RUN,) if given.timing else (RUN, SWEEP, COMPARE):
-                subprocess.run([sys.executable, "-m", "minisim", *command, "--out", folder], check=True)
+                minisim(*command, "--out", ".", folder=folder)
+            for command in () if given.timing else (*SWEEPS, COMPARE_SWEEPS):
+                minisim(*command, folder=folder)
         from support.browser import browser
 
         with browser() as running:
@@ -62,6 +74,11 @@ def main() -> None:
                 print_timing(running, folder / "report.html")
             else:
                 take_all(running, folder)
+
+
+def minisim(*command: str, folder: Path) -> None:
+    """Run a command there."""
+    subprocess.run([sys.executable, "-m", "minisim", *command], check=True, cwd=folder)
 
 
 def take_all(running: Any, folder: Path) -> None:

@@ -33,38 +33,24 @@ void InFlight::forget() noexcept {
     in_flight_ = retired_ = 0;
 }
 
-void InFlight::check_start(const Schedule& schedule, std::uint32_t op) const {
+void InFlight::refuse_start(const Schedule& schedule, std::uint32_t op) const {
     const std::uint32_t next = lanes_[schedule.lane(op)].next;
     if (next == kNone) {
         throw ScheduleError(schedule.op_name(op) +
                             " started, but all operations of its queue have started already");
     }
-    if (next != op) {
-        throw ScheduleError(schedule.op_name(op) +
-                            " started out of order: the next of its queue is " +
-                            schedule.op_name(next));
-    }
+    throw ScheduleError(schedule.op_name(op) + " started out of order: the next of its queue is " +
+                        schedule.op_name(next));
 }
 
-void InFlight::start(const Schedule& schedule, std::uint32_t op) noexcept {
-    lanes_[schedule.lane(op)].next = follower_[op];
-    ++in_flight_;
-}
-
-void InFlight::retire(const Schedule& schedule, std::uint32_t op) {
-    Lane& lane = lanes_[schedule.lane(op)];
+void InFlight::refuse_retirement(const Schedule& schedule, std::uint32_t op) const {
+    const Lane& lane = lanes_[schedule.lane(op)];
     if (lane.oldest == lane.next) {
         throw ScheduleError(schedule.op_name(op) +
                             " retired, but nothing of its queue is in flight");
     }
-    if (lane.oldest != op) {
-        throw ScheduleError(schedule.op_name(op) +
-                            " retired out of order: the oldest of its queue in flight is " +
-                            schedule.op_name(lane.oldest));
-    }
-    lane.oldest = follower_[op];
-    --in_flight_;
-    ++retired_;
+    throw ScheduleError(schedule.op_name(op) + " retired out of order: the oldest of its queue in flight is " +
+                        schedule.op_name(lane.oldest));
 }
 
 }  // namespace minisim

@@ -24,13 +24,24 @@ public:
     void forget() noexcept;   // the program has no operations any more
 
     // Throws ScheduleError unless `op` is the next of its queue that has not started.
-    void check_start(const Schedule& schedule, std::uint32_t op) const;
+    void check_start(const Schedule& schedule, std::uint32_t op) const {
+        if (lanes_[schedule.lane(op)].next != op) refuse_start(schedule, op);
+    }
 
     // `op`, which check_start approved, is in flight from now on.
-    void start(const Schedule& schedule, std::uint32_t op) noexcept;
+    void start(const Schedule& schedule, std::uint32_t op) noexcept {
+        lanes_[schedule.lane(op)].next = follower_[op];
+        ++in_flight_;
+    }
 
     // Throws ScheduleError unless `op` is the oldest of its queue in flight.
-    void retire(const Schedule& schedule, std::uint32_t op);
+    void retire(const Schedule& schedule, std::uint32_t op) {
+        Lane& lane = lanes_[schedule.lane(op)];
+        if (lane.oldest == lane.next || lane.oldest != op) refuse_retirement(schedule, op);
+        lane.oldest = follower_[op];
+        --in_flight_;
+        ++retired_;
+    }
 
     // Of an operation that has started, and its Schedule::lane.
     bool contains(std::int64_t op, std::size_t lane) const {
@@ -41,6 +52,9 @@ public:
     std::size_t retired() const { return retired_; }  // operations, all queues
 
 private:
+    [[noreturn]] void refuse_start(const Schedule& schedule, std::uint32_t op) const;
+    [[noreturn]] void refuse_retirement(const Schedule& schedule, std::uint32_t op) const;
+
     struct Lane {
         std::uint32_t first = kNone, last = kNone;  // of its operations
         std::uint32_t next = kNone;                 // to start; NONE: all have

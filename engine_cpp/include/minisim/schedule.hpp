@@ -118,6 +118,27 @@ struct Schedule {
     std::string content_name(Content content) const;
 };
 
+// In the header, as every access of every operation asks for it.
+inline Content Schedule::result(std::size_t op) const {
+    switch (opcode(op)) {
+        case Opcode::kLoad: {
+            const TransferRow& x = transfer(op);
+            const std::uint32_t stack = held(x.tile);
+            const TileRow &t = tiles[x.tile], &whole = tiles[stack];
+            const bool is_last = std::uint64_t{t.row} + t.rows == std::uint64_t{whole.row} + whole.rows;
+            return {stack, is_last ? x.version : kSomePages | (t.part + 1)};
+        }
+        case Opcode::kStore: return {transfer(op).tile, transfer(op).version};
+        case Opcode::kExecute: {
+            const MatmulRow& x = matmul(op);
+            if (!touches_c(x)) return {x.acc, x.step + 1};
+            return {held(x.c), made_before(x.c) + (x.acc == kNone ? x.step + 1 : 1)};
+        }
+        case Opcode::kVector: return {vector(op).dst, 1};
+    }
+    return {kNone, 0};
+}
+
 const char* opcode_name(Opcode opcode);
 const char* dtype_name(DType dtype);
 Queue queue_of(Opcode opcode);
