@@ -2,8 +2,9 @@
 
     python benchmarks/twin.py --count 10000 --seed 0
 
-Prints what differs, the seed with it (`tests/support/pairs.py` makes the pair again), and how fast each was. Of every
-tenth pair it makes the account as well: its causes must add up to the run, layer by layer and in all.
+Prints what differs, the seed with it (`tests/support/pairs.py` makes the pair again) and the keys that it takes, and
+how fast each was. Of every tenth pair it makes the account as well: its causes must add up to the run, layer by layer
+and in all.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from support.pairs import differing, pair
+from support.pairs import differing, pair, shrunk
 
+from minisim.hwmodel.config import Machine
+from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.timing import TIMING_CORES, simulate
 from minisim.reports import Account, RunRecord
 
@@ -46,7 +49,8 @@ def main() -> None:
         one, other = found.values()
         if differ := differing(one, other):
             wrong += 1
-            print(f"pair({seed}): {', '.join(differ)} differ")
+            keys = shrunk(machine, lambda plainer, schedule=schedule: bool(apart(schedule, plainer)))
+            print(f"pair({seed}): {', '.join(differ)} differ; it takes {', '.join(keys) or 'no key'}")
         if seed % 10 == 0:
             accounts += 1
             if not adds_up(RunRecord(schedule, one, machine, "pair", str(seed), "native", 0.0, 0.0)):
@@ -55,6 +59,12 @@ def main() -> None:
     print(f"{args.count:,} pairs, {operations:,} operations, {accounts:,} accounts: {wrong} wrong; of them " +
           ", ".join(f"{name} {count:,}" for name, count in drawn.items()))  # fmt: skip
     print(", ".join(f"{timing} {operations / seconds[timing] / 1e3:,.0f} k operations/s" for timing in TIMING_CORES))
+
+
+def apart(schedule: Schedule, machine: Machine) -> list[str]:
+    """The columns in which the event models differ."""
+    one, other = (simulate(schedule, machine, timing=timing) for timing in TIMING_CORES)
+    return differing(one, other)
 
 
 def adds_up(record: RunRecord) -> bool:

@@ -10,11 +10,12 @@ from types import FrameType
 
 import numpy as np
 import pytest
-from support.pairs import differing, pair
+from support.pairs import differing, pair, shrunk
 
 import minisim as ms
 from minisim._engine import classify, gates, time_schedule
 from minisim.errors import Deadlock, ScheduleError, ScheduleHazard, UsageError
+from minisim.hwmodel.config import Machine
 from minisim.hwmodel.gates import GATES
 from minisim.hwmodel.isa import Schedule
 from minisim.hwmodel.native import TimingMachine, simulate_native
@@ -33,6 +34,19 @@ def test_native_is_simpy_in_every_column(chunk: int) -> None:
         native = simulate(schedule, machine)
         assert not differing(native, simulate(schedule, machine, timing="simpy")), f"pair({seed})"
         native.verify(schedule)
+
+
+def test_of_a_machine_that_differs_the_keys_that_it_takes_are_told() -> None:
+    usual, drawn = Machine().flat(), pair(7)[1].with_overrides({"dma.gap_cycles": 2, "control.queue_depth": 1})
+    tried = []
+
+    def differs(machine: Machine) -> bool:
+        tried.append(machine)
+        return machine.dma.gap_cycles == 2 and machine.control.queue_depth == 1
+
+    assert shrunk(drawn, differs) == ["dma.gap_cycles=2", "control.queue_depth=1"]
+    assert len({str(machine.flat()) for machine in tried}) > 5  # of pair(7) many keys are not as usual
+    assert usual["dma.gap_cycles"] != 2 and usual["control.queue_depth"] != 1
 
 
 @pytest.mark.parametrize("seed", range(1000, 1010))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -99,6 +100,24 @@ def differing(one: Timeline, other: Timeline) -> list[str]:
     if one.answers is None or other.answers is None:
         return found + ["answers"] * (one.answers is not other.answers)
     return found + [name for name in _names(Answers) if not _same(one.answers, other.answers, name)]
+
+
+TIMED = ("clock.", "control.", "dma.", "dram.", "l2.", "noc.")
+"""Keys of these sections change when things happen, and not what a schedule says."""
+
+
+def shrunk(machine: Machine, differs: Callable[[Machine], bool]) -> list[str]:
+    """Of the keys of TIMED that are not as usual those that a difference takes, as `--set` takes them: each is set
+    back, and stays so where `differs` says that there is still one."""
+    usual = Machine().flat()
+    for key in [key for key, value in machine.flat().items() if key.startswith(TIMED) and value != usual[key]]:
+        try:
+            plainer = machine.with_overrides({key: usual[key]})
+        except MinisimError:  # another key needs it
+            continue
+        if differs(plainer):
+            machine = plainer
+    return [f"{key}={value}" for key, value in machine.flat().items() if key.startswith(TIMED) and value != usual[key]]
 
 
 def _names(of: type[Timeline] | type[Answers], *without: str) -> list[str]:
