@@ -175,7 +175,9 @@ def _seen(firsts: bytes, lasts: bytes) -> Bytes:
         read = last - first + 1.0
         shared = float(np.maximum(last[:-1] - first[1:] + 1, 0).mean()) if len(begin) > 1 else 0.0
         found.append((len(begin), int((last - first).max()) + 1, shared, read.sum(), read.max()))
-    return np.array(found)
+    table = np.array(found)
+    table.setflags(write=False)  # it is kept
+    return table
 
 
 def _stays(room: Bytes, size: Bytes | float, streams: Bytes) -> Bytes:

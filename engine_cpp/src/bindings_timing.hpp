@@ -235,7 +235,7 @@ inline py::dict time_schedule(const py::object& given, const py::object& machine
         std::optional<Alongside> alongside;
         if (engine) alongside.emplace(steps.emplace(*engine));
         result = time_operations(schedule, borrowed.cores, of, rows, of_class, each, columns,
-                              alongside ? &*alongside : nullptr);
+                                 alongside ? &*alongside : nullptr);
         if (alongside) alongside->finish();
     }
     found["unretired"] = result.unretired;

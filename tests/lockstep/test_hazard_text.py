@@ -8,7 +8,8 @@ import pytest
 import minisim as ms
 from minisim.errors import ScheduleHazard
 from minisim.hwmodel.isa import Opcode
-from minisim.lockstep import Lockstep
+from minisim.lockstep import Lockstep, in_lockstep
+from minisim.runtime import example_inputs
 
 
 def hazard(cores: int) -> tuple[ScheduleHazard, ms.Schedule]:
@@ -39,3 +40,23 @@ def test_both_operations_are_spelled_out(cores: int) -> None:
         core = f" of core {schedule.stream['core'][op]}" if cores > 1 else ""
         assert line == f"  operation {op}{core}: {schedule.describe(op)}"
     assert rest[0] != rest[1]
+
+
+def test_a_hazard_late_in_a_long_run_is_the_same_where_the_engine_works_beside_the_loop() -> None:
+    """Thousands of steps are handed to the engine in another thread, and the loop is ahead when it finds this one."""
+    machine = ms.Machine().replace("tile.m=8", "tile.k=8", "tile.n=8")
+    graph = ms.load_model("gemm:128x128x128")
+    schedule = ms.compile_graph(graph, machine)
+    stream = schedule.stream.copy()
+    executes = np.flatnonzero(stream["opcode"] == Opcode.EXECUTE)
+    late = executes[len(executes) // 2 :]
+    stream["wait"][late] = 0
+    broken, found = schedule.replace(stream=stream), []
+    for timing in ("simpy", "native"):
+        runtime = ms.Runtime(graph, machine, broken)
+        for name, values in example_inputs(graph).items():
+            runtime.set(name, values)
+        with pytest.raises(ScheduleHazard) as caught:
+            in_lockstep(broken, machine, runtime.engine, [], timing)
+        found.append((str(caught.value), caught.value.op, caught.value.other, caught.value.cycle))
+    assert found[0] == found[1] and found[0][1] >= late[0] > 2048
